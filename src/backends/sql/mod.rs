@@ -1,0 +1,3 @@
+//! The backends of typed tables, through Diesel.
+
+pub(crate) mod sqlite;

@@ -1,0 +1,376 @@
+//! The cache: an opened backend with its scopes.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::backends;
+use crate::error::did_you_mean;
+use crate::scope::Core;
+use crate::store::{Capabilities, Options, Store};
+use crate::{
+    ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
+    Scope, ScopeRecord,
+};
+
+/// An opened backend with its scopes. Cheap to clone; every clone is the same cache.
+///
+/// ```
+/// # #[cfg(feature = "derive")] {
+/// use hilcat::{Cache, ScopeRecord};
+///
+/// #[derive(Debug, Clone, PartialEq, ScopeRecord)]
+/// #[scope(name = "a")]
+/// struct Article {
+///     #[scope(unique)]
+///     id: String,
+///     count: i32,
+/// }
+///
+/// let cache = Cache::from_uri("memory:")?;
+/// let articles = cache.scope::<Article>()?;
+/// let article = articles.get("a1", || Article { id: "a1".into(), count: 1 })?;
+/// assert_eq!(articles.fetch("a1")?, Some(article));
+/// assert_eq!(cache.scopes()?, ["a"]);
+/// # }
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    schemas: Schemas,
+    new_scope: Option<NewScope>,
+    ttl: Option<Duration>,
+    /// The opened scopes: one of a name for each schema that it was opened with.
+    opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
+}
+
+type NewScope = Box<dyn Fn(&str) -> Option<Schema> + Send + Sync>;
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("backend", &self.inner.store.name()).finish_non_exhaustive()
+    }
+}
+
+impl Cache {
+    /// Opens the cache that a URI names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`] where the URI's scheme or one of its options is unknown,
+    /// naming the known ones; [`ErrorKind::Unavailable`] where the backend cannot be reached.
+    pub fn from_uri(uri: &str) -> Result<Self> {
+        Self::builder(uri).open()
+    }
+
+    /// A builder for the cache that a URI names: for schemas, adopted tables and options.
+    pub fn builder(uri: impl Into<String>) -> CacheBuilder {
+        CacheBuilder::new(Source::Uri(uri.into()))
+    }
+
+    /// A cache on a store that is opened already.
+    pub fn from_store(store: impl Store + 'static) -> Self {
+        Self::build(Arc::new(store), Schemas::default(), None, None)
+    }
+
+    /// A builder for the cache on a store that is opened already.
+    pub fn builder_from_store(store: impl Store + 'static) -> CacheBuilder {
+        CacheBuilder::new(Source::Store(Arc::new(store)))
+    }
+
+    /// A cache in the memory of the process, without bounds.
+    pub fn memory() -> Self {
+        Self::from_store(backends::memory::Memory::new())
+    }
+
+    /// A cache that stores nothing and computes always.
+    pub fn noop() -> Self {
+        Self::from_store(backends::noop::Noop)
+    }
+
+    fn build(
+        store: Arc<dyn Store>,
+        schemas: Schemas,
+        new_scope: Option<NewScope>,
+        ttl: Option<Duration>,
+    ) -> Self {
+        let opened = Mutex::default();
+        Self { inner: Arc::new(Inner { store, schemas, new_scope, ttl, opened }) }
+    }
+
+    /// Opens the scope of a record type: its table is made, or upgraded as the schema's policy
+    /// says. Opening it again costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`] with the plan where the table differs in a way that is not
+    /// changed without being told to; [`ErrorKind::InvalidSchema`]; and where the backend fails.
+    pub fn scope<R: ScopeRecord>(&self) -> Result<Scope<R>> {
+        Ok(Scope::new(self.open(R::schema())?))
+    }
+
+    /// Opens a scope of one value of type `V` for each key of type `K`.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](Cache::scope).
+    pub fn map<K: RecordKey, V: ColumnValue>(&self, name: &str) -> Result<MapScope<K, V>> {
+        Ok(MapScope::new(self.open(MapScope::<K, V>::schema_of(name))?))
+    }
+
+    /// Opens a scope whose schema was given to the builder.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownScope`], naming the declared ones, where it was not given and
+    /// [`new_scope`](CacheBuilder::new_scope) makes none; and as [`scope`](Cache::scope).
+    pub fn dynamic(&self, name: &str) -> Result<DynScope> {
+        Ok(DynScope::new(self.open(self.declared(name)?)?))
+    }
+
+    /// Opens a scope of a schema at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](Cache::scope).
+    pub fn dynamic_with(&self, schema: Schema) -> Result<DynScope> {
+        Ok(DynScope::new(self.open(schema)?))
+    }
+
+    /// The schema that was declared for a scope.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::UnknownScope`], naming the declared ones.
+    pub fn declared(&self, name: &str) -> Result<Schema> {
+        if let Some(schema) = self.inner.schemas.get(name) {
+            return Ok(schema.clone());
+        }
+        let made = self.inner.new_scope.as_ref().and_then(|make| make(name));
+        let schema = made.ok_or_else(|| self.unknown_scope(name))?;
+        match schema.name == name {
+            true => Ok(schema),
+            false => Err(Error::invalid_schema(format!(
+                "the schema made for the scope `{name}` is named `{}`",
+                schema.name
+            ))),
+        }
+    }
+
+    fn unknown_scope(&self, name: &str) -> Error {
+        let names: Vec<&str> =
+            self.inner.schemas.iter().map(|schema| schema.name.as_str()).collect();
+        let known = match names.is_empty() {
+            true => "no scope is declared; give the builder its schemas".to_owned(),
+            false => format!("the declared scopes are {}", names.join(", ")),
+        };
+        let suggestion = did_you_mean(name, names);
+        Error::new(ErrorKind::UnknownScope, format!("no scope `{name}`: {known}{suggestion}"))
+    }
+
+    /// The schemas that were given to the builder or adopted.
+    pub fn schemas(&self) -> &Schemas {
+        &self.inner.schemas
+    }
+
+    /// The opened scope of a schema; opens it where it is not. The lock is not held while the
+    /// backend works: two threads that open one scope at once both get a right answer.
+    fn open(&self, mut schema: Schema) -> Result<Arc<Core>> {
+        schema.ttl = schema.ttl.or(self.inner.ttl);
+        if let Some(core) = self.opened(&schema) {
+            return Ok(core);
+        }
+        schema.validate()?;
+        let schema = Arc::new(schema);
+        let scope = self.inner.store.open(&schema);
+        let scope = scope.map_err(|error| self.place("open", &schema, error))?;
+        let mut opened = self.inner.opened.lock();
+        let of_name = opened.entry(schema.name.clone()).or_default();
+        if let Some(core) = of_name.iter().find(|core| *core.schema == *schema) {
+            return Ok(core.clone());
+        }
+        let core = Arc::new(Core::new(self.inner.store.name(), scope));
+        of_name.push(core.clone());
+        Ok(core)
+    }
+
+    fn opened(&self, schema: &Schema) -> Option<Arc<Core>> {
+        let opened = self.inner.opened.lock();
+        opened.get(&schema.name)?.iter().find(|core| *core.schema == *schema).cloned()
+    }
+
+    /// What opening or migrating a scope of this schema would change. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSchema`], and where the backend fails.
+    pub fn plan(&self, schema: &Schema) -> Result<Plan> {
+        schema.validate()?;
+        self.inner.store.plan(schema).map_err(|error| self.place("plan", schema, error))
+    }
+
+    /// Applies the safe steps of a schema's plan, whatever its policy, and under
+    /// [`Migrate::Recreate`](crate::Migrate::Recreate) whatever else is needed. Gives the plan
+    /// that was applied.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](Cache::scope).
+    pub fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        schema.validate()?;
+        self.inner.store.migrate(schema).map_err(|error| self.place("migrate", schema, error))
+    }
+
+    fn place(&self, operation: &'static str, schema: &Schema, error: Error) -> Error {
+        error.in_operation(self.inner.store.name(), operation).with_scope(&schema.name)
+    }
+
+    /// The names of all scopes that the backend has, sorted.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend fails.
+    pub fn scopes(&self) -> Result<Vec<String>> {
+        let scopes = self.inner.store.scopes();
+        scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))
+    }
+
+    /// Reads scopes (all for `None`) from the storage of a staged cache; elsewhere it does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage fails.
+    pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        let loaded = self.inner.store.load(scopes);
+        loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
+    }
+
+    /// Writes scopes (all for `None`) to the storage of a staged cache; elsewhere it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage fails.
+    pub fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        let saved = self.inner.store.backup(scopes);
+        saved.map_err(|error| error.in_operation(self.inner.store.name(), "backup"))
+    }
+
+    /// What the backend does beyond the common contract.
+    pub fn capabilities(&self) -> Capabilities {
+        self.inner.store.capabilities()
+    }
+}
+
+/// What a cache is opened on.
+enum Source {
+    Uri(String),
+    Store(Arc<dyn Store>),
+}
+
+/// Builds a [`Cache`]; made by [`Cache::builder`].
+#[must_use = "a builder does nothing until it is opened"]
+pub struct CacheBuilder {
+    source: Source,
+    schemas: Schemas,
+    new_scope: Option<NewScope>,
+    adopt_tables: bool,
+    options: Options,
+}
+
+impl fmt::Debug for CacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("schemas", &self.schemas)
+            .field("adopt_tables", &self.adopt_tables)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CacheBuilder {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            schemas: Schemas::default(),
+            new_scope: None,
+            adopt_tables: false,
+            options: Options::default(),
+        }
+    }
+
+    /// Declares scopes, for [`Cache::dynamic`]. Given again, it adds to those before; of two with
+    /// one name the last one counts.
+    pub fn schemas(mut self, schemas: Schemas) -> Self {
+        self.schemas.extend(schemas);
+        self
+    }
+
+    /// Makes the schema of a scope that is not declared, when it is asked for; `None` leaves it
+    /// undeclared.
+    pub fn new_scope<S: Into<Option<Schema>>>(
+        mut self,
+        make: impl Fn(&str) -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.new_scope = Some(Box::new(move |name| make(name).into()));
+        self
+    }
+
+    /// Declares a scope for each table that stands in the database and has a primary key. A
+    /// declared scope of the same name goes before.
+    pub fn adopt_tables(mut self) -> Self {
+        self.adopt_tables = true;
+        self
+    }
+
+    /// Sets the deadline of one call; 5 seconds by default. An option in the URI goes before.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections are kept at the most; 8 by default, and at least 1. An option in
+    /// the URI goes before.
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.options.pool_size = pool_size.max(1);
+        self
+    }
+
+    /// Sets how long records are good for in scopes that do not say it themselves. An option in
+    /// the URI goes before.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// Opens the cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::from_uri`]; [`ErrorKind::Unsupported`] where tables are to be adopted from a
+    /// backend that has none.
+    pub fn open(self) -> Result<Cache> {
+        let (store, options) = match self.source {
+            Source::Store(store) => (store, self.options),
+            Source::Uri(uri) => backends::open(&uri, self.options)?,
+        };
+        let mut schemas = self.schemas;
+        if self.adopt_tables {
+            let adopted =
+                store.adopt().map_err(|error| error.in_operation(store.name(), "adopt"))?;
+            let new =
+                adopted.schemas.into_iter().filter(|schema| schemas.get(&schema.name).is_none());
+            let new: Vec<Schema> = new.collect();
+            schemas.extend(new);
+        }
+        Ok(Cache::build(store, schemas, self.new_scope, options.ttl))
+    }
+}

@@ -1,0 +1,292 @@
+//! The one error type of the crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Arc<dyn StdError + Send + Sync>;
+
+/// What went wrong, as a program may want to tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument was wrong: a value outside its column's type, a key that contradicts its
+    /// record, a line that is not an operation. Nothing was changed.
+    InvalidInput,
+    /// A schema, in TOML or built by a program, is not a valid one.
+    InvalidSchema,
+    /// A URI or an option is unknown or malformed.
+    InvalidConfig,
+    /// No scope of that name is declared.
+    UnknownScope,
+    /// The table that stands differs from the schema in a way that is not changed without being
+    /// told to. The message holds the plan.
+    SchemaChange,
+    /// What is stored cannot be read as the schema says.
+    InvalidData,
+    /// The backend cannot do this, or cannot hold this value.
+    Unsupported,
+    /// The backend cannot be reached, or the connection was lost while a call was under way: a
+    /// write may or may not have happened.
+    Unavailable,
+    /// The deadline of the call passed before it could be done; nothing was changed.
+    Timeout,
+    /// A computation asked for the very value that it is computing.
+    Recursion,
+    /// The closure given to `try_get` failed; its error is the [source](StdError::source).
+    Compute,
+    /// The file system or a stream failed.
+    Io,
+    /// The engine refused or failed for another reason.
+    Backend,
+}
+
+impl ErrorKind {
+    /// The name of the kind in snake case, as `hilcat batch` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid_input",
+            Self::InvalidSchema => "invalid_schema",
+            Self::InvalidConfig => "invalid_config",
+            Self::UnknownScope => "unknown_scope",
+            Self::SchemaChange => "schema_change",
+            Self::InvalidData => "invalid_data",
+            Self::Unsupported => "unsupported",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Recursion => "recursion",
+            Self::Compute => "compute",
+            Self::Io => "io",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The error of every fallible call: opaque, cheap to clone, and free of values and secrets.
+///
+/// A miss is never an error. [`kind`](Error::kind) tells what happened,
+/// [`is_retryable`](Error::is_retryable) whether the same call may succeed later; the message
+/// names the backend, the operation, the scope, the key and the column where they are known.
+///
+/// ```
+/// use hilcat::{Cache, ErrorKind};
+///
+/// let error = Cache::from_uri("sqlight:///t.db").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+/// assert!(!error.is_retryable());
+/// ```
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    retryable: bool,
+    context: Context,
+    source: Option<Source>,
+}
+
+/// Where an error happened.
+#[derive(Debug, Clone, Default)]
+struct Context {
+    backend: Option<&'static str>,
+    operation: Option<&'static str>,
+    scope: Option<String>,
+    key: Option<String>,
+    column: Option<String>,
+}
+
+impl Error {
+    /// An error of a kind, with a message that says what was wrong and what would be right.
+    ///
+    /// For implementations of [`ColumnValue`](crate::ColumnValue) and of
+    /// [`Store`](crate::store::Store) outside this crate. The message must not hold a value or a
+    /// secret.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let retryable = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout);
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            retryable,
+            context: Context::default(),
+            source: None,
+        }))
+    }
+
+    /// Adds the error that caused this one.
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Says whether the same call may succeed when it is made again.
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Names the column that the error is about, unless one is named already.
+    pub fn with_column(mut self, column: &str) -> Self {
+        self.0.context.column.get_or_insert_with(|| column.to_owned());
+        self
+    }
+
+    /// Names the scope that the error is about, unless one is named already.
+    pub fn with_scope(mut self, scope: &str) -> Self {
+        self.0.context.scope.get_or_insert_with(|| scope.to_owned());
+        self
+    }
+
+    /// Names the operation and the backend that failed, unless they are named already.
+    pub(crate) fn in_operation(mut self, backend: &'static str, operation: &'static str) -> Self {
+        self.0.context.backend.get_or_insert(backend);
+        self.0.context.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the key that the error is about, unless one is named already.
+    pub(crate) fn with_key(mut self, key: impl fmt::Display) -> Self {
+        self.0.context.key.get_or_insert_with(|| shorten(&key.to_string()));
+        self
+    }
+
+    pub(crate) fn invalid_input(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+
+    pub(crate) fn invalid_schema(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidSchema, message)
+    }
+
+    pub(crate) fn invalid_config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidConfig, message)
+    }
+
+    pub(crate) fn invalid_data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidData, message)
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed when it is made again.
+    ///
+    /// Of a write that ended as [`ErrorKind::Unavailable`] it is not known whether it happened;
+    /// `set` and `pop` can be repeated without harm.
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+
+    /// The message alone, without the place where it happened.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The scope that the error is about, where it is known.
+    pub fn scope(&self) -> Option<&str> {
+        self.0.context.scope.as_deref()
+    }
+
+    /// The column that the error is about, where it is known.
+    pub fn column(&self) -> Option<&str> {
+        self.0.context.column.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Context { backend, operation, scope, key, column } = &self.0.context;
+        let named =
+            [("scope", scope.as_deref()), ("key", key.as_deref()), ("column", column.as_deref())];
+        let mut place = [*backend, *operation].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        for (what, name) in named {
+            let Some(name) = name else { continue };
+            place.push_str(if place.is_empty() { "" } else { ", " });
+            place.push_str(&format!("{what} `{name}`"));
+        }
+        match place.as_str() {
+            "" => f.write_str(&self.0.message),
+            place => write!(f, "{place}: {}", self.0.message),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("context", &self.0.context)
+            .field("retryable", &self.0.retryable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
+    }
+}
+
+/// Keeps a long key from filling a log line.
+fn shorten(text: &str) -> String {
+    const LIMIT: usize = 120;
+    match text.char_indices().nth(LIMIT) {
+        None => text.to_owned(),
+        Some((cut, _)) => format!("{}... ({} bytes)", &text[..cut], text.len()),
+    }
+}
+
+/// Names the candidate that is nearest to what was given, for the end of a message.
+pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 2)
+        .min()
+        .map(|(_, name)| format!("; did you mean `{name}`?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_its_place() {
+        let error = Error::invalid_input("too long").with_column("name").with_scope("a");
+        assert_eq!(error.to_string(), "scope `a`, column `name`: too long");
+        assert_eq!(
+            error.in_operation("sqlite", "set").to_string(),
+            "sqlite set, scope `a`, column `name`: too long"
+        );
+    }
+
+    #[test]
+    fn the_first_context_stays() {
+        let error = Error::invalid_input("x").with_column("inner").with_column("outer");
+        assert_eq!(error.column(), Some("inner"));
+    }
+
+    #[test]
+    fn suggestions_are_near() {
+        assert_eq!(did_you_mean("colums", ["columns", "table"]), "; did you mean `columns`?");
+        assert_eq!(did_you_mean("zebra", ["columns", "table"]), "");
+    }
+}

@@ -1,0 +1,238 @@
+//! Values as JSON: what dynamic scopes, `hilcat batch` and JSON Lines show.
+//!
+//! What JSON cannot say is tagged: bytes are `{"$bytes": "<base64>"}`, floats beyond JSON
+//! `{"$float": "NaN"}`. Decimals, uuids, dates and times are strings; integers keep all their
+//! digits.
+
+use serde_json::{Map, Number, Value as Json};
+
+use crate::{ColumnType, Error, Result, Value, decimal, temporal, text};
+
+/// Reads a JSON text, as `serde_json` does, but for integers beyond 64 bits: those are an error
+/// instead of losing their digits.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not JSON or holds such
+/// an integer.
+pub fn parse(text: &str) -> Result<Json> {
+    let value = serde_json::from_str(text)
+        .map_err(|error| Error::invalid_input(format!("not JSON: {}", describe(&error))))?;
+    match has_long_integer(text) {
+        false => Ok(value),
+        true => Err(Error::invalid_input(
+            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a string",
+        )),
+    }
+}
+
+/// The message of a JSON error without the text that it may quote.
+pub(crate) fn describe(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "a value is of another type",
+        _ => "a syntax error",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
+/// Whether a valid JSON text has an integer that neither `i64` nor `u64` holds.
+fn has_long_integer(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = string_end(bytes, at),
+            b'-' | b'0'..=b'9' => {
+                let length = bytes[at..].iter().take_while(|b| is_number_byte(**b)).count();
+                let token = &text[at..at + length];
+                let integer = !token.contains(['.', 'e', 'E']);
+                if integer && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
+                    return true;
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+fn is_number_byte(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
+}
+
+/// The place after the string that begins at `start`.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// The JSON of a value.
+pub(crate) fn from_value(value: Value) -> Json {
+    match value {
+        Value::Absent | Value::Null => Json::Null,
+        Value::Bool(v) => Json::Bool(v),
+        Value::Int(v) => v.into(),
+        Value::UInt(v) => v.into(),
+        Value::Float(v) => Number::from_f64(v)
+            .map(Json::Number)
+            .unwrap_or_else(|| tagged("$float", text::float(v))),
+        Value::Text(v) | Value::Decimal(v) => Json::String(v),
+        Value::Bytes(v) => tagged("$bytes", text::bytes_to_base64(&v)),
+        Value::Json(v) => *v,
+        other => Json::String(text::from_value(&other).into_owned()),
+    }
+}
+
+fn tagged(tag: &str, value: String) -> Json {
+    Json::Object(Map::from_iter([(tag.to_owned(), Json::String(value))]))
+}
+
+/// Reads a value of a type from JSON.
+///
+/// # Errors
+///
+/// Where the JSON is not one of the type.
+pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
+    if ty == ColumnType::Json {
+        return Ok(Value::Json(Box::new(json)));
+    }
+    let found = kind(&json);
+    let value = match (ty, json) {
+        (_, Json::Null) => Some(Value::Null),
+        (ColumnType::Bool, Json::Bool(v)) => Some(Value::Bool(v)),
+        (ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt, Json::Number(v)) => {
+            v.as_i64().map(Value::Int)
+        }
+        (ColumnType::UBigInt, Json::Number(v)) => v.as_u64().map(Value::UInt),
+        (ColumnType::Real | ColumnType::Double, Json::Number(v)) => whole_float(&v)?,
+        (ColumnType::Real | ColumnType::Double, Json::Object(map)) => tagged_float(&map),
+        (ColumnType::Text | ColumnType::Varchar(_), Json::String(v)) => Some(Value::Text(v)),
+        (ColumnType::Bytes, Json::Object(map)) => match untag(&map, "$bytes") {
+            Some(text) => Some(Value::Bytes(text::bytes_from_base64(text)?)),
+            None => None,
+        },
+        (ColumnType::Decimal { precision, scale }, Json::String(v)) => {
+            Some(Value::Decimal(decimal::canonical(&v, precision, scale)?))
+        }
+        (ColumnType::Decimal { precision, scale }, Json::Number(v)) if !v.is_f64() => {
+            Some(Value::Decimal(decimal::canonical(&v.to_string(), precision, scale)?))
+        }
+        (ColumnType::Date, Json::String(v)) => Some(Value::Date(temporal::parse_date(&v)?)),
+        (ColumnType::Time, Json::String(v)) => Some(Value::Time(temporal::parse_time(&v)?)),
+        (ColumnType::Timestamp, Json::String(v)) => {
+            Some(Value::Timestamp(temporal::parse_timestamp(&v)?))
+        }
+        (ColumnType::Uuid, Json::String(v)) => Some(Value::Uuid(text::parse_uuid(&v)?)),
+        _ => None,
+    };
+    value.ok_or_else(|| {
+        Error::invalid_input(format!("expected {} for type {ty}, found {found}", expected(ty)))
+    })
+}
+
+/// A number as a float, unless it is an integer that no float holds exactly.
+fn whole_float(number: &Number) -> Result<Option<Value>> {
+    let value = number.as_f64();
+    let exact = match (number.as_i64(), number.as_u64(), value) {
+        (Some(integer), _, Some(float)) => float as i128 == i128::from(integer),
+        (None, Some(integer), Some(float)) => float as i128 == i128::from(integer),
+        _ => true,
+    };
+    match exact {
+        true => Ok(value.map(Value::Float)),
+        false => Err(Error::invalid_input(
+            "the integer has more digits than a floating-point number holds",
+        )),
+    }
+}
+
+fn tagged_float(map: &Map<String, Json>) -> Option<Value> {
+    Some(Value::Float(match untag(map, "$float")? {
+        "NaN" => f64::NAN,
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        _ => return None,
+    }))
+}
+
+fn untag<'a>(map: &'a Map<String, Json>, tag: &str) -> Option<&'a str> {
+    if map.len() == 1 { map.get(tag)?.as_str() } else { None }
+}
+
+/// What kind of JSON this is, for messages.
+pub(crate) fn kind(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(v) if v.is_f64() => "a number with a fraction",
+        Json::Number(_) => "an integer",
+        Json::String(_) => "a string",
+        Json::Array(_) => "an array",
+        Json::Object(_) => "an object",
+    }
+}
+
+/// How a value of a type is written in JSON, for messages.
+fn expected(ty: ColumnType) -> &'static str {
+    match ty {
+        ColumnType::Bool => "true or false",
+        ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt => "an integer",
+        ColumnType::UBigInt => "an integer from 0",
+        ColumnType::Real | ColumnType::Double => "a number or {\"$float\": \"NaN\"}",
+        ColumnType::Decimal { .. } => "a string of digits",
+        ColumnType::Text | ColumnType::Varchar(_) => "a string",
+        ColumnType::Bytes => "{\"$bytes\": \"<base64>\"}",
+        ColumnType::Json => "any JSON",
+        ColumnType::Date => "a string as 2013-01-31",
+        ColumnType::Time => "a string as 05:15:00",
+        ColumnType::Timestamp => "a string as 2013-01-31T05:15:00Z",
+        ColumnType::Uuid => "a string as 67e55044-10b1-426f-9247-bb680e5fe0c8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_json_cannot_say_is_tagged() {
+        assert_eq!(from_value(Value::Bytes(vec![1, 2])), json!({"$bytes": "AQI="}));
+        assert_eq!(from_value(Value::Float(f64::NAN)), json!({"$float": "NaN"}));
+        assert_eq!(from_value(Value::UInt(u64::MAX)).to_string(), "18446744073709551615");
+        let back = to_value(json!({"$bytes": "AQI="}), ColumnType::Bytes).unwrap();
+        assert_eq!(back, Value::Bytes(vec![1, 2]));
+        let infinity = to_value(json!({"$float": "-Infinity"}), ColumnType::Double).unwrap();
+        assert_eq!(infinity, Value::Float(f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_an_error() {
+        for (value, ty) in [
+            (json!("7"), ColumnType::Int),
+            (json!(7.5), ColumnType::Int),
+            (json!(-1), ColumnType::UBigInt),
+            (json!(7), ColumnType::Text),
+            (json!("x"), ColumnType::Bytes),
+            (json!({"$float": "7"}), ColumnType::Double),
+            (json!(9_007_199_254_740_993_i64), ColumnType::Double),
+            (json!(1.5), ColumnType::Decimal { precision: 5, scale: 2 }),
+        ] {
+            assert!(to_value(value.clone(), ty).is_err(), "{value} as {ty}");
+        }
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_is_not_rounded() {
+        assert!(parse("[18446744073709551615, -9223372036854775808]").is_ok());
+        assert!(parse(r#"{"a": 18446744073709551616}"#).is_err());
+        assert!(parse(r#"{"18446744073709551616": "18446744073709551616\""}"#).is_ok());
+        assert!(parse("1e400").is_err());
+        assert!(parse("123456789012345678901234.5").is_ok());
+    }
+}

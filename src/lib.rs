@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+
+mod backends;
+mod cache;
+mod compute;
+mod decimal;
+mod duration;
+mod error;
+mod json;
+mod key;
+mod record;
+mod schema;
+mod scope;
+pub mod store;
+mod temporal;
+mod text;
+mod value;
+
+pub use crate::cache::{Cache, CacheBuilder};
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::json::parse as parse_json;
+pub use crate::key::{IntoKey, Key, RecordKey};
+pub use crate::record::{ColumnValue, ScopeRecord};
+pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
+pub use crate::scope::{DynKey, DynScope, MapScope, Scope};
+pub use crate::value::{Row, Value};
+
+#[cfg(feature = "derive")]
+pub use hilcat_derive::ScopeRecord;
+
+/// The backends that can be opened by typed constructors.
+pub mod backend {
+    pub use crate::backends::memory::Memory;
+    pub use crate::backends::noop::Noop;
+    #[cfg(feature = "sqlite")]
+    pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
+}
+
+/// What derived code calls; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::record::{Cells, json_value};
+}

@@ -1,0 +1,361 @@
+//! Records: Rust structs that are cached as rows, and the Rust types that columns can be.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{ColumnType, Error, Result, Row, Schema, Value, json};
+
+/// A struct that is cached as a row. Derived with `#[derive(ScopeRecord)]`.
+pub trait ScopeRecord: Sized {
+    /// The type of its key: that of the one unique field, or a tuple of several in field order.
+    type Key: crate::RecordKey;
+
+    /// The schema of its scope.
+    fn schema() -> Schema;
+
+    /// The record's values, in the order of the schema's columns.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a `json` field cannot be
+    /// written as JSON.
+    fn to_row(&self) -> Result<Row>;
+
+    /// Reads a record back from its values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where a value
+    /// is not of its field's type.
+    fn from_row(row: Row) -> Result<Self>;
+}
+
+/// A Rust type that a column can be of.
+///
+/// Implemented for `bool`, the integers up to 64 bits, `f32`, `f64`, `String`, `Vec<u8>`,
+/// `serde_json::Value`, the types behind the features `chrono`, `uuid` and `rust_decimal`, and
+/// `Option` of each. Implement it for a type of your own in terms of one of these:
+///
+/// ```
+/// use hilcat::{ColumnType, ColumnValue, Error, ErrorKind, Result, Value};
+///
+/// #[derive(Debug, Clone, Copy, PartialEq)]
+/// enum Color { Red, Green }
+///
+/// impl ColumnValue for Color {
+///     const TYPE: ColumnType = ColumnType::Text;
+///
+///     fn to_value(&self) -> Value {
+///         match self { Self::Red => "red", Self::Green => "green" }.into()
+///     }
+///
+///     fn from_value(value: Value) -> Result<Self> {
+///         match String::from_value(value)?.as_str() {
+///             "red" => Ok(Self::Red),
+///             "green" => Ok(Self::Green),
+///             _ => Err(Error::new(ErrorKind::InvalidData, "a color is red or green")),
+///         }
+///     }
+/// }
+/// ```
+pub trait ColumnValue: Sized {
+    /// The type of a column of this Rust type, unless the field says otherwise.
+    const TYPE: ColumnType;
+
+    /// Whether the column can be NULL.
+    const NULLABLE: bool = false;
+
+    /// The value of the column.
+    fn to_value(&self) -> Value;
+
+    /// The value of the column, without a copy where the type allows.
+    fn into_value(self) -> Value {
+        self.to_value()
+    }
+
+    /// Reads the value of a column.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where it is not of this type.
+    fn from_value(value: Value) -> Result<Self>;
+}
+
+/// The error for a value of another kind than the Rust type.
+fn mismatch<T: ColumnValue>(value: &Value) -> Error {
+    let found = value.kind();
+    match value {
+        Value::Null => Error::invalid_data("it is NULL; the field can be NULL only as an Option"),
+        _ => Error::invalid_data(format!("expected a value of type {}, found {found}", T::TYPE)),
+    }
+}
+
+macro_rules! columns {
+    ($($rust:ty, $ty:ident, $variant:ident;)*) => {$(
+        impl ColumnValue for $rust {
+            const TYPE: ColumnType = ColumnType::$ty;
+
+            fn to_value(&self) -> Value {
+                Value::$variant(self.clone())
+            }
+
+            fn into_value(self) -> Value {
+                Value::$variant(self)
+            }
+
+            fn from_value(value: Value) -> Result<Self> {
+                match value {
+                    Value::$variant(value) => Ok(value),
+                    other => Err(mismatch::<Self>(&other)),
+                }
+            }
+        }
+    )*};
+}
+columns! {
+    bool, Bool, Bool;
+    u64, UBigInt, UInt;
+    f64, Double, Float;
+    String, Text, Text;
+    Vec<u8>, Bytes, Bytes;
+}
+
+/// The integers: a column of a wider or narrower type is read where the value fits.
+macro_rules! integers {
+    ($($rust:ty, $ty:ident;)*) => {$(
+        impl ColumnValue for $rust {
+            const TYPE: ColumnType = ColumnType::$ty;
+
+            fn to_value(&self) -> Value {
+                Value::Int(i64::from(*self))
+            }
+
+            fn from_value(value: Value) -> Result<Self> {
+                match value {
+                    Value::Int(value) => <$rust>::try_from(value).map_err(|_| {
+                        Error::invalid_data(concat!("the integer is out of the range of ", stringify!($rust)))
+                    }),
+                    other => Err(mismatch::<Self>(&other)),
+                }
+            }
+        }
+    )*};
+}
+integers! {
+    i8, SmallInt;
+    i16, SmallInt;
+    i32, Int;
+    i64, BigInt;
+    u8, SmallInt;
+    u16, Int;
+    u32, BigInt;
+}
+
+impl ColumnValue for f32 {
+    const TYPE: ColumnType = ColumnType::Real;
+
+    fn to_value(&self) -> Value {
+        Value::Float(f64::from(*self))
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Float(value) if value.is_nan() || f64::from(value as f32) == value => {
+                Ok(value as f32)
+            }
+            Value::Float(_) => {
+                Err(Error::invalid_data("the number has more digits than f32 holds"))
+            }
+            other => Err(mismatch::<Self>(&other)),
+        }
+    }
+}
+
+impl ColumnValue for serde_json::Value {
+    const TYPE: ColumnType = ColumnType::Json;
+
+    fn to_value(&self) -> Value {
+        Value::Json(Box::new(self.clone()))
+    }
+
+    fn into_value(self) -> Value {
+        Value::Json(Box::new(self))
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Json(value) => Ok(*value),
+            other => Err(mismatch::<Self>(&other)),
+        }
+    }
+}
+
+impl<T: ColumnValue> ColumnValue for Option<T> {
+    const TYPE: ColumnType = T::TYPE;
+    const NULLABLE: bool = true;
+
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::to_value)
+    }
+
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, T::into_value)
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Null => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+#[cfg(feature = "chrono")]
+mod chrono_columns {
+    use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+
+    use super::{ColumnType, ColumnValue, Error, Result, Value, mismatch};
+    use crate::temporal;
+
+    macro_rules! temporals {
+        ($($rust:ty, $ty:ident, $to:expr, $from:expr;)*) => {$(
+            impl ColumnValue for $rust {
+                const TYPE: ColumnType = ColumnType::$ty;
+
+                fn to_value(&self) -> Value {
+                    Value::$ty($to(*self))
+                }
+
+                fn from_value(value: Value) -> Result<Self> {
+                    match value {
+                        Value::$ty(value) => $from(value).ok_or_else(|| {
+                            Error::invalid_data(concat!("it is out of the range of ", stringify!($rust)))
+                        }),
+                        other => Err(mismatch::<Self>(&other)),
+                    }
+                }
+            }
+        )*};
+    }
+    temporals! {
+        NaiveDate, Date, temporal::date_from_chrono, temporal::date_to_chrono;
+        NaiveTime, Time, temporal::time_from_chrono, temporal::time_to_chrono;
+        DateTime<Utc>, Timestamp, temporal::timestamp_from_chrono, temporal::timestamp_to_chrono;
+        NaiveDateTime, Timestamp, |time: NaiveDateTime| temporal::timestamp_from_chrono(time.and_utc()),
+            |micros| temporal::timestamp_to_chrono(micros).map(|time| time.naive_utc());
+    }
+}
+
+#[cfg(feature = "uuid")]
+impl ColumnValue for uuid::Uuid {
+    const TYPE: ColumnType = ColumnType::Uuid;
+
+    fn to_value(&self) -> Value {
+        Value::Uuid(*self.as_bytes())
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Uuid(bytes) => Ok(Self::from_bytes(bytes)),
+            other => Err(mismatch::<Self>(&other)),
+        }
+    }
+}
+
+#[cfg(feature = "rust_decimal")]
+impl ColumnValue for rust_decimal::Decimal {
+    const TYPE: ColumnType = crate::schema::PLAIN_DECIMAL;
+
+    fn to_value(&self) -> Value {
+        Value::Decimal(self.to_string())
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Decimal(text) => {
+                Self::from_str_exact(&text).map(|value| value.normalize()).map_err(|_| {
+                    Error::invalid_data(
+                        "the number has more digits than rust_decimal::Decimal holds",
+                    )
+                })
+            }
+            other => Err(mismatch::<Self>(&other)),
+        }
+    }
+}
+
+/// Reads the values of a row one after the other: what derived code calls.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Cells {
+    values: std::vec::IntoIter<Value>,
+    names: std::slice::Iter<'static, &'static str>,
+}
+
+impl Cells {
+    /// Of a row whose columns have these names.
+    ///
+    /// # Errors
+    ///
+    /// Where the row is of another length.
+    pub fn new(row: Row, names: &'static [&'static str]) -> Result<Self> {
+        match row.len() == names.len() {
+            true => Ok(Self { values: row.into_iter(), names: names.iter() }),
+            false => Err(Error::invalid_data(format!(
+                "the row has {} values for {} columns",
+                row.len(),
+                names.len()
+            ))),
+        }
+    }
+
+    /// The next column.
+    ///
+    /// # Errors
+    ///
+    /// Where its value is not of the type.
+    pub fn next<T: ColumnValue>(&mut self) -> Result<T> {
+        let (value, name) = self.take();
+        T::from_value(value).map_err(|error| error.with_column(name))
+    }
+
+    /// The next column, JSON of a serde type.
+    ///
+    /// # Errors
+    ///
+    /// Where its JSON is not of the type.
+    pub fn next_json<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let (value, name) = self.take();
+        let json = match value {
+            Value::Json(json) => *json,
+            Value::Null => serde_json::Value::Null,
+            other => return Err(mismatch::<serde_json::Value>(&other).with_column(name)),
+        };
+        serde_json::from_value(json).map_err(|error| {
+            let what = format!("the JSON is not of the field's type: {}", json::describe(&error));
+            Error::invalid_data(what).with_column(name)
+        })
+    }
+
+    fn take(&mut self) -> (Value, &'static str) {
+        let value = self.values.next().unwrap_or(Value::Null);
+        (value, self.names.next().copied().unwrap_or_default())
+    }
+}
+
+/// The value of a field under `json`: what derived code calls. JSON's null is SQL's NULL in a
+/// field that is an `Option`.
+///
+/// # Errors
+///
+/// Where serde cannot write it as JSON.
+#[doc(hidden)]
+pub fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Result<Value> {
+    match serde_json::to_value(field) {
+        Ok(serde_json::Value::Null) if nullable => Ok(Value::Null),
+        Ok(json) => Ok(Value::Json(Box::new(json))),
+        Err(_) => {
+            Err(Error::invalid_input("the field cannot be written as JSON").with_column(column))
+        }
+    }
+}

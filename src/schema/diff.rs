@@ -1,0 +1,312 @@
+//! What has to change in a table for it to be as its schema says.
+
+use std::fmt;
+
+use super::{Column, ColumnType, Schema};
+
+/// A table as it stands in a database.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Standing {
+    pub(crate) columns: Vec<StandingColumn>,
+    /// The names of the columns of the primary key, in key order.
+    pub(crate) key: Vec<String>,
+}
+
+/// A column as it stands in a database.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StandingColumn {
+    pub(crate) name: String,
+    /// Its type as the engine spells it, for comparing and for messages.
+    pub(crate) declared: String,
+    /// What hilcat reads this type as; none where it knows no such type.
+    pub(crate) ty: Option<ColumnType>,
+    pub(crate) nullable: bool,
+}
+
+/// One difference between a table and its schema.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The table does not stand yet.
+    CreateTable,
+    /// A column that is nullable or has a default is new.
+    AddColumn(Column),
+    /// A column has another name; its schema says what it was.
+    RenameColumn {
+        /// The name it has.
+        from: String,
+        /// The name it gets.
+        to: String,
+    },
+    /// A column's type becomes one that holds all its values.
+    WidenColumn {
+        /// The column.
+        column: String,
+        /// Its type in the table.
+        from: String,
+        /// Its type in the schema.
+        to: ColumnType,
+    },
+    /// A column that could not be NULL now can.
+    AllowNull(String),
+    /// A column that must have a value is new, and nothing says what older records have in it.
+    AddRequiredColumn(Column),
+    /// The table has a column that the schema has not.
+    DropColumn(String),
+    /// A column's type becomes one that may not hold all its values.
+    ChangeType {
+        /// The column.
+        column: String,
+        /// Its type in the table.
+        from: String,
+        /// Its type in the schema.
+        to: ColumnType,
+    },
+    /// The unique columns are others.
+    ChangeKey {
+        /// The primary key in the table.
+        from: Vec<String>,
+        /// The unique columns of the schema.
+        to: Vec<String>,
+    },
+    /// The table is dropped with its records and made anew.
+    Recreate,
+}
+
+impl Change {
+    /// Whether it is applied without being told to: no value is lost, and no reader is misled.
+    pub fn is_safe(&self) -> bool {
+        use Change::{AddColumn, AllowNull, CreateTable, RenameColumn, WidenColumn};
+        matches!(
+            self,
+            CreateTable | AddColumn(_) | RenameColumn { .. } | WidenColumn { .. } | AllowNull(_)
+        )
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateTable => write!(f, "create the table"),
+            Self::AddColumn(column) => write!(f, "add column `{}` {}", column.name, column.ty),
+            Self::RenameColumn { from, to } => write!(f, "rename column `{from}` to `{to}`"),
+            Self::WidenColumn { column, from, to } => {
+                write!(f, "widen column `{column}` from {from} to {to}")
+            }
+            Self::AllowNull(column) => write!(f, "let column `{column}` be NULL"),
+            Self::AddRequiredColumn(column) => write!(
+                f,
+                "add column `{}` {}, which can be neither NULL nor has a default for the records that stand",
+                column.name, column.ty
+            ),
+            Self::DropColumn(column) => write!(
+                f,
+                "drop column `{column}`, which the schema does not have (a new name is declared by `was`)"
+            ),
+            Self::ChangeType { column, from, to } => write!(
+                f,
+                "change column `{column}` from {from} to {to}, which may not hold every value that stands"
+            ),
+            Self::ChangeKey { from, to } => {
+                write!(f, "change the key from ({}) to ({})", from.join(", "), to.join(", "))
+            }
+            Self::Recreate => write!(f, "drop the table with its records and create it anew"),
+        }
+    }
+}
+
+/// One step of a [`Plan`]: a change, and the SQL that makes it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Step {
+    /// What changes.
+    pub change: Change,
+    /// The statements; none for a change that is not applied, or that is made together with the
+    /// step before it.
+    pub sql: Vec<String>,
+}
+
+/// What has to be done for a scope's table to be as its schema says. Empty where it is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The scope.
+    pub scope: String,
+    /// Its table.
+    pub table: String,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// A plan of no steps.
+    pub fn empty(schema: &Schema) -> Self {
+        Self { scope: schema.name.clone(), table: schema.table.clone(), steps: Vec::new() }
+    }
+
+    /// Whether nothing has to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether every step is applied without being told to.
+    pub fn is_safe(&self) -> bool {
+        self.steps.iter().all(|step| step.change.is_safe())
+    }
+}
+
+/// The plan as people read it: a line for each step, `+` where it is safe and `!` where it is
+/// not, and below it the SQL.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scope `{}`, table `{}`:", self.scope, self.table)?;
+        if self.is_empty() {
+            return write!(f, " nothing to do");
+        }
+        for step in &self.steps {
+            let sign = if step.change.is_safe() { '+' } else { '!' };
+            write!(f, "\n  {sign} {}", step.change)?;
+            for line in step.sql.iter().flat_map(|sql| sql.lines()) {
+                write!(f, "\n      {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The differences between a table that stands and its schema, in the order in which they are
+/// to be made. `same_type` says whether the engine's type of a column is the very one that the
+/// schema's would be given.
+///
+/// A column that the schema says is never NULL and that the table lets be NULL is no difference:
+/// hilcat itself sees to it that none is written.
+pub(crate) fn diff(
+    standing: &Standing,
+    schema: &Schema,
+    same_type: impl Fn(&StandingColumn, &Column) -> bool,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut left: Vec<&StandingColumn> = standing.columns.iter().collect();
+    let mut key_names = standing.key.clone();
+    for column in &schema.columns {
+        let by = |name: &str| left.iter().position(|have| have.name == name);
+        let at = by(&column.name).or_else(|| by(column.was.as_deref()?));
+        let Some(at) = at else {
+            changes.push(added(column));
+            continue;
+        };
+        let have = left.swap_remove(at);
+        if have.name != column.name {
+            let (from, to) = (have.name.clone(), column.name.clone());
+            key_names.iter_mut().filter(|name| **name == from).for_each(|name| *name = to.clone());
+            changes.push(Change::RenameColumn { from, to });
+        }
+        changes.extend(retyped(have, column, same_type(have, column)));
+        if column.nullable && !have.nullable {
+            changes.push(Change::AllowNull(column.name.clone()));
+        }
+    }
+    let dropped = standing.columns.iter().filter(|have| left.contains(have));
+    changes.extend(dropped.map(|have| Change::DropColumn(have.name.clone())));
+    let wanted: Vec<String> = schema.key_columns().map(|column| column.name.clone()).collect();
+    if wanted != key_names {
+        changes.push(Change::ChangeKey { from: standing.key.clone(), to: wanted });
+    }
+    changes
+}
+
+fn added(column: &Column) -> Change {
+    match column.nullable || column.default.is_some() {
+        true => Change::AddColumn(column.clone()),
+        false => Change::AddRequiredColumn(column.clone()),
+    }
+}
+
+fn retyped(have: &StandingColumn, want: &Column, same: bool) -> Option<Change> {
+    if same {
+        return None;
+    }
+    let (column, to) = (want.name.clone(), want.ty);
+    let from = have.ty.map_or_else(|| have.declared.clone(), |ty| ty.to_string());
+    match have.ty.is_some_and(|ty| want.ty.widens(ty)) {
+        true => Some(Change::WidenColumn { column, from, to }),
+        false => Some(Change::ChangeType { column, from, to }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Change::*;
+
+    fn standing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> Standing {
+        let column = |&(name, ty, nullable): &(&str, ColumnType, bool)| StandingColumn {
+            name: name.into(),
+            declared: ty.to_string(),
+            ty: Some(ty),
+            nullable,
+        };
+        Standing {
+            columns: columns.iter().map(column).collect(),
+            key: key.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn changes(standing: &Standing, schema: &Schema) -> Vec<Change> {
+        diff(standing, schema, |have, want| have.ty == Some(want.ty))
+    }
+
+    fn schema() -> Schema {
+        Schema::new("a")
+            .unique(Column::new("id", ColumnType::Text))
+            .column(Column::new("n", ColumnType::BigInt))
+    }
+
+    #[test]
+    fn an_equal_table_needs_nothing() {
+        let table =
+            standing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, true)], &["id"]);
+        assert_eq!(changes(&table, &schema()), []);
+    }
+
+    #[test]
+    fn safe_and_unsafe_are_told_apart() {
+        let table =
+            standing(&[("id", ColumnType::Text, false), ("n", ColumnType::Int, false)], &["id"]);
+        let new = Column::new("m", ColumnType::Int);
+        let wanted = schema().column(new.clone().nullable(true));
+        let found = changes(&table, &wanted);
+        let widened =
+            WidenColumn { column: "n".into(), from: "int".into(), to: ColumnType::BigInt };
+        assert_eq!(found, [widened, AddColumn(new.clone().nullable(true))]);
+        assert!(found.iter().all(Change::is_safe));
+
+        let found = changes(&table, &schema().column(new.clone()));
+        assert!(!found.iter().all(Change::is_safe));
+        assert_eq!(found[1], AddRequiredColumn(new));
+
+        let narrow = Schema::new("a").unique(Column::new("id", ColumnType::Text));
+        assert_eq!(changes(&table, &narrow), [DropColumn("n".into())]);
+    }
+
+    #[test]
+    fn a_renamed_key_column_keeps_the_key() {
+        let table = standing(
+            &[("old", ColumnType::Text, false), ("n", ColumnType::BigInt, false)],
+            &["old"],
+        );
+        let renamed = Schema::new("a")
+            .unique(Column::new("id", ColumnType::Text).was("old"))
+            .column(Column::new("n", ColumnType::BigInt));
+        assert_eq!(
+            changes(&table, &renamed),
+            [RenameColumn { from: "old".into(), to: "id".into() }]
+        );
+        let rekeyed =
+            standing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, false)], &["n"]);
+        assert_eq!(
+            changes(&rekeyed, &schema()),
+            [ChangeKey { from: vec!["n".into()], to: vec!["id".into()] }]
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Reading a row of one schema as one of another.
+
+use super::{ColumnType, Schema};
+use crate::{Error, Result, Row, Value};
+
+/// Brings a row that was written under one schema into the shape of another: columns are found by
+/// name or former name, added ones get their default or NULL, widened types are widened.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where a value
+/// cannot be one of the new type or a column is missing that must have a value.
+pub(crate) fn project(mut row: Row, from: &Schema, to: &Schema) -> Result<Row> {
+    let find = |name: &str| from.columns.iter().position(|column| column.name == name);
+    let value = |column: &super::Column| {
+        let at = find(&column.name).or_else(|| find(column.was.as_deref()?));
+        match at {
+            Some(at) => widen(std::mem::replace(&mut row[at], Value::Null), from.columns[at].ty, column.ty),
+            None => match (&column.default, column.nullable) {
+                (Some(default), _) => Ok(default.clone()),
+                (None, true) => Ok(Value::Null),
+                (None, false) => Err(Error::invalid_data(
+                    "the stored record is of an older schema without this column, and nothing says what it has in it",
+                )),
+            },
+        }
+        .map_err(|error| error.with_column(&column.name))
+    };
+    to.columns.iter().map(value).collect()
+}
+
+fn widen(value: Value, from: ColumnType, to: ColumnType) -> Result<Value> {
+    if from == to || value.is_null() {
+        return Ok(value);
+    }
+    if !to.widens(from) {
+        return Err(Error::invalid_data(format!(
+            "the stored record has the type {from} here, the schema {to}"
+        )));
+    }
+    to.coerce(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Column;
+
+    #[test]
+    fn an_older_row_is_upgraded_or_reported() {
+        let old = Schema::new("a")
+            .unique(Column::new("id", ColumnType::Text))
+            .column(Column::new("n", ColumnType::Int))
+            .column(Column::new("price", ColumnType::Decimal { precision: 5, scale: 1 }));
+        let new = Schema::new("a")
+            .unique(Column::new("key", ColumnType::Text).was("id"))
+            .column(Column::new("price", ColumnType::Decimal { precision: 8, scale: 3 }))
+            .column(Column::new("n", ColumnType::BigInt))
+            .column(Column::new("m", ColumnType::Int).default_value(7_i32));
+        let row = vec!["a".into(), Value::Int(1), Value::Decimal("2.5".into())];
+        let upgraded = project(row.clone(), &old, &new).unwrap();
+        assert_eq!(
+            upgraded,
+            ["a".into(), Value::Decimal("2.500".into()), Value::Int(1), Value::Int(7)]
+        );
+
+        let wrong = new.clone().column(Column::new("must", ColumnType::Int));
+        assert_eq!(project(row, &old, &wrong).unwrap_err().column(), Some("must"));
+        let back = project(upgraded, &new, &old).unwrap_err();
+        assert_eq!(back.column(), Some("id"));
+    }
+}

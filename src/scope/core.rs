@@ -1,0 +1,280 @@
+//! What all handles rest on: checks what goes in, adds the context of errors, computes once.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use crate::compute::{Flights, Turn};
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+
+/// An opened scope.
+#[derive(Debug)]
+pub(crate) struct Core {
+    backend: &'static str,
+    pub(crate) schema: Arc<Schema>,
+    store: Arc<dyn ScopeStore>,
+    flights: Flights,
+}
+
+impl Core {
+    pub(crate) fn new(backend: &'static str, store: Arc<dyn ScopeStore>) -> Self {
+        Self { backend, schema: store.schema().clone(), store, flights: Flights::default() }
+    }
+
+    /// Adds where an error happened.
+    fn place(&self, operation: &'static str, key: Option<&Key>, error: Error) -> Error {
+        let error = error.in_operation(self.backend, operation).with_scope(&self.schema.name);
+        match key {
+            Some(key) => error.with_key(key),
+            None => error,
+        }
+    }
+
+    fn admit_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
+        match self.schema.admit_key(&mut key) {
+            Ok(()) => Ok(key),
+            Err(error) => Err(self.place(operation, Some(&key), error)),
+        }
+    }
+
+    fn admit_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
+        let admitted = row.and_then(|mut row| match self.schema.admit_row(&mut row) {
+            Ok(()) => Ok(row),
+            Err(error) => Err(error.with_key(self.schema.key_of(&row))),
+        });
+        admitted.map_err(|error| self.place(operation, None, error))
+    }
+
+    /// Runs one call on one key, with the context for its error.
+    fn with_key<T>(
+        &self,
+        operation: &'static str,
+        key: Key,
+        call: impl FnOnce(&Key) -> Result<T>,
+    ) -> Result<T> {
+        let key = self.admit_key(operation, key)?;
+        call(&key).map_err(|error| self.place(operation, Some(&key), error))
+    }
+
+    pub(crate) fn exists(&self, key: Key) -> Result<bool> {
+        self.with_key("exists", key, |key| self.store.exists(key))
+    }
+
+    pub(crate) fn fetch(&self, key: Key) -> Result<Option<Row>> {
+        self.with_key("fetch", key, |key| self.store.fetch(key))
+    }
+
+    pub(crate) fn pop(&self, key: Key) -> Result<Option<Row>> {
+        self.with_key("pop", key, |key| self.store.pop(key))
+    }
+
+    pub(crate) fn fetch_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
+        let keys = self.admit_keys("fetch_many", keys)?;
+        self.store.fetch_many(&keys).map_err(|error| self.place("fetch_many", None, error))
+    }
+
+    pub(crate) fn pop_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
+        let keys = self.admit_keys("pop_many", keys)?;
+        self.store.pop_many(&keys).map_err(|error| self.place("pop_many", None, error))
+    }
+
+    fn admit_keys(
+        &self,
+        operation: &'static str,
+        keys: impl Iterator<Item = Key>,
+    ) -> Result<Vec<Key>> {
+        keys.map(|key| self.admit_key(operation, key)).collect()
+    }
+
+    pub(crate) fn set(&self, row: Result<Row>) -> Result<()> {
+        self.write("set", row, |row| self.store.set(row))
+    }
+
+    pub(crate) fn update(&self, row: Result<Row>) -> Result<Option<Row>> {
+        self.write("update", row, |row| self.store.update(row))
+    }
+
+    fn write<T>(
+        &self,
+        operation: &'static str,
+        row: Result<Row>,
+        call: impl FnOnce(Row) -> Result<T>,
+    ) -> Result<T> {
+        let row = self.admit_row(operation, row)?;
+        call(row).map_err(|error| self.place(operation, None, error))
+    }
+
+    pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
+        let rows = rows.map(|row| self.admit_row("set_many", row)).collect::<Result<Vec<_>>>()?;
+        let count = rows.len();
+        self.store.set_many(rows).map_err(|error| self.place("set_many", None, error))?;
+        Ok(count)
+    }
+
+    pub(crate) fn keys(&self) -> Result<Keys> {
+        self.store.keys().map_err(|error| self.place("keys", None, error))
+    }
+
+    pub(crate) fn rows(&self) -> Result<Rows> {
+        self.store.rows().map_err(|error| self.place("iter", None, error))
+    }
+
+    pub(crate) fn len(&self) -> Result<u64> {
+        self.store.len().map_err(|error| self.place("len", None, error))
+    }
+
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.store.clear().map_err(|error| self.place("clear", None, error))
+    }
+
+    /// The stored row, or the one that `compute` gives, which is stored; computed once however
+    /// many threads ask at once. A hit costs one call of the store.
+    pub(crate) fn get<E>(&self, key: Key, compute: impl FnOnce() -> Result<Row, E>) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let key = self.admit_key("get", key)?;
+        if let Some(row) = self.look(&key)? {
+            return Ok(row);
+        }
+        loop {
+            let turn = self.flights.turn(&key);
+            let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
+            // Somebody may have stored it between the look and the turn.
+            if let Some(row) = self.look(&key)? {
+                return Ok(row);
+            }
+            let Turn::Compute(_lease) = turn else { continue };
+            let row = compute().map_err(|error| self.computing_failed(&key, error))?;
+            let row = self.admit_row("get", Ok(row))?;
+            self.check_computed(&key, &row)?;
+            self.store.set(row.clone()).map_err(|error| self.place("get", Some(&key), error))?;
+            return Ok(row);
+        }
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Row>> {
+        self.store.fetch(key).map_err(|error| self.place("get", Some(key), error))
+    }
+
+    fn computing_failed(
+        &self,
+        key: &Key,
+        error: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        // An error of hilcat's own inside the closure is passed on as it is.
+        let failed = match error.into().downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => {
+                Error::new(ErrorKind::Compute, "the computation failed").with_source(error)
+            }
+        };
+        self.place("get", Some(key), failed)
+    }
+
+    fn check_computed(&self, key: &Key, row: &Row) -> Result<()> {
+        let computed = self.schema.key_of(row);
+        if computed == *key {
+            return Ok(());
+        }
+        let message =
+            format!("the computed record has the key `{computed}`, which is not the key asked for");
+        Err(self.place("get", Some(key), Error::invalid_input(message)))
+    }
+
+    /// The stored rows, those that are missing computed together and stored; in the order asked.
+    ///
+    /// `compute` is called once, and once more only where another thread that was computing some
+    /// of the keys failed.
+    pub(crate) fn get_many<I>(
+        &self,
+        keys: impl Iterator<Item = Key>,
+        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<Vec<Row>>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let keys = self.admit_keys("get_many", keys)?;
+        let mut found = self.look_many(&keys)?;
+        loop {
+            let mut seen = HashSet::new();
+            let missing = keys.iter().filter(|key| !found.contains_key(*key) && seen.insert(*key));
+            let missing: Vec<Key> = missing.cloned().collect();
+            if missing.is_empty() {
+                break;
+            }
+            self.find_missing(&missing, &mut found, &mut compute)?;
+        }
+        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
+    }
+
+    fn look_many(&self, keys: &[Key]) -> Result<Found> {
+        let rows = self.store.fetch_many(keys);
+        let rows = rows.map_err(|error| self.place("get_many", None, error))?;
+        Ok(keys.iter().cloned().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
+    }
+
+    /// Computes those of the missing keys that nobody computes, or where there is none, waits for
+    /// one that somebody does. No lease is held while waiting, so that two calls whose keys
+    /// overlap cannot wait for one another.
+    fn find_missing<I>(
+        &self,
+        missing: &[Key],
+        found: &mut Found,
+        compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let leases: Vec<_> = missing.iter().filter_map(|key| self.flights.try_lease(key)).collect();
+        if leases.is_empty() {
+            let turn = self.flights.turn(&missing[0]);
+            drop(turn.map_err(|error| self.place("get_many", Some(&missing[0]), error))?);
+            found.extend(self.look_many(missing)?);
+            return Ok(());
+        }
+        // Somebody may have stored some of them before the leases were taken.
+        let ours: Vec<Key> = leases.iter().map(|lease| lease.key().clone()).collect();
+        found.extend(self.look_many(&ours)?);
+        let ours: Vec<Key> = ours.into_iter().filter(|key| !found.contains_key(key)).collect();
+        if ours.is_empty() { Ok(()) } else { self.compute_rows(ours, found, compute) }
+    }
+
+    fn compute_rows<I>(
+        &self,
+        keys: Vec<Key>,
+        found: &mut Found,
+        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let wrong =
+            |key, message| Err(self.place("get_many", Some(key), Error::invalid_input(message)));
+        let computed =
+            compute(keys.clone()).map_err(|error| self.place("get_many", None, error))?;
+        let rows =
+            computed.map(|row| self.admit_row("get_many", row)).collect::<Result<Vec<_>>>()?;
+        let rows: Found = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
+        if let Some(key) = rows.keys().find(|key| !keys.contains(key)) {
+            return wrong(
+                key,
+                "the computation gave a record for this key, which was not asked for",
+            );
+        }
+        let stored = self.store.set_many(rows.values().cloned().collect());
+        stored.map_err(|error| self.place("get_many", None, error))?;
+        if let Some(key) = keys.iter().find(|key| !rows.contains_key(*key)) {
+            return wrong(
+                key,
+                "the computation gave no record for this key; those that it gave are stored",
+            );
+        }
+        found.extend(rows);
+        Ok(())
+    }
+}
+
+/// Rows by their keys.
+type Found = HashMap<Key, Row>;

@@ -1,0 +1,489 @@
+//! The handle on a scope that is known only at run time.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::Core;
+use crate::schema::Shape;
+use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json};
+
+/// A scope whose records are JSON, for schemas known only at run time. Cheap to clone.
+///
+/// The value of a record has the declared columns; where one column is declared and it is not
+/// unique, it is that column's bare value (see [`Shape`]). `set` with only some of the columns
+/// leaves the others as they were.
+///
+/// ```
+/// use hilcat::{Cache, Schemas};
+/// use serde_json::json;
+///
+/// let schemas = Schemas::from_str("
+///     [scopes.a]
+///     unique_column = 'id'
+///     columns = ['id', 'name', 'count']
+///     column_types = { count = 'int' }
+/// ")?;
+/// let cache = Cache::builder("memory:").schemas(schemas).open()?;
+/// let a = cache.dynamic("a")?;
+/// a.set("a1", json!({"name": "jii", "count": 1}))?;
+/// a.set("a1", json!({"count": 2}))?;
+/// assert_eq!(a.fetch("a1")?, Some(json!({"id": "a1", "name": "jii", "count": 2})));
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct DynScope {
+    core: Arc<Core>,
+}
+
+impl fmt::Debug for DynScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynScope").field("name", &self.core.schema.name).finish_non_exhaustive()
+    }
+}
+
+impl DynScope {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The schema of the scope.
+    pub fn schema(&self) -> &Schema {
+        &self.core.schema
+    }
+
+    /// Whether there is a record of this key.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the key is not one of the
+    /// scope, here and below; and where the backend fails.
+    pub fn exists(&self, key: impl DynKey) -> Result<bool> {
+        self.core.exists(self.key(key)?)
+    }
+
+    /// The record of this key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`](crate::Scope::fetch).
+    pub fn fetch(&self, key: impl DynKey) -> Result<Option<Json>> {
+        Ok(self.core.fetch(self.key(key)?)?.map(|row| self.json(row)))
+    }
+
+    /// The records of these keys, in the order asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`](crate::Scope::fetch).
+    pub fn fetch_many<K: DynKey>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Json>>> {
+        let rows = self.core.fetch_many(self.key_list(keys)?.into_iter())?;
+        Ok(rows.into_iter().map(|row| row.map(|row| self.json(row))).collect())
+    }
+
+    /// Inserts or overwrites a record. Columns that the value does not name stay as they were, and
+    /// have their default in a new record.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, where a
+    /// value is outside its column's type, a column is not declared, or the value's own key
+    /// contradicts the key; and as [`Scope::set`](crate::Scope::set).
+    pub fn set(&self, key: impl DynKey, value: Json) -> Result<()> {
+        self.core.set(self.row(key, value))
+    }
+
+    /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](DynScope::set).
+    pub fn set_many<K: DynKey>(
+        &self,
+        entries: impl IntoIterator<Item = (K, Json)>,
+    ) -> Result<usize> {
+        self.core.set_many(entries.into_iter().map(|(key, value)| self.row(key, value)))
+    }
+
+    /// Inserts or overwrites a record, and gives the one that it replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](DynScope::set).
+    pub fn update(&self, key: impl DynKey, value: Json) -> Result<Option<Json>> {
+        Ok(self.core.update(self.row(key, value))?.map(|row| self.json(row)))
+    }
+
+    /// The stored record, or the one that `compute` gives, which is stored; computed once however
+    /// many threads ask at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::get`](crate::Scope::get).
+    pub fn get(&self, key: impl DynKey, compute: impl FnOnce() -> Json) -> Result<Json> {
+        self.try_get(key, || Ok::<_, Error>(compute()))
+    }
+
+    /// The same as [`get`](DynScope::get) for a computation that can fail: then nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::try_get`](crate::Scope::try_get).
+    pub fn try_get<E>(
+        &self,
+        key: impl DynKey,
+        compute: impl FnOnce() -> Result<Json, E>,
+    ) -> Result<Json>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let key = self.key(key)?;
+        let row =
+            self.core.get(key.clone(), || -> Result<_, Box<dyn StdError + Send + Sync>> {
+                Ok(self.new_row(key, compute().map_err(Into::into)?)?)
+            })?;
+        Ok(self.json(row))
+    }
+
+    /// The records of these keys, in the order asked: those that are missing are computed in one
+    /// call, which gives them with their keys, and stored together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::get_many`](crate::Scope::get_many).
+    pub fn get_many<K: DynKey, I, N: DynKey>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        mut compute: impl FnMut(Vec<Json>) -> I,
+    ) -> Result<Vec<Json>>
+    where
+        I: IntoIterator<Item = (N, Json)>,
+    {
+        let rows = self.core.get_many(self.key_list(keys)?.into_iter(), |missing| {
+            let missing = missing.into_iter().map(key_json).collect();
+            let computed = compute(missing).into_iter();
+            Ok(computed.map(|(key, value)| self.new_row(self.key(key)?, value)))
+        })?;
+        Ok(rows.into_iter().map(|row| self.json(row)).collect())
+    }
+
+    /// Removes a record and gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::pop`](crate::Scope::pop).
+    pub fn pop(&self, key: impl DynKey) -> Result<Option<Json>> {
+        Ok(self.core.pop(self.key(key)?)?.map(|row| self.json(row)))
+    }
+
+    /// Removes records and gives them, in the order asked; all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::pop`](crate::Scope::pop).
+    pub fn pop_many<K: DynKey>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Json>>> {
+        let rows = self.core.pop_many(self.key_list(keys)?.into_iter())?;
+        Ok(rows.into_iter().map(|row| row.map(|row| self.json(row))).collect())
+    }
+
+    /// All keys, streaming in bounded memory, in no promised order: a key of one column as its
+    /// value, of several as an array.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::keys`](crate::Scope::keys).
+    pub fn keys(&self) -> Result<impl Iterator<Item = Result<Json>> + Send + use<>> {
+        Ok(self.core.keys()?.map(|key| Ok(key_json(key?))))
+    }
+
+    /// All records, streaming in bounded memory, in no promised order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::keys`](crate::Scope::keys).
+    pub fn iter(&self) -> Result<impl Iterator<Item = Result<Json>> + Send + use<>> {
+        let schema = self.core.schema.clone();
+        Ok(self.core.rows()?.map(move |row| Ok(value_json(&schema, row?))))
+    }
+
+    /// All records as rows: a value for each column of the schema, in its order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::keys`](crate::Scope::keys).
+    pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row>> + Send + use<>> {
+        self.core.rows()
+    }
+
+    /// Inserts or overwrites rows, all or none: a value for each column of the schema, in its
+    /// order. Values of near kinds are brought into the column's type (text that spells a date,
+    /// for one).
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](DynScope::set).
+    pub fn set_rows(&self, rows: impl IntoIterator<Item = Row>) -> Result<usize> {
+        self.core.set_many(rows.into_iter().map(|row| self.coerce_row(row)))
+    }
+
+    fn coerce_row(&self, row: Row) -> Result<Row> {
+        let columns = &self.core.schema.columns;
+        if row.len() != columns.len() {
+            return Err(Error::invalid_input(format!(
+                "the row has {} values for {} columns",
+                row.len(),
+                columns.len()
+            )));
+        }
+        columns.iter().zip(row).map(|(column, value)| column.coerce(value)).collect()
+    }
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend fails.
+    #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
+    pub fn len(&self) -> Result<u64> {
+        self.core.len()
+    }
+
+    /// Removes all records.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend fails.
+    pub fn clear(&self) -> Result<()> {
+        self.core.clear()
+    }
+
+    fn key(&self, key: impl DynKey) -> Result<Key> {
+        let key = key.into_dyn_key();
+        let coerced = self.core.schema.coerce_key(key.clone());
+        coerced.map_err(|error| error.with_key(key).with_scope(&self.core.schema.name))
+    }
+
+    fn key_list<K: DynKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Key>> {
+        keys.into_iter().map(|key| self.key(key)).collect()
+    }
+
+    fn row(&self, key: impl DynKey, value: Json) -> Result<Row> {
+        let key = self.key(key)?;
+        row_of(&self.core.schema, &key, value).map_err(|error| error.with_key(key))
+    }
+
+    /// A row that is complete, as a computed record is.
+    fn new_row(&self, key: Key, value: Json) -> Result<Row> {
+        let mut row = row_of(&self.core.schema, &key, value)?;
+        self.core.schema.fill_absent(&mut row)?;
+        Ok(row)
+    }
+
+    fn json(&self, row: Row) -> Json {
+        value_json(&self.core.schema, row)
+    }
+}
+
+/// The row of a key and a JSON value; columns that the value does not name are absent.
+fn row_of(schema: &Schema, key: &Key, value: Json) -> Result<Row> {
+    let mut row: Row = vec![Value::Absent; schema.columns.len()];
+    for (&at, value) in schema.key.iter().zip(key.values()) {
+        row[at] = value.clone();
+    }
+    match schema.shape {
+        Shape::Record => fill_record(schema, &mut row, value)?,
+        Shape::Tuple => fill_tuple(schema, &mut row, value)?,
+        Shape::Single => fill_first(schema, &mut row, value)?,
+        Shape::Json if schema.value_columns().count() == 1 => fill_first(schema, &mut row, value)?,
+        Shape::Json => fill_record(schema, &mut row, value)?,
+    }
+    Ok(row)
+}
+
+fn fill_record(schema: &Schema, row: &mut Row, value: Json) -> Result<()> {
+    let Json::Object(map) = value else {
+        return Err(Error::invalid_input(format!(
+            "expected an object of the scope's columns, found {}",
+            json::kind(&value)
+        )));
+    };
+    for (name, value) in map {
+        let at = schema.position(&name)?;
+        fill(schema, row, at, value)?;
+    }
+    Ok(())
+}
+
+fn fill_tuple(schema: &Schema, row: &mut Row, value: Json) -> Result<()> {
+    let columns: Vec<usize> = schema.value_columns().map(|(at, _)| at).collect();
+    match value {
+        Json::Array(items) if items.len() <= columns.len() => {
+            columns.into_iter().zip(items).try_for_each(|(at, item)| fill(schema, row, at, item))
+        }
+        Json::Array(items) => Err(Error::invalid_input(format!(
+            "the array has {} items for {} columns",
+            items.len(),
+            columns.len()
+        ))),
+        other => Err(Error::invalid_input(format!(
+            "expected an array of the columns' values, found {}",
+            json::kind(&other)
+        ))),
+    }
+}
+
+fn fill_first(schema: &Schema, row: &mut Row, value: Json) -> Result<()> {
+    match schema.value_columns().next() {
+        Some((at, _)) => fill(schema, row, at, value),
+        None => Err(Error::invalid_schema("the scope has no column for a value")),
+    }
+}
+
+/// Puts one column's value into a row. A value for a key column must be the one of the key.
+fn fill(schema: &Schema, row: &mut Row, at: usize, value: Json) -> Result<()> {
+    let column = &schema.columns[at];
+    let value = column_value(column, value)?;
+    if schema.is_key(at) && !value.same(&row[at]) {
+        return Err(Error::invalid_input("the value's own key contradicts the key that is given")
+            .with_column(&column.name));
+    }
+    row[at] = value;
+    Ok(())
+}
+
+fn column_value(column: &Column, value: Json) -> Result<Value> {
+    let value = match (column.ty, value) {
+        // In a JSON column that can be NULL, JSON's null is NULL.
+        (ColumnType::Json, Json::Null) if column.nullable => Value::Null,
+        (ty, value) => {
+            json::to_value(value, ty).map_err(|error| error.with_column(&column.name))?
+        }
+    };
+    column.coerce(value)
+}
+
+fn value_json(schema: &Schema, row: Row) -> Json {
+    let mut values = schema.columns.iter().zip(row).filter(|(column, _)| column.in_value);
+    let bare = match schema.shape {
+        Shape::Single => true,
+        Shape::Json => schema.value_columns().count() == 1,
+        _ => false,
+    };
+    if bare {
+        return values.next().map_or(Json::Null, |(_, value)| json::from_value(value));
+    }
+    match schema.shape {
+        Shape::Tuple => Json::Array(values.map(|(_, value)| json::from_value(value)).collect()),
+        _ => Json::Object(Map::from_iter(
+            values.map(|(column, value)| (column.name.clone(), json::from_value(value))),
+        )),
+    }
+}
+
+/// A key of one column is its value, of several an array.
+fn key_json(key: Key) -> Json {
+    let mut values: Vec<Json> = key.into_values().map(json::from_value).collect();
+    match values.len() {
+        1 => values.remove(0),
+        _ => Json::Array(values),
+    }
+}
+
+/// What can be given as the key of a [`DynScope`]: text, integers, floats, booleans, bytes, JSON
+/// (an array is a key of several columns), a [`Key`], and tuples of up to eight.
+pub trait DynKey {
+    /// The key, its values not yet of the columns' types.
+    fn into_dyn_key(self) -> Key;
+}
+
+impl DynKey for Key {
+    fn into_dyn_key(self) -> Key {
+        self
+    }
+}
+
+impl DynKey for &Key {
+    fn into_dyn_key(self) -> Key {
+        self.clone()
+    }
+}
+
+impl DynKey for Json {
+    fn into_dyn_key(self) -> Key {
+        match self {
+            Json::Array(values) => Key::new(values.into_iter().map(json_part)),
+            value => Key::single(json_part(value)),
+        }
+    }
+}
+
+impl DynKey for &Json {
+    fn into_dyn_key(self) -> Key {
+        self.clone().into_dyn_key()
+    }
+}
+
+/// Numbers and text as themselves, so that messages show them so; the rest stays JSON.
+fn json_part(value: Json) -> Value {
+    match value {
+        Json::String(text) => Value::Text(text),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(integer), _) => Value::Int(integer),
+            (None, Some(integer)) => Value::UInt(integer),
+            _ => Value::Json(Box::new(Json::Number(number))),
+        },
+        Json::Null => Value::Null,
+        value => Value::Json(Box::new(value)),
+    }
+}
+
+macro_rules! dyn_keys {
+    ($($ty:ty),*) => {$(
+        impl DynKey for $ty {
+            fn into_dyn_key(self) -> Key {
+                Key::single(self.into())
+            }
+        }
+    )*};
+}
+dyn_keys!(&str, String, bool, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64, &[u8], Vec<u8>);
+
+impl DynKey for &String {
+    fn into_dyn_key(self) -> Key {
+        self.as_str().into_dyn_key()
+    }
+}
+
+impl DynKey for &&str {
+    fn into_dyn_key(self) -> Key {
+        (*self).into_dyn_key()
+    }
+}
+
+macro_rules! dyn_tuples {
+    ($($part:ident $index:tt),*) => {
+        impl<$($part: DynKey),*> DynKey for ($($part,)*) {
+            fn into_dyn_key(self) -> Key {
+                let mut values = Vec::new();
+                $(values.extend(self.$index.into_dyn_key().into_values());)*
+                Key::new(values)
+            }
+        }
+    };
+}
+dyn_tuples!(A 0);
+dyn_tuples!(A 0, B 1);
+dyn_tuples!(A 0, B 1, C 2);
+dyn_tuples!(A 0, B 1, C 2, D 3);
+dyn_tuples!(A 0, B 1, C 2, D 3, E 4);
+dyn_tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+dyn_tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+dyn_tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);

@@ -1,0 +1,247 @@
+//! What a backend is: the two traits that every engine and every layer implements.
+//!
+//! A [`Store`] is an opened engine; [`Store::open`] gives the [`ScopeStore`] of one scope, which
+//! does the work. Both are blocking and object-safe, and see nothing but [`Row`]s and [`Key`]s:
+//! records, JSON, single flight and the context of errors are above them.
+
+mod options;
+mod uri;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::options::Options;
+pub use self::uri::Uri;
+use crate::schema::Plan;
+use crate::{Key, Result, Row, Schema};
+
+/// The keys of a scope, streaming.
+pub type Keys = Box<dyn Iterator<Item = Result<Key>> + Send>;
+
+/// The rows of a scope, streaming.
+pub type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
+
+/// What a backend does beyond the contract that all share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Records outlive the process.
+    pub persistent: bool,
+    /// NaN can be stored. Where it cannot, it is an error before anything is written.
+    pub nan: bool,
+    /// Text can hold the character NUL. Where it cannot, it is an error before anything is
+    /// written.
+    pub nul_in_text: bool,
+    /// Records are kept in tables of typed columns, which `plan` and `migrate` know.
+    pub tables: bool,
+    /// Something is stored at all.
+    pub stores: bool,
+}
+
+impl Capabilities {
+    /// Everything that the contract asks for and nothing beyond: in memory, any value.
+    pub const fn new() -> Self {
+        Self { persistent: false, nan: true, nul_in_text: true, tables: false, stores: true }
+    }
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The tables that stand in a database, as scopes.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Adopted {
+    /// A schema for each table that can be a scope.
+    pub schemas: Vec<Schema>,
+    /// The tables that cannot, each with the reason.
+    pub left_out: Vec<(String, String)>,
+}
+
+/// An opened engine that stores rows.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The name of the backend, for messages.
+    fn name(&self) -> &'static str;
+
+    /// What the backend does beyond the common contract.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Opens a scope: makes its table, or upgrades it as the schema's policy says.
+    ///
+    /// The schema is valid. Opening a scope twice, in one process or in many, gives two handles on
+    /// the same records.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the table
+    /// differs in a way that the policy does not allow to change;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the engine cannot hold such
+    /// a schema.
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>>;
+
+    /// What [`open`](Store::open) or [`migrate`](Store::migrate) would change. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        Ok(Plan::empty(schema))
+    }
+
+    /// Applies the safe steps, and under [`Migrate::Recreate`](crate::Migrate::Recreate) whatever
+    /// else is needed; gives the plan that was applied.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Store::open).
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        Ok(Plan::empty(schema))
+    }
+
+    /// The names of the scopes that the backend has, sorted: every one whose opening or first
+    /// write was acknowledged before the call.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn scopes(&self) -> Result<Vec<String>>;
+
+    /// The tables that stand, as scopes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend has no tables.
+    fn adopt(&self) -> Result<Adopted> {
+        Err(crate::Error::unsupported(format!("{} has no tables to adopt", self.name())))
+    }
+
+    /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere
+    /// there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage fails.
+    fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        let _ = scopes;
+        Ok(())
+    }
+
+    /// Writes scopes (all where none is named) to the storage behind a staged cache; elsewhere
+    /// there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Where the storage fails.
+    fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        let _ = scopes;
+        Ok(())
+    }
+}
+
+/// One scope of an engine: the records of one schema.
+///
+/// # Contract
+///
+/// - Rows have a value for each column of the schema, in its order, already of the column's type;
+///   keys have a value for each unique column, in key order. A row that is read never holds
+///   [`Value::Absent`](crate::Value::Absent); one that is written may, outside its key: such a
+///   column stays as it was, and a new record has its default, or NULL, or the write is an error.
+/// - Keys are exact, and values come back as they went in. What the engine cannot hold is an error
+///   before anything is changed.
+/// - A batch of writes is all or nothing. Of two rows with one key the last one counts.
+/// - What was acknowledged is seen by every later call.
+/// - Every call ends by the deadline of the store. A failure says whether the call was not done or
+///   whether that is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)).
+pub trait ScopeStore: Send + Sync + fmt::Debug {
+    /// The schema that the scope was opened with.
+    fn schema(&self) -> &Arc<Schema>;
+
+    /// Whether there is a record of this key.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails.
+    fn exists(&self, key: &Key) -> Result<bool>;
+
+    /// The record of this key.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails or what it has is not of the schema.
+    fn fetch(&self, key: &Key) -> Result<Option<Row>>;
+
+    /// The records of these keys, in the order asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](ScopeStore::fetch).
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
+
+    /// Inserts or overwrites a record.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails or cannot hold the row.
+    fn set(&self, row: Row) -> Result<()>;
+
+    /// Inserts or overwrites a record, and gives the one that it replaced.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](ScopeStore::set).
+    fn update(&self, row: Row) -> Result<Option<Row>>;
+
+    /// Inserts or overwrites records, all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](ScopeStore::set).
+    fn set_many(&self, rows: Vec<Row>) -> Result<()>;
+
+    /// Removes a record and gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](ScopeStore::fetch).
+    fn pop(&self, key: &Key) -> Result<Option<Row>>;
+
+    /// Removes records and gives them, in the order asked; all or none. Of a key that is asked
+    /// twice the first gets the record.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](ScopeStore::fetch).
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
+
+    /// All keys, in no promised order, in bounded memory. A record that is written or removed
+    /// meanwhile may or may not be seen; every other is seen once.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails at the start; later failures are items.
+    fn keys(&self) -> Result<Keys>;
+
+    /// All records, as [`keys`](ScopeStore::keys).
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](ScopeStore::keys).
+    fn rows(&self) -> Result<Rows>;
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails.
+    fn len(&self) -> Result<u64>;
+
+    /// Removes all records.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails.
+    fn clear(&self) -> Result<()>;
+}

@@ -1,0 +1,192 @@
+//! The URIs of caches, and their options.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use super::Options;
+use crate::error::did_you_mean;
+use crate::{Error, Result, duration};
+
+/// A URI that says which backend a cache is opened on: `scheme:rest?option=value&...`.
+///
+/// Its `Debug` shows the scheme and the names of the options alone: the rest may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Uri {
+    scheme: String,
+    rest: String,
+    options: Vec<(String, String)>,
+}
+
+impl Uri {
+    /// The scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// What stands between the colon after the scheme and the question mark, as it was given:
+    /// escapes are not resolved.
+    pub fn rest(&self) -> &str {
+        &self.rest
+    }
+
+    /// Takes an option; a later [`finish`](Uri::finish) reports those that nobody took.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.options.iter().position(|(known, _)| known == name)?;
+        Some(self.options.remove(at).1)
+    }
+
+    /// Takes an option and reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the option and what
+    /// is expected, where it cannot be read.
+    pub fn take_parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>> {
+        self.take(name)
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    Error::invalid_config(format!("the option `{name}` is to be {expected}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// Takes an option that is one of a set of words.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the words.
+    pub fn take_choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        let words = || choices.iter().map(|(word, _)| *word);
+        let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text));
+        found.map(|(_, choice)| Some(*choice)).ok_or_else(|| {
+            Error::invalid_config(format!(
+                "the option `{name}` is one of {}{}",
+                words().collect::<Vec<_>>().join(", "),
+                did_you_mean(&text, words()),
+            ))
+        })
+    }
+
+    /// Takes an option that is a duration, as `3s`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where it is not one.
+    pub fn take_duration(&mut self, name: &str) -> Result<Option<Duration>> {
+        self.take(name).map(|text| duration::parse(&text)).transpose()
+    }
+
+    /// Takes the options that every URI has.
+    ///
+    /// # Errors
+    ///
+    /// As [`take_parsed`](Uri::take_parsed).
+    pub fn take_common(&mut self, mut options: Options) -> Result<Options> {
+        options.timeout = self.take_duration("timeout")?.unwrap_or(options.timeout);
+        options.ttl = self.take_duration("ttl")?.or(options.ttl);
+        let pool_size = self.take_parsed::<std::num::NonZeroU32>("pool_size", "a number from 1")?;
+        options.pool_size = pool_size.map_or(options.pool_size, Into::into);
+        Ok(options)
+    }
+
+    /// Reports the options that nobody took.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming those that the scheme
+    /// knows.
+    pub fn finish(self, known: &[&str]) -> Result<()> {
+        let Some((name, _)) = self.options.first() else { return Ok(()) };
+        let known = || ["timeout", "pool_size", "ttl"].into_iter().chain(known.iter().copied());
+        Err(Error::invalid_config(format!(
+            "`{}:` has no option `{name}`; its options are {}{}",
+            self.scheme,
+            known().collect::<Vec<_>>().join(", "),
+            did_you_mean(name, known()),
+        )))
+    }
+}
+
+impl FromStr for Uri {
+    type Err = Error;
+
+    /// Splits a URI.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where there is no scheme, an
+    /// option has no value or stands twice, or an escape is not UTF-8. The message never holds
+    /// the URI.
+    fn from_str(text: &str) -> Result<Self> {
+        let (scheme, rest) = text.split_once(':').ok_or_else(|| {
+            Error::invalid_config(
+                "the URI has no scheme; write it as sqlite:///cache.db or memory:",
+            )
+        })?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut options: Vec<(String, String)> = Vec::new();
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                Error::invalid_config("an option of the URI has no value; write it as name=value")
+            })?;
+            let (name, value) = (decode(name)?, decode(value)?);
+            if options.iter().any(|(known, _)| *known == name) {
+                return Err(Error::invalid_config(format!("the option `{name}` stands twice")));
+            }
+            options.push((name, value));
+        }
+        Ok(Self { scheme: scheme.to_ascii_lowercase(), rest: rest.to_owned(), options })
+    }
+}
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = self.options.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Uri")
+            .field("scheme", &self.scheme)
+            .field("options", &options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves the percent-escapes of a part of a URI.
+pub(crate) fn decode(text: &str) -> Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| Error::invalid_config("an escape in the URI is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_split() {
+        let mut uri: Uri = "SQLite:///a%20b.db?timeout=3s&x=a%26b".parse().unwrap();
+        assert_eq!((uri.scheme(), uri.rest()), ("sqlite", "///a%20b.db"));
+        assert_eq!(uri.take_common(Options::default()).unwrap().timeout, Duration::from_secs(3));
+        assert_eq!(uri.take("x").as_deref(), Some("a&b"));
+        uri.finish(&[]).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_option_names_the_known_ones() {
+        let uri: Uri = "memory:?max_entrys=3".parse().unwrap();
+        let error = uri.finish(&["max_entries"]).unwrap_err().to_string();
+        assert!(error.contains("timeout, pool_size, ttl, max_entries"), "{error}");
+        assert!(error.ends_with("did you mean `max_entries`?"), "{error}");
+        assert!("memory:?a".parse::<Uri>().is_err());
+        assert!("memory:?a=1&a=2".parse::<Uri>().is_err());
+        assert!("t.db".parse::<Uri>().is_err());
+    }
+
+    #[test]
+    fn debug_keeps_secrets() {
+        let uri: Uri = "postgresql://me:secret@host/db?password=secret".parse().unwrap();
+        assert!(!format!("{uri:?}").contains("secret"), "{uri:?}");
+    }
+}

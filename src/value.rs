@@ -1,0 +1,169 @@
+//! The values of columns, as every backend sees them.
+
+use std::hash::{Hash, Hasher};
+
+/// The value of one column: plain data, the same on every backend.
+///
+/// A column of a given [`ColumnType`](crate::ColumnType) always holds the variant named there, or
+/// [`Null`](Value::Null).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Not given. Only in rows that are being written: it leaves a stored column as it was, and
+    /// gives a new record the column's default.
+    Absent,
+    /// NULL.
+    Null,
+    /// `bool`.
+    Bool(bool),
+    /// `smallint`, `int` and `bigint`.
+    Int(i64),
+    /// `ubigint`.
+    UInt(u64),
+    /// `real` (every `f32` is an `f64` exactly) and `double`.
+    Float(f64),
+    /// `text` and `varchar(n)`.
+    Text(String),
+    /// `bytes`.
+    Bytes(Vec<u8>),
+    /// `json`.
+    Json(Box<serde_json::Value>),
+    /// `decimal(p,s)`: digits with exactly `s` of them after the point, as in `-12.50`.
+    Decimal(String),
+    /// `date`: days since 1970-01-01.
+    Date(i32),
+    /// `time`: microseconds since midnight.
+    Time(i64),
+    /// `timestamp`: microseconds since 1970-01-01 00:00:00 UTC.
+    Timestamp(i64),
+    /// `uuid`: its sixteen bytes in network order.
+    Uuid([u8; 16]),
+}
+
+/// The values of one record, in the order of the schema's columns: all that a backend ever sees.
+pub type Row = Vec<Value>;
+
+impl Value {
+    /// Whether this is [`Value::Absent`].
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    /// Whether this is [`Value::Null`].
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text of a value, as a cell of a CSV has it: floats in the fewest digits that read back
+    /// the same, bytes in base64, dates and times in RFC 3339, NULL empty.
+    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
+        crate::text::from_value(self)
+    }
+
+    /// Reads the text of a value of a type: what [`to_text`](Value::to_text) writes, and other
+    /// usual spellings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
+    pub fn from_text(text: &str, ty: crate::ColumnType) -> crate::Result<Self> {
+        crate::text::to_value(text, ty)
+    }
+
+    /// What kind of value this is, for messages (which never hold the value itself).
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Absent => "nothing",
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) | Self::UInt(_) => "an integer",
+            Self::Float(_) => "a floating-point number",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytes",
+            Self::Json(_) => "json",
+            Self::Decimal(_) => "a decimal",
+            Self::Date(_) => "a date",
+            Self::Time(_) => "a time",
+            Self::Timestamp(_) => "a timestamp",
+            Self::Uuid(_) => "a uuid",
+        }
+    }
+
+    /// Equality as a key has it: floats by their bits, with one zero.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(a), Self::Float(b)) => float_bits(*a) == float_bits(*b),
+            (a, b) => a == b,
+        }
+    }
+
+    /// A hash that agrees with [`same`](Self::same).
+    pub(crate) fn hash_into<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Absent | Self::Null => {}
+            Self::Bool(v) => v.hash(state),
+            Self::Int(v) | Self::Time(v) | Self::Timestamp(v) => v.hash(state),
+            Self::UInt(v) => v.hash(state),
+            Self::Float(v) => float_bits(*v).hash(state),
+            Self::Text(v) | Self::Decimal(v) => v.hash(state),
+            Self::Bytes(v) => v.hash(state),
+            Self::Json(v) => v.to_string().hash(state),
+            Self::Date(v) => v.hash(state),
+            Self::Uuid(v) => v.hash(state),
+        }
+    }
+
+    /// About how many bytes the value takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        let outside = match self {
+            Self::Text(v) | Self::Decimal(v) => v.len(),
+            Self::Bytes(v) => v.len(),
+            Self::Json(v) => json_size(v),
+            _ => 0,
+        };
+        size_of::<Self>() + outside
+    }
+}
+
+/// The bits of a float, the two zeros taken as one.
+fn float_bits(value: f64) -> u64 {
+    if value == 0.0 { 0 } else { value.to_bits() }
+}
+
+fn json_size(value: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    let inside = match value {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(json_size).sum(),
+        Json::Object(map) => map.iter().map(|(name, value)| name.len() + json_size(value)).sum(),
+        _ => 0,
+    };
+    size_of::<Json>() + inside
+}
+
+macro_rules! from {
+    ($($rust:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$rust> for Value {
+            fn from(value: $rust) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )*};
+}
+from! {
+    bool => Bool, i8 => Int, i16 => Int, i32 => Int, i64 => Int, u8 => Int, u16 => Int, u32 => Int,
+    u64 => UInt, f32 => Float, f64 => Float, &str => Text, String => Text, &[u8] => Bytes,
+    Vec<u8> => Bytes,
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Json(Box::new(value))
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}

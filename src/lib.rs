@@ -32,6 +32,7 @@ pub use hilcat_derive::ScopeRecord;
 pub mod backend {
     pub use crate::backends::memory::Memory;
     pub use crate::backends::noop::Noop;
+    pub use crate::backends::schemes;
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

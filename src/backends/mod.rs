@@ -57,6 +57,12 @@ pub(crate) fn open(uri: &str, options: Options) -> Opened {
     }
 }
 
+/// The URI schemes of the backends that are built in: those whose cargo feature is on.
+pub fn schemes() -> Vec<&'static str> {
+    let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
+    built.flat_map(|driver| driver.schemes).copied().collect()
+}
+
 fn unknown_scheme(scheme: &str) -> Error {
     let schemes = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
     Error::invalid_config(format!(

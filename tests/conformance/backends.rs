@@ -1,0 +1,37 @@
+//! The backends that the suite runs over. A new one is a line in [`BACKENDS`].
+
+use hilcat::Cache;
+
+use crate::ground::Place;
+
+/// A backend under test.
+pub struct Backend {
+    pub name: &'static str,
+    /// The schemes of the library that it stands for.
+    pub schemes: &'static [&'static str],
+    /// Whether it stores anything.
+    pub stores: bool,
+    /// A fresh place to keep records, or the reason why there is none.
+    pub place: fn() -> Result<Place, String>,
+}
+
+/// All of them. A server is a line with `Place::server("HILCAT_TEST_...")`.
+#[rustfmt::skip]
+pub const BACKENDS: &[Backend] = &[
+    Backend { name: "memory", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
+    Backend { name: "noop", schemes: &["noop"], stores: false, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-file", schemes: &["sqlite"], stores: true, place: || Ok(Place::file("sqlite", "t.db")) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-memory", schemes: &["sqlite"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+];
+
+/// A scheme that the library knows and the list does not would never be tested.
+pub fn every_scheme_is_listed() {
+    let listed: Vec<&str> = BACKENDS.iter().flat_map(|backend| backend.schemes).copied().collect();
+    let known = hilcat::backend::schemes();
+    assert!(known.contains(&"memory"), "{known:?}");
+    for scheme in known {
+        assert!(listed.contains(&scheme), "no backend of the suite is of the scheme `{scheme}:`");
+    }
+}

@@ -1,0 +1,51 @@
+//! One suite over every backend: each case runs on each of them, as `backend::case`.
+//!
+//! The backends are rows of a list in `backends.rs`, the cases are functions listed in `cases/`. A
+//! case that a backend cannot run (its server is not there, it does not outlive the process) shows
+//! as ignored with the reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
+
+mod backends;
+mod cases;
+mod ground;
+mod records;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::backends::{BACKENDS, Backend};
+use crate::cases::Case;
+use crate::ground::Ground;
+
+fn main() -> ExitCode {
+    let of = |backend: &'static Backend| {
+        let its_own = cases::all().filter(|case| backend.stores != case.needs.is_nothing());
+        its_own.map(move |case| trial(backend, case))
+    };
+    let mut trials: Vec<Trial> = BACKENDS.iter().flat_map(of).collect();
+    trials.push(Trial::test("list::every_scheme_is_in_it", || {
+        backends::every_scheme_is_listed();
+        Ok(())
+    }));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(backend: &'static Backend, case: &'static Case) -> Trial {
+    Trial::ignorable_test(format!("{}::{}", backend.name, case.name), move || run(backend, case))
+}
+
+fn run(backend: &Backend, case: &Case) -> Result<Completion, Failed> {
+    let place = match (backend.place)() {
+        Ok(place) => place,
+        Err(reason) => return Ok(Completion::ignored_with(reason)),
+    };
+    let ground = Ground::open(place)?;
+    assert_eq!(ground.cache.capabilities().stores, backend.stores);
+    match case.needs.missing(ground.cache.capabilities()) {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => (case.run)(ground).map(|()| Completion::Completed).map_err(Failed::from),
+    }
+}

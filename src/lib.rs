@@ -30,7 +30,7 @@ pub use hilcat_derive::ScopeRecord;
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
-    pub use crate::backends::memory::Memory;
+    pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
     #[cfg(feature = "sqlite")]

@@ -19,6 +19,7 @@ pub struct Backend {
 #[rustfmt::skip]
 pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
+    Backend { name: "memory-bounded", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
     Backend { name: "noop", schemes: &["noop"], stores: false, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-file", schemes: &["sqlite"], stores: true, place: || Ok(Place::file("sqlite", "t.db")) },

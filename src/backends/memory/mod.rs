@@ -1,32 +1,93 @@
 //! The backend in the memory of the process.
 
+mod bounded;
+mod builder;
+mod clock;
+mod layout;
+mod rows;
+mod scope;
+mod sharded;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
-use crate::store::{Capabilities, Keys, Options, Rows, ScopeStore, Store, Uri};
-use crate::{Key, Result, Row, Schema};
+pub use self::builder::MemoryBuilder;
+use self::clock::Clock;
+use self::rows::Rows;
+use self::scope::MemoryScope;
+use self::table::{Apply, Table};
+use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Plan, Result, Schema};
 
-/// Keeps records in the memory of the process.
-#[derive(Debug, Default)]
+/// Keeps records in the memory of the process, for as long as the store lives.
+///
+/// Without bounds unless a [builder](Memory::builder) or the URI (`memory:?max_entries=1000`,
+/// `memory:?max_bytes=1000000`) gives one; a bound is one for all scopes together, and where it is
+/// reached the records that are used least go first. A record of a scope with a time to live is no
+/// longer seen when it is over.
+///
+/// ```
+/// use hilcat::{Cache, backend::Memory};
+///
+/// let cache = Cache::from_store(Memory::builder().max_entries(10_000).build()?);
+/// let squares = cache.map::<i64, i64>("squares")?;
+/// assert_eq!(squares.get(7, || 49)?, 49);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
 pub struct Memory {
-    scopes: Mutex<BTreeMap<String, Arc<RwLock<HashMap<Key, Row>>>>>,
+    tables: Mutex<BTreeMap<String, Arc<Table>>>,
+    bound: Option<bounded::Shared>,
+    clock: Clock,
 }
 
 impl Memory {
     /// An empty store without bounds.
     pub fn new() -> Self {
-        Self::default()
+        Self { tables: Mutex::default(), bound: None, clock: Clock::default() }
+    }
+
+    /// A builder, for a store with bounds.
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder::default()
+    }
+
+    fn table(&self, name: &str) -> Option<Arc<Table>> {
+        self.tables.lock().get(name).cloned()
+    }
+
+    /// The rows of a new scope.
+    fn rows(&self, scope: usize) -> Arc<dyn Rows> {
+        match &self.bound {
+            None => Arc::new(sharded::Sharded::new(self.clock.clone())),
+            Some(shared) => Arc::new(bounded::Bounded::new(shared.clone(), scope)),
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("bounded", &self.bound.is_some()).finish_non_exhaustive()
     }
 }
 
 /// Opens `memory:`.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let options = uri.take_common(options)?;
+    let builder = MemoryBuilder::from_uri(&mut uri)?;
     uri.finish(&["max_entries", "max_bytes"])?;
-    Ok((Arc::new(Memory::new()), options))
+    Ok((Arc::new(builder.build()?), options))
 }
 
 impl Store for Memory {
@@ -39,88 +100,28 @@ impl Store for Memory {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let mut scopes = self.scopes.lock();
-        let rows = scopes.entry(schema.name.clone()).or_default().clone();
-        Ok(Arc::new(MemoryScope { schema: schema.clone(), rows }))
+        let table = {
+            let mut tables = self.tables.lock();
+            let count = tables.len();
+            let new = || Arc::new(Table::new(schema.clone(), self.rows(count)));
+            tables.entry(schema.name.clone()).or_insert_with(new).clone()
+        };
+        table.apply(schema, Apply::OnOpen)?;
+        Ok(Arc::new(MemoryScope::new(schema.clone(), table, self.clock.clone())))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        Ok(self.table(&schema.name).map_or_else(|| Plan::empty(schema), |table| table.plan(schema)))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        match self.table(&schema.name) {
+            Some(table) => table.apply(&Arc::new(schema.clone()), Apply::OnDemand),
+            None => Ok(Plan::empty(schema)),
+        }
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
-        Ok(self.scopes.lock().keys().cloned().collect())
-    }
-}
-
-#[derive(Debug)]
-struct MemoryScope {
-    schema: Arc<Schema>,
-    rows: Arc<RwLock<HashMap<Key, Row>>>,
-}
-
-impl ScopeStore for MemoryScope {
-    fn schema(&self) -> &Arc<Schema> {
-        &self.schema
-    }
-
-    fn exists(&self, key: &Key) -> Result<bool> {
-        Ok(self.rows.read().contains_key(key))
-    }
-
-    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
-        Ok(self.rows.read().get(key).cloned())
-    }
-
-    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let rows = self.rows.read();
-        Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
-    }
-
-    fn set(&self, row: Row) -> Result<()> {
-        self.update(row).map(drop)
-    }
-
-    fn update(&self, mut row: Row) -> Result<Option<Row>> {
-        let key = self.schema.key_of(&row);
-        let mut rows = self.rows.write();
-        if let Some(old) = rows.get(&key) {
-            for (new, old) in row.iter_mut().zip(old) {
-                if new.is_absent() {
-                    *new = old.clone();
-                }
-            }
-        } else {
-            self.schema.fill_absent(&mut row)?;
-        }
-        Ok(rows.insert(key, row))
-    }
-
-    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        rows.into_iter().try_for_each(|row| self.set(row))
-    }
-
-    fn pop(&self, key: &Key) -> Result<Option<Row>> {
-        Ok(self.rows.write().remove(key))
-    }
-
-    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let mut rows = self.rows.write();
-        Ok(keys.iter().map(|key| rows.remove(key)).collect())
-    }
-
-    fn keys(&self) -> Result<Keys> {
-        let keys: Vec<Key> = self.rows.read().keys().cloned().collect();
-        Ok(Box::new(keys.into_iter().map(Ok)))
-    }
-
-    fn rows(&self) -> Result<Rows> {
-        let rows: Vec<Row> = self.rows.read().values().cloned().collect();
-        Ok(Box::new(rows.into_iter().map(Ok)))
-    }
-
-    fn len(&self) -> Result<u64> {
-        Ok(self.rows.read().len() as u64)
-    }
-
-    fn clear(&self) -> Result<()> {
-        self.rows.write().clear();
-        Ok(())
+        Ok(self.tables.lock().keys().cloned().collect())
     }
 }

@@ -1,0 +1,163 @@
+//! One scope of the memory backend.
+
+use std::sync::Arc;
+
+use super::clock::Clock;
+use super::layout::{keep, read, translate};
+use super::rows::{Place, Stored};
+use super::table::Table;
+use crate::schema::project;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+
+/// A handle on the records of a scope, under the schema that it was opened with.
+#[derive(Debug)]
+pub(super) struct MemoryScope {
+    schema: Arc<Schema>,
+    /// What rows are written under: the schema, or one that is as good and was there before.
+    layout: Arc<Schema>,
+    generation: u64,
+    table: Arc<Table>,
+    clock: Clock,
+}
+
+impl MemoryScope {
+    pub(super) fn new(schema: Arc<Schema>, table: Arc<Table>, clock: Clock) -> Self {
+        let standing = table.layout();
+        let same = standing.columns == schema.columns && standing.key == schema.key;
+        let layout = if same { standing } else { schema.clone() };
+        let generation = table.generation();
+        Self { schema, layout, generation, table, clock }
+    }
+
+    /// What is not expired.
+    fn live(&self, place: Place) -> Place {
+        place.filter(|stored| self.is_live(stored))
+    }
+
+    fn is_live(&self, stored: &Stored) -> bool {
+        stored.expires.is_none_or(|expires| self.clock.now() < expires)
+    }
+
+    fn read(&self, place: Place) -> Result<Option<Row>> {
+        self.live(place).map(|stored| read(&stored, &self.layout)).transpose()
+    }
+
+    fn read_all(&self, places: Vec<Place>) -> Result<Vec<Option<Row>>> {
+        places.into_iter().map(|place| self.read(place)).collect()
+    }
+
+    /// A handle from before the records were dropped for another schema must not write what the
+    /// new one cannot read.
+    fn check_generation(&self) -> Result<()> {
+        match self.table.generation() == self.generation {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::SchemaChange,
+                "the scope was made anew under another schema since this handle was opened; open it again",
+            )),
+        }
+    }
+
+    /// The record that shall stand where another stands, or none.
+    fn merge(&self, mut row: Row, old: Option<&Stored>) -> Result<Place> {
+        let mut layout = self.layout.clone();
+        match old.filter(|old| self.is_live(old)) {
+            None => layout.fill_absent(&mut row)?,
+            Some(old) if Arc::ptr_eq(&old.layout, &layout) => keep(&mut row, &old.row),
+            Some(old) => {
+                layout = self.table.layout();
+                row = translate(row, &self.layout, &layout)?;
+                keep(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
+            }
+        }
+        let expires = self.schema.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
+        Ok(Some(Arc::new(Stored { row, layout, expires })))
+    }
+
+    /// All records that are not expired.
+    fn all(&self) -> impl Iterator<Item = Arc<Stored>> + Send + use<> {
+        let clock = self.clock.clone();
+        let all = self.table.rows.clone().all();
+        all.filter(move |stored| stored.expires.is_none_or(|expires| clock.now() < expires))
+    }
+
+    fn put(&self, row: Row) -> Result<Place> {
+        self.check_generation()?;
+        let key = self.layout.key_of(&row);
+        let mut row = Some(row);
+        self.table.rows.change(&key, &mut |old| self.merge(row.take().unwrap_or_default(), old))
+    }
+}
+
+impl ScopeStore for MemoryScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        Ok(self.live(self.table.rows.get(key)).is_some())
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        self.read(self.table.rows.get(key))
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        keys.iter().map(|key| self.fetch(key)).collect()
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.put(row).map(drop)
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        let replaced = self.put(row)?;
+        self.read(replaced)
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.check_generation()?;
+        let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
+        let mut rows = rows;
+        let mut change =
+            |at: usize, old: Option<&Stored>| self.merge(std::mem::take(&mut rows[at]), old);
+        self.table.rows.change_many(&keys, &mut change).map(drop)
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        let removed = self.table.rows.change(key, &mut |_| Ok(None))?;
+        self.read(removed)
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let removed = self.table.rows.change_many(keys, &mut |_, _| Ok(None))?;
+        self.read_all(removed)
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let layout = self.layout.clone();
+        Ok(Box::new(self.all().map(move |stored| match Arc::ptr_eq(&stored.layout, &layout) {
+            true => Ok(stored.key()),
+            false => read(&stored, &layout).map(|row| layout.key_of(&row)),
+        })))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        let layout = self.layout.clone();
+        Ok(Box::new(self.all().map(move |stored| read(&stored, &layout))))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let count = match self.table.is_expiring() {
+            true => self.all().count(),
+            false => self.table.rows.len(),
+        };
+        Ok(count as u64)
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.table.rows.clear();
+        Ok(())
+    }
+}

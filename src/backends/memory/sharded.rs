@@ -1,0 +1,126 @@
+//! The map without bounds: hash tables, each behind a lock of its own.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use super::clock::Clock;
+use super::rows::{Change, ChangeMany, Hash, Place, Rows, Staged, Stored};
+use crate::{Key, Result};
+
+/// As many as a `u64` has bits.
+const SHARDS: usize = 64;
+
+type Table = HashTable<Arc<Stored>>;
+
+/// Two shards in one line of the processor's cache would slow one another down.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(RwLock<Table>);
+
+#[derive(Debug)]
+pub(super) struct Sharded {
+    shards: Box<[Shard; SHARDS]>,
+    hash: Hash,
+    clock: Clock,
+}
+
+/// The shard of a hash. The table within uses the bits at both ends.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+fn look(table: &Table, hash: u64, key: &Key) -> Place {
+    table.find(hash, |stored| stored.is_of(key)).cloned()
+}
+
+impl Sharded {
+    pub(super) fn new(clock: Clock) -> Self {
+        let shards = Box::new(std::array::from_fn(|_| Shard::default()));
+        Self { shards, hash: Hash::default(), clock }
+    }
+
+    /// Makes something else stand at a key.
+    fn put(&self, table: &mut Table, hash: u64, key: &Key, place: Place) {
+        if place.is_some() && table.len() == table.capacity() {
+            self.make_room(table);
+        }
+        let entry = table.entry(hash, |stored| stored.is_of(key), |stored| stored.hash(&self.hash));
+        match (entry, place) {
+            (Entry::Occupied(mut entry), Some(stored)) => *entry.get_mut() = stored,
+            (Entry::Occupied(entry), None) => drop(entry.remove()),
+            (Entry::Vacant(entry), Some(stored)) => drop(entry.insert(stored)),
+            (Entry::Vacant(_), None) => {}
+        }
+    }
+
+    /// Before a table grows, what has expired leaves it. It grows nonetheless where little did,
+    /// so that this is not done again at once.
+    fn make_room(&self, table: &mut Table) {
+        if table.iter().any(|stored| stored.expires.is_some()) {
+            let now = self.clock.now();
+            table.retain(|stored| stored.expires.is_none_or(|expires| now < expires));
+        }
+        if table.len() > table.capacity() / 4 * 3 {
+            table.reserve(table.len(), |stored| stored.hash(&self.hash));
+        }
+    }
+
+    /// Locks the shards of a batch, always in one order, so that two batches cannot wait for one
+    /// another.
+    fn lock_all(&self, hashes: &[u64]) -> Vec<Option<RwLockWriteGuard<'_, Table>>> {
+        let wanted = hashes.iter().fold(0_u64, |wanted, hash| wanted | 1 << shard_of(*hash));
+        let shards = self.shards.iter().enumerate();
+        shards.map(|(at, shard)| (wanted >> at & 1 == 1).then(|| shard.0.write())).collect()
+    }
+}
+
+impl Rows for Sharded {
+    fn get(&self, key: &Key) -> Place {
+        let hash = self.hash.hash_one(key);
+        look(&self.shards[shard_of(hash)].0.read(), hash, key)
+    }
+
+    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Place> {
+        let hash = self.hash.hash_one(key);
+        let mut table = self.shards[shard_of(hash)].0.write();
+        let found = look(&table, hash, key);
+        let place = change(found.as_deref())?;
+        self.put(&mut table, hash, key, place);
+        Ok(found)
+    }
+
+    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Place>> {
+        let hashes: Vec<u64> = keys.iter().map(|key| self.hash.hash_one(key)).collect();
+        let mut locked = self.lock_all(&hashes);
+        let find = |at: usize, key: &Key| {
+            let table = locked[shard_of(hashes[at])].as_ref()?;
+            look(table, hashes[at], key)
+        };
+        let staged = Staged::new(keys, find, change)?;
+        for (key, (at, place)) in staged.changed {
+            if let Some(table) = &mut locked[shard_of(hashes[at])] {
+                self.put(table, hashes[at], key, place);
+            }
+        }
+        Ok(staged.found)
+    }
+
+    /// Shard by shard: of each the records are noted when its turn comes.
+    fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send> {
+        let of_shard =
+            move |at: usize| -> Vec<_> { self.shards[at].0.read().iter().cloned().collect() };
+        Box::new((0..SHARDS).flat_map(of_shard))
+    }
+
+    fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.read().len()).sum()
+    }
+
+    fn clear(&self) {
+        self.shards.iter().for_each(|shard| *shard.0.write() = Table::new());
+    }
+}

@@ -1,0 +1,168 @@
+//! What the conformance suite does not see: bounds, time, and handles under two schemas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Memory;
+use crate::store::{ScopeStore, Store};
+use crate::{Cache, Column, ColumnType, ErrorKind, Key, Migrate, Row, Schema, Value};
+
+fn schema() -> Schema {
+    Schema::new("a")
+        .unique(Column::new("id", ColumnType::BigInt))
+        .column(Column::new("v", ColumnType::Text).nullable(true))
+}
+
+fn open(memory: &Memory, schema: Schema) -> Arc<dyn ScopeStore> {
+    memory.open(&Arc::new(schema)).unwrap()
+}
+
+fn key(id: i64) -> Key {
+    Key::single(id.into())
+}
+
+fn row(id: i64, v: &str) -> Row {
+    vec![id.into(), v.into()]
+}
+
+fn stores() -> [Memory; 2] {
+    [Memory::new(), Memory::builder().max_entries(1_000).build().unwrap()]
+}
+
+#[test]
+fn a_bound_of_entries_holds_for_all_scopes() {
+    let memory = Memory::builder().max_entries(100).build().unwrap();
+    let scopes = ["a", "b"].map(|name| {
+        let mut schema = schema();
+        schema.name = name.into();
+        open(&memory, schema)
+    });
+    for id in 0..1_000 {
+        scopes.iter().for_each(|scope| scope.set(row(id, "x")).unwrap());
+    }
+    memory.bound.as_ref().unwrap().settle();
+    let kept: u64 = scopes.iter().map(|scope| scope.len().unwrap()).sum();
+    assert!((1..=100).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_bound_of_bytes_weighs_the_values() {
+    let memory = Memory::builder().max_bytes(100_000).build().unwrap();
+    let scope = open(&memory, schema());
+    for id in 0..100 {
+        scope.set(row(id, &"x".repeat(10_000))).unwrap();
+    }
+    memory.bound.as_ref().unwrap().settle();
+    let kept = scope.len().unwrap();
+    assert!((1..10).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_bound_is_a_number_from_one() {
+    for uri in ["memory:?max_entries=0", "memory:?max_bytes=0", "memory:?max_entries=x"] {
+        let error = Cache::from_uri(uri).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains("from 1"), "{error}");
+    }
+    let both = Memory::builder().max_entries(1).max_bytes(1).build().unwrap_err();
+    assert_eq!(both.kind(), ErrorKind::InvalidConfig);
+    assert!(Cache::from_uri("memory:?max_bytes=1000000").is_ok());
+}
+
+#[test]
+fn a_record_expires() {
+    for memory in stores() {
+        let scope = open(&memory, schema().ttl(Duration::from_secs(60)));
+        scope.set_many(vec![row(1, "old"), row(2, "old")]).unwrap();
+        memory.clock.advance(59);
+        assert_eq!(scope.fetch(&key(1)).unwrap(), Some(row(1, "old")));
+        // A write begins the time anew, of some columns too.
+        scope.set(vec![2.into(), Value::Absent]).unwrap();
+        memory.clock.advance(2);
+        assert_eq!(scope.fetch(&key(1)).unwrap(), None);
+        assert_eq!(scope.fetch_many(&[key(1), key(2)]).unwrap(), [None, Some(row(2, "old"))]);
+        assert!(!scope.exists(&key(1)).unwrap());
+        assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (1, 1));
+        assert_eq!(scope.rows().unwrap().count(), 1);
+        // What is expired is not there: nothing of it is kept, given or popped.
+        assert_eq!(scope.update(vec![1.into(), Value::Absent]).unwrap(), None);
+        assert_eq!(scope.fetch(&key(1)).unwrap(), Some(vec![1.into(), Value::Null]));
+        memory.clock.advance(61);
+        assert_eq!(scope.pop(&key(1)).unwrap(), None);
+        assert_eq!(scope.pop_many(&[key(2)]).unwrap(), [None]);
+    }
+}
+
+#[test]
+fn what_is_expired_makes_room() {
+    let memory = Memory::new();
+    let scope = open(&memory, schema().ttl(Duration::from_secs(1)));
+    for id in 0..100_000 {
+        scope.set(row(id, "x")).unwrap();
+        if id % 100 == 0 {
+            memory.clock.advance(1);
+        }
+    }
+    let kept = memory.table("a").unwrap().rows.len();
+    assert!(kept < 5_000, "{kept} are kept of which 100 live");
+}
+
+#[test]
+fn handles_under_two_schemas_see_one_record() {
+    for memory in stores() {
+        let old = open(&memory, schema());
+        old.set(row(1, "one")).unwrap();
+        let newer = Schema::new("a")
+            .column(Column::new("extra", ColumnType::Int).default_value(7))
+            .unique(Column::new("id", ColumnType::BigInt))
+            .column(Column::new("name", ColumnType::Text).nullable(true).was("v"));
+        let new = open(&memory, newer);
+        let of = |extra: i64, id: i64, name: &str| vec![extra.into(), id.into(), name.into()];
+        assert_eq!(new.fetch(&key(1)).unwrap(), Some(of(7, 1, "one")));
+        new.set(of(8, 1, "two")).unwrap();
+        assert_eq!(old.fetch(&key(1)).unwrap(), Some(row(1, "two")), "a renamed column is found");
+        assert_eq!(old.update(row(1, "three")).unwrap(), Some(row(1, "two")));
+        assert_eq!(new.fetch(&key(1)).unwrap(), Some(of(8, 1, "three")), "`extra` is left alone");
+        old.set_many(vec![row(2, "x"), row(1, "four")]).unwrap();
+        new.set(vec![Value::Absent, 2.into(), Value::Absent]).unwrap();
+        assert_eq!(new.pop(&key(2)).unwrap(), Some(of(7, 2, "x")));
+        let rows: Vec<Row> = old.rows().unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [row(1, "four")]);
+    }
+}
+
+#[test]
+fn a_handle_from_before_a_recreation_does_not_write() {
+    for memory in stores() {
+        let old = open(&memory, schema());
+        old.set(row(1, "one")).unwrap();
+        let mut other = schema().migrate(Migrate::Recreate);
+        other.columns[1].ty = ColumnType::Bytes;
+        let new = open(&memory, other);
+        assert_eq!(new.len().unwrap(), 0);
+        for error in
+            [old.set(row(1, "x")).unwrap_err(), old.set_many(vec![row(1, "x")]).unwrap_err()]
+        {
+            assert_eq!(error.kind(), ErrorKind::SchemaChange);
+        }
+        new.set(vec![1.into(), vec![0_u8].into()]).unwrap();
+        assert_eq!(old.fetch(&key(1)).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+}
+
+#[test]
+fn keys_that_are_spelled_anew_are_found() {
+    for memory in stores() {
+        let decimal = |precision, scale| {
+            Schema::new("d")
+                .unique(Column::new("id", ColumnType::Decimal { precision, scale }))
+                .column(Column::new("v", ColumnType::Int))
+        };
+        let of = |text: &str| Value::Decimal(text.into());
+        open(&memory, decimal(5, 1)).set(vec![of("2.5"), 1.into()]).unwrap();
+        let new = open(&memory, decimal(8, 3));
+        let found = new.fetch(&Key::single(of("2.500"))).unwrap();
+        assert_eq!(found, Some(vec![of("2.500"), 1.into()]));
+        assert_eq!(new.len().unwrap(), 1);
+    }
+}

@@ -11,6 +11,7 @@ mod types;
 use std::time::Duration;
 
 pub use self::diff::{Change, Plan, Step};
+pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
 pub use self::toml::Schemas;
 pub use self::types::ColumnType;

@@ -49,9 +49,11 @@ impl Column {
         self
     }
 
-    /// What the column holds where a record does not give it.
+    /// What the column holds where a record does not give it. A value of a near kind is brought
+    /// into the column's type; one that does not fit is found by [`Schema::validate`].
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
-        self.default = Some(value.into());
+        let value = value.into();
+        self.default = Some(self.ty.coerce(value.clone()).unwrap_or(value));
         self
     }
 

@@ -58,6 +58,13 @@ pub trait ScopeRecord: Sized {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type that a column can be of",
+    label = "not a column type",
+    note = "a column can be of bool, an integer of up to 64 bits, f32, f64, String, Vec<u8>, serde_json::Value, \
+            an Option of these, and, with the features `chrono`, `uuid` and `rust_decimal`, the types of these crates",
+    note = "put `#[scope(json)]` on the field to keep any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
+)]
 pub trait ColumnValue: Sized {
     /// The type of a column of this Rust type, unless the field says otherwise.
     const TYPE: ColumnType;
@@ -309,14 +316,15 @@ impl Cells {
         }
     }
 
-    /// The next column.
+    /// The next column, read by the `from_value` of its [`ColumnValue`] (which is given, and not
+    /// asked for as a bound, so that a type without it is one error and not two).
     ///
     /// # Errors
     ///
     /// Where its value is not of the type.
-    pub fn next<T: ColumnValue>(&mut self) -> Result<T> {
+    pub fn next<T>(&mut self, from_value: impl FnOnce(Value) -> Result<T>) -> Result<T> {
         let (value, name) = self.take();
-        T::from_value(value).map_err(|error| error.with_column(name))
+        from_value(value).map_err(|error| error.with_column(name))
     }
 
     /// The next column, JSON of a serde type.
@@ -358,4 +366,11 @@ pub fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Resu
             Err(Error::invalid_input("the field cannot be written as JSON").with_column(column))
         }
     }
+}
+
+/// The default of a field under `json`: what derived code calls. One that cannot be written as
+/// JSON is NULL, which a schema refuses where the column cannot be NULL.
+#[doc(hidden)]
+pub fn json_default<T: Serialize>(default: &T, nullable: bool) -> Value {
+    json_value(default, nullable, "").unwrap_or(Value::Null)
 }

@@ -11,6 +11,7 @@ mod types;
 use std::time::Duration;
 
 pub use self::diff::{Change, Plan, Step};
+pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
 pub use self::toml::Schemas;
 pub use self::types::ColumnType;
@@ -49,10 +50,13 @@ impl Column {
         self
     }
 
-    /// What the column holds where a record does not give it. NULL is what a nullable column
-    /// holds anyway, and no default.
+    /// What the column holds where a record does not give it. A value of a near kind is brought
+    /// into the column's type; one that does not fit is found by [`Schema::validate`]. NULL is what
+    /// a nullable column holds anyway, and no default.
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
-        self.default = Some(value.into()).filter(|value| !value.is_null());
+        let value = value.into();
+        let value = self.ty.coerce(value.clone()).unwrap_or(value);
+        self.default = Some(value).filter(|value| !value.is_null());
         self
     }
 

@@ -5,7 +5,7 @@
 //! records, JSON, single flight and the context of errors are above them.
 
 mod options;
-mod uri;
+pub(crate) mod uri;
 
 use std::fmt;
 use std::sync::Arc;

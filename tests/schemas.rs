@@ -54,6 +54,53 @@ fn a_schema_is_the_same_in_rust_and_in_toml() {
     assert_eq!(Schemas::from_path(file).unwrap(), Schemas::from_iter([a, d]));
 }
 
+/// What a derived struct can say, TOML can say, too.
+#[cfg(feature = "derive")]
+#[test]
+fn a_derived_schema_is_the_same_in_toml() {
+    use hilcat::ScopeRecord;
+
+    #[derive(ScopeRecord)]
+    #[scope(name = "a", table = "articles", ttl = "1h30m", migrate = "manual")]
+    struct Article {
+        #[scope(type = "varchar(50)")]
+        name: String,
+        #[scope(unique)]
+        day: i16,
+        comment: Option<String>,
+        #[scope(default = 7)]
+        count: i32,
+        #[scope(json, default, was = "labels")]
+        tags: Vec<String>,
+        #[scope(column = "body")]
+        raw: Vec<u8>,
+        #[scope(unique)]
+        id: u64,
+    }
+
+    let toml = r#"
+        [scopes.a]
+        table = "articles"
+        unique_columns = ["day", "id"]
+        columns = ["name", "day", "comment", "count", "tags", "body", "id"]
+        not_null = ["name", "count", "tags", "body"]
+        defaults = { count = 7, tags = "[]" }
+        was = { tags = "labels" }
+        ttl = "1h30m"
+        migrate = "manual"
+        [scopes.a.column_types]
+        name = "varchar(50)"
+        day = "smallint"
+        count = "int"
+        tags = "json"
+        body = "bytes"
+        id = "bigint unsigned"
+    "#;
+    let schema = Article::schema();
+    assert_eq!(Schemas::from_str(toml).unwrap().get("a"), Some(&schema));
+    assert_eq!(Schemas::from_str(&schema.to_toml()).unwrap().get("a"), Some(&schema));
+}
+
 #[test]
 fn the_key_of_flights_is_in_key_order() {
     let schemas = examples();

@@ -172,6 +172,20 @@ fn many_rows_pass_in_batches() {
 }
 
 #[test]
+fn a_row_that_the_store_refuses_does_not_stop_its_batch() {
+    let cache = OnDisk::new();
+    assert_eq!(cache.run(&["set", "airlines", "UA", r#"{"name":"old"}"#]).code, 0);
+    // Without a name, which cannot be NULL, there can be no new record; one that stands keeps its.
+    let csv = "carrier\nAA\nUA\n";
+    let told = cache.run_with(&["import", "airlines", "--format", "csv"], csv);
+    let (bad, summary) = told.stderr.split_once('\n').unwrap();
+    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
+    assert_eq!((told.code, summary), (2, "1 row imported, 1 bad row left out\n"));
+    let expected = "{\"carrier\":\"UA\",\"name\":\"old\"}\n";
+    assert_eq!(cache.run(&["export", "airlines", "--format", "jsonl"]), ended(0, expected, ""));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let cache = OnDisk::new();
     let rows: String = (0..20_000).map(|n| format!("a key of some length {n},{n}\n")).collect();

@@ -313,6 +313,7 @@ impl Cells {
     /// # Errors
     ///
     /// Where the row is of another length.
+    #[inline]
     pub fn new(row: Row, names: &'static [&'static str]) -> Result<Self> {
         match row.len() == names.len() {
             true => Ok(Self { values: row.into_iter(), names: names.iter() }),
@@ -353,6 +354,7 @@ impl Cells {
         })
     }
 
+    #[inline]
     fn take(&mut self) -> (Value, &'static str) {
         let value = self.values.next().unwrap_or(Value::Null);
         (value, self.names.next().copied().unwrap_or_default())

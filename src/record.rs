@@ -99,6 +99,7 @@ fn mismatch<T: ColumnValue>(value: &Value) -> Error {
 
 macro_rules! columns {
     ($($rust:ty, $ty:ident, $variant:ident;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl ColumnValue for $rust {
             const TYPE: ColumnType = ColumnType::$ty;
 
@@ -130,6 +131,7 @@ columns! {
 /// The integers: a column of a wider or narrower type is read where the value fits.
 macro_rules! integers {
     ($($rust:ty, $ty:ident;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl ColumnValue for $rust {
             const TYPE: ColumnType = ColumnType::$ty;
 
@@ -158,6 +160,7 @@ integers! {
     u32, BigInt;
 }
 
+#[diagnostic::do_not_recommend]
 impl ColumnValue for f32 {
     const TYPE: ColumnType = ColumnType::Real;
 
@@ -178,6 +181,7 @@ impl ColumnValue for f32 {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl ColumnValue for serde_json::Value {
     const TYPE: ColumnType = ColumnType::Json;
 
@@ -197,6 +201,7 @@ impl ColumnValue for serde_json::Value {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: ColumnValue> ColumnValue for Option<T> {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;
@@ -226,6 +231,7 @@ mod chrono_columns {
 
     macro_rules! temporals {
         ($($rust:ty, $ty:ident, $to:expr, $from:expr;)*) => {$(
+            #[diagnostic::do_not_recommend]
             impl ColumnValue for $rust {
                 const TYPE: ColumnType = ColumnType::$ty;
 
@@ -254,6 +260,7 @@ mod chrono_columns {
 }
 
 #[cfg(feature = "uuid")]
+#[diagnostic::do_not_recommend]
 impl ColumnValue for uuid::Uuid {
     const TYPE: ColumnType = ColumnType::Uuid;
 
@@ -270,6 +277,7 @@ impl ColumnValue for uuid::Uuid {
 }
 
 #[cfg(feature = "rust_decimal")]
+#[diagnostic::do_not_recommend]
 impl ColumnValue for rust_decimal::Decimal {
     const TYPE: ColumnType = crate::schema::PLAIN_DECIMAL;
 
@@ -305,6 +313,7 @@ impl Cells {
     /// # Errors
     ///
     /// Where the row is of another length.
+    #[inline]
     pub fn new(row: Row, names: &'static [&'static str]) -> Result<Self> {
         match row.len() == names.len() {
             true => Ok(Self { values: row.into_iter(), names: names.iter() }),
@@ -316,8 +325,8 @@ impl Cells {
         }
     }
 
-    /// The next column, read by the `from_value` of its [`ColumnValue`] (which is given, and not
-    /// asked for as a bound, so that a type without it is one error and not two).
+    /// The next column, read by the `from_value` of its [`ColumnValue`], which is given and not
+    /// asked for as a bound: so a type without it is one error and not two.
     ///
     /// # Errors
     ///
@@ -345,6 +354,7 @@ impl Cells {
         })
     }
 
+    #[inline]
     fn take(&mut self) -> (Value, &'static str) {
         let value = self.values.next().unwrap_or(Value::Null);
         (value, self.names.next().copied().unwrap_or_default())

@@ -1,7 +1,6 @@
 //! What `#[derive(ScopeRecord)]` refuses, and in what words: one error for each misuse, at its
 //! place. `TRYBUILD=overwrite cargo test --test compile_fail` writes the words anew.
 
-// With these features on, as the compiler lists some of the types that columns can be of.
 #![cfg(feature = "derive")]
 
 #[test]

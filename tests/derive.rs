@@ -28,7 +28,10 @@ where
     scope.set(&record).unwrap();
     assert_eq!(scope.fetch(key).unwrap().as_ref(), Some(&record));
     assert_eq!(scope.get(key, || unreachable!("it is stored")).unwrap(), record);
-    assert_eq!(scope.iter().unwrap().collect::<Result<Vec<_>>>().unwrap(), [record.clone()]);
+    assert_eq!(
+        scope.iter().unwrap().collect::<Result<Vec<_>>>().unwrap(),
+        std::slice::from_ref(&record)
+    );
     assert_eq!(scope.keys().unwrap().count(), 1);
     assert_eq!(scope.pop(key).unwrap(), Some(record));
     assert_eq!(scope.len().unwrap(), 0);
@@ -106,7 +109,7 @@ fn scalars_have_their_types_and_come_back_at_their_limits() {
         bytes: vec![0, 255],
         json: json!({"a": [1, null, "x"], "b": 1.5}),
     };
-    comes_back(greatest, &i64::MAX);
+    comes_back(greatest, i64::MAX);
 }
 
 #[derive(Debug, Clone, PartialEq, Default, ScopeRecord)]

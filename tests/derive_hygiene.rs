@@ -12,7 +12,9 @@ extern crate hilcat as library;
 /// A module that has the library under another name, and its own of what derived code uses.
 pub mod shadowed {
     use ::hilcat::ScopeRecord as Record;
+    use ::std::convert::From;
     use ::std::string::String;
+    use ::std::vec::Vec;
 
     /// Not the library's.
     #[derive(Debug)]
@@ -32,7 +34,7 @@ pub mod shadowed {
     /// Not the one of core.
     pub trait Default {}
     /// Not derived code's.
-    pub const COLUMNS: &::core::primitive::str = "mine";
+    pub const COLUMNS: &str = "mine";
     mod core {}
     mod std {}
     mod hilcat {}
@@ -45,11 +47,11 @@ pub mod shadowed {
         #[scope(unique, type = "varchar(9)")]
         pub row: String,
         /// A field named as what derived code may name a variable.
-        #[scope(default = ::std::convert::From::from(COLUMNS))]
+        #[scope(default = From::from(COLUMNS))]
         pub cells: String,
         /// In JSON.
         #[scope(json, default)]
-        pub value: ::std::vec::Vec<::core::primitive::u8>,
+        pub value: Vec<u8>,
         /// Of old.
         #[deprecated]
         pub old: i32,
@@ -71,10 +73,12 @@ pub mod shadowed {
 #[::core::prelude::v1::test]
 fn it_means_what_it_should() {
     use ::hilcat::ScopeRecord;
+    use ::std::borrow::ToOwned;
+    use ::std::option::Option;
 
     let schema = shadowed::Shadowed::schema();
     ::std::assert_eq!(schema.name, "hygiene");
-    let mine = ::std::option::Option::Some(::hilcat::Value::from("mine"));
+    let mine = Option::Some(::hilcat::Value::Text("mine".to_owned()));
     ::std::assert_eq!(schema.columns[1].default, mine);
     ::std::assert_eq!(shadowed::ByText::schema().name, "by_text");
 }

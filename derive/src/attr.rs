@@ -3,10 +3,9 @@
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
+use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::ast::{Fallback, Migrate};
 use crate::column_type::{self, ColumnType};
@@ -64,16 +63,14 @@ impl FieldAttrs {
 /// Reads the attributes of a struct; what is wrong goes to `errors` and counts as not said.
 pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs {
     let mut said = StructAttrs::default();
-    for item in items(attrs, errors) {
+    for item in items(attrs, &OF_STRUCT, errors) {
         let done = match item.name.unraw().to_string().as_str() {
             "name" => item.put(&mut said.name, Item::name),
             "table" => item.put(&mut said.table, Item::name),
             "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
             "migrate" => item.put(&mut said.migrate, |item| item.text(migrate)),
             "crate" => item.put(&mut said.krate, Item::path),
-            name => {
-                Err(item.unknown(name, "the struct", OF_STRUCT.as_slice(), "a field", &OF_FIELD))
-            }
+            name => Err(item.unknown(name, "the struct", &OF_STRUCT, "a field", &OF_FIELD)),
         };
         errors.keep(done);
     }
@@ -83,7 +80,7 @@ pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs
 /// Reads the attributes of a field; what is wrong goes to `errors` and counts as not said.
 pub(crate) fn of_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
     let mut said = FieldAttrs::default();
-    for item in items(attrs, errors) {
+    for item in items(attrs, &OF_FIELD, errors) {
         let done = match item.name.unraw().to_string().as_str() {
             "unique" => item.put(&mut said.unique, Item::flag),
             "column" => item.put(&mut said.column, Item::name),
@@ -92,9 +89,7 @@ pub(crate) fn of_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
             "default" => item.put(&mut said.default, Item::fallback),
             "skip" => item.put(&mut said.skip, Item::flag),
             "was" => item.put(&mut said.was, Item::name),
-            name => {
-                Err(item.unknown(name, "a field", OF_FIELD.as_slice(), "the struct", &OF_STRUCT))
-            }
+            name => Err(item.unknown(name, "a field", &OF_FIELD, "the struct", &OF_STRUCT)),
         };
         errors.keep(done);
     }
@@ -107,8 +102,22 @@ struct Item {
     value: Option<Expr>,
 }
 
-impl Parse for Item {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+impl Item {
+    fn parse_all(input: ParseStream<'_>, known: &[&str]) -> syn::Result<Vec<Self>> {
+        let mut items = Vec::new();
+        while !input.is_empty() {
+            items.push(Self::parse(input, known)?);
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(items)
+    }
+
+    fn parse(input: ParseStream<'_>, known: &[&str]) -> syn::Result<Self> {
+        if !input.peek(Ident::peek_any) {
+            return Err(input.error(takes(known)));
+        }
         let name = input.call(Ident::parse_any)?;
         let ends = || input.is_empty() || input.peek(Token![,]);
         if ends() {
@@ -125,10 +134,23 @@ impl Parse for Item {
     }
 }
 
-fn items(attrs: &[Attribute], errors: &mut Errors) -> Vec<Item> {
-    let ours = attrs.iter().filter(|attr| attr.path().is_ident("scope"));
-    let parse = Punctuated::<Item, Token![,]>::parse_terminated;
-    ours.filter_map(|attr| errors.keep(attr.parse_args_with(parse))).flatten().collect()
+/// The parts of all `#[scope(...)]`, of which `known` are known here.
+fn items(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Vec<Item> {
+    let mut items = Vec::new();
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("scope")) {
+        let parts = match &attr.meta {
+            Meta::List(list) => {
+                list.parse_args_with(|input: ParseStream<'_>| Item::parse_all(input, known))
+            }
+            other => Err(syn::Error::new_spanned(other, takes(known))),
+        };
+        items.extend(errors.keep(parts).into_iter().flatten());
+    }
+    items
+}
+
+fn takes(known: &[&str]) -> String {
+    format!("write `#[scope(...)]` with attributes in the parentheses: `{}`", known.join("`, `"))
 }
 
 impl Item {

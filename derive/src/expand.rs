@@ -3,10 +3,10 @@
 //! Whatever needs a trait of a field's type stands at the span of that type and is written in the
 //! same way, so that a type that lacks the trait is one error, at the field.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DeriveInput, Path, Type};
+use syn::{DeriveInput, Ident, Path, Type};
 
 use crate::ast::{Column, Fallback, Field, Kind, Migrate, Record};
 use crate::column_type::ColumnType;
@@ -77,21 +77,31 @@ fn key_of<'a>(types: impl Iterator<Item = &'a Type>) -> TokenStream {
 /// What can only be known of a field's type once it is compiled: that its values go into a column
 /// of the type given, and that a key is never NULL or JSON.
 fn check(krate: &Path, field: &Field, column: &Column) -> Option<TokenStream> {
-    let natural = column_value(krate, &field.ty);
-    let ty = column_type(krate, field, column);
+    let natural = column_value(krate, &field.ty, "TYPE");
     match &column.kind {
         Kind::Typed(_, span) => {
-            let check = quote_spanned!(at(*span)=> #krate::__private::check_type);
-            Some(quote_spanned!(at(*span)=> const _: () = #check(#ty, #natural::TYPE);))
+            let ty = column_type(krate, field, column);
+            Some(checked(krate, "check_type", (*span, *span), &quote!(#ty, #natural)))
         }
         Kind::Natural if column.unique => {
-            let span = at(field.ty.span());
-            Some(quote_spanned! {span=>
-                const _: () = #krate::__private::check_key(#natural::TYPE, #natural::NULLABLE);
-            })
+            let nullable = column_value(krate, &field.ty, "NULLABLE");
+            Some(checked(krate, "check_key", ends(&field.ty), &quote!(#natural, #nullable)))
         }
         Kind::Natural | Kind::Json { .. } => None,
     }
+}
+
+/// A call that is made when the code is compiled. Its error is shown from `first` to `last`.
+fn checked(
+    krate: &Path,
+    function: &str,
+    (first, last): (Span, Span),
+    arguments: &TokenStream,
+) -> TokenStream {
+    let function = Ident::new(function, Span::call_site());
+    let function = quote_spanned!(at(first)=> { #krate::__private::#function });
+    let arguments = quote_spanned!(at(last)=> (#arguments));
+    quote!(const _: () = #function #arguments;)
 }
 
 fn schema(record: &Record) -> TokenStream {
@@ -120,10 +130,7 @@ fn schema_column(krate: &Path, field: &Field, column: &Column) -> TokenStream {
     let ty = column_type(krate, field, column);
     let nullable = match &column.kind {
         Kind::Json { nullable } => quote!(#nullable),
-        Kind::Natural | Kind::Typed(..) => {
-            let natural = column_value(krate, &field.ty);
-            quote_spanned!(at(field.ty.span())=> #natural::NULLABLE)
-        }
+        Kind::Natural | Kind::Typed(..) => column_value(krate, &field.ty, "NULLABLE"),
     };
     let default = column.default.as_ref().map(|default| {
         let value = default_value(krate, field, column, default);
@@ -147,8 +154,8 @@ fn default_value(krate: &Path, field: &Field, column: &Column, default: &Fallbac
             quote!(#krate::__private::json_default::<#ty>(&#value, #nullable))
         }
         Kind::Natural | Kind::Typed(..) => {
-            let natural = column_value(krate, ty);
-            quote_spanned!(at(ty.span())=> #natural::into_value(#value))
+            let into_value = column_value(krate, ty, "into_value");
+            quote!({ #into_value }(#value))
         }
     }
 }
@@ -161,10 +168,7 @@ fn column_type(krate: &Path, field: &Field, column: &Column) -> TokenStream {
             let variant = variant(*ty);
             quote!(#krate::ColumnType::#variant)
         }
-        Kind::Natural => {
-            let natural = column_value(krate, &field.ty);
-            quote_spanned!(at(field.ty.span())=> #natural::TYPE)
-        }
+        Kind::Natural => column_value(krate, &field.ty, "TYPE"),
     }
 }
 
@@ -201,8 +205,8 @@ fn to_row(record: &Record) -> TokenStream {
                 #krate::__private::json_value::<#ty>(&self.#ident, #nullable, #name)?
             },
             Kind::Natural | Kind::Typed(..) => {
-                let natural = column_value(krate, ty);
-                quote_spanned!(at(ty.span())=> #natural::to_value(&self.#ident))
+                let to_value = column_value(krate, ty, "to_value");
+                quote!({ #to_value }(&self.#ident))
             }
         }
     });
@@ -225,8 +229,8 @@ fn from_row(record: &Record) -> TokenStream {
                 quote_spanned!(at(ty.span())=> cells.next_json::<#ty>()?)
             }
             Some(Kind::Natural | Kind::Typed(..)) => {
-                let natural = column_value(krate, ty);
-                quote_spanned!(at(ty.span())=> cells.next(#natural::from_value)?)
+                let from_value = column_value(krate, ty, "from_value");
+                quote_spanned!(at(ty.span())=> cells.next(|value| #from_value(value))?)
             }
         };
         quote!(#ident: #value)
@@ -240,9 +244,26 @@ fn from_row(record: &Record) -> TokenStream {
     }
 }
 
-/// `<T as ColumnValue>`.
-fn column_value(krate: &Path, ty: &Type) -> TokenStream {
-    quote_spanned!(at(ty.span())=> <#ty as #krate::ColumnValue>)
+/// `<T as ColumnValue>::item`.
+///
+/// It stands where the type stands, from its first token to its last, as if written by hand: the
+/// compiler then says but once of all such paths that `T` is not a `ColumnValue`. (A call is written
+/// as `{ path }(argument)`, or else it would say it of the argument, too.)
+fn column_value(krate: &Path, ty: &Type, item: &str) -> TokenStream {
+    let (first, last) = ends(ty);
+    let item = Ident::new(item, last);
+    quote_spanned!(first=> <#ty as #krate::ColumnValue>::#item)
+}
+
+/// Where the first token of a type stands, and the last one.
+fn ends(ty: &Type) -> (Span, Span) {
+    let mut tokens = ty.to_token_stream().into_iter();
+    let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
+    let last = tokens.last().map_or(first, |token| match token {
+        TokenTree::Group(group) => group.span_close(),
+        token => token.span(),
+    });
+    (first, last)
 }
 
 /// `<T as Default>::default()`.

@@ -52,7 +52,10 @@ pub(crate) fn key_types(input: &DeriveInput) -> Vec<Type> {
     let Ok(fields) = named_fields(input) else { return Vec::new() };
     let is_key = |field: &&syn::Field| {
         let said = attr::of_field(&field.attrs, &mut Errors::default());
-        said.unique.is_some() && said.json.is_none() && !is_option(&field.ty)
+        said.unique.is_some()
+            && said.json.is_none()
+            && !is_option(&field.ty)
+            && !matches!(field.ty, Type::Reference(_))
     };
     let types: Vec<Type> =
         fields.iter().copied().filter(is_key).map(|field| field.ty.clone()).collect();
@@ -134,6 +137,14 @@ fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
                 format!("a skipped field is no column: `skip` does not go with `{others}`"),
             );
         }
+    // Another lifetime than this one makes the struct generic, which is an error already.
+    } else if let Type::Reference(reference) = &field.ty
+        && reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
+    {
+        errors.push(syn::Error::new_spanned(
+            reference,
+            "a record owns its values, as it is read from a store: use `String`, `Vec<u8>` or another owned type, or put `#[scope(skip)]` on the field",
+        ));
     } else if let (Some(json), Some(_)) = (&said.json, &said.ty) {
         errors.at(json.span, "`json` is the type of the column: it does not go with `type`");
     } else if let (Some(_), Some(span)) =

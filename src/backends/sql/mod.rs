@@ -3,6 +3,7 @@
 //! All of it is generic over a [`Dialect`](dialect::Dialect): what differs between engines stands
 //! in one file each under `dialect/`.
 
+mod batch;
 mod database;
 mod dialect;
 mod error;

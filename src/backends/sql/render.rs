@@ -19,6 +19,8 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
+    /// Fetches many keys, where the engine can be given them in one bind.
+    pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
     /// For a row of which some columns are absent.
     pub(super) merge: Sql,
@@ -50,6 +52,7 @@ impl Statements {
             key_types: schema.key_columns().map(|column| column.ty).collect(),
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
+            fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
             merge: D::merge(schema),
             patch: patch::<D>(schema),

@@ -73,6 +73,10 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
+    /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be
+    /// listed.
+    fn fetch_listed(schema: &Schema) -> Option<Sql>;
+
     /// `INSERT`, overwriting the row that has the key.
     fn upsert(schema: &Schema) -> Sql;
 

@@ -9,13 +9,14 @@ use diesel::result::DatabaseErrorInformation;
 use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::{BigInt, Binary, Double, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection, SqliteType};
-use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
+use diesel::{Connection, OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::{Dialect, Failure, misfit, unreadable};
+use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, create_table, definition, non_key};
-use crate::backends::sql::statement::{Sql, load_one};
+use crate::backends::sql::statement::{Sql, load, load_one};
 use crate::schema::{Change, Standing, StandingColumn};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json, temporal, text};
 
@@ -186,6 +187,21 @@ impl Dialect for Sqlite {
         })
     }
 
+    fn fetch_listed(schema: &Schema) -> Option<Sql> {
+        use ColumnType::{BigInt, Int, SmallInt, Text, Varchar};
+        let [key] = schema.key[..] else { return None };
+        let key = &schema.columns[key];
+        matches!(key.ty, SmallInt | Int | BigInt | Text | Varchar(_)).then(|| {
+            let (table, name) = (Self::quote(&schema.table), Self::quote(&key.name));
+            let all = columns::<Self>(&schema.columns);
+            Sql::new(format!(
+                "SELECT {all} FROM {table} WHERE {name} IN (SELECT value FROM json_each("
+            ))
+            .bind(Text)
+            .text("))")
+        })
+    }
+
     fn upsert(schema: &Schema) -> Sql {
         on_conflict(schema, |sql, column| {
             let name = Self::quote(&column.name);
@@ -306,11 +322,23 @@ impl Dialect for Sqlite {
         statements: &Statements,
         keys: &[Key],
     ) -> QueryResult<Vec<Option<Row>>> {
-        keys.iter()
-            .map(|key| {
-                load_one::<Self>(connection, statements.fetch.with(key.values()), &statements.types)
-            })
-            .collect()
+        let listed = statements.fetch_many.as_ref().zip(list(keys));
+        let Some((fetch_many, list)) = listed else {
+            // One transaction for all: most of a fetch from a file is its own.
+            return connection.transaction(|connection| {
+                let mut fetch = |key: &Key| {
+                    let fetch = statements.fetch.with(key.values());
+                    load_one::<Self>(connection, fetch, &statements.types)
+                };
+                keys.iter().map(&mut fetch).collect()
+            });
+        };
+        let mut rows = InOrder::new(&statements.schema, keys);
+        load::<Self>(connection, fetch_many.with(&[list]), &statements.types, |row| {
+            rows.put(row);
+            Ok(())
+        })?;
+        Ok(rows.finish())
     }
 
     fn set_many(
@@ -359,6 +387,26 @@ fn on_conflict(schema: &Schema, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
         None => sql.text("NOTHING"),
         Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),
     }
+}
+
+/// Keys of one integer or text each as a JSON array; none where there is another one among them,
+/// or a text with NUL, at which SQLite ends a text in JSON.
+fn list(keys: &[Key]) -> Option<Value> {
+    let mut list = String::from("[");
+    for key in keys {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        match key.values() {
+            [Value::Int(value)] => list.push_str(&value.to_string()),
+            [Value::Text(text)] if !text.contains('\0') => {
+                list.push_str(&serde_json::to_string(text).ok()?)
+            }
+            _ => return None,
+        }
+    }
+    list.push(']');
+    Some(Value::Text(list))
 }
 
 /// What makes the table anew from the one that stands.

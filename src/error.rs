@@ -92,6 +92,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     retryable: bool,
+    /// Whether it is that a scope's table does not stand.
+    missing_table: bool,
     context: Context,
     source: Option<Source>,
 }
@@ -118,6 +120,7 @@ impl Error {
             kind,
             message: message.into(),
             retryable,
+            missing_table: false,
             context: Context::default(),
             source: None,
         }))
@@ -158,6 +161,20 @@ impl Error {
     pub(crate) fn with_key(mut self, key: impl fmt::Display) -> Self {
         self.0.context.key.get_or_insert_with(|| shorten(&key.to_string()));
         self
+    }
+
+    /// The error that a scope's table does not stand, though it should.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn missing_table() -> Self {
+        let message = "the table was dropped by another program; open the scope anew";
+        let mut error = Self::new(ErrorKind::Backend, message);
+        error.0.missing_table = true;
+        error
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_missing_table(&self) -> bool {
+        self.0.missing_table
     }
 
     pub(crate) fn invalid_input(message: impl Into<String>) -> Self {

@@ -109,7 +109,11 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
             v.as_i64().map(Value::Int)
         }
         (ColumnType::UBigInt, Json::Number(v)) => v.as_u64().map(Value::UInt),
-        (ColumnType::Real | ColumnType::Double, Json::Number(v)) => whole_float(&v)?,
+        (ColumnType::Double, Json::Number(v)) => whole_float(&v)?.map(Value::Float),
+        (ColumnType::Real, Json::Number(v)) => match whole_float(&v)? {
+            Some(number) => Some(Value::Float(text::nearest_real(number)?)),
+            None => None,
+        },
         (ColumnType::Real | ColumnType::Double, Json::Object(map)) => tagged_float(&map),
         (ColumnType::Text | ColumnType::Varchar(_), Json::String(v)) => Some(Value::Text(v)),
         (ColumnType::Bytes, Json::Object(map)) => match untag(&map, "$bytes") {
@@ -136,7 +140,7 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
 }
 
 /// A number as a float, unless it is an integer that no float holds exactly.
-fn whole_float(number: &Number) -> Result<Option<Value>> {
+fn whole_float(number: &Number) -> Result<Option<f64>> {
     let value = number.as_f64();
     let exact = match (number.as_i64(), number.as_u64(), value) {
         (Some(integer), _, Some(float)) => float as i128 == i128::from(integer),
@@ -144,7 +148,7 @@ fn whole_float(number: &Number) -> Result<Option<Value>> {
         _ => true,
     };
     match exact {
-        true => Ok(value.map(Value::Float)),
+        true => Ok(value),
         false => Err(Error::invalid_input(
             "the integer has more digits than a floating-point number holds",
         )),
@@ -225,6 +229,14 @@ mod tests {
         ] {
             assert!(to_value(value.clone(), ty).is_err(), "{value} as {ty}");
         }
+    }
+
+    #[test]
+    fn a_real_is_the_nearest_one() {
+        let real = to_value(json!(0.1), ColumnType::Real).unwrap();
+        assert_eq!(real, Value::Float(f64::from(0.1_f32)));
+        assert_eq!(to_value(from_value(real.clone()), ColumnType::Real).unwrap(), real);
+        assert!(to_value(json!(1e300), ColumnType::Real).is_err());
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl fmt::Display for Key {
 }
 
 /// A type that holds a whole key: a [`ColumnValue`] or a tuple of up to eight of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type that a key can be of",
+    label = "not a key type",
+    note = "a key is of a type that a column can be of, such as String, i64 or one that implements `hilcat::ColumnValue`, or a tuple of up to eight of them"
+)]
 pub trait RecordKey: Sized {
     /// The names and types of the key's columns where nothing else names them.
     fn columns() -> Vec<(String, crate::ColumnType)>;
@@ -91,6 +96,7 @@ pub trait RecordKey: Sized {
     fn from_key(key: Key) -> Result<Self>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: ColumnValue> RecordKey for T {
     fn columns() -> Vec<(String, crate::ColumnType)> {
         vec![("key".to_owned(), T::TYPE)]
@@ -154,6 +160,7 @@ impl<const N: usize> IntoKey<Vec<u8>> for [u8; N] {
 
 macro_rules! tuples {
     ($($owned:ident $given:ident $index:tt),*) => {
+        #[diagnostic::do_not_recommend]
         impl<$($owned: ColumnValue),*> RecordKey for ($($owned,)*) {
             fn columns() -> Vec<(String, crate::ColumnType)> {
                 vec![$((format!("key{}", $index + 1), $owned::TYPE)),*]

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cache;
+mod check;
 mod compute;
 mod decimal;
 mod duration;
@@ -40,5 +41,6 @@ pub mod backend {
 /// What derived code calls; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::record::{Cells, json_value};
+    pub use crate::check::{check_key, check_type};
+    pub use crate::record::{Cells, json_default, json_value};
 }

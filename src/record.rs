@@ -58,6 +58,13 @@ pub trait ScopeRecord: Sized {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a type that a column can be of",
+    label = "not a column type",
+    note = "a column can be of bool, an integer of up to 64 bits, f32, f64, String, Vec<u8>, serde_json::Value, \
+            an Option of these, and, with the features `chrono`, `uuid` and `rust_decimal`, the types of these crates",
+    note = "put `#[scope(json)]` on the field to keep any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
+)]
 pub trait ColumnValue: Sized {
     /// The type of a column of this Rust type, unless the field says otherwise.
     const TYPE: ColumnType;
@@ -92,6 +99,7 @@ fn mismatch<T: ColumnValue>(value: &Value) -> Error {
 
 macro_rules! columns {
     ($($rust:ty, $ty:ident, $variant:ident;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl ColumnValue for $rust {
             const TYPE: ColumnType = ColumnType::$ty;
 
@@ -123,6 +131,7 @@ columns! {
 /// The integers: a column of a wider or narrower type is read where the value fits.
 macro_rules! integers {
     ($($rust:ty, $ty:ident;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl ColumnValue for $rust {
             const TYPE: ColumnType = ColumnType::$ty;
 
@@ -151,6 +160,7 @@ integers! {
     u32, BigInt;
 }
 
+#[diagnostic::do_not_recommend]
 impl ColumnValue for f32 {
     const TYPE: ColumnType = ColumnType::Real;
 
@@ -171,6 +181,7 @@ impl ColumnValue for f32 {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl ColumnValue for serde_json::Value {
     const TYPE: ColumnType = ColumnType::Json;
 
@@ -190,6 +201,7 @@ impl ColumnValue for serde_json::Value {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: ColumnValue> ColumnValue for Option<T> {
     const TYPE: ColumnType = T::TYPE;
     const NULLABLE: bool = true;
@@ -219,6 +231,7 @@ mod chrono_columns {
 
     macro_rules! temporals {
         ($($rust:ty, $ty:ident, $to:expr, $from:expr;)*) => {$(
+            #[diagnostic::do_not_recommend]
             impl ColumnValue for $rust {
                 const TYPE: ColumnType = ColumnType::$ty;
 
@@ -247,6 +260,7 @@ mod chrono_columns {
 }
 
 #[cfg(feature = "uuid")]
+#[diagnostic::do_not_recommend]
 impl ColumnValue for uuid::Uuid {
     const TYPE: ColumnType = ColumnType::Uuid;
 
@@ -263,6 +277,7 @@ impl ColumnValue for uuid::Uuid {
 }
 
 #[cfg(feature = "rust_decimal")]
+#[diagnostic::do_not_recommend]
 impl ColumnValue for rust_decimal::Decimal {
     const TYPE: ColumnType = crate::schema::PLAIN_DECIMAL;
 
@@ -298,6 +313,7 @@ impl Cells {
     /// # Errors
     ///
     /// Where the row is of another length.
+    #[inline]
     pub fn new(row: Row, names: &'static [&'static str]) -> Result<Self> {
         match row.len() == names.len() {
             true => Ok(Self { values: row.into_iter(), names: names.iter() }),
@@ -309,14 +325,15 @@ impl Cells {
         }
     }
 
-    /// The next column.
+    /// The next column, read by the `from_value` of its [`ColumnValue`], which is given and not
+    /// asked for as a bound: so a type without it is one error and not two.
     ///
     /// # Errors
     ///
     /// Where its value is not of the type.
-    pub fn next<T: ColumnValue>(&mut self) -> Result<T> {
+    pub fn next<T>(&mut self, from_value: impl FnOnce(Value) -> Result<T>) -> Result<T> {
         let (value, name) = self.take();
-        T::from_value(value).map_err(|error| error.with_column(name))
+        from_value(value).map_err(|error| error.with_column(name))
     }
 
     /// The next column, JSON of a serde type.
@@ -337,6 +354,7 @@ impl Cells {
         })
     }
 
+    #[inline]
     fn take(&mut self) -> (Value, &'static str) {
         let value = self.values.next().unwrap_or(Value::Null);
         (value, self.names.next().copied().unwrap_or_default())
@@ -358,4 +376,11 @@ pub fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Resu
             Err(Error::invalid_input("the field cannot be written as JSON").with_column(column))
         }
     }
+}
+
+/// The default of a field under `json`: what derived code calls. One that cannot be written as
+/// JSON is NULL, which a schema refuses where the column cannot be NULL.
+#[doc(hidden)]
+pub fn json_default<T: Serialize>(default: &T, nullable: bool) -> Value {
+    json_value(default, nullable, "").unwrap_or(Value::Null)
 }

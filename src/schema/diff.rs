@@ -20,6 +20,8 @@ pub(crate) struct StandingColumn {
     pub(crate) declared: String,
     /// What hilcat reads this type as; none where it knows no such type.
     pub(crate) ty: Option<ColumnType>,
+    /// Whether the type is known from hilcat's own bookkeeping and not from its spelling.
+    pub(crate) known: bool,
     pub(crate) nullable: bool,
 }
 
@@ -212,7 +214,19 @@ pub(crate) fn diff(
     if wanted != key_names {
         changes.push(Change::ChangeKey { from: standing.key.clone(), to: wanted });
     }
+    changes.sort_by_key(rank);
     changes
+}
+
+/// Names come first, so that what follows can use them; a table is made anew, where an engine has
+/// to, when it has all its columns.
+fn rank(change: &Change) -> u8 {
+    match change {
+        Change::RenameColumn { .. } => 0,
+        Change::AddColumn(_) => 1,
+        Change::WidenColumn { .. } | Change::AllowNull(_) => 2,
+        _ => 3,
+    }
 }
 
 fn added(column: &Column) -> Change {
@@ -227,7 +241,10 @@ fn retyped(have: &StandingColumn, want: &Column, same: bool) -> Option<Change> {
         return None;
     }
     let (column, to) = (want.name.clone(), want.ty);
-    let from = have.ty.map_or_else(|| have.declared.clone(), |ty| ty.to_string());
+    let from = match have.ty {
+        Some(ty) if ty != want.ty => ty.to_string(),
+        _ => have.declared.clone(),
+    };
     match have.ty.is_some_and(|ty| want.ty.widens(ty)) {
         true => Some(Change::WidenColumn { column, from, to }),
         false => Some(Change::ChangeType { column, from, to }),
@@ -244,6 +261,7 @@ mod tests {
             name: name.into(),
             declared: ty.to_string(),
             ty: Some(ty),
+            known: false,
             nullable,
         };
         Standing {
@@ -278,12 +296,12 @@ mod tests {
         let found = changes(&table, &wanted);
         let widened =
             WidenColumn { column: "n".into(), from: "int".into(), to: ColumnType::BigInt };
-        assert_eq!(found, [widened, AddColumn(new.clone().nullable(true))]);
+        assert_eq!(found, [AddColumn(new.clone().nullable(true)), widened]);
         assert!(found.iter().all(Change::is_safe));
 
         let found = changes(&table, &schema().column(new.clone()));
         assert!(!found.iter().all(Change::is_safe));
-        assert_eq!(found[1], AddRequiredColumn(new));
+        assert!(found.contains(&AddRequiredColumn(new)));
 
         let narrow = Schema::new("a").unique(Column::new("id", ColumnType::Text));
         assert_eq!(changes(&table, &narrow), [DropColumn("n".into())]);

@@ -50,9 +50,13 @@ impl Column {
         self
     }
 
-    /// What the column holds where a record does not give it.
+    /// What the column holds where a record does not give it. A value of a near kind is brought
+    /// into the column's type; one that does not fit is found by [`Schema::validate`]. NULL is what
+    /// a nullable column holds anyway, and no default.
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
-        self.default = Some(value.into());
+        let value = value.into();
+        let value = self.ty.coerce(value.clone()).unwrap_or(value);
+        self.default = Some(value).filter(|value| !value.is_null());
         self
     }
 
@@ -221,7 +225,9 @@ impl Schema {
     ///
     /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) where a name is empty or
     /// stands twice, there is no unique column, a unique column is nullable or of type `json`, a
-    /// default is not of its column's type, or the shape does not fit the columns.
+    /// default is not of its column's type or is NULL, the shape does not fit the columns, the
+    /// columns that are not part of the value are not the first unique ones in key order, or the
+    /// time to live is not of whole milliseconds.
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| Err(Error::invalid_schema(message).with_scope(&self.name));
         if self.name.is_empty() || self.table.is_empty() {
@@ -238,6 +244,9 @@ impl Schema {
                 return fail(format!("two columns are named `{}`", column.name));
             }
             if let Some(default) = &column.default {
+                if matches!(default, Value::Null | Value::Absent) {
+                    return fail(format!("the default of `{}` is NULL; leave it out", column.name));
+                }
                 column.check(default).map_err(|error| {
                     Error::invalid_schema(format!("the default does not fit: {}", error.message()))
                         .with_column(&column.name)
@@ -252,6 +261,18 @@ impl Schema {
                     column.name
                 ));
             }
+        }
+        let key_only = self.key.iter().filter(|&&at| !self.columns[at].in_value);
+        let first = self.columns.iter().take_while(|column| !column.in_value).count();
+        let outside = self.columns.iter().filter(|column| !column.in_value).count();
+        if outside != first || !key_only.copied().eq(0..outside) {
+            return fail(
+                "columns that are not part of the value have to be unique ones and to stand first, in key order"
+                    .into(),
+            );
+        }
+        if self.ttl.is_some_and(|ttl| ttl.is_zero() || ttl.subsec_nanos() % 1_000_000 != 0) {
+            return fail("the time to live is in whole milliseconds, from 1".into());
         }
         let values = self.value_columns().count();
         match self.shape {

@@ -5,7 +5,7 @@
 //! records, JSON, single flight and the context of errors are above them.
 
 mod options;
-mod uri;
+pub(crate) mod uri;
 
 use std::fmt;
 use std::sync::Arc;
@@ -155,6 +155,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// - What was acknowledged is seen by every later call.
 /// - Every call ends by the deadline of the store. A failure says whether the call was not done or
 ///   whether that is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)).
+#[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
 pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// The schema that the scope was opened with.
     fn schema(&self) -> &Arc<Schema>;

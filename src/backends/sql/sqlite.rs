@@ -1,1 +1,277 @@
-//! SQLite.
+//! Opening a SQLite database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
+
+use super::database::Database;
+use super::dialect::{Dialect, Failure};
+use super::error::{Failed, failure};
+use super::pool;
+use crate::store::uri::decode;
+use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Error, ErrorKind, Plan, Result, Schema};
+
+/// A SQLite database: a table for each scope, in one file or in memory.
+///
+/// A file is kept in WAL mode, with one connection that writes and several that read beside it,
+/// and is open to other processes at the same time.
+///
+/// ```
+/// use hilcat::Cache;
+/// use hilcat::backend::{Sqlite, Synchronous};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("cache.db");
+/// let store = Sqlite::builder(path).synchronous(Synchronous::Normal).open()?;
+/// let cache = Cache::from_store(store);
+/// # drop(cache);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Sqlite(Database<sqlite::Sqlite>);
+
+/// When an acknowledged write is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Synchronous {
+    /// Before it is acknowledged: it survives a crash of the program, of the system and a loss of
+    /// power. The default.
+    #[default]
+    Full,
+    /// At the next checkpoint: it survives a crash of the program, but a crash of the system or a
+    /// loss of power may undo the last writes. The database stays whole. Many times faster where
+    /// each write is a transaction of its own.
+    Normal,
+    /// When the system pleases: it survives a crash of the program, but a crash of the system or a
+    /// loss of power may destroy the database.
+    Off,
+}
+
+impl Synchronous {
+    fn pragma(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Normal => "NORMAL",
+            Self::Off => "OFF",
+        }
+    }
+}
+
+impl Sqlite {
+    /// A builder for the database in a file, which is made where it does not stand.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder::new(Some(path.as_ref().to_owned()))
+    }
+
+    /// A builder for a database in memory, which is gone with its store.
+    pub fn in_memory() -> SqliteBuilder {
+        SqliteBuilder::new(None)
+    }
+}
+
+/// Builds a [`Sqlite`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct SqliteBuilder {
+    path: Option<PathBuf>,
+    synchronous: Synchronous,
+    options: Options,
+}
+
+impl SqliteBuilder {
+    fn new(path: Option<PathBuf>) -> Self {
+        Self { path, synchronous: Synchronous::default(), options: Options::default() }
+    }
+
+    /// When an acknowledged write is on the disk; [`Synchronous::Full`] by default.
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
+    /// The deadline of one call; 5 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// How many connections read at the most, at least 1; 8 by default. A database in memory has
+    /// one connection for all.
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.options.pool_size = pool_size.max(1);
+        self
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the file cannot be opened or is no database,
+    /// [`ErrorKind::Timeout`] where another process holds it until the deadline.
+    pub fn open(self) -> Result<Sqlite> {
+        let Self { path, synchronous, options } = self;
+        let url = path.as_deref().map_or(Ok(":memory:".to_owned()), url_of)?;
+        let in_memory = path.is_none();
+        let connect = move || connect(&url, in_memory, synchronous, options.timeout);
+        let (readers, writers) = if in_memory {
+            // A database in memory belongs to its one connection.
+            let only = pool::open(1, connect)?;
+            (only.clone(), only)
+        } else {
+            // The first writer makes the file and its journal before any reader comes.
+            let writers = pool::open(1, connect.clone())?;
+            (pool::open(options.pool_size, connect)?, writers)
+        };
+        let capabilities = Capabilities {
+            persistent: !in_memory,
+            nan: false,
+            tables: true,
+            ..Capabilities::new()
+        };
+        Ok(Sqlite(Database::new(readers, writers, options, capabilities)))
+    }
+}
+
+/// Opens `sqlite:`.
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let path = path_of(uri.rest())?;
+    let options = uri.take_common(options)?;
+    let choices =
+        [("full", Synchronous::Full), ("normal", Synchronous::Normal), ("off", Synchronous::Off)];
+    let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
+    uri.finish(&["synchronous"])?;
+    let store = SqliteBuilder { path, synchronous, options }.open()?;
+    Ok((Arc::new(store), options))
+}
+
+/// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.
+fn path_of(rest: &str) -> Result<Option<PathBuf>> {
+    if rest == ":memory:" {
+        return Ok(None);
+    }
+    match rest.strip_prefix("///").map(decode).transpose()? {
+        Some(path) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
+        _ => Err(Error::invalid_config(
+            "write the file as sqlite:///relative.db or sqlite:////absolute/path.db, or sqlite::memory: for none",
+        )),
+    }
+}
+
+/// The file as Diesel is to be given it: never one that begins as a URI does.
+fn url_of(path: &Path) -> Result<String> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| Error::invalid_config("the path of the database is not UTF-8"))?;
+    if text.is_empty() || text.contains('\0') {
+        return Err(Error::invalid_config(
+            "the path of the database is empty or holds the character NUL",
+        ));
+    }
+    Ok(if path.is_absolute() { text.to_owned() } else { format!("./{text}") })
+}
+
+fn connect(
+    url: &str,
+    in_memory: bool,
+    synchronous: Synchronous,
+    timeout: Duration,
+) -> Result<SqliteConnection> {
+    let mut connection = SqliteConnection::establish(url).map_err(|error| {
+        let message =
+            format!("the database file cannot be opened: {error}; its directory must stand");
+        Error::new(ErrorKind::Unavailable, message).with_retryable(false)
+    })?;
+    prepare(&mut connection, in_memory, synchronous, timeout).map_err(|error| {
+        let failed = Failed::from(error);
+        match failed.failure::<sqlite::Sqlite>() {
+            Failure::Busy => failed.into_error::<sqlite::Sqlite>(),
+            _ => {
+                let message = format!(
+                    "the database cannot be used: {}",
+                    failed.into_error::<sqlite::Sqlite>().message()
+                );
+                Error::new(ErrorKind::Unavailable, message).with_retryable(false)
+            }
+        }
+    })?;
+    Ok(connection)
+}
+
+fn prepare(
+    connection: &mut SqliteConnection,
+    in_memory: bool,
+    synchronous: Synchronous,
+    timeout: Duration,
+) -> QueryResult<()> {
+    sqlite::Sqlite::set_deadline(connection, timeout)?;
+    if !in_memory {
+        write_ahead(connection, timeout)?;
+    }
+    connection.batch_execute(&format!("PRAGMA synchronous = {}", synchronous.pragma()))
+}
+
+/// Turns WAL on. Of several processes that do so to a fresh file at once some fail as locked,
+/// whatever they are willing to wait: they try again.
+fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match connection.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(error)
+                if failure::<sqlite::Sqlite>(&error) == Failure::Busy
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
+    }
+}
+
+impl Store for Sqlite {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        self.0.open(schema)
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.0.plan(schema)
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        self.0.migrate(schema)
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.0.scopes()
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.0.adopt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_uri() {
+        assert_eq!(path_of(":memory:").unwrap(), None);
+        assert_eq!(path_of("///rel.db").unwrap(), Some("rel.db".into()));
+        assert_eq!(path_of("////tmp/a%20b.db").unwrap(), Some("/tmp/a b.db".into()));
+        for wrong in ["", "//", "///", "t.db", "//t.db", "/t.db"] {
+            assert_eq!(path_of(wrong).unwrap_err().kind(), ErrorKind::InvalidConfig, "{wrong}");
+        }
+    }
+}

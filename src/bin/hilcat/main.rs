@@ -1,1 +1,36 @@
-fn main() {}
+//! `hilcat`: the command line.
+
+mod args;
+mod batch;
+mod commands;
+mod csv;
+mod export;
+mod failure;
+mod import;
+mod lines;
+mod output;
+mod progress;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        // Nobody reads any more: there is nobody to tell, and nothing is wrong.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            progress::to_stderr(&format!("hilcat: {failure}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let (options, command) = args::parse()?;
+    commands::run(&options.open()?, command)
+}

@@ -1,0 +1,278 @@
+//! Writes the implementation: data and thin conversions; the logic is in the library.
+//!
+//! Whatever needs a trait of a field's type stands at the span of that type and is written in the
+//! same way, so that a type that lacks the trait is one error, at the field.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{DeriveInput, Ident, Path, Type};
+
+use crate::ast::{Column, Fallback, Field, Kind, Migrate, Record};
+use crate::column_type::ColumnType;
+
+/// The implementation for a record.
+pub(crate) fn record(record: &Record) -> TokenStream {
+    let Record { ident, krate, .. } = record;
+    let checks = record.columns().filter_map(|(field, column)| check(krate, field, column));
+    let key = key(record);
+    let schema = schema(record);
+    let to_row = to_row(record);
+    let from_row = from_row(record);
+    quote! {
+        const _: () = {
+            #(#checks)*
+
+            #[automatically_derived]
+            #[allow(deprecated)]
+            impl #krate::ScopeRecord for #ident {
+                type Key = #key;
+                #schema
+                #to_row
+                #from_row
+            }
+        };
+    }
+}
+
+/// An implementation that does nothing, for a struct that has errors: its uses add none.
+pub(crate) fn stub(input: &DeriveInput, krate: &Path, key: &[Type]) -> TokenStream {
+    let ident = &input.ident;
+    let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    let key = match key {
+        [] => quote!(::std::string::String),
+        types => key_of(types.iter()),
+    };
+    quote! {
+        const _: () = {
+            #[automatically_derived]
+            impl #impl_generics #krate::ScopeRecord for #ident #type_generics #where_clause {
+                type Key = #key;
+                fn schema() -> #krate::Schema {
+                    ::core::unimplemented!()
+                }
+                fn to_row(&self) -> #krate::Result<#krate::Row> {
+                    ::core::unimplemented!()
+                }
+                fn from_row(_: #krate::Row) -> #krate::Result<Self> {
+                    ::core::unimplemented!()
+                }
+            }
+        };
+    }
+}
+
+/// The type of a single unique field, or the tuple of several.
+fn key(record: &Record) -> TokenStream {
+    key_of(record.columns().filter(|(_, column)| column.unique).map(|(field, _)| &field.ty))
+}
+
+fn key_of<'a>(types: impl Iterator<Item = &'a Type>) -> TokenStream {
+    match &types.collect::<Vec<_>>()[..] {
+        [ty] => quote!(#ty),
+        types => quote!((#(#types),*)),
+    }
+}
+
+/// What can only be known of a field's type once it is compiled: that its values go into a column
+/// of the type given, and that a key is never NULL or JSON.
+fn check(krate: &Path, field: &Field, column: &Column) -> Option<TokenStream> {
+    let natural = column_value(krate, &field.ty, "TYPE");
+    match &column.kind {
+        Kind::Typed(_, span) => {
+            let ty = column_type(krate, field, column);
+            Some(checked(krate, "check_type", (*span, *span), &quote!(#ty, #natural)))
+        }
+        Kind::Natural if column.unique => {
+            let nullable = column_value(krate, &field.ty, "NULLABLE");
+            Some(checked(krate, "check_key", ends(&field.ty), &quote!(#natural, #nullable)))
+        }
+        Kind::Natural | Kind::Json { .. } => None,
+    }
+}
+
+/// A call that is made when the code is compiled. Its error is shown from `first` to `last`.
+fn checked(
+    krate: &Path,
+    function: &str,
+    (first, last): (Span, Span),
+    arguments: &TokenStream,
+) -> TokenStream {
+    let function = Ident::new(function, Span::call_site());
+    let function = quote_spanned!(at(first)=> { #krate::__private::#function });
+    let arguments = quote_spanned!(at(last)=> (#arguments));
+    quote!(const _: () = #function #arguments;)
+}
+
+fn schema(record: &Record) -> TokenStream {
+    let Record { krate, name, table, ttl, migrate, .. } = record;
+    let table = table.as_ref().map(|table| quote!(.table(#table)));
+    let columns = record.columns().map(|(field, column)| schema_column(krate, field, column));
+    let ttl = ttl.map(|millis| quote!(.ttl(::core::time::Duration::from_millis(#millis))));
+    let migrate = migrate.map(|policy| {
+        let policy = match policy {
+            Migrate::Safe => quote!(Safe),
+            Migrate::Recreate => quote!(Recreate),
+            Migrate::Manual => quote!(Manual),
+        };
+        quote!(.migrate(#krate::Migrate::#policy))
+    });
+    quote! {
+        fn schema() -> #krate::Schema {
+            #krate::Schema::new(#name) #table #(#columns)* #ttl #migrate
+        }
+    }
+}
+
+/// `.unique(..)` or `.column(..)`.
+fn schema_column(krate: &Path, field: &Field, column: &Column) -> TokenStream {
+    let name = &column.name;
+    let ty = column_type(krate, field, column);
+    let nullable = match &column.kind {
+        Kind::Json { nullable } => quote!(#nullable),
+        Kind::Natural | Kind::Typed(..) => column_value(krate, &field.ty, "NULLABLE"),
+    };
+    let default = column.default.as_ref().map(|default| {
+        let value = default_value(krate, field, column, default);
+        quote!(.default_value(#value))
+    });
+    let was = column.was.as_ref().map(|(was, _)| quote!(.was(#was)));
+    let add = if column.unique { quote!(unique) } else { quote!(column) };
+    quote! {
+        .#add(#krate::Column::new(#name, #ty).nullable(#nullable) #default #was)
+    }
+}
+
+fn default_value(krate: &Path, field: &Field, column: &Column, default: &Fallback) -> TokenStream {
+    let ty = &field.ty;
+    let value = match default {
+        Fallback::OfType => default_of(ty),
+        Fallback::Value(value) => quote!(#value),
+    };
+    match &column.kind {
+        Kind::Json { nullable } => {
+            quote!(#krate::__private::json_default::<#ty>(&#value, #nullable))
+        }
+        Kind::Natural | Kind::Typed(..) => {
+            let into_value = column_value(krate, ty, "into_value");
+            quote!({ #into_value }(#value))
+        }
+    }
+}
+
+/// The type of a column, as an expression.
+fn column_type(krate: &Path, field: &Field, column: &Column) -> TokenStream {
+    match &column.kind {
+        Kind::Json { .. } => quote!(#krate::ColumnType::Json),
+        Kind::Typed(ty, _) => {
+            let variant = variant(*ty);
+            quote!(#krate::ColumnType::#variant)
+        }
+        Kind::Natural => column_value(krate, &field.ty, "TYPE"),
+    }
+}
+
+fn variant(ty: ColumnType) -> TokenStream {
+    match ty {
+        ColumnType::Bool => quote!(Bool),
+        ColumnType::SmallInt => quote!(SmallInt),
+        ColumnType::Int => quote!(Int),
+        ColumnType::BigInt => quote!(BigInt),
+        ColumnType::UBigInt => quote!(UBigInt),
+        ColumnType::Real => quote!(Real),
+        ColumnType::Double => quote!(Double),
+        ColumnType::Decimal { precision, scale } => {
+            quote!(Decimal { precision: #precision, scale: #scale })
+        }
+        ColumnType::Text => quote!(Text),
+        ColumnType::Varchar(length) => quote!(Varchar(#length)),
+        ColumnType::Bytes => quote!(Bytes),
+        ColumnType::Json => quote!(Json),
+        ColumnType::Date => quote!(Date),
+        ColumnType::Time => quote!(Time),
+        ColumnType::Timestamp => quote!(Timestamp),
+        ColumnType::Uuid => quote!(Uuid),
+    }
+}
+
+fn to_row(record: &Record) -> TokenStream {
+    let krate = &record.krate;
+    let values = record.columns().map(|(field, column)| {
+        let Field { ident, ty, .. } = field;
+        let name = &column.name;
+        match &column.kind {
+            Kind::Json { nullable } => quote_spanned! {at(ty.span())=>
+                #krate::__private::json_value::<#ty>(&self.#ident, #nullable, #name)?
+            },
+            Kind::Natural | Kind::Typed(..) => {
+                let to_value = column_value(krate, ty, "to_value");
+                quote!({ #to_value }(&self.#ident))
+            }
+        }
+    });
+    quote! {
+        fn to_row(&self) -> #krate::Result<#krate::Row> {
+            ::core::result::Result::Ok(::std::vec![#(#values),*])
+        }
+    }
+}
+
+fn from_row(record: &Record) -> TokenStream {
+    let krate = &record.krate;
+    let names = record.columns().map(|(_, column)| &column.name);
+    // Fields are given their values in the order that they are written: that of the columns.
+    let fields = record.fields.iter().map(|field| {
+        let Field { ident, ty, column } = field;
+        let value = match column.as_ref().map(|column| &column.kind) {
+            None => default_of(ty),
+            Some(Kind::Json { .. }) => {
+                quote_spanned!(at(ty.span())=> cells.next_json::<#ty>()?)
+            }
+            Some(Kind::Natural | Kind::Typed(..)) => {
+                let from_value = column_value(krate, ty, "from_value");
+                quote_spanned!(at(ty.span())=> cells.next(|value| #from_value(value))?)
+            }
+        };
+        quote!(#ident: #value)
+    });
+    quote! {
+        fn from_row(row: #krate::Row) -> #krate::Result<Self> {
+            const COLUMNS: &[&::core::primitive::str] = &[#(#names),*];
+            let mut cells = #krate::__private::Cells::new(row, COLUMNS)?;
+            ::core::result::Result::Ok(Self { #(#fields),* })
+        }
+    }
+}
+
+/// `<T as ColumnValue>::item`.
+///
+/// It stands where the type stands, from its first token to its last, as if written by hand: the
+/// compiler then says but once of all such paths that `T` is not a `ColumnValue`. (A call is written
+/// as `{ path }(argument)`, or else it would say it of the argument, too.)
+fn column_value(krate: &Path, ty: &Type, item: &str) -> TokenStream {
+    let (first, last) = ends(ty);
+    let item = Ident::new(item, last);
+    quote_spanned!(first=> <#ty as #krate::ColumnValue>::#item)
+}
+
+/// Where the first token of a type stands, and the last one.
+fn ends(ty: &Type) -> (Span, Span) {
+    let mut tokens = ty.to_token_stream().into_iter();
+    let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
+    let last = tokens.last().map_or(first, |token| match token {
+        TokenTree::Group(group) => group.span_close(),
+        token => token.span(),
+    });
+    (first, last)
+}
+
+/// `<T as Default>::default()`.
+fn default_of(ty: &Type) -> TokenStream {
+    quote_spanned!(at(ty.span())=> <#ty as ::core::default::Default>::default())
+}
+
+/// A place of the source for what the macro wrote: errors point there, and lints still know that
+/// nobody wrote it by hand.
+fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}

@@ -1,0 +1,67 @@
+//! Snapshots of the expansion.
+
+use syn::DeriveInput;
+
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+fn expansion(input: DeriveInput) -> String {
+    let file = syn::parse2(crate::derive(&input)).unwrap();
+    prettyplease::unparse(&file)
+}
+
+/// Compares with the snapshot of this name.
+macro_rules! assert_expansion {
+    ($name:literal, {$($input:tt)*}) => {
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!($name, expansion(syn::parse_quote!($($input)*)));
+        })
+    };
+}
+
+#[test]
+fn plain() {
+    assert_expansion!("plain", {
+        struct Article {
+            #[scope(unique)]
+            id: String,
+            comment: Option<String>,
+            r#type: i32,
+        }
+    });
+}
+
+#[test]
+fn every_attribute() {
+    assert_expansion!("every_attribute", {
+        #[scope(name = "pages", table = "crawled_pages", ttl = "1h30m")]
+        #[scope(migrate = "recreate", crate = "::my::hilcat")]
+        pub(crate) struct Page {
+            #[scope(unique, type = "varchar(50)")]
+            host: String,
+            #[scope(unique)]
+            path: String,
+            #[scope(column = "code", type = "smallint", default = 200)]
+            status: i32,
+            #[scope(was = "price")]
+            #[scope(type = "decimal(10,2)", default)]
+            cost: Option<rust_decimal::Decimal>,
+            #[scope(json, default)]
+            links: Vec<Link>,
+            #[scope(json)]
+            meta: Option<Meta>,
+            #[scope(skip)]
+            seen: bool,
+        }
+    });
+}
+
+#[test]
+fn a_struct_with_errors_has_a_stub() {
+    assert_expansion!("a_struct_with_errors_has_a_stub", {
+        struct Broken {
+            #[scope(unique)]
+            id: u64,
+            #[scope(uniqe)]
+            other: u64,
+        }
+    });
+}

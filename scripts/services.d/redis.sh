@@ -1,0 +1,177 @@
+# shellcheck shell=bash
+# Redis: alone, as a cluster of three masters with a replica each, and as a
+# master with two replicas that three sentinels watch.
+
+REDIS_PRIMARY=mymaster
+
+# Debian keeps the server's program, under another name, in redis-tools; the
+# package redis-server would add a service that starts by itself.
+redis_needs() { echo 'redis-cli redis-tools'; }
+
+redis_lacks() { :; }
+
+redis_unpack() {
+    local program
+    program=$(command -v redis-server || command -v redis-check-rdb)
+    mkdir -p "$CACHE/redis"
+    # What the program does depends on the name it is called by.
+    ln -sfn "$program" "$CACHE/redis/redis-server"
+}
+
+redis_parts() {
+    case $1 in
+        redis) echo server ;;
+        redis-cluster) printf '%s\n' node1 node2 node3 node4 node5 node6 ;;
+        redis-sentinel)
+            printf '%s\n' master replica1 replica2 sentinel1 sentinel2 sentinel3
+            ;;
+    esac
+}
+
+redis_ports() {
+    redis_parts "$1"
+    [[ $1 != redis-cluster ]] || printf '%s\n' bus1 bus2 bus3 bus4 bus5 bus6
+}
+
+redis_prepare() {
+    local engine=$1 part folder
+    folder=$(folder_of "$engine")
+    for part in $(redis_parts "$engine"); do
+        make_private_folder "$folder/$part"
+        redis_configuration "$engine" "$part" | write_file "$folder/$part/redis.conf"
+    done
+}
+
+redis_configuration() {
+    local engine=$1 part=$2
+    cat <<END
+bind 127.0.0.1
+port $(port_of "$engine" "$part")
+dir $(folder_of "$engine")/$part
+daemonize no
+END
+    if [[ $part == sentinel* ]]; then
+        cat <<END
+sentinel monitor $REDIS_PRIMARY 127.0.0.1 $(port_of "$engine" master) 2
+sentinel down-after-milliseconds $REDIS_PRIMARY 1500
+sentinel failover-timeout $REDIS_PRIMARY 5000
+END
+        return
+    fi
+    # The append-only file alone: it is written before a reply is sent, so
+    # that a killed server has lost nothing that it acknowledged. By default, a
+    # master has a replica wait five seconds for others to come.
+    cat <<END
+save ""
+appendonly yes
+repl-diskless-sync-delay 0
+END
+    case $part in
+        replica*) echo "replicaof 127.0.0.1 $(port_of "$engine" master)" ;;
+        node*)
+            cat <<END
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-node-timeout 2000
+cluster-port $(port_of "$engine" "bus${part#node}")
+END
+            ;;
+    esac
+}
+
+redis_command() {
+    # shellcheck disable=SC2034 # read by the caller
+    COMMAND=("$CACHE/redis/redis-server" "$(folder_of "$1")/$2/redis.conf")
+    [[ $2 != sentinel* ]] || COMMAND+=(--sentinel)
+}
+
+# redis_ask ENGINE PART COMMAND...: a server that hangs is not waited for.
+redis_ask() {
+    local port
+    port=$(port_of "$1" "$2")
+    shift 2
+    timeout 2 redis-cli -h 127.0.0.1 -p "$port" "$@" 2>/dev/null
+}
+
+redis_answers() {
+    is_alive "$1" "$2" && [[ $(redis_ask "$1" "$2" ping) == PONG ]]
+}
+
+redis_finish() {
+    case $1 in
+        redis-cluster) redis_finish_cluster ;;
+        redis-sentinel) redis_wait "$1" redis_sentinels_agree ;;
+    esac
+}
+
+redis_finish_cluster() {
+    local engine=redis-cluster part nodes=() made
+    made=$(folder_of "$engine")/made
+    if [[ ! -e $made ]]; then
+        for part in $(redis_parts "$engine"); do
+            nodes+=("127.0.0.1:$(port_of "$engine" "$part")")
+        done
+        step "$engine" redis-cli --cluster create "${nodes[@]}" \
+            --cluster-replicas 1 --cluster-yes
+        touch "$made"
+    fi
+    redis_wait "$engine" redis_cluster_is_whole
+}
+
+# Every node finds the whole cluster fit, and every replica has its master.
+redis_cluster_is_whole() {
+    local part replicas=0 facts
+    for part in $(redis_parts redis-cluster); do
+        facts=$(redis_ask redis-cluster "$part" cluster info) || return 1
+        grep -q '^cluster_state:ok' <<<"$facts" || return 1
+        grep -q '^cluster_known_nodes:6' <<<"$facts" || return 1
+        facts=$(redis_ask redis-cluster "$part" info replication) || return 1
+        ! grep -q '^master_link_status:up' <<<"$facts" || replicas=$((replicas + 1))
+    done
+    ((replicas == 3))
+}
+
+# Every sentinel knows the two others and both replicas; there is one master,
+# not two as for a moment after a failed one is back, and the others follow it.
+redis_sentinels_agree() {
+    local number part facts masters=0 replicas=0
+    for part in master replica1 replica2; do
+        facts=$(redis_ask redis-sentinel "$part" info replication) || return 1
+        ! grep -q '^role:master' <<<"$facts" || masters=$((masters + 1))
+        ! grep -q '^master_link_status:up' <<<"$facts" || replicas=$((replicas + 1))
+    done
+    ((masters == 1 && replicas == 2)) || return 1
+    for number in 1 2 3; do
+        facts=$(redis_ask redis-sentinel "sentinel$number" info sentinel) || return 1
+        grep -q "name=$REDIS_PRIMARY,status=ok,.*slaves=2,sentinels=3" <<<"$facts" || return 1
+    done
+}
+
+redis_wait() {
+    local deadline=$((SECONDS + TIMEOUT))
+    until "$2"; do
+        ((SECONDS <= deadline)) || die "$1: its servers do not agree after $TIMEOUT s"
+        sleep 0.1
+    done
+}
+
+redis_uri() {
+    case $1 in
+        redis) echo "redis://127.0.0.1:$(port_of "$1" server)/0" ;;
+        redis-cluster) echo "redis+cluster://$(redis_addresses "$1" node)" ;;
+        redis-sentinel)
+            echo "redis+sentinel://$(redis_addresses "$1" sentinel)/$REDIS_PRIMARY"
+            ;;
+    esac
+}
+
+redis_addresses() {
+    local number list=()
+    for number in 1 2 3; do list+=("127.0.0.1:$(port_of "$1" "$2$number")"); done
+    (
+        IFS=,
+        echo "${list[*]}"
+    )
+}
+
+redis_sweep() { :; }

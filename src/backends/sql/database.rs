@@ -1,0 +1,258 @@
+//! An opened database: its pools, its registry, and how a call is run on it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_migrations::MigrationHarness;
+use parking_lot::Mutex;
+
+use super::dialect::Dialect;
+use super::error::{Failed, from_migration};
+use super::pool::{Pool, take};
+use super::registry::{Entry, Registry};
+use super::table::Table;
+use super::{migrate, registry};
+use crate::schema::{Migrate, Plan, Standing};
+use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
+use crate::{Column, Result, Schema};
+
+/// A database that is opened, as a store.
+pub(super) struct Database<D: Dialect> {
+    inner: Arc<Inner<D>>,
+}
+
+/// What a database and the tables that are opened in it share.
+pub(super) struct Inner<D: Dialect> {
+    readers: Pool<D>,
+    writers: Pool<D>,
+    timeout: Duration,
+    capabilities: Capabilities,
+    registry: Registry,
+    /// What the registry has, as far as this process knows; read when it is first needed.
+    known: Mutex<Option<BTreeMap<String, Entry>>>,
+}
+
+impl<D: Dialect> fmt::Debug for Database<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("backend", &D::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<D: Dialect> Database<D> {
+    pub(super) fn new(
+        readers: Pool<D>,
+        writers: Pool<D>,
+        options: Options,
+        capabilities: Capabilities,
+    ) -> Self {
+        let inner = Inner {
+            readers,
+            writers,
+            timeout: options.timeout,
+            capabilities,
+            registry: Registry::new::<D>(),
+            known: Mutex::new(None),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl<D: Dialect> Inner<D> {
+    /// Runs a call that reads.
+    pub(super) fn read<T>(
+        &self,
+        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.run(&self.readers, call)
+    }
+
+    /// Runs a call that writes by one statement.
+    pub(super) fn write<T>(
+        &self,
+        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.run(&self.writers, call)
+    }
+
+    /// Runs a call that writes by several statements, all or nothing.
+    pub(super) fn transaction<T>(
+        &self,
+        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.write(|connection| D::write_transaction(connection, call))
+    }
+
+    fn run<T>(
+        &self,
+        pool: &Pool<D>,
+        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        let (mut connection, waited) = take(pool, self.timeout)?;
+        // What was waited for the connection is taken off what the engine may wait.
+        let late = waited > self.timeout / 20;
+        let result = match late {
+            true => self.run_late(&mut connection, self.timeout.saturating_sub(waited), call),
+            false => call(&mut connection),
+        };
+        result.map_err(|failed| {
+            connection.suspect = true;
+            failed.into_error::<D>()
+        })
+    }
+
+    fn run_late<T>(
+        &self,
+        connection: &mut D::Connection,
+        left: Duration,
+        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        D::set_deadline(connection, left)?;
+        let result = call(connection);
+        D::set_deadline(connection, self.timeout)?;
+        result
+    }
+
+    /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
+    /// nothing where the registry says that it does.
+    fn ensure(&self, schema: &Schema) -> Result<()> {
+        migrate::check::<D>(schema)?;
+        let fingerprint = schema.fingerprint();
+        let entry = self.entry(&schema.name)?;
+        if entry.is_some_and(|entry| entry.fingerprint == fingerprint) {
+            return Ok(());
+        }
+        if schema.migrate == Migrate::Manual {
+            let plan = self.plan(schema)?;
+            return if plan.is_empty() {
+                Ok(())
+            } else {
+                Err(migrate::refused(&plan, schema.migrate))
+            };
+        }
+        self.migrate(schema).map(drop)
+    }
+
+    /// Makes a table again that was dropped behind hilcat's back.
+    pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
+        match schema.migrate {
+            Migrate::Manual => Err(migrate::refused(&self.plan(schema)?, schema.migrate)),
+            _ => self.migrate(schema).map(drop),
+        }
+    }
+
+    fn entry(&self, scope: &str) -> Result<Option<Entry>> {
+        let mut known = self.known.lock();
+        if known.is_none() {
+            *known = Some(self.read(|connection| self.registry.load::<D>(connection))?);
+        }
+        Ok(known.as_ref().and_then(|known| known.get(scope)).cloned())
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        migrate::check::<D>(schema)?;
+        self.read(|connection| {
+            let entries = self.registry.load::<D>(connection)?;
+            let registered = entries.get(&schema.name).and_then(|entry| entry.schema(&schema.name));
+            migrate::plan::<D>(connection, schema, registered.as_ref())
+        })
+    }
+
+    /// Plans and applies under the engine's lock, so that of several processes that do it at once
+    /// one does and the others find it done.
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        migrate::check::<D>(schema)?;
+        let (plan, entry) = self.write(|connection| {
+            D::exclusively(connection, |connection| {
+                connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
+                let entries = self.registry.load::<D>(connection)?;
+                let registered =
+                    entries.get(&schema.name).and_then(|entry| entry.schema(&schema.name));
+                let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;
+                let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
+                if !applicable {
+                    return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
+                }
+                migrate::apply::<D>(connection, &plan)?;
+                Ok((plan, self.registry.note::<D>(connection, schema)?))
+            })
+        })?;
+        if let Some(known) = self.known.lock().as_mut() {
+            known.insert(schema.name.clone(), entry);
+        }
+        Ok(plan)
+    }
+}
+
+impl<D: Dialect> Store for Database<D> {
+    fn name(&self) -> &'static str {
+        D::NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        self.inner.ensure(schema)?;
+        Ok(Arc::new(Table::new(self.inner.clone(), schema)))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.inner.plan(schema)
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        self.inner.migrate(schema)
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        let inner = &self.inner;
+        let entries = inner.read(|connection| inner.registry.load::<D>(connection))?;
+        Ok(entries.into_keys().collect())
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        let inner = &self.inner;
+        inner.read(|connection| {
+            let entries = inner.registry.load::<D>(connection)?;
+            let own = entries.iter().filter_map(|(scope, entry)| entry.schema(scope));
+            let mut adopted = Adopted { schemas: own.collect(), left_out: Vec::new() };
+            for table in D::tables(connection)? {
+                let ours = adopted.schemas.iter().any(|schema| schema.table == table);
+                if ours || table == registry::TABLE || table == "__diesel_schema_migrations" {
+                    continue;
+                }
+                match D::table(connection, &table).and_then(|standing| adopt(&table, standing)) {
+                    Ok(schema) => adopted.schemas.push(schema),
+                    Err(error) => adopted.left_out.push((table, error.message().to_owned())),
+                }
+            }
+            Ok(adopted)
+        })
+    }
+}
+
+/// The schema of a table that another program made. It is never changed unless that is asked for.
+fn adopt(table: &str, standing: Option<Standing>) -> Result<Schema> {
+    let wrong = |message: String| crate::Error::unsupported(message);
+    let standing = standing.ok_or_else(|| wrong("it was dropped meanwhile".to_owned()))?;
+    if standing.key.is_empty() {
+        return Err(wrong("it has no primary key".to_owned()));
+    }
+    let mut schema = Schema::new(table).migrate(Migrate::Manual);
+    for column in &standing.columns {
+        let ty = column.ty.ok_or_else(|| {
+            wrong(format!(
+                "its column `{}` is of the unknown type `{}`",
+                column.name, column.declared
+            ))
+        })?;
+        schema = schema.column(Column::new(&column.name, ty).nullable(column.nullable));
+    }
+    let position = |name: &String| schema.position(name);
+    schema.key = standing.key.iter().map(position).collect::<Result<_>>()?;
+    schema.validate()?;
+    Ok(schema)
+}

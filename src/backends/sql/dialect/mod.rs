@@ -1,0 +1,146 @@
+//! What differs between engines: one file each.
+
+pub(super) mod sqlite;
+
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::backend::Backend;
+use diesel::connection::LoadConnection;
+use diesel::expression::QueryMetadata;
+use diesel::query_builder::AstPass;
+use diesel::r2d2::R2D2Connection;
+use diesel::result::DatabaseErrorInformation;
+use diesel::sql_types::Untyped;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+
+use super::render::Statements;
+use super::statement::Sql;
+use crate::schema::{Change, Standing};
+use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
+
+/// What the text of an engine's error says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Another one holds what the call needs: it was not done.
+    Busy,
+    /// The table does not stand.
+    NoTable,
+    /// The connection is gone.
+    Lost,
+    /// Anything else.
+    Other,
+}
+
+/// An engine, by its Diesel backend.
+pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
+    /// Its Diesel connection.
+    type Connection: diesel::Connection<Backend = Self>
+        + LoadConnection
+        + MigrationHarness<Self>
+        + R2D2Connection
+        + Send
+        + 'static;
+
+    /// The name of the backend.
+    const NAME: &'static str;
+
+    /// hilcat's own tables.
+    const MIGRATIONS: EmbeddedMigrations;
+
+    /// Quotes a name.
+    fn quote(name: &str) -> String;
+
+    /// How the engine spells a column type.
+    fn column_type(ty: ColumnType) -> String;
+
+    /// Whether a column that was declared so, by whatever program, holds every value of a type as
+    /// hilcat's own would.
+    fn holds(declared: &str, ty: ColumnType) -> bool;
+
+    /// A value as a literal of SQL.
+    fn literal(value: &Value) -> String;
+
+    /// Checks that the engine can hold such a table.
+    fn check_schema(schema: &Schema) -> Result<()>;
+
+    /// Checks that the engine can hold a value, before anything is sent.
+    fn check_value(value: &Value) -> Result<()>;
+
+    /// Binds a value of a type.
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
+
+    /// Reads a value of a type.
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
+
+    /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be
+    /// listed.
+    fn fetch_listed(schema: &Schema) -> Option<Sql>;
+
+    /// `INSERT`, overwriting the row that has the key.
+    fn upsert(schema: &Schema) -> Sql;
+
+    /// The same for a row of which some columns are absent. Its binds are the row and, for each
+    /// column that is not unique, whether it is given.
+    fn merge(schema: &Schema) -> Sql;
+
+    /// What comes after the columns of a `CREATE TABLE`.
+    const TABLE_OPTIONS: &'static str;
+
+    /// The statements of each safe change to a table that stands, in the order of the changes.
+    fn alter(
+        connection: &mut Self::Connection,
+        schema: &Schema,
+        standing: &Standing,
+        changes: &[Change],
+    ) -> QueryResult<Vec<Vec<String>>>;
+
+    /// The table of this name as it stands, if it does.
+    fn table(connection: &mut Self::Connection, name: &str) -> Result<Option<Standing>>;
+
+    /// The names of all tables, sorted.
+    fn tables(connection: &mut Self::Connection) -> Result<Vec<String>>;
+
+    /// Runs `body` in a transaction that writes.
+    fn write_transaction<T>(
+        connection: &mut Self::Connection,
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
+    ) -> Result<T, super::error::Failed>;
+
+    /// Runs `body` while no other process migrates this database; all that it does is done or,
+    /// where the engine can, nothing.
+    fn exclusively<T>(
+        connection: &mut Self::Connection,
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
+    ) -> Result<T, super::error::Failed>;
+
+    /// Bounds how long the statements that follow wait for others.
+    fn set_deadline(connection: &mut Self::Connection, left: Duration) -> QueryResult<()>;
+
+    /// What an error says.
+    fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
+
+    /// The rows of keys, in the order asked.
+    fn fetch_many(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> QueryResult<Vec<Option<Row>>>;
+
+    /// Writes rows, inside a transaction.
+    fn set_many(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> QueryResult<()>;
+}
+
+/// The error for a stored value that is of another type than the schema says.
+fn misfit(ty: ColumnType, found: &str) -> Error {
+    Error::invalid_data(format!("the stored value is {found}, which is not of type {ty}"))
+}
+
+/// The error of reading a stored value's text.
+fn unreadable(error: Error) -> Error {
+    Error::invalid_data(format!("the stored value cannot be read: {}", error.message()))
+}

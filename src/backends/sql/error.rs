@@ -1,0 +1,112 @@
+//! From Diesel's errors to the one public error.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use super::dialect::{Dialect, Failure};
+use crate::{Error, ErrorKind};
+
+/// Why a transaction or a call on a connection ended: the engine's error, or one of our own that
+/// has the transaction rolled back.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Engine(DieselError),
+    Own(Error),
+}
+
+impl From<DieselError> for Failed {
+    fn from(error: DieselError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl Failed {
+    /// What an error of the engine says.
+    pub(super) fn failure<D: Dialect>(&self) -> Failure {
+        match self {
+            Self::Engine(error) => failure::<D>(error),
+            Self::Own(_) => Failure::Other,
+        }
+    }
+
+    /// The public error.
+    pub(super) fn into_error<D: Dialect>(self) -> Error {
+        match (self.failure::<D>(), self) {
+            (_, Self::Own(error)) => error,
+            (failure, Self::Engine(error)) => from_diesel(failure, error),
+        }
+    }
+}
+
+/// What an error of the engine says.
+pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+        | DieselError::BrokenTransactionManager => Failure::Lost,
+        DieselError::DatabaseError(_, info) => D::failure(&**info),
+        _ => Failure::Other,
+    }
+}
+
+fn from_diesel(failure: Failure, error: DieselError) -> Error {
+    let error = match own(error) {
+        Ok(error) => return error,
+        Err(error) => error,
+    };
+    match (failure, &error) {
+        (Failure::Busy, _) => Error::new(
+            ErrorKind::Timeout,
+            "the database was locked by another writer until the deadline passed; nothing was changed",
+        ),
+        (Failure::NoTable, _) => Error::missing_table(),
+        (Failure::Lost, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the connection was lost; whether the call was done is not known",
+        ),
+        (_, DieselError::DatabaseError(DatabaseErrorKind::NotNullViolation, info)) => {
+            let column = info.column_name().unwrap_or("a column");
+            Error::invalid_input(format!(
+                "the table does not let {column} be NULL: {}",
+                info.message()
+            ))
+        }
+        (_, DieselError::DatabaseError(_, info)) => {
+            Error::new(ErrorKind::Backend, format!("the database refused: {}", info.message()))
+        }
+        (_, other) => Error::new(ErrorKind::Backend, format!("the database failed: {other}")),
+    }
+}
+
+/// An error of our own that travelled through Diesel.
+fn own(error: DieselError) -> Result<Error, DieselError> {
+    match error {
+        DieselError::SerializationError(inner) => {
+            inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)
+        }
+        DieselError::DeserializationError(inner) => {
+            inner.downcast::<Error>().map(|error| *error).map_err(DieselError::DeserializationError)
+        }
+        DieselError::QueryBuilderError(inner) => {
+            inner.downcast::<Error>().map(|error| *error).map_err(DieselError::QueryBuilderError)
+        }
+        error => Err(error),
+    }
+}
+
+/// The public error of a failed migration, which Diesel gives without a type.
+pub(super) fn from_migration<D: Dialect>(
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> Failed {
+    match error.downcast::<DieselError>() {
+        Ok(error) => Failed::Engine(*error),
+        Err(other) => Failed::Own(Error::new(
+            ErrorKind::Backend,
+            format!("{} could not be migrated: {other}", D::NAME),
+        )),
+    }
+}

@@ -1,0 +1,185 @@
+//! Migrations of scope tables: computed from what stands, run by Diesel's harness.
+//!
+//! Each step is an object that implements Diesel's `Migration`, so that it is recorded in
+//! `__diesel_schema_migrations` like any other. Its version is `0hilcat`, a hash of the table's
+//! name and a number that counts up: the leading zero sorts it before the timestamps of an
+//! application's own migrations, which can still be reverted one by one.
+
+use std::fmt;
+
+use diesel::backend::Backend;
+use diesel::connection::BoxableConnection;
+use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationVersion};
+use diesel_migrations::MigrationHarness;
+
+use super::dialect::Dialect;
+use super::error::{Failed, from_migration};
+use super::registry;
+use super::render::create_table;
+use super::statement::{Sql, load_one};
+use crate::schema::{Change, Column, Migrate, Plan, Standing, StandingColumn, Step, diff, fnv1a};
+use crate::{ColumnType, Error, ErrorKind, Result, Schema, Value};
+
+/// The names that a scope's table cannot have.
+const RESERVED: [&str; 2] = [registry::TABLE, "__diesel_schema_migrations"];
+
+/// Checks that the engine can hold such a table, before anything is sent.
+pub(super) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
+    if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(&schema.table)) {
+        let message = format!("the table name `{}` is kept for bookkeeping", schema.table);
+        return Err(Error::invalid_schema(message));
+    }
+    D::check_schema(schema)?;
+    let defaults =
+        schema.columns.iter().filter_map(|column| Some((column, column.default.as_ref()?)));
+    for (column, default) in defaults {
+        D::check_value(default).map_err(|error| error.with_column(&column.name))?;
+    }
+    Ok(())
+}
+
+/// What has to be done for a table to be as its schema says. `registered` is the schema that the
+/// table was given, where hilcat made it.
+pub(super) fn plan<D: Dialect>(
+    connection: &mut D::Connection,
+    schema: &Schema,
+    registered: Option<&Schema>,
+) -> Result<Plan, Failed> {
+    let Some(mut standing) = D::table(connection, &schema.table)? else {
+        let sql = vec![create_table::<D>(schema, &schema.table)];
+        return Ok(plan_of(schema, vec![Step { change: Change::CreateTable, sql }]));
+    };
+    recall_types::<D>(&mut standing, registered);
+    let changes = diff(&standing, schema, same_type::<D>);
+    let steps = if changes.iter().all(Change::is_safe) {
+        let sql = D::alter(connection, schema, &standing, &changes)?;
+        changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
+    } else if schema.migrate == Migrate::Recreate {
+        let drop = format!("DROP TABLE {}", D::quote(&schema.table));
+        let sql = vec![drop, create_table::<D>(schema, &schema.table)];
+        vec![Step { change: Change::Recreate, sql }]
+    } else {
+        changes.into_iter().map(|change| Step { change, sql: Vec::new() }).collect()
+    };
+    Ok(plan_of(schema, steps))
+}
+
+fn plan_of(schema: &Schema, steps: Vec<Step>) -> Plan {
+    Plan { steps, ..Plan::empty(schema) }
+}
+
+/// Several types can be spelled alike by an engine (JSON as text, say): where hilcat made the
+/// column, the registry tells which it is.
+fn recall_types<D: Dialect>(standing: &mut Standing, registered: Option<&Schema>) {
+    for column in &mut standing.columns {
+        let known = registered
+            .and_then(|schema| schema.columns.iter().find(|known| known.name == column.name));
+        if let Some(known) = known
+            && D::column_type(known.ty).eq_ignore_ascii_case(&column.declared)
+        {
+            column.ty = Some(known.ty);
+            column.known = true;
+        }
+    }
+}
+
+/// Whether a column stands as the schema's would be made. A column that another program made may
+/// be spelled in another way, as long as it holds the same.
+fn same_type<D: Dialect>(have: &StandingColumn, want: &Column) -> bool {
+    let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
+    match have.known {
+        true => have.ty == Some(want.ty),
+        false => spelled_alike || have.ty == Some(want.ty) && D::holds(&have.declared, want.ty),
+    }
+}
+
+/// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.
+pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let prefix = format!("0hilcat{:016x}", fnv1a(plan.table.as_bytes()));
+    let mut number = last_number::<D>(connection, &prefix)?;
+    for step in plan.steps.iter().filter(|step| !step.sql.is_empty()) {
+        number += 1;
+        let label = format!("{} of {}", step.change, plan.table);
+        let migration =
+            Computed { version: format!("{prefix}{number:06}"), label, sql: step.sql.join(";\n") };
+        connection.run_migration(&migration).map_err(from_migration::<D>)?;
+    }
+    Ok(())
+}
+
+/// The number of the last migration of a table; 0 where there is none.
+fn last_number<D: Dialect>(connection: &mut D::Connection, prefix: &str) -> Result<u32, Failed> {
+    let last = Sql::new("SELECT max(version) FROM __diesel_schema_migrations WHERE version LIKE ")
+        .bind(ColumnType::Text);
+    let pattern = [Value::Text(format!("{prefix}%"))];
+    let row = load_one::<D>(connection, last.with(&pattern), &[ColumnType::Text])?;
+    Ok(match row.as_deref() {
+        Some([Value::Text(version)]) => {
+            version.strip_prefix(prefix).and_then(|number| number.parse().ok()).unwrap_or(0)
+        }
+        _ => 0,
+    })
+}
+
+/// The error for a plan that is not applied.
+pub(super) fn refused(plan: &Plan, policy: Migrate) -> Error {
+    let why = match policy {
+        Migrate::Manual => {
+            "the schema's policy is manual: apply it with `hilcat migrate` or Cache::migrate"
+        }
+        _ => {
+            "steps marked with ! can lose records or values: change the table by hand, or let the scope be made anew with migrate = \"recreate\""
+        }
+    };
+    Error::new(
+        ErrorKind::SchemaChange,
+        format!("the table differs from the schema, and nothing was changed; {why}\n{plan}"),
+    )
+}
+
+/// A migration that was computed.
+#[derive(Clone)]
+struct Computed {
+    version: String,
+    label: String,
+    sql: String,
+}
+
+impl<DB: Backend> Migration<DB> for Computed {
+    fn run(&self, connection: &mut dyn BoxableConnection<DB>) -> diesel::migration::Result<()> {
+        Ok(connection.batch_execute(&self.sql)?)
+    }
+
+    fn revert(&self, _: &mut dyn BoxableConnection<DB>) -> diesel::migration::Result<()> {
+        Err("a migration of a scope's table cannot be reverted".into())
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        self
+    }
+}
+
+impl MigrationMetadata for Computed {
+    fn run_in_transaction(&self) -> bool {
+        true
+    }
+}
+
+impl MigrationName for Computed {
+    fn version(&self) -> MigrationVersion<'_> {
+        MigrationVersion::from(&self.version)
+    }
+}
+
+impl fmt::Display for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.version, self.label)
+    }
+}

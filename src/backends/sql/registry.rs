@@ -1,0 +1,92 @@
+//! hilcat's own table: which scopes a database has, and the schemas that their tables were given.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use diesel::RunQueryDsl;
+
+use super::dialect::{Dialect, Failure};
+use super::error::Failed;
+use super::render::Statements;
+use super::statement::load;
+use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
+
+/// The table's name.
+pub(super) const TABLE: &str = "hilcat_scopes";
+
+/// What the registry has of a scope.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) fingerprint: String,
+    /// The schema as TOML.
+    definition: String,
+}
+
+impl Entry {
+    /// The schema that the scope's table was given.
+    pub(super) fn schema(&self, scope: &str) -> Option<Schema> {
+        Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
+    }
+}
+
+/// The registry is a table as those of scopes are.
+static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
+    let text = |name| Column::new(name, ColumnType::Text);
+    Arc::new(
+        Schema::new(TABLE)
+            .unique(text("scope"))
+            .column(text("table_name"))
+            .column(text("fingerprint"))
+            .column(text("definition")),
+    )
+});
+
+/// The registry of one database.
+#[derive(Debug)]
+pub(super) struct Registry {
+    statements: Statements,
+    /// What stands in it, to be read in one statement.
+    all: super::statement::Sql,
+}
+
+impl Registry {
+    pub(super) fn new<D: Dialect>() -> Self {
+        let columns = super::render::columns::<D>(&SCHEMA.columns);
+        let all = super::statement::Sql::new(format!("SELECT {columns} FROM {}", D::quote(TABLE)));
+        Self { statements: Statements::new::<D>(&SCHEMA), all }
+    }
+
+    /// All entries by scope; none where the registry was not made yet.
+    pub(super) fn load<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+    ) -> Result<BTreeMap<String, Entry>, Failed> {
+        let mut entries = BTreeMap::new();
+        let loaded = load::<D>(connection, self.all.with(&[]), &self.statements.types, |row| {
+            if let Ok([Value::Text(scope), _, Value::Text(fingerprint), Value::Text(definition)]) =
+                <[Value; 4]>::try_from(row)
+            {
+                entries.insert(scope, Entry { fingerprint, definition });
+            }
+            Ok(())
+        });
+        match loaded.map_err(Failed::from) {
+            Ok(()) => Ok(entries),
+            Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(BTreeMap::new()),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Notes that a scope's table has this schema.
+    pub(super) fn note<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        schema: &Schema,
+    ) -> Result<Entry, Failed> {
+        let entry = Entry { fingerprint: schema.fingerprint(), definition: schema.to_toml() };
+        let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
+        let row = row.map(|text| Value::Text(text.clone()));
+        self.statements.set.with(&row).execute(connection)?;
+        Ok(entry)
+    }
+}

@@ -1,0 +1,135 @@
+//! The statements of a scope, their text made once.
+
+use std::sync::Arc;
+
+use super::dialect::Dialect;
+use super::statement::Sql;
+use crate::{Column, ColumnType, Schema};
+
+/// How many rows one page of a listing has.
+pub(super) const PAGE: usize = 1000;
+
+/// The statements of one scope.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) schema: Arc<Schema>,
+    /// The types of all columns, in schema order.
+    pub(super) types: Vec<ColumnType>,
+    /// The types of the unique columns, in key order.
+    pub(super) key_types: Vec<ColumnType>,
+    pub(super) exists: Sql,
+    pub(super) fetch: Sql,
+    /// Fetches many keys, where the engine can be given them in one bind.
+    pub(super) fetch_many: Option<Sql>,
+    pub(super) set: Sql,
+    /// For a row of which some columns are absent.
+    pub(super) merge: Sql,
+    /// The same where a new record could not be made: changes the record that there is.
+    pub(super) patch: Sql,
+    pub(super) pop: Sql,
+    pub(super) keys: Listing,
+    pub(super) rows: Listing,
+    pub(super) len: Sql,
+    pub(super) clear: Sql,
+}
+
+/// The two statements of a listing by pages, each of which begins after the last key of the page
+/// before.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) first: Sql,
+    pub(super) next: Sql,
+}
+
+impl Statements {
+    pub(super) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
+        let table = D::quote(&schema.table);
+        let all = columns::<D>(&schema.columns);
+        let keys = columns::<D>(schema.key_columns());
+        let by_key = |text: String| matching_key::<D>(Sql::new(text), schema);
+        Self {
+            types: schema.columns.iter().map(|column| column.ty).collect(),
+            key_types: schema.key_columns().map(|column| column.ty).collect(),
+            exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
+            fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
+            fetch_many: D::fetch_listed(schema),
+            set: D::upsert(schema),
+            merge: D::merge(schema),
+            patch: patch::<D>(schema),
+            pop: by_key(format!("DELETE FROM {table} WHERE ")).text(&format!(" RETURNING {all}")),
+            keys: Listing::new::<D>(schema, &keys),
+            rows: Listing::new::<D>(schema, &all),
+            len: Sql::new(format!("SELECT count(*) FROM {table}")),
+            clear: Sql::new(format!("DELETE FROM {table}")),
+            schema: schema.clone(),
+        }
+    }
+}
+
+impl Listing {
+    fn new<D: Dialect>(schema: &Schema, selected: &str) -> Self {
+        let table = D::quote(&schema.table);
+        let keys = columns::<D>(schema.key_columns());
+        let end = format!(" ORDER BY {keys} LIMIT {PAGE}");
+        let next = Sql::new(format!("SELECT {selected} FROM {table} WHERE ({keys}) > ("))
+            .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
+            .text(")")
+            .text(&end);
+        Self { first: Sql::new(format!("SELECT {selected} FROM {table}{end}")), next }
+    }
+}
+
+/// The quoted names of columns, separated by commas.
+pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Column>) -> String {
+    let names = columns.into_iter().map(|column| D::quote(&column.name));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Adds the condition that the key is the one bound.
+fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+    sql.list(" AND ", schema.key_columns(), |sql, column| {
+        sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
+    })
+}
+
+/// Changes the given columns of a record: its binds are, for each column that is not unique,
+/// whether it is given and its value, and then the key.
+fn patch<D: Dialect>(schema: &Schema) -> Sql {
+    let sql = Sql::new(format!("UPDATE {} SET ", D::quote(&schema.table)));
+    let sql = sql.list(", ", non_key(schema), |sql, column| {
+        let name = D::quote(&column.name);
+        sql.text(&format!("{name} = CASE WHEN "))
+            .bind(ColumnType::Bool)
+            .text(" THEN ")
+            .bind(column.ty)
+            .text(&format!(" ELSE {name} END"))
+    });
+    matching_key::<D>(sql.text(" WHERE "), schema)
+}
+
+/// The columns that are not unique, in schema order.
+pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
+    let columns = schema.columns.iter().enumerate();
+    columns.filter(|(at, _)| !schema.is_key(*at)).map(|(_, column)| column)
+}
+
+/// `CREATE TABLE` under a name.
+pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
+    let columns = schema.columns.iter().map(|column| format!("  {}", definition::<D>(column)));
+    let columns = columns.collect::<Vec<_>>().join(",\n");
+    let keys = self::columns::<D>(schema.key_columns());
+    let (table, options) = (D::quote(table), D::TABLE_OPTIONS);
+    format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys})\n){options}")
+}
+
+/// A column as `CREATE TABLE` and `ADD COLUMN` have it.
+pub(super) fn definition<D: Dialect>(column: &Column) -> String {
+    let mut text = format!("{} {}", D::quote(&column.name), D::column_type(column.ty));
+    if !column.nullable {
+        text.push_str(" NOT NULL");
+    }
+    if let Some(default) = &column.default {
+        text.push_str(&format!(" DEFAULT {}", D::literal(default)));
+    }
+    text
+}

@@ -1,0 +1,218 @@
+//! The words of the command line: as they are typed ([`Typed`]), and as they are used
+//! ([`Options`], [`Command`]).
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hilcat::{Cache, Schemas};
+
+use crate::failure::Failure;
+
+/// Reads, writes and moves the records of a cache.
+///
+/// Exit codes: 0 found or done, 1 not found, 2 error.
+#[derive(Parser)]
+#[command(name = "hilcat", version)]
+struct Typed {
+    /// The cache, as memory:, sqlite:///rel.db or sqlite:////abs.db; the environment keeps a
+    /// password out of the list of processes
+    #[arg(long, value_name = "URI", env = "HILCAT_CACHE", hide_env_values = true, global = true)]
+    cache: Option<String>,
+    /// The TOML file that declares the scopes, or a directory of such files
+    #[arg(long, value_name = "PATH", env = "HILCAT_SCHEMAS", global = true)]
+    schemas: Option<PathBuf>,
+    /// Make a scope of each table that stands in the database, too
+    #[arg(long, global = true)]
+    adopt: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make or upgrade the tables of all declared scopes, and print what was done
+    Migrate {
+        /// Print what would be done, and do nothing; nothing is printed where nothing has to be
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Print the names of the scopes that the cache has, one a line
+    Scopes,
+    /// Print the keys of a scope as JSON, one a line
+    Keys {
+        /// The name of the scope
+        scope: String,
+    },
+    /// Print whether there is a record
+    Exists(Record),
+    /// Print a record as JSON
+    Get(Record),
+    /// Insert or overwrite a record; columns that are not given stay as they were
+    Set(Write),
+    /// As set, and print the record that was replaced
+    Update(Write),
+    /// Remove a record and print it
+    Pop(Record),
+    /// Read records from CSV with a header line, or from JSON Lines
+    Import(Import),
+    /// Write all records of a scope as CSV with a header line, or as JSON Lines
+    Export(Export),
+    /// Take operations from standard input, one JSON object a line, and answer each with a line
+    ///
+    /// An operation names its `op`: scopes; or with a `scope` set and update (`key`, `value`),
+    /// fetch, exists and pop (`key`), keys, set_many (`items`: [KEY, VALUE] pairs), fetch_many
+    /// and pop_many (`keys`). A key of several columns is an array. Answers are
+    /// {"ok":true,"result":...} or {"ok":false,"error":{"kind":...,"message":...}}.
+    Batch,
+}
+
+#[derive(Args)]
+pub(crate) struct Record {
+    /// The name of the scope
+    pub(crate) scope: String,
+    /// The key: a word for each unique column, in key order
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub(crate) key: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Write {
+    /// The name of the scope
+    pub(crate) scope: String,
+    /// The key: a word for each unique column, in key order
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub(crate) key: Vec<String>,
+    /// The value
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub(crate) json: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The name of the scope
+    pub(crate) scope: String,
+    #[command(flatten)]
+    transfer: Transfer,
+    /// Stop at the first row that cannot be imported, instead of leaving it out
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The name of the scope
+    pub(crate) scope: String,
+    #[command(flatten)]
+    transfer: Transfer,
+}
+
+#[derive(Args)]
+struct Transfer {
+    /// The file; - or nothing is the standard stream
+    file: Option<PathBuf>,
+    /// What the file is; where it is not told, its ending tells: .csv, .jsonl or .ndjson
+    #[arg(long)]
+    format: Option<Format>,
+    /// What stands for NULL in a CSV, where it is not quoted. With the default, an empty cell, a
+    /// text that is empty is written "" and an empty cell of a text column that cannot be NULL is
+    /// read as empty text
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    null: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// A header line that names the columns, and a line for each record
+    Csv,
+    /// A JSON object for each record, one a line
+    Jsonl,
+}
+
+/// Where records come from or go to.
+pub(crate) struct Place {
+    /// None is the standard stream.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) format: Format,
+    pub(crate) null: String,
+}
+
+impl Import {
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        self.transfer.place()
+    }
+}
+
+impl Export {
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        self.transfer.place()
+    }
+}
+
+impl Transfer {
+    fn place(&self) -> Result<Place, Failure> {
+        let file = self.file.clone().filter(|file| file != Path::new("-"));
+        let ending = file.as_deref().and_then(Path::extension).and_then(OsStr::to_str);
+        let by_ending = match ending {
+            Some("csv") => Some(Format::Csv),
+            Some("jsonl" | "ndjson") => Some(Format::Jsonl),
+            _ => None,
+        };
+        let format = self.format.or(by_ending).ok_or_else(|| {
+            Failure::usage("neither the name of the file nor --format tells the format; give --format csv or --format jsonl")
+        })?;
+        match self.null.contains([',', '"', '\n', '\r']) {
+            true => Err(Failure::usage("--null can have no comma, quote or end of line")),
+            false => Ok(Place { file, format, null: self.null.clone() }),
+        }
+    }
+}
+
+/// What a cache is opened with.
+pub(crate) struct Options {
+    cache: String,
+    schemas: Schemas,
+    adopt: bool,
+}
+
+impl Options {
+    pub(crate) fn open(self) -> Result<Cache, Failure> {
+        let builder = Cache::builder(self.cache).schemas(self.schemas);
+        let builder = if self.adopt { builder.adopt_tables() } else { builder };
+        Ok(builder.open()?)
+    }
+}
+
+/// The options and the command of the process. Ends it on `--help` and on a wrong word, as clap
+/// does.
+pub(crate) fn parse() -> Result<(Options, Command), Failure> {
+    let typed = Typed::try_parse().map_err(without_uri)?;
+    let cache = typed.cache.ok_or_else(|| {
+        Failure::usage("no cache is given; name it by --cache URI or by the variable HILCAT_CACHE")
+    })?;
+    let schemas = typed.schemas.map(Schemas::from_path).transpose()?.unwrap_or_default();
+    Ok((Options { cache, schemas, adopt: typed.adopt }, typed.command))
+}
+
+/// Ends the process as clap does, unless its message would quote a URI that stands in the place
+/// of a command: there may be a password in it.
+fn without_uri(error: clap::Error) -> Failure {
+    match error.kind() == clap::error::ErrorKind::InvalidSubcommand
+        && error.to_string().contains("://")
+    {
+        true => Failure::usage(
+            "the first word is a URI and no command; a cache is named by --cache URI",
+        ),
+        false => error.exit(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        super::Typed::command().debug_assert();
+    }
+}

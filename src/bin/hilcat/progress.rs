@@ -1,0 +1,76 @@
+//! What is told on standard error: messages, and a progress bar where a person looks.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar on standard error, or nothing where that is no terminal.
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Of the bytes of a file that are read; where their number is not known, of rows.
+    pub(crate) fn of_bytes(total: Option<u64>) -> Self {
+        let bar = "{bar:30} {bytes}/{total_bytes}, {elapsed}, {msg}";
+        Self::new(|| total, bar, "{spinner} {bytes}, {elapsed}, {msg}")
+    }
+
+    /// Of rows that are written. Their number is asked only where it is shown.
+    pub(crate) fn of_rows(total: impl FnOnce() -> Option<u64>) -> Self {
+        Self::new(total, "{bar:30} {pos}/{len} rows, {elapsed}", "{spinner} {pos} rows, {elapsed}")
+    }
+
+    fn new(total: impl FnOnce() -> Option<u64>, bar: &str, spinner: &str) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let (made, style) = match total() {
+            Some(total) => (ProgressBar::new(total), bar),
+            None => (ProgressBar::new_spinner(), spinner),
+        };
+        // A malformed template would leave the default style, which does as well.
+        Self(Some(made.with_style(
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        )))
+    }
+
+    /// Counts what is read.
+    pub(crate) fn reading<'a>(&self, input: impl Read + 'a) -> Box<dyn Read + 'a> {
+        match &self.0 {
+            Some(bar) => Box::new(bar.wrap_read(input)),
+            None => Box::new(input),
+        }
+    }
+
+    pub(crate) fn add(&self, rows: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(rows);
+        }
+    }
+
+    pub(crate) fn message(&self, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(message());
+        }
+    }
+
+    /// Writes a line to standard error, above the bar.
+    pub(crate) fn tell(&self, line: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| to_stderr(line)),
+            None => to_stderr(line),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Writes a line to standard error. Where it is closed there is nobody to tell.
+pub(crate) fn to_stderr(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,196 @@
+//! Schemas written in TOML.
+
+mod file;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use self::file::Files;
+use super::Schema;
+use crate::{Error, Result};
+
+/// Schemas by the names of their scopes, as TOML has them.
+///
+/// ```
+/// use hilcat::{ColumnType, Schemas};
+///
+/// let schemas = Schemas::from_str(r#"
+///     [scopes.a]
+///     unique_column = "id"
+///     columns = ["id", "name", "comment", "count"]
+///     column_types = { count = "int" }
+///
+///     [scopes.d]
+///     table = "d_items"
+///     unique_columns = ["id1", "id2"]
+///     columns = ["value"]
+///     column_types = { value = "int" }
+///     value = "single"
+///     ttl = "1h"
+/// "#)?;
+/// let a = schemas.get("a").expect("it is declared above");
+/// assert_eq!(a.columns[3].ty, ColumnType::Int);
+/// assert_eq!(schemas.to_string().parse::<Schemas>()?, schemas);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+///
+/// # The format
+///
+/// A table `[scopes.NAME]` for each scope. All its keys can be left out:
+///
+/// | key | what it says | left out |
+/// | --- | --- | --- |
+/// | `table` | the name of the table | the name of the scope |
+/// | `unique_column` | the one unique column; `uniq_column` is read, too | `"id"` |
+/// | `unique_columns` | instead of it: several, in key order; `uniq_columns` is read, too | |
+/// | `columns` | the columns that a value has, in table order | `["data"]` |
+/// | `column_types` | the types of columns by name, spelled as [`ColumnType`](crate::ColumnType) reads them | |
+/// | `default_column_type` | the type of all other columns | `"text"`; with `value = "json"`, `"json"` for those that are not unique |
+/// | `value` | the shape of a value, below | `"default"` |
+/// | `not_null` | the columns that cannot be NULL besides the unique ones | none |
+/// | `defaults` | what columns hold where a record does not give them, below | |
+/// | `was` | the former names of columns, by their names now | |
+/// | `ttl` | how long a record is good for, as `"1h30m"`, `"2d"`, `"250ms"` | for ever |
+/// | `migrate` | `"safe"`, `"recreate"` or `"manual"`, see [`Migrate`](crate::Migrate) | `"safe"` |
+///
+/// A unique column that is not among `columns` is part of the key only and stands first in the
+/// table; one that is stays in its place there.
+///
+/// The shapes of a value are `"record"` (an object), `"single"` (the bare value of the one
+/// column), `"tuple"` or `"list"` (an array in the order of `columns`) and `"json"` (any JSON; see
+/// [`Shape`](crate::Shape)). `"default"` and `"immutable"` are `"single"` where one column is
+/// declared and it is not unique, and `"record"` otherwise.
+///
+/// A default is a TOML boolean, number, date or time, or a string with the text of the column's
+/// type as a cell of a CSV has it ([`Value::from_text`](crate::Value::from_text)): base64 for
+/// `bytes`, JSON for `json`, digits for `decimal` and for integers that TOML cannot hold.
+///
+/// ```toml
+/// defaults = { count = 0, seen = 2013-01-01, price = "9.50", tags = '["new"]', raw = "AAE=" }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Schemas(BTreeMap<String, Schema>);
+
+impl Schemas {
+    /// Reads a TOML file, or every `.toml` file of a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), as `FILE:LINE:COLUMN: what
+    /// was wrong`; also where a directory has no such file, or two scopes have one name or one
+    /// table. [`ErrorKind::Io`](crate::ErrorKind::Io) where a file cannot be read.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
+        let mut files = Files::default();
+        for path in file::toml_files(path.as_ref())? {
+            files.add(Some(&path.display().to_string()), &file::read_text(&path)?)?;
+        }
+        Ok(files.into_schemas())
+    }
+
+    /// Reads schemas from TOML.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), as `LINE:COLUMN: what was
+    /// wrong`; also where two scopes have one table.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "called without an import of FromStr, which there is, too"
+    )]
+    pub fn from_str(text: &str) -> Result<Self> {
+        let mut files = Files::default();
+        files.add(None, text)?;
+        Ok(files.into_schemas())
+    }
+
+    /// The schemas as TOML, which reads back as equal schemas.
+    pub fn to_toml(&self) -> String {
+        write::document(self.iter())
+    }
+
+    /// The schema of a scope.
+    pub fn get(&self, name: &str) -> Option<&Schema> {
+        self.0.get(name)
+    }
+
+    /// The schemas, sorted by the names of their scopes.
+    pub fn iter(&self) -> impl Iterator<Item = &Schema> {
+        self.0.values()
+    }
+
+    /// How many schemas there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a schema; gives the one of the same scope that it replaces.
+    pub fn insert(&mut self, schema: Schema) -> Option<Schema> {
+        self.0.insert(schema.name.clone(), schema)
+    }
+}
+
+impl Schema {
+    /// The schema as TOML, in the format of [`Schemas`]: a document of this one scope. A valid
+    /// schema reads back as an equal one.
+    pub fn to_toml(&self) -> String {
+        write::document([self])
+    }
+}
+
+/// The schemas as TOML.
+impl fmt::Display for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_toml())
+    }
+}
+
+impl FromStr for Schemas {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_str(text)
+    }
+}
+
+impl Extend<Schema> for Schemas {
+    fn extend<T: IntoIterator<Item = Schema>>(&mut self, schemas: T) {
+        self.0.extend(schemas.into_iter().map(|schema| (schema.name.clone(), schema)));
+    }
+}
+
+impl FromIterator<Schema> for Schemas {
+    fn from_iter<T: IntoIterator<Item = Schema>>(schemas: T) -> Self {
+        let mut collected = Self::default();
+        collected.extend(schemas);
+        collected
+    }
+}
+
+impl IntoIterator for Schemas {
+    type Item = Schema;
+    type IntoIter = std::collections::btree_map::IntoValues<String, Schema>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_values()
+    }
+}
+
+impl<'a> IntoIterator for &'a Schemas {
+    type Item = &'a Schema;
+    type IntoIter = std::collections::btree_map::Values<'a, String, Schema>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.values()
+    }
+}

@@ -1,0 +1,320 @@
+//! Reads the table of one scope.
+
+use toml_edit::{Item, Key, TableLike, Value as Toml};
+
+use super::file::{Source, Span};
+use crate::error::did_you_mean;
+use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value, duration};
+
+/// The keys of a scope.
+const KEYS: [&str; 12] = [
+    "table",
+    "unique_column",
+    "unique_columns",
+    "columns",
+    "column_types",
+    "default_column_type",
+    "value",
+    "not_null",
+    "defaults",
+    "was",
+    "ttl",
+    "migrate",
+];
+/// Other spellings of keys, and what they stand for.
+const ALIASES: [(&str, &str); 2] =
+    [("uniq_column", "unique_column"), ("uniq_columns", "unique_columns")];
+const VALUES: [&str; 7] = ["default", "immutable", "record", "single", "tuple", "list", "json"];
+const MIGRATES: [(&str, Migrate); 3] =
+    [("safe", Migrate::Safe), ("recreate", Migrate::Recreate), ("manual", Migrate::Manual)];
+
+/// A word of the text and its place.
+#[derive(Clone)]
+struct Word<'a> {
+    text: &'a str,
+    span: Span,
+}
+
+/// The schema that the table of a scope says.
+pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> Result<Schema> {
+    let fields = Fields { source, table };
+    fields.check_keys()?;
+    let unique = unique_columns(&fields)?;
+    let declared = fields.words("columns")?.unwrap_or_else(|| vec![plain("data")]);
+    let shape = shape(&fields, &unique, &declared)?;
+    let mut schema = Schema::new(name).shape(shape);
+    schema.columns = columns(&fields, &unique, &declared, shape)?;
+    let position =
+        |word: &Word<'_>| schema.columns.iter().position(|column| column.name == word.text);
+    schema.key = unique.iter().filter_map(position).collect();
+    if let Some(word) = fields.word("table")? {
+        schema.table = word.text.to_owned();
+    }
+    if let Some(word) = fields.word("ttl")? {
+        let ttl = duration::parse(word.text).map_err(|error| source.error(word.span, error))?;
+        schema.ttl = Some(ttl);
+    }
+    if let Some(word) = fields.word("migrate")? {
+        schema.migrate = fields.one_of("migrate", &word, &MIGRATES)?;
+    }
+    Ok(schema)
+}
+
+fn plain(text: &str) -> Word<'_> {
+    Word { text, span: None }
+}
+
+fn unique_columns<'a>(fields: &Fields<'a>) -> Result<Vec<Word<'a>>> {
+    let one = fields.word("unique_column")?;
+    let several = fields.words("unique_columns")?;
+    match (one, several) {
+        (Some(_), Some(_)) => {
+            let span = fields.key_span("unique_columns");
+            let message = "both `unique_column` and `unique_columns`; keep the one that is meant";
+            Err(fields.source.error(span, message))
+        }
+        (_, Some(words)) if words.is_empty() => {
+            let span = fields.key_span("unique_columns");
+            Err(fields.source.error(span, "a scope needs at least one unique column"))
+        }
+        (_, Some(words)) => Ok(words),
+        (Some(word), None) => Ok(vec![word]),
+        (None, None) => Ok(vec![plain("id")]),
+    }
+}
+
+fn shape(fields: &Fields<'_>, unique: &[Word<'_>], declared: &[Word<'_>]) -> Result<Shape> {
+    let one = match declared {
+        [column] => !unique.iter().any(|word| word.text == column.text),
+        _ => false,
+    };
+    let plain = if one { Shape::Single } else { Shape::Record };
+    let Some(word) = fields.word("value")? else { return Ok(plain) };
+    let shapes = VALUES.map(|name| {
+        let shape = match name {
+            "record" => Shape::Record,
+            "single" => Shape::Single,
+            "tuple" | "list" => Shape::Tuple,
+            "json" => Shape::Json,
+            _ => plain,
+        };
+        (name, shape)
+    });
+    let shape = fields.one_of("value", &word, &shapes)?;
+    match shape {
+        Shape::Single if declared.len() != 1 => {
+            let count = declared.len();
+            let message =
+                format!("`value = \"single\"` is for one column; `columns` declares {count}");
+            Err(fields.source.error(word.span, message))
+        }
+        shape => Ok(shape),
+    }
+}
+
+/// The columns in table order: those that are only unique, then the declared ones.
+fn columns(
+    fields: &Fields<'_>,
+    unique: &[Word<'_>],
+    declared: &[Word<'_>],
+    shape: Shape,
+) -> Result<Vec<Column>> {
+    fields.check_repeats(unique)?;
+    fields.check_repeats(declared)?;
+    let is_in = |words: &[Word<'_>], name: &str| words.iter().any(|word| word.text == name);
+    let key_only = unique.iter().filter(|word| !is_in(declared, word.text));
+    let words: Vec<&Word<'_>> = key_only.chain(declared).collect();
+    let known = Known { fields, names: words.iter().map(|word| word.text).collect() };
+    let types = known.entries("column_types")?;
+    let defaults = known.entries("defaults")?;
+    let former = known.entries("was")?;
+    let not_null = fields.words("not_null")?.unwrap_or_default();
+    not_null.iter().try_for_each(|word| known.check("not_null", word))?;
+    let default_type = match fields.word("default_column_type")? {
+        Some(word) => Some(fields.column_type(&word)?),
+        None => None,
+    };
+    let column = |word: &&Word<'_>| {
+        let (name, is_unique) = (word.text, is_in(unique, word.text));
+        let ty = match (find(&types, name), default_type) {
+            (Some((_, item)), _) => fields.column_type(&fields.text(name, item)?)?,
+            (None, Some(ty)) => ty,
+            (None, None) if shape == Shape::Json && !is_unique => ColumnType::Json,
+            (None, None) => ColumnType::Text,
+        };
+        let mut column = Column::new(name, ty);
+        column.nullable = !is_unique && !is_in(&not_null, name);
+        column.in_value = is_in(declared, name);
+        if let Some((_, item)) = find(&defaults, name) {
+            column.default = Some(fields.default(&column, item)?);
+        }
+        if let Some((_, item)) = find(&former, name) {
+            column.was = Some(fields.text(name, item)?.text.to_owned());
+        }
+        Ok(column)
+    };
+    words.iter().map(column).collect()
+}
+
+type Entry<'a> = (Word<'a>, &'a Item);
+
+fn find<'e, 'a>(entries: &'e [Entry<'a>], name: &str) -> Option<&'e Entry<'a>> {
+    entries.iter().find(|(word, _)| word.text == name)
+}
+
+/// The names of the columns there are.
+struct Known<'f, 'a> {
+    fields: &'f Fields<'a>,
+    names: Vec<&'f str>,
+}
+
+impl<'a> Known<'_, 'a> {
+    /// The entries of a key whose value is a table of columns.
+    fn entries(&self, key: &str) -> Result<Vec<Entry<'a>>> {
+        let Some(item) = self.fields.get(key) else { return Ok(Vec::new()) };
+        let table = item.as_table_like().ok_or_else(|| {
+            self.fields.wrong_kind(key, item, "a table by the names of columns, as { NAME = ... }")
+        })?;
+        let entries = table.iter().map(|(name, item)| {
+            let word = Word { text: name, span: table.key(name).and_then(Key::span) };
+            self.check(key, &word)?;
+            Ok((word, item))
+        });
+        entries.collect()
+    }
+
+    fn check(&self, key: &str, word: &Word<'_>) -> Result<()> {
+        if self.names.contains(&word.text) {
+            return Ok(());
+        }
+        let message = format!(
+            "`{key}` names the column `{}`, which is not declared; the columns are {}{}",
+            word.text,
+            self.names.join(", "),
+            did_you_mean(word.text, self.names.iter().copied()),
+        );
+        Err(self.fields.source.error(word.span.clone(), message))
+    }
+}
+
+/// The keys of a scope with their values.
+struct Fields<'a> {
+    source: &'a Source<'a>,
+    table: &'a dyn TableLike,
+}
+
+impl<'a> Fields<'a> {
+    fn check_keys(&self) -> Result<()> {
+        for (name, _) in self.table.iter() {
+            let meant = ALIASES.iter().find(|(alias, _)| *alias == name);
+            if let Some((alias, meant)) = meant.filter(|(_, meant)| self.table.contains_key(meant))
+            {
+                let message = format!("both `{alias}` and `{meant}`, which are the same; keep one");
+                return Err(self.source.error(self.key_span(alias), message));
+            }
+            if meant.is_none() && !KEYS.contains(&name) {
+                let message = format!(
+                    "unknown key `{name}`; the keys of a scope are {}{}",
+                    KEYS.join(", "),
+                    did_you_mean(name, KEYS),
+                );
+                return Err(self.source.error(self.key_span(name), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The key as it is spelled in the text.
+    fn spelled(&self, key: &str) -> Option<(&'a Key, &'a Item)> {
+        let alias = ALIASES.iter().find(|(_, meant)| *meant == key).map(|(alias, _)| *alias);
+        let spelled = self.table.get_key_value(key);
+        spelled.or_else(|| self.table.get_key_value(alias?))
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Item> {
+        self.spelled(key).map(|(_, item)| item)
+    }
+
+    fn key_span(&self, key: &str) -> Span {
+        self.spelled(key).and_then(|(key, _)| key.span())
+    }
+
+    fn wrong_kind(&self, key: &str, item: &Item, expected: &str) -> crate::Error {
+        let found = item.type_name();
+        let message = format!("`{key}` is of type {found}; it should be {expected}");
+        self.source.error(item.span(), message)
+    }
+
+    fn text(&self, key: &str, item: &'a Item) -> Result<Word<'a>> {
+        match item.as_str() {
+            Some(text) => Ok(Word { text, span: item.span() }),
+            None => Err(self.wrong_kind(key, item, "a string")),
+        }
+    }
+
+    fn word(&self, key: &str) -> Result<Option<Word<'a>>> {
+        self.get(key).map(|item| self.text(key, item)).transpose()
+    }
+
+    fn words(&self, key: &str) -> Result<Option<Vec<Word<'a>>>> {
+        let Some(item) = self.get(key) else { return Ok(None) };
+        let wrong = || self.wrong_kind(key, item, "an array of strings, as [\"NAME\", ...]");
+        let words = item.as_array().ok_or_else(wrong)?.iter().map(|value| match value {
+            Toml::String(text) => Ok(Word { text: text.value(), span: value.span() }),
+            _ => Err(wrong()),
+        });
+        words.collect::<Result<_>>().map(Some)
+    }
+
+    fn check_repeats(&self, words: &[Word<'_>]) -> Result<()> {
+        let repeated = |&(at, word): &(usize, &Word<'_>)| {
+            words[..at].iter().any(|before| before.text == word.text)
+        };
+        match words.iter().enumerate().find(repeated) {
+            None => Ok(()),
+            Some((_, word)) => {
+                let message = format!("the column `{}` is named twice", word.text);
+                Err(self.source.error(word.span.clone(), message))
+            }
+        }
+    }
+
+    fn one_of<T: Copy>(&self, key: &str, word: &Word<'_>, known: &[(&str, T)]) -> Result<T> {
+        let found = known.iter().find(|(name, _)| *name == word.text);
+        found.map(|(_, meant)| *meant).ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let message = format!(
+                "`{key} = \"{}\"` is unknown; it is one of {}{}",
+                word.text,
+                names.join(", "),
+                did_you_mean(word.text, names.iter().copied()),
+            );
+            self.source.error(word.span.clone(), message)
+        })
+    }
+
+    fn column_type(&self, word: &Word<'_>) -> Result<ColumnType> {
+        word.text.parse().map_err(|error| self.source.error(word.span.clone(), error))
+    }
+
+    fn default(&self, column: &Column, item: &Item) -> Result<Value> {
+        let (name, ty) = (&column.name, column.ty);
+        let value = match item.as_value() {
+            Some(Toml::String(text)) => Value::from_text(text.value(), ty),
+            Some(Toml::Integer(number)) => ty.coerce(Value::Int(*number.value())),
+            Some(Toml::Float(number)) => ty.coerce(Value::Float(*number.value())),
+            Some(Toml::Boolean(value)) => ty.coerce(Value::Bool(*value.value())),
+            Some(Toml::Datetime(time)) => Value::from_text(&time.value().to_string(), ty),
+            _ => {
+                let expected =
+                    "a boolean, a number, a date, a time or a string (for json: its text)";
+                return Err(self.wrong_kind(name, item, expected));
+            }
+        };
+        let checked = value.and_then(|value| column.check(&value).map(|()| value));
+        checked.map_err(|error| {
+            let message = format!("the default of `{name}` does not fit: {}", error.message());
+            self.source.error(item.span(), message)
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! What is read and written, and that the one is the other turned round.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Column, ColumnType, Migrate, Shape, Value};
+
+fn error(text: &str) -> String {
+    Schemas::from_str(text).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let schemas = Schemas::from_str("[scopes.a]").unwrap();
+    let data = Column::new("data", ColumnType::Text).nullable(true);
+    let expected = Schema::new("a")
+        .unique(Column::new("id", ColumnType::Text).key_only())
+        .column(data)
+        .shape(Shape::Single);
+    assert_eq!(schemas.get("a"), Some(&expected));
+}
+
+#[test]
+fn unique_columns_stand_first_or_where_they_are_declared() {
+    let text = "[scopes.a]\nuniq_columns = ['k', 'b', 'j']\ncolumns = ['a', 'b']\n";
+    let schemas = Schemas::from_str(text).unwrap();
+    let schema = schemas.get("a").unwrap();
+    let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["k", "j", "a", "b"]);
+    assert_eq!(schema.key, [0, 3, 1]);
+    assert_eq!(schema.shape, Shape::Record);
+}
+
+#[test]
+fn the_shape_is_named_or_follows_from_the_columns() {
+    let shape = |rest: &str| {
+        let schemas = Schemas::from_str(&format!("[scopes.a]\n{rest}")).unwrap();
+        schemas.get("a").unwrap().shape
+    };
+    assert_eq!(shape("columns = ['v']"), Shape::Single);
+    assert_eq!(shape("columns = ['id']"), Shape::Record);
+    assert_eq!(shape("columns = ['v']\nvalue = 'record'"), Shape::Record);
+    assert_eq!(shape("columns = ['v', 'w']\nvalue = 'immutable'"), Shape::Record);
+    assert_eq!(shape("columns = ['v', 'w']\nvalue = 'list'"), Shape::Tuple);
+    assert_eq!(shape("value = 'json'"), Shape::Json);
+}
+
+#[test]
+fn columns_of_json_values_are_json() {
+    let types = |rest: &str| {
+        let text = format!("[scopes.a]\nvalue = 'json'\ncolumns = ['id', 'v', 'w']\n{rest}");
+        let schemas = Schemas::from_str(&text).unwrap();
+        let columns = &schemas.get("a").unwrap().columns;
+        columns.iter().map(|column| column.ty.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(""), ["text", "json", "json"]);
+    assert_eq!(types("column_types = { v = 'int' }"), ["text", "int", "json"]);
+    assert_eq!(types("default_column_type = 'bigint'"), ["bigint", "bigint", "bigint"]);
+}
+
+#[test]
+fn defaults_are_read_by_the_type_of_their_column() {
+    let text = r#"
+            [scopes.a]
+            columns = ["id", "n", "big", "f", "b", "d", "at", "raw", "tags", "price"]
+            defaults.n = 7
+            defaults.big = "18446744073709551615"
+            defaults.f = 2
+            defaults.b = true
+            defaults.d = 2013-01-31
+            defaults.at = 2013-01-31T05:15:00Z
+            defaults.raw = "AAE="
+            defaults.tags = '["new", null]'
+            defaults.price = "9.5"
+            [scopes.a.column_types]
+            n = "smallint"
+            big = "ubigint"
+            f = "double"
+            b = "bool"
+            d = "date"
+            at = "timestamp"
+            raw = "bytes"
+            tags = "json"
+            price = "decimal(6,2)"
+        "#;
+    let schemas = Schemas::from_str(text).unwrap();
+    let defaults = schemas.get("a").unwrap().columns.iter().map(|column| column.default.clone());
+    let expected = [
+        Value::Int(7),
+        Value::UInt(u64::MAX),
+        Value::Float(2.0),
+        Value::Bool(true),
+        Value::Date(15_736),
+        Value::Timestamp(1_359_609_300_000_000),
+        Value::Bytes(vec![0, 1]),
+        Value::Json(Box::new(serde_json::json!(["new", null]))),
+        Value::Decimal("9.50".into()),
+    ];
+    assert_eq!(defaults.flatten().collect::<Vec<_>>(), expected);
+    assert_eq!(schemas.to_string().parse::<Schemas>().unwrap(), schemas);
+}
+
+#[test]
+fn a_schema_is_written_with_what_it_says_and_no_more() {
+    let schema = Schema::new("a")
+        .unique(Column::new("id", ColumnType::Text))
+        .column(Column::new("name", ColumnType::Varchar(9)).was("title"))
+        .column(Column::new("n", ColumnType::Int).nullable(true).default_value(0))
+        .ttl(Duration::from_secs(5400))
+        .migrate(Migrate::Manual);
+    let text = "\
+[scopes.a]
+unique_column = \"id\"
+columns = [\"id\", \"name\", \"n\"]
+column_types = { name = \"varchar(9)\", n = \"int\" }
+not_null = [\"name\"]
+defaults = { n = 0 }
+was = { name = \"title\" }
+ttl = \"1h30m\"
+migrate = \"manual\"
+";
+    assert_eq!(schema.to_toml(), text);
+    assert_eq!(Schemas::from_str(text).unwrap().get("a"), Some(&schema));
+}
+
+#[test]
+fn an_error_has_its_place() {
+    assert_eq!(
+        error("\n[scopes.a]\n  colums = ['x']"),
+        "3:3: unknown key `colums`; the keys of a scope are table, unique_column, \
+             unique_columns, columns, column_types, default_column_type, value, not_null, \
+             defaults, was, ttl, migrate; did you mean `columns`?"
+    );
+    assert_eq!(
+        error("[scopes.'é']\ntable = 'é'\n[scopes.b]\n'é' = 1\n").split(';').next(),
+        Some("4:1: unknown key `é`")
+    );
+    assert!(
+        error("[scopes.a]\ntable = 'a").starts_with("2:"),
+        "{}",
+        error("[scopes.a]\ntable = 'a")
+    );
+}
+
+fn value(ty: ColumnType) -> BoxedStrategy<Value> {
+    match ty {
+        ColumnType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        ColumnType::SmallInt => any::<i16>().prop_map(Value::from).boxed(),
+        ColumnType::Int => any::<i32>().prop_map(Value::from).boxed(),
+        ColumnType::BigInt => any::<i64>().prop_map(Value::from).boxed(),
+        ColumnType::UBigInt => any::<u64>().prop_map(Value::from).boxed(),
+        ColumnType::Real => any::<f32>().prop_map(Value::from).boxed(),
+        ColumnType::Double => any::<f64>().prop_map(Value::from).boxed(),
+        ColumnType::Decimal { .. } => {
+            (-9999..9999).prop_map(|n| Value::Decimal(format!("{n}.25"))).boxed()
+        }
+        ColumnType::Text => any::<String>().prop_map(Value::Text).boxed(),
+        ColumnType::Varchar(_) => "[a-z']{0,5}".prop_map(Value::Text).boxed(),
+        ColumnType::Bytes => any::<Vec<u8>>().prop_map(Value::Bytes).boxed(),
+        ColumnType::Json => any::<(String, i64)>()
+            .prop_map(|pair| Value::from(serde_json::json!([{"a": pair}, null, 0.5])))
+            .boxed(),
+        ColumnType::Date => (-719_162..2_932_896).prop_map(Value::Date).boxed(),
+        ColumnType::Time => (0..86_400_000_000_i64).prop_map(Value::Time).boxed(),
+        ColumnType::Timestamp => (-62_135_596_800_000_000..253_402_300_800_000_000_i64)
+            .prop_map(Value::Timestamp)
+            .boxed(),
+        ColumnType::Uuid => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
+    }
+}
+
+fn column_type() -> impl Strategy<Value = ColumnType> {
+    use ColumnType::*;
+    let decimal = Decimal { precision: 12, scale: 2 };
+    proptest::sample::select(vec![
+        Bool,
+        SmallInt,
+        Int,
+        BigInt,
+        UBigInt,
+        Real,
+        Double,
+        decimal,
+        Text,
+        Varchar(9),
+        Bytes,
+        Json,
+        Date,
+        Time,
+        Timestamp,
+        Uuid,
+    ])
+}
+
+fn column() -> impl Strategy<Value = Column> {
+    let parts = (any::<bool>(), proptest::option::of(".{1,5}"), any::<bool>());
+    (".{1,5}", column_type(), parts).prop_flat_map(|(name, ty, (nullable, was, with))| {
+        let default = if with { value(ty).prop_map(Some).boxed() } else { Just(None).boxed() };
+        default.prop_map(move |default| {
+            let mut column = Column::new(name.clone(), ty).nullable(nullable);
+            (column.default, column.was) = (default, was.clone());
+            column
+        })
+    })
+}
+
+fn schema() -> impl Strategy<Value = Schema> {
+    use proptest::sample::select;
+    let shapes = select(vec![Shape::Record, Shape::Single, Shape::Tuple, Shape::Json]);
+    let migrates = select(vec![Migrate::Safe, Migrate::Recreate, Migrate::Manual]);
+    let ttl = proptest::option::of((1..u64::MAX).prop_map(Duration::from_millis));
+    let columns = proptest::collection::vec((column(), 0..3_u8), 1..6);
+    let rest = (shapes, migrates, ttl, any::<proptest::sample::Index>());
+    (".{1,5}", ".{1,5}", columns, rest).prop_map(|(name, table, columns, rest)| {
+        let (shape, migrate, ttl, turn) = rest;
+        let mut schema = Schema::new(name).table(table).shape(shape).migrate(migrate);
+        schema.ttl = ttl;
+        let (first, others): (Vec<_>, Vec<_>) =
+            columns.into_iter().partition(|(_, kind)| *kind == 0);
+        for (column, _) in first {
+            schema = schema.unique(column.nullable(false).key_only());
+        }
+        let inner = schema.columns.len();
+        for (column, kind) in others {
+            schema = match kind {
+                1 => schema.unique(column.nullable(false)),
+                _ => schema.column(column),
+            };
+        }
+        // The order of the key is its own, but for the columns that are only in it.
+        let last = schema.key.len();
+        if last > inner {
+            schema.key[inner..].rotate_left(turn.index(last - inner));
+        }
+        schema
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_valid_schema_comes_back(schema in schema()) {
+        prop_assume!(schema.validate().is_ok());
+        let text = schema.to_toml();
+        let read = Schemas::from_str(&text);
+        let read = read.map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(read.get(&schema.name), Some(&schema), "{}", text);
+    }
+}

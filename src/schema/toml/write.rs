@@ -1,0 +1,107 @@
+//! Writes schemas as TOML.
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
+
+use crate::{Column, ColumnType, Migrate, Schema, Shape, Value, duration, text};
+
+/// A document of these schemas.
+pub(super) fn document<'a>(schemas: impl IntoIterator<Item = &'a Schema>) -> String {
+    let mut scopes = Table::new();
+    scopes.set_implicit(true);
+    for schema in schemas {
+        scopes.insert(&schema.name, Item::Table(scope(schema)));
+    }
+    let mut document = DocumentMut::new();
+    document.insert("scopes", Item::Table(scopes));
+    document.to_string()
+}
+
+fn scope(schema: &Schema) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Toml| drop(table.insert(key, Item::Value(value)));
+    if schema.table != schema.name {
+        put("table", schema.table.as_str().into());
+    }
+    let unique: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
+    match unique[..] {
+        [one] => put("unique_column", one.into()),
+        _ => put("unique_columns", Array::from_iter(unique).into()),
+    }
+    let declared = || schema.value_columns().map(|(_, column)| column);
+    put("columns", Array::from_iter(declared().map(|column| column.name.as_str())).into());
+    let columns = || schema.columns.iter().enumerate();
+    let types = columns().filter(|(at, column)| column.ty != untold(schema, *at));
+    put_table(&mut put, "column_types", types, |column| Some(column.ty.to_string().into()));
+    if let Some(value) = value(schema) {
+        put("value", value.into());
+    }
+    let not_null = columns().filter(|(at, column)| !column.nullable && !schema.is_key(*at));
+    let not_null = Array::from_iter(not_null.map(|(_, column)| column.name.as_str()));
+    if !not_null.is_empty() {
+        put("not_null", not_null.into());
+    }
+    put_table(&mut put, "defaults", columns(), |column| column.default.as_ref().map(default));
+    put_table(&mut put, "was", columns(), |column| column.was.as_deref().map(Toml::from));
+    if let Some(ttl) = schema.ttl {
+        put("ttl", duration::format(ttl).into());
+    }
+    match schema.migrate {
+        Migrate::Safe => {}
+        Migrate::Recreate => put("migrate", "recreate".into()),
+        Migrate::Manual => put("migrate", "manual".into()),
+    }
+    table
+}
+
+/// Puts a table of something that columns have, unless none has it.
+fn put_table<'a>(
+    put: &mut impl FnMut(&str, Toml),
+    key: &str,
+    columns: impl Iterator<Item = (usize, &'a Column)>,
+    of: impl Fn(&Column) -> Option<Toml>,
+) {
+    let mut table = InlineTable::new();
+    for (_, column) in columns {
+        if let Some(value) = of(column) {
+            table.insert(&column.name, value);
+        }
+    }
+    if !table.is_empty() {
+        put(key, table.into());
+    }
+}
+
+/// The type that a column has where none is told.
+fn untold(schema: &Schema, at: usize) -> ColumnType {
+    match schema.shape == Shape::Json && !schema.is_key(at) {
+        true => ColumnType::Json,
+        false => ColumnType::Text,
+    }
+}
+
+/// The name of the shape, where it is not the one that the columns have by themselves.
+fn value(schema: &Schema) -> Option<&'static str> {
+    let mut columns = schema.value_columns();
+    let single = match (columns.next(), columns.next()) {
+        (Some((at, _)), None) => !schema.is_key(at),
+        _ => false,
+    };
+    match schema.shape {
+        Shape::Record if single => Some("record"),
+        Shape::Single if !single => Some("single"),
+        Shape::Record | Shape::Single => None,
+        Shape::Tuple => Some("tuple"),
+        Shape::Json => Some("json"),
+    }
+}
+
+/// A default as TOML: what it has a kind for as that, the rest as text.
+fn default(value: &Value) -> Toml {
+    match value {
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::UInt(value) if i64::try_from(*value).is_ok() => (*value as i64).into(),
+        other => text::from_value(other).into_owned().into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! What an import says of its input.
+
+use crate::{Ended, ended, in_memory};
+
+fn import(words: &[&str], input: &str) -> Ended {
+    in_memory(&[&["import"], words].concat(), input)
+}
+
+#[test]
+fn bad_rows_are_reported_and_the_rest_is_imported() {
+    let csv = "\
+count,id,name
+1,a1,x
+x,a2,\"two
+lines\"
+3,a3
+4,,\"\"
+2147483648,a5,z
+\"\",a6,z
+";
+    let expected = "\
+line 3: column `count`: the text is not of type int
+line 5: it has 2 cells; the header names 3 columns
+line 7: column `count`: the value is out of the range of type int
+line 8: column `count`: the text is not of type int
+2 rows imported, 4 bad rows left out
+";
+    assert_eq!(import(&["a", "--format", "csv"], csv), ended(2, "", expected));
+    let strict = "\
+line 3: column `count`: the text is not of type int
+1 row imported, stopped at a bad one
+";
+    assert_eq!(import(&["a", "-", "--format", "csv", "--strict"], csv), ended(2, "", strict));
+}
+
+#[test]
+fn bad_lines_of_json_are_reported_and_the_rest_is_imported() {
+    let jsonl = r#"{"id":"a1","count":1}
+
+{"id":"a2","count":1.5}
+{"count":1}
+{"id":"a3","cuont":1}
+[1]
+{"id":"a4"}
+"#;
+    let expected = "\
+line 3: column `count`: expected an integer for type int, found a number with a fraction
+line 4: column `id`: it is missing, and it is unique: a part of the key
+line 5: no column `cuont`; the columns are id, name, comment, count; did you mean `count`?
+line 6: it is not a JSON object of the scope's columns
+2 rows imported, 4 bad rows left out
+";
+    assert_eq!(import(&["a", "--format", "jsonl"], jsonl), ended(2, "", expected));
+}
+
+#[test]
+fn a_row_that_the_store_refuses_does_not_stop_the_others() {
+    // `name` cannot be NULL and has no default: only a record that stands could do without.
+    let jsonl = "{\"carrier\":\"AA\",\"name\":\"x\"}\n{\"carrier\":\"UA\"}\n{\"carrier\":\"B6\",\"name\":\"y\"}\n";
+    let told = import(&["airlines", "--format", "jsonl"], jsonl);
+    let (bad, summary) = told.stderr.split_once('\n').unwrap();
+    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
+    assert_eq!((told.code, summary), (2, "2 rows imported, 1 bad row left out\n"));
+}
+
+#[test]
+fn the_header_names_the_columns() {
+    let header = |line: &str| import(&["a", "--format", "csv"], line).stderr;
+    let told = |message: &str| format!("0 rows imported\nhilcat: {message}\n");
+    assert_eq!(header(""), told("the CSV has no header line; its first line names the columns"));
+    assert_eq!(
+        header("id,nam\n"),
+        told(
+            "line 1, the header: no column `nam`; the columns are id, name, comment, count; did \
+             you mean `name`?"
+        )
+    );
+    assert_eq!(header("id,id\n"), told("line 1, the header: it names the column `id` twice"));
+    assert_eq!(
+        header("\nname\n"),
+        told("line 2, the header: it lacks the column `id`, which is unique")
+    );
+    assert_eq!(import(&["a", "--format", "csv"], "id\n"), ended(0, "", "0 rows imported\n"));
+}
+
+#[test]
+fn the_format_is_told_by_the_file_or_by_an_option() {
+    let expected = "hilcat: neither the name of the file nor --format tells the format; give \
+                    --format csv or --format jsonl\n";
+    assert_eq!(import(&["a"], ""), ended(2, "", expected));
+    assert_eq!(import(&["a", "x.txt"], ""), ended(2, "", expected));
+    assert_eq!(in_memory(&["export", "a"], ""), ended(2, "", expected));
+    assert_eq!(
+        in_memory(&["export", "a", "--format", "csv"], ""),
+        ended(0, "id,name,comment,count\n", "")
+    );
+    assert_eq!(in_memory(&["export", "d", "--format", "jsonl"], ""), ended(0, "", ""));
+    assert_eq!(
+        import(&["a", "no/such.csv"], ""),
+        ended(2, "", "hilcat: no/such.csv: No such file or directory (os error 2)\n")
+    );
+    assert_eq!(
+        import(&["a", "--format", "csv", "--null", ","], ""),
+        ended(2, "", "hilcat: --null can have no comma, quote or end of line\n")
+    );
+}

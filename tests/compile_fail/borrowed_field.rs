@@ -1,0 +1,10 @@
+use hilcat::ScopeRecord;
+
+#[derive(ScopeRecord)]
+struct Article {
+    #[scope(unique)]
+    id: String,
+    title: &'static str,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use hilcat::ScopeRecord;
+
+#[derive(ScopeRecord)]
+#[scope(zebra)]
+struct Article {
+    #[scope(unique)]
+    id: String,
+}
+
+fn main() {}

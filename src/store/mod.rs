@@ -29,6 +29,8 @@ pub struct Capabilities {
     pub persistent: bool,
     /// NaN can be stored. Where it cannot, it is an error before anything is written.
     pub nan: bool,
+    /// The sign of a negative zero is kept. Where it is not, it comes back as zero.
+    pub negative_zero: bool,
     /// Text can hold the character NUL. Where it cannot, it is an error before anything is
     /// written.
     pub nul_in_text: bool,
@@ -41,7 +43,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// Everything that the contract asks for and nothing beyond: in memory, any value.
     pub const fn new() -> Self {
-        Self { persistent: false, nan: true, nul_in_text: true, tables: false, stores: true }
+        Self {
+            persistent: false,
+            nan: true,
+            negative_zero: true,
+            nul_in_text: true,
+            tables: false,
+            stores: true,
+        }
     }
 }
 

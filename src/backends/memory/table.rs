@@ -100,6 +100,7 @@ fn plan(standing: &Schema, schema: &Schema) -> Plan {
         declared: column.ty.to_string(),
         ty: Some(column.ty),
         nullable: column.nullable,
+        known: true,
     };
     let standing = Standing {
         columns: standing.columns.iter().map(column).collect(),

@@ -129,6 +129,7 @@ impl SqliteBuilder {
         let capabilities = Capabilities {
             persistent: !in_memory,
             nan: false,
+            negative_zero: false,
             tables: true,
             ..Capabilities::new()
         };

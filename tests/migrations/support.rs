@@ -76,7 +76,7 @@ impl File {
             .query("SELECT * FROM (SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1)")
         {
             let columns = self.query(&format!(
-                "SELECT 'quote(\"' || name || '\")' FROM pragma_table_xinfo('{table}')"
+                "SELECT 'typeof(\"' || name || '\") || '' '' || quote(CAST(\"' || name || '\" AS BLOB))' FROM pragma_table_xinfo('{table}')"
             ));
             let rows = format!("SELECT {} FROM \"{table}\"", columns.join(" || ',' || "));
             dump.extend(self.query(&rows).into_iter().map(|row| format!("{table}: {row}")));

@@ -230,7 +230,7 @@ impl<D: Dialect> Store for Database<D> {
                 let standing = D::table(connection, &table);
                 match standing.and_then(|standing| adopt::<D>(&table, standing)) {
                     Ok(schema) => adopted.schemas.push(schema),
-                    Err(error) => adopted.left_out.push((table, error.message().to_owned())),
+                    Err(error) => adopted.left_out.push((table, error.to_string())),
                 }
             }
             Ok(adopted)

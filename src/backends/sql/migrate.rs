@@ -56,7 +56,7 @@ pub(super) fn plan<D: Dialect>(
         let sql = D::alter(connection, schema, &standing, &changes)?;
         changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
     } else if schema.migrate == Migrate::Recreate {
-        let drop = format!("DROP TABLE {}", D::quote(&schema.table));
+        let drop = format!("DROP TABLE {}", D::quote_in_definition(&schema.table));
         let sql = vec![drop, create_table::<D>(schema, &schema.table)];
         vec![Step { change: Change::Recreate, sql }]
     } else {

@@ -204,7 +204,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.write(|connection| inner.pop(connection, key)))
+        // In a transaction: a record that cannot be read stays.
+        inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {

@@ -50,8 +50,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 
-    /// Quotes a name.
+    /// Quotes a name in a statement.
     fn quote(name: &str) -> String;
+
+    /// Quotes a name in the definition of a table, which people read.
+    fn quote_in_definition(name: &str) -> String {
+        Self::quote(name)
+    }
 
     /// How the engine spells a column type.
     fn column_type(ty: ColumnType) -> String;

@@ -31,7 +31,13 @@ impl Dialect for Sqlite {
     // The table is the index of its key: one search instead of two, and no copy of the key.
     const TABLE_OPTIONS: &'static str = " WITHOUT ROWID";
 
+    /// Not in double quotes: SQLite takes `"n"` for the text `n` where there is no such column,
+    /// and every record would have it.
     fn quote(name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn quote_in_definition(name: &str) -> String {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
@@ -239,12 +245,12 @@ impl Dialect for Sqlite {
         standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
-        let table = Self::quote(&schema.table);
+        let table = Self::quote_in_definition(&schema.table);
         let in_place = |change: &Change| match change {
             Change::RenameColumn { from, to } => Some(format!(
                 "ALTER TABLE {table} RENAME COLUMN {} TO {}",
-                Self::quote(from),
-                Self::quote(to)
+                Self::quote_in_definition(from),
+                Self::quote_in_definition(to)
             )),
             Change::AddColumn(column) if !is_computed(column) => {
                 Some(format!("ALTER TABLE {table} ADD COLUMN {}", definition::<Self>(column)))

@@ -35,7 +35,8 @@ pub(super) fn statements(
     };
     let values = former.columns.iter().map(|column| value(standing, column));
     let values = values.collect::<Vec<_>>().join(", ");
-    let (table, temporary) = (Sqlite::quote(&schema.table), Sqlite::quote(&temporary));
+    let (table, temporary) =
+        (Sqlite::quote_in_definition(&schema.table), Sqlite::quote_in_definition(&temporary));
     let names = columns::<Sqlite>(&former.columns);
     let mut statements = vec![
         created,

@@ -237,8 +237,8 @@ impl Dialect for Sqlite {
     /// Columns are renamed and added where they stand. For anything else the table is made anew
     /// beside the old one, filled from it and put in its place, as SQLite's documentation of
     /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7), with the
-    /// indexes and triggers that stood on it. That is done first, while the columns have the names
-    /// that these know.
+    /// indexes and triggers that stood on it: before any column is renamed, while they have the
+    /// names that these know.
     fn alter(
         connection: &mut SqliteConnection,
         schema: &Schema,
@@ -259,11 +259,12 @@ impl Dialect for Sqlite {
         };
         let mut steps: Vec<Vec<String>> =
             changes.iter().map(|change| in_place(change).into_iter().collect()).collect();
-        if steps.iter().any(Vec::is_empty)
-            && let Some(first) = steps.first_mut()
-        {
-            let rebuild = rebuild::statements(connection, schema, standing, changes)?;
-            first.splice(0..0, rebuild);
+        if let Some(first) = steps.iter().position(Vec::is_empty) {
+            let renames =
+                changes.iter().any(|change| matches!(change, Change::RenameColumn { .. }));
+            let at = if renames { 0 } else { first };
+            let rebuild = rebuild::statements(connection, schema, standing, changes, at)?;
+            steps[at].splice(0..0, rebuild);
         }
         Ok(steps)
     }

@@ -14,17 +14,18 @@ use crate::{Column, ColumnType, Error, ErrorKind, Schema};
 const LOST: [&str; 8] =
     ["AUTOINCREMENT", "CHECK", "COLLATE", "GENERATED", "AS", "REFERENCES", "STRICT", "UNIQUE"];
 
-/// The statements that make the table anew. Its columns have the names that they have before any
-/// is renamed, and no others than those that stand, save for what cannot be added later.
+/// The statements that make the table anew as the change at position `at`. Its columns have the
+/// names that they have before any is renamed, and those are left out that are added later.
 pub(super) fn statements(
     connection: &mut SqliteConnection,
     schema: &Schema,
     standing: &Standing,
     changes: &[Change],
+    at: usize,
 ) -> QueryResult<Vec<String>> {
     let words = words_of(connection, &schema.table)?;
     refuse_loss(connection, schema, standing, changes, &words)?;
-    let mut former = former(schema, changes);
+    let mut former = former(schema, changes, at);
     let temporary = format!("hilcat_new_{}", schema.table);
     let created = if has_rowid_key(standing, &words) {
         former.columns[former.key[0]].ty = ColumnType::Int;
@@ -51,8 +52,8 @@ pub(super) fn statements(
     Ok(statements)
 }
 
-/// The schema before columns are renamed and added.
-fn former(schema: &Schema, changes: &[Change]) -> Schema {
+/// The schema before columns are renamed and added from the change at position `at` on.
+fn former(schema: &Schema, changes: &[Change], at: usize) -> Schema {
     let mut former = schema.clone();
     for change in changes {
         let named = |name: &str| schema.columns.iter().position(|column| column.name == name);
@@ -63,7 +64,7 @@ fn former(schema: &Schema, changes: &[Change]) -> Schema {
         }
     }
     let later = |column: &Column| {
-        changes.iter().any(|change| {
+        changes[at..].iter().any(|change| {
             matches!(change, Change::AddColumn(added) if added == column && !is_computed(added))
         })
     };

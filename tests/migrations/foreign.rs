@@ -27,7 +27,7 @@ fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> Fil
         scope.set_rows(expected.to_vec()).unwrap();
         assert_eq!(rows(&scope), expected);
         for row in expected {
-            assert_eq!(scope.pop(Key::single(row[0].clone())).unwrap().is_some(), true);
+            assert!(scope.pop(Key::single(row[0].clone())).unwrap().is_some());
         }
         assert_eq!(scope.len().unwrap(), 0);
         scope.set_rows(expected.to_vec()).unwrap();
@@ -272,7 +272,8 @@ fn a_table_that_is_dropped_comes_back() {
     let file = File::new();
     let schema = || scope([null(int("n"))]);
     let open = file.cache().dynamic_with(schema()).unwrap();
-    let calls: [(&str, fn(&hilcat::DynScope)); 9] = [
+    type Call = fn(&hilcat::DynScope);
+    let calls: [(&str, Call); 9] = [
         ("set", |scope| scope.set("x", json!({"n": 1})).unwrap()),
         ("fetch", |scope| assert_eq!(scope.fetch("x").unwrap(), None)),
         ("fetch_many", |scope| assert_eq!(scope.fetch_many(["x"]).unwrap(), [None])),

@@ -137,3 +137,27 @@ pub(super) fn take<D: Dialect>(pool: &Pool<D>, timeout: Duration) -> Result<(Poo
     })?;
     Ok((connection, start.elapsed()))
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use diesel::sqlite::Sqlite;
+    use diesel::{Connection, SqliteConnection};
+
+    use super::*;
+
+    fn in_memory() -> Result<SqliteConnection> {
+        SqliteConnection::establish(":memory:")
+            .map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))
+    }
+
+    #[test]
+    fn only_a_connection_that_is_the_database_is_kept_for_ever() {
+        let only: Pool<Sqlite> = open_only(in_memory).unwrap();
+        assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
+        let many: Pool<Sqlite> = open(3, in_memory).unwrap();
+        assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
+        assert_eq!(many.max_size(), 3);
+    }
+}

@@ -1,28 +1,26 @@
 //! SQLite.
 
+mod introspect;
 mod rebuild;
+mod values;
 
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use diesel::deserialize::FromSql;
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
-use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Binary, Double, Text};
-use diesel::sqlite::{Sqlite, SqliteConnection, SqliteType};
-use diesel::{Connection, OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
+use diesel::sqlite::{Sqlite, SqliteConnection};
+use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
-use super::{Dialect, Failure, misfit, unreadable};
+use self::introspect::Count;
+use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, non_key};
 use crate::backends::sql::statement::{Sql, load, load_one};
-use crate::schema::{Change, Standing, StandingColumn};
-use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json, temporal, text};
-
-type Raw<'a> = <Sqlite as diesel::backend::Backend>::RawValue<'a>;
+use crate::schema::{Change, Standing};
+use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
 impl Dialect for Sqlite {
     type Connection = SqliteConnection;
@@ -161,62 +159,12 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn bind<'b>(
-        mut out: AstPass<'_, 'b, Self>,
-        _: ColumnType,
-        value: &'b Value,
-    ) -> QueryResult<()> {
-        // SQLite has a type for each value, not for each column.
-        match value {
-            Value::Bool(_) | Value::Int(_) => out.push_bind_param::<BigInt, Value>(value),
-            Value::Float(_) => out.push_bind_param::<Double, Value>(value),
-            Value::Bytes(_) | Value::Uuid(_) => out.push_bind_param::<Binary, Value>(value),
-            _ => out.push_bind_param::<Text, Value>(value),
-        }
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, _: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, value)
     }
 
-    /// Only what hilcat would have stored is read: a value that another program put there in
-    /// another form would be listed under a key by which it is not found.
-    fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
-        use ColumnType as Ty;
-        use SqliteType::{Binary, Double, Float, Integer, Long, SmallInt, Text};
-        let stored = raw.value_type();
-        Ok(match (ty, stored) {
-            (_, None) => Value::Null,
-            (Ty::BigInt, Some(SmallInt | Integer | Long)) => Value::Int(raw.read_long()),
-            (Ty::SmallInt | Ty::Int, Some(SmallInt | Integer | Long)) => {
-                in_range(Value::Int(raw.read_long()), ty)?
-            }
-            (Ty::Text | Ty::Varchar(_), Some(Text)) => Value::Text(read_text(raw)?),
-            (Ty::Real | Ty::Double, Some(Float | Double)) => Value::Float(raw.read_double()),
-            (Ty::Real | Ty::Double, Some(SmallInt | Integer | Long)) => {
-                ty.coerce(Value::Int(raw.read_long())).map_err(unreadable)?
-            }
-            (Ty::Bool, Some(SmallInt | Integer | Long)) => match raw.read_long() {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
-                _ => return Err(misfit(ty, "an integer beyond 0 and 1")),
-            },
-            (Ty::Bytes, Some(Binary)) => Value::Bytes(raw.read_blob().to_vec()),
-            (Ty::Uuid, Some(Binary)) => match raw.read_blob().try_into() {
-                Ok(bytes) => Value::Uuid(bytes),
-                Err(_) => return Err(misfit(ty, "bytes, but not sixteen")),
-            },
-            (Ty::Json, Some(Text)) => {
-                Value::Json(Box::new(json::parse(&read_text(raw)?).map_err(unreadable)?))
-            }
-            (Ty::UBigInt | Ty::Date | Ty::Time | Ty::Timestamp, Some(Text)) => {
-                text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
-            }
-            // In a column of affinity NUMERIC a decimal is an integer or a float.
-            (Ty::Decimal { .. }, Some(Float | Double)) => {
-                text::to_value(&raw.read_double().to_string(), ty).map_err(unreadable)?
-            }
-            (Ty::Decimal { .. }, Some(Text | SmallInt | Integer | Long)) => {
-                text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
-            }
-            _ => return Err(misfit(ty, name_of(stored))),
-        })
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
     }
 
     fn fetch_listed(schema: &Schema) -> Option<Sql> {
@@ -286,46 +234,11 @@ impl Dialect for Sqlite {
     }
 
     fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
-        let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Self>();
-        let stands = sql_query(
-            "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS place FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
-        );
-        let stands: Option<TableInfo> =
-            stands.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
-        match stands {
-            None => return Ok(None),
-            Some(TableInfo { kind, .. }) if kind == "view" => {
-                return Err(Error::unsupported(format!("`{name}` is a view, not a table")));
-            }
-            Some(other) if other.name != name => {
-                return Err(Error::unsupported(format!(
-                    "sqlite does not tell the tables `{}` and `{name}` apart",
-                    other.name
-                )));
-            }
-            Some(_) => {}
-        }
-        // Generated columns, which are hidden, are not to be written.
-        let info = sql_query(
-            "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, pk AS place FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid",
-        );
-        let columns: Vec<TableInfo> = info.bind::<Text, _>(name).load(connection).map_err(fail)?;
-        inexact_key(connection, name)?;
-        let mut key: Vec<&TableInfo> = columns.iter().filter(|column| column.place > 0).collect();
-        key.sort_by_key(|column| column.place);
-        Ok(Some(Standing {
-            key: key.into_iter().map(|column| column.name.clone()).collect(),
-            columns: columns.iter().map(standing_column).collect(),
-        }))
+        introspect::table(connection, name)
     }
 
     fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
-        let tables = sql_query(
-            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
-        );
-        let tables: QueryResult<Vec<Name>> = tables.load(connection);
-        let tables = tables.map_err(|error| Failed::from(error).into_error::<Self>())?;
-        Ok(tables.into_iter().map(|table| table.name).collect())
+        introspect::tables(connection)
     }
 
     fn write_transaction<T>(
@@ -468,112 +381,10 @@ fn is_computed(column: &Column) -> bool {
     column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
 }
 
-/// Keys are exact: a table whose key compares text in another way cannot be a scope.
-fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
-    let found = sql_query(
-        "SELECT part.name AS name FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part WHERE list.origin = 'pk' AND part.key = 1 AND part.coll <> 'BINARY'",
-    );
-    let found: QueryResult<Option<Name>> =
-        found.bind::<Text, _>(table).get_result(connection).optional();
-    match found.map_err(|error| Failed::from(error).into_error::<Sqlite>())? {
-        None => Ok(()),
-        Some(column) => Err(Error::unsupported(
-            "the column is unique under a collation that takes different texts for one",
-        )
-        .with_column(&column.name)),
-    }
-}
-
-fn standing_column(info: &TableInfo) -> StandingColumn {
-    let ty = info.declared.parse::<ColumnType>().ok();
-    StandingColumn {
-        name: info.name.clone(),
-        declared: info.declared.clone(),
-        // SQLite's integers are signed, whatever the column says.
-        ty: ty.map(|ty| if ty == ColumnType::UBigInt { ColumnType::BigInt } else { ty }),
-        known: false,
-        nullable: info.required == 0 && info.place == 0,
-    }
-}
-
 /// The limit of SQLite's own default, a billion bytes, less the room for the rest of the row.
 fn check_length(length: usize) -> Result<()> {
     match length {
         0..=999_000_000 => Ok(()),
         _ => Err(Error::unsupported("sqlite holds values of up to 999,000,000 bytes")),
     }
-}
-
-/// A stored value that has to be in the range of its type.
-fn in_range(value: Value, ty: ColumnType) -> Result<Value> {
-    ty.check(&value).map_err(unreadable)?;
-    Ok(value)
-}
-
-fn read_text(raw: Raw<'_>) -> Result<String> {
-    let text = <String as FromSql<Text, Sqlite>>::from_sql(raw);
-    text.map_err(|_| Error::invalid_data("the stored text is not UTF-8"))
-}
-
-fn name_of(stored: Option<SqliteType>) -> &'static str {
-    match stored {
-        None => "NULL",
-        Some(SqliteType::Binary) => "bytes",
-        Some(SqliteType::Text) => "text",
-        Some(SqliteType::Float | SqliteType::Double) => "a floating-point number",
-        Some(_) => "an integer",
-    }
-}
-
-/// Binds a value as what it is stored as.
-macro_rules! stored_as {
-    ($($ty:ty),*) => {$(
-        impl ToSql<$ty, Sqlite> for Value {
-            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> diesel::serialize::Result {
-                Ok(store(self, out))
-            }
-        }
-    )*};
-}
-stored_as!(BigInt, Double, Binary, Text);
-
-fn store<'b>(value: &'b Value, out: &mut Output<'b, '_, Sqlite>) -> IsNull {
-    match value {
-        Value::Absent | Value::Null => return IsNull::Yes,
-        Value::Bool(v) => out.set_value(i64::from(*v)),
-        Value::Int(v) => out.set_value(*v),
-        Value::Float(v) => out.set_value(*v),
-        Value::Text(v) | Value::Decimal(v) => out.set_value(v.as_str()),
-        Value::Bytes(v) => out.set_value(v.as_slice()),
-        Value::Uuid(v) => out.set_value(v.as_slice()),
-        Value::Timestamp(v) => out.set_value(temporal::timestamp_to_sql(*v)),
-        other => out.set_value(text::from_value(other).into_owned()),
-    }
-    IsNull::No
-}
-
-#[derive(QueryableByName)]
-struct TableInfo {
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = Text)]
-    declared: String,
-    #[diesel(sql_type = BigInt)]
-    required: i64,
-    #[diesel(sql_type = BigInt)]
-    place: i64,
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-#[derive(QueryableByName)]
-struct Name {
-    #[diesel(sql_type = Text)]
-    name: String,
 }

@@ -5,7 +5,8 @@ use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
-use super::{Dialect, Name, is_computed};
+use super::introspect::Name;
+use super::{Dialect, is_computed};
 use crate::backends::sql::render::{columns, create_table};
 use crate::schema::{Change, Standing, StandingColumn};
 use crate::{Column, ColumnType, Error, ErrorKind, Schema};

@@ -29,6 +29,9 @@ pub struct Capabilities {
     pub persistent: bool,
     /// NaN can be stored. Where it cannot, it is an error before anything is written.
     pub nan: bool,
+    /// A floating-point zero keeps its sign. Where it does not, -0.0 comes back as 0.0, which is
+    /// equal to it.
+    pub signed_zero: bool,
     /// Text can hold the character NUL. Where it cannot, it is an error before anything is
     /// written.
     pub nul_in_text: bool,
@@ -41,7 +44,14 @@ pub struct Capabilities {
 impl Capabilities {
     /// Everything that the contract asks for and nothing beyond: in memory, any value.
     pub const fn new() -> Self {
-        Self { persistent: false, nan: true, nul_in_text: true, tables: false, stores: true }
+        Self {
+            persistent: false,
+            nan: true,
+            signed_zero: true,
+            nul_in_text: true,
+            tables: false,
+            stores: true,
+        }
     }
 }
 

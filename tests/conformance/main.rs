@@ -2,13 +2,15 @@
 //!
 //! The backends are rows of a list in `backends.rs`, the cases are functions listed in `cases/`. A
 //! case that a backend cannot run (its server is not there, it does not outlive the process) shows
-//! as ignored with the reason.
+//! as ignored with the reason. That the suite notices what it is there for is shown by stores that
+//! are faulty on purpose (`faulty.rs`): each must fail it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod backends;
 mod cases;
+mod faulty;
 mod ground;
 mod records;
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         backends::every_scheme_is_listed();
         Ok(())
     }));
+    trials.extend(faulty::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

@@ -99,6 +99,7 @@ fn plan(standing: &Schema, schema: &Schema) -> Plan {
         name: column.name.clone(),
         declared: column.ty.to_string(),
         ty: Some(column.ty),
+        known: true,
         nullable: column.nullable,
     };
     let standing = Standing {

@@ -129,6 +129,7 @@ impl SqliteBuilder {
         let capabilities = Capabilities {
             persistent: !in_memory,
             nan: false,
+            signed_zero: false,
             tables: true,
             ..Capabilities::new()
         };

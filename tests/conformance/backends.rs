@@ -21,7 +21,6 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
     Backend { name: "memory-bounded", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
     Backend { name: "noop", schemes: &["noop"], stores: false, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
-    Backend { name: "faultless", schemes: &[], stores: true, place: || Ok(crate::faulty::place(crate::faulty::Fault::None)) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-file", schemes: &["sqlite"], stores: true, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]

@@ -13,6 +13,7 @@ use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
 use hilcat::{Cache, Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
 use libtest_mimic::{Failed, Trial};
 
+use crate::backends::Backend;
 use crate::cases;
 use crate::ground::{Ground, Place};
 
@@ -21,7 +22,7 @@ macro_rules! faults {
     ($($fault:ident),* $(,)?) => {
         /// What a store does wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Fault {
+        enum Fault {
             None,
             $($fault),*
         }
@@ -48,8 +49,12 @@ faults! {
     MixesScopes, HidesScopes, ForgetsOnUpgrade, TakesAnySchema, PlansNothing,
 }
 
+/// The wrapper without a fault.
+pub static FAULTLESS: Backend =
+    Backend { name: "faultless", schemes: &[], stores: true, place: || Ok(place(Fault::None)) };
+
 /// A place with a store that has this fault.
-pub fn place(fault: Fault) -> Place {
+fn place(fault: Fault) -> Place {
     Place::private(move || Ok(Cache::from_store(FaultyStore { inner: Memory::new(), fault })))
 }
 
@@ -75,25 +80,23 @@ fn is_noticed(fault: Fault) -> Result<(), Failed> {
     }
 }
 
-/// Runs what is to panic, without the messages of its panics.
+/// Runs what is to panic, in threads of its own too, without the messages of its panics. Those of
+/// other tests that run meanwhile are shown with their results alone.
 fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    static SILENT: std::sync::Once = std::sync::Once::new();
-    SILENT.call_once(|| {
+    static QUIET: AtomicUsize = AtomicUsize::new(0);
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
+            if QUIET.load(Ordering::SeqCst) == 0 {
                 loud(info);
             }
         }));
     });
-    QUIET.set(true);
+    QUIET.fetch_add(1, Ordering::SeqCst);
     let done = work();
-    QUIET.set(false);
+    QUIET.fetch_sub(1, Ordering::SeqCst);
     done
-}
-
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 #[derive(Debug)]

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         let its_own = cases::all().filter(|case| backend.stores != case.needs.is_nothing());
         its_own.map(move |case| trial(backend, case))
     };
-    let mut trials: Vec<Trial> = BACKENDS.iter().flat_map(of).collect();
+    let mut trials: Vec<Trial> = BACKENDS.iter().chain([&faulty::FAULTLESS]).flat_map(of).collect();
     trials.push(Trial::test("list::every_scheme_is_in_it", || {
         backends::every_scheme_is_listed();
         Ok(())

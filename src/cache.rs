@@ -46,6 +46,7 @@ pub struct Cache {
 struct Inner {
     store: Arc<dyn Store>,
     schemas: Schemas,
+    left_out: Vec<(String, String)>,
     new_scope: Option<NewScope>,
     ttl: Option<Duration>,
     /// The opened scopes: one of a name for each schema that it was opened with.
@@ -78,7 +79,7 @@ impl Cache {
 
     /// A cache on a store that is opened already.
     pub fn from_store(store: impl Store + 'static) -> Self {
-        Self::build(Arc::new(store), Schemas::default(), None, None)
+        Self::build(Arc::new(store), Schemas::default(), Vec::new(), None, None)
     }
 
     /// A builder for the cache on a store that is opened already.
@@ -99,11 +100,12 @@ impl Cache {
     fn build(
         store: Arc<dyn Store>,
         schemas: Schemas,
+        left_out: Vec<(String, String)>,
         new_scope: Option<NewScope>,
         ttl: Option<Duration>,
     ) -> Self {
         let opened = Mutex::default();
-        Self { inner: Arc::new(Inner { store, schemas, new_scope, ttl, opened }) }
+        Self { inner: Arc::new(Inner { store, schemas, left_out, new_scope, ttl, opened }) }
     }
 
     /// Opens the scope of a record type: its table is made, or upgraded as the schema's policy
@@ -179,6 +181,12 @@ impl Cache {
     /// The schemas that were given to the builder or adopted.
     pub fn schemas(&self) -> &Schemas {
         &self.inner.schemas
+    }
+
+    /// The tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes of, by
+    /// name, each with the reason.
+    pub fn left_out(&self) -> &[(String, String)] {
+        &self.inner.left_out
     }
 
     /// The opened scope of a schema; opens it where it is not. The lock is not held while the
@@ -325,7 +333,8 @@ impl CacheBuilder {
     }
 
     /// Declares a scope for each table that stands in the database and has a primary key. A
-    /// declared scope of the same name goes before.
+    /// declared scope of the same name goes before. [`Cache::left_out`] tells which tables cannot
+    /// be scopes, and why.
     pub fn adopt_tables(mut self) -> Self {
         self.adopt_tables = true;
         self
@@ -363,6 +372,7 @@ impl CacheBuilder {
             Source::Uri(uri) => backends::open(&uri, self.options)?,
         };
         let mut schemas = self.schemas;
+        let mut left_out = Vec::new();
         if self.adopt_tables {
             let adopted =
                 store.adopt().map_err(|error| error.in_operation(store.name(), "adopt"))?;
@@ -370,7 +380,8 @@ impl CacheBuilder {
                 adopted.schemas.into_iter().filter(|schema| schemas.get(&schema.name).is_none());
             let new: Vec<Schema> = new.collect();
             schemas.extend(new);
+            left_out = adopted.left_out;
         }
-        Ok(Cache::build(store, schemas, self.new_scope, options.ttl))
+        Ok(Cache::build(store, schemas, left_out, self.new_scope, options.ttl))
     }
 }

@@ -92,8 +92,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     retryable: bool,
-    /// Whether it is that a scope's table does not stand.
-    missing_table: bool,
+    /// Whether it is that a scope's table, or a column of it, does not stand.
+    changed_table: bool,
     context: Context,
     source: Option<Source>,
 }
@@ -120,7 +120,7 @@ impl Error {
             kind,
             message: message.into(),
             retryable,
-            missing_table: false,
+            changed_table: false,
             context: Context::default(),
             source: None,
         }))
@@ -163,18 +163,18 @@ impl Error {
         self
     }
 
-    /// The error that a scope's table does not stand, though it should.
+    /// The error that a scope's table, or a column of it, does not stand, though it should.
     #[cfg(feature = "sqlite")]
-    pub(crate) fn missing_table() -> Self {
-        let message = "the table was dropped by another program; open the scope anew";
+    pub(crate) fn changed_table(found: &str) -> Self {
+        let message = format!("another program dropped or changed the table: {found}");
         let mut error = Self::new(ErrorKind::Backend, message);
-        error.0.missing_table = true;
+        error.0.changed_table = true;
         error
     }
 
     #[cfg(feature = "sqlite")]
-    pub(crate) fn is_missing_table(&self) -> bool {
-        self.0.missing_table
+    pub(crate) fn is_changed_table(&self) -> bool {
+        self.0.changed_table
     }
 
     pub(crate) fn invalid_input(message: impl Into<String>) -> Self {

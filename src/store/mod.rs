@@ -29,9 +29,8 @@ pub struct Capabilities {
     pub persistent: bool,
     /// NaN can be stored. Where it cannot, it is an error before anything is written.
     pub nan: bool,
-    /// A floating-point zero keeps its sign. Where it does not, -0.0 comes back as 0.0, which is
-    /// equal to it.
-    pub signed_zero: bool,
+    /// The sign of a negative zero is kept. Where it is not, it comes back as zero.
+    pub negative_zero: bool,
     /// Text can hold the character NUL. Where it cannot, it is an error before anything is
     /// written.
     pub nul_in_text: bool,
@@ -47,7 +46,7 @@ impl Capabilities {
         Self {
             persistent: false,
             nan: true,
-            signed_zero: true,
+            negative_zero: true,
             nul_in_text: true,
             tables: false,
             stores: true,

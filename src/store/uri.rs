@@ -78,7 +78,10 @@ impl Uri {
     ///
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where it is not one.
     pub fn take_duration(&mut self, name: &str) -> Result<Option<Duration>> {
-        self.take(name).map(|text| duration::parse(&text)).transpose()
+        let duration = self.take(name).map(|text| duration::parse(&text)).transpose();
+        duration.map_err(|error| {
+            Error::invalid_config(format!("the option `{name}`: {}", error.message()))
+        })
     }
 
     /// Takes the options that every URI has.

@@ -134,12 +134,17 @@ impl<D: Dialect> Inner<D> {
         self.migrate(schema).map(drop)
     }
 
-    /// Makes a table again that was dropped behind hilcat's back.
+    /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
+    /// was changed. Never recreates one: whoever changed it may have put records into it.
     pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
-        match schema.migrate {
-            Migrate::Manual => Err(migrate::refused(&self.plan(schema)?, schema.migrate)),
-            _ => self.migrate(schema).map(drop),
+        if schema.migrate == Migrate::Manual {
+            let plan = self.plan(schema)?;
+            return match plan.is_empty() {
+                true => Ok(()),
+                false => Err(migrate::refused(&plan, schema.migrate)),
+            };
         }
+        self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop)
     }
 
     fn entry(&self, scope: &str) -> Result<Option<Entry>> {
@@ -154,8 +159,7 @@ impl<D: Dialect> Inner<D> {
         migrate::check::<D>(schema)?;
         self.read(|connection| {
             let entries = self.registry.load::<D>(connection)?;
-            let registered = entries.get(&schema.name).and_then(|entry| entry.schema(&schema.name));
-            migrate::plan::<D>(connection, schema, registered.as_ref())
+            migrate::plan::<D>(connection, schema, registry::of_table(&entries, schema).as_ref())
         })
     }
 
@@ -167,8 +171,7 @@ impl<D: Dialect> Inner<D> {
             D::exclusively(connection, |connection| {
                 connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
                 let entries = self.registry.load::<D>(connection)?;
-                let registered =
-                    entries.get(&schema.name).and_then(|entry| entry.schema(&schema.name));
+                let registered = registry::of_table(&entries, schema);
                 let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;
                 let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
                 if !applicable {
@@ -224,9 +227,10 @@ impl<D: Dialect> Store for Database<D> {
                 if ours || table == registry::TABLE || table == "__diesel_schema_migrations" {
                     continue;
                 }
-                match D::table(connection, &table).and_then(|standing| adopt(&table, standing)) {
+                let standing = D::table(connection, &table);
+                match standing.and_then(|standing| adopt::<D>(&table, standing)) {
                     Ok(schema) => adopted.schemas.push(schema),
-                    Err(error) => adopted.left_out.push((table, error.message().to_owned())),
+                    Err(error) => adopted.left_out.push((table, error.to_string())),
                 }
             }
             Ok(adopted)
@@ -235,7 +239,7 @@ impl<D: Dialect> Store for Database<D> {
 }
 
 /// The schema of a table that another program made. It is never changed unless that is asked for.
-fn adopt(table: &str, standing: Option<Standing>) -> Result<Schema> {
+fn adopt<D: Dialect>(table: &str, standing: Option<Standing>) -> Result<Schema> {
     let wrong = |message: String| crate::Error::unsupported(message);
     let standing = standing.ok_or_else(|| wrong("it was dropped meanwhile".to_owned()))?;
     if standing.key.is_empty() {
@@ -249,7 +253,7 @@ fn adopt(table: &str, standing: Option<Standing>) -> Result<Schema> {
                 column.name, column.declared
             ))
         })?;
-        schema = schema.column(Column::new(&column.name, ty).nullable(column.nullable));
+        schema = schema.column(Column::new(&column.name, D::adopted(ty)).nullable(column.nullable));
     }
     let position = |name: &String| schema.position(name);
     schema.key = standing.key.iter().map(position).collect::<Result<_>>()?;

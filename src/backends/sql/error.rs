@@ -63,7 +63,9 @@ fn from_diesel(failure: Failure, error: DieselError) -> Error {
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",
         ),
-        (Failure::NoTable, _) => Error::missing_table(),
+        (Failure::NoTable | Failure::NoColumn, DieselError::DatabaseError(_, info)) => {
+            Error::changed_table(info.message())
+        }
         (Failure::Lost, _) => Error::new(
             ErrorKind::Unavailable,
             "the connection was lost; whether the call was done is not known",

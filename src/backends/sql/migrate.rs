@@ -50,12 +50,13 @@ pub(super) fn plan<D: Dialect>(
         return Ok(plan_of(schema, vec![Step { change: Change::CreateTable, sql }]));
     };
     recall_types::<D>(&mut standing, registered);
+    recall_names::<D>(&mut standing, schema);
     let changes = diff(&standing, schema, same_type::<D>);
     let steps = if changes.iter().all(Change::is_safe) {
         let sql = D::alter(connection, schema, &standing, &changes)?;
         changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
     } else if schema.migrate == Migrate::Recreate {
-        let drop = format!("DROP TABLE {}", D::quote(&schema.table));
+        let drop = format!("DROP TABLE {}", D::quote_in_definition(&schema.table));
         let sql = vec![drop, create_table::<D>(schema, &schema.table)];
         vec![Step { change: Change::Recreate, sql }]
     } else {
@@ -83,13 +84,28 @@ fn recall_types<D: Dialect>(standing: &mut Standing, registered: Option<&Schema>
     }
 }
 
+/// Names columns as the schema does where the engine does not tell the two spellings apart.
+fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
+    let wanted = |name: &String| {
+        let mut names = schema.columns.iter().map(|column| &column.name);
+        names.find(|wanted| D::same_name(wanted, name)).unwrap_or(name).clone()
+    };
+    standing.key = standing.key.iter().map(wanted).collect();
+    for column in &mut standing.columns {
+        column.name = wanted(&column.name);
+    }
+}
+
 /// Whether a column stands as the schema's would be made. A column that another program made may
-/// be spelled in another way, as long as it holds the same.
+/// be spelled in another way, as long as it holds every value.
 fn same_type<D: Dialect>(have: &StandingColumn, want: &Column) -> bool {
     let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
     match have.known {
         true => have.ty == Some(want.ty),
-        false => spelled_alike || have.ty == Some(want.ty) && D::holds(&have.declared, want.ty),
+        false => {
+            let wider = have.ty.is_some_and(|ty| want.ty.widens(ty));
+            spelled_alike || wider && D::holds(&have.declared, want.ty)
+        }
     }
 }
 
@@ -104,7 +120,7 @@ pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> 
         number += 1;
         let label = format!("{} of {}", step.change, plan.table);
         let migration =
-            Computed { version: format!("{prefix}{number:06}"), label, sql: step.sql.join(";\n") };
+            Computed { version: format!("{prefix}{number:06}"), label, sql: step.sql.clone() };
         connection.run_migration(&migration).map_err(from_migration::<D>)?;
     }
     Ok(())
@@ -145,12 +161,12 @@ pub(super) fn refused(plan: &Plan, policy: Migrate) -> Error {
 struct Computed {
     version: String,
     label: String,
-    sql: String,
+    sql: Vec<String>,
 }
 
 impl<DB: Backend> Migration<DB> for Computed {
     fn run(&self, connection: &mut dyn BoxableConnection<DB>) -> diesel::migration::Result<()> {
-        Ok(connection.batch_execute(&self.sql)?)
+        Ok(self.sql.iter().try_for_each(|statement| connection.batch_execute(statement))?)
     }
 
     fn revert(&self, _: &mut dyn BoxableConnection<DB>) -> diesel::migration::Result<()> {

@@ -53,6 +53,8 @@ pub(super) struct Manager<D: Dialect> {
     connect: Connect<D>,
     /// The connection that was opened to see whether any can be.
     first: Mutex<Option<D::Connection>>,
+    /// Whether the database is gone with its connection.
+    only: bool,
 }
 
 pub(super) type Pool<D> = r2d2::Pool<Manager<D>>;
@@ -70,15 +72,27 @@ pub(super) fn open<D: Dialect>(
     size: u32,
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
-    let first = connect()?;
-    let manager = Manager { connect: Box::new(connect), first: Mutex::new(Some(first)) };
-    Ok(r2d2::Pool::builder()
-        .max_size(size)
+    let first = Mutex::new(Some(connect()?));
+    let manager = Manager { connect: Box::new(connect), first, only: false };
+    Ok(builder().max_size(size).build_unchecked(manager))
+}
+
+/// A pool of the one connection to a database that lives in it: never closed for being idle or
+/// old.
+pub(super) fn open_only<D: Dialect>(
+    connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
+) -> Result<Pool<D>> {
+    let first = Mutex::new(Some(connect()?));
+    let manager = Manager { connect: Box::new(connect), first, only: true };
+    Ok(builder().max_size(1).idle_timeout(None).max_lifetime(None).build_unchecked(manager))
+}
+
+fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
+    r2d2::Pool::builder()
         .min_idle(Some(0))
         .test_on_check_out(true)
         .thread_pool(OPENERS.clone())
         .error_handler(Box::new(r2d2::NopErrorHandler))
-        .build_unchecked(manager))
 }
 
 impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
@@ -104,7 +118,9 @@ impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
     }
 
     fn has_broken(&self, tracked: &mut Self::Connection) -> bool {
-        std::thread::panicking() || tracked.connection.is_broken()
+        // A connection that is used while a thread unwinds is closed, to be on the safe side, but
+        // not with the database.
+        std::thread::panicking() && !self.only || tracked.connection.is_broken()
     }
 }
 
@@ -120,4 +136,28 @@ pub(super) fn take<D: Dialect>(pool: &Pool<D>, timeout: Duration) -> Result<(Poo
         Error::new(ErrorKind::Timeout, message)
     })?;
     Ok((connection, start.elapsed()))
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use diesel::sqlite::Sqlite;
+    use diesel::{Connection, SqliteConnection};
+
+    use super::*;
+
+    fn in_memory() -> Result<SqliteConnection> {
+        SqliteConnection::establish(":memory:")
+            .map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))
+    }
+
+    #[test]
+    fn only_a_connection_that_is_the_database_is_kept_for_ever() {
+        let only: Pool<Sqlite> = open_only(in_memory).unwrap();
+        assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
+        let many: Pool<Sqlite> = open(3, in_memory).unwrap();
+        assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
+        assert_eq!(many.max_size(), 3);
+    }
 }

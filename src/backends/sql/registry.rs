@@ -29,6 +29,14 @@ impl Entry {
     }
 }
 
+/// The schema that the table of `schema` was given, by this scope or another one.
+pub(super) fn of_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Option<Schema> {
+    let own = entries.get_key_value(&schema.name);
+    let candidates = own.into_iter().chain(entries);
+    let mut schemas = candidates.filter_map(|(scope, entry)| entry.schema(scope));
+    schemas.find(|registered| registered.table == schema.table)
+}
+
 /// The registry is a table as those of scopes are.
 static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let text = |name| Column::new(name, ColumnType::Text);

@@ -117,14 +117,16 @@ pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
 pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().map(|column| format!("  {}", definition::<D>(column)));
     let columns = columns.collect::<Vec<_>>().join(",\n");
-    let keys = self::columns::<D>(schema.key_columns());
-    let (table, options) = (D::quote(table), D::TABLE_OPTIONS);
+    let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
+    let keys = keys.collect::<Vec<_>>().join(", ");
+    let (table, options) = (D::quote_in_definition(table), D::TABLE_OPTIONS);
     format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys})\n){options}")
 }
 
 /// A column as `CREATE TABLE` and `ADD COLUMN` have it.
 pub(super) fn definition<D: Dialect>(column: &Column) -> String {
-    let mut text = format!("{} {}", D::quote(&column.name), D::column_type(column.ty));
+    let mut text =
+        format!("{} {}", D::quote_in_definition(&column.name), D::column_type(column.ty));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }

@@ -119,7 +119,7 @@ impl SqliteBuilder {
         let connect = move || connect(&url, in_memory, synchronous, options.timeout);
         let (readers, writers) = if in_memory {
             // A database in memory belongs to its one connection.
-            let only = pool::open(1, connect)?;
+            let only = pool::open_only(connect)?;
             (only.clone(), only)
         } else {
             // The first writer makes the file and its journal before any reader comes.
@@ -129,7 +129,7 @@ impl SqliteBuilder {
         let capabilities = Capabilities {
             persistent: !in_memory,
             nan: false,
-            signed_zero: false,
+            negative_zero: false,
             tables: true,
             ..Capabilities::new()
         };

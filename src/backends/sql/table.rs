@@ -53,11 +53,11 @@ impl<D: Dialect> TableInner<D> {
         &self.statements.schema
     }
 
-    /// Runs a call; where the table was dropped behind hilcat's back, makes it again and runs the
-    /// call once more.
+    /// Runs a call; where the table was dropped or changed behind hilcat's back, makes it again or
+    /// adds to it what can be added, and runs the call once more.
     fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
-            Err(error) if error.is_missing_table() => {
+            Err(error) if error.is_changed_table() => {
                 self.database.restore(self.schema())?;
                 call(&self.database)
             }
@@ -204,7 +204,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.write(|connection| inner.pop(connection, key)))
+        // In a transaction: a record that cannot be read stays.
+        inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {

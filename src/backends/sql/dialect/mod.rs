@@ -24,8 +24,10 @@ use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 pub(super) enum Failure {
     /// Another one holds what the call needs: it was not done.
     Busy,
-    /// The table does not stand.
+    /// A table does not stand.
     NoTable,
+    /// A column does not stand.
+    NoColumn,
     /// The connection is gone.
     Lost,
     /// Anything else.
@@ -48,8 +50,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 
-    /// Quotes a name.
+    /// Quotes a name in a statement.
     fn quote(name: &str) -> String;
+
+    /// Quotes a name in the definition of a table, which people read.
+    fn quote_in_definition(name: &str) -> String {
+        Self::quote(name)
+    }
 
     /// How the engine spells a column type.
     fn column_type(ty: ColumnType) -> String;
@@ -57,6 +64,17 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Whether a column that was declared so, by whatever program, holds every value of a type as
     /// hilcat's own would.
     fn holds(declared: &str, ty: ColumnType) -> bool;
+
+    /// Whether two names of columns are one to the engine.
+    fn same_name(a: &str, b: &str) -> bool {
+        a == b
+    }
+
+    /// The type of a column that another program made, for a scope made of its table: what the
+    /// engine holds in it, where that is more than the type's name says.
+    fn adopted(ty: ColumnType) -> ColumnType {
+        ty
+    }
 
     /// A value as a literal of SQL.
     fn literal(value: &Value) -> String;

@@ -1,5 +1,7 @@
 //! SQLite.
 
+mod rebuild;
+
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -15,7 +17,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use super::{Dialect, Failure, misfit, unreadable};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, create_table, definition, non_key};
+use crate::backends::sql::render::{Statements, columns, definition, non_key};
 use crate::backends::sql::statement::{Sql, load, load_one};
 use crate::schema::{Change, Standing, StandingColumn};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json, temporal, text};
@@ -30,7 +32,13 @@ impl Dialect for Sqlite {
     // The table is the index of its key: one search instead of two, and no copy of the key.
     const TABLE_OPTIONS: &'static str = " WITHOUT ROWID";
 
+    /// Not in double quotes: SQLite takes `"n"` for the text `n` where there is no such column,
+    /// and every record would have it.
     fn quote(name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn quote_in_definition(name: &str) -> String {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
@@ -67,6 +75,8 @@ impl Dialect for Sqlite {
                 matches!(affinity, Integer | Numeric | Blob)
             }
             ColumnType::Real | ColumnType::Double => matches!(affinity, Real | Numeric),
+            // A number of so many digits comes back from a float as it went in.
+            ColumnType::Decimal { precision: 0..=15, .. } => affinity != Integer,
             ColumnType::UBigInt
             | ColumnType::Decimal { .. }
             | ColumnType::Text
@@ -76,6 +86,19 @@ impl Dialect for Sqlite {
             ColumnType::Date | ColumnType::Time | ColumnType::Timestamp => {
                 matches!(affinity, Text | Numeric | Blob)
             }
+        }
+    }
+
+    fn same_name(a: &str, b: &str) -> bool {
+        a.eq_ignore_ascii_case(b)
+    }
+
+    /// Integers are of 64 bits and floats are doubles, whatever the column says.
+    fn adopted(ty: ColumnType) -> ColumnType {
+        match ty {
+            ColumnType::Int => ColumnType::BigInt,
+            ColumnType::Real => ColumnType::Double,
+            other => other,
         }
     }
 
@@ -95,7 +118,7 @@ impl Dialect for Sqlite {
             Value::Bytes(v) => hex(v),
             Value::Uuid(v) => hex(v),
             // A text with NUL cannot stand in a statement.
-            Value::Text(v) if v.contains('\0') => format!("CAST({} AS TEXT)", hex(v.as_bytes())),
+            Value::Text(v) if v.contains('\0') => format!("(CAST({} AS TEXT))", hex(v.as_bytes())),
             Value::Timestamp(v) => quoted(&temporal::timestamp_to_sql(*v)),
             other => quoted(&text::from_value(other)),
         }
@@ -152,38 +175,47 @@ impl Dialect for Sqlite {
         }
     }
 
+    /// Only what hilcat would have stored is read: a value that another program put there in
+    /// another form would be listed under a key by which it is not found.
     fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
+        use ColumnType as Ty;
         use SqliteType::{Binary, Double, Float, Integer, Long, SmallInt, Text};
         let stored = raw.value_type();
         Ok(match (ty, stored) {
             (_, None) => Value::Null,
-            (
-                ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt,
-                Some(SmallInt | Integer | Long),
-            ) => Value::Int(raw.read_long()),
-            (ColumnType::Text | ColumnType::Varchar(_), Some(Text)) => Value::Text(read_text(raw)?),
-            (ColumnType::Real | ColumnType::Double, Some(Float | Double)) => {
-                Value::Float(raw.read_double())
+            (Ty::BigInt, Some(SmallInt | Integer | Long)) => Value::Int(raw.read_long()),
+            (Ty::SmallInt | Ty::Int, Some(SmallInt | Integer | Long)) => {
+                in_range(Value::Int(raw.read_long()), ty)?
             }
-            (ColumnType::Bool, Some(SmallInt | Integer | Long)) => match raw.read_long() {
+            (Ty::Text | Ty::Varchar(_), Some(Text)) => Value::Text(read_text(raw)?),
+            (Ty::Real | Ty::Double, Some(Float | Double)) => Value::Float(raw.read_double()),
+            (Ty::Real | Ty::Double, Some(SmallInt | Integer | Long)) => {
+                ty.coerce(Value::Int(raw.read_long())).map_err(unreadable)?
+            }
+            (Ty::Bool, Some(SmallInt | Integer | Long)) => match raw.read_long() {
                 0 => Value::Bool(false),
                 1 => Value::Bool(true),
                 _ => return Err(misfit(ty, "an integer beyond 0 and 1")),
             },
-            (ColumnType::Bytes, Some(Binary)) => Value::Bytes(raw.read_blob().to_vec()),
-            (ColumnType::Uuid, Some(Binary)) => match raw.read_blob().try_into() {
+            (Ty::Bytes, Some(Binary)) => Value::Bytes(raw.read_blob().to_vec()),
+            (Ty::Uuid, Some(Binary)) => match raw.read_blob().try_into() {
                 Ok(bytes) => Value::Uuid(bytes),
                 Err(_) => return Err(misfit(ty, "bytes, but not sixteen")),
             },
-            (ColumnType::Json, Some(Text)) => {
+            (Ty::Json, Some(Text)) => {
                 Value::Json(Box::new(json::parse(&read_text(raw)?).map_err(unreadable)?))
             }
-            (ColumnType::Bytes | ColumnType::Json, _) | (_, Some(Binary)) => {
-                return Err(misfit(ty, name_of(stored)));
+            (Ty::UBigInt | Ty::Date | Ty::Time | Ty::Timestamp, Some(Text)) => {
+                text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
             }
-            // What another program may have put there: text in a column of numbers, numbers in a
-            // column of text, and decimals as any of them. Its text tells.
-            (_, Some(_)) => text::to_value(&read_text(raw)?, ty).map_err(unreadable)?,
+            // In a column of affinity NUMERIC a decimal is an integer or a float.
+            (Ty::Decimal { .. }, Some(Float | Double)) => {
+                text::to_value(&raw.read_double().to_string(), ty).map_err(unreadable)?
+            }
+            (Ty::Decimal { .. }, Some(Text | SmallInt | Integer | Long)) => {
+                text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
+            }
+            _ => return Err(misfit(ty, name_of(stored))),
         })
     }
 
@@ -221,27 +253,36 @@ impl Dialect for Sqlite {
     /// Columns are renamed and added where they stand. For anything else the table is made anew
     /// beside the old one, filled from it and put in its place, as SQLite's documentation of
     /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7), with the
-    /// indexes and triggers that stood on it.
+    /// indexes and triggers that stood on it: before any column is renamed, while they have the
+    /// names that these know.
     fn alter(
         connection: &mut SqliteConnection,
         schema: &Schema,
-        _: &Standing,
+        standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
-        let table = Self::quote(&schema.table);
-        let mut rebuild = Some(rebuild(connection, schema)?);
-        let statements = changes.iter().map(|change| match change {
-            Change::RenameColumn { from, to } => vec![format!(
+        let table = Self::quote_in_definition(&schema.table);
+        let in_place = |change: &Change| match change {
+            Change::RenameColumn { from, to } => Some(format!(
                 "ALTER TABLE {table} RENAME COLUMN {} TO {}",
-                Self::quote(from),
-                Self::quote(to)
-            )],
-            Change::AddColumn(column) => {
-                vec![format!("ALTER TABLE {table} ADD COLUMN {}", definition::<Self>(column))]
+                Self::quote_in_definition(from),
+                Self::quote_in_definition(to)
+            )),
+            Change::AddColumn(column) if !is_computed(column) => {
+                Some(format!("ALTER TABLE {table} ADD COLUMN {}", definition::<Self>(column)))
             }
-            _ => rebuild.take().unwrap_or_default(),
-        });
-        Ok(statements.collect())
+            _ => None,
+        };
+        let mut steps: Vec<Vec<String>> =
+            changes.iter().map(|change| in_place(change).into_iter().collect()).collect();
+        if let Some(first) = steps.iter().position(Vec::is_empty) {
+            let renames =
+                changes.iter().any(|change| matches!(change, Change::RenameColumn { .. }));
+            let at = if renames { 0 } else { first };
+            let rebuild = rebuild::statements(connection, schema, standing, changes, at)?;
+            steps[at].splice(0..0, rebuild);
+        }
+        Ok(steps)
     }
 
     fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
@@ -269,6 +310,7 @@ impl Dialect for Sqlite {
             "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, pk AS place FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid",
         );
         let columns: Vec<TableInfo> = info.bind::<Text, _>(name).load(connection).map_err(fail)?;
+        inexact_key(connection, name)?;
         let mut key: Vec<&TableInfo> = columns.iter().filter(|column| column.place > 0).collect();
         key.sort_by_key(|column| column.place);
         Ok(Some(Standing {
@@ -279,7 +321,7 @@ impl Dialect for Sqlite {
 
     fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
         let tables = sql_query(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
         );
         let tables: QueryResult<Vec<Name>> = tables.load(connection);
         let tables = tables.map_err(|error| Failed::from(error).into_error::<Self>())?;
@@ -295,11 +337,19 @@ impl Dialect for Sqlite {
         connection.immediate_transaction(body)
     }
 
+    /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
+    /// one would delete the rows that refer to it. They cannot be switched inside a transaction.
     fn exclusively<T>(
         connection: &mut SqliteConnection,
         body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        connection.immediate_transaction(body)
+        let enforced = sql_query("SELECT foreign_keys AS count FROM pragma_foreign_keys");
+        let enforced = enforced.get_result::<Count>(connection)?.count != 0;
+        connection.batch_execute("PRAGMA foreign_keys = OFF")?;
+        let result = connection.immediate_transaction(body);
+        connection.batch_execute("PRAGMA legacy_alter_table = OFF")?;
+        connection.batch_execute(&format!("PRAGMA foreign_keys = {}", u8::from(enforced)))?;
+        result
     }
 
     fn set_deadline(connection: &mut SqliteConnection, left: Duration) -> QueryResult<()> {
@@ -312,6 +362,9 @@ impl Dialect for Sqlite {
             Failure::Busy
         } else if message.starts_with("no such table") {
             Failure::NoTable
+        } else if message.starts_with("no such column") || message.contains(" has no column named ")
+        {
+            Failure::NoColumn
         } else {
             Failure::Other
         }
@@ -409,27 +462,26 @@ fn list(keys: &[Key]) -> Option<Value> {
     Some(Value::Text(list))
 }
 
-/// What makes the table anew from the one that stands.
-fn rebuild(connection: &mut SqliteConnection, schema: &Schema) -> QueryResult<Vec<String>> {
-    let (table, temporary) = (Sqlite::quote(&schema.table), format!("hilcat_new_{}", schema.table));
-    let columns = columns::<Sqlite>(&schema.columns);
-    let attached: Vec<Name> = sql_query(
-        "SELECT sql AS name FROM sqlite_schema WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
-    )
-    .bind::<Text, _>(&schema.table)
-    .load(connection)?;
-    let quoted = Sqlite::quote(&temporary);
-    let mut statements = vec![
-        create_table::<Sqlite>(schema, &temporary),
-        format!("INSERT INTO {quoted} ({columns}) SELECT {columns} FROM {table}"),
-        format!("DROP TABLE {table}"),
-        // Views that name the table are left alone.
-        "PRAGMA legacy_alter_table = ON".to_owned(),
-        format!("ALTER TABLE {quoted} RENAME TO {table}"),
-        "PRAGMA legacy_alter_table = OFF".to_owned(),
-    ];
-    statements.extend(attached.into_iter().map(|statement| statement.name));
-    Ok(statements)
+/// Whether a column's default is an expression, which no column can have that is added to a table
+/// of records.
+fn is_computed(column: &Column) -> bool {
+    column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
+}
+
+/// Keys are exact: a table whose key compares text in another way cannot be a scope.
+fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
+    let found = sql_query(
+        "SELECT part.name AS name FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part WHERE list.origin = 'pk' AND part.key = 1 AND part.coll <> 'BINARY'",
+    );
+    let found: QueryResult<Option<Name>> =
+        found.bind::<Text, _>(table).get_result(connection).optional();
+    match found.map_err(|error| Failed::from(error).into_error::<Sqlite>())? {
+        None => Ok(()),
+        Some(column) => Err(Error::unsupported(
+            "the column is unique under a collation that takes different texts for one",
+        )
+        .with_column(&column.name)),
+    }
 }
 
 fn standing_column(info: &TableInfo) -> StandingColumn {
@@ -450,6 +502,12 @@ fn check_length(length: usize) -> Result<()> {
         0..=999_000_000 => Ok(()),
         _ => Err(Error::unsupported("sqlite holds values of up to 999,000,000 bytes")),
     }
+}
+
+/// A stored value that has to be in the range of its type.
+fn in_range(value: Value, ty: ColumnType) -> Result<Value> {
+    ty.check(&value).map_err(unreadable)?;
+    Ok(value)
 }
 
 fn read_text(raw: Raw<'_>) -> Result<String> {
@@ -506,6 +564,12 @@ struct TableInfo {
     required: i64,
     #[diesel(sql_type = BigInt)]
     place: i64,
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }
 
 #[derive(QueryableByName)]

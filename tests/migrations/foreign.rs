@@ -1,0 +1,369 @@
+//! Tables that another program made or changed.
+
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Key, Migrate, Schema, Value};
+use serde_json::json;
+
+use crate::support::{File, int, null, rows, scope, text};
+
+fn t(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn column(name: &str, ty: ColumnType) -> Column {
+    Column::new(name, ty)
+}
+
+/// Opens a scope on a table of another program: its statement stays as it was.
+#[track_caller]
+fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> File {
+    let file = File::with(sql);
+    let before = file.ddl(&schema.table);
+    for policy in [Migrate::Manual, Migrate::Safe, Migrate::Recreate] {
+        let schema = schema.clone().migrate(policy);
+        let plan = file.cache().plan(&schema).unwrap();
+        assert!(plan.is_empty(), "{plan}");
+        let scope = file.cache().dynamic_with(schema).unwrap();
+        assert_eq!(rows(&scope), expected);
+        scope.set_rows(expected.to_vec()).unwrap();
+        assert_eq!(rows(&scope), expected);
+        for row in expected {
+            assert!(scope.pop(Key::single(row[0].clone())).unwrap().is_some());
+        }
+        assert_eq!(scope.len().unwrap(), 0);
+        scope.set_rows(expected.to_vec()).unwrap();
+        assert_eq!(file.ddl(&schema_table(&scope)), before);
+    }
+    file
+}
+
+fn schema_table(scope: &hilcat::DynScope) -> String {
+    scope.schema().table.clone()
+}
+
+#[test]
+fn other_spellings_are_used_without_a_rebuild() {
+    use ColumnType as Ty;
+    let schema = Schema::new("a")
+        .unique(column("id", Ty::BigInt))
+        .column(null(column("i", Ty::Int)))
+        .column(null(column("big", Ty::BigInt)))
+        .column(null(column("name", Ty::Text)))
+        .column(null(column("short", Ty::Varchar(50))))
+        .column(null(column("at", Ty::Timestamp)))
+        .column(null(column("day", Ty::Date)))
+        .column(null(column("yes", Ty::Bool)))
+        .column(null(column("x", Ty::Double)))
+        .column(null(column("y", Ty::Double)))
+        .column(null(column("data", Ty::Bytes)))
+        .column(null(column("price", Ty::Decimal { precision: 10, scale: 2 })));
+    used_as_it_stands(
+        "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, i INT, big INTEGER CHECK (big > 0), name varchar(50) COLLATE NOCASE,
+           short character varying(50) UNIQUE, at datetime DEFAULT CURRENT_TIMESTAMP, day date, yes tinyint(1), x REAL, y float, data blob, price DECIMAL(10, 2));
+         CREATE INDEX by_i ON a (i);
+         INSERT INTO a VALUES (9000000000, -5, 9223372036854775807, '007', 'é', '2020-01-02 03:04:05', '2020-01-02', 1, 0.1, 3, x'00', 12.5)",
+        &schema,
+        &[vec![
+            Value::Int(9_000_000_000),
+            Value::Int(-5),
+            Value::Int(i64::MAX),
+            t("007"),
+            t("é"),
+            Value::Timestamp(1_577_934_245_000_000),
+            Value::Date(18_263),
+            Value::Bool(true),
+            Value::Float(0.1),
+            Value::Float(3.0),
+            Value::Bytes(vec![0]),
+            Value::Decimal("12.50".into()),
+        ]],
+    );
+}
+
+#[test]
+fn decimals_in_a_column_of_numbers_come_back() {
+    let ty = ColumnType::Decimal { precision: 15, scale: 5 };
+    let schema = Schema::new("a").unique(column("k", ty)).column(null(int("n")));
+    let file = used_as_it_stands(
+        "CREATE TABLE a (k NUMERIC(15, 5) PRIMARY KEY, n INT); INSERT INTO a VALUES (1.1, 1), (-3, 2)",
+        &schema,
+        &[
+            vec![Value::Decimal("-3.00000".into()), Value::Int(2)],
+            vec![Value::Decimal("1.10000".into()), Value::Int(1)],
+        ],
+    );
+    let scope = file.cache().dynamic_with(schema).unwrap();
+    for digits in ["9999999999.99999", "-9999999999.99999", "0.00001", "1234567890.12345"] {
+        scope.set(digits, json!({"n": 1})).unwrap();
+        assert_eq!(scope.fetch(digits).unwrap(), Some(json!({"k": digits, "n": 1})));
+    }
+}
+
+#[test]
+fn names_in_another_case_are_the_same_to_sqlite() {
+    let schema = Schema::new("a").unique(text("id")).column(null(text("name")));
+    used_as_it_stands(
+        "CREATE TABLE a (Id TEXT PRIMARY KEY, NAME TEXT); INSERT INTO a VALUES ('x', 'y')",
+        &schema,
+        &[vec![t("x"), t("y")]],
+    );
+}
+
+/// The default type of the Python package has affinity NUMERIC: its texts that look like numbers
+/// are numbers. They are made texts, once, where the policy lets that be done.
+#[test]
+fn a_str_column_becomes_text_and_turns_nothing_into_numbers_any_more() {
+    let file = File::with(
+        "CREATE TABLE a (id str,name str,count int, PRIMARY KEY (id));
+         INSERT INTO a VALUES ('007', '1e3', 1), ('x', '  12 ', 2), ('1.50', NULL, NULL)",
+    );
+    let schema = scope([null(text("name")), null(int("count"))]);
+    let before = file.dump();
+    let error = file.cache().dynamic_with(schema.clone().migrate(Migrate::Manual)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaChange);
+    assert!(error.to_string().contains("+ widen column `id` from str to text"), "{error}");
+    assert_eq!(file.dump(), before);
+
+    let cache = file.cache();
+    let scope = cache.dynamic_with(schema.clone()).unwrap();
+    // What was lost when it was written cannot be brought back; what stands is read as it is.
+    assert_eq!(
+        rows(&scope),
+        [
+            vec![t("1.5"), Value::Null, Value::Null],
+            vec![t("7"), t("1000"), Value::Int(1)],
+            vec![t("x"), t("12"), Value::Int(2)],
+        ]
+    );
+    scope.set("007", json!({"name": "1e3", "count": 3})).unwrap();
+    assert_eq!(scope.fetch("007").unwrap(), Some(json!({"id": "007", "name": "1e3", "count": 3})));
+    assert_eq!(scope.fetch("7").unwrap(), Some(json!({"id": "7", "name": "1000", "count": 1})));
+    assert!(cache.plan(&schema).unwrap().is_empty());
+}
+
+/// What hilcat does not know of a table is never dropped with it: a change that needs the table
+/// made anew is refused.
+#[test]
+fn a_table_with_more_than_columns_is_not_made_anew() {
+    for (what, sql) in [
+        ("UNIQUE", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL UNIQUE)"),
+        ("CHECK", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n > 0))"),
+        ("COLLATE", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL COLLATE NOCASE)"),
+        ("REFERENCES", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL REFERENCES b (x))"),
+        ("STRICT", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT"),
+        (
+            "the default of `n`",
+            "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 7)",
+        ),
+        ("AS", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL, [CHECK] INT AS (n + 1))"),
+    ] {
+        let file = File::with(sql);
+        file.run("CREATE TABLE b (x INTEGER PRIMARY KEY); INSERT INTO b VALUES (7)");
+        file.run("INSERT INTO a (id, n) VALUES ('x', 7)");
+        let before = file.dump();
+        let error = file.cache().dynamic_with(scope([null(int("n"))])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
+        assert!(error.to_string().contains(&format!("would be lost ({what})")), "{error}");
+        assert!(error.to_string().contains("let column `n` be NULL"), "{error}");
+        assert_eq!(file.dump(), before);
+        // Without that change it is used as it stands.
+        assert_eq!(file.cache().dynamic_with(scope([int("n")])).unwrap().len().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_key_that_numbers_itself_still_does_when_the_table_is_made_anew() {
+    let file = File::with(
+        "CREATE TABLE a (\"id CHECK\" INTEGER PRIMARY KEY, n INT NOT NULL); INSERT INTO a (n) VALUES (5)",
+    );
+    let schema =
+        Schema::new("a").unique(column("id CHECK", ColumnType::BigInt)).column(null(int("n")));
+    let scope = file.cache().dynamic_with(schema.clone()).unwrap();
+    assert_eq!(rows(&scope), [vec![Value::Int(1), Value::Int(5)]]);
+    file.run("INSERT INTO a (n) VALUES (NULL)");
+    assert_eq!(scope.fetch(2).unwrap(), Some(json!({"id CHECK": 2, "n": null})));
+    assert!(file.cache().plan(&schema).unwrap().is_empty());
+}
+
+/// Values that another program stored in another form than their column's type.
+#[test]
+fn a_value_of_the_wrong_kind_is_reported_with_its_column() {
+    use ColumnType as Ty;
+    let decimal = Ty::Decimal { precision: 5, scale: 2 };
+    for (ty, stored) in [
+        (Ty::Int, "'abc'"),
+        (Ty::Int, "1.5"),
+        (Ty::Int, "x'31'"),
+        (Ty::Int, "2147483648"),
+        (Ty::SmallInt, "-32769"),
+        (Ty::BigInt, "9223372036854775808"),
+        (Ty::BigInt, "''"),
+        (Ty::UBigInt, "-1"),
+        (Ty::UBigInt, "'1e3'"),
+        (Ty::UBigInt, "18446744073709551616"),
+        (Ty::Bool, "2"),
+        (Ty::Bool, "'true'"),
+        (Ty::Double, "'nan'"),
+        (Ty::Double, "'abc'"),
+        (Ty::Double, "x'00'"),
+        (Ty::Real, "'inf'"),
+        (decimal, "'1.234'"),
+        (decimal, "'1,5'"),
+        (decimal, "1e9"),
+        (decimal, "x'31'"),
+        (Ty::Text, "x'616263'"),
+        (Ty::Text, "CAST(x'ff00ff' AS TEXT)"),
+        (Ty::Varchar(9), "x'616263'"),
+        (Ty::Bytes, "'some words'"),
+        (Ty::Bytes, "7"),
+        (Ty::Json, "'{'"),
+        (Ty::Json, "x'7b7d'"),
+        (Ty::Date, "'2020-13-01'"),
+        (Ty::Date, "20200101"),
+        (Ty::Date, "x'00'"),
+        (Ty::Time, "'25:00:00'"),
+        (Ty::Time, "5"),
+        (Ty::Timestamp, "1577836800"),
+        (Ty::Timestamp, "'yesterday'"),
+        (Ty::Uuid, "x'00'"),
+        (Ty::Uuid, "'67e55044-10b1-426f-9247-bb680e5fe0c8'"),
+    ] {
+        let file = File::new();
+        let schema = scope([null(column("v", ty)), null(int("n"))]);
+        let scope = file.cache().dynamic_with(schema).unwrap();
+        file.run(&format!("INSERT INTO a VALUES ('good', NULL, 1), ('wrong', {stored}, 2)"));
+        let errors = [
+            scope.fetch("wrong").unwrap_err(),
+            scope.fetch_many(["good", "wrong"]).unwrap_err(),
+            scope.iter().map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{ty} {stored}: {error}");
+            assert_eq!(error.column(), Some("v"), "{error}");
+            assert!(
+                !error.to_string().contains(stored.trim_matches('\'')) || stored.len() < 5,
+                "{error}"
+            );
+        }
+        let before = file.dump();
+        assert_eq!(scope.pop("wrong").unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(file.dump(), before, "a record that could not be read was removed");
+        // The others are read, and a new value takes its place.
+        assert_eq!(scope.fetch("good").unwrap(), Some(json!({"id": "good", "v": null, "n": 1})));
+        assert!(scope.exists("wrong").unwrap());
+        scope.set("wrong", json!({"v": null})).unwrap();
+        assert_eq!(scope.fetch("wrong").unwrap(), Some(json!({"id": "wrong", "v": null, "n": 2})));
+    }
+}
+
+#[test]
+fn integers_in_a_column_of_floats_are_read_where_they_are_exact() {
+    let file = File::with(
+        "CREATE TABLE a (id TEXT PRIMARY KEY, x f64); INSERT INTO a VALUES ('a', 3), ('b', 9007199254740993)",
+    );
+    let schema = scope([null(column("x", ColumnType::Double))]);
+    let scope = file.cache().dynamic_with(schema).unwrap();
+    assert_eq!(scope.fetch("a").unwrap(), Some(json!({"id": "a", "x": 3.0})));
+    let error = scope.fetch("b").unwrap_err();
+    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("x")));
+}
+
+#[test]
+fn a_table_that_is_dropped_comes_back() {
+    let file = File::new();
+    let schema = || scope([null(int("n"))]);
+    let open = file.cache().dynamic_with(schema()).unwrap();
+    type Call = fn(&hilcat::DynScope);
+    let calls: [(&str, Call); 9] = [
+        ("set", |scope| scope.set("x", json!({"n": 1})).unwrap()),
+        ("fetch", |scope| assert_eq!(scope.fetch("x").unwrap(), None)),
+        ("fetch_many", |scope| assert_eq!(scope.fetch_many(["x"]).unwrap(), [None])),
+        ("exists", |scope| assert!(!scope.exists("x").unwrap())),
+        ("pop", |scope| assert_eq!(scope.pop("x").unwrap(), None)),
+        ("set_many", |scope| assert_eq!(scope.set_many([("x", json!({"n": 1}))]).unwrap(), 1)),
+        ("update", |scope| assert_eq!(scope.update("x", json!({"n": 1})).unwrap(), None)),
+        ("keys", |scope| assert_eq!(scope.keys().unwrap().count(), 0)),
+        ("clear", |scope| scope.clear().unwrap()),
+    ];
+    for (name, call) in calls {
+        file.run("DROP TABLE a");
+        call(&open);
+        assert!(!file.ddl("a").is_empty(), "{name}");
+        // A fresh process, although the registry says that the table stands.
+        file.run("DROP TABLE a");
+        call(&file.cache().dynamic_with(schema()).unwrap());
+        assert!(!file.ddl("a").is_empty(), "{name}");
+    }
+    file.run("DROP TABLE a; DROP TABLE hilcat_scopes; DROP TABLE __diesel_schema_migrations");
+    open.set("x", json!({"n": 1})).unwrap();
+    assert_eq!(file.cache().dynamic_with(schema()).unwrap().len().unwrap(), 1);
+}
+
+#[test]
+fn a_dropped_table_of_a_manual_scope_is_not_made_again() {
+    let file = File::new();
+    let schema = scope([null(int("n"))]).migrate(Migrate::Manual);
+    let cache = file.cache();
+    cache.migrate(&schema).unwrap();
+    let open = cache.dynamic_with(schema).unwrap();
+    file.run("DROP TABLE a");
+    let error = open.set("x", json!({"n": 1})).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
+    assert!(file.ddl("a").is_empty());
+}
+
+#[test]
+fn a_table_that_is_changed_by_hand_is_mended_or_reported() {
+    let file = File::new();
+    let schema = scope([null(int("n")), int("m").default_value(7_i32)]);
+    let open = file.cache().dynamic_with(schema.clone()).unwrap();
+    open.set("x", json!({"n": 1, "m": 2})).unwrap();
+    file.run("ALTER TABLE a DROP COLUMN n; ALTER TABLE a DROP COLUMN m");
+    // What can be added is added again; the values are gone.
+    assert_eq!(open.fetch("x").unwrap(), Some(json!({"id": "x", "n": null, "m": 7})));
+    open.set("y", json!({"n": 3})).unwrap();
+
+    file.run("ALTER TABLE a RENAME COLUMN n TO other");
+    let before = file.dump();
+    for scope in [open, file.cache().dynamic_with(schema.clone()).unwrap()] {
+        for error in [scope.fetch("x").unwrap_err(), scope.set("x", json!({"n": 1})).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
+            assert!(error.to_string().contains("! drop column `other`"), "{error}");
+        }
+    }
+    assert_eq!(file.dump(), before);
+}
+
+/// A handle of an older version with the policy to recreate does not drop what a newer one made.
+#[test]
+fn an_open_handle_never_recreates() {
+    let file = File::new();
+    let old = scope([int("n")]).migrate(Migrate::Recreate);
+    let new = scope([int("m")]).migrate(Migrate::Recreate);
+    let handle = file.cache().dynamic_with(old).unwrap();
+    let newer = file.cache().dynamic_with(new).unwrap();
+    newer.set("x", json!({"m": 1})).unwrap();
+    assert_eq!(handle.fetch("x").unwrap_err().kind(), ErrorKind::SchemaChange);
+    assert_eq!(newer.len().unwrap(), 1);
+}
+
+#[test]
+fn a_trigger_that_fails_is_not_taken_for_a_changed_table() {
+    let file = File::new();
+    let scope = file.cache().dynamic_with(scope([null(int("n"))])).unwrap();
+    file.run("CREATE TRIGGER t AFTER INSERT ON a BEGIN INSERT INTO nowhere VALUES (new.n); END");
+    let error = scope.set("x", json!({"n": 1})).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend);
+    assert!(error.to_string().contains("no such table: main.nowhere"), "{error}");
+    assert_eq!(scope.len().unwrap(), 0);
+}
+
+#[test]
+fn an_unknown_type_is_reported() {
+    let file = File::with("CREATE TABLE a (id TEXT PRIMARY KEY, shape GEOMETRY, void)");
+    let error = Cache::from_uri(&file.uri())
+        .unwrap()
+        .dynamic_with(scope([null(text("shape")), null(text("void"))]))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SchemaChange);
+    assert!(error.to_string().contains("! change column `shape` from GEOMETRY to text"), "{error}");
+}

@@ -1,0 +1,104 @@
+//! The options of a URI.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use hilcat::{Cache, ErrorKind};
+use serde_json::json;
+
+use crate::support::{File, int, scope};
+
+#[test]
+fn every_option_is_taken() {
+    for options in [
+        "synchronous=full",
+        "synchronous=NORMAL",
+        "synchronous=off&pool_size=1",
+        "timeout=250ms",
+        "timeout=3s&pool_size=64&ttl=1h&synchronous=normal",
+    ] {
+        let file = File::new();
+        let cache = Cache::from_uri(&format!("{}?{options}", file.uri())).unwrap();
+        let scope = cache.dynamic_with(scope([int("n")])).unwrap();
+        scope.set("x", json!({"n": 1})).unwrap();
+        assert_eq!(file.cache().scopes().unwrap(), ["a"], "{options}");
+        assert_eq!(file.query("SELECT journal_mode FROM pragma_journal_mode"), ["wal"]);
+    }
+}
+
+#[test]
+fn the_timeout_is_kept() {
+    let file = File::new();
+    let uri = format!("{}?timeout=200ms", file.uri());
+    // What stands in the URI goes before what the builder was given.
+    let cache = Cache::builder(uri).timeout(Duration::from_secs(60)).open().unwrap();
+    let scope = cache.dynamic_with(scope([int("n")])).unwrap();
+    let mut other = file.connection();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let start = Instant::now();
+    assert_eq!(scope.set("x", json!({"n": 1})).unwrap_err().kind(), ErrorKind::Timeout);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(180) && took < Duration::from_millis(700), "{took:?}");
+}
+
+#[test]
+fn wrong_options_are_named() {
+    let file = File::new();
+    for (options, expected) in [
+        (
+            "synchronus=full",
+            "`sqlite:` has no option `synchronus`; its options are timeout, pool_size, ttl, synchronous; did you mean `synchronous`?",
+        ),
+        ("x=1", "its options are timeout, pool_size, ttl, synchronous"),
+        (
+            "synchronous=fulll",
+            "the option `synchronous` is one of full, normal, off; did you mean `full`?",
+        ),
+        ("pool_size=0", "the option `pool_size` is to be a number from 1"),
+        ("pool_size=-1", "the option `pool_size` is to be a number from 1"),
+        ("timeout=soon", "the option `timeout`: `soon` is not a duration; write it as 30s"),
+        ("timeout", "write it as name=value"),
+        ("timeout=1s&timeout=2s", "the option `timeout` stands twice"),
+    ] {
+        let error = Cache::from_uri(&format!("{}?{options}", file.uri())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(error.to_string().contains(expected), "{options}: {error}");
+        assert!(!error.to_string().contains(&file.path()), "{error}");
+    }
+    assert!(!std::path::Path::new(&file.path()).exists());
+}
+
+#[test]
+fn a_path_is_decoded() {
+    let directory = tempfile::tempdir().unwrap();
+    for (escaped, name) in [
+        ("a%20b.db", "a b.db"),
+        ("100%25.db", "100%.db"),
+        ("what%3F.db", "what?.db"),
+        ("%C3%A9%F0%9F%98%80.db", "é😀.db"),
+        ("é.db", "é.db"),
+        ("plus+#.db", "plus+#.db"),
+        ("file:x.db", "file:x.db"),
+    ] {
+        let uri = format!("sqlite:///{}/{escaped}", directory.path().display());
+        let cache = Cache::from_uri(&uri).unwrap();
+        cache.dynamic_with(scope([int("n")])).unwrap().set("x", json!({"n": 1})).unwrap();
+        assert!(directory.path().join(name).is_file(), "{name}");
+    }
+    let error = Cache::from_uri("sqlite:////tmp/%FF.db").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    let error = Cache::from_uri("sqlite:////tmp/%00.db").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn a_uri_without_a_path_shows_how_it_is_written() {
+    for uri in ["sqlite:", "sqlite://", "sqlite:///", "sqlite:t.db", "sqlite://t.db"] {
+        let error = Cache::from_uri(uri).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(
+            error.to_string().contains("sqlite:///relative.db or sqlite:////absolute/path.db"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! A database of its own for each test, and a connection beside hilcat's.
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{Nullable, Text};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use hilcat::{Cache, Column, ColumnType, DynScope, Row, Schema};
+use tempfile::TempDir;
+
+/// The file of a database, gone with the test.
+pub(crate) struct File {
+    directory: TempDir,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Nullable<Text>)]
+    line: Option<String>,
+}
+
+impl File {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// A database in which another program made these tables.
+    pub(crate) fn with(sql: &str) -> Self {
+        let file = Self::new();
+        file.run(sql);
+        file
+    }
+
+    pub(crate) fn path(&self) -> String {
+        self.directory.path().join("t.db").to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("sqlite:///{}", self.path())
+    }
+
+    /// Opened anew, as another process would.
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::from_uri(&self.uri()).unwrap()
+    }
+
+    pub(crate) fn connection(&self) -> SqliteConnection {
+        SqliteConnection::establish(&self.path()).unwrap()
+    }
+
+    /// Runs statements as another program.
+    pub(crate) fn run(&self, sql: &str) {
+        self.connection().batch_execute(sql).unwrap();
+    }
+
+    /// The first column of a query, as text.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        let sql = format!(
+            "SELECT CAST(line AS TEXT) AS line FROM (SELECT NULL AS line WHERE 0 UNION ALL {sql})"
+        );
+        let lines: Vec<Line> = sql_query(sql).load(&mut self.connection()).unwrap();
+        lines.into_iter().map(|line| line.line.unwrap_or_else(|| "NULL".into())).collect()
+    }
+
+    /// The statement that made a table, as it stands.
+    pub(crate) fn ddl(&self, table: &str) -> String {
+        let table = table.replace('\'', "''");
+        self.query(&format!(
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = '{table}'"
+        ))
+        .concat()
+    }
+
+    /// Everything that the database has: what stands and all rows of all tables.
+    pub(crate) fn dump(&self) -> Vec<String> {
+        let mut dump = self.query("SELECT * FROM (SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1)");
+        for table in self
+            .query("SELECT * FROM (SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1)")
+        {
+            let columns = self.query(&format!(
+                "SELECT 'typeof(\"' || name || '\") || '' '' || quote(CAST(\"' || name || '\" AS BLOB))' FROM pragma_table_xinfo('{table}')"
+            ));
+            let rows = format!("SELECT {} FROM \"{table}\"", columns.join(" || ',' || "));
+            dump.extend(self.query(&rows).into_iter().map(|row| format!("{table}: {row}")));
+        }
+        dump
+    }
+
+    /// The versions of all migrations that were run.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        self.query("SELECT * FROM (SELECT version FROM __diesel_schema_migrations ORDER BY 1)")
+    }
+}
+
+/// A key column `id` of text, and what else a test needs.
+pub(crate) fn scope(columns: impl IntoIterator<Item = Column>) -> Schema {
+    columns.into_iter().fold(Schema::new("a").unique(text("id")), Schema::column)
+}
+
+pub(crate) fn text(name: &str) -> Column {
+    Column::new(name, ColumnType::Text)
+}
+
+pub(crate) fn int(name: &str) -> Column {
+    Column::new(name, ColumnType::Int)
+}
+
+pub(crate) fn null(column: Column) -> Column {
+    column.nullable(true)
+}
+
+/// All rows, in the order of their keys.
+pub(crate) fn rows(scope: &DynScope) -> Vec<Row> {
+    scope.rows().unwrap().collect::<hilcat::Result<_>>().unwrap()
+}

@@ -4,7 +4,8 @@ use super::{ColumnType, Schema};
 use crate::{Error, Result, Row, Value};
 
 /// Brings a row that was written under one schema into the shape of another: columns are found by
-/// name or former name (that of either schema), added ones get their default or NULL, widened types are widened.
+/// name or former name (in either schema), added ones get their default or NULL, widened types are
+/// widened.
 ///
 /// # Errors
 ///

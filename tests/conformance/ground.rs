@@ -1,6 +1,7 @@
 //! What a case stands on: a cache opened on a backend, and names that no other case uses.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -150,13 +151,17 @@ pub fn sorted<T: std::fmt::Debug>(items: impl IntoIterator<Item = T>) -> Vec<T> 
     items
 }
 
+/// What a thread gave; its panic goes on in this one.
+pub fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// Fails where the work takes so long that it waits for something that never comes.
 pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
-    thread::spawn(move || done.send(work()));
+    thread::spawn(move || done.send(catch_unwind(AssertUnwindSafe(work))));
     match result.recv_timeout(limit) {
-        Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it was not done after {limit:?}"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => panic!("the work panicked"),
+        Ok(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(_) => panic!("it was not done after {limit:?}"),
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! The backends are rows of a list in `backends.rs`, the cases are functions listed in `cases/`. A
 //! case that a backend cannot run (its server is not there, it does not outlive the process) shows
-//! as ignored with the reason.
+//! as ignored with the reason. That the suite notices what it is there for is shown by stores that
+//! are faulty on purpose (`faulty.rs`): each must fail it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod backends;
 mod cases;
+mod faulty;
 mod ground;
 mod records;
 
@@ -25,11 +27,12 @@ fn main() -> ExitCode {
         let its_own = cases::all().filter(|case| backend.stores != case.needs.is_nothing());
         its_own.map(move |case| trial(backend, case))
     };
-    let mut trials: Vec<Trial> = BACKENDS.iter().flat_map(of).collect();
+    let mut trials: Vec<Trial> = BACKENDS.iter().chain([&faulty::FAULTLESS]).flat_map(of).collect();
     trials.push(Trial::test("list::every_scheme_is_in_it", || {
         backends::every_scheme_is_listed();
         Ok(())
     }));
+    trials.extend(faulty::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

@@ -99,8 +99,8 @@ fn plan(standing: &Schema, schema: &Schema) -> Plan {
         name: column.name.clone(),
         declared: column.ty.to_string(),
         ty: Some(column.ty),
-        nullable: column.nullable,
         known: true,
+        nullable: column.nullable,
     };
     let standing = Standing {
         columns: standing.columns.iter().map(column).collect(),
@@ -114,16 +114,17 @@ fn plan(standing: &Schema, schema: &Schema) -> Plan {
     Plan { steps: steps.collect(), ..Plan::empty(schema) }
 }
 
+/// The error for a plan that is not applied.
 fn refusal(plan: &Plan, manual: bool) -> Error {
     let why = match manual {
-        true => "it is migrated only when it is told to",
-        false => "it would lose or mislead",
+        true => "the schema's policy is manual: apply it with Cache::migrate",
+        false => {
+            "steps marked with ! can lose records or values: let the scope be made anew with migrate = \"recreate\""
+        }
     };
     Error::new(
         ErrorKind::SchemaChange,
-        format!(
-            "the records stand under another schema, and the change is not made: {why}\n{plan}"
-        ),
+        format!("the records stand under another schema, and nothing was changed; {why}\n{plan}"),
     )
 }
 

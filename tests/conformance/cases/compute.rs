@@ -10,7 +10,7 @@ use std::time::Duration;
 use hilcat::{Error, ErrorKind, Result};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair, sorted, within};
+use crate::ground::{Ground, all_rows, join, key, pair, sorted, within};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -73,7 +73,7 @@ fn many_threads_compute_once(ground: Ground) -> Result<()> {
     thread::scope(|threads| {
         let ask = &ask;
         let threads: Vec<_> = (0..THREADS).map(|n| threads.spawn(move || ask(n))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+        threads.into_iter().try_for_each(join)
     })?;
     assert!(computed.iter().all(|count| count.load(Ordering::SeqCst) == 1), "{computed:?}");
     Ok(())
@@ -239,7 +239,7 @@ fn get_many_and_get_compute_once(ground: Ground) -> Result<()> {
         thread::scope(|threads| {
             let ask = &ask;
             let threads: Vec<_> = (0..8).map(|n| threads.spawn(move || ask(n))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+            threads.into_iter().try_for_each(join)
         })?;
         Ok(computed.load(Ordering::SeqCst))
     })?;

@@ -6,7 +6,7 @@ use std::thread;
 use hilcat::{Cache, Column, ColumnType, Result, Scope, Value};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair, row, sorted};
+use crate::ground::{Ground, all_rows, join, key, pair, row, sorted};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -31,7 +31,7 @@ fn in_threads(count: i64, work: impl Fn(i64) -> Result<()> + Sync) -> Result<()>
             })
         };
         let threads: Vec<_> = (0..count).map(run).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+        threads.into_iter().try_for_each(join)
     })
 }
 

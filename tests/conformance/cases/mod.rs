@@ -38,7 +38,9 @@ impl Needs {
     /// Why a backend cannot run the case, where it cannot.
     pub fn missing(self, has: Capabilities) -> Option<&'static str> {
         match self {
-            Self::Persistent if !has.persistent => Some("its records end with the cache"),
+            Self::Persistent if !has.persistent => {
+                Some("not asked of it: its records end with the cache")
+            }
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use hilcat::{Column, ColumnType, Result, Value};
 
 use super::values::{empty, full, wide};
 use super::{Case, cases};
-use crate::ground::{Ground, all_keys, all_rows, key, pair, row, sorted};
+use crate::ground::{Ground, all_keys, all_rows, join, key, pair, row, sorted};
 use crate::records::{Raw, declared_as};
 
 pub const CASES: &[Case] = cases![Persistent:
@@ -104,7 +104,7 @@ fn many_caches_open_one_scope_at_once(ground: Ground) -> Result<()> {
             })
         };
         let threads: Vec<_> = (0..8).map(open).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap())
+        threads.into_iter().try_for_each(join)
     })?;
     assert_eq!(written.load(Ordering::Relaxed), 8);
     assert_eq!(ground.numbers()?.len()?, 8);

@@ -29,6 +29,7 @@ pub const CASES: &[Case] = cases![Storing:
     recreate_keeps_what_is_safe,
     manual_refuses_until_it_is_told,
     a_plan_changes_nothing,
+    an_older_handle_is_not_misled,
 ];
 
 pub const ACROSS_CACHES: &[Case] = cases![Persistent: an_older_handle_still_works];
@@ -362,6 +363,29 @@ fn a_plan_changes_nothing(mut ground: Ground) -> Result<()> {
     let scope = ground.raw(before(&ground))?;
     assert_eq!(all_rows(&scope)?, sorted(records()));
     assert!(ground.cache.plan(&before(&ground))?.is_empty());
+    Ok(())
+}
+
+/// A handle from before a rename reads what is there, or says that it cannot; it never reads the
+/// column that it knows as empty.
+fn an_older_handle_is_not_misled(ground: Ground) -> Result<()> {
+    let old = ground.raw(before(&ground))?;
+    old.set_many(records())?;
+    let mut renamed = before(&ground);
+    renamed.columns[2] = Column::new("title", ColumnType::Varchar(10)).nullable(true).was("name");
+    let new = ground.raw(renamed)?;
+    for record in records() {
+        if let Ok(found) = old.fetch(key(record.0[0].clone())) {
+            assert_eq!(found, Some(record));
+        }
+    }
+    if let Ok(rows) = all_rows(&old) {
+        assert_eq!(rows, sorted(records()));
+    }
+    if old.set(&row(["a".into(), 5.into(), "five".into()])).is_ok() {
+        assert_eq!(new.fetch(key("a"))?, Some(row(["a".into(), 5.into(), "five".into()])));
+    }
+    assert_eq!(new.len()?, 3);
     Ok(())
 }
 

@@ -93,6 +93,7 @@ struct Inner {
     message: String,
     retryable: bool,
     /// Whether it is that a scope's table, or a column of it, does not stand.
+    #[cfg(feature = "sql")]
     changed_table: bool,
     context: Context,
     source: Option<Source>,
@@ -120,6 +121,7 @@ impl Error {
             kind,
             message: message.into(),
             retryable,
+            #[cfg(feature = "sql")]
             changed_table: false,
             context: Context::default(),
             source: None,
@@ -164,7 +166,7 @@ impl Error {
     }
 
     /// The error that a scope's table, or a column of it, does not stand, though it should.
-    #[cfg(feature = "sqlite")]
+    #[cfg(feature = "sql")]
     pub(crate) fn changed_table(found: &str) -> Self {
         let message = format!("another program dropped or changed the table: {found}");
         let mut error = Self::new(ErrorKind::Backend, message);
@@ -172,7 +174,7 @@ impl Error {
         error
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(feature = "sql")]
     pub(crate) fn is_changed_table(&self) -> bool {
         self.0.changed_table
     }

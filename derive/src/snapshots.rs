@@ -2,7 +2,6 @@
 
 use syn::DeriveInput;
 
-#[expect(clippy::unwrap_used, reason = "a failed test panics")]
 fn expansion(input: DeriveInput) -> String {
     let file = syn::parse2(crate::derive(&input)).unwrap();
     prettyplease::unparse(&file)

@@ -229,7 +229,6 @@ fn snake_case(ident: &Ident) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed test panics")]
 mod tests {
     use super::*;
 

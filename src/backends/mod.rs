@@ -2,7 +2,7 @@
 
 pub(crate) mod memory;
 pub(crate) mod noop;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 pub(crate) mod sql;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
 pub use self::toml::Schemas;
 pub use self::types::ColumnType;
+#[cfg(feature = "rust_decimal")]
 pub(crate) use self::types::PLAIN_DECIMAL;
 use crate::error::did_you_mean;
 use crate::{Error, Key, Result, Row, Value};

@@ -4,13 +4,22 @@ use hilcat::Cache;
 
 use crate::ground::Place;
 
+/// How long a backend keeps what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    WhileOpen,
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "no such backend is built"))]
+    ForGood,
+}
+
 /// A backend under test.
 pub struct Backend {
     pub name: &'static str,
     /// The schemes of the library that it stands for.
     pub schemes: &'static [&'static str],
-    /// Whether it stores anything.
-    pub stores: bool,
+    /// How long it keeps what it is given.
+    pub keeps: Keeps,
     /// A fresh place to keep records, or the reason why there is none.
     pub place: fn() -> Result<Place, String>,
 }
@@ -18,13 +27,13 @@ pub struct Backend {
 /// All of them. A server is a line with `Place::server("HILCAT_TEST_...")`.
 #[rustfmt::skip]
 pub const BACKENDS: &[Backend] = &[
-    Backend { name: "memory", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
-    Backend { name: "memory-bounded", schemes: &["memory"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
-    Backend { name: "noop", schemes: &["noop"], stores: false, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
+    Backend { name: "memory", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
+    Backend { name: "memory-bounded", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
+    Backend { name: "noop", schemes: &["noop"], keeps: Keeps::Nothing, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-file", schemes: &["sqlite"], stores: true, place: || Ok(Place::file("sqlite", "t.db")) },
+    Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-memory", schemes: &["sqlite"], stores: true, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
 ];
 
 /// A scheme that the library knows and the list does not would never be tested.

@@ -69,15 +69,18 @@ impl Ground {
 
     /// Closes the cache and opens it again where records outlive that; elsewhere it is the same.
     pub fn reopen(&mut self) -> Result<()> {
-        if self.cache.capabilities().persistent {
-            // The old one is closed before the new one is opened.
-            self.cache = Cache::noop();
-            self.cache = (self.place.open)()?;
-        }
+        if self.cache.capabilities().persistent { self.open_anew() } else { Ok(()) }
+    }
+
+    /// Closes the cache and opens it again.
+    pub fn open_anew(&mut self) -> Result<()> {
+        // The old one is closed before the new one is opened.
+        self.cache = Cache::noop();
+        self.cache = (self.place.open)()?;
         Ok(())
     }
 
-    /// One more cache on the same place; only for backends that are persistent.
+    /// One more cache on the same place.
     pub fn another(&self) -> Result<Cache> {
         (self.place.open)()
     }

@@ -1,8 +1,7 @@
 //! One suite over every backend: each case runs on each of them, as `backend::case`.
 //!
 //! The backends are rows of a list in `backends.rs`, the cases are functions listed in `cases/`. A
-//! case that a backend cannot run (its server is not there, it does not outlive the process) shows
-//! as ignored with the reason. That the suite notices what it is there for is shown by stores that
+//! case whose server is not there shows as ignored with the reason. That the suite notices what it is there for is shown by stores that
 //! are faulty on purpose (`faulty.rs`): each must fail it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -18,14 +17,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::backends::{BACKENDS, Backend};
+use crate::backends::{BACKENDS, Backend, Keeps};
 use crate::cases::Case;
 use crate::ground::Ground;
 
 fn main() -> ExitCode {
     let of = |backend: &'static Backend| {
-        let its_own = cases::all().filter(|case| backend.stores != case.needs.is_nothing());
-        its_own.map(move |case| trial(backend, case))
+        cases::asked_of(backend.keeps).map(move |case| trial(backend, case))
     };
     let mut trials: Vec<Trial> = BACKENDS.iter().chain([&faulty::FAULTLESS]).flat_map(of).collect();
     trials.push(Trial::test("list::every_scheme_is_in_it", || {
@@ -46,9 +44,9 @@ fn run(backend: &Backend, case: &Case) -> Result<Completion, Failed> {
         Err(reason) => return Ok(Completion::ignored_with(reason)),
     };
     let ground = Ground::open(place)?;
-    assert_eq!(ground.cache.capabilities().stores, backend.stores);
-    match case.needs.missing(ground.cache.capabilities()) {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => (case.run)(ground).map(|()| Completion::Completed).map_err(Failed::from),
-    }
+    let able = ground.cache.capabilities();
+    assert_eq!(able.stores, backend.keeps != Keeps::Nothing);
+    assert_eq!(able.persistent, backend.keeps == Keeps::ForGood);
+    (case.run)(ground)?;
+    Ok(Completion::Completed)
 }

@@ -12,8 +12,8 @@ mod single;
 mod values;
 
 use hilcat::Result;
-use hilcat::store::Capabilities;
 
+use crate::backends::Keeps;
 use crate::ground::Ground;
 
 /// One case.
@@ -23,31 +23,27 @@ pub struct Case {
     pub run: fn(Ground) -> Result<()>,
 }
 
-/// What a backend must do for a case to make sense.
-#[derive(Clone, Copy)]
+/// Which backends a case is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Stores something.
+    /// Those that store something.
     Storing,
-    /// Its records outlive the cache that wrote them.
+    /// Those whose records outlive the cache that wrote them.
     Persistent,
-    /// Stores nothing.
+    /// Those whose records end with it.
+    Volatile,
+    /// Those that store nothing.
     Nothing,
 }
 
 impl Needs {
-    /// Why a backend cannot run the case, where it cannot.
-    pub fn missing(self, has: Capabilities) -> Option<&'static str> {
+    fn is_met(self, keeps: Keeps) -> bool {
         match self {
-            Self::Persistent if !has.persistent => {
-                Some("not asked of it: its records end with the cache")
-            }
-            _ => None,
+            Self::Storing => keeps != Keeps::Nothing,
+            Self::Persistent => keeps == Keeps::ForGood,
+            Self::Volatile => keeps == Keeps::WhileOpen,
+            Self::Nothing => keeps == Keeps::Nothing,
         }
-    }
-
-    /// Whether the case is for backends that store nothing, as all others are for those that do.
-    pub fn is_nothing(self) -> bool {
-        matches!(self, Self::Nothing)
     }
 }
 
@@ -63,9 +59,13 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// All cases, those that are done soonest first.
-pub fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 12] = [
+/// The cases that are asked of a backend, those that are done soonest first.
+pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
+    all().filter(move |case| case.needs.is_met(keeps))
+}
+
+fn all() -> impl Iterator<Item = &'static Case> {
+    let lists: [&'static [Case]; 13] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -75,6 +75,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         schema::ACROSS_CACHES,
         compute::CASES,
         persistence::CASES,
+        persistence::OF_VOLATILE,
         batches::CASES,
         listing::CASES,
         concurrent::CASES,

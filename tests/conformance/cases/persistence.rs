@@ -18,6 +18,30 @@ pub const CASES: &[Case] = cases![Persistent:
     many_caches_open_one_scope_at_once,
 ];
 
+pub const OF_VOLATILE: &[Case] = cases![Volatile:
+    the_records_end_with_the_cache,
+    two_caches_are_apart,
+];
+
+fn the_records_end_with_the_cache(mut ground: Ground) -> Result<()> {
+    ground.raw(wide(ground.schema()))?.set(&full("full"))?;
+    ground.open_anew()?;
+    assert!(ground.cache.scopes()?.is_empty());
+    assert_eq!(ground.raw(wide(ground.schema()))?.len()?, 0);
+    Ok(())
+}
+
+fn two_caches_are_apart(ground: Ground) -> Result<()> {
+    let here = ground.numbers()?;
+    let cache = ground.another()?;
+    let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
+    let there = declared_as(schema, || cache.scope::<Raw>())?;
+    here.set(&pair(1, 1))?;
+    assert_eq!(there.fetch(key(1))?, None);
+    assert_eq!(there.len()?, 0);
+    Ok(())
+}
+
 fn everything_is_there_when_opened_again(mut ground: Ground) -> Result<()> {
     let records = [full("full"), empty("empty"), full("other")];
     ground.raw(wide(ground.schema()))?.set_many(&records)?;

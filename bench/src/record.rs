@@ -1,8 +1,7 @@
 //! The record that every race is about, and the data that all sides share.
 
 use diesel::prelude::{Insertable, Queryable, Selectable};
-use hilcat::__private::Cells;
-use hilcat::{Column, ColumnValue, Row, Schema, ScopeRecord};
+use hilcat::ScopeRecord;
 
 /// How many records there are.
 pub const RECORDS: usize = 10_000;
@@ -21,49 +20,16 @@ diesel::table! {
 }
 
 /// A record of about a hundred bytes. The Diesel derives are those of the hand-written peer.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
+#[derive(Debug, Clone, PartialEq, ScopeRecord, Queryable, Selectable, Insertable)]
+#[scope(name = "items")]
 #[diesel(table_name = items)]
 pub struct Item {
+    #[scope(unique)]
     pub id: String,
     pub name: String,
     pub comment: Option<String>,
     pub count: i32,
     pub score: f64,
-}
-
-/// As `#[derive(ScopeRecord)]` would have it.
-impl ScopeRecord for Item {
-    type Key = String;
-
-    fn schema() -> Schema {
-        Schema::new("items")
-            .unique(Column::new("id", String::TYPE))
-            .column(Column::new("name", String::TYPE))
-            .column(Column::new("comment", <Option<String>>::TYPE).nullable(true))
-            .column(Column::new("count", i32::TYPE))
-            .column(Column::new("score", f64::TYPE))
-    }
-
-    fn to_row(&self) -> hilcat::Result<Row> {
-        Ok(vec![
-            self.id.to_value(),
-            self.name.to_value(),
-            self.comment.to_value(),
-            self.count.to_value(),
-            self.score.to_value(),
-        ])
-    }
-
-    fn from_row(row: Row) -> hilcat::Result<Self> {
-        let mut cells = Cells::new(row, &["id", "name", "comment", "count", "score"])?;
-        Ok(Self {
-            id: cells.next()?,
-            name: cells.next()?,
-            comment: cells.next()?,
-            count: cells.next()?,
-            score: cells.next()?,
-        })
-    }
 }
 
 /// The records, in no order of their keys, and the order in which they are asked for.

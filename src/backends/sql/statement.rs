@@ -5,9 +5,11 @@
 //! `sql_query` and of an upsert of its query language it would prepare anew at each call. This
 //! fragment is what makes a dynamic schema as fast as a static one.
 
+use std::sync::OnceLock;
+
 use diesel::connection::LoadConnection;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::row::{Field, Row as _};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
+use diesel::row::Field;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
@@ -19,12 +21,14 @@ use crate::{ColumnType, Row, Value};
 pub(super) struct Sql {
     pieces: Vec<String>,
     binds: Vec<ColumnType>,
+    /// The whole text, made when it is first needed.
+    whole: OnceLock<String>,
 }
 
 impl Sql {
     /// A statement that begins with this text.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { pieces: vec![text.into()], binds: Vec::new() }
+        Self { pieces: vec![text.into()], ..Self::default() }
     }
 
     /// Adds text.
@@ -57,6 +61,20 @@ impl Sql {
             self = add(self, item);
         }
         self
+    }
+
+    /// The whole text, with the engine's placeholders. One statement is only ever one engine's.
+    fn whole<D: Dialect>(&self) -> &str {
+        self.whole.get_or_init(|| {
+            let mut out = D::QueryBuilder::default();
+            for (at, piece) in self.pieces.iter().enumerate() {
+                out.push_sql(piece);
+                if at < self.binds.len() {
+                    out.push_bind_param();
+                }
+            }
+            out.finish()
+        })
     }
 
     /// The statement with its values: one for each bind.
@@ -96,6 +114,28 @@ impl<D: Dialect> QueryFragment<D> for Statement<'_> {
         }
         Ok(())
     }
+
+    /// At each call Diesel looks the statement up by its text: it is copied, not put together
+    /// anew.
+    fn to_sql(&self, out: &mut D::QueryBuilder, _: &D) -> QueryResult<()> {
+        out.push_sql(self.sql.whole::<D>());
+        Ok(())
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &D) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+/// Runs a statement that gives no rows.
+///
+/// Through `load` and not `execute`: that one takes the statement by reference, and for a
+/// reference Diesel walks the pieces again.
+pub(super) fn run<D: Dialect>(
+    connection: &mut D::Connection,
+    statement: Statement<'_>,
+) -> QueryResult<()> {
+    LoadConnection::load(connection, statement)?.try_for_each(|row| row.map(drop))
 }
 
 /// Runs a statement and gives each of its rows, decoded by these types, to `each`. Always reads
@@ -107,20 +147,36 @@ pub(super) fn load<D: Dialect>(
     mut each: impl FnMut(Row) -> QueryResult<()>,
 ) -> QueryResult<()> {
     for row in LoadConnection::load(connection, statement)? {
-        let row = row?;
-        let mut values = Vec::with_capacity(types.len());
-        for (at, ty) in types.iter().enumerate() {
-            let field = row.get(at).ok_or(diesel::result::Error::NotFound)?;
-            values.push(match field.value() {
-                None => Value::Null,
-                Some(raw) => {
-                    D::decode(raw, *ty).map_err(|error| decoding(error, field.field_name()))?
-                }
-            });
-        }
-        each(values)?;
+        each(decode::<D>(&row?, types)?)?;
     }
     Ok(())
+}
+
+/// The row of a statement that reads at most one.
+pub(super) fn find<D: Dialect>(
+    connection: &mut D::Connection,
+    statement: Statement<'_>,
+    types: &[ColumnType],
+) -> QueryResult<Option<Row>> {
+    let row = LoadConnection::load(connection, statement)?.next();
+    row.map(|row| decode::<D>(&row?, types)).transpose()
+}
+
+fn decode<'stmt, D: Dialect>(
+    row: &impl diesel::row::Row<'stmt, D>,
+    types: &[ColumnType],
+) -> QueryResult<Row> {
+    let mut values = Vec::with_capacity(types.len());
+    for (at, ty) in types.iter().enumerate() {
+        let field = row.get(at).ok_or_else(|| diesel::result::Error::NotFound)?;
+        values.push(match field.value() {
+            None => Value::Null,
+            Some(raw) => {
+                D::decode(raw, *ty).map_err(|error| decoding(error, field.field_name()))?
+            }
+        });
+    }
+    Ok(values)
 }
 
 /// The first row of a statement.

@@ -10,7 +10,7 @@ use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::render::{Listing, PAGE, Statements};
-use super::statement::{Sql, load, load_one};
+use super::statement::{Sql, find, load, load_one, run};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -74,7 +74,7 @@ impl<D: Dialect> TableInner<D> {
 
     fn fetch(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
         let fetch = self.statements.fetch.with(key.values());
-        Ok(load_one::<D>(connection, fetch, &self.statements.types)?)
+        Ok(find::<D>(connection, fetch, &self.statements.types)?)
     }
 
     fn pop(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
@@ -85,10 +85,9 @@ impl<D: Dialect> TableInner<D> {
     /// Writes one row, complete or not.
     fn put(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
         match row.iter().any(Value::is_absent) {
-            false => self.statements.set.with(row).execute(connection)?,
-            true => return self.put_partly(connection, row),
-        };
-        Ok(())
+            false => Ok(run::<D>(connection, self.statements.set.with(row))?),
+            true => self.put_partly(connection, row),
+        }
     }
 
     /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
@@ -148,7 +147,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
         inner.restoring(|database| {
             database.read(|connection| {
                 let exists = inner.statements.exists.with(key.values());
-                Ok(load_one::<D>(connection, exists, &[])?.is_some())
+                Ok(find::<D>(connection, exists, &[])?.is_some())
             })
         })
     }

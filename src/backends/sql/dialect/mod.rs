@@ -35,7 +35,9 @@ pub(super) enum Failure {
 }
 
 /// An engine, by its Diesel backend.
-pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
+pub(super) trait Dialect:
+    Backend<QueryBuilder: Default> + QueryMetadata<Untyped> + 'static
+{
     /// Its Diesel connection.
     type Connection: diesel::Connection<Backend = Self>
         + LoadConnection

@@ -18,7 +18,7 @@ use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, non_key};
-use crate::backends::sql::statement::{Sql, load, load_one};
+use crate::backends::sql::statement::{Sql, find, load, run};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -294,7 +294,7 @@ impl Dialect for Sqlite {
             return connection.transaction(|connection| {
                 let mut fetch = |key: &Key| {
                     let fetch = statements.fetch.with(key.values());
-                    load_one::<Self>(connection, fetch, &statements.types)
+                    find::<Self>(connection, fetch, &statements.types)
                 };
                 keys.iter().map(&mut fetch).collect()
             });
@@ -312,7 +312,7 @@ impl Dialect for Sqlite {
         statements: &Statements,
         rows: &[Row],
     ) -> QueryResult<()> {
-        rows.iter().try_for_each(|row| statements.set.with(row).execute(connection).map(drop))
+        rows.iter().try_for_each(|row| run::<Self>(connection, statements.set.with(row)))
     }
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod database;
 mod dialect;
 mod error;
+mod identity;
 mod migrate;
 mod pool;
 mod registry;

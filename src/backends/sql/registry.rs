@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use diesel::RunQueryDsl;
-
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
 use super::render::Statements;
-use super::statement::load;
+use super::statement::{execute, load};
 use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
 
 /// The table's name.
@@ -94,7 +92,7 @@ impl Registry {
         let entry = Entry { fingerprint: schema.fingerprint(), definition: schema.to_toml() };
         let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
-        self.statements.set.with(&row).execute(connection)?;
+        execute::<D>(connection, self.statements.set.with(&row))?;
         Ok(entry)
     }
 }

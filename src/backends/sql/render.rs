@@ -9,6 +9,12 @@ use crate::{Column, ColumnType, Schema};
 /// How many rows one page of a listing has.
 pub(super) const PAGE: usize = 1000;
 
+/// How many rows one statement of a batch writes: for each statement Diesel takes about as long as
+/// SQLite for each row, and more than some hundred values at once gain nothing.
+pub(super) fn rows_at_once(schema: &Schema) -> usize {
+    (256 / schema.columns.len()).clamp(1, 64)
+}
+
 /// The statements of one scope.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -22,6 +28,8 @@ pub(super) struct Statements {
     /// Fetches many keys, where the engine can be given them in one bind.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
+    /// The same for [`rows_at_once`] rows.
+    pub(super) set_rows: Sql,
     /// For a row of which some columns are absent.
     pub(super) merge: Sql,
     /// The same where a new record could not be made: changes the record that there is.
@@ -53,7 +61,8 @@ impl Statements {
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
             fetch_many: D::fetch_listed(schema),
-            set: D::upsert(schema),
+            set: D::upsert_rows(schema, 1),
+            set_rows: D::upsert_rows(schema, rows_at_once(schema)),
             merge: D::merge(schema),
             patch: patch::<D>(schema),
             pop: by_key(format!("DELETE FROM {table} WHERE ")).text(&format!(" RETURNING {all}")),

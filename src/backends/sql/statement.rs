@@ -1,34 +1,34 @@
 //! Statements: SQL whose text was made once for a scope, run with values bound by the schema's
 //! types.
 //!
-//! Diesel keeps the prepared statement of a query fragment of our own by its text; that of
-//! `sql_query` and of an upsert of its query language it would prepare anew at each call. This
-//! fragment is what makes a dynamic schema as fast as a static one.
+//! Diesel keeps the prepared statement of a query fragment of our own; that of `sql_query` and of
+//! an upsert of its query language it would prepare anew at each call. This fragment is what makes
+//! a dynamic schema as fast as a static one.
 
-use std::sync::OnceLock;
+use std::any::TypeId;
 
 use diesel::connection::LoadConnection;
-use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::Field;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
 use super::dialect::Dialect;
+use super::identity::Identity;
 use crate::{ColumnType, Row, Value};
 
 /// The text of a statement in pieces, with a bind of a type between each two.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Sql {
     pieces: Vec<String>,
     binds: Vec<ColumnType>,
-    /// The whole text, made when it is first needed.
-    whole: OnceLock<String>,
+    identity: Identity,
 }
 
 impl Sql {
     /// A statement that begins with this text.
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { pieces: vec![text.into()], ..Self::default() }
+        Self { pieces: vec![text.into()], binds: Vec::new(), identity: Identity::new() }
     }
 
     /// Adds text.
@@ -63,24 +63,36 @@ impl Sql {
         self
     }
 
-    /// The whole text, with the engine's placeholders. One statement is only ever one engine's.
-    fn whole<D: Dialect>(&self) -> &str {
-        self.whole.get_or_init(|| {
-            let mut out = D::QueryBuilder::default();
-            for (at, piece) in self.pieces.iter().enumerate() {
-                out.push_sql(piece);
-                if at < self.binds.len() {
-                    out.push_bind_param();
-                }
-            }
-            out.finish()
-        })
-    }
-
     /// The statement with its values: one for each bind.
     pub(super) fn with<'a>(&'a self, values: &'a [Value]) -> Statement<'a> {
-        debug_assert_eq!(self.binds.len(), values.len());
+        self.with_values(Values::One(values))
+    }
+
+    /// A statement of several rows with their values.
+    pub(super) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
+        self.with_values(Values::Rows(rows))
+    }
+
+    fn with_values<'a>(&'a self, values: Values<'a>) -> Statement<'a> {
+        debug_assert_eq!(self.binds.len(), values.iter().count());
         Statement { sql: self, values }
+    }
+}
+
+/// The values of a statement.
+#[derive(Debug, Clone, Copy)]
+enum Values<'a> {
+    One(&'a [Value]),
+    Rows(&'a [Row]),
+}
+
+impl<'a> Values<'a> {
+    fn iter(self) -> impl Iterator<Item = &'a Value> {
+        let (one, rows): (&[Value], &[Row]) = match self {
+            Self::One(values) => (values, &[]),
+            Self::Rows(rows) => (&[], rows),
+        };
+        one.iter().chain(rows.iter().flatten())
     }
 }
 
@@ -88,13 +100,17 @@ impl Sql {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Statement<'a> {
     sql: &'a Sql,
-    values: &'a [Value],
+    values: Values<'a>,
 }
 
 impl QueryId for Statement<'_> {
     type QueryId = ();
-    // The text identifies the statement, not its type.
+    // Its text identifies it, or the identity that was announced.
     const HAS_STATIC_QUERY_ID: bool = false;
+
+    fn query_id() -> Option<TypeId> {
+        Identity::announced()
+    }
 }
 
 impl Query for Statement<'_> {
@@ -105,7 +121,7 @@ impl<C> RunQueryDsl<C> for Statement<'_> {}
 
 impl<D: Dialect> QueryFragment<D> for Statement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, D>) -> QueryResult<()> {
-        let mut binds = self.sql.binds.iter().zip(self.values);
+        let mut binds = self.sql.binds.iter().zip(self.values.iter());
         for piece in &self.sql.pieces {
             out.push_sql(piece);
             if let Some((ty, value)) = binds.next() {
@@ -114,28 +130,23 @@ impl<D: Dialect> QueryFragment<D> for Statement<'_> {
         }
         Ok(())
     }
-
-    /// At each call Diesel looks the statement up by its text: it is copied, not put together
-    /// anew.
-    fn to_sql(&self, out: &mut D::QueryBuilder, _: &D) -> QueryResult<()> {
-        out.push_sql(self.sql.whole::<D>());
-        Ok(())
-    }
-
-    fn is_safe_to_cache_prepared(&self, _: &D) -> QueryResult<bool> {
-        Ok(true)
-    }
 }
 
-/// Runs a statement that gives no rows.
-///
-/// Through `load` and not `execute`: that one takes the statement by reference, and for a
-/// reference Diesel walks the pieces again.
-pub(super) fn run<D: Dialect>(
+/// Runs a statement that gives no rows, and gives how many it changed.
+pub(super) fn execute<D: Dialect>(
     connection: &mut D::Connection,
     statement: Statement<'_>,
-) -> QueryResult<()> {
-    LoadConnection::load(connection, statement)?.try_for_each(|row| row.map(drop))
+) -> QueryResult<usize> {
+    statement.sql.identity.announce();
+    statement.execute(connection)
+}
+
+fn start<'conn, 'query, D: Dialect>(
+    connection: &'conn mut D::Connection,
+    statement: Statement<'query>,
+) -> QueryResult<<D::Connection as LoadConnection>::Cursor<'conn, 'query>> {
+    statement.sql.identity.announce();
+    LoadConnection::load(connection, statement)
 }
 
 /// Runs a statement and gives each of its rows, decoded by these types, to `each`. Always reads
@@ -146,7 +157,7 @@ pub(super) fn load<D: Dialect>(
     types: &[ColumnType],
     mut each: impl FnMut(Row) -> QueryResult<()>,
 ) -> QueryResult<()> {
-    for row in LoadConnection::load(connection, statement)? {
+    for row in start::<D>(connection, statement)? {
         each(decode::<D>(&row?, types)?)?;
     }
     Ok(())
@@ -158,7 +169,7 @@ pub(super) fn find<D: Dialect>(
     statement: Statement<'_>,
     types: &[ColumnType],
 ) -> QueryResult<Option<Row>> {
-    let row = LoadConnection::load(connection, statement)?.next();
+    let row = start::<D>(connection, statement)?.next();
     row.map(|row| decode::<D>(&row?, types)).transpose()
 }
 

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::RunQueryDsl;
+use diesel::QueryResult;
 
 use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
-use super::render::{Listing, PAGE, Statements};
-use super::statement::{Sql, find, load, load_one, run};
+use super::render::{Listing, PAGE, Statements, rows_at_once};
+use super::statement::{Sql, execute, find, load, load_one};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -85,9 +85,20 @@ impl<D: Dialect> TableInner<D> {
     /// Writes one row, complete or not.
     fn put(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
         match row.iter().any(Value::is_absent) {
-            false => Ok(run::<D>(connection, self.statements.set.with(row))?),
+            false => Ok(execute::<D>(connection, self.statements.set.with(row)).map(drop)?),
             true => self.put_partly(connection, row),
         }
+    }
+
+    /// Writes rows that are complete, several at once.
+    fn put_all(&self, connection: &mut D::Connection, rows: &[Row]) -> QueryResult<()> {
+        let chunks = rows.chunks_exact(rows_at_once(self.schema()));
+        let rest = chunks.remainder();
+        for rows in chunks {
+            execute::<D>(connection, self.statements.set_rows.with_rows(rows))?;
+        }
+        rest.iter()
+            .try_for_each(|row| execute::<D>(connection, self.statements.set.with(row)).map(drop))
     }
 
     /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
@@ -97,13 +108,13 @@ impl<D: Dialect> TableInner<D> {
         let Err(incomplete) = self.schema().fill_absent(&mut filled) else {
             let given = self.non_key(row).map(|value| Value::Bool(!value.is_absent()));
             filled.extend(given);
-            self.statements.merge.with(&filled).execute(connection)?;
+            execute::<D>(connection, self.statements.merge.with(&filled))?;
             return Ok(());
         };
         let given =
             self.non_key(row).flat_map(|value| [Value::Bool(!value.is_absent()), value.clone()]);
         let values: Row = given.chain(self.schema().key_of(row).into_values()).collect();
-        match self.statements.patch.with(&values).execute(connection)? {
+        match execute::<D>(connection, self.statements.patch.with(&values))? {
             0 => Err(Failed::Own(incomplete)),
             _ => Ok(()),
         }
@@ -192,7 +203,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let complete = !rows.iter().flatten().any(Value::is_absent);
         inner.restoring(|database| {
             database.transaction(|connection| match complete {
-                true => Ok(D::set_many(connection, &inner.statements, &rows)?),
+                true => Ok(inner.put_all(connection, &rows)?),
                 false => rows.iter().try_for_each(|row| match inner.put(connection, row) {
                     Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
                     result => result,
@@ -252,7 +263,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let inner = &self.inner;
         inner.restoring(|database| {
             database.write(|connection| {
-                inner.statements.clear.with(&[]).execute(connection)?;
+                execute::<D>(connection, inner.statements.clear.with(&[]))?;
                 Ok(())
             })
         })

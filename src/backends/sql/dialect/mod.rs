@@ -35,9 +35,7 @@ pub(super) enum Failure {
 }
 
 /// An engine, by its Diesel backend.
-pub(super) trait Dialect:
-    Backend<QueryBuilder: Default> + QueryMetadata<Untyped> + 'static
-{
+pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Its Diesel connection.
     type Connection: diesel::Connection<Backend = Self>
         + LoadConnection
@@ -97,10 +95,11 @@ pub(super) trait Dialect:
     /// listed.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
 
-    /// `INSERT`, overwriting the row that has the key.
-    fn upsert(schema: &Schema) -> Sql;
+    /// `INSERT` of so many rows in one statement, overwriting those that have their keys. Of two
+    /// rows with one key the last one counts.
+    fn upsert_rows(schema: &Schema, rows: usize) -> Sql;
 
-    /// The same for a row of which some columns are absent. Its binds are the row and, for each
+    /// `INSERT` of a row of which some columns are absent. Its binds are the row and, for each
     /// column that is not unique, whether it is given.
     fn merge(schema: &Schema) -> Sql;
 
@@ -146,13 +145,6 @@ pub(super) trait Dialect:
         statements: &Statements,
         keys: &[Key],
     ) -> QueryResult<Vec<Option<Row>>>;
-
-    /// Writes rows, inside a transaction.
-    fn set_many(
-        connection: &mut Self::Connection,
-        statements: &Statements,
-        rows: &[Row],
-    ) -> QueryResult<()>;
 }
 
 /// The error for a stored value that is of another type than the schema says.

@@ -18,7 +18,7 @@ use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, non_key};
-use crate::backends::sql::statement::{Sql, find, load, run};
+use crate::backends::sql::statement::{Sql, find, load};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -182,15 +182,15 @@ impl Dialect for Sqlite {
         })
     }
 
-    fn upsert(schema: &Schema) -> Sql {
-        on_conflict(schema, |sql, column| {
+    fn upsert_rows(schema: &Schema, rows: usize) -> Sql {
+        on_conflict(schema, rows, |sql, column| {
             let name = Self::quote(&column.name);
             sql.text(&format!("{name} = excluded.{name}"))
         })
     }
 
     fn merge(schema: &Schema) -> Sql {
-        on_conflict(schema, |sql, column| {
+        on_conflict(schema, 1, |sql, column| {
             let name = Self::quote(&column.name);
             sql.text(&format!("{name} = CASE WHEN "))
                 .bind(ColumnType::Bool)
@@ -306,14 +306,6 @@ impl Dialect for Sqlite {
         })?;
         Ok(rows.finish())
     }
-
-    fn set_many(
-        connection: &mut SqliteConnection,
-        statements: &Statements,
-        rows: &[Row],
-    ) -> QueryResult<()> {
-        rows.iter().try_for_each(|row| run::<Self>(connection, statements.set.with(row)))
-    }
 }
 
 /// What SQLite makes of the values of a column, by the type that it was declared with
@@ -343,12 +335,13 @@ impl Affinity {
 
 /// `INSERT` of all columns, changing the record that has the key by what `change` says of each
 /// column that is not unique.
-fn on_conflict(schema: &Schema, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
-    let table = Sqlite::quote(&schema.table);
-    let sql =
-        Sql::new(format!("INSERT INTO {table} ({}) VALUES (", columns::<Sqlite>(&schema.columns)))
-            .list(", ", &schema.columns, |sql, column| sql.bind(column.ty))
-            .text(&format!(") ON CONFLICT ({}) DO ", columns::<Sqlite>(schema.key_columns())));
+fn on_conflict(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
+    let (table, all) = (Sqlite::quote(&schema.table), columns::<Sqlite>(&schema.columns));
+    let sql = Sql::new(format!("INSERT INTO {table} ({all}) VALUES "))
+        .list(", ", 0..rows, |sql, _| {
+            sql.text("(").list(", ", &schema.columns, |sql, column| sql.bind(column.ty)).text(")")
+        })
+        .text(&format!(" ON CONFLICT ({}) DO ", columns::<Sqlite>(schema.key_columns())));
     match non_key(schema).next() {
         None => sql.text("NOTHING"),
         Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),

@@ -1,0 +1,61 @@
+//! Measures hilcat beside its peers and prints a table of ratios.
+//!
+//! ```text
+//! cargo run --release -p hilcat-bench             everything
+//! cargo run --release -p hilcat-bench -- sqlite   the engines that are named
+//! cargo run --release -p hilcat-bench -- --cpu    by the thread's computing time, not the clock
+//! ```
+//!
+//! A ratio is hilcat's time by the peer's, the median of rounds that both ran in turns. An engine
+//! is one file and one line of [`ENGINES`].
+#![allow(unreachable_pub, reason = "nothing outside of a program sees what is in it")]
+#![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
+
+mod harness;
+mod memory;
+mod record;
+mod report;
+mod sqlite;
+
+use std::process::ExitCode;
+
+use harness::{CLOCK, Clock, Outcome};
+use record::Data;
+use report::{HEAD, Line};
+
+/// Runs the races of an engine, giving each line as it comes.
+type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
+
+const ENGINES: &[(&str, Engine)] = &[("sqlite", sqlite::run), ("memory", memory::run)];
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hilcat-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Outcome {
+    let (flags, wanted): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| argument.starts_with('-'));
+    if let Some(unknown) = flags.iter().find(|flag| flag.as_str() != "--cpu") {
+        return Err(format!("unknown flag `{unknown}`; the only one is `--cpu`").into());
+    }
+    let clock = CLOCK.get_or_init(|| if flags.is_empty() { Clock::Wall } else { Clock::Cpu });
+    let known = || ENGINES.iter().map(|(name, _)| *name);
+    if let Some(unknown) = wanted.iter().find(|name| !known().any(|known| known == name.as_str())) {
+        let known = known().collect::<Vec<_>>().join(", ");
+        return Err(format!("unknown engine `{unknown}`; the engines are {known}").into());
+    }
+    let data = Data::new();
+    println!("Medians of the rounds, by {}.\n\n{HEAD}", clock.name());
+    for (name, engine) in ENGINES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            engine(&data, &mut |line| println!("{line}"))?;
+        }
+    }
+    Ok(())
+}

@@ -44,8 +44,7 @@ pub struct RawPeer(RawConnection);
 
 impl RawPeer {
     pub fn open(path: Option<&Path>, synchronous: Synchronous, table: &str) -> Outcome<Self> {
-        let connection =
-            path.map_or_else(RawConnection::open_in_memory, |path| RawConnection::open(path))?;
+        let connection = path.map_or_else(RawConnection::open_in_memory, RawConnection::open)?;
         connection.execute_batch(&preparation(path, synchronous, table))?;
         Ok(Self(connection))
     }

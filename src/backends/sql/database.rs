@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::dialect::Dialect;
 use super::error::{Failed, from_migration};
-use super::pool::{Pool, take};
+use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::Table;
 use super::{migrate, registry};
@@ -89,17 +89,14 @@ impl<D: Dialect> Inner<D> {
         pool: &Pool<D>,
         call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        let (mut connection, waited) = take(pool, self.timeout)?;
-        // What was waited for the connection is taken off what the engine may wait.
-        let late = waited > self.timeout / 20;
-        let result = match late {
-            true => self.run_late(&mut connection, self.timeout.saturating_sub(waited), call),
-            false => call(&mut connection),
-        };
-        result.map_err(|failed| {
-            connection.suspect = true;
-            failed.into_error::<D>()
-        })
+        let result = pool.run(self.timeout, |connection, waited| {
+            // What was waited for the connection is taken off what the engine may wait.
+            match waited > self.timeout / 20 {
+                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
+                false => call(connection),
+            }
+        })?;
+        result.map_err(Failed::into_error::<D>)
     }
 
     fn run_late<T>(

@@ -47,6 +47,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// The name of the backend.
     const NAME: &'static str;
 
+    /// Whether a server is at the other end, which may close a connection that is idle.
+    const ON_SERVER: bool;
+
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 

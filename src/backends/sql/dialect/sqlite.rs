@@ -26,6 +26,7 @@ impl Dialect for Sqlite {
     type Connection = SqliteConnection;
 
     const NAME: &'static str = "sqlite";
+    const ON_SERVER: bool = false;
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
     // The table is the index of its key: one search instead of two, and no copy of the key.
     const TABLE_OPTIONS: &'static str = " WITHOUT ROWID";

@@ -64,7 +64,8 @@ fn item(at: usize, random: u64) -> Item {
     Item {
         id: format!("item-{random:016x}"),
         name: format!("The item that was made as number {at}"),
-        comment: (!at.is_multiple_of(4)).then(|| format!("{random:016x} is all there is to say of it")),
+        comment: (!at.is_multiple_of(4))
+            .then(|| format!("{random:016x} is all there is to say of it")),
         count: random as u32 as i32,
         score: random as f64 / 1e9,
     }

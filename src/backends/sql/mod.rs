@@ -8,10 +8,15 @@ mod database;
 mod dialect;
 mod error;
 mod identity;
+#[cfg(feature = "server")]
+pub(crate) mod link;
 mod migrate;
 mod pool;
 mod registry;
 mod render;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;
 mod table;

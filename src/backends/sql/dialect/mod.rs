@@ -1,5 +1,6 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
 use std::time::Duration;

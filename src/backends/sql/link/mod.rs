@@ -5,4 +5,8 @@
 //! protocols by Rust crates over blocking sockets, and end every call by its deadline.
 
 pub(super) mod error;
+#[cfg(feature = "postgresql")]
+pub(super) mod postgresql;
+#[cfg(feature = "postgresql")]
+mod socket;
 pub(crate) mod tls;

@@ -36,6 +36,8 @@ pub mod backend {
     pub use crate::backends::schemes;
     #[cfg(feature = "server")]
     pub use crate::backends::sql::link::tls::SslMode;
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

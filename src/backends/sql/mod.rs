@@ -12,6 +12,8 @@ mod identity;
 pub(crate) mod link;
 mod migrate;
 mod pool;
+#[cfg(feature = "postgresql")]
+pub(crate) mod postgresql;
 mod registry;
 mod render;
 #[cfg(feature = "server")]
@@ -20,3 +22,4 @@ mod server;
 pub(crate) mod sqlite;
 mod statement;
 mod table;
+mod write;

@@ -78,9 +78,11 @@ impl<D: Dialect> TableInner<D> {
         types: &[ColumnType],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
-        let (sql, values): (&Sql, &[Value]) = match after {
+        let key = after.map(|key| D::stored_key(self.schema(), key));
+        let after = key.as_deref().map(D::after_values);
+        let (sql, values): (&Sql, &[Value]) = match &after {
             None => (&listing.first, &[]),
-            Some(key) => (&listing.next, key.values()),
+            Some(values) => (&listing.next, values),
         };
         self.restoring(|database| {
             database.read(|connection| {
@@ -102,6 +104,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
+        let key = D::stored_key(inner.schema(), key);
         inner.restoring(|database| {
             database.read(|connection| {
                 let exists = inner.statements.exists.with(key.values());
@@ -113,6 +116,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
         let statements = &inner.statements;
+        let key = D::stored_key(inner.schema(), key);
         inner.restoring(|database| {
             database.read(|connection| {
                 let fetch = statements.fetch.with(key.values());
@@ -131,6 +135,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
         inner.check_row(&row)?;
+        let row = D::stored_row(inner.schema(), row);
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| put::<D>(connection, &inner.statements, &row))
         })
@@ -139,6 +144,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         inner.check_row(&row)?;
+        let row = D::stored_row(inner.schema(), row);
         inner.restoring(|database| {
             database.write(|connection| D::update(connection, &inner.statements, &row))
         })
@@ -151,6 +157,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
             inner.check_row(row).map_err(|error| name_row(row, error))?;
         }
         let complete = !rows.iter().flatten().any(Value::is_absent);
+        let rows: Vec<Row> =
+            rows.into_iter().map(|row| D::stored_row(inner.schema(), row)).collect();
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| match complete {
                 true => D::put_all(connection, &inner.statements, &rows),

@@ -51,6 +51,8 @@ pub(super) struct Batches {
     pub(super) lock: Buckets,
     pub(super) remove: Buckets,
     pub(super) set: Buckets,
+    /// Writes a row whose key no other one has.
+    pub(super) insert: Sql,
 }
 
 /// One statement in several sizes, each made when it is first needed.

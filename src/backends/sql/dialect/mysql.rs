@@ -219,6 +219,10 @@ impl Dialect for Mysql {
         batch::merge(schema)
     }
 
+    fn pop_condition(schema: &Schema) -> String {
+        batch::readable(schema).unwrap_or_default()
+    }
+
     fn batches(schema: &Schema) -> Option<Batches> {
         Some(batch::batches(schema))
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use diesel::QueryResult;
 use diesel::connection::{
     AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, DynInstrumentation,
-    Instrumentation, LoadConnection, SimpleConnection, TransactionManager,
+    Instrumentation, InstrumentationEvent, LoadConnection, SimpleConnection, StrQueryHelper,
+    TransactionManager,
 };
 use diesel::expression::QueryMetadata;
 use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
@@ -90,7 +91,7 @@ impl MysqlLink {
             armed: target.connect_timeout,
             broken: false,
             transaction: AnsiTransactionManager::default(),
-            instrumentation: DynInstrumentation::none(),
+            instrumentation: DynInstrumentation::default_instrumentation(),
         };
         link.traits = link.ask_traits().map_err(refused)?;
         link.batch_execute(&settings(&link.traits)).map_err(refused)?;
@@ -185,6 +186,22 @@ impl MysqlLink {
     where
         T: QueryFragment<Mysql> + QueryId,
     {
+        let shown = diesel::debug_query::<Mysql, T>(query);
+        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
+        let result = self.execute_prepared(query, &mut each);
+        let error = result.as_ref().err();
+        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&shown, error));
+        result
+    }
+
+    fn execute_prepared<T>(
+        &mut self,
+        query: &T,
+        each: &mut dyn FnMut(mysql::Row),
+    ) -> QueryResult<u64>
+    where
+        T: QueryFragment<Mysql> + QueryId,
+    {
         let (statement, kept) = self.prepare(query)?;
         let mut binds = RawBytesBindCollector::<Mysql>::new();
         query.collect_binds(&mut binds, &mut (), &Mysql)?;
@@ -255,7 +272,9 @@ impl SimpleConnection for MysqlLink {
     /// Runs statements, and fails where any of them does: the client's own `query_drop` tells of
     /// the first only.
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
-        self.run(|client, _| {
+        let shown = StrQueryHelper::new(sql);
+        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
+        let result = self.run(|client, _| {
             let mut result = client.query_iter(sql)?;
             while let Some(rows) = result.iter() {
                 for row in rows {
@@ -263,7 +282,10 @@ impl SimpleConnection for MysqlLink {
                 }
             }
             Ok(())
-        })
+        });
+        let error = result.as_ref().err();
+        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&shown, error));
+        result
     }
 }
 

@@ -2,6 +2,7 @@
 //! there are few of them to prepare.
 
 use diesel::mysql::Mysql;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::{Connection, QueryResult};
 
 use super::keys::long_columns;
@@ -39,7 +40,8 @@ pub(super) fn merge(schema: &Schema) -> Sql {
     })
 }
 
-fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
+/// `INSERT` of so many rows.
+fn insert(schema: &Schema, rows: usize) -> Sql {
     let table = Mysql::quote(&schema.table);
     let mut names = columns::<Mysql>(&schema.columns);
     for long in long_columns(schema) {
@@ -48,15 +50,19 @@ fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> S
     }
     let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
     let wholes: Vec<_> = long_columns(schema).map(|long| long.column.ty).collect();
-    let sql = Sql::new(format!("INSERT INTO {table} ({names}) VALUES "))
-        .list(", ", 0..rows, |sql, _| {
-            sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
-        })
-        .text(" ON DUPLICATE KEY UPDATE ");
+    Sql::new(format!("INSERT INTO {table} ({names}) VALUES ")).list(", ", 0..rows, |sql, _| {
+        sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
+    })
+}
+
+/// The same, changing the row that has the key by what `change` says of each column that is not
+/// unique.
+fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
+    let sql = insert(schema, rows).text(" ON DUPLICATE KEY UPDATE ");
     match (non_key(schema).next(), schema.key_columns().next()) {
         // There is nothing to change.
         (None, Some(key)) => {
-            let name = Mysql::quote(&key.name);
+            let (table, name) = (Mysql::quote(&schema.table), Mysql::quote(&key.name));
             sql.text(&format!("{name} = {table}.{name}"))
         }
         _ => sql.list(", ", non_key(schema), change),
@@ -98,6 +104,7 @@ pub(super) fn batches(schema: &Schema) -> Batches {
         lock: Buckets::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
         remove: Buckets::new(SIZES, remove),
         set: Buckets::new(SIZES.into_iter().filter(writes), upsert),
+        insert: insert(schema, 1),
     }
 }
 
@@ -205,11 +212,24 @@ pub(super) fn update(
     row: &Row,
 ) -> Result<Option<Row>, Failed> {
     let key = statements.schema.key_of(row);
-    connection.transaction(|connection| {
-        let old = lock(connection, statements, key.values())?;
-        put::<Mysql>(connection, statements, row)?;
-        Ok(old)
+    connection.transaction(|connection| match lock(connection, statements, key.values())? {
+        Some(old) => put::<Mysql>(connection, statements, row).map(|()| Some(old)),
+        None => put_new(connection, statements, row).map(|()| None),
     })
+}
+
+/// Writes a row whose key no other one has. Where another one came to have it meanwhile, it is to
+/// be tried again.
+fn put_new(connection: &mut MysqlLink, statements: &Statements, row: &Row) -> Result<(), Failed> {
+    let mut filled = row.clone();
+    statements.schema.fill_absent(&mut filled)?;
+    let inserted = execute::<Mysql>(connection, batches_of(statements)?.insert.with(&filled));
+    match inserted {
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info)) => {
+            Err(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, info).into())
+        }
+        inserted => Ok(inserted.map(drop)?),
+    }
 }
 
 /// The row of a key, which nobody else changes until the transaction ends.
@@ -222,7 +242,27 @@ fn lock(
     find::<Mysql>(connection, sql.with(key), &statements.types)
 }
 
-/// Removes a row and gives it: in one statement where the engine can, else in a transaction.
+/// The condition, after that of the key, that a row can be read, where one is needed: another
+/// program may have stored what hilcat never would. None where no condition says it.
+pub(super) fn readable(schema: &Schema) -> Option<String> {
+    let of = |column: &Column| {
+        let name = Mysql::quote(&column.name);
+        let condition = match column.ty {
+            // Integers beyond 64 bits.
+            ColumnType::Json => return None,
+            ColumnType::Bool => format!("{name} IN (0, 1)"),
+            ColumnType::Date | ColumnType::Timestamp => format!("{name} >= '0001-01-01'"),
+            ColumnType::Time => format!("{name} BETWEEN '00:00:00' AND '23:59:59.999999'"),
+            _ => return Some(String::new()),
+        };
+        Some(format!(" AND ({condition}) IS NOT FALSE"))
+    };
+    schema.columns.iter().map(of).collect()
+}
+
+/// Removes a row and gives it: in one statement where the engine can, else in a transaction. Of a
+/// row that cannot be read the one statement says nothing, as if there were none: that one is
+/// fetched, which says what is wrong with it.
 pub(super) fn pop(
     connection: &mut MysqlLink,
     statements: &Statements,
@@ -230,8 +270,13 @@ pub(super) fn pop(
 ) -> QueryResult<Option<Row>> {
     let schema = &statements.schema;
     let key = Mysql::stored_key(schema, key);
-    if connection.traits().mariadb {
-        return load_one::<Mysql>(connection, statements.pop.with(key.values()), &statements.types);
+    if let (true, Some(condition)) = (connection.traits().mariadb, readable(schema)) {
+        let pop = statements.pop.with(key.values());
+        let row = load_one::<Mysql>(connection, pop, &statements.types)?;
+        if row.is_none() && !condition.is_empty() {
+            find::<Mysql>(connection, statements.fetch.with(key.values()), &statements.types)?;
+        }
+        return Ok(row);
     }
     let (_, remove) = batches_of(statements)?.remove.begin(schema, 1);
     connection.transaction(|connection| {

@@ -8,10 +8,20 @@ mod database;
 mod dialect;
 mod error;
 mod identity;
+#[cfg(feature = "server")]
+pub(crate) mod link;
 mod migrate;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
 mod pool;
+#[cfg(feature = "postgresql")]
+pub(crate) mod postgresql;
 mod registry;
 mod render;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;
 mod table;
+mod write;

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::QueryResult;
-
 use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
-use super::render::{Listing, PAGE, Statements, rows_at_once};
+use super::render::{Listing, PAGE, Statements};
 use super::statement::{Sql, execute, find, load, load_one};
+use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -72,58 +71,6 @@ impl<D: Dialect> TableInner<D> {
         })
     }
 
-    fn fetch(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
-        let fetch = self.statements.fetch.with(key.values());
-        Ok(find::<D>(connection, fetch, &self.statements.types)?)
-    }
-
-    fn pop(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
-        let pop = self.statements.pop.with(key.values());
-        Ok(load_one::<D>(connection, pop, &self.statements.types)?)
-    }
-
-    /// Writes one row, complete or not.
-    fn put(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
-        match row.iter().any(Value::is_absent) {
-            false => Ok(execute::<D>(connection, self.statements.set.with(row)).map(drop)?),
-            true => self.put_partly(connection, row),
-        }
-    }
-
-    /// Writes rows that are complete, several at once.
-    fn put_all(&self, connection: &mut D::Connection, rows: &[Row]) -> QueryResult<()> {
-        let chunks = rows.chunks_exact(rows_at_once(self.schema()));
-        let rest = chunks.remainder();
-        for rows in chunks {
-            execute::<D>(connection, self.statements.set_rows.with_rows(rows))?;
-        }
-        rest.iter()
-            .try_for_each(|row| execute::<D>(connection, self.statements.set.with(row)).map(drop))
-    }
-
-    /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
-    /// new record can be made of it; else only the record that there is can be changed.
-    fn put_partly(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
-        let mut filled = row.clone();
-        let Err(incomplete) = self.schema().fill_absent(&mut filled) else {
-            let given = self.non_key(row).map(|value| Value::Bool(!value.is_absent()));
-            filled.extend(given);
-            execute::<D>(connection, self.statements.merge.with(&filled))?;
-            return Ok(());
-        };
-        let given =
-            self.non_key(row).flat_map(|value| [Value::Bool(!value.is_absent()), value.clone()]);
-        let values: Row = given.chain(self.schema().key_of(row).into_values()).collect();
-        match execute::<D>(connection, self.statements.patch.with(&values))? {
-            0 => Err(Failed::Own(incomplete)),
-            _ => Ok(()),
-        }
-    }
-
-    fn non_key<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Value> {
-        row.iter().enumerate().filter(|(at, _)| !self.schema().is_key(*at)).map(|(_, value)| value)
-    }
-
     /// One page of a listing: the rows after a key.
     fn page(
         &self,
@@ -131,9 +78,11 @@ impl<D: Dialect> TableInner<D> {
         types: &[ColumnType],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
-        let (sql, values): (&Sql, &[Value]) = match after {
+        let key = after.map(|key| D::stored_key(self.schema(), key));
+        let after = key.as_deref().map(D::after_values);
+        let (sql, values): (&Sql, &[Value]) = match &after {
             None => (&listing.first, &[]),
-            Some(key) => (&listing.next, key.values()),
+            Some(values) => (&listing.next, values),
         };
         self.restoring(|database| {
             database.read(|connection| {
@@ -155,6 +104,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
+        let key = D::stored_key(inner.schema(), key);
         inner.restoring(|database| {
             database.read(|connection| {
                 let exists = inner.statements.exists.with(key.values());
@@ -165,32 +115,38 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.read(|connection| inner.fetch(connection, key)))
+        let statements = &inner.statements;
+        let key = D::stored_key(inner.schema(), key);
+        inner.restoring(|database| {
+            database.read(|connection| {
+                let fetch = statements.fetch.with(key.values());
+                Ok(find::<D>(connection, fetch, &statements.types)?)
+            })
+        })
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.read(|connection| Ok(D::fetch_many(connection, &inner.statements, keys)?))
+            database.read(|connection| D::fetch_many(connection, &inner.statements, keys))
         })
     }
 
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
         inner.check_row(&row)?;
-        inner.restoring(|database| database.write(|connection| inner.put(connection, &row)))
+        let row = D::stored_row(inner.schema(), row);
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| put::<D>(connection, &inner.statements, &row))
+        })
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         inner.check_row(&row)?;
-        let key = inner.schema().key_of(&row);
+        let row = D::stored_row(inner.schema(), row);
         inner.restoring(|database| {
-            database.transaction(|connection| {
-                let old = inner.fetch(connection, &key)?;
-                inner.put(connection, &row)?;
-                Ok(old)
-            })
+            database.write(|connection| D::update(connection, &inner.statements, &row))
         })
     }
 
@@ -201,12 +157,18 @@ impl<D: Dialect> ScopeStore for Table<D> {
             inner.check_row(row).map_err(|error| name_row(row, error))?;
         }
         let complete = !rows.iter().flatten().any(Value::is_absent);
+        let rows: Vec<Row> =
+            rows.into_iter().map(|row| D::stored_row(inner.schema(), row)).collect();
         inner.restoring(|database| {
-            database.transaction(|connection| match complete {
-                true => Ok(inner.put_all(connection, &rows)?),
-                false => rows.iter().try_for_each(|row| match inner.put(connection, row) {
-                    Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
-                    result => result,
+            database.write_once_or_twice(|connection| match complete {
+                true => D::put_all(connection, &inner.statements, &rows),
+                false => D::write_transaction(connection, |connection| {
+                    rows.iter().try_for_each(|row| {
+                        match put::<D>(connection, &inner.statements, row) {
+                            Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
+                            result => result,
+                        }
+                    })
                 }),
             })
         })
@@ -214,16 +176,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        // In a transaction: a record that cannot be read stays.
-        inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
+        inner.restoring(|database| {
+            database.write(|connection| D::pop(connection, &inner.statements, key))
+        })
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.transaction(|connection| {
-                keys.iter().map(|key| inner.pop(connection, key)).collect()
-            })
+            database.write(|connection| D::pop_many(connection, &inner.statements, keys))
         })
     }
 
@@ -262,7 +223,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn clear(&self) -> Result<()> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.write(|connection| {
+            database.write_once_or_twice(|connection| {
                 execute::<D>(connection, inner.statements.clear.with(&[]))?;
                 Ok(())
             })

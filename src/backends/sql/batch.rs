@@ -29,10 +29,10 @@ impl<'a> Column<'a> {
 /// Rows in the order of the key that stands at `key` in them, of those with one key the last.
 /// Statements that change rows in one order do not wait for each other in a circle.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "no server is on"))]
-pub(super) fn sorted<'a>(
+pub(super) fn sorted(
     key: impl IntoIterator<Item = usize>,
-    mut rows: Vec<&'a [Value]>,
-) -> Vec<&'a [Value]> {
+    mut rows: Vec<&[Value]>,
+) -> Vec<&[Value]> {
     let key: Vec<usize> = key.into_iter().collect();
     let by_key = |a: &&[Value], b: &&[Value]| {
         let parts = key.iter().map(|&at| order(&a[at], &b[at]));

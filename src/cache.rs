@@ -157,6 +157,7 @@ impl Cache {
             return Ok(schema.clone());
         }
         let made = self.inner.new_scope.as_ref().and_then(|make| make(name));
+        let made = made.or_else(|| self.inner.store.undeclared(name));
         let schema = made.ok_or_else(|| self.unknown_scope(name))?;
         match schema.name == name {
             true => Ok(schema),

@@ -34,6 +34,8 @@ pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

@@ -14,6 +14,8 @@ pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
 pub use self::toml::Schemas;
+#[cfg(feature = "sql")]
+pub(crate) use self::toml::scope_of;
 pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]
 pub(crate) use self::types::PLAIN_DECIMAL;

@@ -118,6 +118,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where the engine cannot be asked.
     fn scopes(&self) -> Result<Vec<String>>;
 
+    /// The schema of a scope that needs no declaration, since the backend keeps all scopes alike.
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        let _ = scope;
+        None
+    }
+
     /// The tables that stand, as scopes.
     ///
     /// # Errors

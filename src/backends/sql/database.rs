@@ -20,7 +20,7 @@ use crate::{Column, Result, Schema};
 
 /// A database that is opened, as a store.
 pub(super) struct Database<D: Dialect> {
-    inner: Arc<Inner<D>>,
+    pub(super) inner: Arc<Inner<D>>,
 }
 
 /// What a database and the tables that are opened in it share.
@@ -32,6 +32,12 @@ pub(super) struct Inner<D: Dialect> {
     registry: Registry,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
+}
+
+impl<D: Dialect> Clone for Database<D> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
 }
 
 impl<D: Dialect> fmt::Debug for Database<D> {
@@ -113,7 +119,7 @@ impl<D: Dialect> Inner<D> {
 
     /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
     /// nothing where the registry says that it does.
-    fn ensure(&self, schema: &Schema) -> Result<()> {
+    pub(super) fn ensure(&self, schema: &Schema) -> Result<()> {
         migrate::check::<D>(schema)?;
         let fingerprint = schema.fingerprint();
         let entry = self.entry(&schema.name)?;

@@ -12,6 +12,7 @@ mod migrate;
 mod pool;
 mod registry;
 mod render;
+pub(crate) mod single;
 pub(crate) mod sqlite;
 mod statement;
 mod table;

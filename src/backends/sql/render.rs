@@ -51,6 +51,12 @@ pub(super) struct Listing {
 
 impl Statements {
     pub(super) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
+        Self::in_sections::<D>(schema, 0)
+    }
+
+    /// The statements where listings are of the rows whose first `fixed` key columns have values
+    /// that are given: their binds come before all others.
+    pub(super) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
         let all = columns::<D>(&schema.columns);
         let keys = columns::<D>(schema.key_columns());
@@ -66,25 +72,29 @@ impl Statements {
             merge: D::merge(schema),
             patch: patch::<D>(schema),
             pop: by_key(format!("DELETE FROM {table} WHERE ")).text(&format!(" RETURNING {all}")),
-            keys: Listing::new::<D>(schema, &keys),
-            rows: Listing::new::<D>(schema, &all),
-            len: Sql::new(format!("SELECT count(*) FROM {table}")),
-            clear: Sql::new(format!("DELETE FROM {table}")),
+            keys: Listing::new::<D>(schema, &keys, fixed),
+            rows: Listing::new::<D>(schema, &all, fixed),
+            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
+            clear: in_section::<D>(format!("DELETE FROM {table}"), schema, fixed),
             schema: schema.clone(),
         }
     }
 }
 
 impl Listing {
-    fn new<D: Dialect>(schema: &Schema, selected: &str) -> Self {
-        let table = D::quote(&schema.table);
-        let keys = columns::<D>(schema.key_columns());
+    fn new<D: Dialect>(schema: &Schema, selected: &str, fixed: usize) -> Self {
+        let listed = || schema.key_columns().skip(fixed);
+        let keys = columns::<D>(listed());
         let end = format!(" ORDER BY {keys} LIMIT {PAGE}");
-        let next = Sql::new(format!("SELECT {selected} FROM {table} WHERE ({keys}) > ("))
-            .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
+        let select = format!("SELECT {selected} FROM {}", D::quote(&schema.table));
+        let section = || in_section::<D>(select.clone(), schema, fixed);
+        let next = section()
+            .text(if fixed == 0 { " WHERE " } else { " AND " })
+            .text(&format!("({keys}) > ("))
+            .list(", ", listed(), |sql, column| sql.bind(column.ty))
             .text(")")
             .text(&end);
-        Self { first: Sql::new(format!("SELECT {selected} FROM {table}{end}")), next }
+        Self { first: section().text(&end), next }
     }
 }
 
@@ -94,9 +104,22 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
     names.collect::<Vec<_>>().join(", ")
 }
 
+/// A statement on the rows whose first key columns have the values that are bound; on all rows
+/// where none is fixed.
+fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+    match fixed {
+        0 => Sql::new(text),
+        _ => matching::<D>(Sql::new(text + " WHERE "), schema.key_columns().take(fixed)),
+    }
+}
+
 /// Adds the condition that the key is the one bound.
 fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
-    sql.list(" AND ", schema.key_columns(), |sql, column| {
+    matching::<D>(sql, schema.key_columns())
+}
+
+fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>) -> Sql {
+    sql.list(" AND ", columns, |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
     })
 }

@@ -14,14 +14,18 @@ use super::statement::{Sql, execute, find, load, load_one};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
-/// A table of a database.
+/// A table of a database, or those rows of it whose key begins with fixed values.
 pub(super) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
+    /// What every key begins with that is read or written through this.
+    fixed: Arc<[Value]>,
 }
 
 struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
     statements: Statements,
+    /// What the table is made as.
+    made_as: Arc<Schema>,
     /// The positions of the columns whose values the engine may be unable to hold.
     checked: Vec<usize>,
 }
@@ -34,11 +38,29 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 
 impl<D: Dialect> Table<D> {
     pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>) -> Self {
+        Self::in_sections(database, schema, schema, 0)
+    }
+
+    /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
+    /// of one [`section`](Table::section) at a time: those whose key begins with `fixed` values.
+    pub(super) fn in_sections(
+        database: Arc<Inner<D>>,
+        schema: &Arc<Schema>,
+        made_as: &Arc<Schema>,
+        fixed: usize,
+    ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
-        let statements = Statements::new::<D>(schema);
-        Self { inner: Arc::new(TableInner { database, statements, checked }) }
+        let statements = Statements::in_sections::<D>(schema, fixed);
+        let made_as = made_as.clone();
+        let inner = TableInner { database, statements, made_as, checked };
+        Self { inner: Arc::new(inner), fixed: Arc::new([]) }
+    }
+
+    /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
+    pub(super) fn section(&self, fixed: Arc<[Value]>) -> Self {
+        Self { inner: self.inner.clone(), fixed }
     }
 }
 
@@ -58,7 +80,7 @@ impl<D: Dialect> TableInner<D> {
     fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
-                self.database.restore(self.schema())?;
+                self.database.restore(&self.made_as)?;
                 call(&self.database)
             }
             result => result,
@@ -129,10 +151,11 @@ impl<D: Dialect> TableInner<D> {
         &self,
         listing: &Listing,
         types: &[ColumnType],
+        fixed: &[Value],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
         let (sql, values): (&Sql, &[Value]) = match after {
-            None => (&listing.first, &[]),
+            None => (&listing.first, fixed),
             Some(key) => (&listing.next, key.values()),
         };
         self.restoring(|database| {
@@ -196,7 +219,10 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        let name_row = |row: &Row, error: Error| error.with_key(inner.schema().key_of(row));
+        let name_row = |row: &Row, error: Error| {
+            let key = inner.schema().key_of(row).into_values();
+            error.with_key(Key::new(key.skip(self.fixed.len())))
+        };
         for row in &rows {
             inner.check_row(row).map_err(|error| name_row(row, error))?;
         }
@@ -228,15 +254,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
     }
 
     fn keys(&self) -> Result<Keys> {
-        let pages = Pages::begin(&self.inner, |inner, after| {
-            inner.page(&inner.statements.keys, &inner.statements.key_types, after)
+        let pages = Pages::begin(self, |inner, fixed, after| {
+            inner.page(&inner.statements.keys, &inner.statements.key_types, fixed, after)
         })?;
         Ok(Box::new(pages.map(|row| row.map(Key::new))))
     }
 
     fn rows(&self) -> Result<Rows> {
-        Ok(Box::new(Pages::begin(&self.inner, |inner, after| {
-            inner.page(&inner.statements.rows, &inner.statements.types, after)
+        Ok(Box::new(Pages::begin(self, |inner, fixed, after| {
+            inner.page(&inner.statements.rows, &inner.statements.types, fixed, after)
         })?))
     }
 
@@ -246,7 +272,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
             database.read(|connection| {
                 let row = load_one::<D>(
                     connection,
-                    inner.statements.len.with(&[]),
+                    inner.statements.len.with(&self.fixed),
                     &[ColumnType::BigInt],
                 )?;
                 match row.as_deref() {
@@ -263,19 +289,20 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let inner = &self.inner;
         inner.restoring(|database| {
             database.write(|connection| {
-                execute::<D>(connection, inner.statements.clear.with(&[]))?;
+                execute::<D>(connection, inner.statements.clear.with(&self.fixed))?;
                 Ok(())
             })
         })
     }
 }
 
-type ReadPage<D> = fn(&TableInner<D>, Option<&Key>) -> Result<Vec<Row>>;
+type ReadPage<D> = fn(&TableInner<D>, &[Value], Option<&Key>) -> Result<Vec<Row>>;
 
 /// A listing, a page at a time: no transaction is held open while the caller works, and no more
 /// than a page is in memory.
 struct Pages<D: Dialect> {
     table: Arc<TableInner<D>>,
+    fixed: Arc<[Value]>,
     read: ReadPage<D>,
     rows: VecDeque<Row>,
     /// Whether there may be another page.
@@ -285,15 +312,16 @@ struct Pages<D: Dialect> {
 }
 
 impl<D: Dialect> Pages<D> {
-    fn begin(table: &Arc<TableInner<D>>, read: ReadPage<D>) -> Result<Self> {
+    fn begin(table: &Table<D>, read: ReadPage<D>) -> Result<Self> {
+        let (table, fixed) = (table.inner.clone(), table.fixed.clone());
         let rows = VecDeque::new();
-        let mut pages = Self { table: table.clone(), read, rows, more: true, last: None };
+        let mut pages = Self { table, fixed, read, rows, more: true, last: None };
         pages.turn()?;
         Ok(pages)
     }
 
     fn turn(&mut self) -> Result<()> {
-        let rows = (self.read)(&self.table, self.last.as_ref())?;
+        let rows = (self.read)(&self.table, &self.fixed, self.last.as_ref())?;
         self.more = rows.len() == PAGE;
         self.last = rows.last().map(|row| self.key_of(row));
         self.rows = rows.into();

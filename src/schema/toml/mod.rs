@@ -77,6 +77,16 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Schemas(BTreeMap<String, Schema>);
 
+/// The schema that the table of a scope says which a program made.
+///
+/// # Errors
+///
+/// As [`Schemas::from_str`], without a place.
+#[cfg(feature = "sql")]
+pub(crate) fn scope_of(name: &str, table: &dyn toml_edit::TableLike) -> Result<Schema> {
+    file::scope_of(name, table)
+}
+
 impl Schemas {
     /// Reads a TOML file, or every `.toml` file of a directory.
     ///

@@ -112,6 +112,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The names of the scopes that the backend has, sorted: every one whose opening or first
     /// write was acknowledged before the call.
+    /// A backend that has scopes nowhere but in their records may leave out those without any.
     ///
     /// # Errors
     ///

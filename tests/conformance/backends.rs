@@ -34,6 +34,8 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::one_table_in_file()) },
 ];
 
 /// A scheme that the library knows and the list does not would never be tested.

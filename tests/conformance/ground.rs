@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use hilcat::{Cache, Column, ColumnType, DynScope, Result, Row, Schema, Scope, Value};
 
+#[cfg(feature = "sqlite")]
+use crate::one_table::{InTables, OneTable};
 use crate::records::{Raw, RawKey, declared_as};
 
 type Open = Box<dyn Fn() -> Result<Cache> + Send + Sync>;
@@ -33,6 +35,20 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("{scheme}:///{}", directory.path().join(name).display());
         let open: Open = Box::new(move || Cache::from_uri(&uri));
+        Self { open, private: true, _directory: Some(directory) }
+    }
+
+    /// Scopes side by side in one table, in a file in a directory of its own.
+    #[cfg(feature = "sqlite")]
+    pub fn one_table_in_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.db");
+        let tables = std::sync::Arc::new(InTables::default());
+        let open: Open = Box::new(move || {
+            let database = hilcat::backend::Sqlite::builder(&path).open()?;
+            let (prefix, tables) = ("all".into(), tables.clone());
+            Ok(Cache::from_store(OneTable { database, prefix, tables }))
+        });
         Self { open, private: true, _directory: Some(directory) }
     }
 

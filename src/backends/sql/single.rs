@@ -288,3 +288,53 @@ impl<D: Dialect> Store for Single<D> {
         ))
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use diesel::connection::SimpleConnection;
+    use diesel::sql_types::Text;
+    use diesel::sqlite::Sqlite;
+    use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+
+    use super::*;
+    use crate::Value;
+    use crate::backends::sql::render::{Statements, create_table};
+    use crate::backends::sql::statement::Statement;
+
+    #[derive(QueryableByName)]
+    struct Plan {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn every_statement_searches_by_the_key() {
+        let column = |name| Column::new(name, ColumnType::Text);
+        let records = Schema::new("t").unique(column("a")).unique(column("b")).column(column("v"));
+        let layout = Layout::new([column("r"), column("s")], records).unwrap();
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection.batch_execute(&create_table::<Sqlite>(&layout.table, "t")).unwrap();
+        let statements = Statements::in_sections::<Sqlite>(&layout.table, 2);
+        let values: Vec<Value> = ["x"; 4].map(Value::from).into();
+        let (scope, key) = (&values[..2], &values[..]);
+        let mut searches = |statement: Statement<'_>, by: &str| {
+            let text = diesel::debug_query::<Sqlite, _>(&statement).to_string();
+            let plan: Vec<Plan> =
+                sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut connection).unwrap();
+            let plan: Vec<String> = plan.into_iter().map(|line| line.detail).collect();
+            assert_eq!(plan, [format!("SEARCH t USING PRIMARY KEY ({by})")], "{text}");
+        };
+        let (section, after) = ("r=? AND s=?", "r=? AND s=? AND (a,b)>(?,?)");
+        for listing in [&statements.keys, &statements.rows] {
+            searches(listing.first.with(scope), section);
+            searches(listing.next.with(key), after);
+        }
+        searches(statements.len.with(scope), section);
+        searches(statements.clear.with(scope), section);
+        for statement in [&statements.exists, &statements.fetch, &statements.pop] {
+            searches(statement.with(key), "r=? AND s=? AND a=? AND b=?");
+        }
+    }
+}

@@ -119,33 +119,34 @@ impl<D: Dialect> Inner<D> {
 
     /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
     /// nothing where the registry says that it does.
-    pub(super) fn ensure(&self, schema: &Schema) -> Result<()> {
+    /// Gives the columns of text that are left as they stand though the engine makes numbers of
+    /// texts in them.
+    pub(super) fn ensure(&self, schema: &Schema) -> Result<Vec<String>> {
         migrate::check::<D>(schema)?;
         let fingerprint = schema.fingerprint();
         let entry = self.entry(&schema.name)?;
         if entry.is_some_and(|entry| entry.fingerprint == fingerprint) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        if schema.migrate == Migrate::Manual {
-            let plan = self.plan(schema)?;
-            return if plan.is_empty() {
-                Ok(())
-            } else {
-                Err(migrate::refused(&plan, schema.migrate))
-            };
+        match schema.migrate {
+            Migrate::Manual => self.as_it_stands(schema),
+            _ => self.migrate(schema).map(|_| Vec::new()),
         }
-        self.migrate(schema).map(drop)
+    }
+
+    /// Uses a table as it stands, where it can be: what [`ensure`](Inner::ensure) gives.
+    fn as_it_stands(&self, schema: &Schema) -> Result<Vec<String>> {
+        let plan = self.plan(schema)?;
+        let makes_numbers = plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
+        let columns: Option<Vec<String>> = makes_numbers.collect();
+        columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
     /// was changed. Never recreates one: whoever changed it may have put records into it.
     pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
         if schema.migrate == Migrate::Manual {
-            let plan = self.plan(schema)?;
-            return match plan.is_empty() {
-                true => Ok(()),
-                false => Err(migrate::refused(&plan, schema.migrate)),
-            };
+            return self.as_it_stands(schema).map(drop);
         }
         self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop)
     }
@@ -201,8 +202,8 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.inner.ensure(schema)?;
-        Ok(Arc::new(Table::new(self.inner.clone(), schema)))
+        let numbers = self.inner.ensure(schema)?;
+        Ok(Arc::new(Table::new(self.inner.clone(), schema, &numbers)))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

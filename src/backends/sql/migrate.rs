@@ -109,6 +109,17 @@ fn same_type<D: Dialect>(have: &StandingColumn, want: &Column) -> bool {
     }
 }
 
+/// The column that a change is about, where all that is wrong with it is that the engine makes
+/// numbers of texts in it: it can be used as it stands, with care.
+pub(super) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
+    match change {
+        Change::WidenColumn { column, from, to: ColumnType::Text } if D::makes_numbers(from) => {
+            Some(column.clone())
+        }
+        _ => None,
+    }
+}
+
 /// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.
 pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
     if plan.is_empty() {

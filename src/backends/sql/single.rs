@@ -12,7 +12,6 @@ mod section;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -24,7 +23,7 @@ use super::dialect::{Dialect, Failure};
 use super::error::Failed;
 use super::render::columns;
 use super::statement::{Sql, load};
-use super::table::Table;
+use super::table::{Table, check_comes_back};
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
@@ -184,8 +183,9 @@ pub(super) struct Single<D: Dialect> {
     database: Database<D>,
     layout: Layout,
     scopes: Sql,
-    /// Whether the table was found or made as the layout says.
-    made: AtomicBool,
+    /// The columns of text of which the engine makes numbers, once the table was found or made as
+    /// the layout says.
+    made: Mutex<Option<Arc<[String]>>>,
     /// The table, as the schemas use it that scopes were opened with: many scopes, few schemas.
     used: Mutex<Vec<(Schema, Arc<Table<D>>)>>,
 }
@@ -203,19 +203,20 @@ impl<D: Dialect> Single<D> {
     pub(super) fn new(database: Database<D>, layout: Layout) -> Self {
         let (table, scope) = (D::quote(&layout.table.table), columns::<D>(layout.scope_columns()));
         let scopes = Sql::new(format!("SELECT DISTINCT {scope} FROM {table}"));
-        let (made, used) = (AtomicBool::new(false), Mutex::default());
+        let (made, used) = (Mutex::default(), Mutex::default());
         Self { database, layout, scopes, made, used }
     }
 
-    fn ensure(&self) -> Result<()> {
-        if !self.made.load(Ordering::Acquire) {
-            self.database.inner.ensure(&self.layout.table)?;
-            self.made.store(true, Ordering::Release);
+    fn ensure(&self) -> Result<Arc<[String]>> {
+        if let Some(numbers) = &*self.made.lock() {
+            return Ok(numbers.clone());
         }
-        Ok(())
+        let numbers: Arc<[String]> = self.database.inner.ensure(&self.layout.table)?.into();
+        *self.made.lock() = Some(numbers.clone());
+        Ok(numbers)
     }
 
-    fn used_as(&self, schema: Schema) -> Arc<Table<D>> {
+    fn used_as(&self, schema: Schema, numbers: &[String]) -> Arc<Table<D>> {
         let mut used = self.used.lock();
         if let Some((_, table)) = used.iter().find(|(known, _)| *known == schema) {
             return table.clone();
@@ -223,7 +224,7 @@ impl<D: Dialect> Single<D> {
         let fixed = self.layout.scope_columns;
         let database = self.database.inner.clone();
         let shared = Arc::new(schema.clone());
-        let table = Table::in_sections(database, &shared, &self.layout.table, fixed);
+        let table = Table::in_sections(database, &shared, &self.layout.table, fixed, numbers);
         let table = Arc::new(table);
         used.push((schema, table.clone()));
         table
@@ -242,11 +243,16 @@ impl<D: Dialect> Store for Single<D> {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let used_as = self.layout.used_as(schema)?;
         let fixed = self.layout.values_of(&schema.name)?;
+        let numbers = self.ensure()?;
         for (column, value) in self.layout.scope_columns().zip(&fixed) {
-            D::check_value(value).map_err(|error| error.with_column(&column.name))?;
+            D::check_value(value)
+                .and_then(|()| match numbers.contains(&column.name) {
+                    true => check_comes_back::<D>(value),
+                    false => Ok(()),
+                })
+                .map_err(|error| error.with_column(&column.name))?;
         }
-        self.ensure()?;
-        let table = self.used_as(used_as).section(fixed.clone().into());
+        let table = self.used_as(used_as, &numbers).section(fixed.clone().into());
         Ok(Arc::new(Section::new(schema.clone(), table, fixed)))
     }
 
@@ -257,7 +263,10 @@ impl<D: Dialect> Store for Single<D> {
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         self.layout.used_as(schema)?;
-        self.database.migrate(&self.layout.table)
+        let plan = self.database.migrate(&self.layout.table)?;
+        self.used.lock().clear();
+        *self.made.lock() = None;
+        Ok(plan)
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

@@ -28,6 +28,8 @@ struct TableInner<D: Dialect> {
     made_as: Arc<Schema>,
     /// The positions of the columns whose values the engine may be unable to hold.
     checked: Vec<usize>,
+    /// The positions of the columns of text of which the engine makes numbers.
+    numbers: Vec<usize>,
 }
 
 impl<D: Dialect> fmt::Debug for Table<D> {
@@ -37,8 +39,9 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>) -> Self {
-        Self::in_sections(database, schema, schema, 0)
+    /// A table; of the columns of text that `numbers` names the engine makes numbers.
+    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, numbers: &[String]) -> Self {
+        Self::in_sections(database, schema, schema, 0, numbers)
     }
 
     /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
@@ -48,19 +51,33 @@ impl<D: Dialect> Table<D> {
         schema: &Arc<Schema>,
         made_as: &Arc<Schema>,
         fixed: usize,
+        numbers: &[String],
     ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
         let statements = Statements::in_sections::<D>(schema, fixed);
         let made_as = made_as.clone();
-        let inner = TableInner { database, statements, made_as, checked };
+        let columns = schema.columns.iter().enumerate();
+        let numbers = columns.filter(|(_, column)| numbers.contains(&column.name));
+        let numbers = numbers.map(|(at, _)| at).collect();
+        let inner = TableInner { database, statements, made_as, checked, numbers };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
 
     /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
     pub(super) fn section(&self, fixed: Arc<[Value]>) -> Self {
         Self { inner: self.inner.clone(), fixed }
+    }
+}
+
+/// Checks that a value comes back from a column of which the engine makes numbers.
+pub(super) fn check_comes_back<D: Dialect>(value: &Value) -> Result<()> {
+    match value {
+        Value::Text(text) if !D::is_no_other_number(text) => Err(Error::unsupported(
+            "the column makes another number of a text that looks like one: have the table migrated, so that it becomes a column of text",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -91,15 +108,29 @@ impl<D: Dialect> TableInner<D> {
         self.checked.iter().try_for_each(|&at| {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
+        })?;
+        self.numbers.iter().try_for_each(|&at| {
+            check_comes_back::<D>(&row[at])
+                .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })
+    }
+
+    /// Whether a row is of the key that it was found by: of which the engine makes a number it
+    /// finds that of another text, too.
+    fn is_of(&self, row: &Row, key: &Key) -> bool {
+        self.numbers.is_empty() || self.schema().key_of(row) == *key
     }
 
     fn fetch(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
         let fetch = self.statements.fetch.with(key.values());
-        Ok(find::<D>(connection, fetch, &self.statements.types)?)
+        let row = find::<D>(connection, fetch, &self.statements.types)?;
+        Ok(row.filter(|row| self.is_of(row, key)))
     }
 
     fn pop(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
+        if !self.numbers.is_empty() && self.fetch(connection, key)?.is_none() {
+            return Ok(None);
+        }
         let pop = self.statements.pop.with(key.values());
         Ok(load_one::<D>(connection, pop, &self.statements.types)?)
     }
@@ -178,6 +209,9 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
+        if !inner.numbers.is_empty() {
+            return Ok(self.fetch(key)?.is_some());
+        }
         inner.restoring(|database| {
             database.read(|connection| {
                 let exists = inner.statements.exists.with(key.values());
@@ -193,9 +227,13 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
+        let mut rows = inner.restoring(|database| {
             database.read(|connection| Ok(D::fetch_many(connection, &inner.statements, keys)?))
-        })
+        })?;
+        for (row, key) in rows.iter_mut().zip(keys) {
+            row.take_if(|row| !inner.is_of(row, key));
+        }
+        Ok(rows)
     }
 
     fn set(&self, row: Row) -> Result<()> {

@@ -79,6 +79,19 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         ty
     }
 
+    /// Whether a column that was declared so makes numbers of the texts that look like one, so
+    /// that not all of them come back.
+    fn makes_numbers(declared: &str) -> bool {
+        let _ = declared;
+        false
+    }
+
+    /// Whether a text comes back from such a column as it went in.
+    fn is_no_other_number(text: &str) -> bool {
+        let _ = text;
+        true
+    }
+
     /// A value as a literal of SQL.
     fn literal(value: &Value) -> String;
 

@@ -119,7 +119,8 @@ pub enum Shape {
     Single,
     /// An array of the declared columns' values, in their order.
     Tuple,
-    /// Any JSON, whole in the one declared column; or an object of columns that each hold JSON.
+    /// Any JSON, whole in the one declared column; or an object of columns that each hold JSON. A
+    /// column of type `text` holds its text.
     Json,
 }
 

@@ -34,6 +34,10 @@ pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
+    #[cfg(feature = "server")]
+    pub use crate::backends::sql::link::tls::SslMode;
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]

@@ -9,7 +9,7 @@ mod backends;
 #[path = "conformance/ground.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 mod ground;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 #[path = "conformance/one_table.rs"]
 mod one_table;
 #[path = "conformance/records.rs"]

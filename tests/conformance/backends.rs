@@ -9,7 +9,10 @@ use crate::ground::Place;
 pub enum Keeps {
     Nothing,
     WhileOpen,
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "no such backend is built"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgresql")),
+        expect(dead_code, reason = "no such backend is built")
+    )]
     ForGood,
 }
 
@@ -36,6 +39,12 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::one_table_in_file()) },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL15") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL18") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
 ];
 
 /// A scheme that the library knows and the list does not would never be tested.

@@ -11,7 +11,7 @@ mod backends;
 mod cases;
 mod faulty;
 mod ground;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "sql")]
 mod one_table;
 mod records;
 

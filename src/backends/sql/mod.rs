@@ -8,11 +8,19 @@ mod database;
 mod dialect;
 mod error;
 mod identity;
+#[cfg(feature = "server")]
+pub(crate) mod link;
 mod migrate;
 mod pool;
+#[cfg(feature = "postgresql")]
+pub(crate) mod postgresql;
 mod registry;
 mod render;
+#[cfg(feature = "server")]
+mod server;
 pub(crate) mod single;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;
 mod table;
+mod write;

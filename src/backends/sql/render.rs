@@ -9,12 +9,6 @@ use crate::{Column, ColumnType, Schema};
 /// How many rows one page of a listing has.
 pub(super) const PAGE: usize = 1000;
 
-/// How many rows one statement of a batch writes: for each statement Diesel takes about as long as
-/// SQLite for each row, and more than some hundred values at once gain nothing.
-pub(super) fn rows_at_once(schema: &Schema) -> usize {
-    (256 / schema.columns.len()).clamp(1, 64)
-}
-
 /// The statements of one scope.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -25,20 +19,34 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
-    /// Fetches many keys, where the engine can be given them in one bind.
+    /// Fetches many keys, where the engine can be given them at once.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
-    /// The same for [`rows_at_once`] rows.
+    /// The same for several rows.
     pub(super) set_rows: Sql,
     /// For a row of which some columns are absent.
     pub(super) merge: Sql,
     /// The same where a new record could not be made: changes the record that there is.
     pub(super) patch: Sql,
+    /// The three of them where they also give the row that they replace.
+    pub(super) updates: Option<Updates>,
     pub(super) pop: Sql,
+    /// Removes many keys, where the engine can be given them at once.
+    pub(super) pop_many: Option<Sql>,
     pub(super) keys: Listing,
     pub(super) rows: Listing,
     pub(super) len: Sql,
     pub(super) clear: Sql,
+}
+
+/// The statements that write a row and give how many they wrote and, beside it, the columns of the
+/// row that was replaced, NULL where there was none. They have the binds of the key before those
+/// of the statement that only writes.
+#[derive(Debug)]
+pub(super) struct Updates {
+    pub(super) set: Sql,
+    pub(super) merge: Sql,
+    pub(super) patch: Sql,
 }
 
 /// The two statements of a listing by pages, each of which begins after the last key of the page
@@ -67,11 +75,14 @@ impl Statements {
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
             fetch_many: D::fetch_listed(schema),
-            set: D::upsert_rows(schema, 1),
-            set_rows: D::upsert_rows(schema, rows_at_once(schema)),
+            set: D::upsert(schema),
+            set_rows: D::upsert_rows(schema),
             merge: D::merge(schema),
             patch: patch::<D>(schema),
-            pop: by_key(format!("DELETE FROM {table} WHERE ")).text(&format!(" RETURNING {all}")),
+            updates: D::updates(schema),
+            pop_many: D::pop_listed(schema),
+            pop: by_key(format!("DELETE FROM {table} WHERE "))
+                .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
             keys: Listing::new::<D>(schema, &keys, fixed),
             rows: Listing::new::<D>(schema, &all, fixed),
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
@@ -114,7 +125,7 @@ fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
 }
 
 /// Adds the condition that the key is the one bound.
-fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(super) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     matching::<D>(sql, schema.key_columns())
 }
 
@@ -127,7 +138,12 @@ fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>)
 /// Changes the given columns of a record: its binds are, for each column that is not unique,
 /// whether it is given and its value, and then the key.
 fn patch<D: Dialect>(schema: &Schema) -> Sql {
-    let sql = Sql::new(format!("UPDATE {} SET ", D::quote(&schema.table)));
+    patching::<D>(Sql::new(""), schema)
+}
+
+/// Adds the same to a statement.
+pub(super) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+    let sql = sql.text(&format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         let name = D::quote(&column.name);
         sql.text(&format!("{name} = CASE WHEN "))
@@ -139,6 +155,21 @@ fn patch<D: Dialect>(schema: &Schema) -> Sql {
     matching_key::<D>(sql.text(" WHERE "), schema)
 }
 
+/// Adds to an `INSERT` that a record that has the key is changed by what `change` says of each
+/// column that is not unique.
+pub(super) fn on_conflict<D: Dialect>(
+    sql: Sql,
+    schema: &Schema,
+    change: impl Fn(Sql, &Column) -> Sql,
+) -> Sql {
+    let keys = columns::<D>(schema.key_columns());
+    let sql = sql.text(&format!(" ON CONFLICT ({keys}) DO "));
+    match non_key(schema).next() {
+        None => sql.text("NOTHING"),
+        Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),
+    }
+}
+
 /// The columns that are not unique, in schema order.
 pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
     let columns = schema.columns.iter().enumerate();
@@ -147,7 +178,10 @@ pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
 
 /// `CREATE TABLE` under a name.
 pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
-    let columns = schema.columns.iter().map(|column| format!("  {}", definition::<D>(column)));
+    let columns = schema.columns.iter().enumerate().map(|(at, column)| {
+        let ty = if schema.is_key(at) { D::key_type(column.ty) } else { D::column_type(column.ty) };
+        format!("  {}", defined::<D>(column, &ty))
+    });
     let columns = columns.collect::<Vec<_>>().join(",\n");
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");
@@ -155,10 +189,13 @@ pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys})\n){options}")
 }
 
-/// A column as `CREATE TABLE` and `ADD COLUMN` have it.
+/// A column that is not unique, as `CREATE TABLE` and `ADD COLUMN` have it.
 pub(super) fn definition<D: Dialect>(column: &Column) -> String {
-    let mut text =
-        format!("{} {}", D::quote_in_definition(&column.name), D::column_type(column.ty));
+    defined::<D>(column, &D::column_type(column.ty))
+}
+
+fn defined<D: Dialect>(column: &Column, ty: &str) -> String {
+    let mut text = format!("{} {ty}", D::quote_in_definition(&column.name));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::QueryResult;
-
 use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
-use super::render::{Listing, PAGE, Statements, rows_at_once};
+use super::render::{Listing, PAGE, Statements};
 use super::statement::{Sql, execute, find, load, load_one};
+use super::write::{pop, put};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -127,54 +126,19 @@ impl<D: Dialect> TableInner<D> {
         Ok(row.filter(|row| self.is_of(row, key)))
     }
 
-    fn pop(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
-        if !self.numbers.is_empty() && self.fetch(connection, key)?.is_none() {
-            return Ok(None);
-        }
-        let pop = self.statements.pop.with(key.values());
-        Ok(load_one::<D>(connection, pop, &self.statements.types)?)
-    }
-
-    /// Writes one row, complete or not.
-    fn put(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
-        match row.iter().any(Value::is_absent) {
-            false => Ok(execute::<D>(connection, self.statements.set.with(row)).map(drop)?),
-            true => self.put_partly(connection, row),
-        }
-    }
-
-    /// Writes rows that are complete, several at once.
-    fn put_all(&self, connection: &mut D::Connection, rows: &[Row]) -> QueryResult<()> {
-        let chunks = rows.chunks_exact(rows_at_once(self.schema()));
-        let rest = chunks.remainder();
-        for rows in chunks {
-            execute::<D>(connection, self.statements.set_rows.with_rows(rows))?;
-        }
-        rest.iter()
-            .try_for_each(|row| execute::<D>(connection, self.statements.set.with(row)).map(drop))
-    }
-
-    /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
-    /// new record can be made of it; else only the record that there is can be changed.
-    fn put_partly(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
-        let mut filled = row.clone();
-        let Err(incomplete) = self.schema().fill_absent(&mut filled) else {
-            let given = self.non_key(row).map(|value| Value::Bool(!value.is_absent()));
-            filled.extend(given);
-            execute::<D>(connection, self.statements.merge.with(&filled))?;
-            return Ok(());
-        };
-        let given =
-            self.non_key(row).flat_map(|value| [Value::Bool(!value.is_absent()), value.clone()]);
-        let values: Row = given.chain(self.schema().key_of(row).into_values()).collect();
-        match execute::<D>(connection, self.statements.patch.with(&values))? {
-            0 => Err(Failed::Own(incomplete)),
-            _ => Ok(()),
-        }
-    }
-
-    fn non_key<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Value> {
-        row.iter().enumerate().filter(|(at, _)| !self.schema().is_key(*at)).map(|(_, value)| value)
+    /// Removes the rows of keys, each where it is the key's own.
+    fn pop_own(
+        &self,
+        connection: &mut D::Connection,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        D::write_transaction(connection, |connection| {
+            let mut pop_own = |key: &Key| match self.fetch(connection, key)? {
+                None => Ok(None),
+                Some(_) => Ok(pop::<D>(connection, &self.statements, key)?),
+            };
+            keys.iter().map(&mut pop_own).collect()
+        })
     }
 
     /// One page of a listing: the rows after a key.
@@ -228,7 +192,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         let mut rows = inner.restoring(|database| {
-            database.read(|connection| Ok(D::fetch_many(connection, &inner.statements, keys)?))
+            database.read(|connection| D::fetch_many(connection, &inner.statements, keys))
         })?;
         for (row, key) in rows.iter_mut().zip(keys) {
             row.take_if(|row| !inner.is_of(row, key));
@@ -239,19 +203,16 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
         inner.check_row(&row)?;
-        inner.restoring(|database| database.write(|connection| inner.put(connection, &row)))
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| put::<D>(connection, &inner.statements, &row))
+        })
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         inner.check_row(&row)?;
-        let key = inner.schema().key_of(&row);
         inner.restoring(|database| {
-            database.transaction(|connection| {
-                let old = inner.fetch(connection, &key)?;
-                inner.put(connection, &row)?;
-                Ok(old)
-            })
+            database.write(|connection| D::update(connection, &inner.statements, &row))
         })
     }
 
@@ -266,11 +227,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
         }
         let complete = !rows.iter().flatten().any(Value::is_absent);
         inner.restoring(|database| {
-            database.transaction(|connection| match complete {
-                true => Ok(inner.put_all(connection, &rows)?),
-                false => rows.iter().try_for_each(|row| match inner.put(connection, row) {
-                    Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
-                    result => result,
+            database.write_once_or_twice(|connection| match complete {
+                true => D::put_all(connection, &inner.statements, &rows),
+                false => D::write_transaction(connection, |connection| {
+                    rows.iter().try_for_each(|row| {
+                        match put::<D>(connection, &inner.statements, row) {
+                            Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
+                            result => result,
+                        }
+                    })
                 }),
             })
         })
@@ -278,15 +243,20 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        // In a transaction: a record that cannot be read stays.
-        inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
+        inner.restoring(|database| {
+            database.write(|connection| match inner.numbers.is_empty() {
+                true => D::pop(connection, &inner.statements, key),
+                false => Ok(inner.pop_own(connection, std::slice::from_ref(key))?.pop().flatten()),
+            })
+        })
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.transaction(|connection| {
-                keys.iter().map(|key| inner.pop(connection, key)).collect()
+            database.write(|connection| match inner.numbers.is_empty() {
+                true => D::pop_many(connection, &inner.statements, keys),
+                false => inner.pop_own(connection, keys),
             })
         })
     }
@@ -326,7 +296,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn clear(&self) -> Result<()> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.write(|connection| {
+            database.write_once_or_twice(|connection| {
                 execute::<D>(connection, inner.statements.clear.with(&self.fixed))?;
                 Ok(())
             })

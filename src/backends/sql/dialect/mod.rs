@@ -1,5 +1,8 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "postgresql")]
+pub(super) mod postgresql;
+#[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
 use std::time::Duration;
@@ -14,16 +17,26 @@ use diesel::result::DatabaseErrorInformation;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::render::Statements;
-use super::statement::Sql;
+use super::batch::Column;
+use super::error::Failed;
+use super::render::{Statements, Updates};
+use super::statement::{Sql, find};
+use super::write::{pop, put};
 use crate::schema::{Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
-/// What the text of an engine's error says.
+/// What an engine's error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Another one holds what the call needs: it was not done.
     Busy,
+    /// It took longer than it may: it was not done.
+    TooLong,
+    /// It met another one, or the table was changed under it: it was not done, and may be when it
+    /// is tried again at once.
+    Again,
+    /// The engine cannot hold what was to be written: it was not done.
+    TooLarge,
     /// A table does not stand.
     NoTable,
     /// A column does not stand.
@@ -63,6 +76,11 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// How the engine spells a column type.
     fn column_type(ty: ColumnType) -> String;
+
+    /// How a unique column of a type is defined.
+    fn key_type(ty: ColumnType) -> String {
+        Self::column_type(ty)
+    }
 
     /// Whether a column that was declared so, by whatever program, holds every value of a type as
     /// hilcat's own would.
@@ -104,6 +122,16 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Binds a value of a type.
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
 
+    /// Binds the values of one column of several rows, where the engine can be given them at once.
+    fn bind_column<'b>(
+        out: AstPass<'_, 'b, Self>,
+        ty: ColumnType,
+        column: &'b Column<'b>,
+    ) -> QueryResult<()> {
+        let _ = (out, ty, column);
+        Err(diesel::result::Error::QueryBuilderError("the engine has no arrays".into()))
+    }
+
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
@@ -111,13 +139,33 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// listed.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
 
-    /// `INSERT` of so many rows in one statement, overwriting those that have their keys. Of two
-    /// rows with one key the last one counts.
-    fn upsert_rows(schema: &Schema, rows: usize) -> Sql;
+    /// Removes the rows of all the keys that are listed in its binds, and gives them.
+    fn pop_listed(schema: &Schema) -> Option<Sql> {
+        let _ = schema;
+        None
+    }
+
+    /// `INSERT` of a row, overwriting the one that has its key.
+    fn upsert(schema: &Schema) -> Sql;
+
+    /// The same for as many rows as one statement of a batch writes.
+    fn upsert_rows(schema: &Schema) -> Sql;
 
     /// `INSERT` of a row of which some columns are absent. Its binds are the row and, for each
     /// column that is not unique, whether it is given.
     fn merge(schema: &Schema) -> Sql;
+
+    /// What is added to the condition of removing a row.
+    fn pop_condition(schema: &Schema) -> String {
+        let _ = schema;
+        String::new()
+    }
+
+    /// Writes that also give the row they replace, where the engine does both in one statement.
+    fn updates(schema: &Schema) -> Option<Updates> {
+        let _ = schema;
+        None
+    }
 
     /// What comes after the columns of a `CREATE TABLE`.
     const TABLE_OPTIONS: &'static str;
@@ -139,17 +187,18 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Runs `body` in a transaction that writes.
     fn write_transaction<T>(
         connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
-    ) -> Result<T, super::error::Failed>;
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
+    ) -> Result<T, Failed>;
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
     /// where the engine can, nothing.
     fn exclusively<T>(
         connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
-    ) -> Result<T, super::error::Failed>;
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
+    ) -> Result<T, Failed>;
 
-    /// Bounds how long the statements that follow wait for others.
+    /// Bounds how long the statements that follow take: on a server all of them together, else
+    /// each one's waiting for others.
     fn set_deadline(connection: &mut Self::Connection, left: Duration) -> QueryResult<()>;
 
     /// What an error says.
@@ -160,7 +209,52 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut Self::Connection,
         statements: &Statements,
         keys: &[Key],
-    ) -> QueryResult<Vec<Option<Row>>>;
+    ) -> Result<Vec<Option<Row>>, Failed>;
+
+    /// Writes rows that are complete, all or none. Of two rows with one key the last one counts.
+    fn put_all(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> Result<(), Failed>;
+
+    /// Writes a row, complete or not, and gives the one that it replaced.
+    fn update(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            let key = statements.schema.key_of(row);
+            let fetch = statements.fetch.with(key.values());
+            let old = find::<Self>(connection, fetch, &statements.types)?;
+            put::<Self>(connection, statements, row)?;
+            Ok(old)
+        })
+    }
+
+    /// Removes a row and gives it. One that cannot be read stays.
+    fn pop(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            Ok(pop::<Self>(connection, statements, key)?)
+        })
+    }
+
+    /// Removes rows and gives them, all or none, in the order asked; the first of two keys that
+    /// are one gets the row. Where one cannot be read all stay.
+    fn pop_many(
+        connection: &mut Self::Connection,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            keys.iter().map(|key| Ok(pop::<Self>(connection, statements, key)?)).collect()
+        })
+    }
 }
 
 /// The error for a stored value that is of another type than the schema says.

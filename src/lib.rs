@@ -36,6 +36,8 @@ pub mod backend {
     pub use crate::backends::schemes;
     #[cfg(feature = "server")]
     pub use crate::backends::sql::link::tls::SslMode;
+    #[cfg(feature = "mysql")]
+    pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sql")]

@@ -40,6 +40,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
 ];
 

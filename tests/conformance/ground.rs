@@ -53,14 +53,31 @@ impl Place {
         use hilcat::backend::{Postgresql, SslMode};
 
         let server = Server::named_by(variable)?;
-        let prefix = format!("all{:x}", RandomState::new().hash_one(std::process::id()));
-        let open = one_table(&prefix, move || {
+        let open = one_table(&Server::prefix(), move || {
             Postgresql::builder(&server.host)
                 .port(server.port)
                 .user(&server.user)
                 .password(&server.password)
                 .database(&server.database)
                 .ssl_mode(SslMode::Disable)
+                .open()
+        });
+        Ok(Self { open, private: false, _directory: None })
+    }
+
+    /// The same on MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    pub fn one_table_on_mysql(variable: &str) -> Result<Self, String> {
+        use hilcat::backend::Mysql;
+
+        let server = Server::named_by(variable)?;
+        let open = one_table(&Server::prefix(), move || {
+            Mysql::builder()
+                .host(&server.host)
+                .port(server.port)
+                .user(&server.user)
+                .password(&server.password)
+                .database(&server.database)
                 .open()
         });
         Ok(Self { open, private: false, _directory: None })
@@ -90,7 +107,7 @@ fn one_table<T: hilcat::backend::Tables + Clone + 'static>(
 }
 
 /// The parts of the URI of a server, for the builders.
-#[cfg(feature = "postgresql")]
+#[cfg(feature = "server")]
 struct Server {
     host: String,
     port: u16,
@@ -99,8 +116,13 @@ struct Server {
     database: String,
 }
 
-#[cfg(feature = "postgresql")]
+#[cfg(feature = "server")]
 impl Server {
+    /// What the tables of one place begin with.
+    fn prefix() -> String {
+        format!("all{:x}", RandomState::new().hash_one(std::process::id()))
+    }
+
     fn named_by(variable: &str) -> Result<Self, String> {
         let uri = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
         let parts = uri.split(['/', '@', ':', '?']).map(|part| {

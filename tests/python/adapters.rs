@@ -277,7 +277,7 @@ fn keys_of_integers(ground: &Ground) {
 fn partial(ground: &Ground) {
     let mut python = ground.program(RECORD.in_python(ground));
     python.set("s", &json!("k"), &json!({"name": "jii", "count": 1}));
-    let scope = ground.scope(&RECORD.in_toml(ground, "manual"));
+    let scope = ground.scope(&RECORD.in_toml(ground, ground.policy()));
     scope.set("k", json!({"count": 2})).unwrap();
     python.set("s", &json!("k"), &json!({"comment": "new", "unknown": 1}));
     let expected = json!({"id": "k", "name": "jii", "comment": "new", "count": 2});
@@ -292,7 +292,7 @@ fn no_json(ground: &Ground) {
     let mut python = ground.program(shared.in_python(ground));
     python.set("s", &json!("a"), &json!({"n": 1}));
     python.run(&format!("UPDATE {} SET data = '[NaN]'", ground.table));
-    let scope = ground.scope(&shared.in_toml(ground, "manual"));
+    let scope = ground.scope(&shared.in_toml(ground, ground.policy()));
     let error = scope.fetch("a").unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("data")));
     assert!(!error.to_string().contains("NaN"), "{error}");

@@ -112,9 +112,18 @@ impl Ground {
         Cache::from_uri(&uri).unwrap()
     }
 
-    /// What can be done with a table that another program made.
+    /// Under which policies a table of the package can be opened: on MySQL its keys are not exact
+    /// as they stand.
     pub fn policies(&self) -> &'static [&'static str] {
-        &["manual", "safe"]
+        match self.engine.key {
+            None => &["safe", "manual"],
+            Some(_) => &["safe"],
+        }
+    }
+
+    /// The one of them that changes the least.
+    pub fn policy(&self) -> &'static str {
+        self.policies().last().unwrap()
     }
 }
 

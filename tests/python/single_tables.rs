@@ -58,7 +58,8 @@ fn records(ground: &Ground) {
     let config = json!({"columns": ["name", "count"], "column_types": in_python});
     let mut python = ground.program_of_single_table(config);
     python.set("a", &json!("k"), &json!({"name": "jii", "count": 1}));
-    let cache = ground.single_table(&format!("migrate=manual&columns=name,count{in_hilcat}"));
+    let cache =
+        ground.single_table(&format!("migrate={}&columns=name,count{in_hilcat}", ground.policy()));
     let a = cache.dynamic("a").unwrap();
     assert_eq!(a.fetch("k").unwrap(), Some(json!({"name": "jii", "count": 1})));
     a.set("k", json!({"count": 2})).unwrap();
@@ -97,7 +98,7 @@ fn hostile(ground: &Ground) {
     for name in names {
         python.set(name, &json!(name), &json!(name));
     }
-    let cache = ground.single_table(&format!("migrate=manual{in_hilcat}"));
+    let cache = ground.single_table(&format!("migrate={}{in_hilcat}", ground.policy()));
     let mut expected = names.map(String::from);
     expected.sort_unstable();
     assert_eq!(cache.scopes().unwrap(), expected);

@@ -28,7 +28,7 @@ impl<'a> Column<'a> {
 
 /// Rows in the order of the key that stands at `key` in them, of those with one key the last.
 /// Statements that change rows in one order do not wait for each other in a circle.
-#[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no server is on"))]
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "no server is on"))]
 pub(super) fn sorted<'a>(
     key: impl IntoIterator<Item = usize>,
     mut rows: Vec<&'a [Value]>,
@@ -93,7 +93,7 @@ impl<'a> InOrder<'a> {
     }
 
     /// The rows; of a key that was asked for twice the first has its row.
-    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no server is on"))]
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "no server is on"))]
     pub(super) fn finish_once(self) -> Vec<Option<Row>> {
         self.rows
     }

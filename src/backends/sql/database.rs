@@ -220,6 +220,7 @@ impl<D: Dialect> Inner<D> {
         let (plan, entry) = self.write(|connection| {
             D::exclusively(connection, |connection| {
                 connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
+                D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
                 let registered = registry::of_table(&entries, schema);
                 let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;

@@ -11,6 +11,8 @@ mod identity;
 #[cfg(feature = "server")]
 pub(crate) mod link;
 mod migrate;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
 mod pool;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;

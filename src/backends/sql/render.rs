@@ -1,6 +1,6 @@
 //! The statements of a scope, their text made once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::dialect::Dialect;
 use super::statement::Sql;
@@ -37,6 +37,50 @@ pub(super) struct Statements {
     pub(super) rows: Listing,
     pub(super) len: Sql,
     pub(super) clear: Sql,
+    /// Those of batches, where they are of fixed sizes.
+    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+    pub(super) batches: Option<Batches>,
+}
+
+/// The statements for many rows of an engine that takes them in fixed sizes only.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+pub(super) struct Batches {
+    pub(super) fetch: Buckets,
+    /// As `fetch`, and nobody else changes the rows until the transaction ends.
+    pub(super) lock: Buckets,
+    pub(super) remove: Buckets,
+    pub(super) set: Buckets,
+    /// Writes a row whose key no other one has.
+    pub(super) insert: Sql,
+}
+
+/// One statement in several sizes, each made when it is first needed.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+pub(super) struct Buckets {
+    sizes: Vec<(usize, OnceLock<Sql>)>,
+    make: fn(&Schema, usize) -> Sql,
+}
+
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+impl Buckets {
+    /// A statement of these sizes, the smallest first, which is 1.
+    pub(super) fn new(
+        sizes: impl IntoIterator<Item = usize>,
+        make: fn(&Schema, usize) -> Sql,
+    ) -> Self {
+        Self { sizes: sizes.into_iter().map(|size| (size, OnceLock::new())).collect(), make }
+    }
+
+    /// The size and the statement that so many items begin with. It has room for more of them
+    /// where they fill more than half of it: the last item is repeated then.
+    pub(super) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
+        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size < items * 2);
+        let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
+        let (size, sql) = roomy.or_else(full).unwrap_or(&self.sizes[0]);
+        (*size, sql.get_or_init(|| (self.make)(schema, *size)))
+    }
 }
 
 /// The statements that write a row and give how many they wrote and, beside it, the columns of the
@@ -66,8 +110,8 @@ impl Statements {
     /// that are given: their binds come before all others.
     pub(super) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
-        let all = columns::<D>(&schema.columns);
-        let keys = columns::<D>(schema.key_columns());
+        let all = selected::<D>(schema, &schema.columns);
+        let keys = selected::<D>(schema, schema.key_columns());
         let by_key = |text: String| matching_key::<D>(Sql::new(text), schema);
         Self {
             types: schema.columns.iter().map(|column| column.ty).collect(),
@@ -87,6 +131,7 @@ impl Statements {
             rows: Listing::new::<D>(schema, &all, fixed),
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
             clear: in_section::<D>(format!("DELETE FROM {table}"), schema, fixed),
+            batches: D::batches(schema),
             schema: schema.clone(),
         }
     }
@@ -94,19 +139,28 @@ impl Statements {
 
 impl Listing {
     fn new<D: Dialect>(schema: &Schema, selected: &str, fixed: usize) -> Self {
+        let table = D::quote(&schema.table);
         let listed = || schema.key_columns().skip(fixed);
-        let keys = columns::<D>(listed());
-        let end = format!(" ORDER BY {keys} LIMIT {PAGE}");
-        let select = format!("SELECT {selected} FROM {}", D::quote(&schema.table));
-        let section = || in_section::<D>(select.clone(), schema, fixed);
-        let next = section()
-            .text(if fixed == 0 { " WHERE " } else { " AND " })
-            .text(&format!("({keys}) > ("))
-            .list(", ", listed(), |sql, column| sql.bind(column.ty))
-            .text(")")
-            .text(&end);
-        Self { first: section().text(&end), next }
+        // Of the table, not what is selected under the same name.
+        let keys = listed().map(|key| format!("{table}.{}", D::quote(&key.name)));
+        let end = format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "));
+        let section = || in_section::<D>(format!("SELECT {selected} FROM {table}"), schema, fixed);
+        let listed: Vec<&Column> = listed().collect();
+        let next = match fixed {
+            0 => D::after(section().text(" WHERE "), &listed),
+            _ => D::after(section().text(" AND ("), &listed).text(")"),
+        };
+        Self { first: section().text(&end), next: next.text(&end) }
     }
+}
+
+/// What is selected for columns, separated by commas.
+pub(super) fn selected<'a, D: Dialect>(
+    schema: &Schema,
+    columns: impl IntoIterator<Item = &'a Column>,
+) -> String {
+    let selected = columns.into_iter().map(|column| D::selected(schema, column));
+    selected.collect::<Vec<_>>().join(", ")
 }
 
 /// The quoted names of columns, separated by commas.
@@ -179,10 +233,14 @@ pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
 /// `CREATE TABLE` under a name.
 pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
-        let ty = if schema.is_key(at) { D::key_type(column.ty) } else { D::column_type(column.ty) };
+        let ty = match schema.is_key(at) {
+            true => D::key_type_in(schema, column),
+            false => D::column_type(column.ty),
+        };
         format!("  {}", defined::<D>(column, &ty))
     });
-    let columns = columns.collect::<Vec<_>>().join(",\n");
+    let beside = D::beside(schema).into_iter().map(|definition| format!("  {definition}"));
+    let columns = columns.chain(beside).collect::<Vec<_>>().join(",\n");
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");
     let (table, options) = (D::quote_in_definition(table), D::TABLE_OPTIONS);
@@ -200,7 +258,7 @@ fn defined<D: Dialect>(column: &Column, ty: &str) -> String {
         text.push_str(" NOT NULL");
     }
     if let Some(default) = &column.default {
-        text.push_str(&format!(" DEFAULT {}", D::literal(default)));
+        text.push_str(&format!(" DEFAULT {}", D::default_of(column, default)));
     }
     text
 }

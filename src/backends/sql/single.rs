@@ -252,7 +252,7 @@ impl<D: Dialect> Store for Single<D> {
                 })
                 .map_err(|error| error.with_column(&column.name))?;
         }
-        let table = self.used_as(used_as, &numbers).section(fixed.clone().into());
+        let table = self.used_as(used_as, &numbers).section(&fixed);
         Ok(Arc::new(Section::new(schema.clone(), table, fixed)))
     }
 

@@ -1,5 +1,6 @@
 //! One table as the store of a scope.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -65,8 +66,19 @@ impl<D: Dialect> Table<D> {
     }
 
     /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
-    pub(super) fn section(&self, fixed: Arc<[Value]>) -> Self {
+    pub(super) fn section(&self, fixed: &[Value]) -> Self {
+        let fixed = Key::new(fixed.iter().cloned());
+        let fixed = D::stored_key(self.inner.schema(), &fixed).values().into();
         Self { inner: self.inner.clone(), fixed }
+    }
+}
+
+/// The binds of the rows of a section that are after a key.
+fn after_values<D: Dialect>(key: &Key, fixed: usize) -> Cow<'_, [Value]> {
+    let (section, after) = key.values().split_at(fixed);
+    match fixed {
+        0 => D::after_values(after),
+        _ => [section, &D::after_values(after)].concat().into(),
     }
 }
 
@@ -121,7 +133,8 @@ impl<D: Dialect> TableInner<D> {
     }
 
     fn fetch(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
-        let fetch = self.statements.fetch.with(key.values());
+        let stored = D::stored_key(self.schema(), key);
+        let fetch = self.statements.fetch.with(stored.values());
         let row = find::<D>(connection, fetch, &self.statements.types)?;
         Ok(row.filter(|row| self.is_of(row, key)))
     }
@@ -149,9 +162,11 @@ impl<D: Dialect> TableInner<D> {
         fixed: &[Value],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
-        let (sql, values): (&Sql, &[Value]) = match after {
+        let key = after.map(|key| D::stored_key(self.schema(), key));
+        let after = key.as_deref().map(|key| after_values::<D>(key, fixed.len()));
+        let (sql, values): (&Sql, &[Value]) = match &after {
             None => (&listing.first, fixed),
-            Some(key) => (&listing.next, key.values()),
+            Some(values) => (&listing.next, values),
         };
         self.restoring(|database| {
             database.read(|connection| {
@@ -176,6 +191,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
         if !inner.numbers.is_empty() {
             return Ok(self.fetch(key)?.is_some());
         }
+        let key = D::stored_key(inner.schema(), key);
         inner.restoring(|database| {
             database.read(|connection| {
                 let exists = inner.statements.exists.with(key.values());
@@ -203,6 +219,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
         inner.check_row(&row)?;
+        let row = D::stored_row(inner.schema(), row);
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| put::<D>(connection, &inner.statements, &row))
         })
@@ -211,6 +228,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         inner.check_row(&row)?;
+        let row = D::stored_row(inner.schema(), row);
         inner.restoring(|database| {
             database.write(|connection| D::update(connection, &inner.statements, &row))
         })
@@ -226,6 +244,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
             inner.check_row(row).map_err(|error| name_row(row, error))?;
         }
         let complete = !rows.iter().flatten().any(Value::is_absent);
+        let rows: Vec<Row> =
+            rows.into_iter().map(|row| D::stored_row(inner.schema(), row)).collect();
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| match complete {
                 true => D::put_all(connection, &inner.statements, &rows),

@@ -33,7 +33,8 @@ impl Writing {
             return Self { how: How::Set, values: None, incomplete: None };
         }
         let schema = &statements.schema;
-        let non_key = row.iter().enumerate().filter(|(at, _)| !schema.is_key(*at));
+        let columns = row.iter().take(schema.columns.len()).enumerate();
+        let non_key = columns.filter(|(at, _)| !schema.is_key(*at));
         let given = non_key.map(|(_, value)| (Value::Bool(!value.is_absent()), value));
         let mut filled = row.clone();
         match schema.fill_absent(&mut filled) {

@@ -1,10 +1,13 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "mysql")]
+pub(super) mod mysql;
 #[cfg(feature = "postgresql")]
 pub(super) mod postgresql;
 #[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -19,10 +22,10 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::batch::Column;
 use super::error::Failed;
-use super::render::{Statements, Updates};
+use super::render::{Batches, Statements, Updates, columns, create_table};
 use super::statement::{Sql, find};
 use super::write::{pop, put};
-use crate::schema::{Change, Standing};
+use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// What an engine's error says.
@@ -63,6 +66,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Whether a server is at the other end, which may close a connection that is idle.
     const ON_SERVER: bool;
 
+    /// Whether a transaction undoes what changes a table.
+    const MIGRATES_IN_TRANSACTION: bool = true;
+
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 
@@ -82,6 +88,24 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         Self::column_type(ty)
     }
 
+    /// The same for a column of a schema, where that depends on the other ones.
+    fn key_type_in(schema: &Schema, column: &schema::Column) -> String {
+        let _ = schema;
+        Self::key_type(column.ty)
+    }
+
+    /// The definitions of the columns that the engine keeps beside those of a schema.
+    fn beside(schema: &Schema) -> Vec<String> {
+        let _ = schema;
+        Vec::new()
+    }
+
+    /// The default of a column as its definition has it.
+    fn default_of(column: &schema::Column, value: &Value) -> String {
+        let _ = column;
+        Self::literal(value)
+    }
+
     /// Whether a column that was declared so, by whatever program, holds every value of a type as
     /// hilcat's own would.
     fn holds(declared: &str, ty: ColumnType) -> bool;
@@ -95,6 +119,12 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// engine holds in it, where that is more than the type's name says.
     fn adopted(ty: ColumnType) -> ColumnType {
         ty
+    }
+
+    /// Whether a column of a key that was declared so takes no two texts for one.
+    fn is_exact(declared: &str) -> bool {
+        let _ = declared;
+        true
     }
 
     /// Whether a column that was declared so makes numbers of the texts that look like one, so
@@ -135,6 +165,37 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
+    /// A key as it stands in the table.
+    fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
+        let _ = schema;
+        Cow::Borrowed(key)
+    }
+
+    /// A row as it stands in the table, with what the engine keeps beside its columns at the end.
+    fn stored_row(schema: &Schema, row: Row) -> Row {
+        let _ = schema;
+        row
+    }
+
+    /// How a column is selected.
+    fn selected(schema: &Schema, column: &schema::Column) -> String {
+        let _ = schema;
+        Self::quote(&column.name)
+    }
+
+    /// Adds the condition that the key is after the one bound.
+    fn after(sql: Sql, key: &[&schema::Column]) -> Sql {
+        let keys = columns::<Self>(key.iter().copied());
+        sql.text(&format!("({keys}) > ("))
+            .list(", ", key, |sql, column| sql.bind(column.ty))
+            .text(")")
+    }
+
+    /// The binds of that condition.
+    fn after_values(key: &[Value]) -> Cow<'_, [Value]> {
+        Cow::Borrowed(key)
+    }
+
     /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be
     /// listed.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
@@ -167,8 +228,26 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         None
     }
 
+    /// The statements of batches, where they are of fixed sizes.
+    fn batches(schema: &Schema) -> Option<Batches> {
+        let _ = schema;
+        None
+    }
+
     /// What comes after the columns of a `CREATE TABLE`.
     const TABLE_OPTIONS: &'static str;
+
+    /// The statements that drop a table and make it anew.
+    fn recreate(schema: &Schema) -> Vec<String> {
+        let drop = format!("DROP TABLE {}", Self::quote_in_definition(&schema.table));
+        vec![drop, create_table::<Self>(schema, &schema.table)]
+    }
+
+    /// Removes what an interrupted change of a table left behind.
+    fn tidy(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<()> {
+        let _ = (connection, schema);
+        Ok(())
+    }
 
     /// The statements of each safe change to a table that stands, in the order of the changes.
     fn alter(

@@ -1,6 +1,6 @@
 //! What a server says went wrong.
 
-use diesel::result::{ConnectionError, DatabaseErrorInformation, DatabaseErrorKind, Error};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 
 /// An error of a server. Diesel's trait has no place for its code, so the message ends with it in
 /// brackets: `[42P01]`, `[1146]`. What else the server says is left out where it may hold a value
@@ -78,11 +78,6 @@ pub(in crate::backends::sql) fn closed(message: impl Into<String>) -> Error {
 /// Whether an error says that the connection is lost.
 pub(in crate::backends::sql) fn is_closed(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _))
-}
-
-/// Why no connection could be opened.
-pub(in crate::backends::sql) fn unreachable(error: &dyn std::fmt::Display) -> ConnectionError {
-    ConnectionError::BadConnection(error.to_string())
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! protocols by Rust crates over blocking sockets, and end every call by its deadline.
 
 pub(super) mod error;
+#[cfg(feature = "mysql")]
+pub(super) mod mysql;
 #[cfg(feature = "postgresql")]
 pub(super) mod postgresql;
 #[cfg(feature = "postgresql")]

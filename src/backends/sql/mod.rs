@@ -25,6 +25,7 @@ mod registry;
 mod render;
 #[cfg(feature = "server")]
 mod server;
+pub(crate) mod single;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;

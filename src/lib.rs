@@ -23,6 +23,8 @@ pub use crate::json::parse as parse_json;
 pub use crate::key::{IntoKey, Key, RecordKey};
 pub use crate::record::{ColumnValue, ScopeRecord};
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
+#[cfg(feature = "sql")]
+pub use crate::scope::Joined;
 pub use crate::scope::{DynKey, DynScope, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
@@ -34,6 +36,8 @@ pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::engine::{Engine, Pooled};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

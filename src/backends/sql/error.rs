@@ -54,11 +54,27 @@ pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
 }
 
 fn from_diesel(failure: Failure, error: DieselError) -> Error {
-    let error = match own(error) {
-        Ok(error) => return error,
-        Err(error) => error,
+    match own(error) {
+        Ok(error) => error,
+        Err(error) => describe(failure, &error),
+    }
+}
+
+/// The public error for one of a statement of the caller's own, with Diesel's as its source.
+pub(super) fn from_caller<D: Dialect>(error: DieselError) -> Error {
+    let failure = match failure::<D>(&error) {
+        // It need not be a table of hilcat's.
+        Failure::NoTable | Failure::NoColumn => Failure::Other,
+        failure => failure,
     };
-    match (failure, &error) {
+    match own(error) {
+        Ok(error) => error,
+        Err(error) => describe(failure, &error).with_source(error),
+    }
+}
+
+fn describe(failure: Failure, error: &DieselError) -> Error {
+    match (failure, error) {
         (Failure::Busy, _) => Error::new(
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",

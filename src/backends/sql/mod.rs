@@ -6,8 +6,11 @@
 mod batch;
 mod database;
 mod dialect;
+pub(crate) mod engine;
 mod error;
 mod identity;
+pub(crate) mod join;
+pub(crate) mod lend;
 mod migrate;
 mod pool;
 mod registry;

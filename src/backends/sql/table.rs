@@ -1,5 +1,6 @@
 //! One table as the store of a scope.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::render::{Listing, PAGE, Statements, rows_at_once};
-use super::statement::{Sql, execute, find, load, load_one};
+use super::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -19,7 +20,7 @@ pub(super) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
 }
 
-struct TableInner<D: Dialect> {
+pub(super) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
     statements: Statements,
     /// The positions of the columns whose values the engine may be unable to hold.
@@ -49,7 +50,7 @@ fn may_not_fit(ty: ColumnType) -> bool {
 }
 
 impl<D: Dialect> TableInner<D> {
-    fn schema(&self) -> &Schema {
+    pub(super) fn schema(&self) -> &Schema {
         &self.statements.schema
     }
 
@@ -65,25 +66,91 @@ impl<D: Dialect> TableInner<D> {
         }
     }
 
-    fn check_row(&self, row: &Row) -> Result<()> {
+    pub(super) fn check_row(&self, row: &Row) -> Result<()> {
         self.checked.iter().try_for_each(|&at| {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })
     }
 
-    fn fetch(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
+    /// Checks rows, of which the wrong one is named.
+    pub(super) fn check_rows(&self, rows: &[Row]) -> Result<()> {
+        rows.iter()
+            .try_for_each(|row| self.check_row(row).map_err(|error| self.name_row(row, error)))
+    }
+
+    fn name_row(&self, row: &Row, error: Error) -> Error {
+        error.with_key(self.schema().key_of(row))
+    }
+
+    pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+        let exists = self.statements.exists.with(key.values());
+        Ok(find::<D>(connection, exists, &[])?.is_some())
+    }
+
+    pub(super) fn fetch(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
         let fetch = self.statements.fetch.with(key.values());
         Ok(find::<D>(connection, fetch, &self.statements.types)?)
     }
 
-    fn pop(&self, connection: &mut D::Connection, key: &Key) -> Result<Option<Row>, Failed> {
+    pub(super) fn fetch_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Ok(D::fetch_many(connection, &self.statements, keys)?)
+    }
+
+    /// In a transaction: a record that cannot be read stays.
+    pub(super) fn pop(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
         let pop = self.statements.pop.with(key.values());
         Ok(load_one::<D>(connection, pop, &self.statements.types)?)
     }
 
+    pub(super) fn pop_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        keys.iter().map(|key| self.pop(connection, key)).collect()
+    }
+
+    /// Writes one row and gives what it replaced.
+    pub(super) fn update(
+        &self,
+        connection: &mut impl Conn<D>,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        let old = self.fetch(connection, &self.schema().key_of(row))?;
+        self.put(connection, row)?;
+        Ok(old)
+    }
+
+    /// Writes rows, complete or not.
+    pub(super) fn put_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        match rows.iter().flatten().any(Value::is_absent) {
+            false => Ok(self.put_all(connection, rows)?),
+            true => rows.iter().try_for_each(|row| match self.put(connection, row) {
+                Err(Failed::Own(error)) => Err(Failed::Own(self.name_row(row, error))),
+                result => result,
+            }),
+        }
+    }
+
     /// Writes one row, complete or not.
-    fn put(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
+    pub(super) fn put(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
         match row.iter().any(Value::is_absent) {
             false => Ok(execute::<D>(connection, self.statements.set.with(row)).map(drop)?),
             true => self.put_partly(connection, row),
@@ -91,7 +158,7 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// Writes rows that are complete, several at once.
-    fn put_all(&self, connection: &mut D::Connection, rows: &[Row]) -> QueryResult<()> {
+    fn put_all(&self, connection: &mut impl Conn<D>, rows: &[Row]) -> QueryResult<()> {
         let chunks = rows.chunks_exact(rows_at_once(self.schema()));
         let rest = chunks.remainder();
         for rows in chunks {
@@ -103,7 +170,7 @@ impl<D: Dialect> TableInner<D> {
 
     /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
     /// new record can be made of it; else only the record that there is can be changed.
-    fn put_partly(&self, connection: &mut D::Connection, row: &Row) -> Result<(), Failed> {
+    fn put_partly(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
         let mut filled = row.clone();
         let Err(incomplete) = self.schema().fill_absent(&mut filled) else {
             let given = self.non_key(row).map(|value| Value::Bool(!value.is_absent()));
@@ -155,12 +222,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.read(|connection| {
-                let exists = inner.statements.exists.with(key.values());
-                Ok(find::<D>(connection, exists, &[])?.is_some())
-            })
-        })
+        inner.restoring(|database| database.read(|connection| inner.exists(connection, key)))
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
@@ -170,9 +232,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.read(|connection| Ok(D::fetch_many(connection, &inner.statements, keys)?))
-        })
+        inner.restoring(|database| database.read(|connection| inner.fetch_many(connection, keys)))
     }
 
     fn set(&self, row: Row) -> Result<()> {
@@ -184,46 +244,27 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         inner.check_row(&row)?;
-        let key = inner.schema().key_of(&row);
-        inner.restoring(|database| {
-            database.transaction(|connection| {
-                let old = inner.fetch(connection, &key)?;
-                inner.put(connection, &row)?;
-                Ok(old)
-            })
-        })
+        inner
+            .restoring(|database| database.transaction(|connection| inner.update(connection, &row)))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        let name_row = |row: &Row, error: Error| error.with_key(inner.schema().key_of(row));
-        for row in &rows {
-            inner.check_row(row).map_err(|error| name_row(row, error))?;
-        }
-        let complete = !rows.iter().flatten().any(Value::is_absent);
+        inner.check_rows(&rows)?;
         inner.restoring(|database| {
-            database.transaction(|connection| match complete {
-                true => Ok(inner.put_all(connection, &rows)?),
-                false => rows.iter().try_for_each(|row| match inner.put(connection, row) {
-                    Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
-                    result => result,
-                }),
-            })
+            database.transaction(|connection| inner.put_many(connection, &rows))
         })
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        // In a transaction: a record that cannot be read stays.
         inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.transaction(|connection| {
-                keys.iter().map(|key| inner.pop(connection, key)).collect()
-            })
+            database.transaction(|connection| inner.pop_many(connection, keys))
         })
     }
 
@@ -267,6 +308,10 @@ impl<D: Dialect> ScopeStore for Table<D> {
                 Ok(())
             })
         })
+    }
+
+    fn table(&self) -> Option<&dyn Any> {
+        Some(&*self.inner)
     }
 }
 

@@ -11,11 +11,12 @@ use diesel::expression::QueryMetadata;
 use diesel::query_builder::AstPass;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::render::Statements;
-use super::statement::Sql;
+use super::statement::{Conn, Sql};
 use crate::schema::{Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -91,6 +92,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Binds a value of a type.
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
 
+    /// Writes a value of a type where Diesel wants a bound value.
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result;
+
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
@@ -144,7 +152,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// The rows of keys, in the order asked.
     fn fetch_many(
-        connection: &mut Self::Connection,
+        connection: &mut impl Conn<Self>,
         statements: &Statements,
         keys: &[Key],
     ) -> QueryResult<Vec<Option<Row>>>;

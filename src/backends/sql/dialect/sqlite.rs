@@ -9,8 +9,9 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
+use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Count;
@@ -18,7 +19,7 @@ use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, non_key};
-use crate::backends::sql::statement::{Sql, find, load};
+use crate::backends::sql::statement::{Conn, Sql, find, load};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -164,6 +165,14 @@ impl Dialect for Sqlite {
         values::bind(out, value)
     }
 
+    fn encode<'b>(
+        value: &'b Value,
+        _: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        Ok(values::store(value, out))
+    }
+
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
         values::decode(raw, ty)
     }
@@ -285,7 +294,7 @@ impl Dialect for Sqlite {
     }
 
     fn fetch_many(
-        connection: &mut SqliteConnection,
+        connection: &mut impl Conn<Self>,
         statements: &Statements,
         keys: &[Key],
     ) -> QueryResult<Vec<Option<Row>>> {

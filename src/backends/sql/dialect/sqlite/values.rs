@@ -99,7 +99,8 @@ macro_rules! stored_as {
 }
 stored_as!(BigInt, Double, Binary, Text);
 
-fn store<'b>(value: &'b Value, out: &mut Output<'b, '_, Sqlite>) -> IsNull {
+/// Writes a value as what it is stored as.
+pub(super) fn store<'b>(value: &'b Value, out: &mut Output<'b, '_, Sqlite>) -> IsNull {
     match value {
         Value::Absent | Value::Null => return IsNull::Yes,
         Value::Bool(v) => out.set_value(i64::from(*v)),

@@ -28,6 +28,8 @@ pub use crate::scope::Joined;
 pub use crate::scope::{DynKey, DynScope, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
+#[cfg(feature = "sql")]
+pub use crate::backends::sql::sql_types;
 #[cfg(feature = "derive")]
 pub use hilcat_derive::ScopeRecord;
 
@@ -45,6 +47,11 @@ pub mod backend {
 /// What derived code calls; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::check::{check_key, check_type};
+    #[cfg(feature = "sql")]
+    pub use diesel::internal::derives::insertable::UndecoratedInsertRecord;
+
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::cell::{Cell, Cells as Inserted, record};
+    pub use crate::check::{check_key, check_type, check_written};
     pub use crate::record::{Cells, json_default, json_value};
 }

@@ -69,6 +69,7 @@ pub(crate) mod sealed {
             ty: ColumnType,
             out: &mut Output<'b, '_, Self>,
         ) -> diesel::serialize::Result {
+            D::check_value(value)?;
             <D as Dialect>::encode(value, ty, out)
         }
 

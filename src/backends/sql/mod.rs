@@ -4,6 +4,7 @@
 //! in one file each under `dialect/`.
 
 mod batch;
+pub(crate) mod cell;
 mod database;
 mod dialect;
 pub(crate) mod engine;
@@ -15,6 +16,7 @@ mod migrate;
 mod pool;
 mod registry;
 mod render;
+pub mod sql_types;
 pub(crate) mod sqlite;
 mod statement;
 mod table;

@@ -167,10 +167,10 @@ impl Dialect for Sqlite {
 
     fn encode<'b>(
         value: &'b Value,
-        _: ColumnType,
+        ty: ColumnType,
         out: &mut Output<'b, '_, Self>,
     ) -> diesel::serialize::Result {
-        Ok(values::store(value, out))
+        values::encode(value, ty, out)
     }
 
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {

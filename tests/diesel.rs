@@ -414,12 +414,12 @@ mod types {
     use super::*;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    pub struct Link {
+    struct Link {
         to: String,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq)]
-    pub struct Celsius(f64);
+    struct Celsius(f64);
 
     impl ColumnValue for Celsius {
         const TYPE: ColumnType = ColumnType::Double;
@@ -436,7 +436,7 @@ mod types {
     /// Diesel has tuples of sixteen without a feature of its own: so these are two.
     #[derive(Debug, Clone, PartialEq, ScopeRecord)]
     #[scope(name = "numbers", diesel)]
-    pub struct Numbers {
+    struct Numbers {
         #[scope(unique)]
         id: u64,
         small: i8,
@@ -484,7 +484,7 @@ mod types {
 
     #[derive(Debug, Clone, PartialEq, ScopeRecord)]
     #[scope(name = "others", diesel)]
-    pub struct Others {
+    struct Others {
         #[scope(unique)]
         id: Uuid,
         bool: bool,
@@ -630,6 +630,7 @@ mod types {
         });
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert_eq!(error.column(), Some("at"));
         assert!(!error.to_string().contains("soon"), "{error}");
     }
 }

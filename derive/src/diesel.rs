@@ -63,12 +63,13 @@ fn column_ident(field: &Ident, module: &Ident) -> Ident {
 fn table(record: &Record, module: &Ident, columns: &[DieselColumn<'_>]) -> TokenStream {
     let name = record.table.as_ref().unwrap_or(&record.name);
     let keys = columns.iter().filter(|column| column.column.unique).map(|column| &column.ident);
-    let doc = format!("The table of [`{}`] in Diesel.", record.ident);
+    let doc = format!("The table of `{}` in Diesel.", record.ident);
     let definitions = columns.iter().map(|column| {
         let (ident, name) = (&column.ident, &column.column.name);
         let ty = column.sql_type(&record.krate);
         let sql_name = (ident.unraw() != name).then(|| quote!(#[sql_name = #name]));
-        quote!(#sql_name #ident -> #ty)
+        let doc = format!("The column `{name}`.");
+        quote!(#[doc = #doc] #sql_name #ident -> #ty)
     });
     quote! {
         ::diesel::table! {

@@ -1,9 +1,11 @@
 //! From Diesel's errors to the one public error.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error as DieselError};
 
 use super::dialect::{Dialect, Failure};
 use crate::{Error, ErrorKind};
+
+type Unknown = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a transaction or a call on a connection ended: the engine's error, or one of our own that
 /// has the transaction rolled back.
@@ -107,7 +109,7 @@ fn own(error: DieselError) -> Result<Error, DieselError> {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)
         }
         DieselError::DeserializationError(inner) => {
-            inner.downcast::<Error>().map(|error| *error).map_err(DieselError::DeserializationError)
+            own_of_column(inner).map_err(DieselError::DeserializationError)
         }
         DieselError::QueryBuilderError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::QueryBuilderError)
@@ -116,10 +118,21 @@ fn own(error: DieselError) -> Result<Error, DieselError> {
     }
 }
 
+/// The same where Diesel may have named the column that it read.
+fn own_of_column(error: Unknown) -> Result<Error, Unknown> {
+    let column = match error.downcast::<DeserializeFieldError>() {
+        Ok(column) => column,
+        Err(error) => return error.downcast::<Error>().map(|error| *error),
+    };
+    match (column.error.downcast_ref::<Error>(), &column.field_name) {
+        (Some(error), Some(name)) => Ok(error.clone().with_column(name)),
+        (Some(error), None) => Ok(error.clone()),
+        (None, _) => Err(column),
+    }
+}
+
 /// The public error of a failed migration, which Diesel gives without a type.
-pub(super) fn from_migration<D: Dialect>(
-    error: Box<dyn std::error::Error + Send + Sync>,
-) -> Failed {
+pub(super) fn from_migration<D: Dialect>(error: Unknown) -> Failed {
     match error.downcast::<DieselError>() {
         Ok(error) => Failed::Engine(*error),
         Err(other) => Failed::Own(Error::new(

@@ -1,0 +1,86 @@
+//! Cache calls in a Diesel transaction of your own: `cargo run --example diesel_transaction`.
+//!
+//! The program has a table of its own, `orders`, and caches the stock of each item in the same
+//! database. An order and the stock that it leaves are committed together, or neither is.
+//!
+//! The database is `shop.db`, or the SQLite file that `HILCAT_CACHE` names.
+
+use std::error::Error;
+
+use diesel::prelude::*;
+use hilcat::{Cache, Scope, ScopeRecord};
+
+diesel::table! {
+    orders (id) {
+        id -> Integer,
+        item -> Text,
+        pieces -> Integer,
+    }
+}
+
+/// How many pieces of an item there are.
+#[derive(Debug, Clone, PartialEq, ScopeRecord)]
+#[scope(name = "stock")]
+pub struct Stock {
+    #[scope(unique)]
+    item: String,
+    pieces: i32,
+}
+
+/// The error of the transaction: Diesel's, hilcat's or one of the program's own.
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// Takes an order: by Diesel into the program's table, by hilcat from the stock.
+fn order(
+    connection: &mut SqliteConnection,
+    stock: &Scope<Stock>,
+    item: &str,
+    pieces: i32,
+) -> Result<Stock, Failed> {
+    connection.immediate_transaction(|connection| {
+        diesel::insert_into(orders::table)
+            .values((orders::item.eq(item), orders::pieces.eq(pieces)))
+            .execute(connection)?;
+        let mut stock = stock.on(connection)?;
+        let mut left = stock.fetch(item)?.ok_or("there is no such item")?;
+        left.pieces -= pieces;
+        stock.set(&left)?;
+        match left.pieces {
+            0.. => Ok(left),
+            _ => Err("there are not that many".into()),
+        }
+    })
+}
+
+/// Takes two orders, of which the second one asks too much; gives the orders and the stock.
+///
+/// # Errors
+///
+/// Where the database fails.
+pub fn run(uri: &str) -> Result<(i64, Option<Stock>), Failed> {
+    let cache = Cache::from_uri(uri)?;
+    let stock = cache.scope::<Stock>()?; // before the transaction: this makes the table
+    stock.set(&Stock { item: "chair".to_owned(), pieces: 4 })?;
+
+    let path = uri.trim_start_matches("sqlite:///").split('?').next().unwrap_or_default();
+    let mut connection = SqliteConnection::establish(path)?;
+    diesel::sql_query(
+        "CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, item TEXT NOT NULL, pieces INTEGER NOT NULL)",
+    )
+    .execute(&mut connection)?;
+
+    let left = order(&mut connection, &stock, "chair", 3)?;
+    println!("ordered 3 chairs, {} left", left.pieces);
+    match order(&mut connection, &stock, "chair", 3) {
+        Ok(left) => println!("ordered 3 more chairs, {} left", left.pieces),
+        Err(error) => println!("no more chairs: {error}"),
+    }
+    Ok((orders::table.count().get_result(&mut connection)?, stock.fetch("chair")?))
+}
+
+fn main() -> Result<(), Failed> {
+    let uri = std::env::var("HILCAT_CACHE").unwrap_or_else(|_| "sqlite:///shop.db".to_owned());
+    let (orders, stock) = run(&uri)?;
+    println!("{orders} orders, {stock:?}");
+    Ok(())
+}

@@ -11,9 +11,13 @@ use diesel::prelude::*;
 use hilcat::{Cache, Scope, ScopeRecord};
 
 diesel::table! {
+    /// What was ordered.
     orders (id) {
+        /// The number of the order.
         id -> Integer,
+        /// What.
         item -> Text,
+        /// How many.
         pieces -> Integer,
     }
 }

@@ -30,7 +30,8 @@ impl<R: ScopeRecord> Scope<R> {
     /// The scope on a Diesel connection that you own, to the database of its cache: its calls are
     /// part of the transaction that is open there, see what that has written, and are committed
     /// and rolled back with it. A call that writes several records is all or nothing, in the
-    /// transaction as well.
+    /// transaction as well. (In PostgreSQL, an error of the engine in any other call ends the
+    /// transaction, as there every error does.)
     ///
     /// Any connection to the engine will do, not only one that
     /// [`Cache::diesel`](crate::Cache::diesel) lends. Open the scope before the transaction

@@ -40,6 +40,16 @@ pub mod backend {
     pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
+    #[cfg(feature = "mysql")]
+    pub use crate::backends::sql::link::mysql::MysqlLink;
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::link::postgresql::PgLink;
+    #[cfg(feature = "server")]
+    pub use crate::backends::sql::link::tls::SslMode;
+    #[cfg(feature = "mysql")]
+    pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

@@ -65,7 +65,7 @@ pub(crate) fn timestamp_to_text(micros: i64) -> String {
 }
 
 /// `2013-01-31 05:15:00`: the spelling of SQL engines that have no type for it.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(crate) fn timestamp_to_sql(micros: i64) -> String {
     timestamp_format(micros, "%Y-%m-%d %H:%M:%S%.f")
 }

@@ -40,6 +40,8 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
+    behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

@@ -75,7 +75,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// not in a database of the connection's engine.
     pub fn on<'a, C>(&'a self, connection: &'a mut C) -> Result<Joined<'a, R>>
     where
-        C: diesel::Connection<Backend: Engine> + LoadConnection,
+        C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         let core = self.core();
         Ok(Joined { core, store: core.join(connection)?, record: PhantomData })
@@ -85,7 +85,7 @@ impl<R: ScopeRecord> Scope<R> {
 impl Core {
     fn join<'a, C>(&'a self, connection: &'a mut C) -> Result<Box<dyn JoinedStore + 'a>>
     where
-        C: diesel::Connection<Backend: Engine> + LoadConnection,
+        C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         C::Backend::join(&**self.store(), connection).ok_or_else(|| {
             let message = format!(

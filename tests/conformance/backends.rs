@@ -9,7 +9,10 @@ use crate::ground::Place;
 pub enum Keeps {
     Nothing,
     WhileOpen,
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "no such backend is built"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgresql", feature = "mysql")),
+        expect(dead_code, reason = "no such backend is built")
+    )]
     ForGood,
 }
 
@@ -34,6 +37,14 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    #[cfg(feature = "mysql")]
+    Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
+    #[cfg(feature = "mysql")]
+    Backend { name: "mariadb", schemes: &["mysql", "mariadb"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MARIADB") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL15") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL18") },
 ];
 
 /// A scheme that the library knows and the list does not would never be tested.

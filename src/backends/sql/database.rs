@@ -4,12 +4,12 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Failure};
 use super::error::{Failed, from_migration};
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
@@ -18,6 +18,9 @@ use super::{migrate, registry};
 use crate::schema::{Migrate, Plan, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
+
+/// How often a call is tried again that met another one, as in a deadlock.
+const MEETINGS: u32 = 10;
 
 /// A database that is opened, as a store.
 pub(super) struct Database<D: Dialect> {
@@ -61,35 +64,40 @@ impl<D: Dialect> Database<D> {
 }
 
 impl<D: Dialect> Inner<D> {
-    /// Runs a call that reads.
+    /// Runs a call that reads; once more where the connection was lost.
     pub(super) fn read<T>(
         &self,
-        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.readers, call)
+        self.run(&self.readers, true, call)
     }
 
-    /// Runs a call that writes by one statement.
+    /// Runs a call that writes.
     pub(super) fn write<T>(
         &self,
-        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, call)
+        self.run(&self.writers, false, call)
     }
 
-    /// Runs a call that writes by several statements, all or nothing.
-    pub(super) fn transaction<T>(
+    /// Runs a call that writes the same when it is run twice; once more where the connection was
+    /// lost.
+    pub(super) fn write_once_or_twice<T>(
         &self,
-        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.write(|connection| D::write_transaction(connection, call))
+        self.run(&self.writers, true, call)
     }
 
     fn run<T>(
         &self,
         pool: &Pool<D>,
-        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
+        twice: bool,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
+        if D::ON_SERVER {
+            return self.run_on_server(pool, twice, call);
+        }
         let result = pool.run(self.timeout, |connection, waited| {
             // What was waited for the connection is taken off what the engine may wait.
             match waited > self.timeout / 20 {
@@ -110,6 +118,44 @@ impl<D: Dialect> Inner<D> {
         let result = call(connection);
         D::set_deadline(connection, self.timeout)?;
         result
+    }
+
+    /// One deadline holds for the wait for a connection, the call and its repetition.
+    fn run_on_server<T>(
+        &self,
+        pool: &Pool<D>,
+        twice: bool,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let left = || self.timeout.saturating_sub(start.elapsed());
+        let (mut losses, mut meetings) = (0, 0);
+        loop {
+            let result = pool.run(left(), |connection, _| {
+                D::set_deadline(connection, left())?;
+                call(connection)
+            })?;
+            let failed = match result {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            let again = match failed.failure::<D>() {
+                Failure::Lost => {
+                    // The others were probably lost with it.
+                    pool.suspect_all();
+                    losses += 1;
+                    twice && losses <= 1
+                }
+                Failure::Again => {
+                    meetings += 1;
+                    meetings <= MEETINGS
+                }
+                _ => false,
+            };
+            if !again || left().is_zero() {
+                return Err(failed.into_error::<D>());
+            }
+        }
     }
 
     /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
@@ -168,6 +214,7 @@ impl<D: Dialect> Inner<D> {
         let (plan, entry) = self.write(|connection| {
             D::exclusively(connection, |connection| {
                 connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
+                D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
                 let registered = registry::of_table(&entries, schema);
                 let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;

@@ -60,7 +60,7 @@ pub(crate) mod sealed {
             connection: &'a mut C,
         ) -> Option<Box<dyn JoinedStore + 'a>>
         where
-            C: Connection<Backend = Self> + LoadConnection;
+            C: Connection<Backend = Self> + LoadConnection + 'static;
     }
 
     impl<D: Dialect> Engine for D {
@@ -82,7 +82,7 @@ pub(crate) mod sealed {
             connection: &'a mut C,
         ) -> Option<Box<dyn JoinedStore + 'a>>
         where
-            C: Connection<Backend = Self> + LoadConnection,
+            C: Connection<Backend = Self> + LoadConnection + 'static,
         {
             let table = scope.table()?.downcast_ref::<TableInner<D>>()?;
             Some(Box::new(Joined { table, connection }))

@@ -50,6 +50,7 @@ pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
         | DieselError::BrokenTransactionManager => Failure::Lost,
+        DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Failure::Again,
         DieselError::DatabaseError(_, info) => D::failure(&**info),
         _ => Failure::Other,
     }
@@ -81,13 +82,31 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",
         ),
+        (Failure::TooLong, _) => Error::new(
+            ErrorKind::Timeout,
+            "the database needed longer than the deadline; nothing was changed",
+        ),
+        (Failure::Again, _) => Error::new(
+            ErrorKind::Timeout,
+            "the call met others until it was given up; nothing was changed",
+        ),
+        (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
+            "the database cannot hold it; nothing was changed: {}",
+            info.message()
+        )),
         (Failure::NoTable | Failure::NoColumn, DieselError::DatabaseError(_, info)) => {
             Error::changed_table(info.message())
         }
-        (Failure::Lost, _) => Error::new(
-            ErrorKind::Unavailable,
-            "the connection was lost; whether the call was done is not known",
-        ),
+        (Failure::Lost, error) => {
+            let cause = match error {
+                DieselError::DatabaseError(_, info) => format!(" ({})", info.message()),
+                _ => String::new(),
+            };
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("the connection was lost; whether the call was done is not known{cause}"),
+            )
+        }
         (_, DieselError::DatabaseError(DatabaseErrorKind::NotNullViolation, info)) => {
             let column = info.column_name().unwrap_or("a column");
             Error::invalid_input(format!(

@@ -35,20 +35,11 @@ pub(super) struct Joined<'a, D: Dialect, C> {
 }
 
 impl<D: Dialect, C: Conn<D>> Joined<'_, D, C> {
-    /// Runs a call of one statement.
     fn run<T>(
         &mut self,
         call: impl FnOnce(&TableInner<D>, &mut C) -> Result<T, Failed>,
     ) -> Result<T> {
         call(self.table, self.connection).map_err(Failed::into_error::<D>)
-    }
-
-    /// Runs a call of several statements, all or nothing.
-    fn transaction<T>(
-        &mut self,
-        call: impl FnOnce(&TableInner<D>, &mut C) -> Result<T, Failed>,
-    ) -> Result<T> {
-        self.run(|table, connection| connection.transaction(|connection| call(table, connection)))
     }
 }
 
@@ -66,25 +57,25 @@ impl<D: Dialect, C: Conn<D>> JoinedStore for Joined<'_, D, C> {
     }
 
     fn set(&mut self, row: Row) -> Result<()> {
-        self.table.check_row(&row)?;
-        self.run(|table, connection| table.put(connection, &row))
+        let row = self.table.admit_row(row)?;
+        self.run(|table, connection| table.set(connection, &row))
     }
 
     fn update(&mut self, row: Row) -> Result<Option<Row>> {
-        self.table.check_row(&row)?;
-        self.transaction(|table, connection| table.update(connection, &row))
+        let row = self.table.admit_row(row)?;
+        self.run(|table, connection| table.update(connection, &row))
     }
 
     fn set_many(&mut self, rows: Vec<Row>) -> Result<()> {
-        self.table.check_rows(&rows)?;
-        self.transaction(|table, connection| table.put_many(connection, &rows))
+        let rows = self.table.admit_rows(rows)?;
+        self.run(|table, connection| table.set_many(connection, &rows))
     }
 
     fn pop(&mut self, key: &Key) -> Result<Option<Row>> {
-        self.transaction(|table, connection| table.pop(connection, key))
+        self.run(|table, connection| table.pop(connection, key))
     }
 
     fn pop_many(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        self.transaction(|table, connection| table.pop_many(connection, keys))
+        self.run(|table, connection| table.pop_many(connection, keys))
     }
 }

@@ -1,5 +1,6 @@
 //! A pooled connection lent to the caller, for Diesel queries of his own.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -32,22 +33,38 @@ impl<D: Dialect> Inner<D> {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let lent = |connection: &mut D::Connection| {
-            let result = catch_unwind(AssertUnwindSafe(|| call(connection)));
-            let rolled_back = roll_back::<D>(connection);
-            match result {
-                Err(panic) => resume_unwind(panic),
-                Ok(Err(error)) => Err(Failed::Own(caller_failed::<D>(error.into()))),
-                Ok(Ok(_)) if rolled_back? => Err(Failed::Own(Error::invalid_input(
-                    "the closure left a transaction open, which was rolled back: end it, or use `transaction` of the connection",
-                ))),
-                Ok(Ok(value)) => Ok(value),
-            }
+        let once = Cell::new(Some(call));
+        let lent = |connection: &mut D::Connection| match once.take() {
+            Some(call) => run::<D, _, _>(connection, call).map_err(Failed::Own),
+            // A call whose connection was lost before it began has another one; no other is
+            // repeated, since its errors do not say what they are of.
+            None => Err(Failed::Own(Error::new(ErrorKind::Unavailable, "the connection was lost"))),
         };
         match access {
             Access::Read => self.read(lent),
             Access::Write => self.write(lent),
         }
+    }
+}
+
+fn run<D: Dialect, T, E>(
+    connection: &mut D::Connection,
+    call: impl FnOnce(&mut D::Connection) -> Result<T, E>,
+) -> Result<T>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let result = catch_unwind(AssertUnwindSafe(|| call(connection)));
+    let rolled_back = roll_back::<D>(connection);
+    let value = match result {
+        Err(panic) => resume_unwind(panic),
+        Ok(result) => result.map_err(|error| caller_failed::<D>(error.into()))?,
+    };
+    match rolled_back.map_err(|error| Failed::from(error).into_error::<D>())? {
+        false => Ok(value),
+        true => Err(Error::invalid_input(
+            "the closure left a transaction open, which was rolled back: end it, or use `transaction` of the connection",
+        )),
     }
 }
 

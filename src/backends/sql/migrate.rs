@@ -51,14 +51,13 @@ pub(super) fn plan<D: Dialect>(
     };
     recall_types::<D>(&mut standing, registered);
     recall_names::<D>(&mut standing, schema);
-    let changes = diff(&standing, schema, same_type::<D>);
+    let managed = schema.migrate != Migrate::Manual;
+    let changes = diff(&standing, schema, |have, want| same_type::<D>(have, want, managed));
     let steps = if changes.iter().all(Change::is_safe) {
         let sql = D::alter(connection, schema, &standing, &changes)?;
         changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
     } else if schema.migrate == Migrate::Recreate {
-        let drop = format!("DROP TABLE {}", D::quote_in_definition(&schema.table));
-        let sql = vec![drop, create_table::<D>(schema, &schema.table)];
-        vec![Step { change: Change::Recreate, sql }]
+        vec![Step { change: Change::Recreate, sql: D::recreate(schema) }]
     } else {
         changes.into_iter().map(|change| Step { change, sql: Vec::new() }).collect()
     };
@@ -97,14 +96,16 @@ fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
 }
 
 /// Whether a column stands as the schema's would be made. A column that another program made may
-/// be spelled in another way, as long as it holds every value.
-fn same_type<D: Dialect>(have: &StandingColumn, want: &Column) -> bool {
+/// be spelled in another way, as long as it holds every value; where the table is not hilcat's to
+/// change, as long as it is of the type.
+fn same_type<D: Dialect>(have: &StandingColumn, want: &Column, managed: bool) -> bool {
     let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
     match have.known {
         true => have.ty == Some(want.ty),
         false => {
             let wider = have.ty.is_some_and(|ty| want.ty.widens(ty));
-            spelled_alike || wider && D::holds(&have.declared, want.ty)
+            let adopted = !managed && have.ty.map(D::adopted) == Some(want.ty);
+            spelled_alike || adopted || wider && D::holds(&have.declared, want.ty)
         }
     }
 }
@@ -117,13 +118,25 @@ pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> 
     let prefix = format!("0hilcat{:016x}", fnv1a(plan.table.as_bytes()));
     let mut number = last_number::<D>(connection, &prefix)?;
     for step in plan.steps.iter().filter(|step| !step.sql.is_empty()) {
-        number += 1;
-        let label = format!("{} of {}", step.change, plan.table);
-        let migration =
-            Computed { version: format!("{prefix}{number:06}"), label, sql: step.sql.clone() };
-        connection.run_migration(&migration).map_err(from_migration::<D>)?;
+        for sql in pieces::<D>(&step.sql) {
+            number += 1;
+            let migration = Computed {
+                version: format!("{prefix}{number:06}"),
+                label: format!("{} of {}", step.change, plan.table),
+                sql: sql.to_vec(),
+                in_transaction: D::MIGRATES_IN_TRANSACTION,
+            };
+            connection.run_migration(&migration).map_err(from_migration::<D>)?;
+        }
     }
     Ok(())
+}
+
+/// The statements of a step that are one migration: all of them, or one where a transaction
+/// could not undo them. Then what an interruption leaves is what stands between two migrations,
+/// and the plan that is computed next goes on from there.
+fn pieces<D: Dialect>(sql: &[String]) -> std::slice::Chunks<'_, String> {
+    sql.chunks(if D::MIGRATES_IN_TRANSACTION { sql.len() } else { 1 })
 }
 
 /// The number of the last migration of a table; 0 where there is none.
@@ -162,6 +175,7 @@ struct Computed {
     version: String,
     label: String,
     sql: Vec<String>,
+    in_transaction: bool,
 }
 
 impl<DB: Backend> Migration<DB> for Computed {
@@ -184,7 +198,7 @@ impl<DB: Backend> Migration<DB> for Computed {
 
 impl MigrationMetadata for Computed {
     fn run_in_transaction(&self) -> bool {
-        true
+        self.in_transaction
     }
 }
 

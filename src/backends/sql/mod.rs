@@ -12,11 +12,21 @@ mod error;
 mod identity;
 pub(crate) mod join;
 pub(crate) mod lend;
+#[cfg(feature = "server")]
+pub(crate) mod link;
 mod migrate;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
 mod pool;
+#[cfg(feature = "postgresql")]
+pub(crate) mod postgresql;
 mod registry;
 mod render;
+#[cfg(feature = "server")]
+mod server;
 pub mod sql_types;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;
 mod table;
+mod write;

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::dialect::Dialect;
-use super::error::Failed;
 use crate::{Error, ErrorKind, Result};
 
 /// A connection idle for longer than this is tested before it is used.
@@ -27,7 +26,26 @@ pub(super) struct Tracked<C> {
     connection: C,
     /// Whether an error made it doubtful that the connection is alive.
     suspect: bool,
+    /// Whether a test said that it is not.
+    dead: bool,
     used: Instant,
+}
+
+impl<C: R2D2Connection> Tracked<C> {
+    /// Tests the connection where it may be dead, in the time that is left.
+    fn is_alive<D: Dialect<Connection = C>>(&mut self, left: Duration) -> bool {
+        let now = Instant::now();
+        if self.suspect || now.duration_since(self.used) > IDLE {
+            let ready = match D::ON_SERVER {
+                true => D::set_deadline(&mut self.connection, left),
+                false => Ok(()),
+            };
+            self.dead = ready.and_then(|()| self.connection.ping()).is_err();
+            self.suspect = self.dead;
+        }
+        self.used = now;
+        !self.dead
+    }
 }
 
 type Connect<D> = Box<dyn Fn() -> Result<<D as Dialect>::Connection> + Send + Sync>;
@@ -96,7 +114,9 @@ pub(super) fn open_only<D: Dialect>(
 fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
     r2d2::Pool::builder()
         .min_idle(Some(0))
-        .test_on_check_out(true)
+        .test_on_check_out(false)
+        // Half of this is what is waited at the most between two attempts to connect.
+        .connection_timeout(Duration::from_secs(2))
         .thread_pool(OPENERS.clone())
         .error_handler(Box::new(r2d2::NopErrorHandler))
 }
@@ -110,23 +130,18 @@ impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
             Some(connection) => connection,
             None => (self.connect)()?,
         };
-        Ok(Tracked { connection, suspect: false, used: Instant::now() })
+        Ok(Tracked { connection, suspect: false, dead: false, used: Instant::now() })
     }
 
-    fn is_valid(&self, tracked: &mut Self::Connection) -> Result<()> {
-        let now = Instant::now();
-        if tracked.suspect || now.duration_since(tracked.used) > IDLE {
-            tracked.connection.ping().map_err(|error| Failed::from(error).into_error::<D>())?;
-            tracked.suspect = false;
-        }
-        tracked.used = now;
+    /// Not asked: who takes a connection tests it, and knows how long that may take.
+    fn is_valid(&self, _: &mut Self::Connection) -> Result<()> {
         Ok(())
     }
 
     fn has_broken(&self, tracked: &mut Self::Connection) -> bool {
         // A connection that is used while a thread unwinds is closed, to be on the safe side, but
         // not with the database.
-        std::thread::panicking() && !self.only || tracked.connection.is_broken()
+        std::thread::panicking() && !self.only || tracked.dead || tracked.connection.is_broken()
     }
 }
 
@@ -181,16 +196,32 @@ impl<D: Dialect> Pool<D> {
 
     fn wait(&self, timeout: Duration) -> Result<(Taken<D>, Duration)> {
         let start = Instant::now();
-        let taken = self.pool.get_timeout(timeout);
+        let taken = self.take(start, timeout);
         self.idle.lock().waiting -= 1;
-        match taken {
-            Ok(taken) => Ok((taken, start.elapsed())),
-            Err(error) => {
+        taken.map(|taken| (taken, start.elapsed()))
+    }
+
+    /// A connection from r2d2, tested where it may be dead.
+    fn take(&self, start: Instant, timeout: Duration) -> Result<Taken<D>> {
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            let mut taken = self.pool.get_timeout(left).map_err(|error| {
                 let message = format!(
                     "no connection was free or could be opened until the deadline passed: {error}"
                 );
-                Err(Error::new(ErrorKind::Timeout, message))
+                Error::new(ErrorKind::Timeout, message)
+            })?;
+            if taken.is_alive::<D>(timeout.saturating_sub(start.elapsed())) {
+                return Ok(taken);
             }
+        }
+    }
+
+    /// Has every connection that nobody uses tested before it is used.
+    pub(super) fn suspect_all(&self) {
+        let connections = std::mem::take(&mut self.idle.lock().connections);
+        for mut taken in connections {
+            taken.suspect = true;
         }
     }
 

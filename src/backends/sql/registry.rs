@@ -57,7 +57,7 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new<D: Dialect>() -> Self {
-        let columns = super::render::columns::<D>(&SCHEMA.columns);
+        let columns = super::render::selected::<D>(&SCHEMA, &SCHEMA.columns);
         let all = super::statement::Sql::new(format!("SELECT {columns} FROM {}", D::quote(TABLE)));
         Self { statements: Statements::new::<D>(&SCHEMA), all }
     }
@@ -92,6 +92,7 @@ impl Registry {
         let entry = Entry { fingerprint: schema.fingerprint(), definition: schema.to_toml() };
         let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
+        let row = D::stored_row(&SCHEMA, row.into());
         execute::<D>(connection, self.statements.set.with(&row))?;
         Ok(entry)
     }

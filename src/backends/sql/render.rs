@@ -1,6 +1,6 @@
 //! The statements of a scope, their text made once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::dialect::Dialect;
 use super::statement::Sql;
@@ -8,12 +8,6 @@ use crate::{Column, ColumnType, Schema};
 
 /// How many rows one page of a listing has.
 pub(super) const PAGE: usize = 1000;
-
-/// How many rows one statement of a batch writes: for each statement Diesel takes about as long as
-/// SQLite for each row, and more than some hundred values at once gain nothing.
-pub(super) fn rows_at_once(schema: &Schema) -> usize {
-    (256 / schema.columns.len()).clamp(1, 64)
-}
 
 /// The statements of one scope.
 #[derive(Debug)]
@@ -25,20 +19,78 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
-    /// Fetches many keys, where the engine can be given them in one bind.
+    /// Fetches many keys, where the engine can be given them at once.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
-    /// The same for [`rows_at_once`] rows.
+    /// The same for several rows.
     pub(super) set_rows: Sql,
     /// For a row of which some columns are absent.
     pub(super) merge: Sql,
     /// The same where a new record could not be made: changes the record that there is.
     pub(super) patch: Sql,
+    /// The three of them where they also give the row that they replace.
+    pub(super) updates: Option<Updates>,
     pub(super) pop: Sql,
+    /// Removes many keys, where the engine can be given them at once.
+    pub(super) pop_many: Option<Sql>,
     pub(super) keys: Listing,
     pub(super) rows: Listing,
     pub(super) len: Sql,
     pub(super) clear: Sql,
+    /// Those of batches, where they are of fixed sizes.
+    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+    pub(super) batches: Option<Batches>,
+}
+
+/// The statements for many rows of an engine that takes them in fixed sizes only.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+pub(super) struct Batches {
+    pub(super) fetch: Buckets,
+    /// As `fetch`, and nobody else changes the rows until the transaction ends.
+    pub(super) lock: Buckets,
+    pub(super) remove: Buckets,
+    pub(super) set: Buckets,
+    /// Writes a row whose key no other one has.
+    pub(super) insert: Sql,
+}
+
+/// One statement in several sizes, each made when it is first needed.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+pub(super) struct Buckets {
+    sizes: Vec<(usize, OnceLock<Sql>)>,
+    make: fn(&Schema, usize) -> Sql,
+}
+
+#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
+impl Buckets {
+    /// A statement of these sizes, the smallest first, which is 1.
+    pub(super) fn new(
+        sizes: impl IntoIterator<Item = usize>,
+        make: fn(&Schema, usize) -> Sql,
+    ) -> Self {
+        Self { sizes: sizes.into_iter().map(|size| (size, OnceLock::new())).collect(), make }
+    }
+
+    /// The size and the statement that so many items begin with. It has room for more of them
+    /// where they fill more than half of it: the last item is repeated then.
+    pub(super) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
+        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size < items * 2);
+        let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
+        let (size, sql) = roomy.or_else(full).unwrap_or(&self.sizes[0]);
+        (*size, sql.get_or_init(|| (self.make)(schema, *size)))
+    }
+}
+
+/// The statements that write a row and give how many they wrote and, beside it, the columns of the
+/// row that was replaced, NULL where there was none. They have the binds of the key before those
+/// of the statement that only writes.
+#[derive(Debug)]
+pub(super) struct Updates {
+    pub(super) set: Sql,
+    pub(super) merge: Sql,
+    pub(super) patch: Sql,
 }
 
 /// The two statements of a listing by pages, each of which begins after the last key of the page
@@ -52,8 +104,8 @@ pub(super) struct Listing {
 impl Statements {
     pub(super) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
         let table = D::quote(&schema.table);
-        let all = columns::<D>(&schema.columns);
-        let keys = columns::<D>(schema.key_columns());
+        let all = selected::<D>(schema, &schema.columns);
+        let keys = selected::<D>(schema, schema.key_columns());
         let by_key = |text: String| matching_key::<D>(Sql::new(text), schema);
         Self {
             types: schema.columns.iter().map(|column| column.ty).collect(),
@@ -61,15 +113,19 @@ impl Statements {
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
             fetch_many: D::fetch_listed(schema),
-            set: D::upsert_rows(schema, 1),
-            set_rows: D::upsert_rows(schema, rows_at_once(schema)),
+            set: D::upsert(schema),
+            set_rows: D::upsert_rows(schema),
             merge: D::merge(schema),
             patch: patch::<D>(schema),
-            pop: by_key(format!("DELETE FROM {table} WHERE ")).text(&format!(" RETURNING {all}")),
+            updates: D::updates(schema),
+            pop_many: D::pop_listed(schema),
+            pop: by_key(format!("DELETE FROM {table} WHERE "))
+                .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
             keys: Listing::new::<D>(schema, &keys),
             rows: Listing::new::<D>(schema, &all),
             len: Sql::new(format!("SELECT count(*) FROM {table}")),
             clear: Sql::new(format!("DELETE FROM {table}")),
+            batches: D::batches(schema),
             schema: schema.clone(),
         }
     }
@@ -78,14 +134,24 @@ impl Statements {
 impl Listing {
     fn new<D: Dialect>(schema: &Schema, selected: &str) -> Self {
         let table = D::quote(&schema.table);
-        let keys = columns::<D>(schema.key_columns());
-        let end = format!(" ORDER BY {keys} LIMIT {PAGE}");
-        let next = Sql::new(format!("SELECT {selected} FROM {table} WHERE ({keys}) > ("))
-            .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
-            .text(")")
-            .text(&end);
-        Self { first: Sql::new(format!("SELECT {selected} FROM {table}{end}")), next }
+        // Of the table, not what is selected under the same name.
+        let keys = schema.key_columns().map(|key| format!("{table}.{}", D::quote(&key.name)));
+        let end = format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "));
+        let next = Sql::new(format!("SELECT {selected} FROM {table} WHERE "));
+        Self {
+            first: Sql::new(format!("SELECT {selected} FROM {table}{end}")),
+            next: D::after(next, schema).text(&end),
+        }
     }
+}
+
+/// What is selected for columns, separated by commas.
+pub(super) fn selected<'a, D: Dialect>(
+    schema: &Schema,
+    columns: impl IntoIterator<Item = &'a Column>,
+) -> String {
+    let selected = columns.into_iter().map(|column| D::selected(schema, column));
+    selected.collect::<Vec<_>>().join(", ")
 }
 
 /// The quoted names of columns, separated by commas.
@@ -95,7 +161,7 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
 }
 
 /// Adds the condition that the key is the one bound.
-fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(super) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     sql.list(" AND ", schema.key_columns(), |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
     })
@@ -104,7 +170,12 @@ fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
 /// Changes the given columns of a record: its binds are, for each column that is not unique,
 /// whether it is given and its value, and then the key.
 fn patch<D: Dialect>(schema: &Schema) -> Sql {
-    let sql = Sql::new(format!("UPDATE {} SET ", D::quote(&schema.table)));
+    patching::<D>(Sql::new(""), schema)
+}
+
+/// Adds the same to a statement.
+pub(super) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+    let sql = sql.text(&format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         let name = D::quote(&column.name);
         sql.text(&format!("{name} = CASE WHEN "))
@@ -116,6 +187,21 @@ fn patch<D: Dialect>(schema: &Schema) -> Sql {
     matching_key::<D>(sql.text(" WHERE "), schema)
 }
 
+/// Adds to an `INSERT` that a record that has the key is changed by what `change` says of each
+/// column that is not unique.
+pub(super) fn on_conflict<D: Dialect>(
+    sql: Sql,
+    schema: &Schema,
+    change: impl Fn(Sql, &Column) -> Sql,
+) -> Sql {
+    let keys = columns::<D>(schema.key_columns());
+    let sql = sql.text(&format!(" ON CONFLICT ({keys}) DO "));
+    match non_key(schema).next() {
+        None => sql.text("NOTHING"),
+        Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),
+    }
+}
+
 /// The columns that are not unique, in schema order.
 pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
     let columns = schema.columns.iter().enumerate();
@@ -124,23 +210,33 @@ pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
 
 /// `CREATE TABLE` under a name.
 pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
-    let columns = schema.columns.iter().map(|column| format!("  {}", definition::<D>(column)));
-    let columns = columns.collect::<Vec<_>>().join(",\n");
+    let columns = schema.columns.iter().enumerate().map(|(at, column)| {
+        let ty = match schema.is_key(at) {
+            true => D::key_type_in(schema, column),
+            false => D::column_type(column.ty),
+        };
+        format!("  {}", defined::<D>(column, &ty))
+    });
+    let beside = D::beside(schema).into_iter().map(|definition| format!("  {definition}"));
+    let columns = columns.chain(beside).collect::<Vec<_>>().join(",\n");
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");
     let (table, options) = (D::quote_in_definition(table), D::TABLE_OPTIONS);
     format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys})\n){options}")
 }
 
-/// A column as `CREATE TABLE` and `ADD COLUMN` have it.
+/// A column that is not unique, as `CREATE TABLE` and `ADD COLUMN` have it.
 pub(super) fn definition<D: Dialect>(column: &Column) -> String {
-    let mut text =
-        format!("{} {}", D::quote_in_definition(&column.name), D::column_type(column.ty));
+    defined::<D>(column, &D::column_type(column.ty))
+}
+
+fn defined<D: Dialect>(column: &Column, ty: &str) -> String {
+    let mut text = format!("{} {ty}", D::quote_in_definition(&column.name));
     if !column.nullable {
         text.push_str(" NOT NULL");
     }
     if let Some(default) = &column.default {
-        text.push_str(&format!(" DEFAULT {}", D::literal(default)));
+        text.push_str(&format!(" DEFAULT {}", D::default_of(column, default)));
     }
     text
 }

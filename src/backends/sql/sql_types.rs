@@ -12,15 +12,17 @@
 
 use diesel::query_builder::QueryId;
 use diesel::sql_types::{
-    self as of_diesel, HasSqlType, Nullable, SingleValue, SqlOrd, SqlType, is_nullable,
+    self as of_diesel, HasSqlType, Nullable, SingleValue, SqlOrd, SqlType, TypeMetadata,
+    is_nullable,
 };
 
 pub use super::cell::Cell;
 use crate::{ColumnType, ColumnValue};
 
-/// Declares SQL types, and what SQLite keeps each as.
+/// Declares SQL types, and as which of Diesel's own each engine keeps them.
 macro_rules! sql_types {
-    ($($(#[$doc:meta])* $name:ident $({$($param:ident),*})?, $sqlite:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $({$($param:ident),*})?,
+        sqlite: $sqlite:ty, postgresql: $postgresql:ty, mysql: $mysql:ty;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default)]
         pub struct $name $(<$(const $param: u16),*>)?;
@@ -35,27 +37,40 @@ macro_rules! sql_types {
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
-        #[cfg(feature = "sqlite")]
-        impl $(<$(const $param: u16),*>)? HasSqlType<$name $(<$($param),*>)?>
-            for diesel::sqlite::Sqlite
-        {
-            fn metadata(_: &mut ()) -> diesel::sqlite::SqliteType {
-                diesel::sqlite::SqliteType::$sqlite
-            }
-        }
+        kept_as!("sqlite", diesel::sqlite::Sqlite, $sqlite, $name $({$($param),*})?);
+        kept_as!("postgresql", diesel::pg::Pg, $postgresql, $name $({$($param),*})?);
+        kept_as!("mysql", diesel::mysql::Mysql, $mysql, $name $({$($param),*})?);
     )*};
 }
+
+/// Says as which of Diesel's SQL types an engine keeps one of ours.
+macro_rules! kept_as {
+    ($feature:literal, $engine:ty, $kept:ty, $name:ident $({$($param:ident),*})?) => {
+        #[cfg(feature = $feature)]
+        impl $(<$(const $param: u16),*>)? HasSqlType<$name $(<$($param),*>)?> for $engine {
+            fn metadata(
+                lookup: &mut <Self as TypeMetadata>::MetadataLookup,
+            ) -> <Self as TypeMetadata>::TypeMetadata {
+                <Self as HasSqlType<$kept>>::metadata(lookup)
+            }
+        }
+    };
+}
+
 sql_types! {
-    /// A point in time: TEXT in SQLite, a timestamp in UTC elsewhere.
-    UtcTimestamp, Text;
-    /// A UUID: a BLOB in SQLite.
-    Uuid, Binary;
-    /// A decimal of `P` digits, `S` of them after the point: TEXT in SQLite.
-    DecimalOf {P, S}, Text;
-    /// JSON: TEXT in SQLite.
-    Json, Text;
-    /// An unsigned integer of 64 bits: TEXT in SQLite.
-    UBigInt, Text;
+    /// A point in time, in UTC.
+    UtcTimestamp, sqlite: of_diesel::Text, postgresql: of_diesel::Timestamptz,
+        mysql: of_diesel::Datetime;
+    /// A UUID.
+    Uuid, sqlite: of_diesel::Binary, postgresql: of_diesel::Uuid, mysql: of_diesel::Binary;
+    /// A decimal of `P` digits, `S` of them after the point.
+    DecimalOf {P, S}, sqlite: of_diesel::Text, postgresql: of_diesel::Numeric,
+        mysql: of_diesel::Numeric;
+    /// JSON.
+    Json, sqlite: of_diesel::Text, postgresql: of_diesel::Jsonb, mysql: of_diesel::Json;
+    /// An unsigned integer of 64 bits.
+    UBigInt, sqlite: of_diesel::Text, postgresql: of_diesel::Numeric,
+        mysql: of_diesel::Unsigned<of_diesel::BigInt>;
 }
 
 /// A value for an expression of whatever SQL type a column of its Rust type has, NULL or not:

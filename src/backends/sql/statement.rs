@@ -13,6 +13,7 @@ use diesel::row::Field;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
+use super::batch::Column;
 use super::dialect::Dialect;
 use super::identity::Identity;
 use crate::{ColumnType, Row, Value};
@@ -68,13 +69,25 @@ impl Sql {
         self.with_values(Values::One(values))
     }
 
+    /// A statement with two lists of values, one after the other.
+    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine needs it"))]
+    pub(super) fn with_both<'a>(&'a self, a: &'a [Value], b: &'a [Value]) -> Statement<'a> {
+        self.with_values(Values::Both(a, b))
+    }
+
     /// A statement of several rows with their values.
     pub(super) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
         self.with_values(Values::Rows(rows))
     }
 
+    /// A statement each of whose binds is a column of several rows.
+    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine has arrays"))]
+    pub(super) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
+        self.with_values(Values::Columns(columns))
+    }
+
     fn with_values<'a>(&'a self, values: Values<'a>) -> Statement<'a> {
-        debug_assert_eq!(self.binds.len(), values.iter().count());
+        debug_assert_eq!(self.binds.len(), values.count());
         Statement { sql: self, values }
     }
 }
@@ -83,16 +96,19 @@ impl Sql {
 #[derive(Debug, Clone, Copy)]
 enum Values<'a> {
     One(&'a [Value]),
+    Both(&'a [Value], &'a [Value]),
     Rows(&'a [Row]),
+    Columns(&'a [Column<'a>]),
 }
 
-impl<'a> Values<'a> {
-    fn iter(self) -> impl Iterator<Item = &'a Value> {
-        let (one, rows): (&[Value], &[Row]) = match self {
-            Self::One(values) => (values, &[]),
-            Self::Rows(rows) => (&[], rows),
-        };
-        one.iter().chain(rows.iter().flatten())
+impl Values<'_> {
+    fn count(self) -> usize {
+        match self {
+            Self::One(values) => values.len(),
+            Self::Both(a, b) => a.len() + b.len(),
+            Self::Rows(rows) => rows.iter().map(Vec::len).sum(),
+            Self::Columns(columns) => columns.len(),
+        }
     }
 }
 
@@ -120,22 +136,52 @@ impl Query for Statement<'_> {
 impl<C> RunQueryDsl<C> for Statement<'_> {}
 
 impl<D: Dialect> QueryFragment<D> for Statement<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, D>) -> QueryResult<()> {
-        let mut binds = self.sql.binds.iter().zip(self.values.iter());
-        for piece in &self.sql.pieces {
-            out.push_sql(piece);
-            if let Some((ty, value)) = binds.next() {
-                D::bind(out.reborrow(), *ty, value)?;
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, D>) -> QueryResult<()> {
+        let sql = self.sql;
+        match self.values {
+            Values::One(values) => walk(sql, out, values, |out, ty, value| D::bind(out, ty, value)),
+            Values::Both(a, b) => {
+                walk(sql, out, a.iter().chain(b), |out, ty, value| D::bind(out, ty, value))
+            }
+            Values::Rows(rows) => {
+                walk(sql, out, rows.iter().flatten(), |out, ty, value| D::bind(out, ty, value))
+            }
+            Values::Columns(columns) => {
+                walk(sql, out, columns, |out, ty, column| D::bind_column(out, ty, column))
             }
         }
-        Ok(())
     }
 }
 
-/// A Diesel connection to an engine: one of a pool, or one that a caller owns.
-pub(super) trait Conn<D: Dialect>: diesel::Connection<Backend = D> + LoadConnection {}
+/// Walks the pieces of a statement and, between them, what is bound.
+fn walk<'b, D: Dialect, T>(
+    sql: &'b Sql,
+    mut out: AstPass<'_, 'b, D>,
+    values: impl IntoIterator<Item = T>,
+    bind: impl Fn(AstPass<'_, 'b, D>, ColumnType, T) -> QueryResult<()>,
+) -> QueryResult<()> {
+    let mut binds = sql.binds.iter().zip(values);
+    for piece in &sql.pieces {
+        out.push_sql(piece);
+        if let Some((ty, value)) = binds.next() {
+            bind(out.reborrow(), *ty, value)?;
+        }
+    }
+    Ok(())
+}
 
-impl<D: Dialect, C: diesel::Connection<Backend = D> + LoadConnection> Conn<D> for C {}
+/// A Diesel connection to an engine: one of a pool, or one that a caller owns.
+pub(super) trait Conn<D: Dialect>:
+    diesel::Connection<Backend = D> + LoadConnection + 'static
+{
+}
+
+impl<D, C> Conn<D> for C
+where
+    D: Dialect,
+    C: diesel::Connection<Backend = D> + LoadConnection + 'static,
+{
+}
 
 /// Runs a statement that gives no rows, and gives how many it changed.
 pub(super) fn execute<D: Dialect>(

@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::QueryResult;
-
 use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
-use super::render::{Listing, PAGE, Statements, rows_at_once};
+use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_one};
+use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -66,17 +65,25 @@ impl<D: Dialect> TableInner<D> {
         }
     }
 
-    pub(super) fn check_row(&self, row: &Row) -> Result<()> {
+    fn check_row(&self, row: &Row) -> Result<()> {
         self.checked.iter().try_for_each(|&at| {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })
     }
 
-    /// Checks rows, of which the wrong one is named.
-    pub(super) fn check_rows(&self, rows: &[Row]) -> Result<()> {
-        rows.iter()
-            .try_for_each(|row| self.check_row(row).map_err(|error| self.name_row(row, error)))
+    /// A row as it is written, once it is known that the engine can hold it.
+    pub(super) fn admit_row(&self, row: Row) -> Result<Row> {
+        self.check_row(&row)?;
+        Ok(D::stored_row(self.schema(), row))
+    }
+
+    /// The same for rows, of which the wrong one is named.
+    pub(super) fn admit_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
+        for row in &rows {
+            self.check_row(row).map_err(|error| self.name_row(row, error))?;
+        }
+        Ok(rows.into_iter().map(|row| D::stored_row(self.schema(), row)).collect())
     }
 
     fn name_row(&self, row: &Row, error: Error) -> Error {
@@ -84,6 +91,7 @@ impl<D: Dialect> TableInner<D> {
     }
 
     pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+        let key = D::stored_key(self.schema(), key);
         let exists = self.statements.exists.with(key.values());
         Ok(find::<D>(connection, exists, &[])?.is_some())
     }
@@ -93,6 +101,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
+        let key = D::stored_key(self.schema(), key);
         let fetch = self.statements.fetch.with(key.values());
         Ok(find::<D>(connection, fetch, &self.statements.types)?)
     }
@@ -102,17 +111,45 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
-        Ok(D::fetch_many(connection, &self.statements, keys)?)
+        D::fetch_many(connection, &self.statements, keys)
     }
 
-    /// In a transaction: a record that cannot be read stays.
+    pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
+        put::<D>(connection, &self.statements, row)
+    }
+
+    pub(super) fn update(
+        &self,
+        connection: &mut impl Conn<D>,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        D::update(connection, &self.statements, row)
+    }
+
+    /// Writes rows, complete or not, all or none.
+    pub(super) fn set_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        let columns = self.schema().columns.len();
+        if !rows.iter().flat_map(|row| row.iter().take(columns)).any(Value::is_absent) {
+            return D::put_all(connection, &self.statements, rows);
+        }
+        D::write_transaction(connection, |connection| {
+            rows.iter().try_for_each(|row| match self.set(connection, row) {
+                Err(Failed::Own(error)) => Err(Failed::Own(self.name_row(row, error))),
+                result => result,
+            })
+        })
+    }
+
     pub(super) fn pop(
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
-        let pop = self.statements.pop.with(key.values());
-        Ok(load_one::<D>(connection, pop, &self.statements.types)?)
+        D::pop(connection, &self.statements, key)
     }
 
     pub(super) fn pop_many(
@@ -120,75 +157,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
-        keys.iter().map(|key| self.pop(connection, key)).collect()
-    }
-
-    /// Writes one row and gives what it replaced.
-    pub(super) fn update(
-        &self,
-        connection: &mut impl Conn<D>,
-        row: &Row,
-    ) -> Result<Option<Row>, Failed> {
-        let old = self.fetch(connection, &self.schema().key_of(row))?;
-        self.put(connection, row)?;
-        Ok(old)
-    }
-
-    /// Writes rows, complete or not.
-    pub(super) fn put_many(
-        &self,
-        connection: &mut impl Conn<D>,
-        rows: &[Row],
-    ) -> Result<(), Failed> {
-        match rows.iter().flatten().any(Value::is_absent) {
-            false => Ok(self.put_all(connection, rows)?),
-            true => rows.iter().try_for_each(|row| match self.put(connection, row) {
-                Err(Failed::Own(error)) => Err(Failed::Own(self.name_row(row, error))),
-                result => result,
-            }),
-        }
-    }
-
-    /// Writes one row, complete or not.
-    pub(super) fn put(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
-        match row.iter().any(Value::is_absent) {
-            false => Ok(execute::<D>(connection, self.statements.set.with(row)).map(drop)?),
-            true => self.put_partly(connection, row),
-        }
-    }
-
-    /// Writes rows that are complete, several at once.
-    fn put_all(&self, connection: &mut impl Conn<D>, rows: &[Row]) -> QueryResult<()> {
-        let chunks = rows.chunks_exact(rows_at_once(self.schema()));
-        let rest = chunks.remainder();
-        for rows in chunks {
-            execute::<D>(connection, self.statements.set_rows.with_rows(rows))?;
-        }
-        rest.iter()
-            .try_for_each(|row| execute::<D>(connection, self.statements.set.with(row)).map(drop))
-    }
-
-    /// Writes the columns that are given. Where what is absent has a default or can be NULL, a
-    /// new record can be made of it; else only the record that there is can be changed.
-    fn put_partly(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
-        let mut filled = row.clone();
-        let Err(incomplete) = self.schema().fill_absent(&mut filled) else {
-            let given = self.non_key(row).map(|value| Value::Bool(!value.is_absent()));
-            filled.extend(given);
-            execute::<D>(connection, self.statements.merge.with(&filled))?;
-            return Ok(());
-        };
-        let given =
-            self.non_key(row).flat_map(|value| [Value::Bool(!value.is_absent()), value.clone()]);
-        let values: Row = given.chain(self.schema().key_of(row).into_values()).collect();
-        match execute::<D>(connection, self.statements.patch.with(&values))? {
-            0 => Err(Failed::Own(incomplete)),
-            _ => Ok(()),
-        }
-    }
-
-    fn non_key<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a Value> {
-        row.iter().enumerate().filter(|(at, _)| !self.schema().is_key(*at)).map(|(_, value)| value)
+        D::pop_many(connection, &self.statements, keys)
     }
 
     /// One page of a listing: the rows after a key.
@@ -198,9 +167,11 @@ impl<D: Dialect> TableInner<D> {
         types: &[ColumnType],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
-        let (sql, values): (&Sql, &[Value]) = match after {
+        let key = after.map(|key| D::stored_key(self.schema(), key));
+        let after = key.as_deref().map(D::after_values);
+        let (sql, values): (&Sql, &[Value]) = match &after {
             None => (&listing.first, &[]),
-            Some(key) => (&listing.next, key.values()),
+            Some(values) => (&listing.next, values),
         };
         self.restoring(|database| {
             database.read(|connection| {
@@ -237,35 +208,34 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
-        inner.check_row(&row)?;
-        inner.restoring(|database| database.write(|connection| inner.put(connection, &row)))
+        let row = inner.admit_row(row)?;
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| inner.set(connection, &row))
+        })
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.check_row(&row)?;
-        inner
-            .restoring(|database| database.transaction(|connection| inner.update(connection, &row)))
+        let row = inner.admit_row(row)?;
+        inner.restoring(|database| database.write(|connection| inner.update(connection, &row)))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        inner.check_rows(&rows)?;
+        let rows = inner.admit_rows(rows)?;
         inner.restoring(|database| {
-            database.transaction(|connection| inner.put_many(connection, &rows))
+            database.write_once_or_twice(|connection| inner.set_many(connection, &rows))
         })
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.transaction(|connection| inner.pop(connection, key)))
+        inner.restoring(|database| database.write(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.transaction(|connection| inner.pop_many(connection, keys))
-        })
+        inner.restoring(|database| database.write(|connection| inner.pop_many(connection, keys)))
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -303,7 +273,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn clear(&self) -> Result<()> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.write(|connection| {
+            database.write_once_or_twice(|connection| {
                 execute::<D>(connection, inner.statements.clear.with(&[]))?;
                 Ok(())
             })

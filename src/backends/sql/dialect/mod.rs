@@ -1,7 +1,13 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "mysql")]
+pub(super) mod mysql;
+#[cfg(feature = "postgresql")]
+pub(super) mod postgresql;
+#[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -15,16 +21,26 @@ use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::render::Statements;
-use super::statement::{Conn, Sql};
-use crate::schema::{Change, Standing};
+use super::batch::Column;
+use super::error::Failed;
+use super::render::{Batches, Statements, Updates, columns, create_table};
+use super::statement::{Conn, Sql, find};
+use super::write::{pop, put};
+use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
-/// What the text of an engine's error says.
+/// What an engine's error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// Another one holds what the call needs: it was not done.
     Busy,
+    /// It took longer than it may: it was not done.
+    TooLong,
+    /// It met another one, or the table was changed under it: it was not done, and may be when it
+    /// is tried again at once.
+    Again,
+    /// The engine cannot hold what was to be written: it was not done.
+    TooLarge,
     /// A table does not stand.
     NoTable,
     /// A column does not stand.
@@ -51,6 +67,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Whether a server is at the other end, which may close a connection that is idle.
     const ON_SERVER: bool;
 
+    /// Whether a transaction undoes what changes a table.
+    const MIGRATES_IN_TRANSACTION: bool = true;
+
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 
@@ -64,6 +83,29 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// How the engine spells a column type.
     fn column_type(ty: ColumnType) -> String;
+
+    /// How a unique column of a type is defined.
+    fn key_type(ty: ColumnType) -> String {
+        Self::column_type(ty)
+    }
+
+    /// The same for a column of a schema, where that depends on the other ones.
+    fn key_type_in(schema: &Schema, column: &schema::Column) -> String {
+        let _ = schema;
+        Self::key_type(column.ty)
+    }
+
+    /// The definitions of the columns that the engine keeps beside those of a schema.
+    fn beside(schema: &Schema) -> Vec<String> {
+        let _ = schema;
+        Vec::new()
+    }
+
+    /// The default of a column as its definition has it.
+    fn default_of(column: &schema::Column, value: &Value) -> String {
+        let _ = column;
+        Self::literal(value)
+    }
 
     /// Whether a column that was declared so, by whatever program, holds every value of a type as
     /// hilcat's own would.
@@ -92,6 +134,16 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Binds a value of a type.
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
 
+    /// Binds the values of one column of several rows, where the engine can be given them at once.
+    fn bind_column<'b>(
+        out: AstPass<'_, 'b, Self>,
+        ty: ColumnType,
+        column: &'b Column<'b>,
+    ) -> QueryResult<()> {
+        let _ = (out, ty, column);
+        Err(diesel::result::Error::QueryBuilderError("the engine has no arrays".into()))
+    }
+
     /// Writes a value of a type where Diesel wants a bound value.
     fn encode<'b>(
         value: &'b Value,
@@ -102,20 +154,89 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
+    /// A key as it stands in the table.
+    fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
+        let _ = schema;
+        Cow::Borrowed(key)
+    }
+
+    /// A row as it stands in the table, with what the engine keeps beside its columns at the end.
+    fn stored_row(schema: &Schema, row: Row) -> Row {
+        let _ = schema;
+        row
+    }
+
+    /// How a column is selected.
+    fn selected(schema: &Schema, column: &schema::Column) -> String {
+        let _ = schema;
+        Self::quote(&column.name)
+    }
+
+    /// Adds the condition that the key is after the one bound.
+    fn after(sql: Sql, schema: &Schema) -> Sql {
+        let keys = columns::<Self>(schema.key_columns());
+        sql.text(&format!("({keys}) > ("))
+            .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
+            .text(")")
+    }
+
+    /// The binds of that condition.
+    fn after_values(key: &Key) -> Cow<'_, [Value]> {
+        Cow::Borrowed(key.values())
+    }
+
     /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be
     /// listed.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
 
-    /// `INSERT` of so many rows in one statement, overwriting those that have their keys. Of two
-    /// rows with one key the last one counts.
-    fn upsert_rows(schema: &Schema, rows: usize) -> Sql;
+    /// Removes the rows of all the keys that are listed in its binds, and gives them.
+    fn pop_listed(schema: &Schema) -> Option<Sql> {
+        let _ = schema;
+        None
+    }
+
+    /// `INSERT` of a row, overwriting the one that has its key.
+    fn upsert(schema: &Schema) -> Sql;
+
+    /// The same for as many rows as one statement of a batch writes.
+    fn upsert_rows(schema: &Schema) -> Sql;
 
     /// `INSERT` of a row of which some columns are absent. Its binds are the row and, for each
     /// column that is not unique, whether it is given.
     fn merge(schema: &Schema) -> Sql;
 
+    /// What is added to the condition of removing a row.
+    fn pop_condition(schema: &Schema) -> String {
+        let _ = schema;
+        String::new()
+    }
+
+    /// Writes that also give the row they replace, where the engine does both in one statement.
+    fn updates(schema: &Schema) -> Option<Updates> {
+        let _ = schema;
+        None
+    }
+
+    /// The statements of batches, where they are of fixed sizes.
+    fn batches(schema: &Schema) -> Option<Batches> {
+        let _ = schema;
+        None
+    }
+
     /// What comes after the columns of a `CREATE TABLE`.
     const TABLE_OPTIONS: &'static str;
+
+    /// The statements that drop a table and make it anew.
+    fn recreate(schema: &Schema) -> Vec<String> {
+        let drop = format!("DROP TABLE {}", Self::quote_in_definition(&schema.table));
+        vec![drop, create_table::<Self>(schema, &schema.table)]
+    }
+
+    /// Removes what an interrupted change of a table left behind.
+    fn tidy(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<()> {
+        let _ = (connection, schema);
+        Ok(())
+    }
 
     /// The statements of each safe change to a table that stands, in the order of the changes.
     fn alter(
@@ -131,31 +252,77 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// The names of all tables, sorted.
     fn tables(connection: &mut Self::Connection) -> Result<Vec<String>>;
 
-    /// Runs `body` in a transaction that writes.
-    fn write_transaction<T>(
-        connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
-    ) -> Result<T, super::error::Failed>;
+    /// Runs `body` in a transaction that writes, which in another one is a savepoint.
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
+    ) -> Result<T, Failed>;
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
     /// where the engine can, nothing.
     fn exclusively<T>(
         connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, super::error::Failed>,
-    ) -> Result<T, super::error::Failed>;
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
+    ) -> Result<T, Failed>;
 
-    /// Bounds how long the statements that follow wait for others.
+    /// Bounds how long the statements that follow take: on a server all of them together, else
+    /// each one's waiting for others.
     fn set_deadline(connection: &mut Self::Connection, left: Duration) -> QueryResult<()>;
 
     /// What an error says.
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
 
     /// The rows of keys, in the order asked.
-    fn fetch_many(
-        connection: &mut impl Conn<Self>,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> QueryResult<Vec<Option<Row>>>;
+    ) -> Result<Vec<Option<Row>>, Failed>;
+
+    /// Writes rows that are complete, all or none. Of two rows with one key the last one counts.
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> Result<(), Failed>;
+
+    /// Writes a row, complete or not, and gives the one that it replaced.
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            let key = statements.schema.key_of(row);
+            let fetch = statements.fetch.with(key.values());
+            let old = find::<Self>(connection, fetch, &statements.types)?;
+            put::<Self>(connection, statements, row)?;
+            Ok(old)
+        })
+    }
+
+    /// Removes a row and gives it. One that cannot be read stays.
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            Ok(pop::<Self>(connection, statements, key)?)
+        })
+    }
+
+    /// Removes rows and gives them, all or none, in the order asked; the first of two keys that
+    /// are one gets the row. Where one cannot be read all stay.
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            keys.iter().map(|key| Ok(pop::<Self>(connection, statements, key)?)).collect()
+        })
+    }
 }
 
 /// The error for a stored value that is of another type than the schema says.

@@ -4,9 +4,10 @@ mod introspect;
 mod rebuild;
 mod values;
 
+use std::any::Any;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
 use diesel::serialize::Output;
@@ -18,8 +19,8 @@ use self::introspect::Count;
 use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, definition, non_key};
-use crate::backends::sql::statement::{Conn, Sql, find, load};
+use crate::backends::sql::render::{Statements, columns, definition, on_conflict};
+use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -192,15 +193,16 @@ impl Dialect for Sqlite {
         })
     }
 
-    fn upsert_rows(schema: &Schema, rows: usize) -> Sql {
-        on_conflict(schema, rows, |sql, column| {
-            let name = Self::quote(&column.name);
-            sql.text(&format!("{name} = excluded.{name}"))
-        })
+    fn upsert(schema: &Schema) -> Sql {
+        overwriting(schema, 1)
+    }
+
+    fn upsert_rows(schema: &Schema) -> Sql {
+        overwriting(schema, rows_at_once(schema))
     }
 
     fn merge(schema: &Schema) -> Sql {
-        on_conflict(schema, 1, |sql, column| {
+        on_conflict::<Self>(inserting(schema, 1), schema, |sql, column| {
             let name = Self::quote(&column.name);
             sql.text(&format!("{name} = CASE WHEN "))
                 .bind(ColumnType::Bool)
@@ -251,13 +253,29 @@ impl Dialect for Sqlite {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T>(
-        connection: &mut SqliteConnection,
-        body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failed>,
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         // A deferred transaction that turns to writing fails at once where another one wrote
-        // meanwhile, however long it is to wait.
-        connection.immediate_transaction(body)
+        // meanwhile, however long it is to wait. Of a connection that is no `SqliteConnection`
+        // itself the caller has to see to that.
+        let own = (connection as &mut dyn Any).downcast_mut::<SqliteConnection>();
+        let Some(own) = own.and_then(outside_of_transactions) else {
+            return connection.transaction(body);
+        };
+        AnsiTransactionManager::begin_transaction_sql(own, "BEGIN IMMEDIATE")?;
+        match body(connection) {
+            Ok(value) => {
+                C::TransactionManager::commit_transaction(connection)?;
+                Ok(value)
+            }
+            Err(failed) => {
+                // As Diesel does: why it ended says more than why it could not be rolled back.
+                let _ = C::TransactionManager::rollback_transaction(connection);
+                Err(failed)
+            }
+        }
     }
 
     /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
@@ -293,11 +311,11 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn fetch_many(
-        connection: &mut impl Conn<Self>,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> QueryResult<Vec<Option<Row>>> {
+    ) -> Result<Vec<Option<Row>>, Failed> {
         let listed = statements.fetch_many.as_ref().zip(list(keys));
         let Some((fetch_many, list)) = listed else {
             // One transaction for all: most of a fetch from a file is its own.
@@ -306,7 +324,7 @@ impl Dialect for Sqlite {
                     let fetch = statements.fetch.with(key.values());
                     find::<Self>(connection, fetch, &statements.types)
                 };
-                keys.iter().map(&mut fetch).collect()
+                Ok(keys.iter().map(&mut fetch).collect::<QueryResult<_>>()?)
             });
         };
         let mut rows = InOrder::new(&statements.schema, keys);
@@ -316,6 +334,37 @@ impl Dialect for Sqlite {
         })?;
         Ok(rows.finish())
     }
+
+    /// Several rows at once: each is a search of its own, but Diesel's work is done once.
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        Self::write_transaction(connection, |connection| {
+            let chunks = rows.chunks_exact(rows_at_once(&statements.schema));
+            let rest = chunks.remainder();
+            for rows in chunks {
+                execute::<Self>(connection, statements.set_rows.with_rows(rows))?;
+            }
+            for row in rest {
+                execute::<Self>(connection, statements.set.with(row))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The connection, if no transaction is open there. One that is broken is left for Diesel to say so.
+fn outside_of_transactions(connection: &mut SqliteConnection) -> Option<&mut SqliteConnection> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    matches!(status.transaction_depth(), Ok(None)).then_some(connection)
+}
+
+/// How many rows one statement of a batch writes: for each statement Diesel takes about as long as
+/// SQLite for each row, and more than some hundred values at once gain nothing.
+fn rows_at_once(schema: &Schema) -> usize {
+    (256 / schema.columns.len()).clamp(1, 64)
 }
 
 /// What SQLite makes of the values of a column, by the type that it was declared with
@@ -343,19 +392,20 @@ impl Affinity {
     }
 }
 
-/// `INSERT` of all columns, changing the record that has the key by what `change` says of each
-/// column that is not unique.
-fn on_conflict(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
+/// `INSERT` of all columns of so many rows.
+fn inserting(schema: &Schema, rows: usize) -> Sql {
     let (table, all) = (Sqlite::quote(&schema.table), columns::<Sqlite>(&schema.columns));
-    let sql = Sql::new(format!("INSERT INTO {table} ({all}) VALUES "))
-        .list(", ", 0..rows, |sql, _| {
-            sql.text("(").list(", ", &schema.columns, |sql, column| sql.bind(column.ty)).text(")")
-        })
-        .text(&format!(" ON CONFLICT ({}) DO ", columns::<Sqlite>(schema.key_columns())));
-    match non_key(schema).next() {
-        None => sql.text("NOTHING"),
-        Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),
-    }
+    Sql::new(format!("INSERT INTO {table} ({all}) VALUES ")).list(", ", 0..rows, |sql, _| {
+        sql.text("(").list(", ", &schema.columns, |sql, column| sql.bind(column.ty)).text(")")
+    })
+}
+
+/// The same, overwriting those that have their keys.
+fn overwriting(schema: &Schema, rows: usize) -> Sql {
+    on_conflict::<Sqlite>(inserting(schema, rows), schema, |sql, column| {
+        let name = Sqlite::quote(&column.name);
+        sql.text(&format!("{name} = excluded.{name}"))
+    })
 }
 
 /// Keys of one integer or text each as a JSON array; none where there is another one among them,

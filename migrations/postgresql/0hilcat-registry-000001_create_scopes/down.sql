@@ -1,0 +1,1 @@
+DROP TABLE hilcat_scopes;

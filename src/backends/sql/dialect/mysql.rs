@@ -1,0 +1,521 @@
+//! MySQL and MariaDB.
+
+mod batch;
+mod introspect;
+mod keys;
+mod values;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::connection::SimpleConnection;
+use diesel::mysql::Mysql;
+use diesel::query_builder::AstPass;
+use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+use self::keys::{is_whole_name, long_column, long_columns};
+use super::{Dialect, Failure};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::link::error::code;
+use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::render::{Batches, Statements, create_table, definition};
+use crate::backends::sql::statement::{Conn, Sql, load_one};
+use crate::schema::{Change, Standing, fnv1a};
+use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
+
+/// The collations that take no two texts for one; each engine reads the comment that is for it.
+const EXACT: &str = "/*!80017 COLLATE utf8mb4_0900_bin */ /*M! COLLATE utf8mb4_nopad_bin */";
+
+/// The longest `VARCHAR`: a row holds 65,535 bytes beside its long texts.
+const LONGEST_VARCHAR: u32 = 16_383;
+
+impl Dialect for Mysql {
+    type Connection = MysqlLink;
+
+    const NAME: &'static str = "mysql";
+    const ON_SERVER: bool = true;
+    const MIGRATES_IN_TRANSACTION: bool = false;
+    const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
+    const TABLE_OPTIONS: &'static str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */";
+
+    fn quote(name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn column_type(ty: ColumnType) -> String {
+        match ty {
+            ColumnType::Bool => "tinyint(1)",
+            ColumnType::SmallInt => "smallint",
+            ColumnType::Int => "int",
+            ColumnType::BigInt => "bigint",
+            ColumnType::UBigInt => "bigint unsigned",
+            ColumnType::Real => "float",
+            ColumnType::Double => "double",
+            ColumnType::Decimal { precision, scale } => {
+                return format!("decimal({precision},{scale})");
+            }
+            ColumnType::Varchar(length @ ..=LONGEST_VARCHAR) => {
+                return format!("varchar({length})");
+            }
+            ColumnType::Text | ColumnType::Varchar(_) => "longtext",
+            ColumnType::Bytes => "longblob",
+            ColumnType::Json => "json",
+            ColumnType::Date => "date",
+            ColumnType::Time => "time(6)",
+            ColumnType::Timestamp => "datetime(6)",
+            ColumnType::Uuid => "binary(16)",
+        }
+        .to_owned()
+    }
+
+    fn holds(declared: &str, ty: ColumnType) -> bool {
+        match ty {
+            ColumnType::Bool | ColumnType::SmallInt => {
+                matches!(declared, "smallint" | "mediumint" | "int" | "bigint")
+            }
+            ColumnType::Int => matches!(declared, "int" | "bigint"),
+            ColumnType::Double => declared == "double",
+            ColumnType::Text => declared == "longtext",
+            ColumnType::Varchar(length) => {
+                matches!(declared, "longtext" | "mediumtext")
+                    || declared == "text" && length <= LONGEST_VARCHAR
+            }
+            ColumnType::Bytes => declared == "longblob",
+            _ => declared == Self::column_type(ty),
+        }
+    }
+
+    fn same_name(a: &str, b: &str) -> bool {
+        a.to_lowercase() == b.to_lowercase()
+    }
+
+    /// Text, JSON and bytes can have no literal as their default, but an expression.
+    fn default_of(column: &Column, value: &Value) -> String {
+        let literal = Self::literal(value);
+        match column.ty {
+            ColumnType::Text | ColumnType::Json | ColumnType::Bytes => format!("({literal})"),
+            ColumnType::Varchar(length) if length > LONGEST_VARCHAR => format!("({literal})"),
+            _ => literal,
+        }
+    }
+
+    fn literal(value: &Value) -> String {
+        let quoted = |text: &str| {
+            let text = text.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0");
+            format!("'{text}'")
+        };
+        let hex = |bytes: &[u8]| -> String {
+            format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        };
+        match value {
+            Value::Absent | Value::Null => "NULL".to_owned(),
+            Value::Bool(v) => u8::from(*v).to_string(),
+            Value::Int(v) => v.to_string(),
+            Value::UInt(v) => v.to_string(),
+            // With an exponent it is a float, without one a decimal.
+            Value::Float(v) => format!("{v:e}"),
+            Value::Bytes(v) => hex(v),
+            Value::Uuid(v) => hex(v),
+            Value::Timestamp(v) => quoted(&temporal::timestamp_to_sql(*v)),
+            other => quoted(&text::from_value(other)),
+        }
+    }
+
+    fn check_schema(schema: &Schema) -> Result<()> {
+        check_name(&schema.table, "table")?;
+        let names = || schema.columns.iter().map(|column| column.name.as_str());
+        for (at, name) in names().enumerate() {
+            check_name(name, "column")?;
+            if is_whole_name(name) {
+                return Err(Error::unsupported(format!(
+                    "mysql: the column name `{name}` is kept for the whole of long keys"
+                )));
+            }
+            if let Some(other) = names().take(at).find(|other| Self::same_name(other, name)) {
+                return Err(Error::unsupported(format!(
+                    "mysql does not tell the columns `{other}` and `{name}` apart"
+                )));
+            }
+        }
+        check_size(schema)
+    }
+
+    fn check_value(value: &Value) -> Result<()> {
+        match value {
+            Value::Float(v) if v.is_nan() => Err(Error::unsupported("mysql cannot hold NaN")),
+            Value::Float(v) if v.is_infinite() => {
+                Err(Error::unsupported("mysql cannot hold an infinity"))
+            }
+            Value::Json(json) if depth(json) > DEEPEST_JSON => {
+                Err(Error::unsupported(format!("mysql holds JSON of up to {DEEPEST_JSON} levels")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, ty, value)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
+    }
+
+    fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
+        keys::stored_key(schema, key)
+    }
+
+    fn stored_row(schema: &Schema, row: Row) -> Row {
+        keys::stored_row(schema, row)
+    }
+
+    /// The whole of a key that is too long for its column stands beside it.
+    fn selected(schema: &Schema, column: &Column) -> String {
+        let name = Self::quote(&column.name);
+        match long_column(schema, &column.name) {
+            None => name,
+            Some(long) => format!("IFNULL({}, {name}) AS {name}", Self::quote(&long.whole)),
+        }
+    }
+
+    /// As alternatives that each begin with equal columns: a comparison of rows would read the
+    /// whole index.
+    fn after(sql: Sql, schema: &Schema) -> Sql {
+        let columns: Vec<&Column> = schema.key_columns().collect();
+        sql.list(" OR ", 1..=columns.len(), |sql, length| {
+            sql.text("(")
+                .list(" AND ", 0..length, |sql, at| {
+                    let sign = if at + 1 == length { ">" } else { "=" };
+                    let name = Self::quote(&columns[at].name);
+                    sql.text(&format!("{name} {sign} ")).bind(columns[at].ty)
+                })
+                .text(")")
+        })
+    }
+
+    fn after_values(key: &Key) -> Cow<'_, [Value]> {
+        match key.values() {
+            [_] => Cow::Borrowed(key.values()),
+            values => (1..=values.len()).flat_map(|length| &values[..length]).cloned().collect(),
+        }
+    }
+
+    fn fetch_listed(_: &Schema) -> Option<Sql> {
+        None
+    }
+
+    fn upsert(schema: &Schema) -> Sql {
+        batch::upsert(schema, 1)
+    }
+
+    /// The statements of batches have sizes of their own.
+    fn upsert_rows(schema: &Schema) -> Sql {
+        batch::upsert(schema, 1)
+    }
+
+    fn merge(schema: &Schema) -> Sql {
+        batch::merge(schema)
+    }
+
+    fn pop_condition(schema: &Schema) -> String {
+        batch::readable(schema).unwrap_or_default()
+    }
+
+    fn batches(schema: &Schema) -> Option<Batches> {
+        Some(batch::batches(schema))
+    }
+
+    fn key_type_in(schema: &Schema, column: &Column) -> String {
+        match long_column(schema, &column.name) {
+            Some(long) => long.declared(),
+            None => Self::column_type(column.ty),
+        }
+    }
+
+    fn beside(schema: &Schema) -> Vec<String> {
+        let definitions = long_columns(schema).map(|long| {
+            let ty = Self::column_type(long.column.ty);
+            let comment =
+                format!("the key where `{}` holds its beginning and its SHA-256", long.column.name);
+            let comment = Self::literal(&Value::Text(comment));
+            format!("{} {ty} COMMENT {comment}", Self::quote(&long.whole))
+        });
+        definitions.collect()
+    }
+
+    /// A new table is swapped with the old one, so that at no time there is none.
+    fn recreate(schema: &Schema) -> Vec<String> {
+        let (new, old) = temporary(&schema.table);
+        let table = Self::quote(&schema.table);
+        vec![
+            create_table::<Self>(schema, &new),
+            format!(
+                "RENAME TABLE {table} TO {old}, {new} TO {table}",
+                old = Self::quote(&old),
+                new = Self::quote(&new)
+            ),
+            format!("DROP TABLE {}", Self::quote(&old)),
+        ]
+    }
+
+    fn tidy(connection: &mut MysqlLink, schema: &Schema) -> QueryResult<()> {
+        let (new, old) = temporary(&schema.table);
+        let (new, old) = (Self::quote(&new), Self::quote(&old));
+        connection.batch_execute(&format!("DROP TABLE IF EXISTS {new}, {old}"))
+    }
+
+    /// One statement for each change. Of several of one column the first makes them all.
+    fn alter(
+        _: &mut MysqlLink,
+        schema: &Schema,
+        standing: &Standing,
+        changes: &[Change],
+    ) -> QueryResult<Vec<Vec<String>>> {
+        let table = Self::quote(&schema.table);
+        let mut modified: Vec<&str> = Vec::new();
+        let steps = changes.iter().map(|change| {
+            let alter = match change {
+                Change::RenameColumn { from, to } => {
+                    format!("RENAME COLUMN {} TO {}", Self::quote(from), Self::quote(to))
+                }
+                Change::AddColumn(column) => {
+                    format!("ADD COLUMN {}", in_utf8(definition::<Self>(column), column.ty))
+                }
+                Change::WidenColumn { column, .. } | Change::AllowNull(column) => {
+                    if modified.contains(&column.as_str()) {
+                        return Vec::new();
+                    }
+                    modified.push(column);
+                    let nullable = changes.contains(&Change::AllowNull(column.clone()));
+                    modify(schema, standing, column, nullable)
+                }
+                _ => return Vec::new(),
+            };
+            vec![format!("ALTER TABLE {table} {alter}")]
+        });
+        Ok(steps.collect())
+    }
+
+    fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
+        introspect::table(connection, name)
+    }
+
+    fn tables(connection: &mut MysqlLink) -> Result<Vec<String>> {
+        introspect::tables(connection)
+    }
+
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        connection.transaction(body)
+    }
+
+    /// Under a lock of the server's, which is given back when the connection ends. Nothing of what
+    /// changes a table is undone by a transaction.
+    fn exclusively<T>(
+        connection: &mut MysqlLink,
+        body: impl FnOnce(&mut MysqlLink) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let seconds = connection.left().as_secs().max(1);
+        // Names of locks are of the whole server, and of 64 characters at the most.
+        let name = "CONCAT('hilcat ', SHA1(DATABASE()))";
+        let lock = Sql::new(format!("SELECT GET_LOCK({name}, {seconds})"));
+        let got = load_one::<Self>(connection, lock.with(&[]), &[ColumnType::BigInt])?;
+        if got.as_deref() != Some(&[Value::Int(1)]) {
+            return Err(Failed::Own(Error::new(
+                crate::ErrorKind::Timeout,
+                "another process migrated this database until the deadline passed; nothing was changed",
+            )));
+        }
+        let result = body(connection);
+        let unlock = Sql::new(format!("SELECT RELEASE_LOCK({name})"));
+        let released = load_one::<Self>(connection, unlock.with(&[]), &[ColumnType::BigInt]);
+        let result = result?;
+        released?;
+        Ok(result)
+    }
+
+    fn set_deadline(connection: &mut MysqlLink, left: Duration) -> QueryResult<()> {
+        connection.begin(left);
+        Ok(())
+    }
+
+    fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
+        match code(info).and_then(|code| code.parse::<u16>().ok()) {
+            Some(1146 | 1051) => Failure::NoTable,
+            Some(1054) => Failure::NoColumn,
+            Some(1205) => Failure::Busy,
+            Some(1317 | 1969 | 3024) => Failure::TooLong,
+            // Of the others, a table that was changed since the statement was prepared.
+            Some(1213 | 1020 | 1412 | 1615) => Failure::Again,
+            Some(1118 | 1153 | 1264 | 1366 | 1406 | 3157 | 4025) => Failure::TooLarge,
+            Some(2006 | 2013) => Failure::Lost,
+            _ => Failure::Other,
+        }
+    }
+
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Ok(batch::fetch_many(connection, statements, keys)?)
+    }
+
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        Ok(batch::put_all(connection, statements, rows)?)
+    }
+
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        batch::update(connection, statements, row)
+    }
+
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        Ok(batch::pop(connection, statements, key)?)
+    }
+
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Ok(batch::pop_many(connection, statements, keys)?)
+    }
+}
+
+/// How deep JSON can be; MariaDB refuses some that are less deep.
+const DEEPEST_JSON: usize = 100;
+
+fn depth(json: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 1,
+    }
+}
+
+/// The names of the tables while one is made anew: they can be told from the name of the table.
+fn temporary(table: &str) -> (String, String) {
+    let hash = fnv1a(table.as_bytes());
+    (format!("hilcat_new_{hash:016x}"), format!("hilcat_old_{hash:016x}"))
+}
+
+/// A column's definition with the character set of its text: the table may have another one.
+fn in_utf8(definition: String, ty: ColumnType) -> String {
+    let spelled = Mysql::column_type(ty);
+    match ty {
+        ColumnType::Text | ColumnType::Varchar(_) => {
+            definition.replacen(&spelled, &format!("{spelled} CHARACTER SET utf8mb4 {EXACT}"), 1)
+        }
+        _ => definition,
+    }
+}
+
+/// Gives a column the type and the default that its schema says.
+fn modify(schema: &Schema, standing: &Standing, name: &str, nullable: bool) -> String {
+    let Some(column) = schema.columns.iter().find(|column| column.name == name) else {
+        return String::new();
+    };
+    let stands = standing.columns.iter().find(|stands| {
+        stands.name == name || column.was.as_ref().is_some_and(|was| stands.name == *was)
+    });
+    let mut column = column.clone();
+    column.nullable = nullable || stands.is_some_and(|stands| stands.nullable);
+    let Some(long) = long_column(schema, name) else {
+        return format!("MODIFY COLUMN {}", in_utf8(definition::<Mysql>(&column), column.ty));
+    };
+    // A column that comes to have stand-ins gets the column of the whole keys in the same step.
+    let whole = format!("{} {}", Mysql::quote(&long.whole), Mysql::column_type(column.ty));
+    let has_whole = stands.is_some_and(|stands| {
+        stands.ty.is_some_and(|ty| keys::needs_whole(Some(ty), keys::sized_columns(schema)))
+    });
+    match has_whole {
+        true => format!("MODIFY COLUMN {}", in_utf8(whole, column.ty)),
+        false => format!(
+            "MODIFY COLUMN {} {} CHARACTER SET utf8mb4 {EXACT} NOT NULL, ADD COLUMN {}",
+            Mysql::quote(name),
+            long.declared(),
+            in_utf8(whole, column.ty)
+        ),
+    }
+}
+
+fn check_name(name: &str, what: &str) -> Result<()> {
+    let wrong = |why: &str| Err(Error::unsupported(format!("mysql: the name of a {what} {why}")));
+    match () {
+        () if name.chars().count() > 64 => wrong("has at most 64 characters"),
+        () if name.contains('\0') => wrong("cannot hold the character NUL"),
+        () if name.chars().any(|c| c > '\u{ffff}') => {
+            wrong("cannot hold characters beyond U+FFFF, as emoji are")
+        }
+        () if name.ends_with(' ') => wrong("cannot end with a space"),
+        () => Ok(()),
+    }
+}
+
+/// Checks what a table and its rows have to fit in.
+fn check_size(schema: &Schema) -> Result<()> {
+    let too_many = |what: &str, most: usize, are: usize| {
+        Err(Error::unsupported(format!("mysql holds {most} {what}, not {are}")))
+    };
+    if schema.columns.len() > 1000 {
+        return too_many("columns", 1000, schema.columns.len());
+    }
+    if schema.key.len() > 16 {
+        return too_many("columns in a key", 16, schema.key.len());
+    }
+    if keys::sized_columns(schema) > keys::MOST_SIZED {
+        let (most, are) = (keys::MOST_SIZED, keys::sized_columns(schema));
+        return too_many("columns of text or bytes in a key", most, are);
+    }
+    for column in &schema.columns {
+        if let ColumnType::Decimal { precision, scale } = column.ty
+            && (precision > 65 || scale > 30)
+        {
+            return Err(Error::unsupported("mysql holds decimals of up to decimal(65,30)")
+                .with_column(&column.name));
+        }
+    }
+    let of_keys = long_columns(schema).map(|_| 2560 + 12).sum::<usize>();
+    match schema.columns.iter().map(|column| row_bytes(column.ty)).sum::<usize>() + of_keys {
+        0..=65_000 => Ok(()),
+        bytes => Err(Error::unsupported(format!(
+            "mysql holds rows of up to 65,535 bytes beside the columns of type text, bytes and json, not {bytes}: make text of the longest varchar columns"
+        ))),
+    }
+}
+
+/// How many bytes a value takes at the most of those that a row can have.
+fn row_bytes(ty: ColumnType) -> usize {
+    match ty {
+        ColumnType::Varchar(length @ ..=LONGEST_VARCHAR) => length as usize * 4 + 2,
+        ColumnType::Decimal { .. } => 32,
+        ColumnType::Uuid => 16,
+        _ => 12,
+    }
+}

@@ -1,0 +1,290 @@
+//! What stands in a MySQL or MariaDB database.
+
+use diesel::mysql::Mysql;
+
+use super::keys::{is_whole_name, whole_name};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::statement::{Sql, load};
+use crate::schema::{Standing, StandingColumn};
+use crate::{ColumnType, Error, Result, Row, Value};
+
+/// The collations under which no two texts are one, not even with a space at the end.
+const EXACT: [&str; 3] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin", "binary"];
+
+/// A column of the engine's own tables of columns.
+struct Info {
+    name: String,
+    declared: String,
+    nullable: bool,
+    /// Of a column of text.
+    charset: Option<String>,
+    collation: Option<String>,
+    generated: bool,
+}
+
+/// The table of this name as it stands, if it does.
+pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
+    if !stands(connection, name)? {
+        return Ok(None);
+    }
+    let json = json_columns(connection, name)?;
+    let columns = columns(connection, name)?;
+    let key = key(connection, name)?;
+    for part in &key {
+        let column = columns.iter().find(|column| column.name == *part);
+        column.map_or(Ok(()), exact)?;
+    }
+    let whole = |number: usize| {
+        let name = whole_name(number);
+        columns.iter().find(move |column| column.name.eq_ignore_ascii_case(&name))
+    };
+    let sized = key.iter().filter_map(|part| columns.iter().find(|column| column.name == *part));
+    let sized = sized.filter(|column| is_sized(&column.declared)).count();
+    let standing = columns
+        .iter()
+        .filter(|column| !column.generated && !is_whole_name(&column.name))
+        .map(|column| match key.iter().position(|part| *part == column.name) {
+            None => standing_column(column, &json),
+            Some(at) => key_column(column, whole(at + 1), sized),
+        });
+    Ok(Some(Standing { columns: standing.collect(), key }))
+}
+
+/// The names of all tables, sorted.
+pub(super) fn tables(connection: &mut MysqlLink) -> Result<Vec<String>> {
+    let tables = Sql::new(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name",
+    );
+    let rows = ask(connection, &tables, &[], &[ColumnType::Text])?;
+    let mut names: Vec<String> = rows.into_iter().filter_map(|row| texts(row).next()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a table of this name stands. Where the server takes upper and lower case for one in the
+/// names of tables, so does this.
+fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
+    let sql = Sql::new(
+        "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ",
+    )
+    .bind(ColumnType::Text);
+    let folds = connection.traits().folds_tables;
+    let found = ask(connection, &sql, &[name.into()], &[ColumnType::Text, ColumnType::Text])?;
+    for row in found {
+        let mut row = texts(row);
+        let (Some(stands), Some(kind)) = (row.next(), row.next()) else { continue };
+        if stands == name || folds && stands.to_lowercase() == name.to_lowercase() {
+            return match kind.as_str() {
+                "BASE TABLE" => Ok(true),
+                kind => Err(Error::unsupported(format!(
+                    "`{name}` is a {}, not a table",
+                    kind.to_lowercase()
+                ))),
+            };
+        }
+    }
+    Ok(false)
+}
+
+fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
+    use ColumnType::{Bool, Text};
+    let sql = Sql::new(
+        "SELECT column_name, column_type, character_set_name, collation_name, is_nullable = 'YES', COALESCE(generation_expression, '') <> '' FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ",
+    )
+    .bind(Text)
+    .text(" ORDER BY ordinal_position");
+    let rows = ask(connection, &sql, &[table.into()], &[Text, Text, Text, Text, Bool, Bool])?;
+    let info = |row: Row| match <[Value; 6]>::try_from(row) {
+        Ok(
+            [
+                Value::Text(name),
+                Value::Text(declared),
+                charset,
+                collation,
+                Value::Bool(nullable),
+                Value::Bool(generated),
+            ],
+        ) => {
+            let (charset, collation) = (text(charset), text(collation));
+            let declared = canonical(&declared);
+            Some(Info { name, declared, nullable, charset, collation, generated })
+        }
+        _ => None,
+    };
+    Ok(rows.into_iter().filter_map(info).collect())
+}
+
+/// The columns of the primary key, in its order.
+fn key(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
+    use ColumnType::{BigInt, Text};
+    let sql = Sql::new(
+        "SELECT column_name, sub_part, index_name FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0 AND table_name = ",
+    )
+    .bind(Text)
+    .text(" ORDER BY seq_in_index");
+    let rows = ask(connection, &sql, &[table.into()], &[Text, BigInt, Text])?;
+    let mut key = Vec::new();
+    for row in rows {
+        match <[Value; 3]>::try_from(row) {
+            Ok([_, _, Value::Text(index)]) if index != "PRIMARY" => {
+                return Err(Error::unsupported(format!(
+                    "the table has the unique index `{index}` beside its primary key, and an upsert of this engine overwrites whatever record any of them finds"
+                )));
+            }
+            Ok([Value::Text(column), Value::Null, _]) => key.push(column),
+            Ok([Value::Text(column), _, _]) => {
+                return Err(Error::unsupported("the column is unique by its beginning alone")
+                    .with_column(&column));
+            }
+            _ => {}
+        }
+    }
+    Ok(key)
+}
+
+/// The columns that MariaDB holds JSON in: a text that is checked.
+fn json_columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
+    if !connection.traits().mariadb {
+        return Ok(Vec::new());
+    }
+    let sql = Sql::new(
+        "SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = DATABASE() AND table_name = ",
+    )
+    .bind(ColumnType::Text);
+    let rows = ask(connection, &sql, &[table.into()], &[ColumnType::Text])?;
+    let column = |clause: String| {
+        let quoted = clause.strip_prefix("json_valid(`")?.strip_suffix("`)")?;
+        Some(quoted.replace("``", "`"))
+    };
+    Ok(rows.into_iter().filter_map(|row| texts(row).next()).filter_map(column).collect())
+}
+
+/// Keys are exact: a table whose key compares text in another way cannot be a scope.
+fn exact(column: &Info) -> Result<()> {
+    match &column.collation {
+        Some(collation) if !EXACT.contains(&collation.as_str()) => {
+            Err(Error::unsupported(format!(
+                "the column is unique under the collation {collation}, which takes different texts for one; give it {} or {}",
+                EXACT[0], EXACT[1]
+            ))
+            .with_column(&column.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
+    let declared = match json.contains(&info.name) {
+        true => "json".to_owned(),
+        false => with_charset(info),
+    };
+    StandingColumn {
+        name: info.name.clone(),
+        ty: type_of(if declared == "json" { "json" } else { &info.declared }),
+        declared,
+        known: false,
+        nullable: info.nullable,
+    }
+}
+
+/// A column of the key, which may have a column of the whole keys beside it: that one has the type.
+fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> StandingColumn {
+    let mut column = standing_column(info, &[]);
+    match whole {
+        Some(whole) => {
+            column.ty = type_of(&whole.declared);
+            column.declared = whole.declared.clone();
+        }
+        None if super::keys::needs_whole(column.ty, sized) => {
+            column.ty = None;
+            column.declared.push_str(" without a column of the whole keys");
+        }
+        None => {}
+    }
+    column
+}
+
+fn is_sized(declared: &str) -> bool {
+    declared.contains("char") || declared.starts_with("varbinary")
+}
+
+/// A text in another character set holds other texts.
+fn with_charset(info: &Info) -> String {
+    match info.charset.as_deref() {
+        None | Some("utf8mb4") => info.declared.clone(),
+        Some(charset) => format!("{} character set {charset}", info.declared),
+    }
+}
+
+/// A type as both engines would spell it: MariaDB gives integers a width that means nothing.
+fn canonical(declared: &str) -> String {
+    let declared = declared.to_lowercase();
+    let integer = ["tinyint", "smallint", "mediumint", "int", "bigint"];
+    match declared.split_once('(') {
+        Some((name, rest)) if integer.contains(&name) && declared != "tinyint(1)" => {
+            let after = rest.split_once(')').map_or("", |(_, after)| after);
+            format!("{name}{after}")
+        }
+        _ => declared,
+    }
+}
+
+fn type_of(declared: &str) -> Option<ColumnType> {
+    match declared {
+        // Of 32 bits here, of 64 elsewhere.
+        "float" => Some(ColumnType::Real),
+        "binary(16)" => Some(ColumnType::Uuid),
+        declared if declared.starts_with("enum(") => Some(ColumnType::Text),
+        declared => declared.parse().ok(),
+    }
+}
+
+fn ask(
+    connection: &mut MysqlLink,
+    sql: &Sql,
+    values: &[Value],
+    types: &[ColumnType],
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    load::<Mysql>(connection, sql.with(values), types, |row| {
+        rows.push(row);
+        Ok(())
+    })
+    .map_err(|error| Failed::from(error).into_error::<Mysql>())?;
+    Ok(rows)
+}
+
+fn texts(row: Row) -> impl Iterator<Item = String> {
+    row.into_iter().filter_map(text)
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_spell_a_type_alike() {
+        for (declared, expected) in [
+            ("bigint(20)", "bigint"),
+            ("bigint(20) unsigned", "bigint unsigned"),
+            ("BIGINT UNSIGNED", "bigint unsigned"),
+            ("tinyint(1)", "tinyint(1)"),
+            ("tinyint(4)", "tinyint"),
+            ("varchar(20)", "varchar(20)"),
+            ("decimal(10,2)", "decimal(10,2)"),
+            ("int", "int"),
+        ] {
+            assert_eq!(canonical(declared), expected);
+        }
+        assert_eq!(type_of("float"), Some(ColumnType::Real));
+        assert_eq!(type_of("double"), Some(ColumnType::Double));
+    }
+}

@@ -1,0 +1,387 @@
+//! PostgreSQL, from version 12.
+
+mod batch;
+mod introspect;
+mod numeric;
+mod update;
+mod values;
+
+use std::time::{Duration, Instant};
+
+use diesel::pg::{Pg, PgValue};
+use diesel::query_builder::AstPass;
+use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
+use diesel::sql_types::BigInt;
+use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+
+use super::{Dialect, Failure};
+use crate::backends::sql::batch::Column;
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::link::error::code;
+use crate::backends::sql::link::postgresql::PgLink;
+use crate::backends::sql::render::{Statements, Updates, columns, definition, on_conflict};
+use crate::backends::sql::statement::{Conn, Sql, find};
+use crate::schema::{Change, Standing};
+use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
+
+/// What migrations lock: the bytes of `hilcat`, as a number.
+const LOCK: i64 = 0x6869_6c63_6174;
+
+/// The longest name that PostgreSQL does not cut, in bytes.
+const NAME: usize = 63;
+
+impl Dialect for Pg {
+    type Connection = PgLink;
+
+    const NAME: &'static str = "postgresql";
+    const ON_SERVER: bool = true;
+    const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgresql");
+    const TABLE_OPTIONS: &'static str = "";
+
+    fn quote(name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    fn column_type(ty: ColumnType) -> String {
+        match ty {
+            ColumnType::Bool => "boolean",
+            ColumnType::SmallInt => "smallint",
+            ColumnType::Int => "integer",
+            ColumnType::BigInt => "bigint",
+            // PostgreSQL has no unsigned integers.
+            ColumnType::UBigInt => "numeric(20,0)",
+            ColumnType::Real => "real",
+            ColumnType::Double => "double precision",
+            ColumnType::Decimal { precision, scale } => {
+                return format!("numeric({precision},{scale})");
+            }
+            ColumnType::Text => "text",
+            ColumnType::Varchar(length) => return format!("varchar({length})"),
+            ColumnType::Bytes => "bytea",
+            ColumnType::Json => "jsonb",
+            ColumnType::Date => "date",
+            ColumnType::Time => "time",
+            ColumnType::Timestamp => "timestamptz",
+            ColumnType::Uuid => "uuid",
+        }
+        .to_owned()
+    }
+
+    /// Text is unique by its bytes, whatever the database's collation is, and its index stays
+    /// right when a library changes the order of a language.
+    fn key_type(ty: ColumnType) -> String {
+        let name = Self::column_type(ty);
+        match ty {
+            ColumnType::Text | ColumnType::Varchar(_) => format!("{name} COLLATE \"C\""),
+            _ => name,
+        }
+    }
+
+    fn holds(declared: &str, ty: ColumnType) -> bool {
+        match ty {
+            ColumnType::Timestamp => declared == "timestamp",
+            ColumnType::Json => declared == "json",
+            ColumnType::Text => declared == "varchar",
+            _ => declared == Self::column_type(ty),
+        }
+    }
+
+    fn literal(value: &Value) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        match value {
+            Value::Absent | Value::Null => "NULL".to_owned(),
+            Value::Bool(_) | Value::Int(_) | Value::UInt(_) => text::from_value(value).into(),
+            Value::Float(v) if v.is_finite() => format!("{v:?}"),
+            Value::Bytes(v) => {
+                quoted(&v.iter().fold("\\x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")))
+            }
+            Value::Json(v) => {
+                let mut json = Vec::new();
+                // Writing to memory cannot fail.
+                let _ = values::write_json(v, &mut json);
+                quoted(&String::from_utf8_lossy(&json))
+            }
+            other => quoted(&text::from_value(other)),
+        }
+    }
+
+    fn check_schema(schema: &Schema) -> Result<()> {
+        let columns = schema.columns.iter().map(|column| (column.name.as_str(), "column"));
+        for (name, what) in columns.chain([(schema.table.as_str(), "table")]) {
+            if name.len() > NAME {
+                return Err(Error::unsupported(format!(
+                    "postgresql: the name of the {what} `{name}` has {} bytes, of which it would keep {NAME}",
+                    name.len()
+                )));
+            }
+            if name.contains('\0') {
+                return Err(Error::unsupported("postgresql: a name cannot hold the character NUL"));
+            }
+        }
+        let of_system = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+        for column in &schema.columns {
+            if of_system.contains(&column.name.as_str()) {
+                return Err(Error::unsupported("postgresql has a column of that name itself")
+                    .with_column(&column.name));
+            }
+            if let ColumnType::Varchar(10_485_761..) = column.ty {
+                return Err(Error::unsupported("postgresql: varchar is of up to 10485760")
+                    .with_column(&column.name));
+            }
+        }
+        match (schema.columns.len(), schema.key.len()) {
+            (0..=1600, 0..=32) => Ok(()),
+            (columns, keys) => Err(Error::unsupported(format!(
+                "postgresql holds 1600 columns, 32 of them unique, not {columns} and {keys}"
+            ))),
+        }
+    }
+
+    fn check_value(value: &Value) -> Result<()> {
+        match value {
+            Value::Text(v) if v.contains('\0') => Err(values::nul()),
+            Value::Text(v) => check_length(v.len()),
+            Value::Bytes(v) => check_length(v.len()),
+            Value::Json(v) if has_nul(v) => Err(values::nul()),
+            _ => Ok(()),
+        }
+    }
+
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, ty, value)
+    }
+
+    fn bind_column<'b>(
+        out: AstPass<'_, 'b, Self>,
+        ty: ColumnType,
+        column: &'b Column<'b>,
+    ) -> QueryResult<()> {
+        values::bind_column(out, ty, column)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
+    fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
+    }
+
+    fn fetch_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::fetch_listed(schema))
+    }
+
+    fn pop_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::pop_listed(schema))
+    }
+
+    fn upsert(schema: &Schema) -> Sql {
+        overwriting(inserting(Sql::new(""), schema), schema)
+    }
+
+    fn upsert_rows(schema: &Schema) -> Sql {
+        overwriting(batch::unnested(inserting_into(Sql::new(""), schema), schema), schema)
+    }
+
+    fn merge(schema: &Schema) -> Sql {
+        merging(inserting(Sql::new(""), schema), schema)
+    }
+
+    fn updates(schema: &Schema) -> Option<Updates> {
+        update::statements(schema)
+    }
+
+    fn pop_condition(schema: &Schema) -> String {
+        match update::readable(schema) {
+            Some(condition) if !condition.is_empty() => format!(" AND {condition}"),
+            _ => String::new(),
+        }
+    }
+
+    fn alter(
+        _: &mut PgLink,
+        schema: &Schema,
+        _: &Standing,
+        changes: &[Change],
+    ) -> QueryResult<Vec<Vec<String>>> {
+        let table = Self::quote(&schema.table);
+        let key = |column: &str| schema.key_columns().any(|key| key.name == column);
+        let statement = |change: &Change| match change {
+            Change::RenameColumn { from, to } => {
+                Some(format!("RENAME COLUMN {} TO {}", Self::quote(from), Self::quote(to)))
+            }
+            Change::AddColumn(column) => Some(format!("ADD COLUMN {}", definition::<Self>(column))),
+            Change::WidenColumn { column, to, .. } => {
+                let ty = if key(column) { Self::key_type(*to) } else { Self::column_type(*to) };
+                Some(format!("ALTER COLUMN {} TYPE {ty}", Self::quote(column)))
+            }
+            Change::AllowNull(column) => {
+                Some(format!("ALTER COLUMN {} DROP NOT NULL", Self::quote(column)))
+            }
+            _ => None,
+        };
+        let statements = changes.iter().map(|change| {
+            let action = statement(change).into_iter();
+            action.map(|action| format!("ALTER TABLE {table} {action}")).collect()
+        });
+        Ok(statements.collect())
+    }
+
+    fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {
+        introspect::table(connection, name)
+    }
+
+    fn tables(connection: &mut PgLink) -> Result<Vec<String>> {
+        introspect::tables(connection)
+    }
+
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        connection.transaction(body)
+    }
+
+    /// The lock comes before anything else: of two that make Diesel's own table at once one would
+    /// fail.
+    fn exclusively<T>(
+        connection: &mut PgLink,
+        body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        connection.transaction(|connection| {
+            let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK);
+            lock.execute(connection)?;
+            body(connection)
+        })
+    }
+
+    /// A little later than the server's own limit, so that it can say that it passed.
+    fn set_deadline(connection: &mut PgLink, left: Duration) -> QueryResult<()> {
+        connection.set_deadline(Instant::now() + left + left / 25);
+        Ok(())
+    }
+
+    fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
+        match code(info) {
+            Some("55P03") => Failure::Busy,
+            Some("57014") => Failure::TooLong,
+            // A prepared statement that does not fit the table any more, or is gone.
+            Some("0A000" | "26000") => Failure::Again,
+            Some("42P01") => Failure::NoTable,
+            Some("42703") => Failure::NoColumn,
+            Some(limit) if limit.starts_with("54") => Failure::TooLarge,
+            _ => Failure::Other,
+        }
+    }
+
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::fetch(connection, statements, keys)
+    }
+
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        batch::put(connection, statements, rows)
+    }
+
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        update::run(connection, statements, row)
+    }
+
+    /// One statement. Of a record that cannot be read it says nothing, as if there were none: that
+    /// one is fetched, which says what is wrong with it.
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        let pop = |connection: &mut C| -> Result<_, Failed> {
+            Ok(super::pop::<Self>(connection, statements, key)?)
+        };
+        let Some(condition) = update::readable(&statements.schema) else {
+            return connection.transaction(pop);
+        };
+        let row = pop(connection)?;
+        if row.is_none() && !condition.is_empty() {
+            let fetch = statements.fetch.with(key.values());
+            find::<Self>(connection, fetch, &statements.types)?;
+        }
+        Ok(row)
+    }
+
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::pop(connection, statements, keys)
+    }
+}
+
+/// Adds `INSERT INTO` with all columns.
+fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
+    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    sql.text(&format!("INSERT INTO {table} ({all}) "))
+}
+
+/// Adds `INSERT` of one row.
+fn inserting(sql: Sql, schema: &Schema) -> Sql {
+    inserting_into(sql, schema)
+        .text("VALUES (")
+        .list(", ", &schema.columns, |sql, column| sql.bind(column.ty))
+        .text(")")
+}
+
+/// Adds that a record that has the key is overwritten.
+fn overwriting(sql: Sql, schema: &Schema) -> Sql {
+    on_conflict::<Pg>(sql, schema, |sql, column| {
+        let name = Pg::quote(&column.name);
+        sql.text(&format!("{name} = excluded.{name}"))
+    })
+}
+
+/// Adds that of a record that has the key the columns are changed that are given.
+fn merging(sql: Sql, schema: &Schema) -> Sql {
+    let table = Pg::quote(&schema.table);
+    on_conflict::<Pg>(sql, schema, |sql, column| {
+        let name = Pg::quote(&column.name);
+        sql.text(&format!("{name} = CASE WHEN "))
+            .bind(ColumnType::Bool)
+            .text(&format!(" THEN excluded.{name} ELSE {table}.{name} END"))
+    })
+}
+
+/// Whether a text in JSON holds the character NUL.
+fn has_nul(json: &serde_json::Value) -> bool {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(has_nul),
+        Json::Object(map) => map.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// PostgreSQL's limit of a row and of a message is a gigabyte, and escapes may take room.
+fn check_length(length: usize) -> Result<()> {
+    match length {
+        0..=500_000_000 => Ok(()),
+        _ => Err(Error::unsupported("postgresql holds values of up to 500,000,000 bytes")),
+    }
+}

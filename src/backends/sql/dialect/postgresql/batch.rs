@@ -1,0 +1,146 @@
+//! Batches: many rows or keys in one statement, an array for each column.
+
+use diesel::pg::Pg;
+
+use crate::backends::sql::batch::{Column, InOrder, sorted};
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::render::{Statements, columns};
+use crate::backends::sql::statement::{Conn, Sql, execute, load};
+use crate::{Key, Result, Row, Schema, Value};
+
+/// How many rows one statement writes or reads at the most.
+const ROWS: usize = 10_000;
+
+/// How many bytes the values of one statement have, about, where it is of several rows.
+const BYTES: usize = 16 << 20;
+
+/// `SELECT` of the rows of the keys in the binds.
+pub(super) fn fetch_listed(schema: &Schema) -> Sql {
+    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    matching(Sql::new(format!("SELECT {all} FROM {table} WHERE ")), schema)
+}
+
+/// `DELETE` of the rows of the keys in the binds.
+pub(super) fn pop_listed(schema: &Schema) -> Sql {
+    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    matching(Sql::new(format!("DELETE FROM {table} WHERE ")), schema)
+        .text(&format!(" RETURNING {all}"))
+}
+
+fn matching(sql: Sql, schema: &Schema) -> Sql {
+    let keys = columns::<Pg>(schema.key_columns());
+    if let [at] = schema.key[..] {
+        return sql.text(&format!("{keys} = ANY(")).bind(schema.columns[at].ty).text(")");
+    }
+    sql.text(&format!("({keys}) IN (SELECT * FROM unnest("))
+        .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
+        .text("))")
+}
+
+/// The rows in the arrays of the binds, as what an `INSERT` takes.
+pub(super) fn unnested(sql: Sql, schema: &Schema) -> Sql {
+    sql.text("SELECT * FROM unnest(")
+        .list(", ", &schema.columns, |sql, column| sql.bind(column.ty))
+        .text(")")
+}
+
+/// The rows of keys, in the order asked.
+pub(super) fn fetch<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+) -> Result<Vec<Option<Row>>, Failed> {
+    let mut rows = InOrder::new(&statements.schema, keys);
+    if let Some(fetch_many) = &statements.fetch_many {
+        each(connection, statements, fetch_many, keys, &mut rows)?;
+    }
+    Ok(rows.finish())
+}
+
+/// Removes the rows of keys and gives them in the order asked.
+pub(super) fn pop<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+) -> Result<Vec<Option<Row>>, Failed> {
+    let mut rows = InOrder::new(&statements.schema, keys);
+    if let Some(pop_many) = &statements.pop_many {
+        each(connection, statements, pop_many, keys, &mut rows)?;
+    }
+    Ok(rows.finish_once())
+}
+
+/// Runs a statement on all keys, as many at once as one statement takes.
+fn each<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    sql: &Sql,
+    keys: &[Key],
+    rows: &mut InOrder<'_>,
+) -> Result<(), Failed> {
+    let keys = sorted(0..statements.key_types.len(), keys.iter().map(Key::values).collect());
+    for keys in chunks(&keys) {
+        let columns = Column::all(keys, statements.key_types.len());
+        load::<Pg>(connection, sql.with_columns(&columns), &statements.types, |row| {
+            rows.put(row);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes rows that are complete, all or none.
+pub(super) fn put<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    rows: &[Row],
+) -> Result<(), Failed> {
+    let rows =
+        sorted(statements.schema.key.iter().copied(), rows.iter().map(Vec::as_slice).collect());
+    let chunks = chunks(&rows);
+    let put = |connection: &mut C| {
+        for rows in &chunks {
+            let columns = Column::all(rows, statements.types.len());
+            execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
+        }
+        Ok(())
+    };
+    match chunks.len() {
+        0 | 1 => put(connection),
+        _ => Pg::write_transaction(connection, put),
+    }
+}
+
+/// Cuts rows into the parts that one statement takes.
+fn chunks<'r, 'a>(mut rows: &'r [&'a [Value]]) -> Vec<&'r [&'a [Value]]> {
+    let mut chunks = Vec::new();
+    while !rows.is_empty() {
+        let mut bytes = 0;
+        let fits = rows.iter().take(ROWS).take_while(|row| {
+            bytes += row.iter().map(Value::size).sum::<usize>();
+            bytes <= BYTES
+        });
+        let (chunk, rest) = rows.split_at(fits.count().max(1));
+        chunks.push(chunk);
+        rows = rest;
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_by_number_and_by_size() {
+        let small: Vec<Row> = (0..25_000).map(|n| vec![Value::Int(n)]).collect();
+        let rows: Vec<&[Value]> = small.iter().map(Vec::as_slice).collect();
+        let sizes = |rows| chunks(rows).iter().map(|chunk| chunk.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&rows), [10_000, 10_000, 5_000]);
+        let large: Vec<Row> = (0..5).map(|_| vec![Value::Bytes(vec![0; 7 << 20])]).collect();
+        let rows: Vec<&[Value]> = large.iter().map(Vec::as_slice).collect();
+        assert_eq!(sizes(&rows), [2, 2, 1]);
+        assert!(sizes(&[]).is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! What stands in the schema of a PostgreSQL database.
+
+use diesel::pg::Pg;
+use diesel::sql_types::{Bool, Integer, Nullable, Oid, Text};
+use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
+
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::link::postgresql::PgLink;
+use crate::schema::{Standing, StandingColumn};
+use crate::{ColumnType, Error, Result};
+
+/// The table of this name as it stands, if it does.
+pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {
+    let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Pg>();
+    let relation = sql_query(
+        "SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace AND relkind NOT IN ('i', 'I', 'S', 't')",
+    );
+    let relation: Option<Relation> =
+        relation.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
+    let Some(relation) = relation else { return Ok(None) };
+    if !matches!(relation.kind.as_str(), "r" | "p") {
+        let what = match relation.kind.as_str() {
+            "v" | "m" => "a view",
+            "f" => "a foreign table",
+            _ => "a type",
+        };
+        return Err(Error::unsupported(format!("`{name}` is {what}, not a table")));
+    }
+    let columns = columns(connection, relation.oid).map_err(fail)?;
+    let mut key: Vec<&Attribute> = columns.iter().filter(|column| column.place > 0).collect();
+    key.sort_by_key(|column| column.place);
+    key.iter().try_for_each(|column| exact(column))?;
+    Ok(Some(Standing {
+        key: key.into_iter().map(|column| column.name.clone()).collect(),
+        columns: columns
+            .iter()
+            .filter(|column| !column.computed)
+            .map(|column| StandingColumn {
+                name: column.name.clone(),
+                declared: spelled(&column.declared),
+                ty: read_as(&column.declared),
+                known: false,
+                nullable: !column.required,
+            })
+            .collect(),
+    }))
+}
+
+/// The columns of a table; `computed` are those that nobody can write.
+fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
+    let columns = sql_query(
+        "SELECT a.attname::text AS name,
+                format_type(a.atttypid, a.atttypmod) AS declared,
+                a.attnotnull AS required,
+                a.attgenerated <> '' OR a.attidentity = 'a' AS computed,
+                coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum) + 1, 0) AS place,
+                c.collisdeterministic AS exact,
+                coalesce(k.indimmediate, true) AS immediate
+         FROM pg_catalog.pg_attribute a
+         LEFT JOIN pg_catalog.pg_index k ON k.indrelid = a.attrelid AND k.indisprimary
+         LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+         ORDER BY a.attnum",
+    );
+    columns.bind::<Oid, _>(table).load(connection)
+}
+
+/// Keys are exact, and what stands is overwritten: a table whose key takes two texts for one, or
+/// is checked at the end of a transaction, cannot be a scope.
+fn exact(column: &Attribute) -> Result<()> {
+    let wrong = if column.exact == Some(false) {
+        "the column is unique under a collation that takes different texts for one"
+    } else if !column.immediate {
+        "the column's primary key is deferrable, so that records cannot be overwritten"
+    } else if column.computed {
+        "the column is unique and has a value of the database's own making"
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(wrong).with_column(&column.name))
+}
+
+/// The names of all tables, sorted.
+pub(super) fn tables(connection: &mut PgLink) -> Result<Vec<String>> {
+    let tables = sql_query(
+        "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
+    );
+    let tables: QueryResult<Vec<Name>> = tables.load(connection);
+    let tables = tables.map_err(|error| Failed::from(error).into_error::<Pg>())?;
+    Ok(tables.into_iter().map(|table| table.name).collect())
+}
+
+/// PostgreSQL's long names of types as they are usually written, and as hilcat writes them.
+fn spelled(declared: &str) -> String {
+    match declared {
+        "timestamp with time zone" => "timestamptz".to_owned(),
+        "timestamp without time zone" => "timestamp".to_owned(),
+        "time without time zone" => "time".to_owned(),
+        other => match other.strip_prefix("character varying") {
+            Some(length) => format!("varchar{length}"),
+            None => other.to_owned(),
+        },
+    }
+}
+
+/// What hilcat reads a type as: none where it would lose something of what it writes (a
+/// `timestamp(3)`, a `char(5)` that is filled up with blanks), or does not know it (a domain, an
+/// enum, an array).
+fn read_as(declared: &str) -> Option<ColumnType> {
+    let spelled = spelled(declared);
+    let name = spelled.split('(').next().unwrap_or_default();
+    let bare = matches!(
+        spelled.as_str(),
+        "boolean"
+            | "smallint"
+            | "integer"
+            | "bigint"
+            | "real"
+            | "double precision"
+            | "text"
+            | "bytea"
+            | "json"
+            | "jsonb"
+            | "date"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "uuid"
+    );
+    let sized = matches!(name, "numeric" | "varchar");
+    if bare || sized { spelled.parse().ok() } else { None }
+}
+
+#[derive(QueryableByName)]
+struct Relation {
+    #[diesel(sql_type = Oid)]
+    oid: u32,
+    #[diesel(sql_type = Text)]
+    kind: String,
+}
+
+#[derive(QueryableByName)]
+struct Attribute {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    declared: String,
+    #[diesel(sql_type = Bool)]
+    required: bool,
+    #[diesel(sql_type = Bool)]
+    computed: bool,
+    /// Where it stands in the primary key, from 1; else 0.
+    #[diesel(sql_type = Integer)]
+    place: i32,
+    #[diesel(sql_type = Nullable<Bool>)]
+    exact: Option<bool>,
+    #[diesel(sql_type = Bool)]
+    immediate: bool,
+}
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_types_that_hold_what_is_written_are_read() {
+        for (declared, ty) in [
+            ("integer", Some(ColumnType::Int)),
+            ("timestamp with time zone", Some(ColumnType::Timestamp)),
+            ("timestamp(3) with time zone", None),
+            ("character varying(50)", Some(ColumnType::Varchar(50))),
+            ("character varying", Some(ColumnType::Text)),
+            ("character(5)", None),
+            ("numeric(10,2)", Some(ColumnType::Decimal { precision: 10, scale: 2 })),
+            ("numeric(3,-2)", None),
+            ("numeric(100,2)", None),
+            ("integer[]", None),
+            ("time with time zone", None),
+            ("my_domain", None),
+            ("\"Text\"", None),
+        ] {
+            assert_eq!(read_as(declared), ty, "{declared}");
+        }
+    }
+}

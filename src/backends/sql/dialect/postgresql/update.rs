@@ -1,0 +1,121 @@
+//! Writes that also give the row they replace, and which rows can be read.
+
+use diesel::pg::Pg;
+
+use super::{inserting, merging, overwriting};
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::render::{Statements, Updates, columns, matching_key, non_key, patching};
+use crate::backends::sql::statement::{Conn, Sql, find, load_one};
+use crate::backends::sql::write::{How, Writing, put};
+use crate::{Column, ColumnType, Result, Row, Schema, Value};
+
+/// The condition that a row can be read, where one is needed: another program may have stored what
+/// hilcat never would. None where no condition says it.
+pub(super) fn readable(schema: &Schema) -> Option<String> {
+    let of = |column: &Column| {
+        let name = Pg::quote(&column.name);
+        Some(match column.ty {
+            // Integers beyond 64 bits.
+            ColumnType::Json => return None,
+            ColumnType::Date => format!("{name} BETWEEN '0001-01-01' AND '9999-12-31'"),
+            ColumnType::Time => format!("{name} < '24:00:00'"),
+            ColumnType::Timestamp => {
+                format!("({name} >= '0001-01-01' AND {name} < '10000-01-01')")
+            }
+            ColumnType::UBigInt => format!("{name} BETWEEN 0 AND {}", u64::MAX),
+            ColumnType::Decimal { .. } => format!("{name} <> 'NaN'"),
+            _ => return Some(String::new()),
+        })
+    };
+    let conditions = schema.columns.iter().map(of).collect::<Option<Vec<_>>>()?;
+    let conditions = conditions.iter().filter(|condition| !condition.is_empty());
+    let conditions = conditions.map(|condition| format!("({condition}) IS NOT FALSE"));
+    Some(conditions.collect::<Vec<_>>().join(" AND "))
+}
+
+/// The statements. The row that stands is locked and read; it is overwritten where it was seen,
+/// and one that somebody else has written just now, which was not seen, is left alone: nothing is
+/// written then, and the call is run again.
+pub(super) fn statements(schema: &Schema) -> Option<Updates> {
+    let condition = match readable(schema)?.as_str() {
+        "" => "true".to_owned(),
+        condition => condition.to_owned(),
+    };
+    let only_seen = |sql: Sql| match non_key(schema).next() {
+        None => sql,
+        Some(_) => sql.text(" WHERE EXISTS (SELECT FROM hilcat_old WHERE readable)"),
+    };
+    let around = |write: &dyn Fn(Sql) -> Sql| {
+        let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+        let old = schema.columns.iter().map(|column| format!(", {}", Pg::quote(&column.name)));
+        let sql = Sql::new(format!(
+            "WITH hilcat_old AS (SELECT {all}, {condition} AS readable FROM {table} WHERE "
+        ));
+        let sql = matching_key::<Pg>(sql, schema).text(" FOR UPDATE), hilcat_new AS (");
+        write(sql).text(&format!(
+            " RETURNING 1) SELECT (SELECT count(*) FROM hilcat_new){} FROM (SELECT) AS one LEFT JOIN hilcat_old ON true",
+            old.collect::<String>()
+        ))
+    };
+    Some(Updates {
+        set: around(&|sql| only_seen(overwriting(inserting(sql, schema), schema))),
+        merge: around(&|sql| only_seen(merging(inserting(sql, schema), schema))),
+        patch: around(&|sql| {
+            patching::<Pg>(sql, schema).text(" AND EXISTS (SELECT FROM hilcat_old WHERE readable)")
+        }),
+    })
+}
+
+/// Writes a row and gives the one that it replaced.
+pub(super) fn run<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    row: &Row,
+) -> Result<Option<Row>, Failed> {
+    let Some(updates) = &statements.updates else {
+        return in_transaction(connection, statements, row);
+    };
+    let writing = Writing::of(statements, row);
+    let sql = match writing.how {
+        How::Set => &updates.set,
+        How::Merge => &updates.merge,
+        How::Patch => &updates.patch,
+    };
+    let (key, values) = (statements.schema.key_of(row), writing.values.as_ref().unwrap_or(row));
+    let types: Vec<ColumnType> =
+        [ColumnType::BigInt].into_iter().chain(statements.types.iter().copied()).collect();
+    let answer = load_one::<Pg>(connection, sql.with_both(key.values(), values), &types)?;
+    let mut old = answer.unwrap_or_default().into_iter();
+    let written = old.next() == Some(Value::Int(1));
+    let old: Row = old.collect();
+    // A unique column is never NULL.
+    let stood = !statements.schema.key.first().is_some_and(|&at| old[at].is_null());
+    match (written, stood, writing.incomplete) {
+        (false, false, Some(incomplete)) => Err(Failed::Own(incomplete)),
+        (false, false, None) => Err(Failed::Engine(met_another())),
+        (_, true, _) => Ok(Some(old)),
+        (true, false, _) => Ok(None),
+    }
+}
+
+/// The error for a row that somebody else wrote at the same time.
+fn met_another() -> diesel::result::Error {
+    use diesel::result::{DatabaseErrorKind, Error};
+    let message = "another one wrote the record at the same time".to_owned();
+    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
+}
+
+/// The same for a row that only reading tells whether it can be read.
+fn in_transaction<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    row: &Row,
+) -> Result<Option<Row>, Failed> {
+    Pg::write_transaction(connection, |connection| {
+        let key = statements.schema.key_of(row);
+        let old = find::<Pg>(connection, statements.fetch.with(key.values()), &statements.types)?;
+        put::<Pg>(connection, statements, row)?;
+        Ok(old)
+    })
+}

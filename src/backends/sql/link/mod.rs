@@ -1,0 +1,14 @@
+//! Connections to servers: Diesel connections in pure Rust.
+//!
+//! Diesel's own connections go through the C libraries of PostgreSQL and MySQL, which have to be
+//! installed to build with and cannot bound how long they wait for an answer. These speak the
+//! protocols by Rust crates over blocking sockets, and end every call by its deadline.
+
+pub(super) mod error;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgresql")]
+pub(crate) mod postgresql;
+#[cfg(feature = "postgresql")]
+mod socket;
+pub(crate) mod tls;

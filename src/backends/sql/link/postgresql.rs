@@ -1,0 +1,327 @@
+//! A Diesel connection to PostgreSQL in pure Rust: tokio-postgres speaks the protocol, the calling
+//! thread drives it over a blocking socket. There is no runtime, so that it can be called from
+//! anywhere, from inside of an asynchronous one too.
+
+mod encrypted;
+mod failure;
+mod row;
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use diesel::QueryResult;
+use diesel::connection::{
+    AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, DynInstrumentation,
+    Instrumentation, LoadConnection, SimpleConnection, TransactionManager,
+};
+use diesel::expression::QueryMetadata;
+use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
+use diesel::pg::{GetPgMetadataCache, Pg, PgMetadataCache, PgQueryBuilder, PgTypeMetadata};
+use diesel::query_builder::bind_collector::RawBytesBindCollector;
+use diesel::query_builder::{Query, QueryBuilder, QueryFragment, QueryId};
+use diesel::r2d2::R2D2Connection;
+use diesel::result::{ConnectionError, ConnectionResult, Error};
+use futures_util::TryStreamExt;
+use rustls::ClientConfig;
+use tokio_postgres::types::{Kind, Type};
+use tokio_postgres::{Client, Config, Statement};
+
+use self::encrypted::{Connector, Encrypted};
+use self::row::Bind;
+pub(in crate::backends::sql) use self::row::PgRow;
+use super::error::{closed, code, is_closed};
+use super::socket::{Gate, Socket};
+use super::tls::SslMode;
+use crate::ErrorKind;
+
+/// Where and how to connect: plain values, none of them escaped.
+#[derive(Clone)]
+pub(in crate::backends::sql) struct Target {
+    pub(in crate::backends::sql) host: String,
+    /// The directory of a Unix socket, in place of the host.
+    pub(in crate::backends::sql) socket: Option<PathBuf>,
+    pub(in crate::backends::sql) port: u16,
+    pub(in crate::backends::sql) user: String,
+    pub(in crate::backends::sql) password: Option<String>,
+    pub(in crate::backends::sql) database: String,
+    pub(in crate::backends::sql) mode: SslMode,
+    pub(in crate::backends::sql) tls: Arc<ClientConfig>,
+    pub(in crate::backends::sql) connect_timeout: Duration,
+    /// Settings of the session: they travel with the first message.
+    pub(in crate::backends::sql) settings: Vec<(&'static str, String)>,
+}
+
+impl Target {
+    fn config(&self) -> Config {
+        use tokio_postgres::config::SslMode as Mode;
+        let mut config = Config::new();
+        config.user(&self.user).dbname(&self.database).application_name("hilcat");
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        config.ssl_mode(match self.mode {
+            _ if self.socket.is_some() => Mode::Disable,
+            SslMode::Disable => Mode::Disable,
+            SslMode::Prefer => Mode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Mode::Require,
+        });
+        // Blanks and backslashes of a value are escaped by a backslash.
+        let escape = |value: &str| value.replace('\\', "\\\\").replace(' ', "\\ ");
+        let settings = self.settings.iter();
+        let settings = settings.map(|(name, value)| format!("-c {name}={}", escape(value)));
+        config.options(settings.collect::<Vec<_>>().join(" "));
+        config
+    }
+}
+
+type Machine = tokio_postgres::Connection<Socket, Encrypted<Socket>>;
+
+/// What a prepared statement is found by: the identity of its query where it has one, else its
+/// text.
+#[derive(PartialEq, Eq, Hash)]
+enum Name {
+    Identity(TypeId),
+    Text(String),
+}
+
+/// A connection to PostgreSQL.
+pub struct PgLink {
+    client: Client,
+    /// None once the connection has ended: dropping the machine lets go of its requests.
+    machine: Option<Machine>,
+    gate: Gate,
+    deadline: Instant,
+    statements: HashMap<Name, Statement, foldhash::fast::RandomState>,
+    transaction: AnsiTransactionManager,
+    types: PgMetadataCache,
+    instrumentation: DynInstrumentation,
+}
+
+impl PgLink {
+    /// Connects and logs in.
+    pub(in crate::backends::sql) fn open(target: &Target) -> crate::Result<Self> {
+        let deadline = Instant::now() + target.connect_timeout;
+        let socket = match &target.socket {
+            Some(directory) => {
+                Socket::unix(&directory.join(format!(".s.PGSQL.{}", target.port)), deadline)
+            }
+            None => Socket::tcp(&target.host, target.port, deadline),
+        };
+        let socket = socket.map_err(|error| {
+            let message = format!("the server cannot be reached: {error}");
+            crate::Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let gate = socket.gate();
+        gate.begin(deadline);
+        let tls = Connector { config: target.tls.clone(), host: target.host.clone() };
+        let connecting = target.config();
+        let connecting = connecting.connect_raw(socket, tls);
+        let (client, machine) =
+            gate.drive(connecting, |_| {}).map_err(|error| failure::of_connecting(&error))?;
+        match machine.parameter("server_encoding") {
+            Some("UTF8") => {}
+            other => {
+                return Err(crate::Error::unsupported(format!(
+                    "the database's encoding is {}, which does not hold every text; make one with ENCODING 'UTF8'",
+                    other.unwrap_or("unknown")
+                )));
+            }
+        }
+        Ok(Self {
+            client,
+            machine: Some(machine),
+            gate,
+            deadline,
+            statements: HashMap::default(),
+            transaction: AnsiTransactionManager::default(),
+            types: PgMetadataCache::new(),
+            instrumentation: DynInstrumentation::none(),
+        })
+    }
+
+    /// Sets by when all the requests that follow have to be done. One that is not makes the
+    /// connection useless.
+    pub(in crate::backends::sql) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    /// Runs a request to its end, or to the deadline.
+    fn run<T>(
+        &mut self,
+        request: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> QueryResult<T> {
+        let Self { client, machine: slot, gate, deadline, .. } = self;
+        if slot.is_none() {
+            return Err(closed("the connection was lost before"));
+        }
+        gate.begin(*deadline);
+        let mut cause = None;
+        let result = gate.drive(request(client), |context| {
+            while let Some(machine) = slot {
+                match machine.poll_message(context) {
+                    // Notices are dropped.
+                    Poll::Ready(Some(Ok(_))) => {}
+                    Poll::Ready(ended) => {
+                        cause = ended.and_then(Result::err);
+                        *slot = None;
+                    }
+                    Poll::Pending => break,
+                }
+            }
+        });
+        result.map_err(|error| {
+            // The machine knows why it ended; the request knows only that it did.
+            let error = failure::of_call(match &cause {
+                Some(cause) if error.is_closed() => cause,
+                _ => &error,
+            });
+            if is_closed(&error) {
+                *slot = None;
+            }
+            if is_outdated(&error) {
+                self.statements.clear();
+            }
+            error
+        })
+    }
+
+    /// The prepared statement of a query, and its binds in binary.
+    fn prepare<T>(&mut self, query: &T) -> QueryResult<(Statement, Vec<Bind>)>
+    where
+        T: QueryFragment<Pg> + QueryId,
+    {
+        let identity = T::query_id().map(Name::Identity);
+        let mut binds = RawBytesBindCollector::<Pg>::new();
+        query.collect_binds(&mut binds, self, &Pg)?;
+        let known = identity.as_ref().and_then(|name| self.statements.get(name)).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => self.prepare_text(query, identity, &binds.metadata)?,
+        };
+        Ok((statement, binds.binds.into_iter().map(Bind).collect()))
+    }
+
+    fn prepare_text<T: QueryFragment<Pg>>(
+        &mut self,
+        query: &T,
+        identity: Option<Name>,
+        binds: &[PgTypeMetadata],
+    ) -> QueryResult<Statement> {
+        let mut builder = PgQueryBuilder::new();
+        query.to_sql(&mut builder, &Pg)?;
+        let sql = builder.finish();
+        let name = identity.unwrap_or_else(|| Name::Text(sql.clone()));
+        if let Some(statement) = self.statements.get(&name) {
+            return Ok(statement.clone());
+        }
+        let types = binds.iter().map(type_of).collect::<QueryResult<Vec<_>>>()?;
+        let statement = self.run(async |client| client.prepare_typed(&sql, &types).await)?;
+        if query.is_safe_to_cache_prepared(&Pg)? {
+            self.statements.insert(name, statement.clone());
+        }
+        Ok(statement)
+    }
+}
+
+/// Whether an error says that a prepared statement is of no use any more: a table was changed
+/// ("cached plan must not change result type"), or somebody let go of it.
+fn is_outdated(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, info) if matches!(code(&**info), Some("0A000" | "26000")))
+}
+
+fn type_of(metadata: &PgTypeMetadata) -> QueryResult<Type> {
+    let oid = metadata.oid().map_err(|error| Error::SerializationError(Box::new(error)))?;
+    Ok(Type::from_oid(oid)
+        .unwrap_or_else(|| Type::new(format!("type {oid}"), oid, Kind::Simple, String::new())))
+}
+
+impl ConnectionSealed for PgLink {}
+
+impl SimpleConnection for PgLink {
+    fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
+        self.run(async |client| client.batch_execute(sql).await)
+    }
+}
+
+impl Connection for PgLink {
+    type Backend = Pg;
+    type TransactionManager = AnsiTransactionManager;
+
+    fn establish(_: &str) -> ConnectionResult<Self> {
+        Err(ConnectionError::InvalidConnectionUrl("it is opened by its target".to_owned()))
+    }
+
+    fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
+    where
+        T: QueryFragment<Pg> + QueryId,
+    {
+        let (statement, binds) = self.prepare(source)?;
+        let count = self.run(async |client| client.execute_raw(&statement, binds).await)?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn transaction_state(
+        &mut self,
+    ) -> &mut <AnsiTransactionManager as TransactionManager<Self>>::TransactionStateData {
+        &mut self.transaction
+    }
+
+    fn instrumentation(&mut self) -> &mut dyn Instrumentation {
+        &mut *self.instrumentation
+    }
+
+    fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        self.instrumentation = instrumentation.into();
+    }
+
+    fn set_prepared_statement_cache_size(&mut self, _: CacheSize) {}
+}
+
+impl LoadConnection for PgLink {
+    type Cursor<'conn, 'query> =
+        std::iter::Map<std::vec::IntoIter<PgRow>, fn(PgRow) -> QueryResult<PgRow>>;
+    type Row<'conn, 'query> = PgRow;
+
+    fn load<'conn, 'query, T>(
+        &'conn mut self,
+        source: T,
+    ) -> QueryResult<Self::Cursor<'conn, 'query>>
+    where
+        T: Query + QueryFragment<Pg> + QueryId + 'query,
+        Pg: QueryMetadata<T::SqlType>,
+    {
+        let (statement, binds) = self.prepare(&source)?;
+        let rows = self.run(async |client| {
+            let rows = client.query_raw(&statement, binds).await?;
+            rows.map_ok(PgRow).try_collect::<Vec<_>>().await
+        })?;
+        Ok(rows.into_iter().map(Ok as fn(PgRow) -> QueryResult<PgRow>))
+    }
+}
+
+/// For types that are not PostgreSQL's own: Diesel asks for them by a query of its own.
+impl GetPgMetadataCache for PgLink {
+    fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
+        &mut self.types
+    }
+}
+
+impl MigrationConnection for PgLink {
+    fn setup(&mut self) -> QueryResult<usize> {
+        self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
+    }
+}
+
+impl R2D2Connection for PgLink {
+    fn ping(&mut self) -> QueryResult<()> {
+        self.batch_execute("")
+    }
+
+    fn is_broken(&mut self) -> bool {
+        self.machine.is_none() || AnsiTransactionManager::is_broken_transaction_manager(self)
+    }
+}

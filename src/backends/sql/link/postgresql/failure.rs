@@ -1,0 +1,83 @@
+//! What tokio-postgres says went wrong, as Diesel's error or as hilcat's own.
+
+use std::error::Error as _;
+use std::io;
+
+use diesel::result::{DatabaseErrorKind, Error};
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::ErrorKind;
+use crate::backends::sql::link::error::{ServerError, closed};
+
+/// The error of a call.
+pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
+    if let Some(server) = error.as_db_error() {
+        return Error::DatabaseError(kind(server.code()), Box::new(of_server(server)));
+    }
+    let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match io {
+        // What was to be sent is too long for the protocol: nothing was sent.
+        Some(io) if io.kind() == io::ErrorKind::InvalidInput => {
+            let message = "postgresql: the values of a call do not fit one message of 2 GB";
+            Error::SerializationError(Box::new(crate::Error::unsupported(message)))
+        }
+        _ => closed(describe(error)),
+    }
+}
+
+/// The error of connecting. What another attempt cannot mend is not retryable.
+pub(super) fn of_connecting(error: &tokio_postgres::Error) -> crate::Error {
+    let message = match error.as_db_error() {
+        Some(server) => format!("the server refused the connection: {}", server.message()),
+        None => format!("the connection could not be made: {}", describe(error)),
+    };
+    let hopeless = error.as_db_error().is_some_and(|server| {
+        let code = server.code().code();
+        // Who logs in, the database, and what the session is set to.
+        ["28", "3D", "22", "42"].iter().any(|class| code.starts_with(class))
+    });
+    crate::Error::new(ErrorKind::Unavailable, message).with_retryable(!hopeless)
+}
+
+/// A message with its cause.
+fn describe(error: &tokio_postgres::Error) -> String {
+    let message = error.to_string();
+    match error.source().map(ToString::to_string) {
+        Some(cause) if !message.contains(&cause) => format!("{message}: {cause}"),
+        _ => message,
+    }
+}
+
+/// The details are left out, since they hold values of records; so is the message where it may
+/// do so, too: of values that were refused, and of what triggers and functions raise.
+fn of_server(server: &DbError) -> ServerError {
+    let code = server.code().code();
+    let message = match &code[..2] {
+        "22" => "a value was refused",
+        "P0" => "a trigger or function raised an error",
+        _ => server.message(),
+    };
+    ServerError::new(message, code).about(server.table(), server.column(), server.constraint())
+}
+
+fn kind(code: &SqlState) -> DatabaseErrorKind {
+    match *code {
+        SqlState::UNIQUE_VIOLATION => DatabaseErrorKind::UniqueViolation,
+        SqlState::FOREIGN_KEY_VIOLATION => DatabaseErrorKind::ForeignKeyViolation,
+        SqlState::NOT_NULL_VIOLATION => DatabaseErrorKind::NotNullViolation,
+        SqlState::CHECK_VIOLATION => DatabaseErrorKind::CheckViolation,
+        SqlState::EXCLUSION_VIOLATION => DatabaseErrorKind::ExclusionViolation,
+        SqlState::RESTRICT_VIOLATION => DatabaseErrorKind::RestrictViolation,
+        SqlState::READ_ONLY_SQL_TRANSACTION => DatabaseErrorKind::ReadOnlyTransaction,
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            DatabaseErrorKind::SerializationFailure
+        }
+        _ if ends_the_session(code.code()) => DatabaseErrorKind::ClosedConnection,
+        _ => DatabaseErrorKind::Unknown,
+    }
+}
+
+/// Whether the server closes the connection with an error of this code.
+fn ends_the_session(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("57P") || code == "25P03" || code == "25P04"
+}

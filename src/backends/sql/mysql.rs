@@ -1,0 +1,344 @@
+//! Opening a MySQL or MariaDB database.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use diesel::mysql;
+use diesel::result::ConnectionError;
+
+use super::database::Database;
+use super::error::Failed;
+use super::link::mysql::{MysqlLink, Target, Traits};
+use super::link::tls::SslMode;
+use super::pool;
+use super::server::Server;
+use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Error, ErrorKind, Plan, Result, Schema};
+
+/// A database of a MySQL server (8.0.17 or newer) or a MariaDB server (10.5.2 or newer): a table
+/// for each scope.
+///
+/// ```no_run
+/// use hilcat::Cache;
+/// use hilcat::backend::{Mysql, SslMode};
+///
+/// let store = Mysql::builder()
+///     .host("db.example")
+///     .user("app")
+///     .password("...")
+///     .database("cache")
+///     .ssl_mode(SslMode::VerifyFull)
+///     .open()?;
+/// let cache = Cache::from_store(store);
+/// # drop(cache);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Mysql(Database<mysql::Mysql>);
+
+impl Mysql {
+    /// A builder for a database of the server on `localhost`.
+    pub fn builder() -> MysqlBuilder {
+        MysqlBuilder {
+            server: Server::default(),
+            mode: SslMode::default(),
+            ca: None,
+            connect_timeout: None,
+            options: Options::default(),
+        }
+    }
+}
+
+/// Builds a [`Mysql`]. Its `Debug` never shows the password.
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct MysqlBuilder {
+    server: Server,
+    mode: SslMode,
+    ca: Option<PathBuf>,
+    connect_timeout: Option<Duration>,
+    options: Options,
+}
+
+impl MysqlBuilder {
+    /// The host's name or address; `localhost` by default.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.server.host = Some(host.into());
+        self
+    }
+
+    /// The port; 3306 by default.
+    pub fn port(mut self, port: u16) -> Self {
+        self.server.port = Some(port);
+        self
+    }
+
+    /// A socket of the file system, used instead of host and port.
+    pub fn socket(mut self, path: impl AsRef<Path>) -> Self {
+        self.server.socket = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// Who logs in; `root` by default.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.server.user = Some(user.into());
+        self
+    }
+
+    /// The password, as it is: nothing in it is escaped.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.server.password = Some(password.into());
+        self
+    }
+
+    /// The database, which has to stand.
+    pub fn database(mut self, database: impl Into<String>) -> Self {
+        self.server.database = Some(database.into());
+        self
+    }
+
+    /// Whether the connection is encrypted, and what of the server's certificate is checked;
+    /// [`SslMode::Prefer`] by default.
+    pub fn ssl_mode(mut self, mode: SslMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// A file of the certificates, in PEM, that are trusted to sign the server's; those of Mozilla
+    /// by default.
+    pub fn ssl_ca(mut self, path: impl AsRef<Path>) -> Self {
+        self.ca = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// How long opening one connection may take; as long as a call by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// The deadline of one call; 5 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// How many connections are opened at the most, at least 1; 8 by default.
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.options.pool_size = pool_size.max(1);
+        self
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the server cannot be reached or refuses the login,
+    /// [`ErrorKind::Unsupported`] where it is too old, [`ErrorKind::InvalidConfig`] where no
+    /// database is named or a part cannot be one.
+    pub fn open(self) -> Result<Mysql> {
+        let options = self.options;
+        let target = self.target()?;
+        let seen = Arc::new(OnceLock::new());
+        let first = seen.clone();
+        let pool =
+            pool::open(options.pool_size, move || connect(&target, options.timeout, &first))?;
+        let mariadb = seen.get().is_some_and(|traits: &Traits| traits.mariadb);
+        let capabilities = Capabilities {
+            persistent: true,
+            nan: false,
+            negative_zero: !mariadb,
+            tables: true,
+            ..Capabilities::new()
+        };
+        Ok(Mysql(Database::new(pool.clone(), pool, options, capabilities)))
+    }
+
+    fn target(self) -> Result<Target> {
+        let Self { server, mode, ca, connect_timeout, options } = self;
+        server.check()?;
+        let Some(database) = server.database.filter(|name| !name.is_empty()) else {
+            return Err(Error::invalid_config(
+                "no database is named; write it as mysql://user:password@host:port/database",
+            ));
+        };
+        if server.socket.is_some() && mode != SslMode::Prefer && mode != SslMode::Disable {
+            return Err(Error::invalid_config(
+                "a connection over a socket of the file system is not encrypted: leave the mode of TLS out, or name a host",
+            ));
+        }
+        Ok(Target {
+            host: server.host.unwrap_or_else(|| "localhost".to_owned()),
+            port: server.port.unwrap_or(3306),
+            socket: server.socket,
+            user: server.user.unwrap_or_else(|| "root".to_owned()),
+            password: server.password.unwrap_or_default(),
+            database,
+            mode,
+            ca,
+            connect_timeout: connect_timeout.unwrap_or(options.timeout),
+        })
+    }
+}
+
+/// The words for the modes of TLS: MySQL's own, and those of PostgreSQL.
+const SSL_MODES: [(&str, SslMode); 9] = [
+    ("disabled", SslMode::Disable),
+    ("preferred", SslMode::Prefer),
+    ("required", SslMode::Require),
+    ("verify-ca", SslMode::VerifyCa),
+    ("verify-identity", SslMode::VerifyFull),
+    ("disable", SslMode::Disable),
+    ("prefer", SslMode::Prefer),
+    ("require", SslMode::Require),
+    ("verify-full", SslMode::VerifyFull),
+];
+
+/// Opens `mysql:` and `mariadb:`.
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let mut builder = Mysql::builder();
+    builder.server = Server::parse(uri.rest())?;
+    builder.options = uri.take_common(options)?;
+    builder.mode = take_mode(&mut uri)?;
+    builder.ca = uri.take("ssl-ca").map(PathBuf::from);
+    builder.connect_timeout = uri.take_duration("connect_timeout")?;
+    if let Some(socket) = uri.take("socket") {
+        builder.server.socket = Some(PathBuf::from(socket));
+    }
+    uri.finish(&["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout"])?;
+    let options = builder.options;
+    Ok((Arc::new(builder.open()?), options))
+}
+
+fn take_mode(uri: &mut Uri) -> Result<SslMode> {
+    let own = uri.take_choice("ssl-mode", &SSL_MODES)?;
+    match (own, uri.take_choice("sslmode", &SSL_MODES)?) {
+        (Some(_), Some(_)) => Err(Error::invalid_config(
+            "the options `ssl-mode` and `sslmode` are the same: leave one of them out",
+        )),
+        (own, other) => Ok(own.or(other).unwrap_or_default()),
+    }
+}
+
+fn connect(target: &Target, timeout: Duration, seen: &OnceLock<Traits>) -> Result<MysqlLink> {
+    let link = MysqlLink::open(target, timeout, |traits| settings(traits, timeout));
+    let link = link.map_err(refused)?;
+    check_version(&link.traits())?;
+    let _ = seen.set(link.traits());
+    Ok(link)
+}
+
+fn refused(error: ConnectionError) -> Error {
+    match error {
+        ConnectionError::CouldntSetupConfiguration(error) => {
+            let failed = Failed::from(error);
+            let message = match &failed {
+                Failed::Engine(error) => format!("the server did not let us in: {error}"),
+                Failed::Own(error) => error.message().to_owned(),
+            };
+            let lost = failed.failure::<mysql::Mysql>() == super::dialect::Failure::Lost;
+            Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
+        }
+        error => {
+            let message = format!("the server cannot be reached: {error}");
+            Error::new(ErrorKind::Unavailable, message)
+        }
+    }
+}
+
+fn check_version(traits: &Traits) -> Result<()> {
+    let (name, least) = match traits.mariadb {
+        true => ("MariaDB", (10, 5, 2)),
+        false => ("MySQL", (8, 0, 17)),
+    };
+    if traits.version >= least {
+        return Ok(());
+    }
+    let ((a, b, c), (x, y, z)) = (traits.version, least);
+    Err(Error::unsupported(format!("the server is {name} {a}.{b}.{c}; it has to be {x}.{y}.{z}")))
+}
+
+/// What a session is given, whatever the server's own defaults are.
+fn settings(traits: &Traits, timeout: Duration) -> String {
+    // The server gives up a little before the connection does: then it is known that nothing was
+    // done. Locks are waited for in whole seconds.
+    let limit = timeout.mul_f64(0.95);
+    let lock = timeout.mul_f64(0.8).as_secs().max(1);
+    let limit = match traits.mariadb {
+        true => format!("max_statement_time = {}", limit.as_secs_f64()),
+        // Of statements that read.
+        false => format!("max_execution_time = {}", limit.as_millis().max(1)),
+    };
+    format!(
+        "SET NAMES utf8mb4; SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = {lock}, {limit}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    )
+}
+
+impl Store for Mysql {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        self.0.open(schema)
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.0.plan(schema)
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        self.0.migrate(schema)
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.0.scopes()
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.0.adopt()
+    }
+
+    fn database(&self) -> Option<&dyn Any> {
+        self.0.database()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use super::*;
+
+    fn error_of(uri: &str) -> Error {
+        open(uri.parse().unwrap(), Options::default()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_uri_is_said() {
+        for (uri, says) in [
+            ("mysql://h", "no database is named"),
+            ("mysql://h/d?ssl-mode=some", "disabled, preferred, required"),
+            ("mysql://h/d?ssl-mode=disabled&sslmode=disable", "are the same"),
+            ("mysql://h/d?compress=yes", "ssl-mode, sslmode, ssl-ca, socket, connect_timeout"),
+            ("mysql:///d?socket=/s&ssl-mode=required", "not encrypted"),
+        ] {
+            let error = error_of(uri);
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{uri}: {error}");
+            assert!(error.to_string().contains(says), "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_unavailable() {
+        let error = error_of("mysql://u:secret@127.0.0.1:1/d?timeout=1s");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.is_retryable() && !error.to_string().contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Writing and removing one row.
+
+use diesel::QueryResult;
+
+use super::dialect::Dialect;
+use super::error::Failed;
+use super::render::Statements;
+use super::statement::{Conn, Sql, execute, load_one};
+use crate::{Error, Key, Row, Value};
+
+/// How a row is written.
+pub(super) struct Writing {
+    pub(super) how: How,
+    /// The values of the statement; those of the row itself where it is complete.
+    pub(super) values: Option<Row>,
+    /// Why a new record cannot be made of it, where it cannot.
+    pub(super) incomplete: Option<Error>,
+}
+
+/// Which statement writes a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Set,
+    Merge,
+    Patch,
+}
+
+impl Writing {
+    /// Where what is absent has a default or can be NULL, a new record can be made of a row; else
+    /// only the record that there is can be changed.
+    pub(super) fn of(statements: &Statements, row: &Row) -> Self {
+        if !row.iter().any(Value::is_absent) {
+            return Self { how: How::Set, values: None, incomplete: None };
+        }
+        let schema = &statements.schema;
+        let columns = row.iter().take(schema.columns.len()).enumerate();
+        let non_key = columns.filter(|(at, _)| !schema.is_key(*at));
+        let given = non_key.map(|(_, value)| (Value::Bool(!value.is_absent()), value));
+        let mut filled = row.clone();
+        match schema.fill_absent(&mut filled) {
+            Ok(()) => {
+                filled.extend(given.map(|(given, _)| given));
+                Self { how: How::Merge, values: Some(filled), incomplete: None }
+            }
+            Err(incomplete) => {
+                let changes = given.flat_map(|(given, value)| [given, value.clone()]);
+                let values = changes.chain(schema.key_of(row).into_values()).collect();
+                Self { how: How::Patch, values: Some(values), incomplete: Some(incomplete) }
+            }
+        }
+    }
+
+    fn statement<'a>(&self, statements: &'a Statements) -> &'a Sql {
+        match self.how {
+            How::Set => &statements.set,
+            How::Merge => &statements.merge,
+            How::Patch => &statements.patch,
+        }
+    }
+}
+
+/// Writes a row, complete or not.
+pub(super) fn put<D: Dialect>(
+    connection: &mut impl Conn<D>,
+    statements: &Statements,
+    row: &Row,
+) -> Result<(), Failed> {
+    let writing = Writing::of(statements, row);
+    let values = writing.values.as_ref().unwrap_or(row);
+    let written = execute::<D>(connection, writing.statement(statements).with(values))?;
+    match writing.incomplete {
+        Some(incomplete) if written == 0 => Err(Failed::Own(incomplete)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a row and gives it.
+pub(super) fn pop<D: Dialect>(
+    connection: &mut impl Conn<D>,
+    statements: &Statements,
+    key: &Key,
+) -> QueryResult<Option<Row>> {
+    load_one::<D>(connection, statements.pop.with(key.values()), &statements.types)
+}

@@ -1,0 +1,162 @@
+//! Migrations by several processes at once, and by some that die: this program, run again with a
+//! job to do.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::connection::{InstrumentationEvent, set_default_instrumentation};
+use hilcat::{Cache, Column, ColumnType, Migrate, Schema};
+use libtest_mimic::{Completion, Failed};
+use mysql::prelude::Queryable;
+use serde_json::json;
+
+use crate::server::{Case, PASSED, Server, cases, name, texts};
+
+pub const CASES: &[Case] = cases![
+    eight_processes_migrate_at_once,
+    an_upgrade_that_is_killed_is_taken_up_again,
+    a_recreation_that_is_killed_is_taken_up_again,
+    the_lock_is_given_back,
+];
+
+/// What a child is told: the job, the table, a number and the URI.
+pub const JOB: &str = "HILCAT_TEST_JOB";
+
+fn start(job: &str, table: &str, number: u32, server: &Server) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .env(JOB, format!("{job} {table} {number} {}", server.uri))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What a child does: it opens a scope, and dies before its statement of this number is sent.
+pub fn work(task: &str) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    static SENT: AtomicU32 = AtomicU32::new(0);
+    fn count(event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { .. } = event
+            && SENT.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst)
+        {
+            std::process::abort();
+        }
+    }
+    let mut words = task.splitn(4, ' ');
+    let (job, table) = (words.next().unwrap(), words.next().unwrap());
+    LAST.store(words.next().unwrap().parse().unwrap(), Ordering::SeqCst);
+    set_default_instrumentation(|| Some(Box::new(count))).unwrap();
+    let cache = Cache::from_uri(words.next().unwrap()).unwrap();
+    cache.dynamic_with(newest(job, table)).unwrap();
+}
+
+fn newest(job: &str, table: &str) -> Schema {
+    match job {
+        "upgrade" => {
+            let mut schema = texts(table)
+                .column(Column::new("m", ColumnType::Int).nullable(true))
+                .column(Column::new("d", ColumnType::Text).default_value("x"));
+            schema.columns[0] = Column::new("key", ColumnType::Text).was("id");
+            schema.columns[1].ty = ColumnType::Text;
+            schema
+        }
+        "recreate" => Schema::new(table)
+            .unique(Column::new("n", ColumnType::BigInt))
+            .column(Column::new("v", ColumnType::Text).nullable(true))
+            .migrate(Migrate::Recreate),
+        _ => texts(table),
+    }
+}
+
+fn older(table: &str) -> Schema {
+    let mut schema = texts(table);
+    schema.columns[0].ty = ColumnType::Varchar(50);
+    schema.columns[1].ty = ColumnType::Varchar(50);
+    schema
+}
+
+fn eight_processes_migrate_at_once(server: &Server) -> Result<Completion, Failed> {
+    let table = name();
+    for job in ["create", "upgrade"] {
+        let children: Vec<Child> = (0..8).map(|_| start(job, &table, 0, server)).collect();
+        for child in children {
+            let done = child.wait_with_output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        assert!(server.open().plan(&newest(job, &table))?.is_empty());
+    }
+    let versions: Option<usize> = server
+        .raw()
+        .query_first(format!("SELECT COUNT(*) FROM hilcat_scopes WHERE scope = '{table}'"))?;
+    assert_eq!(versions, Some(1));
+    PASSED
+}
+
+/// Kills the job at its first statement, at its second, and so on until it gets through.
+fn kill_at_each(server: &Server, job: &str, check: fn(&Server, &str)) {
+    for last in 1.. {
+        assert!(last < 100, "it never gets through");
+        let table = name();
+        let scope = server.open().dynamic_with(older(&table)).unwrap();
+        let records = (0..20).map(|n| (format!("k{n}"), json!({"v": n.to_string()})));
+        scope.set_many(records).unwrap();
+        let survived = start(job, &table, last, server).wait().unwrap().success();
+        let cache = server.open();
+        cache.dynamic_with(newest(job, &table)).unwrap();
+        let plan = cache.plan(&newest(job, &table)).unwrap();
+        assert!(plan.is_empty(), "killed at {last}: {plan}");
+        check(server, &table);
+        server.raw().query_drop(format!("DROP TABLE `{table}`")).unwrap();
+        if survived {
+            return assert!(last > 5, "it was killed {last} times only");
+        }
+    }
+}
+
+fn an_upgrade_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+    kill_at_each(server, "upgrade", |server, table| {
+        let scope = server.open().dynamic_with(newest("upgrade", table)).unwrap();
+        assert_eq!(scope.len().unwrap(), 20);
+        let record = json!({"key": "k7", "v": "7", "m": null, "d": "x"});
+        assert_eq!(scope.fetch("k7").unwrap(), Some(record));
+    });
+    PASSED
+}
+
+fn a_recreation_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+    kill_at_each(server, "recreate", |server, table| {
+        let scope = server.open().dynamic_with(newest("recreate", table)).unwrap();
+        assert_eq!(scope.len().unwrap(), 0);
+        let left: Vec<String> = server
+            .raw()
+            .query("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND (table_name LIKE 'hilcat\\_new\\_%' OR table_name LIKE 'hilcat\\_old\\_%')")
+            .unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    });
+    PASSED
+}
+
+/// Also after a migration that is refused.
+fn the_lock_is_given_back(server: &Server) -> Result<Completion, Failed> {
+    let table = name();
+    let cache = Cache::from_uri(&server.with("timeout=1s"))?;
+    cache.dynamic_with(texts(&table))?;
+    let mut narrower = texts(&table);
+    narrower.columns[1].ty = ColumnType::Int;
+    for _ in 0..3 {
+        assert!(cache.dynamic_with(narrower.clone()).is_err());
+    }
+    let free: Option<u8> =
+        server.raw().query_first("SELECT IS_FREE_LOCK(CONCAT('hilcat ', SHA1(DATABASE())))")?;
+    assert_eq!(free, Some(1));
+    // While another one has it, a migration ends by its deadline with nothing changed.
+    let mut raw = server.raw();
+    let got: Option<u8> =
+        raw.query_first("SELECT GET_LOCK(CONCAT('hilcat ', SHA1(DATABASE())), 1)")?;
+    assert_eq!(got, Some(1));
+    let start = std::time::Instant::now();
+    let error = cache.dynamic_with(texts(&name())).unwrap_err();
+    assert!(start.elapsed().as_millis() < 1_100, "{:?}", start.elapsed());
+    assert!(error.is_retryable(), "{error}");
+    PASSED
+}

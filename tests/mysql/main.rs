@@ -1,0 +1,47 @@
+//! What MySQL and MariaDB have of their own: each test runs on both servers, and is ignored where
+//! one is not there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
+
+#[cfg(not(feature = "mysql"))]
+fn main() {}
+
+#[cfg(feature = "mysql")]
+mod connect;
+#[cfg(feature = "mysql")]
+mod interrupted;
+#[cfg(feature = "mysql")]
+mod limits;
+#[cfg(feature = "mysql")]
+mod server;
+#[cfg(feature = "mysql")]
+mod tables;
+#[cfg(feature = "mysql")]
+mod torment;
+
+#[cfg(feature = "mysql")]
+fn main() -> std::process::ExitCode {
+    use libtest_mimic::{Arguments, Completion, Trial};
+
+    if let Ok(job) = std::env::var(interrupted::JOB) {
+        interrupted::work(&job);
+        return std::process::ExitCode::SUCCESS;
+    }
+    let mut arguments = Arguments::from_args();
+    // The servers are stopped and killed: one test at a time.
+    arguments.test_threads = Some(1);
+    let cases = [connect::CASES, tables::CASES, limits::CASES, interrupted::CASES, torment::CASES];
+    let mut trials = Vec::new();
+    for (name, run) in cases.concat() {
+        for (engine, variable) in server::ENGINES {
+            trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
+                match server::Server::of(engine, variable) {
+                    Ok(server) => run(&server),
+                    Err(reason) => Ok(Completion::ignored_with(reason)),
+                }
+            }));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

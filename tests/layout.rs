@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use hilcat::{Cache, Column, ColumnType, Schema, Schemas, Value};
@@ -23,6 +24,7 @@ fn query(schemas: impl IntoIterator<Item = Schema>, sql: &str) -> String {
         cache.dynamic_with(schema).unwrap();
     }
     let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     let lines: Vec<Line> = sql_query(sql).load(&mut connection).unwrap();
     lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n")
 }
@@ -313,6 +315,7 @@ fn a_map() {
     let cache = Cache::from_uri(&format!("sqlite:///{}", path.display())).unwrap();
     cache.map::<(String, i32), Option<f64>>("d").unwrap();
     let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     let sql = sql_query("SELECT sql AS line FROM sqlite_schema WHERE name = 'd'");
     let ddl: Line = sql.get_result(&mut connection).unwrap();
     insta::assert_snapshot!(ddl.line, @r##"

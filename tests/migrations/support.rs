@@ -43,7 +43,10 @@ impl File {
     }
 
     pub(crate) fn connection(&self) -> SqliteConnection {
-        SqliteConnection::establish(&self.path()).unwrap()
+        let mut connection = SqliteConnection::establish(&self.path()).unwrap();
+        // A cache that was just dropped may still be closing its connections in another thread.
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
     }
 
     /// Runs statements as another program.

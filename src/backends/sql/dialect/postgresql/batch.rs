@@ -27,8 +27,13 @@ pub(super) fn fetch_listed(schema: &Schema) -> Sql {
 /// `DELETE` of the rows of the keys in the binds.
 pub(super) fn pop_listed(schema: &Schema) -> Sql {
     let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
-    matching(Sql::new(format!("DELETE FROM {table} WHERE ")), schema)
-        .text(&format!(" RETURNING {all}"))
+    let keys = columns::<Pg>(schema.key_columns());
+    // A `DELETE` alone takes its rows as they lie in the table, and would wait in a circle with a
+    // batch of writes, which takes them in the order of their keys.
+    let locked = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table} WHERE ");
+    matching(Sql::new(locked), schema).text(&format!(
+        " ORDER BY {keys} FOR UPDATE) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked) RETURNING {all}"
+    ))
 }
 
 fn matching(sql: Sql, schema: &Schema) -> Sql {

@@ -58,7 +58,12 @@ pub fn run(uri: &str) -> Result<(Vec<Article>, i64), Box<dyn Error>> {
         stored.get(format!("a{id}"), || expensive(id))?;
     }
     match cache.backend() {
-        "sqlite" => Ok(popular!(cache, SqliteConnection)?),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(popular!(cache, diesel::SqliteConnection)?),
+        #[cfg(feature = "postgresql")]
+        "postgresql" => Ok(popular!(cache, hilcat::backend::PgLink)?),
+        #[cfg(feature = "mysql")]
+        "mysql" => Ok(popular!(cache, hilcat::backend::MysqlLink)?),
         other => Err(format!("this example is not built for `{other}`").into()),
     }
 }

@@ -280,10 +280,12 @@ impl Cache {
 
     /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
     ///
-    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`. In SQLite
-    /// it is the one connection that writes, and meanwhile every other write to the cache waits,
-    /// one from within the closure until its deadline: use [`Scope::on`] there. A transaction that
-    /// is left open is rolled back; leave settings of the connection as they were.
+    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PgLink` or
+    /// `MysqlLink` (in [`backend`](crate::backend)). In SQLite it is the one connection that
+    /// writes, and meanwhile every other write to the cache waits, one from within the closure
+    /// until its deadline: use [`Scope::on`] there. On a server all that the closure asks has to
+    /// end by the deadline of one call. A transaction that is left open is rolled back; leave
+    /// settings of the connection as they were.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {

@@ -33,11 +33,12 @@ impl<R: ScopeRecord> Scope<R> {
     /// transaction as well. (In PostgreSQL, an error of the engine in any other call ends the
     /// transaction, as there every error does.)
     ///
-    /// Any connection to the engine will do, not only one that
-    /// [`Cache::diesel`](crate::Cache::diesel) lends. Open the scope before the transaction
-    /// begins: its table is made on a connection of the cache's own. There is no `get` here: what
-    /// one transaction computes is not for others before it is committed. In SQLite, begin a
-    /// transaction that is going to write as `immediate_transaction`.
+    /// Any Diesel connection to SQLite or PostgreSQL will do, and in MySQL one that
+    /// [`Cache::diesel`](crate::Cache::diesel) lends, of this cache or of another one. Open the
+    /// scope before the transaction begins: its table is made on a connection of the cache's own.
+    /// There is no `get` here: what one transaction computes is not for others before it is
+    /// committed. In SQLite, begin a transaction that is going to write as
+    /// `immediate_transaction`.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {

@@ -6,8 +6,8 @@ use diesel::prelude::*;
 use hilcat::{Cache, ErrorKind};
 use tempfile::TempDir;
 
-use crate::Failed;
 use crate::records::*;
+use crate::{Case, Failed, cases};
 
 #[path = "suite.rs"]
 mod suite;
@@ -17,22 +17,57 @@ mod types;
 
 pub(crate) type Conn = SqliteConnection;
 
+/// What is so of it alone.
+const OWN: &[Case<Ground>] = &cases![
+    a_writer_that_is_held_elsewhere_is_a_timeout,
+    nested_use_ends_by_the_deadline,
+    a_database_in_memory_lends_its_one_connection,
+    a_call_that_fails_undoes_itself_and_no_more,
+    a_record_that_is_there_already_is_overwritten,
+];
+
+/// All its cases.
+pub(crate) fn cases() -> Vec<Case<Ground>> {
+    let mut cases = [OWN, suite::CASES].concat();
+    #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
+    {
+        cases.extend_from_slice(types::CASES);
+        cases.extend(cases![a_stored_value_of_another_form_is_an_error]);
+    }
+    cases
+}
+
 /// A file, with a cache on it.
 pub(crate) struct Ground {
     directory: TempDir,
     pub(crate) cache: Cache,
 }
 
+fn uri_in(directory: &TempDir) -> String {
+    format!("sqlite:///{}", directory.path().join("cache.db").display())
+}
+
 impl Ground {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("cache.db").display().to_string();
-        let cache = Cache::from_uri(&format!("sqlite:///{path}?timeout=300ms")).unwrap();
+        let cache = Cache::from_uri(&format!("{}?timeout=300ms", uri_in(&directory))).unwrap();
         Self { directory, cache }
     }
 
+    pub(crate) fn uri(&self) -> String {
+        uri_in(&self.directory)
+    }
+
+    /// A transaction that writes, on a connection of the caller's own.
+    pub(crate) fn in_transaction<T>(
+        &self,
+        body: impl FnOnce(&mut Conn) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        self.connection().immediate_transaction(body)
+    }
+
     /// A connection of the caller's own.
-    pub(crate) fn connection(&self) -> Conn {
+    fn connection(&self) -> Conn {
         let path = self.directory.path().join("cache.db");
         SqliteConnection::establish(path.to_str().unwrap()).unwrap()
     }
@@ -60,17 +95,7 @@ impl Ground {
     }
 }
 
-/// A transaction that writes.
-pub(crate) fn in_transaction<T>(
-    connection: &mut Conn,
-    body: impl FnOnce(&mut Conn) -> Result<T, Failed>,
-) -> Result<T, Failed> {
-    connection.immediate_transaction(body)
-}
-
-#[test]
-fn a_writer_that_is_held_elsewhere_is_a_timeout() {
-    let ground = Ground::new();
+fn a_writer_that_is_held_elsewhere_is_a_timeout(ground: &Ground) {
     ground.articles();
     let mut connection = ground.connection();
     let error = connection.immediate_transaction(|_| {
@@ -84,9 +109,7 @@ fn a_writer_that_is_held_elsewhere_is_a_timeout() {
     assert!(error.is_retryable());
 }
 
-#[test]
-fn nested_use_ends_by_the_deadline() {
-    let ground = Ground::new();
+fn nested_use_ends_by_the_deadline(ground: &Ground) {
     let stored = ground.articles();
     let start = Instant::now();
     let error = ground.cache.diesel(|_: &mut Conn| {
@@ -102,8 +125,7 @@ fn nested_use_ends_by_the_deadline() {
     stored.set(&article("c", 1)).unwrap();
 }
 
-#[test]
-fn a_database_in_memory_lends_its_one_connection() {
+fn a_database_in_memory_lends_its_one_connection(_: &Ground) {
     let cache = Cache::from_uri("sqlite::memory:").unwrap();
     let stored = cache.scope::<Article>().unwrap();
     stored.set(&article("a1", 1)).unwrap();
@@ -119,9 +141,7 @@ fn a_database_in_memory_lends_its_one_connection() {
     assert_eq!(stored.fetch("a1").unwrap(), Some(article("a1", 1)));
 }
 
-#[test]
-fn a_call_that_fails_undoes_itself_and_no_more() {
-    let ground = Ground::new();
+fn a_call_that_fails_undoes_itself_and_no_more(ground: &Ground) {
     let stored = ground.articles();
     let mut connection = ground.connection();
     connection
@@ -143,9 +163,7 @@ fn a_call_that_fails_undoes_itself_and_no_more() {
     assert_eq!(stored.len().unwrap(), 6);
 }
 
-#[test]
-fn a_record_that_is_there_already_is_overwritten() {
-    let ground = Ground::new();
+fn a_record_that_is_there_already_is_overwritten(ground: &Ground) {
     let stored = ground.articles();
     let written = ground.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(articles::table)
@@ -160,11 +178,9 @@ fn a_record_that_is_there_already_is_overwritten() {
 }
 
 #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-#[test]
-fn a_stored_value_of_another_form_is_an_error() {
+fn a_stored_value_of_another_form_is_an_error(ground: &Ground) {
     use types::{Others, others};
 
-    let ground = Ground::new();
     ground.cache.scope::<Others>().unwrap().set(&others(1)).unwrap();
     let error = ground.cache.diesel(|connection: &mut Conn| {
         diesel::sql_query("UPDATE others SET at = 'soon'").execute(connection)?;

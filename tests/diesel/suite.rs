@@ -6,9 +6,26 @@ use std::error::Error as _;
 use diesel::prelude::*;
 use hilcat::{Cache, ErrorKind, Scope};
 
-use super::{Conn, Ground, in_transaction};
-use crate::Failed;
+use super::{Conn, Ground};
 use crate::records::*;
+use crate::{Case, Failed, cases, diesel_queries, diesel_transaction};
+
+/// Its cases.
+pub(crate) const CASES: &[Case<Ground>] = &cases![
+    the_example_of_queries,
+    the_example_of_a_transaction,
+    what_the_cache_wrote_is_read_by_diesel,
+    what_diesel_wrote_is_read_by_the_cache,
+    diesel_s_errors_keep_their_kind_and_are_the_source,
+    another_engine_or_backend_is_named,
+    a_transaction_that_is_left_open_is_rolled_back,
+    calls_are_committed_with_the_caller_s_transaction,
+    calls_are_rolled_back_with_the_caller_s_transaction,
+    an_error_of_a_call_rolls_back_both,
+    what_is_inserted_is_checked_as_a_scope_does,
+    names_and_composite_keys,
+    one_column,
+];
 
 impl Ground {
     pub(crate) fn articles(&self) -> Scope<Article> {
@@ -18,9 +35,7 @@ impl Ground {
     }
 }
 
-#[test]
-fn what_the_cache_wrote_is_read_by_diesel() {
-    let ground = Ground::new();
+fn what_the_cache_wrote_is_read_by_diesel(ground: &Ground) {
     ground.articles();
     let found = ground.cache.diesel_read(|connection: &mut Conn| {
         articles::table
@@ -42,9 +57,7 @@ fn what_the_cache_wrote_is_read_by_diesel() {
     assert_eq!(missing.unwrap(), None);
 }
 
-#[test]
-fn what_diesel_wrote_is_read_by_the_cache() {
-    let ground = Ground::new();
+fn what_diesel_wrote_is_read_by_the_cache(ground: &Ground) {
     let stored = ground.articles();
     let written = ground.cache.diesel(|connection: &mut Conn| {
         let one = article("b1", 11);
@@ -64,16 +77,17 @@ fn what_diesel_wrote_is_read_by_the_cache() {
     assert_eq!(stored.fetch("b4").unwrap(), Some(article("b2", 12).with_id("b4")));
 }
 
-#[test]
-fn diesel_s_errors_keep_their_kind_and_are_the_source() {
-    let ground = Ground::new();
+fn diesel_s_errors_keep_their_kind_and_are_the_source(ground: &Ground) {
     ground.articles();
     let insert = |connection: &mut Conn| {
         diesel::insert_into(articles::table).values(article("a1", 1)).execute(connection)
     };
     let error = ground.cache.diesel(insert).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-    assert!(error.to_string().starts_with("sqlite diesel: "), "{error}");
+    assert!(
+        error.to_string().starts_with(&format!("{} diesel: ", ground.cache.backend())),
+        "{error}"
+    );
     let source = error.source().unwrap().downcast_ref::<diesel::result::Error>();
     use diesel::result::{DatabaseErrorKind, Error::DatabaseError};
     assert!(matches!(source, Some(DatabaseError(DatabaseErrorKind::UniqueViolation, _))));
@@ -84,27 +98,25 @@ fn diesel_s_errors_keep_their_kind_and_are_the_source() {
     assert_eq!(error.source().unwrap().to_string(), "mine");
 }
 
-#[test]
-fn another_engine_or_backend_is_named() {
+fn another_engine_or_backend_is_named(ground: &Ground) {
+    let here = format!("`{}`", ground.cache.backend());
     let memory = Cache::memory();
     let error = memory.diesel(|_: &mut Conn| QueryResult::Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let text = error.to_string();
-    assert!(text.contains("`memory`") && text.contains("`sqlite`"), "{text}");
+    assert!(text.contains("`memory`") && text.contains(&here), "{text}");
 
     let articles = memory.scope::<Article>().unwrap();
-    let mut connection = Ground::new().connection();
-    let error = articles.on(&mut connection).unwrap_err();
+    let joined = ground.in_transaction(|connection| Ok(articles.on(connection).map(drop)));
+    let error = joined.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.scope(), Some("articles"));
     let text = error.to_string();
-    assert!(text.contains("`memory`") && text.contains("`sqlite`"), "{text}");
+    assert!(text.contains("`memory`") && text.contains(&here), "{text}");
 }
 
-#[test]
-fn a_transaction_that_is_left_open_is_rolled_back() {
+fn a_transaction_that_is_left_open_is_rolled_back(ground: &Ground) {
     use diesel::connection::{AnsiTransactionManager, TransactionManager};
-    let ground = Ground::new();
     let stored = ground.articles();
     let error = ground.cache.diesel(|connection: &mut Conn| {
         AnsiTransactionManager::begin_transaction(connection)?;
@@ -135,30 +147,27 @@ fn every_call(stored: &Scope<Article>, connection: &mut Conn) -> hilcat::Result<
     Ok(())
 }
 
-#[test]
-fn calls_are_committed_with_the_caller_s_transaction() {
-    let ground = Ground::new();
+fn calls_are_committed_with_the_caller_s_transaction(ground: &Ground) {
     let stored = ground.articles();
-    in_transaction(&mut ground.connection(), |connection| {
-        every_call(&stored, connection)?;
-        diesel::insert_into(articles::table).values(article("d1", 1)).execute(connection)?;
-        assert_eq!(stored.on(connection)?.fetch("d1")?, Some(article("d1", 1)));
-        // Nobody else sees it yet.
-        assert_eq!(stored.len()?, 5);
-        Ok::<(), Failed>(())
-    })
-    .unwrap();
+    ground
+        .in_transaction(|connection| {
+            every_call(&stored, connection)?;
+            diesel::insert_into(articles::table).values(article("d1", 1)).execute(connection)?;
+            assert_eq!(stored.on(connection)?.fetch("d1")?, Some(article("d1", 1)));
+            // Nobody else sees it yet.
+            assert_eq!(stored.len()?, 5);
+            Ok::<(), Failed>(())
+        })
+        .unwrap();
     let mut keys = stored.keys().unwrap().collect::<hilcat::Result<Vec<_>>>().unwrap();
     keys.sort();
     assert_eq!(keys, ["a0", "a2", "a3", "d1", "n1", "n2", "n3"]);
 }
 
-#[test]
-fn calls_are_rolled_back_with_the_caller_s_transaction() {
-    let ground = Ground::new();
+fn calls_are_rolled_back_with_the_caller_s_transaction(ground: &Ground) {
     let stored = ground.articles();
     let before = stored.iter().unwrap().collect::<hilcat::Result<Vec<_>>>().unwrap();
-    let failed = in_transaction(&mut ground.connection(), |connection| {
+    let failed = ground.in_transaction(|connection| {
         every_call(&stored, connection)?;
         diesel::delete(articles::table).execute(connection)?;
         Err::<(), Failed>("no".into())
@@ -168,11 +177,9 @@ fn calls_are_rolled_back_with_the_caller_s_transaction() {
     assert_eq!(before, after);
 }
 
-#[test]
-fn an_error_of_a_call_rolls_back_both() {
-    let ground = Ground::new();
+fn an_error_of_a_call_rolls_back_both(ground: &Ground) {
     let (stored, narrow) = (ground.articles(), ground.cache.scope::<Narrow>().unwrap());
-    let failed = in_transaction(&mut ground.connection(), |connection| {
+    let failed = ground.in_transaction(|connection| {
         diesel::delete(articles::table).execute(connection)?;
         stored.on(connection)?.set(&article("n1", 1))?;
         narrow.on(connection)?.set(&Narrow { id: 1, count: 40_000, name: String::new() })?;
@@ -183,9 +190,7 @@ fn an_error_of_a_call_rolls_back_both() {
     assert_eq!(stored.len().unwrap(), 5);
 }
 
-#[test]
-fn what_is_inserted_is_checked_as_a_scope_does() {
-    let ground = Ground::new();
+fn what_is_inserted_is_checked_as_a_scope_does(ground: &Ground) {
     let narrow = ground.cache.scope::<Narrow>().unwrap();
     for (record, column) in [
         (Narrow { id: 1, count: 40_000, name: "abc".into() }, "count"),
@@ -204,9 +209,7 @@ fn what_is_inserted_is_checked_as_a_scope_does() {
     assert_eq!(narrow.len().unwrap(), 0);
 }
 
-#[test]
-fn names_and_composite_keys() {
-    let ground = Ground::new();
+fn names_and_composite_keys(ground: &Ground) {
     let stored = ground.cache.scope::<OddNames>().unwrap();
     let odd = |id: i64, ty: &str| OddNames {
         id,
@@ -229,9 +232,7 @@ fn names_and_composite_keys() {
     assert_eq!(stored.fetch((2, "y")).unwrap(), Some(odd(2, "y")));
 }
 
-#[test]
-fn one_column() {
-    let ground = Ground::new();
+fn one_column(ground: &Ground) {
     let stored = ground.cache.scope::<Seen>().unwrap();
     let found = ground.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(seen_keys::table)
@@ -241,4 +242,24 @@ fn one_column() {
     });
     assert_eq!(found.unwrap(), [Seen { id: 2 }]);
     assert_eq!(stored.len().unwrap(), 2);
+}
+
+fn the_example_of_queries(ground: &Ground) {
+    // The second time from the cache.
+    for _ in 0..2 {
+        let (popular, readers) = diesel_queries::run(&ground.uri()).unwrap();
+        assert_eq!(readers, 45);
+        let popular = format!("{popular:?}");
+        let at = |name: &str| popular.find(&format!("{name:?}"));
+        assert!(at("a7") < at("a2") && at("a7").is_some(), "{popular}");
+        assert!(at("a0").is_none() && at("a9").is_none(), "{popular}");
+    }
+    let error = diesel_queries::run("memory:").unwrap_err();
+    assert!(error.to_string().contains("`memory`"), "{error}");
+}
+
+fn the_example_of_a_transaction(ground: &Ground) {
+    let (orders, stock) = diesel_transaction::run(&ground.uri()).unwrap();
+    assert_eq!(orders, 1);
+    assert!(format!("{stock:?}").contains("pieces: 1"), "{stock:?}");
 }

@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Conn, Ground};
+use crate::{Case, cases};
+
+/// Its cases.
+pub(crate) const CASES: &[Case<Ground>] = &cases![
+    numbers_are_the_same_both_ways,
+    other_types_are_the_same_both_ways,
+    numbers_go_into_expressions,
+    other_types_go_into_expressions,
+];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Link {
@@ -119,9 +128,7 @@ fn sparse_others(id: u128) -> Others {
     Others { naive: None, meta: None, text: None, ..others(id) }
 }
 
-#[test]
-fn numbers_are_the_same_both_ways() {
-    let ground = Ground::new();
+fn numbers_are_the_same_both_ways(ground: &Ground) {
     let stored = ground.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
     let found = ground.cache.diesel(|connection: &mut Conn| {
@@ -137,9 +144,7 @@ fn numbers_are_the_same_both_ways() {
     ground.assert_same_on_disk::<Numbers>();
 }
 
-#[test]
-fn other_types_are_the_same_both_ways() {
-    let ground = Ground::new();
+fn other_types_are_the_same_both_ways(ground: &Ground) {
     let stored = ground.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
     let found = ground.cache.diesel(|connection: &mut Conn| {
@@ -155,9 +160,7 @@ fn other_types_are_the_same_both_ways() {
     ground.assert_same_on_disk::<Others>();
 }
 
-#[test]
-fn numbers_go_into_expressions() {
-    let ground = Ground::new();
+fn numbers_go_into_expressions(ground: &Ground) {
     let stored = ground.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
     let one = numbers(1);
@@ -175,9 +178,7 @@ fn numbers_go_into_expressions() {
     assert_eq!(found.unwrap(), [one]);
 }
 
-#[test]
-fn other_types_go_into_expressions() {
-    let ground = Ground::new();
+fn other_types_go_into_expressions(ground: &Ground) {
     let stored = ground.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
     let one = others(1);

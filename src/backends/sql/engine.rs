@@ -29,10 +29,11 @@ impl<D: Dialect> Engine for D {
     const NAME: &'static str = D::NAME;
 }
 
-/// A Diesel connection as the pool of a cache has them: `diesel::SqliteConnection` for SQLite.
+/// A Diesel connection as the pool of a cache has them: `diesel::SqliteConnection`, and hilcat's own
+/// `PgLink` and `MysqlLink`, which need no library of C.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the Diesel connection of a cache's pool",
-    note = "for SQLite it is `diesel::SqliteConnection`; `Scope::on` takes any connection to one of the engines"
+    note = "it is `diesel::SqliteConnection`, `hilcat::backend::PgLink` or `hilcat::backend::MysqlLink`; `Scope::on` takes any connection to one of the engines"
 )]
 pub trait Pooled: Connection<Backend: Engine> + sealed::Pooled {}
 

@@ -8,7 +8,8 @@
 //! `events::at.gt(value(chrono::Utc::now()))`.
 //!
 //! In SQLite, [`DecimalOf`] and [`UBigInt`] are text: they can be compared for equality there, but
-//! neither for order nor be added up.
+//! neither for order nor be added up. In MySQL, a text of a key that is too long for an index stands
+//! in its column as its beginning and a digest, and Diesel sees that.
 
 use diesel::query_builder::QueryId;
 use diesel::sql_types::{

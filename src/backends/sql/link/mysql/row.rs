@@ -30,6 +30,10 @@ fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<mysql::Value> {
         bytes.try_into().map_err(|_| Error::SerializationError("a number is cut short".into()))
     }
     Ok(match ty {
+        // Diesel writes a boolean as an integer of 32 bits.
+        MysqlType::Tiny if bytes.len() == 4 => {
+            Value::Int(i32::from_ne_bytes(array(&bytes)?).into())
+        }
         MysqlType::Tiny => Value::Int(i8::from_ne_bytes(array(&bytes)?).into()),
         MysqlType::Short => Value::Int(i16::from_ne_bytes(array(&bytes)?).into()),
         MysqlType::Long => Value::Int(i32::from_ne_bytes(array(&bytes)?).into()),

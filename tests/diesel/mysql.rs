@@ -17,10 +17,10 @@ pub(crate) type Conn = MysqlLink;
 
 /// All its cases.
 pub(crate) fn cases() -> Vec<Case<Ground>> {
-    let mut cases = suite::CASES.to_vec();
+    let cases = [suite::CASES];
     #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-    cases.extend_from_slice(types::CASES);
-    cases
+    let cases = [suite::CASES, types::CASES];
+    cases.concat()
 }
 
 /// A database, with a cache on it; gone with it.

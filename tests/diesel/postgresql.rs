@@ -17,10 +17,12 @@ pub(crate) type Conn = PgLink;
 
 /// All its cases.
 pub(crate) fn cases() -> Vec<Case<Ground>> {
-    let cases = [suite::CASES];
-    #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-    let cases = [suite::CASES, types::CASES];
-    cases.concat()
+    [
+        suite::CASES,
+        #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
+        types::CASES,
+    ]
+    .concat()
 }
 
 /// A schema, with a cache on it; gone with it.

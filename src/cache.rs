@@ -1,13 +1,19 @@
 //! The cache: an opened backend with its scopes.
 
 use std::collections::HashMap;
+#[cfg(feature = "sql")]
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+#[cfg(feature = "sql")]
+use crate::backend::{Engine, Pooled};
 use crate::backends;
+#[cfg(feature = "sql")]
+use crate::backends::sql::lend::Access;
 use crate::error::did_you_mean;
 use crate::scope::Core;
 use crate::store::{Capabilities, Options, Store};
@@ -270,6 +276,101 @@ impl Cache {
     pub fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let saved = self.inner.store.backup(scopes);
         saved.map_err(|error| error.in_operation(self.inner.store.name(), "backup"))
+    }
+
+    /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
+    ///
+    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PgLink` or
+    /// `MysqlLink` (in [`backend`](crate::backend)). In SQLite it is the one connection that
+    /// writes, and meanwhile every other write to the cache waits, one from within the closure
+    /// until its deadline: use [`Scope::on`] there. On a server all that the closure asks has to
+    /// end by the deadline of one call. A transaction that is left open is rolled back; leave
+    /// settings of the connection as they were.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
+    /// use diesel::prelude::*;
+    /// use hilcat::{Cache, ScopeRecord};
+    ///
+    /// #[derive(Debug, PartialEq, ScopeRecord)]
+    /// #[scope(name = "articles", diesel)]
+    /// struct Article {
+    ///     #[scope(unique)]
+    ///     id: String,
+    ///     count: i32,
+    /// }
+    ///
+    /// let cache = Cache::from_uri("sqlite::memory:")?;
+    /// let stored = cache.scope::<Article>()?;
+    /// stored.set_many(&[Article { id: "a1".into(), count: 1 }, Article { id: "a2".into(), count: 5 }])?;
+    ///
+    /// let popular = cache.diesel_read(|connection: &mut SqliteConnection| {
+    ///     articles::table.filter(articles::count.gt(3)).load::<Article>(connection)
+    /// })?;
+    /// assert_eq!(popular, [Article { id: "a2".into(), count: 5 }]);
+    ///
+    /// cache.diesel(|connection: &mut SqliteConnection| {
+    ///     diesel::update(articles::table).set(articles::count.eq(0)).execute(connection)
+    /// })?;
+    /// assert_eq!(stored.fetch("a2")?.map(|article| article.count), Some(0));
+    /// # }
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`], naming both, where the cache is not on the connection's engine;
+    /// [`ErrorKind::Timeout`] where no connection is free until the deadline. What the closure
+    /// gives: an error of hilcat's as it is, one of Diesel's as the kind that it is, and any other
+    /// as [`ErrorKind::Compute`]; the latter two as the [source](StdError::source).
+    #[cfg(feature = "sql")]
+    pub fn diesel<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
+    where
+        C: Pooled,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.lend("diesel", Access::Write, call)
+    }
+
+    /// The same as [`diesel`](Cache::diesel) for queries that only read: in SQLite it is one of
+    /// the connections that read beside the one that writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`diesel`](Cache::diesel).
+    #[cfg(feature = "sql")]
+    pub fn diesel_read<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
+    where
+        C: Pooled,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.lend("diesel_read", Access::Read, call)
+    }
+
+    #[cfg(feature = "sql")]
+    fn lend<C, T, E>(
+        &self,
+        operation: &'static str,
+        access: Access,
+        call: impl FnOnce(&mut C) -> Result<T, E>,
+    ) -> Result<T>
+    where
+        C: Pooled,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let backend = self.inner.store.name();
+        let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
+            Err(Error::unsupported(format!(
+                "the cache is on `{backend}`, and the closure wants a connection to `{}`",
+                <C::Backend as Engine>::NAME
+            )))
+        });
+        lent.map_err(|error| error.in_operation(backend, operation))
+    }
+
+    /// The name of the backend, as messages have it.
+    pub fn backend(&self) -> &'static str {
+        self.inner.store.name()
     }
 
     /// What the backend does beyond the common contract.

@@ -36,7 +36,8 @@ pub enum ErrorKind {
     Timeout,
     /// A computation asked for the very value that it is computing.
     Recursion,
-    /// The closure given to `try_get` failed; its error is the [source](StdError::source).
+    /// A closure that was given, to `try_get` for one, failed; its error is the
+    /// [source](StdError::source).
     Compute,
     /// The file system or a stream failed.
     Io,

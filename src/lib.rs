@@ -23,9 +23,13 @@ pub use crate::json::parse as parse_json;
 pub use crate::key::{IntoKey, Key, RecordKey};
 pub use crate::record::{ColumnValue, ScopeRecord};
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
+#[cfg(feature = "sql")]
+pub use crate::scope::Joined;
 pub use crate::scope::{DynKey, DynScope, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
+#[cfg(feature = "sql")]
+pub use crate::backends::sql::sql_types;
 #[cfg(feature = "derive")]
 pub use hilcat_derive::ScopeRecord;
 
@@ -34,6 +38,12 @@ pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::engine::{Engine, Pooled};
+    #[cfg(feature = "mysql")]
+    pub use crate::backends::sql::link::mysql::MysqlLink;
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::link::postgresql::PgLink;
     #[cfg(feature = "server")]
     pub use crate::backends::sql::link::tls::SslMode;
     #[cfg(feature = "mysql")]
@@ -47,6 +57,11 @@ pub mod backend {
 /// What derived code calls; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::check::{check_key, check_type};
+    #[cfg(feature = "sql")]
+    pub use diesel::internal::derives::insertable::UndecoratedInsertRecord;
+
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::cell::{Cell, Cells as Inserted, record};
+    pub use crate::check::{check_key, check_type, check_written};
     pub use crate::record::{Cells, json_default, json_value};
 }

@@ -16,6 +16,8 @@ pub(crate) struct Record {
     /// In milliseconds.
     pub(crate) ttl: Option<u64>,
     pub(crate) migrate: Option<Migrate>,
+    /// The module of the Diesel table that goes with it, where one is asked for.
+    pub(crate) diesel: Option<Ident>,
     /// All fields in the order of the struct.
     pub(crate) fields: Vec<Field>,
 }
@@ -38,6 +40,8 @@ pub(crate) struct Column {
     pub(crate) default: Option<Fallback>,
     /// Its former name, and where that stands.
     pub(crate) was: Option<(String, Span)>,
+    /// Its type and whether it can be NULL, as far as that can be seen without the compiler.
+    pub(crate) seen: Option<(ColumnType, bool)>,
 }
 
 /// Where the type of a column comes from.

@@ -13,7 +13,7 @@ use crate::duration;
 use crate::error::{Errors, did_you_mean};
 
 /// The attributes of a struct.
-const OF_STRUCT: [&str; 5] = ["name", "table", "ttl", "migrate", "crate"];
+const OF_STRUCT: [&str; 6] = ["name", "table", "ttl", "migrate", "diesel", "crate"];
 /// The attributes of a field.
 const OF_FIELD: [&str; 7] = ["unique", "column", "type", "json", "default", "skip", "was"];
 
@@ -30,6 +30,8 @@ pub(crate) struct StructAttrs {
     pub(crate) table: Option<Given<String>>,
     pub(crate) ttl: Option<Given<u64>>,
     pub(crate) migrate: Option<Given<Migrate>>,
+    /// The module of the table, where it is named.
+    pub(crate) diesel: Option<Given<Option<Ident>>>,
     pub(crate) krate: Option<Given<Path>>,
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs
             "table" => item.put(&mut said.table, Item::name),
             "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
             "migrate" => item.put(&mut said.migrate, |item| item.text(migrate)),
+            "diesel" => item.put(&mut said.diesel, Item::module),
             "crate" => item.put(&mut said.krate, Item::path),
             name => Err(item.unknown(name, "the struct", &OF_STRUCT, "a field", &OF_FIELD)),
         };
@@ -216,6 +219,18 @@ impl Item {
         let literal = self.literal()?;
         literal.parse_with(Path::parse_mod_style).map_err(|_| {
             let message = "`crate` takes the path of the library: `crate = \"::hilcat\"`";
+            syn::Error::new(literal.span(), message)
+        })
+    }
+
+    /// Nothing, or a string literal that is the name of a module.
+    fn module(&self) -> syn::Result<Option<Ident>> {
+        if self.value.is_none() {
+            return Ok(None);
+        }
+        let literal = self.literal()?;
+        literal.parse().map(Some).map_err(|_| {
+            let message = "`diesel` takes the name of the module for Diesel's table, or nothing: `diesel = \"articles\"`";
             syn::Error::new(literal.span(), message)
         })
     }

@@ -1,6 +1,8 @@
 //! The column types as `type = "..."` spells them: what `hilcat::ColumnType` reads from text, read
 //! when the struct is compiled.
 
+use syn::{GenericArgument, PathArguments, Type};
+
 use crate::error::did_you_mean;
 
 /// The variants of `hilcat::ColumnType`.
@@ -103,6 +105,58 @@ const DECIMAL: [&str; 4] = ["decimal", "numeric", "dec", "number"];
 /// The spellings of `varchar(n)`; without a length they are `text`.
 const VARCHAR: [&str; 6] =
     ["varchar", "character varying", "nvarchar", "char", "character", "nchar"];
+
+/// The Rust types that [`of_rust`] knows, for messages.
+pub(crate) const RUST_NAMES: &str = "bool, i8 to i64, u8 to u64, f32, f64, String, Vec<u8>, \
+    serde_json::Value, Uuid, Decimal, NaiveDate, NaiveTime, NaiveDateTime and DateTime<Utc>";
+
+/// The column of a Rust type as its name stands there, and whether it can be NULL: what the
+/// `hilcat::ColumnValue` of a type of this name usually says.
+pub(crate) fn of_rust(ty: &Type) -> Option<(ColumnType, bool)> {
+    let path = match ty {
+        Type::Group(group) => return of_rust(&group.elem),
+        Type::Paren(paren) => return of_rust(&paren.elem),
+        Type::Path(path) if path.qself.is_none() => &path.path,
+        _ => return None,
+    };
+    let last = path.segments.last()?;
+    let argument = match &last.arguments {
+        PathArguments::None => None,
+        PathArguments::AngleBracketed(arguments) => match arguments.args.first() {
+            Some(GenericArgument::Type(ty)) if arguments.args.len() == 1 => Some(ty),
+            _ => return None,
+        },
+        PathArguments::Parenthesized(_) => return None,
+    };
+    let ty = match (last.ident.to_string().as_str(), argument) {
+        ("Option", Some(inner)) => {
+            return of_rust(inner).filter(|(_, nullable)| !nullable).map(|(ty, _)| (ty, true));
+        }
+        ("Vec", Some(inner)) if is_named(inner, "u8") => ColumnType::Bytes,
+        ("DateTime", Some(inner)) if is_named(inner, "Utc") => ColumnType::Timestamp,
+        ("bool", None) => ColumnType::Bool,
+        ("i8" | "i16" | "u8", None) => ColumnType::SmallInt,
+        ("i32" | "u16", None) => ColumnType::Int,
+        ("i64" | "u32", None) => ColumnType::BigInt,
+        ("u64", None) => ColumnType::UBigInt,
+        ("f32", None) => ColumnType::Real,
+        ("f64", None) => ColumnType::Double,
+        ("String", None) => ColumnType::Text,
+        ("Value", None) => ColumnType::Json,
+        ("Uuid", None) => ColumnType::Uuid,
+        ("Decimal", None) => PLAIN_DECIMAL,
+        ("NaiveDate", None) => ColumnType::Date,
+        ("NaiveTime", None) => ColumnType::Time,
+        ("NaiveDateTime", None) => ColumnType::Timestamp,
+        _ => return None,
+    };
+    Some((ty, false))
+}
+
+/// Whether a type is written by this name, in whatever module.
+fn is_named(ty: &Type, name: &str) -> bool {
+    matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == name))
+}
 
 /// Reads a type by its name or one of the usual spellings, in any case.
 pub(crate) fn parse(text: &str) -> Result<ColumnType, String> {

@@ -104,6 +104,21 @@ fn checked(
     quote!(const _: () = #function #arguments;)
 }
 
+/// The check that a field's column is what `#[scope(diesel)]` took it for.
+pub(crate) fn check_written(
+    krate: &Path,
+    field: &Field,
+    column: &Column,
+    nullable: bool,
+    taken: ColumnType,
+) -> TokenStream {
+    let taken = variant(taken);
+    let is = column_type(krate, field, column);
+    let can_be_null = column_value(krate, &field.ty, "NULLABLE");
+    let arguments = quote!((#krate::ColumnType::#taken, #nullable), (#is, #can_be_null));
+    checked(krate, "check_written", ends(&field.ty), &arguments)
+}
+
 fn schema(record: &Record) -> TokenStream {
     let Record { krate, name, table, ttl, migrate, .. } = record;
     let table = table.as_ref().map(|table| quote!(.table(#table)));

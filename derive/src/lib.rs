@@ -6,6 +6,7 @@
 mod ast;
 mod attr;
 mod column_type;
+mod diesel;
 mod duration;
 mod error;
 mod expand;
@@ -64,6 +65,7 @@ use crate::error::Errors;
 /// | `table = "t"` | the name of its table; without it, the name of the scope |
 /// | `ttl = "1h"` | how long a record is good for: `30s`, `5m`, `1h30m`, `2d`, `250ms` |
 /// | `migrate = "safe"` | what is done with a table that differs: `safe` (as without it), `recreate` or `manual`; see `hilcat::Migrate` |
+/// | `diesel` | makes a Diesel table, too: see below. `diesel = "m"` names its module |
 /// | `crate = "path"` | where the library is, if not at `::hilcat` |
 ///
 /// # Attributes of a field
@@ -81,6 +83,20 @@ use crate::error::Errors;
 ///
 /// Without `type` and `json` the column has the type of the field's `hilcat::ColumnValue`, and can
 /// be NULL where the field is an `Option`.
+///
+/// # Diesel
+///
+/// `#[scope(diesel)]` declares Diesel's table of the scope beside the struct (`diesel::table!`), in
+/// a module that is named as the table, or as the struct in snake case where the table's name is
+/// no identifier; its columns are named as the fields are (with a `_` behind where Diesel has that
+/// name for itself, as `table` and `columns`). The struct is then `Queryable`, `Selectable` and
+/// `Insertable`, on the engines that hilcat is built for: see `hilcat::Cache::diesel`.
+///
+/// Your crate needs `diesel` among its own dependencies, and hilcat a backend with tables
+/// (`sqlite`). The type of a column is seen from the field's type as it is written, so that a type
+/// of your own needs a `type = "..."`. Columns of types that engines keep differently are of the
+/// SQL types in `hilcat::sql_types`, and what is inserted is checked as `Scope::set` does. Diesel
+/// counts columns: more than 32 need its feature `64-column-tables`.
 #[proc_macro_derive(ScopeRecord, attributes(scope))]
 pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(&syn::parse_macro_input!(input as DeriveInput)).into()
@@ -91,7 +107,10 @@ fn derive(input: &DeriveInput) -> TokenStream {
     let said = attr::of_struct(&input.attrs, &mut errors);
     let krate = valid::library(&said);
     match valid::record(input, said, errors) {
-        Ok(record) => expand::record(&record),
+        Ok(record) => {
+            let (implementation, diesel) = (expand::record(&record), diesel::record(&record));
+            quote::quote!(#implementation #diesel)
+        }
         Err(errors) => {
             let stub = expand::stub(input, &krate, &valid::key_types(input));
             let errors = errors.into_compile_error();

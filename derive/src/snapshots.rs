@@ -54,6 +54,26 @@ fn every_attribute() {
 }
 
 #[test]
+fn diesel() {
+    assert_expansion!("diesel", {
+        #[scope(name = "events", table = "all events", diesel)]
+        struct Event {
+            #[scope(unique)]
+            id: uuid::Uuid,
+            #[scope(unique, column = "kind")]
+            r#type: String,
+            at: Option<DateTime<Utc>>,
+            #[scope(type = "decimal(10,2)")]
+            table: Money,
+            #[scope(json)]
+            links: Vec<Link>,
+            #[scope(skip)]
+            seen: bool,
+        }
+    });
+}
+
+#[test]
 fn a_struct_with_errors_has_a_stub() {
     assert_expansion!("a_struct_with_errors_has_a_stub", {
         struct Broken {

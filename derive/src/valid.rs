@@ -8,7 +8,7 @@ use syn::{Data, DeriveInput, Fields, Ident, Path, Type};
 
 use crate::ast::{Column, Field, Kind, Record};
 use crate::attr::{self, FieldAttrs, StructAttrs};
-use crate::column_type::ColumnType;
+use crate::column_type::{self, ColumnType};
 use crate::error::Errors;
 
 /// How many unique fields a record can have: as many as a tuple that is a `hilcat::RecordKey`.
@@ -27,7 +27,13 @@ pub(crate) fn record(
     if errors.is_empty() {
         check_key(input, &fields, &mut errors);
     }
+    let diesel = said.diesel.as_ref().map(|diesel| {
+        check_diesel(&fields, &mut errors);
+        let table = said.table.as_ref().or(said.name.as_ref()).map(|name| name.value.as_str());
+        diesel.value.clone().unwrap_or_else(|| module(table, &input.ident))
+    });
     errors.finish(Record {
+        diesel,
         ident: input.ident.clone(),
         krate: library(&said),
         name: said.name.map_or_else(|| snake_case(&input.ident), |name| name.value),
@@ -114,7 +120,13 @@ fn column(ident: &Ident, ty: &Type, said: FieldAttrs) -> Column {
         (None, Some(ty)) => Kind::Typed(ty.value, ty.span),
         (None, None) => Kind::Natural,
     };
+    let seen = match &kind {
+        Kind::Json { nullable } => Some((ColumnType::Json, *nullable)),
+        Kind::Typed(given, _) => Some((*given, is_option(ty))),
+        Kind::Natural => column_type::of_rust(ty),
+    };
     Column {
+        seen,
         name: said.column.map_or_else(|| ident.unraw().to_string(), |name| name.value),
         name_span,
         unique: said.unique.is_some(),
@@ -177,6 +189,33 @@ fn check_columns(fields: &[Field], errors: &mut Errors) {
             errors.at(*span, format!("two columns cannot both have been `{was}`"));
         }
     }
+}
+
+/// Diesel's table has to be told the type of each column.
+fn check_diesel(fields: &[Field], errors: &mut Errors) {
+    for field in fields {
+        if field.column.as_ref().is_some_and(|column| column.seen.is_none()) {
+            errors.push(syn::Error::new_spanned(
+                &field.ty,
+                format!(
+                    "`diesel` does not know the column of this type by its name; it knows {}, and an Option of these: name the column type of any other with `type = \"...\"`",
+                    column_type::RUST_NAMES
+                ),
+            ));
+        }
+    }
+}
+
+/// The module of Diesel's table: named as the table, or as the struct where the name of the table
+/// cannot be that of a module.
+fn module(table: Option<&str>, ident: &Ident) -> Ident {
+    let named = table.and_then(|table| syn::parse_str::<Ident>(table).ok());
+    let mut module = named.unwrap_or_else(|| {
+        let name = snake_case(ident);
+        syn::parse_str(&name).unwrap_or_else(|_| quote::format_ident!("{name}_"))
+    });
+    module.set_span(ident.span());
+    module
 }
 
 fn check_key(input: &DeriveInput, fields: &[Field], errors: &mut Errors) {

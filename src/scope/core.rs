@@ -22,8 +22,18 @@ impl Core {
         Self { backend, schema: store.schema().clone(), store, flights: Flights::default() }
     }
 
+    #[cfg(feature = "sql")]
+    pub(super) fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    #[cfg(feature = "sql")]
+    pub(super) fn store(&self) -> &Arc<dyn ScopeStore> {
+        &self.store
+    }
+
     /// Adds where an error happened.
-    fn place(&self, operation: &'static str, key: Option<&Key>, error: Error) -> Error {
+    pub(super) fn place(&self, operation: &'static str, key: Option<&Key>, error: Error) -> Error {
         let error = error.in_operation(self.backend, operation).with_scope(&self.schema.name);
         match key {
             Some(key) => error.with_key(key),
@@ -47,7 +57,7 @@ impl Core {
     }
 
     /// Runs one call on one key, with the context for its error.
-    fn with_key<T>(
+    pub(super) fn with_key<T>(
         &self,
         operation: &'static str,
         key: Key,
@@ -70,13 +80,22 @@ impl Core {
     }
 
     pub(crate) fn fetch_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
-        let keys = self.admit_keys("fetch_many", keys)?;
-        self.store.fetch_many(&keys).map_err(|error| self.place("fetch_many", None, error))
+        self.with_keys("fetch_many", keys, |keys| self.store.fetch_many(keys))
     }
 
     pub(crate) fn pop_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
-        let keys = self.admit_keys("pop_many", keys)?;
-        self.store.pop_many(&keys).map_err(|error| self.place("pop_many", None, error))
+        self.with_keys("pop_many", keys, |keys| self.store.pop_many(keys))
+    }
+
+    /// Runs one call on many keys, with the context for its error.
+    pub(super) fn with_keys<T>(
+        &self,
+        operation: &'static str,
+        keys: impl Iterator<Item = Key>,
+        call: impl FnOnce(&[Key]) -> Result<T>,
+    ) -> Result<T> {
+        let keys = self.admit_keys(operation, keys)?;
+        call(&keys).map_err(|error| self.place(operation, None, error))
     }
 
     fn admit_keys(
@@ -95,7 +114,8 @@ impl Core {
         self.write("update", row, |row| self.store.update(row))
     }
 
-    fn write<T>(
+    /// Runs one call that writes a row, with the context for its error.
+    pub(super) fn write<T>(
         &self,
         operation: &'static str,
         row: Result<Row>,
@@ -106,9 +126,19 @@ impl Core {
     }
 
     pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
-        let rows = rows.map(|row| self.admit_row("set_many", row)).collect::<Result<Vec<_>>>()?;
+        self.write_many("set_many", rows, |rows| self.store.set_many(rows))
+    }
+
+    /// Runs one call that writes rows, with the context for its error; gives how many they are.
+    pub(super) fn write_many(
+        &self,
+        operation: &'static str,
+        rows: impl Iterator<Item = Result<Row>>,
+        call: impl FnOnce(Vec<Row>) -> Result<()>,
+    ) -> Result<usize> {
+        let rows = rows.map(|row| self.admit_row(operation, row)).collect::<Result<Vec<_>>>()?;
         let count = rows.len();
-        self.store.set_many(rows).map_err(|error| self.place("set_many", None, error))?;
+        call(rows).map_err(|error| self.place(operation, None, error))?;
         Ok(count)
     }
 

@@ -4,10 +4,14 @@
 
 mod core;
 mod dynamic;
+#[cfg(feature = "sql")]
+mod joined;
 mod map;
 mod typed;
 
 pub(crate) use self::core::Core;
 pub use self::dynamic::{DynKey, DynScope};
+#[cfg(feature = "sql")]
+pub use self::joined::Joined;
 pub use self::map::MapScope;
 pub use self::typed::Scope;

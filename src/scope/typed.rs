@@ -54,6 +54,11 @@ impl<R: ScopeRecord> Scope<R> {
         Self { core, record: PhantomData }
     }
 
+    #[cfg(feature = "sql")]
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// The schema of the scope.
     pub fn schema(&self) -> &Schema {
         &self.core.schema

@@ -7,6 +7,7 @@
 mod options;
 pub(crate) mod uri;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -125,6 +126,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend has no tables.
     fn adopt(&self) -> Result<Adopted> {
         Err(crate::Error::unsupported(format!("{} has no tables to adopt", self.name())))
+    }
+
+    /// The database behind it, as Diesel is lent its connections; none where there is none.
+    #[doc(hidden)]
+    fn database(&self) -> Option<&dyn Any> {
+        None
     }
 
     /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere
@@ -254,4 +261,10 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// Where the engine fails.
     fn clear(&self) -> Result<()>;
+
+    /// The table behind it, as calls on a Diesel connection use it; none where there is none.
+    #[doc(hidden)]
+    fn table(&self) -> Option<&dyn Any> {
+        None
+    }
 }

@@ -1,5 +1,6 @@
 //! An opened database: its pools, its registry, and how a call is run on it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -279,6 +280,9 @@ impl<D: Dialect> Store for Database<D> {
             }
             Ok(adopted)
         })
+    }
+    fn database(&self) -> Option<&dyn Any> {
+        Some(&*self.inner)
     }
 }
 

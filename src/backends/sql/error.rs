@@ -1,9 +1,11 @@
 //! From Diesel's errors to the one public error.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error as DieselError};
 
 use super::dialect::{Dialect, Failure};
 use crate::{Error, ErrorKind};
+
+type Unknown = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a transaction or a call on a connection ended: the engine's error, or one of our own that
 /// has the transaction rolled back.
@@ -55,11 +57,27 @@ pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
 }
 
 fn from_diesel(failure: Failure, error: DieselError) -> Error {
-    let error = match own(error) {
-        Ok(error) => return error,
-        Err(error) => error,
+    match own(error) {
+        Ok(error) => error,
+        Err(error) => describe(failure, &error),
+    }
+}
+
+/// The public error for one of a statement of the caller's own, with Diesel's as its source.
+pub(super) fn from_caller<D: Dialect>(error: DieselError) -> Error {
+    let failure = match failure::<D>(&error) {
+        // It need not be a table of hilcat's.
+        Failure::NoTable | Failure::NoColumn => Failure::Other,
+        failure => failure,
     };
-    match (failure, &error) {
+    match own(error) {
+        Ok(error) => error,
+        Err(error) => describe(failure, &error).with_source(error),
+    }
+}
+
+fn describe(failure: Failure, error: &DieselError) -> Error {
+    match (failure, error) {
         (Failure::Busy, _) => Error::new(
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",
@@ -110,7 +128,7 @@ fn own(error: DieselError) -> Result<Error, DieselError> {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)
         }
         DieselError::DeserializationError(inner) => {
-            inner.downcast::<Error>().map(|error| *error).map_err(DieselError::DeserializationError)
+            own_of_column(inner).map_err(DieselError::DeserializationError)
         }
         DieselError::QueryBuilderError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::QueryBuilderError)
@@ -119,10 +137,21 @@ fn own(error: DieselError) -> Result<Error, DieselError> {
     }
 }
 
+/// The same where Diesel may have named the column that it read.
+fn own_of_column(error: Unknown) -> Result<Error, Unknown> {
+    let column = match error.downcast::<DeserializeFieldError>() {
+        Ok(column) => column,
+        Err(error) => return error.downcast::<Error>().map(|error| *error),
+    };
+    match (column.error.downcast_ref::<Error>(), &column.field_name) {
+        (Some(error), Some(name)) => Ok(error.clone().with_column(name)),
+        (Some(error), None) => Ok(error.clone()),
+        (None, _) => Err(column),
+    }
+}
+
 /// The public error of a failed migration, which Diesel gives without a type.
-pub(super) fn from_migration<D: Dialect>(
-    error: Box<dyn std::error::Error + Send + Sync>,
-) -> Failed {
+pub(super) fn from_migration<D: Dialect>(error: Unknown) -> Failed {
     match error.downcast::<DieselError>() {
         Ok(error) => Failed::Engine(*error),
         Err(other) => Failed::Own(Error::new(

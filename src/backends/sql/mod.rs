@@ -9,10 +9,14 @@
 )]
 
 mod batch;
+pub(crate) mod cell;
 mod database;
 mod dialect;
+pub(crate) mod engine;
 mod error;
 mod identity;
+pub(crate) mod join;
+pub(crate) mod lend;
 #[cfg(feature = "server")]
 pub(crate) mod link;
 mod migrate;
@@ -25,6 +29,7 @@ mod registry;
 mod render;
 #[cfg(feature = "server")]
 mod server;
+pub mod sql_types;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;

@@ -1,5 +1,6 @@
 //! Opening a MySQL or MariaDB database.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -302,6 +303,10 @@ impl Store for Mysql {
 
     fn adopt(&self) -> Result<Adopted> {
         self.0.adopt()
+    }
+
+    fn database(&self) -> Option<&dyn Any> {
+        self.0.database()
     }
 }
 

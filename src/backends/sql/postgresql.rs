@@ -1,5 +1,6 @@
 //! Opening a PostgreSQL database.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -310,5 +311,9 @@ impl Store for Postgresql {
 
     fn adopt(&self) -> Result<Adopted> {
         self.0.adopt()
+    }
+
+    fn database(&self) -> Option<&dyn Any> {
+        self.0.database()
     }
 }

@@ -1,5 +1,6 @@
 //! Opening a SQLite database.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -259,6 +260,10 @@ impl Store for Sqlite {
 
     fn adopt(&self) -> Result<Adopted> {
         self.0.adopt()
+    }
+
+    fn database(&self) -> Option<&dyn Any> {
+        self.0.database()
     }
 }
 

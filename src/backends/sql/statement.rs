@@ -168,19 +168,32 @@ fn walk<'b, D: Dialect, T>(
     Ok(())
 }
 
+/// A Diesel connection to an engine: one of a pool, or one that a caller owns.
+pub(super) trait Conn<D: Dialect>:
+    diesel::Connection<Backend = D> + LoadConnection + 'static
+{
+}
+
+impl<D, C> Conn<D> for C
+where
+    D: Dialect,
+    C: diesel::Connection<Backend = D> + LoadConnection + 'static,
+{
+}
+
 /// Runs a statement that gives no rows, and gives how many it changed.
 pub(super) fn execute<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statement: Statement<'_>,
 ) -> QueryResult<usize> {
     statement.sql.identity.announce();
     statement.execute(connection)
 }
 
-fn start<'conn, 'query, D: Dialect>(
-    connection: &'conn mut D::Connection,
+fn start<'conn, 'query, D: Dialect, C: Conn<D>>(
+    connection: &'conn mut C,
     statement: Statement<'query>,
-) -> QueryResult<<D::Connection as LoadConnection>::Cursor<'conn, 'query>> {
+) -> QueryResult<C::Cursor<'conn, 'query>> {
     statement.sql.identity.announce();
     LoadConnection::load(connection, statement)
 }
@@ -188,12 +201,12 @@ fn start<'conn, 'query, D: Dialect>(
 /// Runs a statement and gives each of its rows, decoded by these types, to `each`. Always reads
 /// to the end: a statement that writes is done only then.
 pub(super) fn load<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
     mut each: impl FnMut(Row) -> QueryResult<()>,
 ) -> QueryResult<()> {
-    for row in start::<D>(connection, statement)? {
+    for row in start::<D, _>(connection, statement)? {
         each(decode::<D>(&row?, types)?)?;
     }
     Ok(())
@@ -201,11 +214,11 @@ pub(super) fn load<D: Dialect>(
 
 /// The row of a statement that reads at most one.
 pub(super) fn find<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
 ) -> QueryResult<Option<Row>> {
-    let row = start::<D>(connection, statement)?.next();
+    let row = start::<D, _>(connection, statement)?.next();
     row.map(|row| decode::<D>(&row?, types)).transpose()
 }
 
@@ -228,7 +241,7 @@ fn decode<'stmt, D: Dialect>(
 
 /// The first row of a statement.
 pub(super) fn load_one<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
 ) -> QueryResult<Option<Row>> {

@@ -1,5 +1,6 @@
 //! One table as the store of a scope.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::render::{Listing, PAGE, Statements};
-use super::statement::{Sql, execute, find, load, load_one};
+use super::statement::{Conn, Sql, execute, find, load, load_one};
 use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -18,7 +19,7 @@ pub(super) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
 }
 
-struct TableInner<D: Dialect> {
+pub(super) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
     statements: Statements,
     /// The positions of the columns whose values the engine may be unable to hold.
@@ -48,7 +49,7 @@ fn may_not_fit(ty: ColumnType) -> bool {
 }
 
 impl<D: Dialect> TableInner<D> {
-    fn schema(&self) -> &Schema {
+    pub(super) fn schema(&self) -> &Schema {
         &self.statements.schema
     }
 
@@ -69,6 +70,94 @@ impl<D: Dialect> TableInner<D> {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })
+    }
+
+    /// A row as it is written, once it is known that the engine can hold it.
+    pub(super) fn admit_row(&self, row: Row) -> Result<Row> {
+        self.check_row(&row)?;
+        Ok(D::stored_row(self.schema(), row))
+    }
+
+    /// The same for rows, of which the wrong one is named.
+    pub(super) fn admit_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
+        for row in &rows {
+            self.check_row(row).map_err(|error| self.name_row(row, error))?;
+        }
+        Ok(rows.into_iter().map(|row| D::stored_row(self.schema(), row)).collect())
+    }
+
+    fn name_row(&self, row: &Row, error: Error) -> Error {
+        error.with_key(self.schema().key_of(row))
+    }
+
+    pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+        let key = D::stored_key(self.schema(), key);
+        let exists = self.statements.exists.with(key.values());
+        Ok(find::<D>(connection, exists, &[])?.is_some())
+    }
+
+    pub(super) fn fetch(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        let key = D::stored_key(self.schema(), key);
+        let fetch = self.statements.fetch.with(key.values());
+        Ok(find::<D>(connection, fetch, &self.statements.types)?)
+    }
+
+    pub(super) fn fetch_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        D::fetch_many(connection, &self.statements, keys)
+    }
+
+    pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
+        put::<D>(connection, &self.statements, row)
+    }
+
+    pub(super) fn update(
+        &self,
+        connection: &mut impl Conn<D>,
+        row: &Row,
+    ) -> Result<Option<Row>, Failed> {
+        D::update(connection, &self.statements, row)
+    }
+
+    /// Writes rows, complete or not, all or none.
+    pub(super) fn set_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        let columns = self.schema().columns.len();
+        if !rows.iter().flat_map(|row| row.iter().take(columns)).any(Value::is_absent) {
+            return D::put_all(connection, &self.statements, rows);
+        }
+        D::write_transaction(connection, |connection| {
+            rows.iter().try_for_each(|row| match self.set(connection, row) {
+                Err(Failed::Own(error)) => Err(Failed::Own(self.name_row(row, error))),
+                result => result,
+            })
+        })
+    }
+
+    pub(super) fn pop(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        D::pop(connection, &self.statements, key)
+    }
+
+    pub(super) fn pop_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        D::pop_many(connection, &self.statements, keys)
     }
 
     /// One page of a listing: the rows after a key.
@@ -104,88 +193,49 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
-        let key = D::stored_key(inner.schema(), key);
-        inner.restoring(|database| {
-            database.read(|connection| {
-                let exists = inner.statements.exists.with(key.values());
-                Ok(find::<D>(connection, exists, &[])?.is_some())
-            })
-        })
+        inner.restoring(|database| database.read(|connection| inner.exists(connection, key)))
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        let statements = &inner.statements;
-        let key = D::stored_key(inner.schema(), key);
-        inner.restoring(|database| {
-            database.read(|connection| {
-                let fetch = statements.fetch.with(key.values());
-                Ok(find::<D>(connection, fetch, &statements.types)?)
-            })
-        })
+        inner.restoring(|database| database.read(|connection| inner.fetch(connection, key)))
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.read(|connection| D::fetch_many(connection, &inner.statements, keys))
-        })
+        inner.restoring(|database| database.read(|connection| inner.fetch_many(connection, keys)))
     }
 
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
-        inner.check_row(&row)?;
-        let row = D::stored_row(inner.schema(), row);
+        let row = inner.admit_row(row)?;
         inner.restoring(|database| {
-            database.write_once_or_twice(|connection| put::<D>(connection, &inner.statements, &row))
+            database.write_once_or_twice(|connection| inner.set(connection, &row))
         })
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.check_row(&row)?;
-        let row = D::stored_row(inner.schema(), row);
-        inner.restoring(|database| {
-            database.write(|connection| D::update(connection, &inner.statements, &row))
-        })
+        let row = inner.admit_row(row)?;
+        inner.restoring(|database| database.write(|connection| inner.update(connection, &row)))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        let name_row = |row: &Row, error: Error| error.with_key(inner.schema().key_of(row));
-        for row in &rows {
-            inner.check_row(row).map_err(|error| name_row(row, error))?;
-        }
-        let complete = !rows.iter().flatten().any(Value::is_absent);
-        let rows: Vec<Row> =
-            rows.into_iter().map(|row| D::stored_row(inner.schema(), row)).collect();
+        let rows = inner.admit_rows(rows)?;
         inner.restoring(|database| {
-            database.write_once_or_twice(|connection| match complete {
-                true => D::put_all(connection, &inner.statements, &rows),
-                false => D::write_transaction(connection, |connection| {
-                    rows.iter().try_for_each(|row| {
-                        match put::<D>(connection, &inner.statements, row) {
-                            Err(Failed::Own(error)) => Err(Failed::Own(name_row(row, error))),
-                            result => result,
-                        }
-                    })
-                }),
-            })
+            database.write_once_or_twice(|connection| inner.set_many(connection, &rows))
         })
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.write(|connection| D::pop(connection, &inner.statements, key))
-        })
+        inner.restoring(|database| database.write(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.write(|connection| D::pop_many(connection, &inner.statements, keys))
-        })
+        inner.restoring(|database| database.write(|connection| inner.pop_many(connection, keys)))
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -228,6 +278,10 @@ impl<D: Dialect> ScopeStore for Table<D> {
                 Ok(())
             })
         })
+    }
+
+    fn table(&self) -> Option<&dyn Any> {
+        Some(&*self.inner)
     }
 }
 

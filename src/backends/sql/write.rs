@@ -5,7 +5,7 @@ use diesel::QueryResult;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::render::Statements;
-use super::statement::{Sql, execute, load_one};
+use super::statement::{Conn, Sql, execute, load_one};
 use crate::{Error, Key, Row, Value};
 
 /// How a row is written.
@@ -61,7 +61,7 @@ impl Writing {
 
 /// Writes a row, complete or not.
 pub(super) fn put<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statements: &Statements,
     row: &Row,
 ) -> Result<(), Failed> {
@@ -76,7 +76,7 @@ pub(super) fn put<D: Dialect>(
 
 /// Removes a row and gives it.
 pub(super) fn pop<D: Dialect>(
-    connection: &mut D::Connection,
+    connection: &mut impl Conn<D>,
     statements: &Statements,
     key: &Key,
 ) -> QueryResult<Option<Row>> {

@@ -17,13 +17,14 @@ use diesel::expression::QueryMetadata;
 use diesel::query_builder::AstPass;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::batch::Column;
 use super::error::Failed;
 use super::render::{Batches, Statements, Updates, columns, create_table};
-use super::statement::{Sql, find};
+use super::statement::{Conn, Sql, find};
 use super::write::{pop, put};
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -143,6 +144,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         Err(diesel::result::Error::QueryBuilderError("the engine has no arrays".into()))
     }
 
+    /// Writes a value of a type where Diesel wants a bound value.
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result;
+
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
@@ -244,10 +252,10 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// The names of all tables, sorted.
     fn tables(connection: &mut Self::Connection) -> Result<Vec<String>>;
 
-    /// Runs `body` in a transaction that writes.
-    fn write_transaction<T>(
-        connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
+    /// Runs `body` in a transaction that writes, which in another one is a savepoint.
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed>;
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
@@ -265,22 +273,22 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
 
     /// The rows of keys, in the order asked.
-    fn fetch_many(
-        connection: &mut Self::Connection,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed>;
 
     /// Writes rows that are complete, all or none. Of two rows with one key the last one counts.
-    fn put_all(
-        connection: &mut Self::Connection,
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), Failed>;
 
     /// Writes a row, complete or not, and gives the one that it replaced.
-    fn update(
-        connection: &mut Self::Connection,
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         row: &Row,
     ) -> Result<Option<Row>, Failed> {
@@ -294,8 +302,8 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     }
 
     /// Removes a row and gives it. One that cannot be read stays.
-    fn pop(
-        connection: &mut Self::Connection,
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
@@ -306,8 +314,8 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Removes rows and gives them, all or none, in the order asked; the first of two keys that
     /// are one gets the row. Where one cannot be read all stay.
-    fn pop_many(
-        connection: &mut Self::Connection,
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {

@@ -8,11 +8,12 @@ mod values;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::mysql::Mysql;
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
-use diesel::{Connection, QueryResult};
+use diesel::serialize::Output;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::keys::{is_whole_name, long_column, long_columns};
@@ -21,7 +22,7 @@ use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Statements, create_table, definition};
-use crate::backends::sql::statement::{Sql, load_one};
+use crate::backends::sql::statement::{Conn, Sql, load_one};
 use crate::schema::{Change, Standing, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -157,6 +158,14 @@ impl Dialect for Mysql {
 
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
         values::bind(out, ty, value)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
     }
 
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
@@ -306,9 +315,9 @@ impl Dialect for Mysql {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T>(
-        connection: &mut MysqlLink,
-        body: impl FnOnce(&mut MysqlLink) -> Result<T, Failed>,
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         connection.transaction(body)
     }
@@ -357,40 +366,40 @@ impl Dialect for Mysql {
         }
     }
 
-    fn fetch_many(
-        connection: &mut MysqlLink,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
         Ok(batch::fetch_many(connection, statements, keys)?)
     }
 
-    fn put_all(
-        connection: &mut MysqlLink,
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), Failed> {
         Ok(batch::put_all(connection, statements, rows)?)
     }
 
-    fn update(
-        connection: &mut MysqlLink,
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         row: &Row,
     ) -> Result<Option<Row>, Failed> {
         batch::update(connection, statements, row)
     }
 
-    fn pop(
-        connection: &mut MysqlLink,
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
         Ok(batch::pop(connection, statements, key)?)
     }
 
-    fn pop_many(
-        connection: &mut MysqlLink,
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {

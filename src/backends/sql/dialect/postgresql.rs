@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -21,7 +22,7 @@ use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::postgresql::PgLink;
 use crate::backends::sql::render::{Statements, Updates, columns, definition, on_conflict};
-use crate::backends::sql::statement::{Sql, find};
+use crate::backends::sql::statement::{Conn, Sql, find};
 use crate::schema::{Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
@@ -160,6 +161,14 @@ impl Dialect for Pg {
         values::bind_column(out, ty, column)
     }
 
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
     fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
         values::decode(raw, ty)
     }
@@ -232,9 +241,9 @@ impl Dialect for Pg {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T>(
-        connection: &mut PgLink,
-        body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         connection.transaction(body)
     }
@@ -271,24 +280,24 @@ impl Dialect for Pg {
         }
     }
 
-    fn fetch_many(
-        connection: &mut PgLink,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
         batch::fetch(connection, statements, keys)
     }
 
-    fn put_all(
-        connection: &mut PgLink,
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), Failed> {
         batch::put(connection, statements, rows)
     }
 
-    fn update(
-        connection: &mut PgLink,
+    fn update<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         row: &Row,
     ) -> Result<Option<Row>, Failed> {
@@ -297,12 +306,12 @@ impl Dialect for Pg {
 
     /// One statement. Of a record that cannot be read it says nothing, as if there were none: that
     /// one is fetched, which says what is wrong with it.
-    fn pop(
-        connection: &mut PgLink,
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
-        let pop = |connection: &mut PgLink| -> Result<_, Failed> {
+        let pop = |connection: &mut C| -> Result<_, Failed> {
             Ok(super::pop::<Self>(connection, statements, key)?)
         };
         let Some(condition) = update::readable(&statements.schema) else {
@@ -316,8 +325,8 @@ impl Dialect for Pg {
         Ok(row)
     }
 
-    fn pop_many(
-        connection: &mut PgLink,
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {

@@ -4,13 +4,15 @@ mod introspect;
 mod rebuild;
 mod values;
 
+use std::any::Any;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
+use diesel::serialize::Output;
 use diesel::sqlite::{Sqlite, SqliteConnection};
-use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
+use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Count;
@@ -18,7 +20,7 @@ use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, on_conflict};
-use crate::backends::sql::statement::{Sql, execute, find, load};
+use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -164,6 +166,14 @@ impl Dialect for Sqlite {
         values::bind(out, value)
     }
 
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
         values::decode(raw, ty)
     }
@@ -243,13 +253,29 @@ impl Dialect for Sqlite {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T>(
-        connection: &mut SqliteConnection,
-        body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failed>,
+    fn write_transaction<T, C: Conn<Self>>(
+        connection: &mut C,
+        body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         // A deferred transaction that turns to writing fails at once where another one wrote
-        // meanwhile, however long it is to wait.
-        connection.immediate_transaction(body)
+        // meanwhile, however long it is to wait. Of a connection that is no `SqliteConnection`
+        // itself the caller has to see to that.
+        let own = (connection as &mut dyn Any).downcast_mut::<SqliteConnection>();
+        let Some(own) = own.and_then(outside_of_transactions) else {
+            return connection.transaction(body);
+        };
+        AnsiTransactionManager::begin_transaction_sql(own, "BEGIN IMMEDIATE")?;
+        match body(connection) {
+            Ok(value) => {
+                C::TransactionManager::commit_transaction(connection)?;
+                Ok(value)
+            }
+            Err(failed) => {
+                // As Diesel does: why it ended says more than why it could not be rolled back.
+                let _ = C::TransactionManager::rollback_transaction(connection);
+                Err(failed)
+            }
+        }
     }
 
     /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
@@ -285,8 +311,8 @@ impl Dialect for Sqlite {
         }
     }
 
-    fn fetch_many(
-        connection: &mut SqliteConnection,
+    fn fetch_many<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
@@ -310,8 +336,8 @@ impl Dialect for Sqlite {
     }
 
     /// Several rows at once: each is a search of its own, but Diesel's work is done once.
-    fn put_all(
-        connection: &mut SqliteConnection,
+    fn put_all<C: Conn<Self>>(
+        connection: &mut C,
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), Failed> {
@@ -327,6 +353,12 @@ impl Dialect for Sqlite {
             Ok(())
         })
     }
+}
+
+/// The connection, if no transaction is open there. One that is broken is left for Diesel to say so.
+fn outside_of_transactions(connection: &mut SqliteConnection) -> Option<&mut SqliteConnection> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    matches!(status.transaction_depth(), Ok(None)).then_some(connection)
 }
 
 /// How many rows one statement of a batch writes: for each statement Diesel takes about as long as

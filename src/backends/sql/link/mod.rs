@@ -6,9 +6,9 @@
 
 pub(super) mod error;
 #[cfg(feature = "mysql")]
-pub(super) mod mysql;
+pub(crate) mod mysql;
 #[cfg(feature = "postgresql")]
-pub(super) mod postgresql;
+pub(crate) mod postgresql;
 #[cfg(feature = "postgresql")]
 mod socket;
 pub(crate) mod tls;

@@ -43,7 +43,7 @@ pub(in crate::backends::sql) struct Traits {
 }
 
 /// A connection. Every call ends by its deadline: the socket's own timeout is what is left.
-pub(in crate::backends::sql) struct MysqlLink {
+pub struct MysqlLink {
     client: mysql::Conn,
     statements: Statements,
     traits: Traits,

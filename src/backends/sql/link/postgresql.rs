@@ -89,7 +89,7 @@ enum Name {
 }
 
 /// A connection to PostgreSQL.
-pub(in crate::backends::sql) struct PgLink {
+pub struct PgLink {
     client: Client,
     /// None once the connection has ended: dropping the machine lets go of its requests.
     machine: Option<Machine>,

@@ -1,9 +1,11 @@
 //! The statements of MySQL and MariaDB, for one row and for many: in sizes that are fixed, so that
 //! there are few of them to prepare.
 
+use std::any::Any;
+
+use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::{Connection, QueryResult};
 
 use super::keys::long_columns;
 use crate::backends::sql::batch::{InOrder, sorted};
@@ -11,7 +13,7 @@ use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
-use crate::backends::sql::statement::{Sql, execute, find, load, load_one};
+use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::backends::sql::write::put;
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
 
@@ -148,8 +150,8 @@ fn in_order(schema: &Schema, keys: &[Key]) -> Vec<Row> {
     sorted(0..schema.key.len(), rows).into_iter().map(<[Value]>::to_vec).collect()
 }
 
-pub(super) fn fetch_many(
-    connection: &mut MysqlLink,
+pub(super) fn fetch_many<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     keys: &[Key],
 ) -> QueryResult<Vec<Option<Row>>> {
@@ -166,8 +168,8 @@ pub(super) fn fetch_many(
 }
 
 /// Writes rows, in a transaction where one statement does not hold them.
-pub(super) fn put_all(
-    connection: &mut MysqlLink,
+pub(super) fn put_all<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     rows: &[Row],
 ) -> QueryResult<()> {
@@ -175,9 +177,9 @@ pub(super) fn put_all(
     let rows = sorted(schema.key.iter().copied(), rows.iter().map(Vec::as_slice).collect());
     let rows: Vec<Row> = rows.into_iter().map(<[Value]>::to_vec).collect();
     // The last row may be repeated.
-    let bytes = connection.traits().max_packet / 3;
+    let bytes = max_packet(connection) / 3;
     let set = &batches_of(statements)?.set;
-    let write = |connection: &mut MysqlLink| {
+    let write = |connection: &mut C| {
         in_pieces(
             set,
             schema,
@@ -193,6 +195,21 @@ pub(super) fn put_all(
     }
 }
 
+/// The largest statement of a connection: where it is not one of the pool's, what every server
+/// takes.
+fn max_packet<C: Conn<Mysql>>(connection: &C) -> usize {
+    own(connection).map_or(1 << 20, |link| link.traits().max_packet)
+}
+
+/// Whether it is known that MariaDB is at the other end.
+fn is_mariadb<C: Conn<Mysql>>(connection: &C) -> bool {
+    own(connection).is_some_and(|link| link.traits().mariadb)
+}
+
+fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlLink> {
+    (connection as &dyn Any).downcast_ref()
+}
+
 /// How many of the rows go into a statement of so many bytes; at least one.
 fn fitting(rows: &[Row], bytes: usize) -> usize {
     let mut left = bytes;
@@ -206,8 +223,8 @@ fn fitting(rows: &[Row], bytes: usize) -> usize {
 }
 
 /// Writes a row and gives the one that it replaced.
-pub(super) fn update(
-    connection: &mut MysqlLink,
+pub(super) fn update<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     row: &Row,
 ) -> Result<Option<Row>, Failed> {
@@ -220,7 +237,11 @@ pub(super) fn update(
 
 /// Writes a row whose key no other one has. Where another one came to have it meanwhile, it is to
 /// be tried again.
-fn put_new(connection: &mut MysqlLink, statements: &Statements, row: &Row) -> Result<(), Failed> {
+fn put_new<C: Conn<Mysql>>(
+    connection: &mut C,
+    statements: &Statements,
+    row: &Row,
+) -> Result<(), Failed> {
     let mut filled = row.clone();
     statements.schema.fill_absent(&mut filled)?;
     let inserted = execute::<Mysql>(connection, batches_of(statements)?.insert.with(&filled));
@@ -233,8 +254,8 @@ fn put_new(connection: &mut MysqlLink, statements: &Statements, row: &Row) -> Re
 }
 
 /// The row of a key, which nobody else changes until the transaction ends.
-fn lock(
-    connection: &mut MysqlLink,
+fn lock<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     key: &[Value],
 ) -> QueryResult<Option<Row>> {
@@ -263,14 +284,14 @@ pub(super) fn readable(schema: &Schema) -> Option<String> {
 /// Removes a row and gives it: in one statement where the engine can, else in a transaction. Of a
 /// row that cannot be read the one statement says nothing, as if there were none: that one is
 /// fetched, which says what is wrong with it.
-pub(super) fn pop(
-    connection: &mut MysqlLink,
+pub(super) fn pop<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     key: &Key,
 ) -> QueryResult<Option<Row>> {
     let schema = &statements.schema;
     let key = Mysql::stored_key(schema, key);
-    if let (true, Some(condition)) = (connection.traits().mariadb, readable(schema)) {
+    if let (true, Some(condition)) = (is_mariadb(connection), readable(schema)) {
         let pop = statements.pop.with(key.values());
         let row = load_one::<Mysql>(connection, pop, &statements.types)?;
         if row.is_none() && !condition.is_empty() {
@@ -289,8 +310,8 @@ pub(super) fn pop(
 }
 
 /// Removes rows and gives them: of a key that is asked twice the first gets the row.
-pub(super) fn pop_many(
-    connection: &mut MysqlLink,
+pub(super) fn pop_many<C: Conn<Mysql>>(
+    connection: &mut C,
     statements: &Statements,
     keys: &[Key],
 ) -> QueryResult<Vec<Option<Row>>> {

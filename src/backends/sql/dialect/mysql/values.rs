@@ -16,28 +16,54 @@ use crate::{ColumnType, Error, Result, Value, json, temporal, text};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
+/// Calls a macro with the SQL type of a column type.
+macro_rules! with_sql_type {
+    ($ty:expr, $then:ident) => {
+        match $ty {
+            ColumnType::Bool => $then!(st::Bool),
+            ColumnType::SmallInt => $then!(st::SmallInt),
+            ColumnType::Int => $then!(st::Integer),
+            ColumnType::BigInt => $then!(st::BigInt),
+            ColumnType::UBigInt => $then!(st::Unsigned<st::BigInt>),
+            ColumnType::Real => $then!(st::Float),
+            ColumnType::Double => $then!(st::Double),
+            ColumnType::Decimal { .. } => $then!(st::Numeric),
+            ColumnType::Text | ColumnType::Varchar(_) => $then!(st::Text),
+            ColumnType::Bytes | ColumnType::Uuid => $then!(st::Binary),
+            ColumnType::Json => $then!(st::Json),
+            ColumnType::Date => $then!(st::Date),
+            ColumnType::Time => $then!(st::Time),
+            ColumnType::Timestamp => $then!(st::Datetime),
+        }
+    };
+}
+
 /// Binds a value by the type of its column.
 pub(super) fn bind<'b>(
     mut out: AstPass<'_, 'b, Mysql>,
     ty: ColumnType,
     value: &'b Value,
 ) -> QueryResult<()> {
-    match ty {
-        ColumnType::Bool => out.push_bind_param::<st::Bool, Value>(value),
-        ColumnType::SmallInt => out.push_bind_param::<st::SmallInt, Value>(value),
-        ColumnType::Int => out.push_bind_param::<st::Integer, Value>(value),
-        ColumnType::BigInt => out.push_bind_param::<st::BigInt, Value>(value),
-        ColumnType::UBigInt => out.push_bind_param::<st::Unsigned<st::BigInt>, Value>(value),
-        ColumnType::Real => out.push_bind_param::<st::Float, Value>(value),
-        ColumnType::Double => out.push_bind_param::<st::Double, Value>(value),
-        ColumnType::Decimal { .. } => out.push_bind_param::<st::Numeric, Value>(value),
-        ColumnType::Text | ColumnType::Varchar(_) => out.push_bind_param::<st::Text, Value>(value),
-        ColumnType::Bytes | ColumnType::Uuid => out.push_bind_param::<st::Binary, Value>(value),
-        ColumnType::Json => out.push_bind_param::<st::Json, Value>(value),
-        ColumnType::Date => out.push_bind_param::<st::Date, Value>(value),
-        ColumnType::Time => out.push_bind_param::<st::Time, Value>(value),
-        ColumnType::Timestamp => out.push_bind_param::<st::Datetime, Value>(value),
+    macro_rules! bind {
+        ($sql:ty) => {
+            out.push_bind_param::<$sql, Value>(value)
+        };
     }
+    with_sql_type!(ty, bind)
+}
+
+/// Writes a value where Diesel has it bound by the type of a column.
+pub(super) fn encode<'b>(
+    value: &'b Value,
+    ty: ColumnType,
+    out: &mut Output<'b, '_, Mysql>,
+) -> diesel::serialize::Result {
+    macro_rules! write {
+        ($sql:ty) => {
+            ToSql::<$sql, Mysql>::to_sql(value, out)
+        };
+    }
+    with_sql_type!(ty, write)
 }
 
 /// Reads a value of a type: of what hilcat itself would have stored, and of near types, since

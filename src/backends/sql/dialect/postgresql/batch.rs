@@ -7,9 +7,8 @@ use super::update::readable;
 use crate::backends::sql::batch::{Column, InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::postgresql::PgLink;
 use crate::backends::sql::render::{Statements, columns};
-use crate::backends::sql::statement::{Sql, execute, load};
+use crate::backends::sql::statement::{Conn, Sql, execute, load};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.
@@ -54,8 +53,8 @@ pub(super) fn unnested(sql: Sql, schema: &Schema) -> Sql {
 }
 
 /// The rows of keys, in the order asked.
-pub(super) fn fetch(
-    connection: &mut PgLink,
+pub(super) fn fetch<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
@@ -69,14 +68,14 @@ pub(super) fn fetch(
 
 /// Removes the rows of keys and gives them in the order asked. One statement is all or nothing,
 /// but is done before its rows are read.
-pub(super) fn pop(
-    connection: &mut PgLink,
+pub(super) fn pop<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
     let sorted = sorted_keys(statements, keys);
     let chunks = chunks(&sorted);
-    let pop = |connection: &mut PgLink| {
+    let pop = |connection: &mut C| {
         let mut rows = InOrder::new(&statements.schema, keys);
         for keys in &chunks {
             each(connection, statements, &statements.pop_many, keys, &mut rows)?;
@@ -95,8 +94,8 @@ fn sorted_keys<'a>(statements: &Statements, keys: &'a [Key]) -> Vec<&'a [Value]>
 }
 
 /// Runs a statement on keys and takes its rows.
-fn each(
-    connection: &mut PgLink,
+fn each<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     sql: &Option<Sql>,
     keys: &[&[Value]],
@@ -111,15 +110,15 @@ fn each(
 }
 
 /// Writes rows that are complete, all or none.
-pub(super) fn put(
-    connection: &mut PgLink,
+pub(super) fn put<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     rows: &[Row],
 ) -> Result<(), Failed> {
     let rows =
         sorted(statements.schema.key.iter().copied(), rows.iter().map(Vec::as_slice).collect());
     let chunks = chunks(&rows);
-    let put = |connection: &mut PgLink| {
+    let put = |connection: &mut C| {
         for rows in &chunks {
             let columns = Column::all(rows, statements.types.len());
             execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;

@@ -5,9 +5,8 @@ use diesel::pg::Pg;
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::postgresql::PgLink;
 use crate::backends::sql::render::{Statements, Updates, columns, matching_key, non_key, patching};
-use crate::backends::sql::statement::{Sql, find, load_one};
+use crate::backends::sql::statement::{Conn, Sql, find, load_one};
 use crate::backends::sql::write::{How, Writing, put};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
 
@@ -69,8 +68,8 @@ pub(super) fn statements(schema: &Schema) -> Option<Updates> {
 }
 
 /// Writes a row and gives the one that it replaced.
-pub(super) fn run(
-    connection: &mut PgLink,
+pub(super) fn run<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     row: &Row,
 ) -> Result<Option<Row>, Failed> {
@@ -108,8 +107,8 @@ fn met_another() -> diesel::result::Error {
 }
 
 /// The same for a row that only reading tells whether it can be read.
-fn in_transaction(
-    connection: &mut PgLink,
+fn in_transaction<C: Conn<Pg>>(
+    connection: &mut C,
     statements: &Statements,
     row: &Row,
 ) -> Result<Option<Row>, Failed> {

@@ -55,6 +55,20 @@ pub(super) fn bind<'b>(
     with_sql_type!(ty, bind)
 }
 
+/// Writes a value where Diesel has it bound by the type of a column.
+pub(super) fn encode<'b>(
+    value: &'b Value,
+    ty: ColumnType,
+    out: &mut Output<'b, '_, Pg>,
+) -> diesel::serialize::Result {
+    macro_rules! write {
+        ($sql:ty) => {
+            ToSql::<$sql, Pg>::to_sql(value, out)
+        };
+    }
+    with_sql_type!(ty, write)
+}
+
 /// Binds a column of several rows as an array.
 pub(super) fn bind_column<'b>(
     mut out: AstPass<'_, 'b, Pg>,

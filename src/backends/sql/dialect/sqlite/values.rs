@@ -99,6 +99,23 @@ macro_rules! stored_as {
 }
 stored_as!(BigInt, Double, Binary, Text);
 
+/// Writes a value where Diesel has it bound by the type of a column: small integers must then be of
+/// 32 bits.
+pub(super) fn encode<'b>(
+    value: &'b Value,
+    ty: ColumnType,
+    out: &mut Output<'b, '_, Sqlite>,
+) -> diesel::serialize::Result {
+    match (value, ty) {
+        (Value::Bool(v), _) => out.set_value(i32::from(*v)),
+        (Value::Int(v), ColumnType::SmallInt | ColumnType::Int) => {
+            out.set_value(i32::try_from(*v)?)
+        }
+        _ => return Ok(store(value, out)),
+    }
+    Ok(IsNull::No)
+}
+
 fn store<'b>(value: &'b Value, out: &mut Output<'b, '_, Sqlite>) -> IsNull {
     match value {
         Value::Absent | Value::Null => return IsNull::Yes,

@@ -30,6 +30,10 @@ fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<mysql::Value> {
         bytes.try_into().map_err(|_| Error::SerializationError("a number is cut short".into()))
     }
     Ok(match ty {
+        // Diesel writes a boolean as an integer of 32 bits.
+        MysqlType::Tiny if bytes.len() == 4 => {
+            Value::Int(i32::from_ne_bytes(array(&bytes)?).into())
+        }
         MysqlType::Tiny => Value::Int(i8::from_ne_bytes(array(&bytes)?).into()),
         MysqlType::Short => Value::Int(i16::from_ne_bytes(array(&bytes)?).into()),
         MysqlType::Long => Value::Int(i32::from_ne_bytes(array(&bytes)?).into()),
@@ -63,7 +67,7 @@ fn bind_time(ty: MysqlType, time: &MysqlTime) -> mysql::Value {
 }
 
 /// A row of a result.
-pub(in crate::backends::sql) struct LinkRow(mysql::Row);
+pub struct LinkRow(mysql::Row);
 
 impl LinkRow {
     pub(super) fn new(row: mysql::Row) -> Self {
@@ -180,7 +184,7 @@ fn bytes_of(value: &mysql::Value, column: ColumnType) -> (Bytes<'_>, MysqlType) 
 }
 
 /// A field of a row.
-pub(in crate::backends::sql) struct LinkField<'a> {
+pub struct LinkField<'a> {
     column: &'a mysql::Column,
     bytes: Bytes<'a>,
     ty: MysqlType,

@@ -54,7 +54,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 /// A row of PostgreSQL.
-pub(in crate::backends::sql) struct PgRow(pub(super) tokio_postgres::Row);
+pub struct PgRow(pub(super) tokio_postgres::Row);
 
 impl RowSealed for PgRow {}
 
@@ -98,7 +98,7 @@ impl<'a> Row<'a, Pg> for PgRow {
 }
 
 /// One column of a row.
-pub(in crate::backends::sql) struct PgField<'a> {
+pub struct PgField<'a> {
     name: &'a str,
     raw: Option<&'a [u8]>,
     oid: NonZeroU32,

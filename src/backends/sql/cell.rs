@@ -1,0 +1,103 @@
+//! The value of a column between a record and Diesel.
+//!
+//! Diesel's own conversions differ from hilcat's where an engine lacks a type: what Diesel would
+//! write, hilcat could not read. So a record passes through the very code that a scope uses, and a
+//! [`Cell`] is all that Diesel sees of it.
+
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, Queryable};
+use diesel::expression::{AsExpression, TypedExpressionType};
+use diesel::internal::derives::as_expression::Bound;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::SingleValue;
+
+use super::engine::Engine;
+use super::sql_types::Typed;
+use crate::{Error, Result, Row, Schema, ScopeRecord, Value};
+
+/// The value of one column, or why there is none: Diesel asks for values where it takes no error.
+#[derive(Debug, Clone)]
+pub struct Cell(Result<Value>);
+
+impl Cell {
+    pub(super) fn new(value: Value) -> Self {
+        Self(Ok(value))
+    }
+}
+
+/// The cells of a record that is to be inserted, in the order of its columns.
+#[derive(Debug)]
+pub struct Cells(Result<std::vec::IntoIter<Value>, Error>);
+
+impl Cells {
+    /// Checks the record as a scope does.
+    pub fn of<R: ScopeRecord>(record: &R, schema: &Schema) -> Self {
+        let row = record.to_row().and_then(|mut row| {
+            schema.admit_row(&mut row)?;
+            Ok(row.into_iter())
+        });
+        Self(row.map_err(|error| error.with_scope(&schema.name)))
+    }
+
+    /// The next one.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it has no end: there is a cell for each column"
+    )]
+    pub fn next(&mut self) -> Cell {
+        Cell(match &mut self.0 {
+            Ok(values) => Ok(values.next().unwrap_or(Value::Absent)),
+            Err(error) => Err(error.clone()),
+        })
+    }
+}
+
+/// The record of the cells that were read.
+///
+/// # Errors
+///
+/// As [`ScopeRecord::from_row`].
+pub fn record<R: ScopeRecord>(cells: impl IntoIterator<Item = Cell>) -> deserialize::Result<R> {
+    let row = cells.into_iter().map(|cell| cell.0).collect::<Result<Row>>()?;
+    Ok(R::from_row(row)?)
+}
+
+impl<ST, DB> Queryable<ST, DB> for Cell
+where
+    ST: SingleValue,
+    DB: Backend,
+    Self: FromSql<ST, DB>,
+{
+    type Row = Self;
+
+    fn build(row: Self) -> deserialize::Result<Self> {
+        Ok(row)
+    }
+}
+
+impl<ST: Typed + TypedExpressionType> AsExpression<ST> for Cell {
+    type Expression = Bound<ST, Self>;
+
+    fn as_expression(self) -> Self::Expression {
+        Bound::new(Self(self.0.and_then(|value| ST::TYPE.coerce(value))))
+    }
+}
+
+impl<ST: Typed, DB: Engine> FromSql<ST, DB> for Cell {
+    fn from_sql(raw: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(Ok(DB::decode(raw, ST::TYPE)?)))
+    }
+
+    fn from_nullable_sql(raw: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
+        match raw {
+            Some(raw) => <Self as FromSql<ST, DB>>::from_sql(raw),
+            None => Ok(Self(Ok(Value::Null))),
+        }
+    }
+}
+
+impl<ST: Typed, DB: Engine> ToSql<ST, DB> for Cell {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        DB::encode(self.0.as_ref().map_err(Error::clone)?, ST::TYPE, out)
+    }
+}

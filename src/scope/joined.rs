@@ -1,0 +1,208 @@
+//! The handle on a scope of typed records in a Diesel transaction of the caller's own.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use diesel::connection::LoadConnection;
+
+use super::{Core, Scope};
+use crate::backend::Engine;
+use crate::backends::sql::engine::sealed::Engine as _;
+use crate::backends::sql::join::JoinedStore;
+use crate::{Error, IntoKey, Key, Result, ScopeRecord};
+
+/// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
+/// back with the transaction that is open there. Made by [`Scope::on`].
+pub struct Joined<'a, R> {
+    core: &'a Core,
+    store: Box<dyn JoinedStore + 'a>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R> fmt::Debug for Joined<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joined").field("name", &self.core.schema.name).finish_non_exhaustive()
+    }
+}
+
+impl<R: ScopeRecord> Scope<R> {
+    /// The scope on a Diesel connection that you own, to the database of its cache: its calls are
+    /// part of the transaction that is open there, see what that has written, and are committed
+    /// and rolled back with it. A call that writes several records is all or nothing, in the
+    /// transaction as well. (In PostgreSQL, an error of the engine in any other call ends the
+    /// transaction, as there every error does.)
+    ///
+    /// Any Diesel connection to SQLite or PostgreSQL will do, and in MySQL one that
+    /// [`Cache::diesel`](crate::Cache::diesel) lends, of this cache or of another one. Open the
+    /// scope before the transaction begins: its table is made on a connection of the cache's own.
+    /// There is no `get` here: what one transaction computes is not for others before it is
+    /// committed. In SQLite, begin a transaction that is going to write as
+    /// `immediate_transaction`.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
+    /// use diesel::{Connection, SqliteConnection};
+    /// use hilcat::{Cache, ScopeRecord};
+    ///
+    /// #[derive(Debug, PartialEq, ScopeRecord)]
+    /// struct Page {
+    ///     #[scope(unique)]
+    ///     path: String,
+    ///     hits: i32,
+    /// }
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("pages.db");
+    /// # let path = path.to_str().unwrap();
+    /// let cache = Cache::from_uri(&format!("sqlite:///{path}"))?;
+    /// let pages = cache.scope::<Page>()?;
+    ///
+    /// let mut connection = SqliteConnection::establish(path)?;
+    /// let failed = connection.immediate_transaction(|connection| {
+    ///     pages.on(connection)?.set(&Page { path: "/".into(), hits: 1 })?;
+    ///     assert!(pages.on(connection)?.exists("/")?);
+    ///     Err::<(), Box<dyn std::error::Error>>("something else went wrong".into())
+    /// });
+    /// assert!(failed.is_err());
+    /// assert_eq!(pages.fetch("/")?, None);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming both, where the scope is
+    /// not in a database of the connection's engine.
+    pub fn on<'a, C>(&'a self, connection: &'a mut C) -> Result<Joined<'a, R>>
+    where
+        C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
+    {
+        let core = self.core();
+        Ok(Joined { core, store: core.join(connection)?, record: PhantomData })
+    }
+}
+
+impl Core {
+    fn join<'a, C>(&'a self, connection: &'a mut C) -> Result<Box<dyn JoinedStore + 'a>>
+    where
+        C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
+    {
+        C::Backend::join(&**self.store(), connection).ok_or_else(|| {
+            let message = format!(
+                "the scope is kept by `{}`, and the connection is to `{}`: give it one to the database of its cache",
+                self.backend(),
+                <C::Backend as Engine>::NAME
+            );
+            self.place("on", None, Error::unsupported(message))
+        })
+    }
+}
+
+impl<R: ScopeRecord> Joined<'_, R> {
+    /// Runs one call on one key.
+    fn with_key<T>(
+        &mut self,
+        operation: &'static str,
+        key: Key,
+        call: impl FnOnce(&mut dyn JoinedStore, &Key) -> Result<T>,
+    ) -> Result<T> {
+        let store = &mut *self.store;
+        self.core.with_key(operation, key, |key| call(store, key))
+    }
+
+    /// Whether there is a record of this key.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend fails.
+    pub fn exists(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
+        self.with_key("exists", key.into_key(), |store, key| store.exists(key))
+    }
+
+    /// The record of this key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`].
+    pub fn fetch(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
+        let row = self.with_key("fetch", key.into_key(), |store, key| store.fetch(key))?;
+        row.map(R::from_row).transpose()
+    }
+
+    /// The records of these keys, in the order asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`].
+    pub fn fetch_many<K: IntoKey<R::Key>>(
+        &mut self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<R>>> {
+        self.many("fetch_many", keys, |store, keys| store.fetch_many(keys))
+    }
+
+    /// Inserts a record, or overwrites the one with its key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::set`].
+    pub fn set(&mut self, record: &R) -> Result<()> {
+        self.core.write("set", record.to_row(), |row| self.store.set(row))
+    }
+
+    /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::set`].
+    pub fn set_many<T: Borrow<R>>(&mut self, records: impl IntoIterator<Item = T>) -> Result<()> {
+        let rows = records.into_iter().map(|record| record.borrow().to_row());
+        self.core.write_many("set_many", rows, |rows| self.store.set_many(rows)).map(drop)
+    }
+
+    /// Inserts a record, or overwrites the one with its key and gives that one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::update`].
+    pub fn update(&mut self, record: &R) -> Result<Option<R>> {
+        let old = self.core.write("update", record.to_row(), |row| self.store.update(row))?;
+        old.map(R::from_row).transpose()
+    }
+
+    /// Removes a record and gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`].
+    pub fn pop(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
+        let row = self.with_key("pop", key.into_key(), |store, key| store.pop(key))?;
+        row.map(R::from_row).transpose()
+    }
+
+    /// Removes records and gives them, in the order asked; all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`].
+    pub fn pop_many<K: IntoKey<R::Key>>(
+        &mut self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<R>>> {
+        self.many("pop_many", keys, |store, keys| store.pop_many(keys))
+    }
+
+    /// Runs one call on many keys.
+    fn many<K: IntoKey<R::Key>>(
+        &mut self,
+        operation: &'static str,
+        keys: impl IntoIterator<Item = K>,
+        call: impl FnOnce(&mut dyn JoinedStore, &[Key]) -> Result<Vec<Option<crate::Row>>>,
+    ) -> Result<Vec<Option<R>>> {
+        let store = &mut *self.store;
+        let keys = keys.into_iter().map(IntoKey::into_key);
+        let rows = self.core.with_keys(operation, keys, |keys| call(store, keys))?;
+        rows.into_iter().map(|row| row.map(R::from_row).transpose()).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! Typed Diesel queries over the rows of a cache, and cache calls in transactions of Diesel's.
+//!
+//! An engine is a file of its own, which says what its connections and its databases are, and has
+//! the suite as a module. Where its server is not there, its cases show as ignored.
+
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+#![allow(clippy::duplicate_mod, reason = "each engine has the suite with its own types")]
+
+#[allow(dead_code, unreachable_pub, reason = "an example is a program")]
+#[path = "../../examples/diesel_queries.rs"]
+mod diesel_queries;
+#[allow(dead_code, unreachable_pub, reason = "an example is a program")]
+#[path = "../../examples/diesel_transaction.rs"]
+mod diesel_transaction;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgresql")]
+mod postgresql;
+mod records;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// The error of a transaction: Diesel's, hilcat's or one of the test's own.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// A test on a database of its own.
+type Case<G> = (&'static str, fn(&G));
+
+/// Names the functions of a list of cases.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&Ground))),*] };
+}
+use cases;
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    #[cfg(feature = "sqlite")]
+    add(&mut trials, "sqlite", sqlite::cases(), || Ok(sqlite::Ground::new()));
+    #[cfg(feature = "postgresql")]
+    for (name, variable) in
+        [("postgresql15", "HILCAT_TEST_POSTGRESQL15"), ("postgresql18", "HILCAT_TEST_POSTGRESQL18")]
+    {
+        let ground = move || Ok(postgresql::Ground::new(&uri(variable)?));
+        add(&mut trials, name, postgresql::cases(), ground);
+    }
+    #[cfg(feature = "mysql")]
+    for (name, variable) in [("mysql8", "HILCAT_TEST_MYSQL8"), ("mariadb", "HILCAT_TEST_MARIADB")] {
+        add(&mut trials, name, mysql::cases(), move || Ok(mysql::Ground::new(&uri(variable)?)));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn add<G: 'static>(
+    trials: &mut Vec<Trial>,
+    engine: &str,
+    cases: Vec<Case<G>>,
+    ground: impl Fn() -> Result<G, String> + Clone + Send + 'static,
+) {
+    trials.extend(cases.into_iter().map(|(name, run)| {
+        let ground = ground.clone();
+        Trial::ignorable_test(format!("{engine}::{name}"), move || match ground() {
+            Err(reason) => Ok(Completion::ignored_with(reason)),
+            Ok(ground) => {
+                run(&ground);
+                Ok(Completion::Completed)
+            }
+        })
+    }));
+}
+
+#[cfg(any(feature = "postgresql", feature = "mysql"))]
+fn uri(variable: &str) -> Result<String, String> {
+    std::env::var(variable).map_err(|_| format!("{variable} is not set"))
+}
+
+/// A name that no other test has.
+#[cfg(any(feature = "postgresql", feature = "mysql"))]
+fn name() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("dsl{:016x}", RandomState::new().hash_one(std::process::id()))
+}

@@ -193,13 +193,19 @@ fn another_encoding_is_refused(server: &Server) {
 
 fn tls_modes(server: &Server) {
     let authority = std::env::var("HILCAT_TEST_POSTGRESQL18_CA").unwrap();
+    server.cache().dynamic_with(scope([int("n")])).unwrap();
+    server.run(
+        "CREATE FUNCTION asked() RETURNS bool LANGUAGE sql AS 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()';
+         ALTER TABLE a ADD COLUMN asked bool DEFAULT asked()",
+    );
+    // The session that writes is asked by the default of a column that it does not know.
     let encrypted = |options: &str, host: &str| {
-        let base = server.base.replace("sslmode=disable", options).replace("127.0.0.1", host);
-        let cache = Cache::from_uri(&format!("{base}&pool_size=1"));
-        cache.map(|cache| {
-            cache.scopes().unwrap();
-            let sessions = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'hilcat' ORDER BY backend_start DESC LIMIT 1";
-            server.query(sessions).remove(0) == "t"
+        let uri = server.uri().replace("sslmode=disable", options).replace("127.0.0.1", host);
+        Cache::from_uri(&uri).map(|cache| {
+            let a = cache.dynamic_with(scope([int("n")])).unwrap();
+            a.clear().unwrap();
+            a.set("x", json!({"n": 1})).unwrap();
+            server.query("SELECT asked FROM a") == ["t"]
         })
     };
     let with_ca = |mode: &str| format!("sslmode={mode}&sslrootcert={authority}");

@@ -156,7 +156,7 @@ fn any_name_that_fits_is_a_name(server: &Server) {
         if name != "hilcat_new" {
             assert!(a.update("x", record(3)).unwrap().is_some(), "{name}");
         }
-        a.set_many([("y", record(4))]).unwrap();
+        a.set_many([("y", json!({name: 4, "v": 4}))]).unwrap();
         assert_eq!(a.pop_many(["y", "x"]).unwrap().iter().flatten().count(), 2, "{name}");
         assert!(cache.plan(&schema).unwrap().is_empty(), "{name}");
     }

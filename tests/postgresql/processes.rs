@@ -20,7 +20,7 @@ pub(crate) fn child() -> Option<ExitCode> {
     let (at, uri) = job.split_once(' ').unwrap();
     let at: u128 = at.parse().unwrap();
     while now() < at {
-        std::hint::spin_loop();
+        std::thread::yield_now();
     }
     let cache = Cache::from_uri(uri).unwrap();
     let scope = cache.dynamic_with(newest()).unwrap();

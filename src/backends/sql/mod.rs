@@ -5,7 +5,7 @@
 
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgresql", feature = "mysql")),
-    allow(dead_code, reason = "each engine uses a part of what they share")
+    allow(dead_code, reason = "an engine has use for what others have none for")
 )]
 
 mod batch;

@@ -4,23 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
-#[cfg(not(feature = "mysql"))]
-fn main() {}
-
-#[cfg(feature = "mysql")]
 mod connect;
-#[cfg(feature = "mysql")]
 mod interrupted;
-#[cfg(feature = "mysql")]
 mod limits;
-#[cfg(feature = "mysql")]
 mod server;
-#[cfg(feature = "mysql")]
 mod tables;
-#[cfg(feature = "mysql")]
 mod torment;
 
-#[cfg(feature = "mysql")]
 fn main() -> std::process::ExitCode {
     use libtest_mimic::{Arguments, Completion, Trial};
 

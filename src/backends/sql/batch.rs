@@ -14,13 +14,11 @@ pub(super) struct Column<'a> {
 
 impl<'a> Column<'a> {
     /// The columns of rows that have so many.
-    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine has arrays"))]
     pub(super) fn all(rows: &'a [&'a [Value]], columns: usize) -> Vec<Self> {
         (0..columns).map(|at| Self { rows, at }).collect()
     }
 
     /// The column's value in each row.
-    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine has arrays"))]
     pub(super) fn values(self) -> impl ExactSizeIterator<Item = &'a Value> {
         self.rows.iter().map(move |row| &row[self.at])
     }
@@ -28,11 +26,10 @@ impl<'a> Column<'a> {
 
 /// Rows in the order of the key that stands at `key` in them, of those with one key the last.
 /// Statements that change rows in one order do not wait for each other in a circle.
-#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "no server is on"))]
-pub(super) fn sorted<'a>(
+pub(super) fn sorted(
     key: impl IntoIterator<Item = usize>,
-    mut rows: Vec<&'a [Value]>,
-) -> Vec<&'a [Value]> {
+    mut rows: Vec<&[Value]>,
+) -> Vec<&[Value]> {
     let key: Vec<usize> = key.into_iter().collect();
     let by_key = |a: &&[Value], b: &&[Value]| {
         let parts = key.iter().map(|&at| order(&a[at], &b[at]));
@@ -93,7 +90,6 @@ impl<'a> InOrder<'a> {
     }
 
     /// The rows; of a key that was asked for twice the first has its row.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "no server is on"))]
     pub(super) fn finish_once(self) -> Vec<Option<Row>> {
         self.rows
     }

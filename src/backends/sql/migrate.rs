@@ -51,8 +51,8 @@ pub(super) fn plan<D: Dialect>(
     };
     recall_types::<D>(&mut standing, registered);
     recall_names::<D>(&mut standing, schema);
-    let managed = schema.migrate != Migrate::Manual;
-    let changes = diff(&standing, schema, |have, want| same_type::<D>(have, want, managed));
+    let narrow = D::TAKES_NARROW_COLUMNS && schema.migrate == Migrate::Manual;
+    let changes = diff(&standing, schema, |have, want| same_type::<D>(have, want, narrow));
     let steps = if changes.iter().all(Change::is_safe) {
         let sql = D::alter(connection, schema, &standing, &changes)?;
         changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
@@ -96,18 +96,17 @@ fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
 }
 
 /// Whether a column stands as the schema's would be made. A column that another program made may
-/// be spelled in another way, as long as it holds every value; where the table is not hilcat's to
-/// change, as long as it is of the type.
-fn same_type<D: Dialect>(have: &StandingColumn, want: &Column, managed: bool) -> bool {
+/// be spelled in another way, as long as it holds every value; a narrow one, as long as it is read
+/// as the type.
+fn same_type<D: Dialect>(have: &StandingColumn, want: &Column, narrow: bool) -> bool {
     let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
     match have.known {
         true => have.ty == Some(want.ty),
         false => {
             let wider = have.ty.is_some_and(|ty| want.ty.widens(ty));
-            let adopted = !managed && have.ty.map(D::adopted) == Some(want.ty);
-            let adopted =
-                adopted && D::is_exact(&have.declared) && !D::makes_numbers(&have.declared);
-            spelled_alike || adopted || wider && D::holds(&have.declared, want.ty)
+            let read_alike = have.ty.map(D::adopted) == Some(want.ty);
+            let read_alike = read_alike && D::is_exact(&have.declared);
+            spelled_alike || narrow && read_alike || wider && D::holds(&have.declared, want.ty)
         }
     }
 }

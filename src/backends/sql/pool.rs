@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// The threads that open connections, for all pools of the process.
 static OPENERS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
     Arc::new(
-        ScheduledThreadPool::builder().num_threads(2).thread_name_pattern("hilcat-pool-{}").build(),
+        ScheduledThreadPool::builder().num_threads(4).thread_name_pattern("hilcat-pool-{}").build(),
     )
 });
 
@@ -33,9 +33,14 @@ pub(super) struct Tracked<C> {
 
 impl<C: R2D2Connection> Tracked<C> {
     /// Tests the connection where it may be dead, in the time that is left.
-    fn is_alive<D: Dialect<Connection = C>>(&mut self, left: Duration) -> bool {
+    fn is_alive<D: Dialect<Connection = C>>(
+        &mut self,
+        lost: Option<Instant>,
+        left: Duration,
+    ) -> bool {
         let now = Instant::now();
-        if self.suspect || now.duration_since(self.used) > IDLE {
+        let doubtful = self.suspect || lost.is_some_and(|lost| self.used <= lost);
+        if doubtful || now.duration_since(self.used) > IDLE {
             let ready = match D::ON_SERVER {
                 true => D::set_deadline(&mut self.connection, left),
                 false => Ok(()),
@@ -73,6 +78,8 @@ pub(super) struct Pool<D: Dialect> {
 /// The connections that nobody uses.
 struct Idle<D: Dialect> {
     connections: Vec<Taken<D>>,
+    /// When a connection was lost: those that were used before may be, too.
+    lost: Option<Instant>,
     /// How many callers wait for r2d2 to give one out: they go before those that come later.
     waiting: usize,
 }
@@ -147,7 +154,10 @@ impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
 
 impl<D: Dialect> Pool<D> {
     fn new(pool: r2d2::Pool<Manager<D>>) -> Self {
-        Self { pool, idle: Arc::new(Mutex::new(Idle { connections: Vec::new(), waiting: 0 })) }
+        Self {
+            pool,
+            idle: Arc::new(Mutex::new(Idle { connections: Vec::new(), lost: None, waiting: 0 })),
+        }
     }
 
     /// Runs a call on a connection, for which it waits for at most `timeout`; the call is told how
@@ -211,18 +221,21 @@ impl<D: Dialect> Pool<D> {
                 );
                 Error::new(ErrorKind::Timeout, message)
             })?;
-            if taken.is_alive::<D>(timeout.saturating_sub(start.elapsed())) {
+            let lost = self.idle.lock().lost;
+            if taken.is_alive::<D>(lost, timeout.saturating_sub(start.elapsed())) {
                 return Ok(taken);
             }
         }
     }
 
-    /// Has every connection that nobody uses tested before it is used.
+    /// Has every connection that nobody uses tested before it is used: one was lost.
     pub(super) fn suspect_all(&self) {
-        let connections = std::mem::take(&mut self.idle.lock().connections);
-        for mut taken in connections {
-            taken.suspect = true;
-        }
+        let mut idle = self.idle.lock();
+        idle.lost = Some(Instant::now());
+        let connections = std::mem::take(&mut idle.connections);
+        drop(idle);
+        // They go back to r2d2.
+        drop(connections);
     }
 
     /// Keeps a connection for the next caller; those who wait get it through r2d2.

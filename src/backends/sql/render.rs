@@ -38,13 +38,11 @@ pub(super) struct Statements {
     pub(super) len: Sql,
     pub(super) clear: Sql,
     /// Those of batches, where they are of fixed sizes.
-    #[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
     pub(super) batches: Option<Batches>,
 }
 
 /// The statements for many rows of an engine that takes them in fixed sizes only.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
 pub(super) struct Batches {
     pub(super) fetch: Buckets,
     /// As `fetch`, and nobody else changes the rows until the transaction ends.
@@ -57,13 +55,11 @@ pub(super) struct Batches {
 
 /// One statement in several sizes, each made when it is first needed.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
 pub(super) struct Buckets {
     sizes: Vec<(usize, OnceLock<Sql>)>,
     make: fn(&Schema, usize) -> Sql,
 }
 
-#[cfg_attr(not(feature = "mysql"), expect(dead_code, reason = "no engine has them"))]
 impl Buckets {
     /// A statement of these sizes, the smallest first, which is 1.
     pub(super) fn new(

@@ -70,7 +70,6 @@ impl Sql {
     }
 
     /// A statement with two lists of values, one after the other.
-    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine needs it"))]
     pub(super) fn with_both<'a>(&'a self, a: &'a [Value], b: &'a [Value]) -> Statement<'a> {
         self.with_values(Values::Both(a, b))
     }
@@ -81,7 +80,6 @@ impl Sql {
     }
 
     /// A statement each of whose binds is a column of several rows.
-    #[cfg_attr(not(feature = "postgresql"), expect(dead_code, reason = "no engine has arrays"))]
     pub(super) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
         self.with_values(Values::Columns(columns))
     }

@@ -69,6 +69,10 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Whether a transaction undoes what changes a table.
     const MIGRATES_IN_TRANSACTION: bool = true;
 
+    /// Whether a table that is not hilcat's to change is used with columns that hold less than
+    /// their type does, as long as what they hold is read right.
+    const TAKES_NARROW_COLUMNS: bool = false;
+
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
 

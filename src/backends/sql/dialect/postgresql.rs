@@ -325,10 +325,13 @@ impl Dialect for Pg {
     }
 }
 
+/// What the row that stands is called in an `INSERT`: a table may be named `excluded`.
+const STANDING: &str = "hilcat_standing";
+
 /// Adds `INSERT INTO` with all columns.
 fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
     let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
-    sql.text(&format!("INSERT INTO {table} ({all}) "))
+    sql.text(&format!("INSERT INTO {table} AS {STANDING} ({all}) "))
 }
 
 /// Adds `INSERT` of one row.
@@ -349,12 +352,11 @@ fn overwriting(sql: Sql, schema: &Schema) -> Sql {
 
 /// Adds that of a record that has the key the columns are changed that are given.
 fn merging(sql: Sql, schema: &Schema) -> Sql {
-    let table = Pg::quote(&schema.table);
     on_conflict::<Pg>(sql, schema, |sql, column| {
         let name = Pg::quote(&column.name);
         sql.text(&format!("{name} = CASE WHEN "))
             .bind(ColumnType::Bool)
-            .text(&format!(" THEN excluded.{name} ELSE {table}.{name} END"))
+            .text(&format!(" THEN excluded.{name} ELSE {STANDING}.{name} END"))
     })
 }
 

@@ -1,7 +1,9 @@
 //! Batches: many rows or keys in one statement, an array for each column.
 
+use diesel::QueryResult;
 use diesel::pg::Pg;
 
+use super::update::readable;
 use crate::backends::sql::batch::{Column, InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
@@ -53,42 +55,54 @@ pub(super) fn fetch(
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
     let mut rows = InOrder::new(&statements.schema, keys);
-    if let Some(fetch_many) = &statements.fetch_many {
-        each(connection, statements, fetch_many, keys, &mut rows)?;
+    let sorted = sorted_keys(statements, keys);
+    for keys in chunks(&sorted) {
+        each(connection, statements, &statements.fetch_many, keys, &mut rows)?;
     }
     Ok(rows.finish())
 }
 
-/// Removes the rows of keys and gives them in the order asked.
+/// Removes the rows of keys and gives them in the order asked. One statement is all or nothing,
+/// but is done before its rows are read.
 pub(super) fn pop(
     connection: &mut PgLink,
     statements: &Statements,
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
-    let mut rows = InOrder::new(&statements.schema, keys);
-    if let Some(pop_many) = &statements.pop_many {
-        each(connection, statements, pop_many, keys, &mut rows)?;
+    let sorted = sorted_keys(statements, keys);
+    let chunks = chunks(&sorted);
+    let pop = |connection: &mut PgLink| {
+        let mut rows = InOrder::new(&statements.schema, keys);
+        for keys in &chunks {
+            each(connection, statements, &statements.pop_many, keys, &mut rows)?;
+        }
+        Ok(rows.finish_once())
+    };
+    let surely_read = readable(&statements.schema).is_some_and(|condition| condition.is_empty());
+    match surely_read && chunks.len() <= 1 {
+        true => pop(connection),
+        false => Pg::write_transaction(connection, pop),
     }
-    Ok(rows.finish_once())
 }
 
-/// Runs a statement on all keys, as many at once as one statement takes.
+fn sorted_keys<'a>(statements: &Statements, keys: &'a [Key]) -> Vec<&'a [Value]> {
+    sorted(0..statements.key_types.len(), keys.iter().map(Key::values).collect())
+}
+
+/// Runs a statement on keys and takes its rows.
 fn each(
     connection: &mut PgLink,
     statements: &Statements,
-    sql: &Sql,
-    keys: &[Key],
+    sql: &Option<Sql>,
+    keys: &[&[Value]],
     rows: &mut InOrder<'_>,
-) -> Result<(), Failed> {
-    let keys = sorted(0..statements.key_types.len(), keys.iter().map(Key::values).collect());
-    for keys in chunks(&keys) {
-        let columns = Column::all(keys, statements.key_types.len());
-        load::<Pg>(connection, sql.with_columns(&columns), &statements.types, |row| {
-            rows.put(row);
-            Ok(())
-        })?;
-    }
-    Ok(())
+) -> QueryResult<()> {
+    let Some(sql) = sql else { return Ok(()) };
+    let columns = Column::all(keys, statements.key_types.len());
+    load::<Pg>(connection, sql.with_columns(&columns), &statements.types, |row| {
+        rows.put(row);
+        Ok(())
+    })
 }
 
 /// Writes rows that are complete, all or none.

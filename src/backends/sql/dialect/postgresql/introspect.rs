@@ -13,7 +13,7 @@ use crate::{ColumnType, Error, Result};
 pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {
     let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Pg>();
     let relation = sql_query(
-        "SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = current_schema()::regnamespace AND relkind NOT IN ('i', 'I', 'S', 't')",
+        "SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind NOT IN ('i', 'I', 'S', 't')",
     );
     let relation: Option<Relation> =
         relation.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
@@ -83,7 +83,7 @@ fn exact(column: &Attribute) -> Result<()> {
 /// The names of all tables, sorted.
 pub(super) fn tables(connection: &mut PgLink) -> Result<Vec<String>> {
     let tables = sql_query(
-        "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
+        "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
     );
     let tables: QueryResult<Vec<Name>> = tables.load(connection);
     let tables = tables.map_err(|error| Failed::from(error).into_error::<Pg>())?;

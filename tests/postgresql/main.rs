@@ -1,0 +1,73 @@
+//! What PostgreSQL alone has: how it is connected to, what its tables look like, what it does when
+//! its server is stopped. A test whose server is not there shows as ignored with the reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+
+mod adopt;
+mod connect;
+mod layout;
+mod outages;
+mod processes;
+mod support;
+mod together;
+mod trips;
+mod values;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::support::Server;
+
+/// A test: its name, and what it does on a server.
+type Test = (&'static str, fn(&Server));
+
+fn main() -> ExitCode {
+    if let Some(code) = processes::child() {
+        return code;
+    }
+    let lists = [
+        ("adopt", adopt::TESTS),
+        ("connect", connect::TESTS),
+        ("layout", layout::TESTS),
+        ("processes", processes::TESTS),
+        ("together", together::TESTS),
+        ("trips", trips::TESTS),
+        ("values", values::TESTS),
+    ];
+    let on = |engine: &'static str| {
+        lists.into_iter().flat_map(move |(list, tests)| {
+            tests
+                .iter()
+                .map(move |&(name, run)| trial(format!("{engine}::{list}::{name}"), engine, run))
+        })
+    };
+    let mut trials: Vec<Trial> = on("postgresql15").chain(on("postgresql18")).collect();
+    trials.extend(
+        connect::ENCRYPTED.iter().map(|&(name, run)| {
+            trial(format!("postgresql18::connect::{name}"), "postgresql18", run)
+        }),
+    );
+    let arguments = Arguments::from_args();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // These stop the server under all others, so they come when the others are done.
+    let last = outages::TESTS
+        .iter()
+        .map(|&(name, run)| trial(format!("postgresql15::outages::{name}"), "postgresql15", run));
+    let alone = Arguments { test_threads: Some(1), ..arguments };
+    let last = libtest_mimic::run(&alone, last.collect());
+    match conclusion.has_failed() || last.has_failed() {
+        true => ExitCode::from(101),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn trial(name: String, engine: &'static str, run: fn(&Server)) -> Trial {
+    Trial::ignorable_test(name, move || match Server::open(engine) {
+        Ok(server) => {
+            run(&server);
+            Ok(Completion::Completed)
+        }
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}

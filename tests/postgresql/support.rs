@@ -1,0 +1,160 @@
+//! A server with a schema for one test alone, and plain SQL on it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hilcat::{Cache, Column, ColumnType, Schema};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// A server, with a schema that no other test uses.
+pub(crate) struct Server {
+    pub(crate) engine: &'static str,
+    /// Its URI, with an option already, without the schema.
+    pub(crate) base: String,
+    pub(crate) schema: String,
+}
+
+impl Server {
+    pub(crate) fn open(engine: &'static str) -> Result<Self, String> {
+        let variable = format!("HILCAT_TEST_{}", engine.to_uppercase());
+        let base = std::env::var(&variable).map_err(|_| format!("{variable} is not set"))?;
+        let random = RandomState::new().hash_one(std::process::id());
+        let server = Self { engine, base, schema: format!("Pg Test {random:016x}") };
+        server.run(&format!("CREATE SCHEMA {}", server.quoted()));
+        Ok(server)
+    }
+
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.schema)
+    }
+
+    /// The URI of the schema.
+    pub(crate) fn uri(&self) -> String {
+        format!("{}&schema={}", self.base, self.schema.replace(' ', "%20"))
+    }
+
+    /// The URI with more options.
+    pub(crate) fn with(&self, options: &str) -> String {
+        format!("{}&{options}", self.uri())
+    }
+
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::from_uri(&self.uri()).unwrap()
+    }
+
+    /// The parts of the URI between `//` and `?`: login, place and database.
+    pub(crate) fn parts(&self) -> (String, String, String) {
+        let rest = self.base.split_once("://").unwrap().1.split('?').next().unwrap();
+        let (login, rest) = rest.split_once('@').unwrap();
+        let (place, database) = rest.split_once('/').unwrap();
+        (login.to_owned(), place.to_owned(), database.to_owned())
+    }
+
+    /// A client of its own, in the schema.
+    pub(crate) fn sql(&self) -> Sql {
+        let sql = Sql::connect(&self.base);
+        sql.run(&format!("SET search_path = {}", self.quoted()));
+        sql
+    }
+
+    /// Runs statements in the schema.
+    pub(crate) fn run(&self, sql: &str) {
+        self.sql().run(sql);
+    }
+
+    /// The first column of the rows of a query, NULL as `NULL`.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        self.sql().query(sql)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.run(&format!("DROP SCHEMA {} CASCADE", self.quoted()));
+        }
+    }
+}
+
+/// A client for plain SQL.
+pub(crate) struct Sql {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+}
+
+impl Sql {
+    pub(crate) fn connect(uri: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let config = tokio_postgres::Config::from_str(uri).unwrap();
+        let client = runtime.block_on(async {
+            let (client, connection) = config.connect(NoTls).await.unwrap();
+            tokio::spawn(async move { drop(connection.await) });
+            client
+        });
+        Self { runtime, client }
+    }
+
+    pub(crate) fn run(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
+    }
+
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        let messages = self.runtime.block_on(self.client.simple_query(sql)).unwrap();
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
+            _ => None,
+        });
+        rows.collect()
+    }
+}
+
+/// Does something to the server through `scripts/services`, which started it.
+pub(crate) fn services(command: &str, engine: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+    let output = Command::new(script).args([command, engine]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A key column `id` of text, and what else a test needs.
+pub(crate) fn scope(columns: impl IntoIterator<Item = Column>) -> Schema {
+    columns.into_iter().fold(Schema::new("a").unique(text("id")), Schema::column)
+}
+
+pub(crate) fn text(name: &str) -> Column {
+    Column::new(name, ColumnType::Text)
+}
+
+pub(crate) fn int(name: &str) -> Column {
+    Column::new(name, ColumnType::Int)
+}
+
+pub(crate) fn null(column: Column) -> Column {
+    column.nullable(true)
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Every column type, with a name.
+pub(crate) fn types() -> Vec<(&'static str, ColumnType)> {
+    use ColumnType as Ty;
+    vec![
+        ("bool", Ty::Bool),
+        ("smallint", Ty::SmallInt),
+        ("int", Ty::Int),
+        ("bigint", Ty::BigInt),
+        ("ubigint", Ty::UBigInt),
+        ("real", Ty::Real),
+        ("double", Ty::Double),
+        ("decimal", Ty::Decimal { precision: 10, scale: 2 }),
+        ("text", Ty::Text),
+        ("varchar", Ty::Varchar(50)),
+        ("bytes", Ty::Bytes),
+        ("json", Ty::Json),
+        ("date", Ty::Date),
+        ("time", Ty::Time),
+        ("timestamp", Ty::Timestamp),
+        ("uuid", Ty::Uuid),
+    ]
+}

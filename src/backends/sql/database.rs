@@ -167,28 +167,28 @@ impl<D: Dialect> Inner<D> {
         if entry.is_some_and(|entry| entry.fingerprint == fingerprint) {
             return Ok(());
         }
-        if schema.migrate == Migrate::Manual {
-            let plan = self.plan(schema)?;
-            return if plan.is_empty() {
-                Ok(())
-            } else {
-                Err(migrate::refused(&plan, schema.migrate))
-            };
+        match schema.migrate {
+            Migrate::Manual => self.refuse_to_change(schema),
+            _ => self.migrate(schema).map(drop),
         }
-        self.migrate(schema).map(drop)
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
     /// was changed. Never recreates one: whoever changed it may have put records into it.
     pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
-        if schema.migrate == Migrate::Manual {
-            let plan = self.plan(schema)?;
-            return match plan.is_empty() {
-                true => Ok(()),
-                false => Err(migrate::refused(&plan, schema.migrate)),
-            };
+        match schema.migrate {
+            Migrate::Manual => self.refuse_to_change(schema),
+            _ => self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop),
         }
-        self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop)
+    }
+
+    /// An error with the plan where the table does not stand as the schema says.
+    fn refuse_to_change(&self, schema: &Schema) -> Result<()> {
+        let plan = self.plan(schema)?;
+        match plan.is_empty() {
+            true => Ok(()),
+            false => Err(migrate::refused(&plan, schema.migrate)),
+        }
     }
 
     fn entry(&self, scope: &str) -> Result<Option<Entry>> {
@@ -281,6 +281,7 @@ impl<D: Dialect> Store for Database<D> {
             Ok(adopted)
         })
     }
+
     fn database(&self) -> Option<&dyn Any> {
         Some(&*self.inner)
     }

@@ -8,6 +8,58 @@
     allow(dead_code, reason = "each engine uses a part of what they share")
 )]
 
+/// Makes a store of a type that wraps a [`Database`](database::Database), which does all of it.
+macro_rules! store_of_tables {
+    ($store:ty) => {
+        // None of the trait's own bodies is to be taken for that of the database.
+        #[deny(clippy::missing_trait_methods)]
+        impl $crate::store::Store for $store {
+            fn name(&self) -> &'static str {
+                self.0.name()
+            }
+
+            fn capabilities(&self) -> $crate::store::Capabilities {
+                self.0.capabilities()
+            }
+
+            fn open(
+                &self,
+                schema: &::std::sync::Arc<$crate::Schema>,
+            ) -> $crate::Result<::std::sync::Arc<dyn $crate::store::ScopeStore>> {
+                self.0.open(schema)
+            }
+
+            fn plan(&self, schema: &$crate::Schema) -> $crate::Result<$crate::Plan> {
+                self.0.plan(schema)
+            }
+
+            fn migrate(&self, schema: &$crate::Schema) -> $crate::Result<$crate::Plan> {
+                self.0.migrate(schema)
+            }
+
+            fn scopes(&self) -> $crate::Result<Vec<String>> {
+                self.0.scopes()
+            }
+
+            fn adopt(&self) -> $crate::Result<$crate::store::Adopted> {
+                self.0.adopt()
+            }
+
+            fn load(&self, scopes: Option<&[String]>) -> $crate::Result<()> {
+                self.0.load(scopes)
+            }
+
+            fn backup(&self, scopes: Option<&[String]>) -> $crate::Result<()> {
+                self.0.backup(scopes)
+            }
+
+            fn database(&self) -> Option<&dyn ::std::any::Any> {
+                self.0.database()
+            }
+        }
+    };
+}
+
 mod batch;
 pub(crate) mod cell;
 mod database;

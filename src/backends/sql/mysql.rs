@@ -1,6 +1,5 @@
 //! Opening a MySQL or MariaDB database.
 
-use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use super::link::mysql::{MysqlLink, Target, Traits};
 use super::link::tls::SslMode;
 use super::pool;
 use super::server::Server;
-use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
-use crate::{Error, ErrorKind, Plan, Result, Schema};
+use crate::store::{Capabilities, Options, Store, Uri};
+use crate::{Error, ErrorKind, Result};
 
 /// A database of a MySQL server (8.0.17 or newer) or a MariaDB server (10.5.2 or newer): a table
 /// for each scope.
@@ -276,39 +275,7 @@ fn settings(traits: &Traits, timeout: Duration) -> String {
     )
 }
 
-impl Store for Mysql {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.0.open(schema)
-    }
-
-    fn plan(&self, schema: &Schema) -> Result<Plan> {
-        self.0.plan(schema)
-    }
-
-    fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.0.migrate(schema)
-    }
-
-    fn scopes(&self) -> Result<Vec<String>> {
-        self.0.scopes()
-    }
-
-    fn adopt(&self) -> Result<Adopted> {
-        self.0.adopt()
-    }
-
-    fn database(&self) -> Option<&dyn Any> {
-        self.0.database()
-    }
-}
+store_of_tables!(Mysql);
 
 #[cfg(test)]
 mod tests {

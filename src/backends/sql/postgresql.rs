@@ -1,6 +1,5 @@
 //! Opening a PostgreSQL database.
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use super::link::postgresql::{PgLink, Target};
 use super::link::tls::{self, SslMode};
 use super::pool;
 use super::server::Server;
-use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
-use crate::{Error, Plan, Result, Schema};
+use crate::store::{Capabilities, Options, Store, Uri};
+use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
 const OPTIONS: [&str; 6] =
@@ -284,36 +283,4 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(builder.open()?), options))
 }
 
-impl Store for Postgresql {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.0.open(schema)
-    }
-
-    fn plan(&self, schema: &Schema) -> Result<Plan> {
-        self.0.plan(schema)
-    }
-
-    fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.0.migrate(schema)
-    }
-
-    fn scopes(&self) -> Result<Vec<String>> {
-        self.0.scopes()
-    }
-
-    fn adopt(&self) -> Result<Adopted> {
-        self.0.adopt()
-    }
-
-    fn database(&self) -> Option<&dyn Any> {
-        self.0.database()
-    }
-}
+store_of_tables!(Postgresql);

@@ -1,6 +1,5 @@
 //! Opening a SQLite database.
 
-use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -14,8 +13,8 @@ use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
 use super::pool;
 use crate::store::uri::decode;
-use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
-use crate::{Error, ErrorKind, Plan, Result, Schema};
+use crate::store::{Capabilities, Options, Store, Uri};
+use crate::{Error, ErrorKind, Result};
 
 /// A SQLite database: a table for each scope, in one file or in memory.
 ///
@@ -233,39 +232,7 @@ fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryRes
     }
 }
 
-impl Store for Sqlite {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.0.open(schema)
-    }
-
-    fn plan(&self, schema: &Schema) -> Result<Plan> {
-        self.0.plan(schema)
-    }
-
-    fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.0.migrate(schema)
-    }
-
-    fn scopes(&self) -> Result<Vec<String>> {
-        self.0.scopes()
-    }
-
-    fn adopt(&self) -> Result<Adopted> {
-        self.0.adopt()
-    }
-
-    fn database(&self) -> Option<&dyn Any> {
-        self.0.database()
-    }
-}
+store_of_tables!(Sqlite);
 
 #[cfg(test)]
 mod tests {

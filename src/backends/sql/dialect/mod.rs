@@ -256,7 +256,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn write_transaction<T, C: Conn<Self>>(
         connection: &mut C,
         body: impl FnOnce(&mut C) -> Result<T, Failed>,
-    ) -> Result<T, Failed>;
+    ) -> Result<T, Failed> {
+        connection.transaction(body)
+    }
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
     /// where the engine can, nothing.

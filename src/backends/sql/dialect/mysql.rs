@@ -315,13 +315,6 @@ impl Dialect for Mysql {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T, C: Conn<Self>>(
-        connection: &mut C,
-        body: impl FnOnce(&mut C) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
-        connection.transaction(body)
-    }
-
     /// Under a lock of the server's, which is given back when the connection ends. Nothing of what
     /// changes a table is undone by a transaction.
     fn exclusively<T>(

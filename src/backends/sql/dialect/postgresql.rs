@@ -241,13 +241,6 @@ impl Dialect for Pg {
         introspect::tables(connection)
     }
 
-    fn write_transaction<T, C: Conn<Self>>(
-        connection: &mut C,
-        body: impl FnOnce(&mut C) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
-        connection.transaction(body)
-    }
-
     /// The lock comes before anything else: of two that make Diesel's own table at once one would
     /// fail.
     fn exclusively<T>(

@@ -163,6 +163,7 @@ impl Cache {
             return Ok(schema.clone());
         }
         let made = self.inner.new_scope.as_ref().and_then(|make| make(name));
+        let made = made.or_else(|| self.inner.store.undeclared(name));
         let schema = made.ok_or_else(|| self.unknown_scope(name))?;
         match schema.name == name {
             true => Ok(schema),
@@ -240,7 +241,13 @@ impl Cache {
     /// As [`scope`](Cache::scope).
     pub fn migrate(&self, schema: &Schema) -> Result<Plan> {
         schema.validate()?;
-        self.inner.store.migrate(schema).map_err(|error| self.place("migrate", schema, error))
+        let plan = self.inner.store.migrate(schema);
+        let plan = plan.map_err(|error| self.place("migrate", schema, error))?;
+        if !plan.is_empty() {
+            // A scope that is opened from now on is of the table as it is from now on.
+            self.inner.opened.lock().remove(&schema.name);
+        }
+        Ok(plan)
     }
 
     fn place(&self, operation: &'static str, schema: &Schema, error: Error) -> Error {

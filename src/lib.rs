@@ -50,6 +50,8 @@ pub mod backend {
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
 }

@@ -9,6 +9,9 @@ mod backends;
 #[path = "conformance/ground.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 mod ground;
+#[cfg(feature = "sql")]
+#[path = "conformance/one_table.rs"]
+mod one_table;
 #[path = "conformance/records.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 mod records;

@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hilcat::{Column, ColumnType, ErrorKind, Schema, Schemas, Shape};
+use hilcat::{Column, ColumnType, ErrorKind, Schema, Schemas, Shape, Value};
+use serde_json::json;
 
 fn examples() -> Schemas {
     Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")).unwrap()
@@ -264,4 +265,25 @@ fn a_file_that_is_not_utf_8_is_reported_with_its_place() {
     assert_eq!(error.kind(), ErrorKind::InvalidSchema);
     let expected = format!("{}:2:10: not UTF-8, which TOML is written in", file.display());
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn json_in_a_column_of_text_is_its_text() {
+    let toml = "[scopes.a]\nvalue = 'json'\ndefault_column_type = 'text'\n\
+                [scopes.b]\nvalue = 'json'\ncolumns = ['x', 'y']\ncolumn_types = { x = 'text' }";
+    let schemas = Schemas::from_str(toml).unwrap();
+    let cache = hilcat::Cache::builder("memory:").schemas(schemas).open().unwrap();
+    let (a, b) = (cache.dynamic("a").unwrap(), cache.dynamic("b").unwrap());
+    for value in [json!({"n": [1, null]}), json!("007"), json!(7), json!(null), json!(false)] {
+        a.set("k", value.clone()).unwrap();
+        assert_eq!(a.fetch("k").unwrap(), Some(value.clone()));
+        assert_eq!(a.iter().unwrap().next().unwrap().unwrap(), value);
+        let row = a.rows().unwrap().next().unwrap().unwrap();
+        assert_eq!(row[1], Value::Text(value.to_string()));
+        b.set("k", json!({"x": value, "y": value})).unwrap();
+        assert_eq!(b.fetch("k").unwrap(), Some(json!({"x": value, "y": value})));
+    }
+    a.set_rows([vec!["k".into(), "{".into()]]).unwrap();
+    let error = a.fetch("k").unwrap_err();
+    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("data")));
 }

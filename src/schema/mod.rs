@@ -14,6 +14,8 @@ pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
 pub use self::toml::Schemas;
+#[cfg(feature = "sql")]
+pub(crate) use self::toml::scope_of;
 pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]
 pub(crate) use self::types::PLAIN_DECIMAL;
@@ -117,7 +119,8 @@ pub enum Shape {
     Single,
     /// An array of the declared columns' values, in their order.
     Tuple,
-    /// Any JSON, whole in the one declared column; or an object of columns that each hold JSON.
+    /// Any JSON, whole in the one declared column; or an object of columns that each hold JSON. A
+    /// column of type `text` holds its text.
     Json,
 }
 

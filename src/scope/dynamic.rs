@@ -70,7 +70,7 @@ impl DynScope {
     ///
     /// As [`Scope::fetch`](crate::Scope::fetch).
     pub fn fetch(&self, key: impl DynKey) -> Result<Option<Json>> {
-        Ok(self.core.fetch(self.key(key)?)?.map(|row| self.json(row)))
+        self.json_or_none(self.core.fetch(self.key(key)?)?)
     }
 
     /// The records of these keys, in the order asked.
@@ -83,7 +83,7 @@ impl DynScope {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Json>>> {
         let rows = self.core.fetch_many(self.key_list(keys)?.into_iter())?;
-        Ok(rows.into_iter().map(|row| row.map(|row| self.json(row))).collect())
+        rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
     /// Inserts or overwrites a record. Columns that the value does not name stay as they were, and
@@ -116,7 +116,7 @@ impl DynScope {
     ///
     /// As [`set`](DynScope::set).
     pub fn update(&self, key: impl DynKey, value: Json) -> Result<Option<Json>> {
-        Ok(self.core.update(self.row(key, value))?.map(|row| self.json(row)))
+        self.json_or_none(self.core.update(self.row(key, value))?)
     }
 
     /// The stored record, or the one that `compute` gives, which is stored; computed once however
@@ -147,7 +147,7 @@ impl DynScope {
             self.core.get(key.clone(), || -> Result<_, Box<dyn StdError + Send + Sync>> {
                 Ok(self.new_row(key, compute().map_err(Into::into)?)?)
             })?;
-        Ok(self.json(row))
+        self.json(row)
     }
 
     /// The records of these keys, in the order asked: those that are missing are computed in one
@@ -169,7 +169,7 @@ impl DynScope {
             let computed = compute(missing).into_iter();
             Ok(computed.map(|(key, value)| self.new_row(self.key(key)?, value)))
         })?;
-        Ok(rows.into_iter().map(|row| self.json(row)).collect())
+        rows.into_iter().map(|row| self.json(row)).collect()
     }
 
     /// Removes a record and gives it.
@@ -178,7 +178,7 @@ impl DynScope {
     ///
     /// As [`Scope::pop`](crate::Scope::pop).
     pub fn pop(&self, key: impl DynKey) -> Result<Option<Json>> {
-        Ok(self.core.pop(self.key(key)?)?.map(|row| self.json(row)))
+        self.json_or_none(self.core.pop(self.key(key)?)?)
     }
 
     /// Removes records and gives them, in the order asked; all or none.
@@ -191,7 +191,7 @@ impl DynScope {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Json>>> {
         let rows = self.core.pop_many(self.key_list(keys)?.into_iter())?;
-        Ok(rows.into_iter().map(|row| row.map(|row| self.json(row))).collect())
+        rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
     /// All keys, streaming in bounded memory, in no promised order: a key of one column as its
@@ -211,7 +211,7 @@ impl DynScope {
     /// As [`Scope::keys`](crate::Scope::keys).
     pub fn iter(&self) -> Result<impl Iterator<Item = Result<Json>> + Send + use<>> {
         let schema = self.core.schema.clone();
-        Ok(self.core.rows()?.map(move |row| Ok(value_json(&schema, row?))))
+        Ok(self.core.rows()?.map(move |row| value_json(&schema, row?)))
     }
 
     /// All records as rows: a value for each column of the schema, in its order.
@@ -287,8 +287,12 @@ impl DynScope {
         Ok(row)
     }
 
-    fn json(&self, row: Row) -> Json {
+    fn json(&self, row: Row) -> Result<Json> {
         value_json(&self.core.schema, row)
+    }
+
+    fn json_or_none(&self, row: Option<Row>) -> Result<Option<Json>> {
+        row.map(|row| self.json(row)).transpose()
     }
 }
 
@@ -350,7 +354,10 @@ fn fill_first(schema: &Schema, row: &mut Row, value: Json) -> Result<()> {
 /// Puts one column's value into a row. A value for a key column must be the one of the key.
 fn fill(schema: &Schema, row: &mut Row, at: usize, value: Json) -> Result<()> {
     let column = &schema.columns[at];
-    let value = column_value(column, value)?;
+    let value = match is_json_as_text(schema, at) {
+        true => column.coerce(Value::Text(value.to_string()))?,
+        false => column_value(column, value)?,
+    };
     if schema.is_key(at) && !value.same(&row[at]) {
         return Err(Error::invalid_input("the value's own key contradicts the key that is given")
             .with_column(&column.name));
@@ -370,21 +377,41 @@ fn column_value(column: &Column, value: Json) -> Result<Value> {
     column.coerce(value)
 }
 
-fn value_json(schema: &Schema, row: Row) -> Json {
-    let mut values = schema.columns.iter().zip(row).filter(|(column, _)| column.in_value);
+/// Whether a column holds JSON as text: in a scope of any JSON a column of text does.
+fn is_json_as_text(schema: &Schema, at: usize) -> bool {
+    let of_text = matches!(schema.columns[at].ty, ColumnType::Text | ColumnType::Varchar(_));
+    schema.shape == Shape::Json && of_text && !schema.is_key(at)
+}
+
+fn value_json(schema: &Schema, row: Row) -> Result<Json> {
+    let values = row.into_iter().enumerate().filter(|(at, _)| schema.columns[*at].in_value);
+    let mut values = values.map(|(at, value)| {
+        let name = &schema.columns[at].name;
+        match value {
+            Value::Text(text) if is_json_as_text(schema, at) => {
+                let json = json::parse(&text).map_err(|error| {
+                    let message = format!("the stored text cannot be read: {}", error.message());
+                    Error::invalid_data(message).with_scope(&schema.name).with_column(name)
+                });
+                Ok((name, json?))
+            }
+            value => Ok((name, json::from_value(value))),
+        }
+    });
     let bare = match schema.shape {
         Shape::Single => true,
         Shape::Json => schema.value_columns().count() == 1,
         _ => false,
     };
     if bare {
-        return values.next().map_or(Json::Null, |(_, value)| json::from_value(value));
+        return values.next().map_or(Ok(Json::Null), |value| Ok(value?.1));
     }
     match schema.shape {
-        Shape::Tuple => Json::Array(values.map(|(_, value)| json::from_value(value)).collect()),
-        _ => Json::Object(Map::from_iter(
-            values.map(|(column, value)| (column.name.clone(), json::from_value(value))),
-        )),
+        Shape::Tuple => values.map(|value| Ok(value?.1)).collect::<Result<_>>().map(Json::Array),
+        _ => {
+            let fields = values.map(|value| value.map(|(name, value)| (name.clone(), value)));
+            Ok(Json::Object(fields.collect::<Result<Map<_, _>>>()?))
+        }
     }
 }
 

@@ -89,11 +89,13 @@ impl Core {
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         C::Backend::join(&**self.store(), connection).ok_or_else(|| {
-            let message = format!(
-                "the scope is kept by `{}`, and the connection is to `{}`: give it one to the database of its cache",
-                self.backend(),
-                <C::Backend as Engine>::NAME
-            );
+            let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
+            let message = match kept_by == engine {
+                true => "the scope has no table of its own, but is in one with all others".to_owned(),
+                false => format!(
+                    "the scope is kept by `{kept_by}`, and the connection is to `{engine}`: give it one to the database of its cache",
+                ),
+            };
             self.place("on", None, Error::unsupported(message))
         })
     }

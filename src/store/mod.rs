@@ -113,11 +113,18 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The names of the scopes that the backend has, sorted: every one whose opening or first
     /// write was acknowledged before the call.
+    /// A backend that has scopes nowhere but in their records may leave out those without any.
     ///
     /// # Errors
     ///
     /// Where the engine cannot be asked.
     fn scopes(&self) -> Result<Vec<String>>;
+
+    /// The schema of a scope that needs no declaration, since the backend keeps all scopes alike.
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        let _ = scope;
+        None
+    }
 
     /// The tables that stand, as scopes.
     ///

@@ -37,6 +37,8 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::one_table_in_file()) },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]
@@ -45,6 +47,12 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL15") },
     #[cfg(feature = "postgresql")]
     Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL18") },
+    #[cfg(feature = "mysql")]
+    Backend { name: "mysql8-single-table", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MYSQL8") },
+    #[cfg(feature = "mysql")]
+    Backend { name: "mariadb-single-table", schemes: &["mysql", "mariadb"], keeps: Keeps::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MARIADB") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
 ];
 
 /// A scheme that the library knows and the list does not would never be tested.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use hilcat::{Cache, Column, ColumnType, DynScope, Result, Row, Schema, Scope, Value};
 
+#[cfg(feature = "sql")]
+use crate::one_table::{InTables, OneTable};
 use crate::records::{Raw, RawKey, declared_as};
 
 type Open = Box<dyn Fn() -> Result<Cache> + Send + Sync>;
@@ -36,6 +38,51 @@ impl Place {
         Self { open, private: true, _directory: Some(directory) }
     }
 
+    /// Scopes side by side in one table, in a file in a directory of its own.
+    #[cfg(feature = "sqlite")]
+    pub fn one_table_in_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.db");
+        let open = one_table("all", move || hilcat::backend::Sqlite::builder(&path).open());
+        Self { open, private: true, _directory: Some(directory) }
+    }
+
+    /// The same on a server that other cases and other runs use at the same time.
+    #[cfg(feature = "postgresql")]
+    pub fn one_table_on_postgresql(variable: &str) -> Result<Self, String> {
+        use hilcat::backend::{Postgresql, SslMode};
+
+        let server = Server::named_by(variable)?;
+        let open = one_table(&Server::prefix(), move || {
+            Postgresql::builder(&server.host)
+                .port(server.port)
+                .user(&server.user)
+                .password(&server.password)
+                .database(&server.database)
+                .ssl_mode(SslMode::Disable)
+                .open()
+        });
+        Ok(Self { open, private: false, _directory: None })
+    }
+
+    /// The same on MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    pub fn one_table_on_mysql(variable: &str) -> Result<Self, String> {
+        use hilcat::backend::Mysql;
+
+        let server = Server::named_by(variable)?;
+        let open = one_table(&Server::prefix(), move || {
+            Mysql::builder()
+                .host(&server.host)
+                .port(server.port)
+                .user(&server.user)
+                .password(&server.password)
+                .database(&server.database)
+                .open()
+        });
+        Ok(Self { open, private: false, _directory: None })
+    }
+
     /// A server that other cases and other runs use at the same time.
     #[allow(dead_code, reason = "not every choice of features has a server")]
     pub fn server(variable: &str) -> Result<Self, String> {
@@ -45,6 +92,53 @@ impl Place {
         let uri = format!("{uri}{sign}timeout=30s");
         let open: Open = Box::new(move || Cache::from_uri(&uri));
         Ok(Self { open, private: false, _directory: None })
+    }
+}
+
+/// Opens a database whose scopes are side by side in tables of this prefix.
+#[cfg(feature = "sql")]
+fn one_table<T: hilcat::backend::Tables + Clone + 'static>(
+    prefix: &str,
+    open: impl Fn() -> Result<T> + Send + Sync + 'static,
+) -> Open {
+    let tables = std::sync::Arc::new(InTables::default());
+    let prefix = prefix.to_owned();
+    Box::new(move || {
+        let (prefix, tables) = (prefix.clone(), tables.clone());
+        Ok(Cache::from_store(OneTable { database: open()?, prefix, tables }))
+    })
+}
+
+/// The parts of the URI of a server, for the builders.
+#[cfg(feature = "server")]
+struct Server {
+    host: String,
+    port: u16,
+    user: String,
+    password: String,
+    database: String,
+}
+
+#[cfg(feature = "server")]
+impl Server {
+    /// What the tables of one place begin with.
+    fn prefix() -> String {
+        format!("all{:x}", RandomState::new().hash_one(std::process::id()))
+    }
+
+    fn named_by(variable: &str) -> Result<Self, String> {
+        let uri = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
+        let parts = uri.split(['/', '@', ':', '?']).map(|part| {
+            percent_encoding::percent_decode_str(part).decode_utf8().unwrap().into_owned()
+        });
+        let [_, _, _, user, password, host, port, database, ..] = &parts.collect::<Vec<_>>()[..]
+        else {
+            return Err(format!(
+                "{variable} is not of the form x://user:password@host:port/database"
+            ));
+        };
+        let [user, password, host, database] = [user, password, host, database].map(Clone::clone);
+        Ok(Self { host, port: port.parse().unwrap(), user, password, database })
     }
 }
 

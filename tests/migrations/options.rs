@@ -47,7 +47,7 @@ fn wrong_options_are_named() {
     for (options, expected) in [
         (
             "synchronus=full",
-            "`sqlite:` has no option `synchronus`; its options are timeout, pool_size, ttl, synchronous; did you mean `synchronous`?",
+            "`sqlite:` has no option `synchronus`; its options are timeout, pool_size, ttl, synchronous, single_table, scope_columns, key_columns, columns, column_types, default_column_type, value, migrate; did you mean `synchronous`?",
         ),
         ("x=1", "its options are timeout, pool_size, ttl, synchronous"),
         (

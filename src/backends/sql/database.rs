@@ -24,7 +24,7 @@ const MEETINGS: u32 = 10;
 
 /// A database that is opened, as a store.
 pub(super) struct Database<D: Dialect> {
-    inner: Arc<Inner<D>>,
+    pub(super) inner: Arc<Inner<D>>,
 }
 
 /// What a database and the tables that are opened in it share.
@@ -36,6 +36,12 @@ pub(super) struct Inner<D: Dialect> {
     registry: Registry,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
+}
+
+impl<D: Dialect> Clone for Database<D> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
 }
 
 impl<D: Dialect> fmt::Debug for Database<D> {
@@ -159,35 +165,35 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
-    /// nothing where the registry says that it does.
-    fn ensure(&self, schema: &Schema) -> Result<()> {
+    /// nothing where the registry says that it does. Gives the columns of text that are left as
+    /// they stand though the engine makes numbers of texts in them.
+    pub(super) fn ensure(&self, schema: &Schema) -> Result<Vec<String>> {
         migrate::check::<D>(schema)?;
         let fingerprint = schema.fingerprint();
         let entry = self.entry(&schema.name)?;
         if entry.is_some_and(|entry| entry.fingerprint == fingerprint) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         match schema.migrate {
-            Migrate::Manual => self.refuse_to_change(schema),
-            _ => self.migrate(schema).map(drop),
+            Migrate::Manual => self.as_it_stands(schema),
+            _ => self.migrate(schema).map(|_| Vec::new()),
         }
+    }
+
+    /// Uses a table as it stands, where it can be: what [`ensure`](Inner::ensure) gives.
+    fn as_it_stands(&self, schema: &Schema) -> Result<Vec<String>> {
+        let plan = self.plan(schema)?;
+        let makes_numbers = plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
+        let columns: Option<Vec<String>> = makes_numbers.collect();
+        columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
     /// was changed. Never recreates one: whoever changed it may have put records into it.
     pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
         match schema.migrate {
-            Migrate::Manual => self.refuse_to_change(schema),
+            Migrate::Manual => self.as_it_stands(schema).map(drop),
             _ => self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop),
-        }
-    }
-
-    /// An error with the plan where the table does not stand as the schema says.
-    fn refuse_to_change(&self, schema: &Schema) -> Result<()> {
-        let plan = self.plan(schema)?;
-        match plan.is_empty() {
-            true => Ok(()),
-            false => Err(migrate::refused(&plan, schema.migrate)),
         }
     }
 
@@ -243,8 +249,8 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.inner.ensure(schema)?;
-        Ok(Arc::new(Table::new(self.inner.clone(), schema)))
+        let numbers = self.inner.ensure(schema)?;
+        Ok(Arc::new(Table::new(self.inner.clone(), schema, &numbers)))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

@@ -97,18 +97,29 @@ fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
 
 /// Whether a column stands as the schema's would be made. A column that another program made may
 /// be spelled in another way, as long as it holds every value; where the table is not hilcat's to
-/// change, as long as it is of the type, if the engine is one that refuses what does not fit a
-/// column and does not change it.
+/// change, as long as it is of the type.
 fn same_type<D: Dialect>(have: &StandingColumn, want: &Column, managed: bool) -> bool {
     let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
     match have.known {
         true => have.ty == Some(want.ty),
         false => {
             let wider = have.ty.is_some_and(|ty| want.ty.widens(ty));
-            let kept = !managed && D::ON_SERVER;
-            let adopted = kept && have.ty.map(D::adopted) == Some(want.ty);
+            let adopted = !managed && have.ty.map(D::adopted) == Some(want.ty);
+            let adopted =
+                adopted && D::is_exact(&have.declared) && !D::makes_numbers(&have.declared);
             spelled_alike || adopted || wider && D::holds(&have.declared, want.ty)
         }
+    }
+}
+
+/// The column that a change is about, where all that is wrong with it is that the engine makes
+/// numbers of texts in it: it can be used as it stands, with care.
+pub(super) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
+    match change {
+        Change::WidenColumn { column, from, to: ColumnType::Text } if D::makes_numbers(from) => {
+            Some(column.clone())
+        }
+        _ => None,
     }
 }
 

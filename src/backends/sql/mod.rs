@@ -41,6 +41,10 @@ macro_rules! store_of_tables {
                 self.0.scopes()
             }
 
+            fn undeclared(&self, scope: &str) -> Option<$crate::Schema> {
+                self.0.undeclared(scope)
+            }
+
             fn adopt(&self) -> $crate::Result<$crate::store::Adopted> {
                 self.0.adopt()
             }
@@ -81,6 +85,7 @@ mod registry;
 mod render;
 #[cfg(feature = "server")]
 mod server;
+pub(crate) mod single;
 pub mod sql_types;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

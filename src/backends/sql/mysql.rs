@@ -13,6 +13,7 @@ use super::link::mysql::{MysqlLink, Target, Traits};
 use super::link::tls::SslMode;
 use super::pool;
 use super::server::Server;
+use super::single::{self, Layout, Single};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
@@ -34,7 +35,7 @@ use crate::{Error, ErrorKind, Result};
 /// # drop(cache);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Mysql(Database<mysql::Mysql>);
 
 impl Mysql {
@@ -206,9 +207,11 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     if let Some(socket) = uri.take("socket") {
         builder.server.socket = Some(PathBuf::from(socket));
     }
-    uri.finish(&["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout"])?;
+    let single = single::take(&mut uri)?;
+    let own: &[&str] = &["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout"];
+    uri.finish(&[own, single::OPTIONS].concat())?;
     let options = builder.options;
-    Ok((Arc::new(builder.open()?), options))
+    Ok((single::store(builder.open()?, single), options))
 }
 
 fn take_mode(uri: &mut Uri) -> Result<SslMode> {
@@ -273,6 +276,12 @@ fn settings(traits: &Traits, timeout: Duration) -> String {
     format!(
         "SET NAMES utf8mb4; SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = {lock}, {limit}; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
     )
+}
+
+impl single::sealed::Tables for Mysql {
+    fn single_table(self, layout: Layout) -> Arc<dyn Store> {
+        Arc::new(Single::new(self.0, layout))
+    }
 }
 
 store_of_tables!(Mysql);

@@ -15,6 +15,7 @@ use super::link::postgresql::{PgLink, Target};
 use super::link::tls::{self, SslMode};
 use super::pool;
 use super::server::Server;
+use super::single::{self, Layout, Single};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -40,7 +41,7 @@ const OPTIONS: [&str; 6] =
 /// let cache = Cache::from_store(store);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Postgresql(Database<Pg>);
 
 impl Postgresql {
@@ -279,8 +280,15 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
         }
         builder = builder.host(host);
     }
-    uri.finish(&OPTIONS)?;
-    Ok((Arc::new(builder.open()?), options))
+    let single = single::take(&mut uri)?;
+    uri.finish(&[&OPTIONS, single::OPTIONS].concat())?;
+    Ok((single::store(builder.open()?, single), options))
+}
+
+impl single::sealed::Tables for Postgresql {
+    fn single_table(self, layout: Layout) -> Arc<dyn Store> {
+        Arc::new(Single::new(self.0, layout))
+    }
 }
 
 store_of_tables!(Postgresql);

@@ -99,6 +99,12 @@ pub(super) struct Listing {
 
 impl Statements {
     pub(super) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
+        Self::in_sections::<D>(schema, 0)
+    }
+
+    /// The statements where listings are of the rows whose first `fixed` key columns have values
+    /// that are given: their binds come before all others.
+    pub(super) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
         let all = selected::<D>(schema, &schema.columns);
         let keys = selected::<D>(schema, schema.key_columns());
@@ -117,10 +123,10 @@ impl Statements {
             pop_many: D::pop_listed(schema),
             pop: by_key(format!("DELETE FROM {table} WHERE "))
                 .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
-            keys: Listing::new::<D>(schema, &keys),
-            rows: Listing::new::<D>(schema, &all),
-            len: Sql::new(format!("SELECT count(*) FROM {table}")),
-            clear: Sql::new(format!("DELETE FROM {table}")),
+            keys: Listing::new::<D>(schema, &keys, fixed),
+            rows: Listing::new::<D>(schema, &all, fixed),
+            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
+            clear: in_section::<D>(format!("DELETE FROM {table}"), schema, fixed),
             batches: D::batches(schema),
             schema: schema.clone(),
         }
@@ -128,16 +134,19 @@ impl Statements {
 }
 
 impl Listing {
-    fn new<D: Dialect>(schema: &Schema, selected: &str) -> Self {
+    fn new<D: Dialect>(schema: &Schema, selected: &str, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
+        let listed = || schema.key_columns().skip(fixed);
         // Of the table, not what is selected under the same name.
-        let keys = schema.key_columns().map(|key| format!("{table}.{}", D::quote(&key.name)));
+        let keys = listed().map(|key| format!("{table}.{}", D::quote(&key.name)));
         let end = format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "));
-        let next = Sql::new(format!("SELECT {selected} FROM {table} WHERE "));
-        Self {
-            first: Sql::new(format!("SELECT {selected} FROM {table}{end}")),
-            next: D::after(next, schema).text(&end),
-        }
+        let section = || in_section::<D>(format!("SELECT {selected} FROM {table}"), schema, fixed);
+        let listed: Vec<&Column> = listed().collect();
+        let next = match fixed {
+            0 => D::after(section().text(" WHERE "), &listed),
+            _ => D::after(section().text(" AND ("), &listed).text(")"),
+        };
+        Self { first: section().text(&end), next: next.text(&end) }
     }
 }
 
@@ -156,9 +165,22 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
     names.collect::<Vec<_>>().join(", ")
 }
 
+/// A statement on the rows whose first key columns have the values that are bound; on all rows
+/// where none is fixed.
+fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+    match fixed {
+        0 => Sql::new(text),
+        _ => matching::<D>(Sql::new(text + " WHERE "), schema.key_columns().take(fixed)),
+    }
+}
+
 /// Adds the condition that the key is the one bound.
 pub(super) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
-    sql.list(" AND ", schema.key_columns(), |sql, column| {
+    matching::<D>(sql, schema.key_columns())
+}
+
+fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>) -> Sql {
+    sql.list(" AND ", columns, |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
     })
 }

@@ -12,6 +12,7 @@ use super::database::Database;
 use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
 use super::pool;
+use super::single::{self, Layout, Single};
 use crate::store::uri::decode;
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
@@ -32,7 +33,7 @@ use crate::{Error, ErrorKind, Result};
 /// # drop(cache);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sqlite(Database<sqlite::Sqlite>);
 
 /// When an acknowledged write is on the disk.
@@ -144,9 +145,10 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     let choices =
         [("full", Synchronous::Full), ("normal", Synchronous::Normal), ("off", Synchronous::Off)];
     let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
-    uri.finish(&["synchronous"])?;
+    let single = single::take(&mut uri)?;
+    uri.finish(&[&["synchronous"], single::OPTIONS].concat())?;
     let store = SqliteBuilder { path, synchronous, options }.open()?;
-    Ok((Arc::new(store), options))
+    Ok((single::store(store, single), options))
 }
 
 /// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.
@@ -229,6 +231,12 @@ fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryRes
             }
             result => return result,
         }
+    }
+}
+
+impl single::sealed::Tables for Sqlite {
+    fn single_table(self, layout: Layout) -> Arc<dyn Store> {
+        Arc::new(Single::new(self.0, layout))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One table as the store of a scope.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +15,24 @@ use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
-/// A table of a database.
+/// A table of a database, or those rows of it whose key begins with fixed values.
 pub(super) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
+    /// What every key begins with that is read or written through this.
+    fixed: Arc<[Value]>,
 }
 
 pub(super) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
     statements: Statements,
+    /// What the table is made as.
+    made_as: Arc<Schema>,
+    /// How many values of a key say the section that it is in.
+    fixed: usize,
     /// The positions of the columns whose values the engine may be unable to hold.
     checked: Vec<usize>,
+    /// The positions of the columns of text of which the engine makes numbers.
+    numbers: Vec<usize>,
 }
 
 impl<D: Dialect> fmt::Debug for Table<D> {
@@ -33,12 +42,56 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>) -> Self {
+    /// A table; of the columns of text that `numbers` names the engine makes numbers.
+    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, numbers: &[String]) -> Self {
+        Self::in_sections(database, schema, schema, 0, numbers)
+    }
+
+    /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
+    /// of one [`section`](Table::section) at a time: those whose key begins with `fixed` values.
+    pub(super) fn in_sections(
+        database: Arc<Inner<D>>,
+        schema: &Arc<Schema>,
+        made_as: &Arc<Schema>,
+        fixed: usize,
+        numbers: &[String],
+    ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
-        let statements = Statements::new::<D>(schema);
-        Self { inner: Arc::new(TableInner { database, statements, checked }) }
+        let statements = Statements::in_sections::<D>(schema, fixed);
+        let made_as = made_as.clone();
+        let columns = schema.columns.iter().enumerate();
+        let numbers = columns.filter(|(_, column)| numbers.contains(&column.name));
+        let numbers = numbers.map(|(at, _)| at).collect();
+        let inner = TableInner { database, statements, made_as, fixed, checked, numbers };
+        Self { inner: Arc::new(inner), fixed: Arc::new([]) }
+    }
+
+    /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
+    pub(super) fn section(&self, fixed: &[Value]) -> Self {
+        let fixed = Key::new(fixed.iter().cloned());
+        let fixed = D::stored_key(self.inner.schema(), &fixed).values().into();
+        Self { inner: self.inner.clone(), fixed }
+    }
+}
+
+/// The binds of the rows of a section that are after a key.
+fn after_values<D: Dialect>(key: &Key, fixed: usize) -> Cow<'_, [Value]> {
+    let (section, after) = key.values().split_at(fixed);
+    match fixed {
+        0 => D::after_values(after),
+        _ => [section, &D::after_values(after)].concat().into(),
+    }
+}
+
+/// Checks that a value comes back from a column of which the engine makes numbers.
+pub(super) fn check_comes_back<D: Dialect>(value: &Value) -> Result<()> {
+    match value {
+        Value::Text(text) if !D::is_no_other_number(text) => Err(Error::unsupported(
+            "the column makes another number of a text that looks like one: have the table migrated, so that it becomes a column of text",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -58,7 +111,7 @@ impl<D: Dialect> TableInner<D> {
     fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
-                self.database.restore(self.schema())?;
+                self.database.restore(&self.made_as)?;
                 call(&self.database)
             }
             result => result,
@@ -69,7 +122,17 @@ impl<D: Dialect> TableInner<D> {
         self.checked.iter().try_for_each(|&at| {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
+        })?;
+        self.numbers.iter().try_for_each(|&at| {
+            check_comes_back::<D>(&row[at])
+                .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })
+    }
+
+    /// Whether a row is of the key that it was found by: of which the engine makes a number it
+    /// finds that of another text, too.
+    fn is_of(&self, row: &Row, key: &Key) -> bool {
+        self.numbers.is_empty() || self.schema().key_of(row) == *key
     }
 
     /// A row as it is written, once it is known that the engine can hold it.
@@ -87,10 +150,14 @@ impl<D: Dialect> TableInner<D> {
     }
 
     fn name_row(&self, row: &Row, error: Error) -> Error {
-        error.with_key(self.schema().key_of(row))
+        let key = self.schema().key_of(row).into_values();
+        error.with_key(Key::new(key.skip(self.fixed)))
     }
 
     pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+        if !self.numbers.is_empty() {
+            return Ok(self.fetch(connection, key)?.is_some());
+        }
         let key = D::stored_key(self.schema(), key);
         let exists = self.statements.exists.with(key.values());
         Ok(find::<D>(connection, exists, &[])?.is_some())
@@ -101,9 +168,10 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
-        let key = D::stored_key(self.schema(), key);
-        let fetch = self.statements.fetch.with(key.values());
-        Ok(find::<D>(connection, fetch, &self.statements.types)?)
+        let stored = D::stored_key(self.schema(), key);
+        let fetch = self.statements.fetch.with(stored.values());
+        let row = find::<D>(connection, fetch, &self.statements.types)?;
+        Ok(row.filter(|row| self.is_of(row, key)))
     }
 
     pub(super) fn fetch_many(
@@ -111,7 +179,11 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
-        D::fetch_many(connection, &self.statements, keys)
+        let mut rows = D::fetch_many(connection, &self.statements, keys)?;
+        for (row, key) in rows.iter_mut().zip(keys) {
+            row.take_if(|row| !self.is_of(row, key));
+        }
+        Ok(rows)
     }
 
     pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
@@ -149,7 +221,10 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
-        D::pop(connection, &self.statements, key)
+        match self.numbers.is_empty() {
+            true => D::pop(connection, &self.statements, key),
+            false => Ok(self.pop_own(connection, std::slice::from_ref(key))?.pop().flatten()),
+        }
     }
 
     pub(super) fn pop_many(
@@ -157,7 +232,25 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
-        D::pop_many(connection, &self.statements, keys)
+        match self.numbers.is_empty() {
+            true => D::pop_many(connection, &self.statements, keys),
+            false => self.pop_own(connection, keys),
+        }
+    }
+
+    /// Removes the rows of keys, each where it is the key's own.
+    fn pop_own(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        D::write_transaction(connection, |connection| {
+            let mut pop_own = |key: &Key| match self.fetch(connection, key)? {
+                None => Ok(None),
+                Some(_) => D::pop(connection, &self.statements, key),
+            };
+            keys.iter().map(&mut pop_own).collect()
+        })
     }
 
     /// One page of a listing: the rows after a key.
@@ -165,12 +258,13 @@ impl<D: Dialect> TableInner<D> {
         &self,
         listing: &Listing,
         types: &[ColumnType],
+        fixed: &[Value],
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
         let key = after.map(|key| D::stored_key(self.schema(), key));
-        let after = key.as_deref().map(D::after_values);
+        let after = key.as_deref().map(|key| after_values::<D>(key, fixed.len()));
         let (sql, values): (&Sql, &[Value]) = match &after {
-            None => (&listing.first, &[]),
+            None => (&listing.first, fixed),
             Some(values) => (&listing.next, values),
         };
         self.restoring(|database| {
@@ -239,15 +333,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
     }
 
     fn keys(&self) -> Result<Keys> {
-        let pages = Pages::begin(&self.inner, |inner, after| {
-            inner.page(&inner.statements.keys, &inner.statements.key_types, after)
+        let pages = Pages::begin(self, |inner, fixed, after| {
+            inner.page(&inner.statements.keys, &inner.statements.key_types, fixed, after)
         })?;
         Ok(Box::new(pages.map(|row| row.map(Key::new))))
     }
 
     fn rows(&self) -> Result<Rows> {
-        Ok(Box::new(Pages::begin(&self.inner, |inner, after| {
-            inner.page(&inner.statements.rows, &inner.statements.types, after)
+        Ok(Box::new(Pages::begin(self, |inner, fixed, after| {
+            inner.page(&inner.statements.rows, &inner.statements.types, fixed, after)
         })?))
     }
 
@@ -257,7 +351,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
             database.read(|connection| {
                 let row = load_one::<D>(
                     connection,
-                    inner.statements.len.with(&[]),
+                    inner.statements.len.with(&self.fixed),
                     &[ColumnType::BigInt],
                 )?;
                 match row.as_deref() {
@@ -274,7 +368,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let inner = &self.inner;
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| {
-                execute::<D>(connection, inner.statements.clear.with(&[]))?;
+                execute::<D>(connection, inner.statements.clear.with(&self.fixed))?;
                 Ok(())
             })
         })
@@ -285,12 +379,13 @@ impl<D: Dialect> ScopeStore for Table<D> {
     }
 }
 
-type ReadPage<D> = fn(&TableInner<D>, Option<&Key>) -> Result<Vec<Row>>;
+type ReadPage<D> = fn(&TableInner<D>, &[Value], Option<&Key>) -> Result<Vec<Row>>;
 
 /// A listing, a page at a time: no transaction is held open while the caller works, and no more
 /// than a page is in memory.
 struct Pages<D: Dialect> {
     table: Arc<TableInner<D>>,
+    fixed: Arc<[Value]>,
     read: ReadPage<D>,
     rows: VecDeque<Row>,
     /// Whether there may be another page.
@@ -300,15 +395,16 @@ struct Pages<D: Dialect> {
 }
 
 impl<D: Dialect> Pages<D> {
-    fn begin(table: &Arc<TableInner<D>>, read: ReadPage<D>) -> Result<Self> {
+    fn begin(table: &Table<D>, read: ReadPage<D>) -> Result<Self> {
+        let (table, fixed) = (table.inner.clone(), table.fixed.clone());
         let rows = VecDeque::new();
-        let mut pages = Self { table: table.clone(), read, rows, more: true, last: None };
+        let mut pages = Self { table, fixed, read, rows, more: true, last: None };
         pages.turn()?;
         Ok(pages)
     }
 
     fn turn(&mut self) -> Result<()> {
-        let rows = (self.read)(&self.table, self.last.as_ref())?;
+        let rows = (self.read)(&self.table, &self.fixed, self.last.as_ref())?;
         self.more = rows.len() == PAGE;
         self.last = rows.last().map(|row| self.key_of(row));
         self.rows = rows.into();

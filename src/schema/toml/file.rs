@@ -60,8 +60,11 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// An error at a place of the text.
+    /// An error at a place of the text, where there is one.
     pub(super) fn error(&self, span: Span, message: impl std::fmt::Display) -> Error {
+        if self.text.is_empty() {
+            return Error::invalid_schema(message.to_string());
+        }
         Error::invalid_schema(format!("{}: {message}", self.place(span)))
     }
 
@@ -133,6 +136,14 @@ impl Files {
     pub(super) fn into_schemas(self) -> Schemas {
         self.read.into_iter().map(|(schema, _)| schema).collect()
     }
+}
+
+/// The schema of a scope whose table a program made: it stands in no text that errors could name.
+#[cfg(feature = "sql")]
+pub(super) fn scope_of(name: &str, table: &dyn TableLike) -> Result<Schema> {
+    let schema = read::scope(&Source { file: None, text: "" }, name, table)?;
+    schema.validate()?;
+    Ok(schema)
 }
 
 fn read_scope(source: &Source<'_>, name: &str, item: &Item, key: Span) -> Result<Schema> {

@@ -62,10 +62,11 @@ use crate::{Error, Result};
 /// A unique column that is not among `columns` is part of the key only and stands first in the
 /// table; one that is stays in its place there.
 ///
-/// The shapes of a value are `"record"` (an object), `"single"` (the bare value of the one
-/// column), `"tuple"` or `"list"` (an array in the order of `columns`) and `"json"` (any JSON; see
-/// [`Shape`](crate::Shape)). `"default"` and `"immutable"` are `"single"` where one column is
-/// declared and it is not unique, and `"record"` otherwise.
+/// The shapes of a value are `"record"` or `"immutable"` (an object), `"single"` (the bare value of
+/// the one column), `"tuple"` or `"list"` (an array in the order of `columns`) and `"json"` (any
+/// JSON, whose text is held where the column's type is said to be `text`; see
+/// [`Shape`](crate::Shape)). `"default"` is `"single"` where one column is declared and it is not
+/// unique, and `"record"` otherwise.
 ///
 /// A default is a TOML boolean, number, date or time, or a string with the text of the column's
 /// type as a cell of a CSV has it ([`Value::from_text`](crate::Value::from_text)): base64 for
@@ -76,6 +77,16 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Schemas(BTreeMap<String, Schema>);
+
+/// The schema that the table of a scope says which a program made.
+///
+/// # Errors
+///
+/// As [`Schemas::from_str`], without a place.
+#[cfg(feature = "sql")]
+pub(crate) fn scope_of(name: &str, table: &dyn toml_edit::TableLike) -> Result<Schema> {
+    file::scope_of(name, table)
+}
 
 impl Schemas {
     /// Reads a TOML file, or every `.toml` file of a directory.

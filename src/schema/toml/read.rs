@@ -92,7 +92,7 @@ fn shape(fields: &Fields<'_>, unique: &[Word<'_>], declared: &[Word<'_>]) -> Res
     let Some(word) = fields.word("value")? else { return Ok(plain) };
     let shapes = VALUES.map(|name| {
         let shape = match name {
-            "record" => Shape::Record,
+            "record" | "immutable" => Shape::Record,
             "single" => Shape::Single,
             "tuple" | "list" => Shape::Tuple,
             "json" => Shape::Json,

@@ -43,6 +43,7 @@ fn the_shape_is_named_or_follows_from_the_columns() {
     assert_eq!(shape("columns = ['id']"), Shape::Record);
     assert_eq!(shape("columns = ['v']\nvalue = 'record'"), Shape::Record);
     assert_eq!(shape("columns = ['v', 'w']\nvalue = 'immutable'"), Shape::Record);
+    assert_eq!(shape("columns = ['v']\nvalue = 'immutable'"), Shape::Record);
     assert_eq!(shape("columns = ['v', 'w']\nvalue = 'list'"), Shape::Tuple);
     assert_eq!(shape("value = 'json'"), Shape::Json);
 }

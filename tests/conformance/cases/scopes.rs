@@ -111,14 +111,14 @@ fn odd_names_of_scopes(mut ground: Ground) -> Result<()> {
         }
     }
     let mut names = held;
+    names.sort();
     ground.reopen()?;
+    assert_eq!(listed(&ground)?, names);
     for name in &names {
         let scope = ground.raw(named(name))?;
         assert_eq!(all_rows(&scope)?, [pair("of", name.as_str())], "{name}");
         assert_eq!(scope.pop(key("of"))?, Some(pair("of", name.as_str())), "{name}");
     }
-    names.sort();
-    assert_eq!(listed(&ground)?, names);
     Ok(())
 }
 

@@ -122,6 +122,25 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         ty
     }
 
+    /// Whether a column of a key that was declared so takes no two texts for one.
+    fn is_exact(declared: &str) -> bool {
+        let _ = declared;
+        true
+    }
+
+    /// Whether a column that was declared so makes numbers of the texts that look like one, so
+    /// that not all of them come back.
+    fn makes_numbers(declared: &str) -> bool {
+        let _ = declared;
+        false
+    }
+
+    /// Whether a text comes back from such a column as it went in.
+    fn is_no_other_number(text: &str) -> bool {
+        let _ = text;
+        true
+    }
+
     /// A value as a literal of SQL.
     fn literal(value: &Value) -> String;
 
@@ -173,16 +192,16 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     }
 
     /// Adds the condition that the key is after the one bound.
-    fn after(sql: Sql, schema: &Schema) -> Sql {
-        let keys = columns::<Self>(schema.key_columns());
+    fn after(sql: Sql, key: &[&schema::Column]) -> Sql {
+        let keys = columns::<Self>(key.iter().copied());
         sql.text(&format!("({keys}) > ("))
-            .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
+            .list(", ", key, |sql, column| sql.bind(column.ty))
             .text(")")
     }
 
     /// The binds of that condition.
-    fn after_values(key: &Key) -> Cow<'_, [Value]> {
-        Cow::Borrowed(key.values())
+    fn after_values(key: &[Value]) -> Cow<'_, [Value]> {
+        Cow::Borrowed(key)
     }
 
     /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be

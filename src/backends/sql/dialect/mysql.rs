@@ -88,6 +88,10 @@ impl Dialect for Mysql {
         }
     }
 
+    fn is_exact(declared: &str) -> bool {
+        introspect::is_exact(declared)
+    }
+
     fn same_name(a: &str, b: &str) -> bool {
         a.to_lowercase() == b.to_lowercase()
     }
@@ -191,8 +195,7 @@ impl Dialect for Mysql {
 
     /// As alternatives that each begin with equal columns: a comparison of rows would read the
     /// whole index.
-    fn after(sql: Sql, schema: &Schema) -> Sql {
-        let columns: Vec<&Column> = schema.key_columns().collect();
+    fn after(sql: Sql, columns: &[&Column]) -> Sql {
         sql.list(" OR ", 1..=columns.len(), |sql, length| {
             sql.text("(")
                 .list(" AND ", 0..length, |sql, at| {
@@ -204,9 +207,9 @@ impl Dialect for Mysql {
         })
     }
 
-    fn after_values(key: &Key) -> Cow<'_, [Value]> {
-        match key.values() {
-            [_] => Cow::Borrowed(key.values()),
+    fn after_values(key: &[Value]) -> Cow<'_, [Value]> {
+        match key {
+            [_] => Cow::Borrowed(key),
             values => (1..=values.len()).flat_map(|length| &values[..length]).cloned().collect(),
         }
     }

@@ -103,6 +103,14 @@ impl Dialect for Sqlite {
         }
     }
 
+    fn makes_numbers(declared: &str) -> bool {
+        Affinity::of(declared) == Affinity::Numeric
+    }
+
+    fn is_no_other_number(text: &str) -> bool {
+        values::is_no_other_number(text)
+    }
+
     fn literal(value: &Value) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let hex = |bytes: &[u8]| -> String {

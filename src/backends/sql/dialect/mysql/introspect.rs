@@ -12,6 +12,9 @@ use crate::{ColumnType, Error, Result, Row, Value};
 /// The collations under which no two texts are one, not even with a space at the end.
 const EXACT: [&str; 3] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin", "binary"];
 
+/// What stands before the collation of a column of the key whose texts are not all told apart.
+const COLLATED: &str = " collate ";
+
 /// A column of the engine's own tables of columns.
 struct Info {
     name: String,
@@ -31,10 +34,6 @@ pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Sta
     let json = json_columns(connection, name)?;
     let columns = columns(connection, name)?;
     let key = key(connection, name)?;
-    for part in &key {
-        let column = columns.iter().find(|column| column.name == *part);
-        column.map_or(Ok(()), exact)?;
-    }
     let whole = |number: usize| {
         let name = whole_name(number);
         columns.iter().find(move |column| column.name.eq_ignore_ascii_case(&name))
@@ -160,18 +159,14 @@ fn json_columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> 
     Ok(rows.into_iter().filter_map(|row| texts(row).next()).filter_map(column).collect())
 }
 
-/// Keys are exact: a table whose key compares text in another way cannot be a scope.
-fn exact(column: &Info) -> Result<()> {
-    match &column.collation {
-        Some(collation) if !EXACT.contains(&collation.as_str()) => {
-            Err(Error::unsupported(format!(
-                "the column is unique under the collation {collation}, which takes different texts for one; give it {} or {}",
-                EXACT[0], EXACT[1]
-            ))
-            .with_column(&column.name))
-        }
-        _ => Ok(()),
-    }
+/// The collation of a column that takes different texts for one.
+fn inexact(info: &Info) -> Option<&str> {
+    info.collation.as_deref().filter(|collation| !EXACT.contains(collation))
+}
+
+/// Whether a column of a key, as it is described here, takes no two texts for one.
+pub(super) fn is_exact(declared: &str) -> bool {
+    !declared.contains(COLLATED)
 }
 
 fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
@@ -189,6 +184,7 @@ fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
 }
 
 /// A column of the key, which may have a column of the whole keys beside it: that one has the type.
+/// Keys are exact: under a collation that takes different texts for one it is of another type.
 fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> StandingColumn {
     let mut column = standing_column(info, &[]);
     match whole {
@@ -201,6 +197,10 @@ fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> StandingColumn
             column.declared.push_str(" without a column of the whole keys");
         }
         None => {}
+    }
+    if let Some(collation) = inexact(info) {
+        column.declared.push_str(COLLATED);
+        column.declared.push_str(collation);
     }
     column
 }

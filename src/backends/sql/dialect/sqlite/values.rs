@@ -35,6 +35,13 @@ pub(super) fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
             in_range(Value::Int(raw.read_long()), ty)?
         }
         (Ty::Text | Ty::Varchar(_), Some(Text)) => Value::Text(read_text(raw)?),
+        // In a column of affinity NUMERIC a text that looks like a number is one.
+        (Ty::Text | Ty::Varchar(_), Some(SmallInt | Integer | Long)) => {
+            in_range(Value::Text(raw.read_long().to_string()), ty)?
+        }
+        (Ty::Text | Ty::Varchar(_), Some(Float | Double)) => {
+            in_range(Value::Text(text::float(raw.read_double())), ty)?
+        }
         (Ty::Real | Ty::Double, Some(Float | Double)) => Value::Float(raw.read_double()),
         (Ty::Real | Ty::Double, Some(SmallInt | Integer | Long)) => {
             ty.coerce(Value::Int(raw.read_long())).map_err(unreadable)?
@@ -64,6 +71,42 @@ pub(super) fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
         }
         _ => return Err(misfit(ty, name_of(stored))),
     })
+}
+
+/// Whether a text comes back from a column of affinity NUMERIC as it went in: it does not look
+/// like a number to SQLite, or is written as [`decode`] writes the number that SQLite makes of it.
+pub(super) fn is_no_other_number(text: &str) -> bool {
+    // Some versions of SQLite take NUL for the end.
+    let bare = text.split('\0').next().unwrap_or_default();
+    let bare = bare.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    if !looks_like_number(bare) {
+        return true;
+    }
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(number), _) => number.to_string() == text,
+        // A float that is whole becomes an integer.
+        (_, Ok(number)) => {
+            let whole = number.fract() == 0.0 && number.abs() < 9.3e18;
+            !whole && number.is_finite() && text::float(number) == text
+        }
+        _ => false,
+    }
+}
+
+/// Whether a text is a number as SQL writes one: a sign, digits, a point and digits, an exponent.
+fn looks_like_number(text: &str) -> bool {
+    let digits = |text: &str| text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let rest = &unsigned[unsigned.len() - digits(unsigned)..];
+    let whole = unsigned.len() - rest.len();
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(after) => (after.len() - digits(after), &after[after.len() - digits(after)..]),
+    };
+    let exponent =
+        rest.strip_prefix(['e', 'E']).map(|rest| rest.strip_prefix(['+', '-']).unwrap_or(rest));
+    whole + fraction > 0
+        && exponent.map_or(rest.is_empty(), |rest| !rest.is_empty() && digits(rest) == 0)
 }
 
 /// A stored value that has to be in the range of its type.
@@ -129,4 +172,121 @@ fn store<'b>(value: &'b Value, out: &mut Output<'b, '_, Sqlite>) -> IsNull {
         other => out.set_value(text::from_value(other).into_owned()),
     }
     IsNull::No
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Stored {
+        #[diesel(sql_type = BigInt)]
+        is_text: i64,
+        #[diesel(sql_type = BigInt)]
+        is_found: i64,
+        #[diesel(sql_type = Double)]
+        number: f64,
+        #[diesel(sql_type = BigInt)]
+        integer: i64,
+        #[diesel(sql_type = BigInt)]
+        is_integer: i64,
+    }
+
+    /// What comes back of a text from a column of affinity NUMERIC, and whether it is found by it.
+    fn through(connection: &mut SqliteConnection, given: &str) -> (String, bool) {
+        sql_query("REPLACE INTO t VALUES (1, ?)")
+            .bind::<Text, _>(given)
+            .execute(connection)
+            .unwrap();
+        let stored: Stored = sql_query(
+            "SELECT typeof(v) = 'text' AS is_text, v = ? AS is_found, CAST(v AS REAL) AS number,
+               CAST(v AS INTEGER) AS integer, typeof(v) = 'integer' AS is_integer FROM t",
+        )
+        .bind::<Text, _>(given)
+        .get_result(connection)
+        .unwrap();
+        let text = match (stored.is_text, stored.is_integer) {
+            (1, _) => given.to_owned(),
+            (_, 1) => stored.integer.to_string(),
+            _ => text::float(stored.number),
+        };
+        (text, stored.is_found == 1)
+    }
+
+    fn connection() -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection.batch_execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v str)").unwrap();
+        connection
+    }
+
+    #[test]
+    fn texts_that_become_other_numbers_are_known() {
+        let mut connection = connection();
+        for (text, same) in [
+            ("abc", true),
+            ("", true),
+            ("12", true),
+            ("-12", true),
+            ("9223372036854775807", true),
+            ("1.5", true),
+            ("0.1", true),
+            ("1e30", true),
+            ("0x1F", true),
+            ("1e", true),
+            ("1 2", true),
+            ("--1", true),
+            (".", true),
+            ("Infinity", true),
+            ("nan", true),
+            ("a\0", true),
+            ("1,5", true),
+            ("\u{661}", true),
+            ("\u{a0}12", true),
+            ("007", false),
+            ("1e3", false),
+            ("+12", false),
+            (" 12", false),
+            ("12\n", false),
+            ("-0", false),
+            ("1.0", false),
+            ("1.50", false),
+            (".5", false),
+            ("5.", false),
+            ("1E30", false),
+            ("1e999", false),
+            ("12345678901234567890", false),
+            ("9223372036854775808", false),
+            ("12\0", false),
+        ] {
+            assert_eq!(is_no_other_number(text), same, "{text:?}");
+            assert_eq!(through(&mut connection, text).0 == text, same, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_comes_back(text in "[ +-]?[0-9]{0,20}[.]?[0-9]{0,4}([eE][+-]?[0-9]{0,3})?[ \n]?") {
+            if is_no_other_number(&text) {
+                prop_assert_eq!(through(&mut connection(), &text), (text, true));
+            }
+        }
+
+        #[test]
+        fn numbers_are_found_by_their_text(number in any::<f64>().prop_filter("finite", |v| v.is_finite()), integer: i64) {
+            let mut connection = connection();
+            prop_assert_eq!(through(&mut connection, &integer.to_string()), (integer.to_string(), true));
+            let text = text::float(number);
+            if is_no_other_number(&text) {
+                prop_assert_eq!(through(&mut connection, &text), (text, true));
+            }
+        }
+    }
 }

@@ -1,0 +1,123 @@
+//! What the one table of all scopes looks like, and what a scope must look like to be in it.
+
+use std::sync::Arc;
+
+use super::name;
+use crate::{Column, Error, Result, Schema, Value};
+
+/// The one table: the columns that say the scope, and then those of the records.
+#[derive(Debug)]
+pub struct Layout {
+    pub(super) table: Arc<Schema>,
+    pub(super) scope_columns: usize,
+}
+
+impl Layout {
+    /// The table of these records, with these columns in front.
+    pub(super) fn new(
+        scope_columns: impl IntoIterator<Item = Column>,
+        records: Schema,
+    ) -> Result<Self> {
+        records.validate()?;
+        let scope: Vec<Column> = scope_columns.into_iter().map(Column::key_only).collect();
+        let scope_columns = scope.len();
+        let mut table = before(scope, records);
+        table.name.clone_from(&table.table);
+        Self::of_table(table, scope_columns)
+    }
+
+    /// The table of this schema, whose first columns say the scope.
+    pub(super) fn of_table(table: Schema, scope_columns: usize) -> Result<Self> {
+        if scope_columns == 0 {
+            return Err(Error::invalid_schema("no column says the scope"));
+        }
+        table.validate()?;
+        Ok(Self { table: Arc::new(table), scope_columns })
+    }
+
+    /// The columns that say the scope.
+    pub(super) fn scope_columns(&self) -> impl Iterator<Item = &Column> {
+        self.table.columns.iter().take(self.scope_columns)
+    }
+
+    /// The schema of the records of a scope.
+    pub(super) fn records(&self, scope: &str) -> Schema {
+        let mut schema = Schema::clone(&self.table);
+        scope.clone_into(&mut schema.name);
+        schema.columns.drain(..self.scope_columns);
+        schema.key.drain(..self.scope_columns);
+        schema.key.iter_mut().for_each(|at| *at -= self.scope_columns);
+        schema
+    }
+
+    /// The table as a scope of this schema uses it: its own columns, with those of the scope in
+    /// front.
+    pub(super) fn used_as(&self, schema: &Schema) -> Result<Schema> {
+        self.check_columns(schema)?;
+        let mut used = before(self.scope_columns().cloned().collect(), schema.clone());
+        used.name.clone_from(&self.table.name);
+        used.table.clone_from(&self.table.table);
+        Ok(used)
+    }
+
+    /// The values of the columns that say the scope.
+    pub(super) fn values_of(&self, scope: &str) -> Result<Vec<Value>> {
+        let types: Vec<_> =
+            self.scope_columns().map(|column| (column.name.as_str(), column.ty)).collect();
+        name::values(scope, &types)
+    }
+
+    /// A scope has the columns of the table, by name and type, and its key.
+    fn check_columns(&self, schema: &Schema) -> Result<()> {
+        let table = self.records(&schema.name);
+        let wrong = |message: String| {
+            let columns =
+                table.columns.iter().map(|column| format!("{} {}", column.name, column.ty));
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            Error::invalid_schema(format!(
+                "{message}; the table `{}` of all scopes has the columns {columns}",
+                table.table
+            ))
+        };
+        for column in &schema.columns {
+            match table.columns.iter().find(|known| known.name == column.name) {
+                Some(known) if known.ty == column.ty => {}
+                Some(known) => {
+                    let message =
+                        format!("it is of type {}, not {}, in the table", known.ty, column.ty);
+                    return Err(wrong(message).with_column(&column.name));
+                }
+                None => {
+                    let message = format!("there is no column `{}`", column.name);
+                    return Err(wrong(message).with_column(&column.name));
+                }
+            }
+        }
+        let missing = table
+            .columns
+            .iter()
+            .find(|known| schema.columns.iter().all(|column| column.name != known.name));
+        if let Some(missing) = missing {
+            return Err(wrong(format!("the scope has no column `{}`", missing.name)));
+        }
+        let key = |schema: &Schema| -> Vec<String> {
+            schema.key_columns().map(|column| column.name.clone()).collect()
+        };
+        match key(schema) == key(&table) {
+            true => Ok(()),
+            false => Err(wrong(format!(
+                "the key is made of {}, not of {}",
+                key(&table).join(", "),
+                key(schema).join(", ")
+            ))),
+        }
+    }
+}
+
+/// A schema with unique columns in front.
+fn before(scope: Vec<Column>, mut records: Schema) -> Schema {
+    let count = scope.len();
+    records.key = (0..count).chain(records.key.iter().map(|at| at + count)).collect();
+    records.columns.splice(0..0, scope);
+    records
+}

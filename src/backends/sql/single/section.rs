@@ -1,0 +1,118 @@
+//! One scope of a table of all scopes.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::super::dialect::Dialect;
+use super::super::table::Table;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema, Value};
+
+/// The rows of one scope: in the table they have its values in front.
+pub(super) struct Section<D: Dialect> {
+    schema: Arc<Schema>,
+    table: Table<D>,
+    scope: Vec<Value>,
+}
+
+impl<D: Dialect> fmt::Debug for Section<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section").field("name", &self.schema.name).finish_non_exhaustive()
+    }
+}
+
+impl<D: Dialect> Section<D> {
+    pub(super) fn new(schema: Arc<Schema>, table: Table<D>, scope: Vec<Value>) -> Self {
+        Self { schema, table, scope }
+    }
+
+    fn key(&self, key: &Key) -> Key {
+        Key::new(self.scope.iter().chain(key.values()).cloned())
+    }
+
+    fn keys_of(&self, keys: &[Key]) -> Vec<Key> {
+        keys.iter().map(|key| self.key(key)).collect()
+    }
+
+    fn row(&self, row: Row) -> Row {
+        self.scope.iter().cloned().chain(row).collect()
+    }
+
+    /// A row of the table without the values of the scope.
+    fn own(&self, row: Row) -> Row {
+        own(row, self.scope.len())
+    }
+
+    fn own_rows(&self, rows: Vec<Option<Row>>) -> Vec<Option<Row>> {
+        rows.into_iter().map(|row| row.map(|row| self.own(row))).collect()
+    }
+}
+
+fn own(mut row: Row, scope: usize) -> Row {
+    row.drain(..scope);
+    row
+}
+
+#[deny(clippy::missing_trait_methods, reason = "a wrapper forwards every method")]
+impl<D: Dialect> ScopeStore for Section<D> {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.table.exists(&self.key(key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        Ok(self.table.fetch(&self.key(key))?.map(|row| self.own(row)))
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        Ok(self.own_rows(self.table.fetch_many(&self.keys_of(keys))?))
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.table.set(self.row(row))
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        Ok(self.table.update(self.row(row))?.map(|row| self.own(row)))
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.table.set_many(rows.into_iter().map(|row| self.row(row)).collect())
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        Ok(self.table.pop(&self.key(key))?.map(|row| self.own(row)))
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        Ok(self.own_rows(self.table.pop_many(&self.keys_of(keys))?))
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let scope = self.scope.len();
+        let keys = self.table.keys()?;
+        Ok(Box::new(keys.map(move |key| Ok(Key::new(key?.into_values().skip(scope))))))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        let scope = self.scope.len();
+        Ok(Box::new(self.table.rows()?.map(move |row| Ok(own(row?, scope)))))
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.table.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.table.clear()
+    }
+
+    /// A call on a connection would have to put the scope's values before each key.
+    fn table(&self) -> Option<&dyn Any> {
+        None
+    }
+}

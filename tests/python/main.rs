@@ -1,0 +1,44 @@
+//! Tables shared with the Python package hilcat 1.4.0: it writes and hilcat reads, hilcat writes
+//! and it reads, while both have the table open.
+//!
+//! `HILCAT_TEST_PYTHON` is the path of a python that has the package (`scripts/python` makes one);
+//! a server's tests run where its backend is built and its `HILCAT_TEST_*` is set.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
+
+mod adapters;
+mod ground;
+mod numbers;
+mod program;
+mod single_tables;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::ground::{ENGINES, Engine, Ground};
+
+/// A test, on each engine.
+type Case = (&'static str, fn(&Ground));
+
+fn main() -> ExitCode {
+    let built = hilcat::backend::schemes();
+    let engines = ENGINES.iter().filter(|engine| built.contains(&engine.scheme));
+    let cases = || [adapters::CASES, single_tables::CASES].into_iter().flatten();
+    let trials = engines.flat_map(|engine| {
+        let own = if engine.name == "sqlite" { numbers::CASES } else { &[] };
+        cases().chain(own).map(move |case| trial(engine, case))
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn trial(engine: &'static Engine, (name, run): &'static Case) -> Trial {
+    Trial::ignorable_test(format!("{}::{name}", engine.name), move || match Ground::open(engine) {
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+        Ok(ground) => {
+            run(&ground);
+            Ok::<_, Failed>(Completion::Completed)
+        }
+    })
+}

@@ -1,0 +1,92 @@
+//! The other program: a Python process that runs as long as the test does.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value as Json, json};
+
+/// A running program that has a cache of the Python package open.
+pub struct Program {
+    child: Child,
+    told: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Program {
+    /// Starts one with a cache that is opened as this says.
+    pub fn start(python: &Path, opened: &Json) -> Self {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/program.py");
+        let mut command = Command::new(python);
+        command.arg(program).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let told = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut program = Self { child, told, answers };
+        assert_eq!(program.ask(opened), json!(true));
+        program
+    }
+
+    fn ask(&mut self, line: &Json) -> Json {
+        writeln!(self.told, "{line}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).expect("the program answers each line")
+    }
+
+    /// What a call gives; it does not fail.
+    pub fn call(&mut self, call: Json) -> Json {
+        let answer = self.ask(&call);
+        assert!(answer.get("error").is_none(), "{call}: {answer}");
+        answer
+    }
+
+    pub fn set(&mut self, scope: impl Into<Json>, key: &Json, value: &Json) {
+        assert_eq!(self.call(json!(["set", scope.into(), key, value])), json!(true));
+    }
+
+    pub fn fetch(&mut self, scope: impl Into<Json>, key: &Json) -> Json {
+        self.call(json!(["fetch", scope.into(), key]))
+    }
+
+    pub fn exists(&mut self, scope: impl Into<Json>, key: &Json) -> bool {
+        self.call(json!(["exists", scope.into(), key])) == json!(true)
+    }
+
+    pub fn pop(&mut self, scope: impl Into<Json>, key: &Json) {
+        self.call(json!(["pop", scope.into(), key]));
+    }
+
+    /// The keys of a scope, sorted by how they are written.
+    pub fn keys(&mut self, scope: impl Into<Json>) -> Vec<Json> {
+        sorted(untupled(self.call(json!(["keys", scope.into()]))))
+    }
+
+    /// Its scopes, sorted by how they are written.
+    pub fn scopes(&mut self) -> Vec<Json> {
+        sorted(untupled(self.call(json!(["scopes"]))))
+    }
+
+    pub fn run(&mut self, sql: &str) {
+        self.call(json!(["run", sql]));
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It waits for a line that does not come.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Keys as hilcat has them: arrays, not tuples.
+fn untupled(list: Json) -> Vec<Json> {
+    let Json::Array(items) = list else { panic!("not a list: {list}") };
+    items.into_iter().map(|item| item.get("tuple").cloned().unwrap_or(item)).collect()
+}
+
+pub fn sorted(mut items: Vec<Json>) -> Vec<Json> {
+    items.sort_by_key(Json::to_string);
+    items
+}

@@ -102,6 +102,9 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
         return Ok(Value::Json(Box::new(json)));
     }
     let found = kind(&json);
+    if json.is_i64() || json.is_u64() {
+        check_integer(&json, ty)?;
+    }
     let value = match (ty, json) {
         (_, Json::Null) => Some(Value::Null),
         (ColumnType::Bool, Json::Bool(v)) => Some(Value::Bool(v)),
@@ -137,6 +140,19 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
     value.ok_or_else(|| {
         Error::invalid_input(format!("expected {} for type {ty}, found {found}", expected(ty)))
     })
+}
+
+/// Refuses an integer that no column of an integer type holds.
+fn check_integer(json: &Json, ty: ColumnType) -> Result<()> {
+    let fits = match ty {
+        ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt => json.is_i64(),
+        ColumnType::UBigInt => json.is_u64(),
+        _ => true,
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(Error::invalid_input(format!("the value is out of the range of type {ty}"))),
+    }
 }
 
 /// A number as a float, unless it is an integer that no float holds exactly.
@@ -213,6 +229,15 @@ mod tests {
         assert_eq!(back, Value::Bytes(vec![1, 2]));
         let infinity = to_value(json!({"$float": "-Infinity"}), ColumnType::Double).unwrap();
         assert_eq!(infinity, Value::Float(f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn an_integer_beyond_its_type_is_out_of_range() {
+        for (value, ty) in [(json!(u64::MAX), ColumnType::BigInt), (json!(-1), ColumnType::UBigInt)]
+        {
+            let error = to_value(value, ty).unwrap_err().to_string();
+            assert!(error.contains(&format!("out of the range of type {ty}")), "{error}");
+        }
     }
 
     #[test]

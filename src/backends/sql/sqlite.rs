@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
+use parking_lot::Mutex;
 
 use super::database::Database;
 use super::dialect::{Dialect, Failure};
@@ -72,6 +73,38 @@ impl Sqlite {
     pub fn in_memory() -> SqliteBuilder {
         SqliteBuilder::new(None)
     }
+
+    /// A database on a connection that you opened yourself, with the settings that it has: all
+    /// that reads or writes goes through it, one call at a time, and it is closed with the store.
+    ///
+    /// ```
+    /// use diesel::connection::SimpleConnection;
+    /// use diesel::{Connection, SqliteConnection};
+    /// use hilcat::{Cache, backend::Sqlite};
+    ///
+    /// let mut connection = SqliteConnection::establish(":memory:").unwrap();
+    /// connection.batch_execute("PRAGMA cache_size = 1000").unwrap();
+    /// let cache = Cache::from_store(Sqlite::from_connection(connection)?);
+    /// let counts = cache.map::<String, i64>("counts")?;
+    /// assert_eq!(counts.get("a", || 7)?, 7);
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where the connection cannot be used.
+    pub fn from_connection(mut connection: SqliteConnection) -> Result<Self> {
+        let options = Options::default();
+        let ready = sqlite::Sqlite::set_deadline(&mut connection, options.timeout);
+        ready.map_err(|error| Failed::from(error).into_error::<sqlite::Sqlite>())?;
+        let given = Mutex::new(Some(connection));
+        let only = pool::open_only(move || {
+            given.lock().take().ok_or_else(|| {
+                Error::new(ErrorKind::Unavailable, "the connection that was given is closed")
+            })
+        })?;
+        Ok(Self(Database::new(only.clone(), only, options, capabilities(true))))
+    }
 }
 
 /// Builds a [`Sqlite`].
@@ -127,14 +160,17 @@ impl SqliteBuilder {
             let writers = pool::open(1, connect.clone())?;
             (pool::open(options.pool_size, connect)?, writers)
         };
-        let capabilities = Capabilities {
-            persistent: !in_memory,
-            nan: false,
-            negative_zero: false,
-            tables: true,
-            ..Capabilities::new()
-        };
-        Ok(Sqlite(Database::new(readers, writers, options, capabilities)))
+        Ok(Sqlite(Database::new(readers, writers, options, capabilities(!in_memory))))
+    }
+}
+
+fn capabilities(persistent: bool) -> Capabilities {
+    Capabilities {
+        persistent,
+        nan: false,
+        negative_zero: false,
+        tables: true,
+        ..Capabilities::new()
     }
 }
 

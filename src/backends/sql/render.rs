@@ -35,6 +35,8 @@ pub(super) struct Statements {
     pub(super) pop_many: Option<Sql>,
     pub(super) keys: Listing,
     pub(super) rows: Listing,
+    /// All rows at one moment.
+    pub(super) all: Sql,
     pub(super) len: Sql,
     pub(super) clear: Sql,
     /// Those of batches, where they are of fixed sizes.
@@ -119,6 +121,7 @@ impl Statements {
                 .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
             keys: Listing::new::<D>(schema, &keys),
             rows: Listing::new::<D>(schema, &all),
+            all: Sql::new(format!("SELECT {all} FROM {table}")),
             len: Sql::new(format!("SELECT count(*) FROM {table}")),
             clear: Sql::new(format!("DELETE FROM {table}")),
             batches: D::batches(schema),

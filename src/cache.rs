@@ -1,5 +1,7 @@
 //! The cache: an opened backend with its scopes.
 
+mod layers;
+
 use std::collections::HashMap;
 #[cfg(feature = "sql")]
 use std::error::Error as StdError;
@@ -55,11 +57,13 @@ struct Inner {
     left_out: Vec<(String, String)>,
     new_scope: Option<NewScope>,
     ttl: Option<Duration>,
+    /// What layers above it share.
+    above: layers::Above,
     /// The opened scopes: one of a name for each schema that it was opened with.
     opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
 }
 
-type NewScope = Box<dyn Fn(&str) -> Option<Schema> + Send + Sync>;
+type NewScope = Arc<dyn Fn(&str) -> Option<Schema> + Send + Sync>;
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,8 +114,8 @@ impl Cache {
         new_scope: Option<NewScope>,
         ttl: Option<Duration>,
     ) -> Self {
-        let opened = Mutex::default();
-        Self { inner: Arc::new(Inner { store, schemas, left_out, new_scope, ttl, opened }) }
+        let (above, opened) = Default::default();
+        Self { inner: Arc::new(Inner { store, schemas, left_out, new_scope, ttl, above, opened }) }
     }
 
     /// Opens the scope of a record type: its table is made, or upgraded as the schema's policy
@@ -264,8 +268,8 @@ impl Cache {
         scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))
     }
 
-    /// Reads scopes (all for `None`) from the storage of a staged cache; elsewhere it does
-    /// nothing.
+    /// Reads scopes (all for `None`) from the storage of a [staged](Cache::staged) cache, in place
+    /// of what it holds of them; elsewhere it does nothing.
     ///
     /// # Errors
     ///
@@ -275,7 +279,8 @@ impl Cache {
         loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
     }
 
-    /// Writes scopes (all for `None`) to the storage of a staged cache; elsewhere it does nothing.
+    /// Writes scopes (for `None` all with unsaved work) to the storage of a
+    /// [staged](Cache::staged) cache, each all or nothing; elsewhere it does nothing.
     ///
     /// # Errors
     ///
@@ -283,6 +288,17 @@ impl Cache {
     pub fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let saved = self.inner.store.backup(scopes);
         saved.map_err(|error| error.in_operation(self.inner.store.name(), "backup"))
+    }
+
+    /// The names of the scopes, sorted, of which a staged cache has work that no
+    /// [`backup`](Cache::backup) wrote yet; for any other cache there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be told.
+    pub fn unsaved(&self) -> Result<Vec<String>> {
+        let unsaved = self.inner.store.unsaved();
+        unsaved.map_err(|error| error.in_operation(self.inner.store.name(), "unsaved"))
     }
 
     /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
@@ -436,7 +452,7 @@ impl CacheBuilder {
         mut self,
         make: impl Fn(&str) -> S + Send + Sync + 'static,
     ) -> Self {
-        self.new_scope = Some(Box::new(move |name| make(name).into()));
+        self.new_scope = Some(Arc::new(move |name| make(name).into()));
         self
     }
 

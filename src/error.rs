@@ -41,6 +41,9 @@ pub enum ErrorKind {
     Compute,
     /// The file system or a stream failed.
     Io,
+    /// Some of the stores that a fan-out writes to have the write and some have not; the message
+    /// says which.
+    PartlyDone,
     /// The engine refused or failed for another reason.
     Backend,
 }
@@ -61,6 +64,7 @@ impl ErrorKind {
             Self::Recursion => "recursion",
             Self::Compute => "compute",
             Self::Io => "io",
+            Self::PartlyDone => "partly_done",
             Self::Backend => "backend",
         }
     }
@@ -157,6 +161,12 @@ impl Error {
     pub(crate) fn in_operation(mut self, backend: &'static str, operation: &'static str) -> Self {
         self.0.context.backend.get_or_insert(backend);
         self.0.context.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the backend that failed, unless one is named already.
+    pub(crate) fn in_backend(mut self, backend: &'static str) -> Self {
+        self.0.context.backend.get_or_insert(backend);
         self
     }
 

@@ -9,6 +9,7 @@ mod duration;
 mod error;
 mod json;
 mod key;
+mod layers;
 mod record;
 mod schema;
 mod scope;
@@ -21,6 +22,7 @@ pub use crate::cache::{Cache, CacheBuilder};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::json::parse as parse_json;
 pub use crate::key::{IntoKey, Key, RecordKey};
+pub use crate::layers::OnFailure;
 pub use crate::record::{ColumnValue, ScopeRecord};
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]

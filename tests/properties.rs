@@ -25,12 +25,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::backends::{BACKENDS, Backend, Keeps};
+use crate::backends::{Backend, Keeps};
 use crate::ground::{Ground, all_keys, all_rows, key, sorted};
 use crate::records::Raw;
 
 fn main() -> ExitCode {
-    let storing = BACKENDS.iter().filter(|backend| backend.keeps != Keeps::Nothing);
+    let storing = backends::all().filter(|backend| backend.keeps != Keeps::Nothing);
     let trial = |backend: &'static Backend| {
         Trial::ignorable_test(format!("{}::as_the_model", backend.name), move || run(backend))
     };

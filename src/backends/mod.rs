@@ -8,6 +8,7 @@ pub(crate) mod sql;
 use std::sync::Arc;
 
 use crate::error::did_you_mean;
+use crate::layers::config;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -35,13 +36,19 @@ macro_rules! behind_feature {
     };
 }
 
-/// All backends. A new one is a line here.
+/// All backends, and the layers, which open what they are made of by this table too. A new one is
+/// a line here.
 const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
+    Driver { schemes: &["tiered"], feature: None, open: Some(config::open_tiered) },
+    Driver { schemes: &["staged"], feature: None, open: Some(config::open_staged) },
+    Driver { schemes: &["fan-out"], feature: None, open: Some(config::open_fan_out) },
+    Driver { schemes: &["prefix"], feature: None, open: Some(config::open_prefix) },
+    Driver { schemes: &["layers"], feature: None, open: Some(config::open_file) },
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub tables: bool,
     /// Something is stored at all.
     pub stores: bool,
+    /// Records may go before anybody removes them, because there is room for so many only.
+    pub evicts: bool,
 }
 
 impl Capabilities {
@@ -51,6 +53,7 @@ impl Capabilities {
             nul_in_text: true,
             tables: false,
             stores: true,
+            evicts: false,
         }
     }
 }
@@ -162,6 +165,16 @@ pub trait Store: Send + Sync + fmt::Debug {
         let _ = scopes;
         Ok(())
     }
+
+    /// The names of the scopes, sorted, of which a staged cache has work that no
+    /// [`backup`](Store::backup) wrote; elsewhere there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be told.
+    fn unsaved(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// One scope of an engine: the records of one schema.
@@ -268,6 +281,30 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// Where the engine fails.
     fn clear(&self) -> Result<()>;
+
+    /// All records as they stand at one moment, in memory: whoever replaces them meanwhile is seen
+    /// whole or not at all where the engine can tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](ScopeStore::keys).
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.rows()?.collect()
+    }
+
+    /// Removes all records and writes these instead, all or nothing: whoever looks afterwards, or
+    /// after the process was killed in the middle, finds the old records or the new ones, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing changed, where the
+    /// engine cannot do that; and as [`set`](ScopeStore::set).
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        let _ = rows;
+        Err(crate::Error::unsupported(
+            "the backend cannot replace the records of a scope all or nothing",
+        ))
+    }
 
     /// The table behind it, as calls on a Diesel connection use it; none where there is none.
     #[doc(hidden)]

@@ -55,9 +55,48 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
 ];
 
+/// Each layer over a store: over one that keeps so long what it is given, and has this place.
+macro_rules! layers {
+    ($name:literal, $keeps:expr, $place:expr) => {
+        layers!(@ $name, $keeps, $place,
+            ["tiered:", &["tiered", "layers"], $keeps, |place| place.tiered("memory:")]
+            ["tiered-small:", &["tiered"], $keeps, |place| place.tiered("memory:?max_entries=3")]
+            ["staged:", &["staged"], Keeps::WhileOpen, Place::staged]
+            ["fan-out:", &["fan-out"], $keeps, Place::fan_out]
+            ["fan-out-into:", &["fan-out"], Keeps::WhileOpen, Place::fan_out_into]
+            ["prefix:", &["prefix"], $keeps, Place::prefixed])
+    };
+    (@ $name:literal, $k:expr, $place:expr, $([$layer:literal, $schemes:expr, $keeps:expr, $over:expr])*) => {
+        &[$(Backend {
+            name: concat!($layer, $name),
+            schemes: $schemes,
+            keeps: $keeps,
+            place: || {
+                let place: Result<Place, String> = $place;
+                place.map($over)
+            },
+        }),*]
+    };
+}
+
+/// The layers. A store that they are to be tried over is a line.
+#[rustfmt::skip]
+pub const LAYERS: &[&[Backend]] = &[
+    layers!("memory", Keeps::WhileOpen, Ok(Place::private(|| Cache::from_uri("memory:")))),
+    #[cfg(feature = "sqlite")]
+    layers!("sqlite", Keeps::ForGood, Ok(Place::file("sqlite", "t.db"))),
+    #[cfg(feature = "postgresql")]
+    layers!("postgresql15", Keeps::ForGood, Place::server("HILCAT_TEST_POSTGRESQL15")),
+];
+
+/// Every backend and every layer.
+pub fn all() -> impl Iterator<Item = &'static Backend> {
+    BACKENDS.iter().chain(LAYERS.iter().copied().flatten())
+}
+
 /// A scheme that the library knows and the list does not would never be tested.
 pub fn every_scheme_is_listed() {
-    let listed: Vec<&str> = BACKENDS.iter().flat_map(|backend| backend.schemes).copied().collect();
+    let listed: Vec<&str> = all().flat_map(|backend| backend.schemes).copied().collect();
     let known = hilcat::backend::schemes();
     assert!(known.contains(&"memory"), "{known:?}");
     for scheme in known {

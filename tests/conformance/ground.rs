@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -20,13 +20,15 @@ pub struct Place {
     open: Open,
     /// Nobody else uses it, so that every scope in it is of the case.
     private: bool,
+    /// Forgets what caches that are open at the same time share.
+    close: Box<dyn Fn() + Send + Sync>,
     _directory: Option<tempfile::TempDir>,
 }
 
 impl Place {
     /// A place that only one case sees; `open` makes it.
     pub fn private(open: impl Fn() -> Result<Cache> + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open), private: true, _directory: None }
+        Self { open: Box::new(open), private: true, close: Box::new(|| {}), _directory: None }
     }
 
     /// A file in a directory of its own.
@@ -35,7 +37,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("{scheme}:///{}", directory.path().join(name).display());
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Self { open, private: true, _directory: Some(directory) }
+        Self { open, private: true, close: Box::new(|| {}), _directory: Some(directory) }
     }
 
     /// Scopes side by side in one table, in a file in a directory of its own.
@@ -44,7 +46,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.db");
         let open = one_table("all", move || hilcat::backend::Sqlite::builder(&path).open());
-        Self { open, private: true, _directory: Some(directory) }
+        Self { open, private: true, close: Box::new(|| {}), _directory: Some(directory) }
     }
 
     /// The same on a server that other cases and other runs use at the same time.
@@ -62,7 +64,7 @@ impl Place {
                 .ssl_mode(SslMode::Disable)
                 .open()
         });
-        Ok(Self { open, private: false, _directory: None })
+        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
     }
 
     /// The same on MySQL or MariaDB.
@@ -80,7 +82,7 @@ impl Place {
                 .database(&server.database)
                 .open()
         });
-        Ok(Self { open, private: false, _directory: None })
+        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
     }
 
     /// A server that other cases and other runs use at the same time.
@@ -91,8 +93,62 @@ impl Place {
         let sign = if uri.contains('?') { '&' } else { '?' };
         let uri = format!("{uri}{sign}timeout=30s");
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Ok(Self { open, private: false, _directory: None })
+        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
     }
+
+    /// The place as a layer over it has it: `layer` makes the cache of the one beneath.
+    fn under(self, layer: impl Fn(Cache) -> Cache + Send + Sync + 'static) -> Self {
+        let beneath = self.open;
+        Self { open: Box::new(move || Ok(layer(beneath()?))), ..self }
+    }
+
+    /// A near store of this URI in front of it; caches that are open at the same time share it, as
+    /// those of one process do.
+    pub fn tiered(self, near: &'static str) -> Self {
+        let shared: Arc<Mutex<Option<Cache>>> = Arc::default();
+        let held = shared.clone();
+        let tiered = move |far| {
+            let open = || Cache::from_uri(near).unwrap();
+            // Two far stores that are apart are not to share it.
+            match Cache::capabilities(&far).persistent {
+                true => Cache::tiered(held.lock().unwrap().get_or_insert_with(open).clone(), far),
+                false => Cache::tiered(open(), far),
+            }
+        };
+        let close = Box::new(move || *shared.lock().unwrap() = None);
+        Self { close, ..self.under(tiered) }
+    }
+
+    /// Work in memory, with it as the storage: a fresh part of it each time.
+    pub fn staged(self) -> Self {
+        let place = self.under(|storage| Cache::staged(Cache::memory(), storage.prefix(&unique())));
+        Self { private: true, ..place }
+    }
+
+    /// It is read, and a memory is written beside it.
+    pub fn fan_out(self) -> Self {
+        self.under(|primary| Cache::fan_out(primary, [Cache::memory()]))
+    }
+
+    /// A memory is read, and it is written beside it: a fresh part of it each time.
+    pub fn fan_out_into(self) -> Self {
+        let fan_out = |writer: Cache| Cache::fan_out(Cache::memory(), [writer.prefix(&unique())]);
+        Self { private: true, ..self.under(fan_out) }
+    }
+
+    /// A part of it that nobody else uses.
+    pub fn prefixed(self) -> Self {
+        let prefix = unique();
+        Self { private: true, ..self.under(move |cache| cache.prefix(&prefix)) }
+    }
+}
+
+/// A name that no other case and no other run has.
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("t{random:016x}{count}")
 }
 
 /// Opens a database whose scopes are side by side in tables of this prefix.
@@ -152,11 +208,8 @@ pub struct Ground {
 
 impl Ground {
     pub fn open(place: Place) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let random = RandomState::new().hash_one(std::process::id());
         let cache = (place.open)()?;
-        Ok(Self { cache, place, scope: format!("t{random:016x}{count}") })
+        Ok(Self { cache, place, scope: unique() })
     }
 
     /// Whether nobody else uses the place.
@@ -173,6 +226,7 @@ impl Ground {
     pub fn open_anew(&mut self) -> Result<()> {
         // The old one is closed before the new one is opened.
         self.cache = Cache::noop();
+        (self.place.close)();
         self.cache = (self.place.open)()?;
         Ok(())
     }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::backends::{BACKENDS, Backend, Keeps};
+use crate::backends::{Backend, Keeps};
 use crate::cases::Case;
 use crate::ground::Ground;
 
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let of = |backend: &'static Backend| {
         cases::asked_of(backend.keeps).map(move |case| trial(backend, case))
     };
-    let mut trials: Vec<Trial> = BACKENDS.iter().chain([&faulty::FAULTLESS]).flat_map(of).collect();
+    let mut trials: Vec<Trial> = backends::all().chain([&faulty::FAULTLESS]).flat_map(of).collect();
     trials.push(Trial::test("list::every_scheme_is_in_it", || {
         backends::every_scheme_is_listed();
         Ok(())

@@ -148,6 +148,16 @@ impl Rows for Bounded {
             self.shared.records.invalidate(&SlotRef(self.scope, &stored.key()));
         }
     }
+
+    fn replace(&self, records: Vec<Arc<Stored>>) {
+        let _alone = self.gate.write();
+        for stored in self.list() {
+            self.shared.records.invalidate(&SlotRef(self.scope, &stored.key()));
+        }
+        for stored in records {
+            self.shared.records.insert(self.slot(&stored.key()), stored);
+        }
+    }
 }
 
 #[cfg(test)]

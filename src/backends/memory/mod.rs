@@ -96,7 +96,7 @@ impl Store for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
+        Capabilities { evicts: self.bound.is_some(), ..Capabilities::new() }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {

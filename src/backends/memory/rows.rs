@@ -71,6 +71,9 @@ pub(super) trait Rows: Send + Sync + fmt::Debug {
     fn len(&self) -> usize;
 
     fn clear(&self);
+
+    /// Puts records in place of all that stand; of two with one key the last one counts.
+    fn replace(&self, records: Vec<Arc<Stored>>);
 }
 
 /// The changes of a batch before they are made: what each found, and what shall stand at the end.

@@ -160,4 +160,12 @@ impl ScopeStore for MemoryScope {
         self.table.rows.clear();
         Ok(())
     }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.check_generation()?;
+        let records = rows.into_iter().map(|row| self.merge(row, None));
+        let records = records.collect::<Result<Vec<_>>>()?;
+        self.table.rows.replace(records.into_iter().flatten().collect());
+        Ok(())
+    }
 }

@@ -123,4 +123,16 @@ impl Rows for Sharded {
     fn clear(&self) {
         self.shards.iter().for_each(|shard| *shard.0.write() = Table::new());
     }
+
+    /// The new tables are made first: nobody waits for longer than it takes to exchange them.
+    fn replace(&self, records: Vec<Arc<Stored>>) {
+        let mut tables: [Table; SHARDS] = std::array::from_fn(|_| Table::new());
+        for stored in records {
+            let hash = stored.hash(&self.hash);
+            let key = stored.key();
+            self.put(&mut tables[shard_of(hash)], hash, &key, Some(stored));
+        }
+        let locked: Vec<_> = self.shards.iter().map(|shard| shard.0.write()).collect();
+        locked.into_iter().zip(tables).for_each(|(mut shard, table)| *shard = table);
+    }
 }

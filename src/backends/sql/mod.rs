@@ -57,6 +57,10 @@ macro_rules! store_of_tables {
                 self.0.backup(scopes)
             }
 
+            fn unsaved(&self) -> $crate::Result<Vec<String>> {
+                self.0.unsaved()
+            }
+
             fn database(&self) -> Option<&dyn ::std::any::Any> {
                 self.0.database()
             }

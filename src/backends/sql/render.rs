@@ -35,6 +35,8 @@ pub(super) struct Statements {
     pub(super) pop_many: Option<Sql>,
     pub(super) keys: Listing,
     pub(super) rows: Listing,
+    /// All rows at one moment.
+    pub(super) all: Sql,
     pub(super) len: Sql,
     pub(super) clear: Sql,
     /// Those of batches, where they are of fixed sizes.
@@ -125,6 +127,7 @@ impl Statements {
                 .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
             keys: Listing::new::<D>(schema, &keys, fixed),
             rows: Listing::new::<D>(schema, &all, fixed),
+            all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, fixed),
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
             clear: in_section::<D>(format!("DELETE FROM {table}"), schema, fixed),
             batches: D::batches(schema),

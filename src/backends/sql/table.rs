@@ -216,6 +216,19 @@ impl<D: Dialect> TableInner<D> {
         })
     }
 
+    /// Writes rows in place of all that stand, in one transaction.
+    fn replace_all(
+        &self,
+        connection: &mut impl Conn<D>,
+        fixed: &[Value],
+        rows: &[Row],
+    ) -> Result<(), Failed> {
+        D::write_transaction(connection, |connection| {
+            execute::<D>(connection, self.statements.clear.with(fixed))?;
+            self.set_many(connection, rows)
+        })
+    }
+
     pub(super) fn pop(
         &self,
         connection: &mut impl Conn<D>,
@@ -371,6 +384,31 @@ impl<D: Dialect> ScopeStore for Table<D> {
                 execute::<D>(connection, inner.statements.clear.with(&self.fixed))?;
                 Ok(())
             })
+        })
+    }
+
+    /// One statement, which every engine reads as of one moment.
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        let inner = &self.inner;
+        let (all, types) = (&inner.statements.all, &inner.statements.types);
+        inner.restoring(|database| {
+            database.read(|connection| {
+                let mut rows = Vec::new();
+                load::<D>(connection, all.with(&self.fixed), types, |row| {
+                    rows.push(row);
+                    Ok(())
+                })?;
+                Ok(rows)
+            })
+        })
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        let inner = &self.inner;
+        let rows = inner.admit_rows(rows)?;
+        inner.restoring(|database| {
+            database
+                .write_once_or_twice(|connection| inner.replace_all(connection, &self.fixed, &rows))
         })
     }
 

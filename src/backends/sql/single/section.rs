@@ -111,6 +111,14 @@ impl<D: Dialect> ScopeStore for Section<D> {
         self.table.clear()
     }
 
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        Ok(self.table.snapshot()?.into_iter().map(|row| self.own(row)).collect())
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.table.replace_all(rows.into_iter().map(|row| self.row(row)).collect())
+    }
+
     /// A call on a connection would have to put the scope's values before each key.
     fn table(&self) -> Option<&dyn Any> {
         None

@@ -1,0 +1,204 @@
+//! Caches made of caches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::{Cache, Inner};
+use crate::Schemas;
+use crate::layers::fan_out::FanOut;
+use crate::layers::prefix::{Namespace, Prefixed};
+use crate::layers::staged::Staged;
+use crate::layers::tiered::Tiered;
+use crate::layers::{Member, OnFailure, Tiers};
+use crate::store::Store;
+
+/// What the layers above a cache share, however many of them there are.
+#[derive(Default)]
+pub(super) struct Above {
+    tiers: Arc<Tiers>,
+    /// The caches under a prefix: of one prefix there is one, so that it computes once.
+    prefixed: Mutex<HashMap<String, Weak<Inner>>>,
+    /// Where it is such a cache: the one beneath, and the whole prefix.
+    beneath: Option<(Cache, Namespace)>,
+}
+
+impl Cache {
+    /// A near cache in front of a far one: reads go to the near one and, where it has nothing, to
+    /// the far one, which fills it; writes go to the far one first, and then to the near one.
+    ///
+    /// The far cache has the truth: `keys`, `iter`, `len` and `scopes` are its own, `pop` and
+    /// `clear` reach both, and a write that it did not take, or of which nobody knows whether it
+    /// did, leaves the near one without the value. The near one can have a bound or lose records
+    /// at any time (`memory:?max_entries=10000`). In one process a read never gives anything older
+    /// than the last write that was acknowledged before it, whatever goes on at the same time: so
+    /// make one such cache and clone it, or several over clones of one `near`. What other
+    /// processes write to the far store is seen when the near record is gone: give `near` a `ttl`
+    /// for that. A record that is read from the far store is good for its time to live once more
+    /// in the near one.
+    ///
+    /// A near store that fails is passed over: the far one answers, and nothing of the near one is
+    /// used until it could be emptied.
+    ///
+    /// ```
+    /// use hilcat::Cache;
+    ///
+    /// let near = Cache::from_uri("memory:?max_entries=10000&ttl=1m")?;
+    /// # #[cfg(feature = "sqlite")]
+    /// let far = Cache::from_uri("sqlite::memory:")?;
+    /// # #[cfg(not(feature = "sqlite"))]
+    /// # let far = Cache::memory();
+    /// let cache = Cache::tiered(near.clone(), far);
+    /// let squares = cache.map::<i64, i64>("squares")?;
+    /// squares.set(7, &49)?;
+    /// assert!(near.map::<i64, i64>("squares")?.exists(7)?);
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn tiered(near: Cache, far: Cache) -> Cache {
+        let store = Tiered::new(near.member(), far.member());
+        Self::layer(store, &far, &[&near])
+    }
+
+    /// A cache that does all work in one store and has another one to keep it: [`load`](Cache::load)
+    /// and [`backup`](Cache::backup) move whole scopes, and nothing else does.
+    ///
+    /// `load` puts what the storage has in place of what is there, for scopes that are opened
+    /// later when they are; unsaved work on them is lost. `backup` puts what is there in place of
+    /// what the storage has: all or nothing for each scope, also when the process is killed in the
+    /// middle. Without names it writes the scopes that were written to since they were loaded or
+    /// backed up, and leaves the others in the storage as they are. A scope that was never loaded
+    /// replaces what the storage had of it, too: load first. [`unsaved`](Cache::unsaved) says which
+    /// scopes have work that only this process has; when the cache is dropped it is gone.
+    ///
+    /// `memory` has no bound: opening a scope where it has one is an error.
+    ///
+    /// ```
+    /// use hilcat::Cache;
+    ///
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let storage = || Ok::<_, hilcat::Error>(Cache::memory());
+    /// # #[cfg(feature = "sqlite")]
+    /// let storage = || Cache::from_uri(&format!("sqlite:///{}/t.db", directory.path().display()));
+    /// let cache = Cache::staged(Cache::memory(), storage()?);
+    /// cache.load(None)?;
+    /// let squares = cache.map::<i64, i64>("squares")?;
+    /// squares.set(7, &49)?;
+    /// assert_eq!(cache.unsaved()?, ["squares"]);
+    /// cache.backup(None)?;
+    /// assert!(cache.unsaved()?.is_empty());
+    /// # #[cfg(feature = "sqlite")]
+    /// assert_eq!(storage()?.map::<i64, i64>("squares")?.fetch(7)?, Some(49));
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn staged(memory: Cache, storage: Cache) -> Cache {
+        let store = Staged::new(memory.member(), storage.member());
+        Self::layer(store, &storage, &[&memory])
+    }
+
+    /// A cache that reads from a primary cache and writes to it and then, in their order, to
+    /// others.
+    ///
+    /// A write is acknowledged when all have it. Where one does not take it those after it are not
+    /// written to, and the error says which have the write and which have not; its kind is
+    /// [`ErrorKind::PartlyDone`](crate::ErrorKind::PartlyDone) where some have.
+    /// [`fan_out_with`](Cache::fan_out_with) can write to all nonetheless. `load` and `backup`
+    /// reach all. Writes of one key reach all stores in one order.
+    ///
+    /// ```
+    /// use hilcat::Cache;
+    ///
+    /// let (primary, copy) = (Cache::memory(), Cache::memory());
+    /// let cache = Cache::fan_out(primary, [copy.clone()]);
+    /// cache.map::<i64, i64>("squares")?.set(7, &49)?;
+    /// assert_eq!(copy.map::<i64, i64>("squares")?.fetch(7)?, Some(49));
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn fan_out(primary: Cache, writers: impl IntoIterator<Item = Cache>) -> Cache {
+        Self::fan_out_with(primary, writers, OnFailure::Stop)
+    }
+
+    /// As [`fan_out`](Cache::fan_out), told what to do where a store does not take a write.
+    pub fn fan_out_with(
+        primary: Cache,
+        writers: impl IntoIterator<Item = Cache>,
+        on_failure: OnFailure,
+    ) -> Cache {
+        let writers: Vec<Cache> = writers.into_iter().collect();
+        let members = writers.iter().map(Cache::member).collect();
+        let store = FanOut::new(primary.member(), members, on_failure);
+        Self::layer(store, &primary, &writers.iter().collect::<Vec<_>>())
+    }
+
+    /// The same stores under a namespace: scopes of one name are others than without it, and
+    /// [`scopes`](Cache::scopes) lists its own alone. Asked again for the same prefix, it is the
+    /// same cache.
+    ///
+    /// Beneath, the scope and the table `articles` of the prefix `tenant1` are named
+    /// `tenant1__articles`. Letters, digits and single underscores stay as they are in a prefix
+    /// (`x-` and two digits stand for any other byte, capitals among them), so that the names are
+    /// good on every backend, and no two prefixes ever share a table. A prefix can be taken of a
+    /// cache under a prefix. An empty one is an error when a scope is opened.
+    ///
+    /// ```
+    /// use hilcat::Cache;
+    ///
+    /// let cache = Cache::memory();
+    /// let tenant = cache.prefix("tenant1");
+    /// tenant.map::<i64, i64>("squares")?.set(7, &49)?;
+    /// assert_eq!(tenant.scopes()?, ["squares"]);
+    /// assert_eq!(cache.scopes()?, ["tenant1__squares"]);
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn prefix(&self, prefix: &str) -> Cache {
+        let mut prefixed = self.inner.above.prefixed.lock();
+        if let Some(inner) = prefixed.get(prefix).and_then(Weak::upgrade) {
+            return Cache { inner };
+        }
+        let cache = self.new_prefix(prefix);
+        prefixed.retain(|_, inner| inner.strong_count() > 0);
+        prefixed.insert(prefix.to_owned(), Arc::downgrade(&cache.inner));
+        cache
+    }
+
+    fn new_prefix(&self, prefix: &str) -> Cache {
+        let (beneath, namespace) = match &self.inner.above.beneath {
+            Some((beneath, outer)) => (beneath.clone(), outer.within(prefix)),
+            None => (self.clone(), Namespace::new(prefix)),
+        };
+        let store = Prefixed::new(beneath.member(), namespace.clone());
+        let above = Above { beneath: Some((beneath, namespace)), ..Above::default() };
+        self.made(store, self.inner.schemas.clone(), above)
+    }
+
+    /// The cache as a part of a layer.
+    fn member(&self) -> Member {
+        let Inner { store, ttl, above, .. } = &*self.inner;
+        Member { store: store.clone(), ttl: *ttl, tiers: above.tiers.clone() }
+    }
+
+    /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
+    /// the first counts.
+    fn layer(store: impl Store + 'static, first: &Cache, others: &[&Cache]) -> Cache {
+        let mut schemas = Schemas::default();
+        for cache in others.iter().rev().copied().chain([first]) {
+            schemas.extend(cache.inner.schemas.iter().cloned());
+        }
+        first.made(store, schemas, Above::default())
+    }
+
+    /// A cache on a store that makes new scopes as this one does. The times to live of its parts
+    /// are theirs.
+    fn made(&self, store: impl Store + 'static, schemas: Schemas, above: Above) -> Cache {
+        let inner = Inner {
+            store: Arc::new(store),
+            schemas,
+            left_out: Vec::new(),
+            new_scope: self.inner.new_scope.clone(),
+            ttl: None,
+            above,
+            opened: Mutex::default(),
+        };
+        Cache { inner: Arc::new(inner) }
+    }
+}

@@ -1,0 +1,170 @@
+//! Layers by URI and by TOML, so that a configuration can choose them.
+//!
+//! | URI | layer |
+//! | --- | --- |
+//! | `tiered:?near=URI&far=URI` | [`Cache::tiered`](crate::Cache::tiered) |
+//! | `staged:?memory=URI&storage=URI` | [`Cache::staged`](crate::Cache::staged) |
+//! | `fan-out:?primary=URI&writers=URI&on_failure=stop` | [`Cache::fan_out`](crate::Cache::fan_out); several writers are separated by spaces |
+//! | `prefix:?name=tenant1&cache=URI` | [`Cache::prefix`](crate::Cache::prefix) |
+//! | `layers:///cache.toml` | the layers of a file |
+//!
+//! A URI within a URI is percent-encoded. In a file there is no need for it.
+
+mod toml;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::fan_out::FanOut;
+use super::prefix::{Namespace, Prefixed};
+use super::staged::Staged;
+use super::tiered::Tiered;
+use super::{Member, OnFailure};
+use crate::backends;
+use crate::store::uri::decode;
+use crate::store::{Options, Store, Uri};
+use crate::{Error, Result};
+
+/// What a fan-out does on a failure, as configurations name it.
+const ON_FAILURE: [(&str, OnFailure); 2] =
+    [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
+
+/// How deep layers can stand in one another: a file that names itself would have no end.
+const DEEPEST: u32 = 16;
+
+type Opened = Result<(Arc<dyn Store>, Options)>;
+
+/// A cache as a configuration has it. No `Debug`: there may be a password in it.
+enum Spec {
+    Uri(String),
+    Tiered { near: Box<Spec>, far: Box<Spec> },
+    Staged { memory: Box<Spec>, storage: Box<Spec> },
+    FanOut { primary: Box<Spec>, writers: Vec<Spec>, on_failure: OnFailure },
+    Prefix { name: String, cache: Box<Spec> },
+}
+
+/// Opens `tiered:`.
+pub(crate) fn open_tiered(uri: Uri, options: Options) -> Opened {
+    from_uri(uri, options, &["near", "far"], |uri| {
+        Ok(Spec::Tiered { near: part(uri, "near")?, far: part(uri, "far")? })
+    })
+}
+
+/// Opens `staged:`.
+pub(crate) fn open_staged(uri: Uri, options: Options) -> Opened {
+    from_uri(uri, options, &["memory", "storage"], |uri| {
+        Ok(Spec::Staged { memory: part(uri, "memory")?, storage: part(uri, "storage")? })
+    })
+}
+
+/// Opens `fan-out:`.
+pub(crate) fn open_fan_out(uri: Uri, options: Options) -> Opened {
+    from_uri(uri, options, &["primary", "writers", "on_failure"], |uri| {
+        let primary = part(uri, "primary")?;
+        let writers = given(uri, "writers")?;
+        let writers = writers.split_ascii_whitespace().map(|uri| Spec::Uri(uri.to_owned()));
+        let writers = writers.collect();
+        let on_failure = uri.take_choice("on_failure", &ON_FAILURE)?.unwrap_or_default();
+        Ok(Spec::FanOut { primary, writers, on_failure })
+    })
+}
+
+/// Opens `prefix:`.
+pub(crate) fn open_prefix(uri: Uri, options: Options) -> Opened {
+    from_uri(uri, options, &["name", "cache"], |uri| {
+        Ok(Spec::Prefix { name: given(uri, "name")?, cache: part(uri, "cache")? })
+    })
+}
+
+/// Opens `layers:`.
+pub(crate) fn open_file(mut uri: Uri, options: Options) -> Opened {
+    let options = uri.take_common(options)?;
+    let path = uri.rest().strip_prefix("///").map(decode).transpose()?;
+    let path = path.filter(|path| !path.is_empty()).ok_or_else(|| {
+        Error::invalid_config(
+            "write the file as layers:///relative.toml or layers:////absolute/path.toml",
+        )
+    })?;
+    uri.finish(&[])?;
+    toml::read(&path)?.store(options)
+}
+
+fn from_uri(
+    mut uri: Uri,
+    options: Options,
+    known: &[&str],
+    read: impl FnOnce(&mut Uri) -> Result<Spec>,
+) -> Opened {
+    if !uri.rest().is_empty() {
+        return Err(Error::invalid_config(format!(
+            "`{}:` has options alone: {}",
+            uri.scheme(),
+            known.join(", ")
+        )));
+    }
+    let options = uri.take_common(options)?;
+    let spec = read(&mut uri)?;
+    uri.finish(known)?;
+    spec.store(options)
+}
+
+fn part(uri: &mut Uri, name: &str) -> Result<Box<Spec>> {
+    Ok(Box::new(Spec::Uri(given(uri, name)?)))
+}
+
+fn given(uri: &mut Uri, name: &str) -> Result<String> {
+    uri.take(name).ok_or_else(|| {
+        Error::invalid_config(format!("`{}:` needs the option `{name}`", uri.scheme()))
+    })
+}
+
+impl Spec {
+    /// Opens the store. The options are those of its parts where they say nothing themselves, so
+    /// that nothing is left of them for the cache.
+    fn store(self, options: Options) -> Opened {
+        let left = Options { ttl: None, ..options };
+        let store: Arc<dyn Store> = match self {
+            Self::Uri(uri) => return deeper(|| backends::open(&uri, options)),
+            Self::Tiered { near, far } => {
+                Arc::new(Tiered::new(near.open("near", options)?, far.open("far", options)?))
+            }
+            Self::Staged { memory, storage } => {
+                let storage = storage.open("storage", options)?;
+                Arc::new(Staged::new(memory.open("memory", options)?, storage))
+            }
+            Self::FanOut { primary, writers, on_failure } => {
+                let primary = primary.open("primary", options)?;
+                let writers = writers.into_iter().map(|writer| writer.open("writers", options));
+                Arc::new(FanOut::new(primary, writers.collect::<Result<_>>()?, on_failure))
+            }
+            Self::Prefix { name, cache } => {
+                Arc::new(Prefixed::new(cache.open("cache", options)?, Namespace::new(&name)))
+            }
+        };
+        Ok((store, left))
+    }
+
+    /// Opens it as a part of a layer; an error names the part.
+    fn open(self, part: &str, options: Options) -> Result<Member> {
+        let (store, options) = self.store(options).map_err(|error| {
+            let message = format!("`{part}`: {}", error.message());
+            Error::new(error.kind(), message).with_retryable(error.is_retryable())
+        })?;
+        Ok(Member::new(store, options.ttl))
+    }
+}
+
+/// Opens what stands in a layer, unless that has no end.
+fn deeper(open: impl FnOnce() -> Opened) -> Opened {
+    thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
+    let depth = DEPTH.get();
+    if depth == DEEPEST {
+        return Err(Error::invalid_config(format!(
+            "the layers stand in one another more than {DEEPEST} deep; does a file name itself?"
+        )));
+    }
+    DEPTH.set(depth + 1);
+    let opened = open();
+    DEPTH.set(depth);
+    opened
+}

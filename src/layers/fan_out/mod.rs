@@ -1,0 +1,141 @@
+//! One store that is read, and others that are written with it.
+
+mod outcome;
+mod scope;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::outcome::Outcomes;
+use self::scope::{FanOutScope, Target};
+use super::Member;
+use super::limits::Limits;
+use super::plans::merged;
+use super::stripes::Stripes;
+use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::{Plan, Result, Schema};
+
+/// What a fan-out does where one of its stores does not take a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// The stores after it are not written to. The default.
+    #[default]
+    Stop,
+    /// The stores after it are written to all the same, and the error reports all that failed.
+    Continue,
+}
+
+/// The store of [`Cache::fan_out`](crate::Cache::fan_out).
+#[derive(Debug)]
+pub(crate) struct FanOut {
+    /// The primary one first.
+    members: Vec<Member>,
+    on_failure: OnFailure,
+    /// Writes of one key reach all stores in one order.
+    orders: Mutex<HashMap<String, Arc<Stripes<()>>>>,
+}
+
+impl FanOut {
+    pub(crate) fn new(primary: Member, writers: Vec<Member>, on_failure: OnFailure) -> Self {
+        let members = [primary].into_iter().chain(writers).collect();
+        Self { members, on_failure, orders: Mutex::default() }
+    }
+
+    fn primary(&self) -> &Member {
+        &self.members[0]
+    }
+
+    /// Makes a call of every store that has no result, and says which have done it.
+    fn all(&self, call: impl Fn(&dyn Store) -> Result<()>) -> Result<()> {
+        let names = self.members.iter().map(|member| member.store.name());
+        let mut outcomes = Outcomes::new(names, self.on_failure);
+        for member in &self.members {
+            if outcomes.go_on() {
+                outcomes.note(call(&*member.store));
+            }
+        }
+        outcomes.finish(())
+    }
+
+    fn merged_plans(&self, plan: impl Fn(&dyn Store) -> Result<Plan>) -> Result<Plan> {
+        let first = self.primary().call(&plan)?;
+        let mut others = self.members[1..].iter();
+        others
+            .try_fold(first, |merged_so_far, member| Ok(merged(merged_so_far, member.call(&plan)?)))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for FanOut {
+    fn name(&self) -> &'static str {
+        "fan-out"
+    }
+
+    /// What the primary one can, of which all have to be able to hold what is written.
+    fn capabilities(&self) -> Capabilities {
+        let all = |able: fn(Capabilities) -> bool| {
+            self.members.iter().all(|member| able(member.store.capabilities()))
+        };
+        Capabilities {
+            nan: all(|able| able.nan),
+            nul_in_text: all(|able| able.nul_in_text),
+            tables: self.members.iter().any(|member| member.store.capabilities().tables),
+            ..self.primary().store.capabilities()
+        }
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let open =
+            |member: &Member| Ok(Target { name: member.store.name(), scope: member.open(schema)? });
+        let targets = self.members.iter().map(open).collect::<Result<_>>()?;
+        let order = self.orders.lock().entry(schema.name.clone()).or_default().clone();
+        // A zero may keep its sign in one store and lose it in another.
+        let limits = Limits::of(Capabilities { negative_zero: true, ..self.capabilities() });
+        let schema = schema.clone();
+        Ok(Arc::new(FanOutScope { schema, targets, on_failure: self.on_failure, order, limits }))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.merged_plans(|store| store.plan(schema))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        self.merged_plans(|store| store.migrate(schema))
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.primary().call(|store| store.scopes())
+    }
+
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        self.primary().store.undeclared(scope)
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.primary().call(|store| store.adopt())
+    }
+
+    /// What is written to one store's database directly would not reach the others.
+    fn database(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+
+    fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        self.all(|store| store.load(scopes))
+    }
+
+    fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        self.all(|store| store.backup(scopes))
+    }
+
+    fn unsaved(&self) -> Result<Vec<String>> {
+        let mut unsaved = BTreeSet::new();
+        for member in &self.members {
+            unsaved.extend(member.call(|store| store.unsaved())?);
+        }
+        Ok(unsaved.into_iter().collect())
+    }
+}

@@ -1,0 +1,19 @@
+//! Caches made of caches: each layer is a store around stores, and sees nothing else of them.
+//!
+//! What a layer promises beyond the contract of a store is said where it is made:
+//! [`Cache::tiered`](crate::Cache::tiered), [`staged`](crate::Cache::staged),
+//! [`fan_out`](crate::Cache::fan_out) and [`prefix`](crate::Cache::prefix).
+
+pub(crate) mod config;
+pub(crate) mod fan_out;
+mod limits;
+mod member;
+mod plans;
+pub(crate) mod prefix;
+pub(crate) mod staged;
+mod stripes;
+pub(crate) mod tiered;
+
+pub use self::fan_out::OnFailure;
+pub(crate) use self::member::Member;
+pub(crate) use self::tiered::Tiers;

@@ -1,0 +1,132 @@
+//! The scopes of a store under a namespace.
+
+mod names;
+mod scope;
+
+use std::sync::Arc;
+
+pub(crate) use self::names::Namespace;
+use self::scope::PrefixedScope;
+use super::Member;
+use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::{Error, Plan, Result, Schema};
+
+/// The store of [`Cache::prefix`](crate::Cache::prefix).
+#[derive(Debug)]
+pub(crate) struct Prefixed {
+    inner: Member,
+    namespace: Namespace,
+}
+
+impl Prefixed {
+    pub(crate) fn new(inner: Member, namespace: Namespace) -> Self {
+        Self { inner, namespace }
+    }
+
+    /// The schema as the store beneath has it.
+    fn under(&self, schema: &Schema) -> Result<Schema> {
+        if self.namespace.is_empty() {
+            return Err(Error::invalid_config(
+                "the prefix is empty: the scopes of a namespace need one that is not",
+            ));
+        }
+        let mut schema = schema.clone();
+        schema.name = self.namespace.join(&schema.name);
+        schema.table = self.namespace.join(&schema.table);
+        Ok(schema)
+    }
+
+    /// Its own schema of one of the store beneath, if it is of this namespace.
+    fn own(&self, mut schema: Schema) -> Option<Schema> {
+        schema.name = self.namespace.split(&schema.name)?;
+        schema.table = self.namespace.split(&schema.table)?;
+        Some(schema)
+    }
+
+    fn own_names(&self, names: Vec<String>) -> Vec<String> {
+        let mut names: Vec<String> =
+            names.iter().filter_map(|name| self.namespace.split(name)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The names of scopes as the store beneath has them; all of this namespace where none is
+    /// named.
+    fn names_under(&self, scopes: Option<&[String]>) -> Result<Vec<String>> {
+        let own = match scopes {
+            Some(scopes) => scopes.to_vec(),
+            None => self.scopes()?,
+        };
+        Ok(own.iter().map(|name| self.namespace.join(name)).collect())
+    }
+
+    /// A plan as it reads in this namespace; its SQL is that of the store beneath.
+    fn own_plan(schema: &Schema, plan: Plan) -> Plan {
+        Plan { scope: schema.name.clone(), ..plan }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Prefixed {
+    fn name(&self) -> &'static str {
+        self.inner.store.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.store.capabilities()
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let inner = self.inner.open(&Arc::new(self.under(schema)?))?;
+        Ok(Arc::new(PrefixedScope { schema: schema.clone(), inner }))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let under = self.under(schema)?;
+        Ok(Self::own_plan(schema, self.inner.call(|inner| inner.plan(&under))?))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        let under = self.under(schema)?;
+        Ok(Self::own_plan(schema, self.inner.call(|inner| inner.migrate(&under))?))
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        Ok(self.own_names(self.inner.call(|inner| inner.scopes())?))
+    }
+
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        let under = self.inner.store.undeclared(&self.namespace.join(scope))?;
+        Some(Schema { name: scope.to_owned(), ..under })
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        let adopted = self.inner.call(|inner| inner.adopt())?;
+        let schemas = adopted.schemas.into_iter().filter_map(|schema| self.own(schema)).collect();
+        let own = |(table, reason): (String, String)| Some((self.namespace.split(&table)?, reason));
+        let left_out = adopted.left_out.into_iter().filter_map(own).collect();
+        Ok(Adopted { schemas, left_out })
+    }
+
+    fn database(&self) -> Option<&dyn std::any::Any> {
+        self.inner.store.database()
+    }
+
+    fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        let names = self.names_under(scopes)?;
+        self.inner.call(|inner| inner.load(Some(&names)))
+    }
+
+    /// Without names those of which there is unsaved work: of no other one a backup is wanted.
+    fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        let names = match scopes {
+            Some(_) => self.names_under(scopes)?,
+            None => self.names_under(Some(&self.unsaved()?))?,
+        };
+        self.inner.call(|inner| inner.backup(Some(&names)))
+    }
+
+    fn unsaved(&self) -> Result<Vec<String>> {
+        Ok(self.own_names(self.inner.call(|inner| inner.unsaved())?))
+    }
+}

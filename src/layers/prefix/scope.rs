@@ -1,0 +1,80 @@
+//! One scope of a namespace: that of the store beneath under another name.
+
+use std::sync::Arc;
+
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema};
+
+/// A handle that has the schema of the namespace.
+#[derive(Debug)]
+pub(super) struct PrefixedScope {
+    pub(super) schema: Arc<Schema>,
+    pub(super) inner: Arc<dyn ScopeStore>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ScopeStore for PrefixedScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.inner.exists(key)
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        self.inner.fetch(key)
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        self.inner.fetch_many(keys)
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.inner.set(row)
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.inner.update(row)
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.inner.set_many(rows)
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        self.inner.pop(key)
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        self.inner.pop_many(keys)
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        self.inner.keys()
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        self.inner.rows()
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.inner.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.inner.clear()
+    }
+
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.inner.snapshot()
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.inner.replace_all(rows)
+    }
+
+    fn table(&self) -> Option<&dyn std::any::Any> {
+        self.inner.table()
+    }
+}

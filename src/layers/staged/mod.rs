@@ -1,0 +1,201 @@
+//! Work in one store, saved to another one a whole scope at a time.
+
+mod scope;
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::scope::StagedScope;
+use self::stage::{Stage, Stores};
+use super::Member;
+use super::limits::Limits;
+use super::plans::merged;
+use crate::error::did_you_mean;
+use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::{Error, ErrorKind, Plan, Result, Schema};
+
+/// The store of [`Cache::staged`](crate::Cache::staged).
+#[derive(Debug)]
+pub(crate) struct Staged {
+    memory: Member,
+    storage: Member,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The scopes that were opened.
+    stages: BTreeMap<String, Arc<Stage>>,
+    /// Those that are to be loaded when they are opened.
+    wanted: Wanted,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    all: bool,
+    names: BTreeSet<String>,
+}
+
+impl Staged {
+    pub(crate) fn new(memory: Member, storage: Member) -> Self {
+        Self { memory, storage, inner: Mutex::default() }
+    }
+
+    /// The stage of a scope, and whether it is new and to be loaded.
+    fn stage(&self, schema: &Arc<Schema>, stores: Stores) -> (Arc<Stage>, bool) {
+        let mut inner = self.inner.lock();
+        if let Some(stage) = inner.stages.get(&schema.name) {
+            stage.reopen(stores);
+            return (stage.clone(), false);
+        }
+        let stage = Arc::new(Stage::new(&schema.name, stores));
+        inner.stages.insert(schema.name.clone(), stage.clone());
+        let wanted = inner.wanted.names.remove(&schema.name) || inner.wanted.all;
+        (stage, wanted)
+    }
+
+    fn stages(&self) -> Vec<Arc<Stage>> {
+        self.inner.lock().stages.values().cloned().collect()
+    }
+
+    /// The opened ones among the named scopes, and the names of the others.
+    fn opened(&self, scopes: &[String]) -> (Vec<Arc<Stage>>, Vec<String>) {
+        let inner = self.inner.lock();
+        let mut opened = Vec::new();
+        let mut others = Vec::new();
+        for name in scopes {
+            match inner.stages.get(name) {
+                Some(stage) => opened.push(stage.clone()),
+                None => others.push(name.clone()),
+            }
+        }
+        (opened, others)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let inner = self.inner.lock();
+        let names = || inner.stages.keys().map(String::as_str);
+        let opened = names().collect::<Vec<_>>().join(", ");
+        let suggestion = did_you_mean(name, names());
+        let message = format!(
+            "the scope is not opened, so there is nothing of it to back up, and nothing was; opened are: {opened}{suggestion}"
+        );
+        Error::new(ErrorKind::UnknownScope, message).with_scope(name)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Staged {
+    fn name(&self) -> &'static str {
+        "staged"
+    }
+
+    /// What both can, since what is worked out in one is to go into the other. Nothing outlives
+    /// the process by itself.
+    fn capabilities(&self) -> Capabilities {
+        let (memory, storage) =
+            (self.memory.store.capabilities(), self.storage.store.capabilities());
+        Capabilities {
+            persistent: false,
+            nan: memory.nan && storage.nan,
+            negative_zero: memory.negative_zero && storage.negative_zero,
+            nul_in_text: memory.nul_in_text && storage.nul_in_text,
+            tables: memory.tables || storage.tables,
+            ..memory
+        }
+    }
+
+    /// Opens the scope in both stores, so that a schema which the storage refuses is known before
+    /// there is any work to save.
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        if self.memory.store.capabilities().evicts {
+            return Err(Error::unsupported(
+                "the store that a staged cache works in has a bound: what it lets go would be missing from the next backup; use one without, as `memory:` is",
+            ));
+        }
+        let storage = self.storage.open(schema)?;
+        let memory = self.memory.open(schema)?;
+        let (stage, wanted) = self.stage(schema, Stores { memory: memory.clone(), storage });
+        if wanted {
+            stage.load()?;
+        }
+        let limits = Limits::of(self.capabilities());
+        Ok(Arc::new(StagedScope::new(schema.clone(), memory, stage, limits)))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let plan = self.storage.call(|storage| storage.plan(schema))?;
+        Ok(merged(plan, self.memory.call(|memory| memory.plan(schema))?))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        let plan = self.storage.call(|storage| storage.migrate(schema))?;
+        Ok(merged(plan, self.memory.call(|memory| memory.migrate(schema))?))
+    }
+
+    /// Those of both: a scope of the storage is there to be loaded.
+    fn scopes(&self) -> Result<Vec<String>> {
+        let mut scopes = self.storage.call(|storage| storage.scopes())?;
+        scopes.extend(self.memory.call(|memory| memory.scopes())?);
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(scopes)
+    }
+
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        self.storage.store.undeclared(scope)
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.storage.call(|storage| storage.adopt())
+    }
+
+    /// The work is not in the storage's database.
+    fn database(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+
+    fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        let stages = match scopes {
+            None => {
+                self.inner.lock().wanted.all = true;
+                self.stages()
+            }
+            Some(scopes) => {
+                let (stages, others) = self.opened(scopes);
+                self.inner.lock().wanted.names.extend(others);
+                stages
+            }
+        };
+        stages.iter().try_for_each(|stage| stage.load())
+    }
+
+    /// Without names those of which there is unsaved work: the others are in the storage, or
+    /// somebody else wrote them there since.
+    fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        let stages = match scopes {
+            None => {
+                let mut stages = self.stages();
+                stages.retain(|stage| stage.is_unsaved());
+                stages
+            }
+            Some(scopes) => {
+                let (stages, others) = self.opened(scopes);
+                if let Some(name) = others.first() {
+                    return Err(self.unknown(name));
+                }
+                stages
+            }
+        };
+        stages.iter().try_for_each(|stage| stage.backup())
+    }
+
+    fn unsaved(&self) -> Result<Vec<String>> {
+        let stages = self.stages();
+        let unsaved = stages.iter().filter(|stage| stage.is_unsaved());
+        Ok(unsaved.map(|stage| stage.scope().to_owned()).collect())
+    }
+}

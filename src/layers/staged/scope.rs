@@ -1,0 +1,105 @@
+//! A handle on a scope that is worked on in one store and saved to another one.
+
+use std::sync::Arc;
+
+use super::super::limits::Limits;
+use super::stage::Stage;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema};
+
+#[derive(Debug)]
+pub(super) struct StagedScope {
+    schema: Arc<Schema>,
+    memory: Arc<dyn ScopeStore>,
+    stage: Arc<Stage>,
+    /// What both stores can hold.
+    limits: Limits,
+}
+
+impl StagedScope {
+    pub(super) fn new(
+        schema: Arc<Schema>,
+        memory: Arc<dyn ScopeStore>,
+        stage: Arc<Stage>,
+        limits: Limits,
+    ) -> Self {
+        Self { schema, memory, stage, limits }
+    }
+
+    fn write<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
+        self.stage.write(|| call(&*self.memory), |_| true)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ScopeStore for StagedScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.memory.exists(key)
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        self.memory.fetch(key)
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        self.memory.fetch_many(keys)
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        let row = self.limits.admit(&self.schema, row)?;
+        self.write(|memory| memory.set(row))
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        let row = self.limits.admit(&self.schema, row)?;
+        self.write(|memory| memory.update(row))
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        self.write(|memory| memory.set_many(rows))
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        self.stage.write(|| self.memory.pop(key), Option::is_some)
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let changed = |rows: &Vec<Option<Row>>| rows.iter().any(Option::is_some);
+        self.stage.write(|| self.memory.pop_many(keys), changed)
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        self.memory.keys()
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        self.memory.rows()
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.memory.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.write(|memory| memory.clear())
+    }
+
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.memory.snapshot()
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        self.write(|memory| memory.replace_all(rows))
+    }
+
+    /// The work is not in the storage's table.
+    fn table(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+}

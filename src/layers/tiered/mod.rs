@@ -1,0 +1,128 @@
+//! A near store in front of a far one.
+
+mod scope;
+mod tier;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::scope::TieredScope;
+use self::tier::{Call, Tier};
+use super::Member;
+use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::{Change, Migrate, Plan, Result, Schema};
+
+/// What is under way in the scopes of a near store, by their names.
+#[derive(Debug, Default)]
+pub(crate) struct Tiers(Mutex<HashMap<String, Arc<Tier>>>);
+
+impl Tiers {
+    fn of(&self, scope: &str) -> Arc<Tier> {
+        self.0.lock().entry(scope.to_owned()).or_default().clone()
+    }
+
+    /// Those of the named scopes, of all where none is named.
+    fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<Tier>> {
+        let tiers = self.0.lock();
+        let wanted = |name: &String| scopes.is_none_or(|scopes| scopes.contains(name));
+        tiers.iter().filter(|(name, _)| wanted(name)).map(|(_, tier)| tier.clone()).collect()
+    }
+}
+
+/// The store of [`Cache::tiered`](crate::Cache::tiered).
+#[derive(Debug)]
+pub(crate) struct Tiered {
+    near: Member,
+    far: Member,
+}
+
+impl Tiered {
+    pub(crate) fn new(near: Member, far: Member) -> Self {
+        Self { near, far }
+    }
+
+    /// Whether opening a scope will drop what the far store has of it.
+    fn is_to_be_recreated(&self, schema: &Schema) -> Result<bool> {
+        if schema.migrate != Migrate::Recreate {
+            return Ok(false);
+        }
+        let plan = self.far.call(|far| far.plan(schema))?;
+        Ok(plan.steps.iter().any(|step| step.change == Change::Recreate))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Tiered {
+    fn name(&self) -> &'static str {
+        "tiered"
+    }
+
+    /// What the far store can, but for what the near one would give back otherwise.
+    fn capabilities(&self) -> Capabilities {
+        let (near, far) = (self.near.store.capabilities(), self.far.store.capabilities());
+        Capabilities {
+            negative_zero: near.negative_zero && far.negative_zero,
+            stores: near.stores || far.stores,
+            ..far
+        }
+    }
+
+    /// The near store is made anew where its records do not go with the schema: the far one has
+    /// them.
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let recreated = self.is_to_be_recreated(schema)?;
+        let far = self.far.open(schema)?;
+        let near = Schema::clone(schema).migrate(Migrate::Recreate);
+        let near = self.near.open(&Arc::new(near))?;
+        let tier = self.near.tiers.of(&schema.name);
+        let generation = tier.enter_layout(schema, &near, recreated);
+        let scope = TieredScope::new(schema.clone(), (near, far), tier, generation);
+        Ok(Arc::new(scope.named(self.far.store.name()).limited(self.capabilities())))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.far.call(|far| far.plan(schema))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        self.far.call(|far| far.migrate(schema))
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.far.call(|far| far.scopes())
+    }
+
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        self.far.store.undeclared(scope)
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.far.call(|far| far.adopt())
+    }
+
+    /// What is written to the far store's database directly would not reach the near one.
+    fn database(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+
+    fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        let tiers = self.near.tiers.among(scopes);
+        let passes: Vec<_> = tiers.iter().map(|tier| tier.enter_all()).collect();
+        let loaded = self.far.call(|far| far.load(scopes));
+        passes.into_iter().zip(&tiers).for_each(|(pass, tier)| {
+            let outcome = Call::of(&loaded);
+            pass.leave(outcome, || tier.empty());
+        });
+        loaded
+    }
+
+    fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
+        self.far.call(|far| far.backup(scopes))
+    }
+
+    fn unsaved(&self) -> Result<Vec<String>> {
+        self.far.call(|far| far.unsaved())
+    }
+}

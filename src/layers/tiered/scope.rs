@@ -1,0 +1,279 @@
+//! One scope of a near and a far store.
+
+use std::collections::{HashMap, HashSet};
+use std::slice;
+use std::sync::Arc;
+
+use super::super::limits::Limits;
+use super::tier::{Call, Tier, What};
+use crate::store::{Capabilities, Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema, Value};
+
+/// A handle on a scope of two stores.
+#[derive(Debug)]
+pub(super) struct TieredScope {
+    schema: Arc<Schema>,
+    near: Arc<dyn ScopeStore>,
+    far: Arc<dyn ScopeStore>,
+    tier: Arc<Tier>,
+    /// The layout that this handle reads and writes.
+    generation: u64,
+    far_name: &'static str,
+    /// What the near store is given is what the far one will give back.
+    limits: Limits,
+}
+
+/// What the near store says of a key.
+enum Look {
+    Hit(Row),
+    Miss,
+    /// It cannot be asked: the far store has the answer.
+    Down,
+}
+
+impl TieredScope {
+    pub(super) fn new(
+        schema: Arc<Schema>,
+        (near, far): (Arc<dyn ScopeStore>, Arc<dyn ScopeStore>),
+        tier: Arc<Tier>,
+        generation: u64,
+    ) -> Self {
+        let limits = Limits::of(Capabilities::new());
+        Self { schema, near, far, tier, generation, far_name: "", limits }
+    }
+
+    pub(super) fn named(mut self, far_name: &'static str) -> Self {
+        self.far_name = far_name;
+        self
+    }
+
+    pub(super) fn limited(mut self, able: Capabilities) -> Self {
+        self.limits = Limits::of(Capabilities { nan: true, nul_in_text: true, ..able });
+        self
+    }
+
+    /// Makes a call of the far store; an error names it.
+    fn ask<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
+        call(&*self.far).map_err(|error| error.in_backend(self.far_name))
+    }
+
+    fn look(&self, key: &Key) -> Look {
+        if !self.tier.trusts(self.generation) {
+            return Look::Down;
+        }
+        match self.near.fetch(key) {
+            Ok(Some(row)) => Look::Hit(row),
+            Err(error) if error.is_retryable() => Look::Down,
+            // What it has and cannot be read is written over.
+            Ok(None) | Err(_) => Look::Miss,
+        }
+    }
+
+    /// Gives the near store rows that were read from the far one; under the locks of their keys.
+    fn fill(&self, rows: Vec<Row>) {
+        if rows.is_empty() || !self.tier.is_trusted(self.generation) {
+            return;
+        }
+        // It holds them whole or not at all, or else it is not to be trusted.
+        if self.near.set_many(rows).is_err_and(|error| error.is_retryable()) {
+            self.tier.distrust();
+        }
+    }
+
+    /// Takes keys from the near store; under their locks.
+    fn forget(&self, keys: &[Key]) {
+        if !keys.is_empty() && self.near.pop_many(keys).is_err() {
+            self.tier.distrust();
+        }
+    }
+
+    /// Gives the near store rows that the far one has now, each where it may; under their locks.
+    fn settle(&self, keys: &[Key], rows: Vec<Row>, alone: &[bool]) {
+        // Of rows with one key the last one counts.
+        let mut last: HashMap<Key, Row> = HashMap::with_capacity(rows.len());
+        let mut partial = HashSet::new();
+        for row in rows {
+            let key = self.schema.key_of(&row);
+            if row.iter().any(Value::is_absent) {
+                // What the record has in the other columns the far store alone knows.
+                partial.insert(key.clone());
+            }
+            last.insert(key, row);
+        }
+        let trusted = self.tier.is_trusted(self.generation);
+        let (mut rows, mut fresh, mut stale) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, alone) in keys.iter().zip(alone) {
+            let whole = trusted && *alone && !partial.contains(key);
+            match last.remove(key).filter(|_| whole) {
+                Some(row) => {
+                    rows.extend(self.limits.admit(&self.schema, row));
+                    fresh.push(key.clone());
+                }
+                None => stale.push(key.clone()),
+            }
+        }
+        self.forget(&stale);
+        if !rows.is_empty() && self.near.set_many(rows).is_err() {
+            // The values before these must not stay.
+            self.forget(&fresh);
+        }
+    }
+
+    /// Writes rows: to the far store by `call`, and where that is done to the near one.
+    fn write<T>(
+        &self,
+        rows: Vec<Row>,
+        call: impl FnOnce(&dyn ScopeStore, Vec<Row>) -> Result<T>,
+    ) -> Result<T> {
+        let keys = unique(rows.iter().map(|row| self.schema.key_of(row)));
+        let pass = self.tier.enter(What::Write, &keys);
+        let written = self.ask(|far| call(far, rows.clone()));
+        let ended = Call::of(&written);
+        pass.leave_keys(ended, |alone| match ended {
+            Call::Done => self.settle(&keys, rows, alone),
+            Call::Failed | Call::Unknown => self.forget(&keys),
+        });
+        written
+    }
+
+    /// Removes keys: from the far store by `call`, and from the near one whatever that gave.
+    fn remove<T>(
+        &self,
+        keys: &[Key],
+        call: impl FnOnce(&dyn ScopeStore) -> Result<T>,
+    ) -> Result<T> {
+        let pass = self.tier.enter(What::Write, keys);
+        let removed = self.ask(call);
+        pass.leave_keys(Call::of(&removed), |_| self.forget(keys));
+        removed
+    }
+
+    /// Changes all keys of the far store by `call`, and empties the near one.
+    fn change_all<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
+        let pass = self.tier.enter_all();
+        let changed = self.ask(call);
+        pass.leave(Call::of(&changed), || self.tier.empty());
+        changed
+    }
+
+    /// Reads keys, each of which stands once, from the far store, and gives the near one what
+    /// nobody wrote meanwhile.
+    fn read(&self, keys: &[Key], fill: bool) -> Result<Vec<Option<Row>>> {
+        let pass = self.tier.enter(What::Read, keys);
+        let rows = match keys {
+            [key] => self.ask(|far| far.fetch(key)).map(|row| vec![row]),
+            keys => self.ask(|far| far.fetch_many(keys)),
+        }?;
+        pass.leave_keys(Call::Done, |alone| {
+            if fill {
+                let known = rows.iter().zip(alone).filter(|(_, alone)| **alone);
+                self.fill(known.filter_map(|(row, _)| row.clone()).collect());
+            }
+        });
+        Ok(rows)
+    }
+
+    /// What the near store has of keys, and whether it can be given the rest.
+    fn look_many(&self, keys: &[Key]) -> (Vec<Option<Row>>, bool) {
+        if !self.tier.trusts(self.generation) {
+            return (vec![None; keys.len()], false);
+        }
+        match self.near.fetch_many(keys) {
+            Ok(rows) => (rows, true),
+            Err(error) => (vec![None; keys.len()], !error.is_retryable()),
+        }
+    }
+}
+
+/// Keys, each once, in the order of their first.
+fn unique(keys: impl IntoIterator<Item = Key>) -> Vec<Key> {
+    let mut seen = HashSet::new();
+    keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ScopeStore for TieredScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        if self.tier.trusts(self.generation) && self.near.exists(key).unwrap_or(false) {
+            return Ok(true);
+        }
+        self.ask(|far| far.exists(key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        let fill = match self.look(key) {
+            Look::Hit(row) => return Ok(Some(row)),
+            Look::Miss => true,
+            Look::Down => false,
+        };
+        Ok(self.read(slice::from_ref(key), fill)?.pop().flatten())
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let (mut rows, fill) = self.look_many(keys);
+        let missing = keys.iter().zip(&rows).filter(|(_, row)| row.is_none());
+        let missing = unique(missing.map(|(key, _)| key.clone()));
+        if missing.is_empty() {
+            return Ok(rows);
+        }
+        let read = self.read(&missing, fill)?;
+        let read: HashMap<&Key, Option<Row>> = missing.iter().zip(read).collect();
+        for (key, row) in keys.iter().zip(&mut rows).filter(|(_, row)| row.is_none()) {
+            *row = read.get(key).cloned().flatten();
+        }
+        Ok(rows)
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.write(vec![row], |far, rows| rows.into_iter().try_for_each(|row| far.set(row)))
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.write(vec![row], |far, mut rows| far.update(rows.pop().unwrap_or_default()))
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.write(rows, |far, rows| far.set_many(rows))
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        self.remove(slice::from_ref(key), |far| far.pop(key))
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        self.remove(&unique(keys.iter().cloned()), |far| far.pop_many(keys))
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        self.ask(|far| far.keys())
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        self.ask(|far| far.rows())
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.ask(|far| far.len())
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.change_all(|far| far.clear())
+    }
+
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.ask(|far| far.snapshot())
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.change_all(|far| far.replace_all(rows))
+    }
+
+    /// What joins a transaction of the far store would not reach the near one.
+    fn table(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+}

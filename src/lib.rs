@@ -37,6 +37,8 @@ pub use hilcat_derive::ScopeRecord;
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
+    #[cfg(unix)]
+    pub use crate::backends::file::{Files, FilesBuilder};
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;

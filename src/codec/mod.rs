@@ -13,6 +13,7 @@ pub(crate) mod key;
 #[cfg(feature = "msgpack")]
 mod message;
 mod options;
+mod plain;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -20,7 +21,8 @@ mod upgrade;
 use std::sync::Arc;
 
 use self::cell::Cell;
-pub(crate) use self::options::{CodecOptions, Format};
+pub(crate) use self::options::{CodecOptions, Format, compress_above};
+pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{Extras, upgrade};
 use crate::{Error, Key, Result, Row, Schema, Value};
 
@@ -111,13 +113,18 @@ impl Codec {
     /// As [`decode`](Codec::decode), also where the record says that it is of another key.
     pub(crate) fn decode_at(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
         let row = self.decode(bytes)?;
+        self.check_key(key, &row)?;
+        Ok(row)
+    }
+
+    fn check_key(&self, key: &Key, row: &Row) -> Result<()> {
         for (&at, value) in self.schema.key.iter().zip(key.values()) {
             if !row[at].same(value) {
                 return Err(Error::invalid_data("the stored record is one of another key")
                     .with_column(&self.schema.columns[at].name));
             }
         }
-        Ok(row)
+        Ok(())
     }
 
     /// A complete row: the columns that are absent from a new one are those of the one that is

@@ -44,9 +44,12 @@ impl Dir {
         fd.map(|fd| Self(Arc::new(fd)))
     }
 
+    /// Opens a directory; none where something else has the name.
     pub(super) fn directory(&self, name: &str) -> Result<Option<Self>> {
-        let opened = fs::openat(&self.0, name, DIRECTORY, Mode::empty());
-        found(opened, "open a directory").map(Self::of)
+        match fs::openat(&self.0, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            opened => found(opened, "open a directory").map(Self::of),
+        }
     }
 
     /// Opens a directory, and makes it where it does not stand, for good.
@@ -79,7 +82,7 @@ impl Dir {
         names.fold(Ok(self.clone()), |directory, name| directory?.make(name, durable))
     }
 
-    /// What is in a file; none where it does not stand.
+    /// What is in a file; none where there is none, or a directory.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         // A pipe that stands there must not be waited for.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -89,6 +92,9 @@ impl Dir {
         };
         let mut file = File::from(fd);
         let metadata = file.metadata().map_err(|error| failed("read the file", error))?;
+        if metadata.is_dir() {
+            return Ok(None);
+        }
         if !metadata.is_file() {
             return Err(in_the_way());
         }
@@ -147,6 +153,16 @@ impl Dir {
                 .map_err(|errno| failed("write the directory to the disk", errno.into())),
             false => Ok(()),
         }
+    }
+
+    /// Has all that was written to the file system on the disk.
+    pub(super) fn sync_all(&self, durable: bool) -> Result<()> {
+        if !durable {
+            return Ok(());
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        fs::syncfs(&self.0).map_err(|errno| failed("write the files to the disk", errno.into()))?;
+        Ok(())
     }
 
     /// Whether there is a file of this name, and which.

@@ -7,8 +7,6 @@ mod journal;
 mod lock;
 mod name;
 mod scope;
-#[cfg(test)]
-mod tests;
 mod walk;
 
 use std::collections::BTreeSet;

@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(
             long.path(),
             "k%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2F%~00.json"
-                .replace("00", "b5d4a1cc6ca1f4ad3b1d63ba1e4c9e1d26c2f2d1a7ea23ee52f2c1c7ba3a6c7c")
+                .replace("00", "1b7702cda03c3d3d8b42b8a7d8c9c133d3829e34237ab605b2f1abe50f009362")
         );
         assert!(matches!(names(".json").read(&long), Some(Named::Digest(_))));
     }

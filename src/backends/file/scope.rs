@@ -17,6 +17,11 @@ use crate::{Error, ErrorKind, Key, Plan, Result, Row, Schema};
 /// The temporary file of a change of one file.
 const ONE: &str = "one";
 
+/// A batch of more files than this has the whole file system written to the disk at once, where
+/// that can be asked for, instead of one file after the other.
+const BULK: usize =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 32 } else { usize::MAX };
+
 /// A handle on the files of a scope, under the schema that it was opened with.
 #[derive(Debug, Clone)]
 pub(super) struct FileScope(Arc<Inner>);
@@ -216,10 +221,11 @@ impl Inner {
 
     /// Writes the files of a batch beside, so that nothing but moves is left to be done.
     fn stage(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<Vec<Step>> {
+        let bulk = files.len() > BULK;
         let mut steps = Vec::with_capacity(files.len());
         for (count, (place, (key, bytes))) in files.iter().enumerate() {
             let name = count.to_string();
-            let staged = self.stage_one(&name, key, place, bytes);
+            let staged = self.stage_one(&name, key, place, bytes, self.at.durable && !bulk);
             if let Err(error) = staged {
                 // The batch is not begun: its files go again, or the next one writes over them.
                 (0..=count).for_each(|at| drop(self.at.temporary.remove(&at.to_string())));
@@ -227,16 +233,24 @@ impl Inner {
             }
             steps.push(Step::Put(name, place.path()));
         }
+        self.at.temporary.sync_all(self.at.durable && bulk)?;
         Ok(steps)
     }
 
-    fn stage_one(&self, name: &str, key: &Key, place: &Place, bytes: &[u8]) -> Result<()> {
+    fn stage_one(
+        &self,
+        name: &str,
+        key: &Key,
+        place: &Place,
+        bytes: &[u8],
+        durable: bool,
+    ) -> Result<()> {
         self.keep_key(key, place)?;
-        let directory = self.at.records.make_parent(place, self.at.durable)?;
+        let directory = self.at.records.make_parent(place, durable)?;
         if self.at.names.plain {
             directory.check_free(&place.file)?;
         }
-        self.at.temporary.write(name, bytes, self.at.durable)
+        self.at.temporary.write(name, bytes, durable)
     }
 
     /// The key of a file; none where it is no record's.

@@ -3,6 +3,8 @@
 mod backends;
 mod cache;
 mod check;
+#[allow(dead_code, reason = "not every choice of features has a backend for all of it")]
+mod codec;
 mod compute;
 mod decimal;
 mod duration;
@@ -37,6 +39,8 @@ pub use hilcat_derive::ScopeRecord;
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
+    #[cfg(unix)]
+    pub use crate::backends::file::{Files, FilesBuilder};
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;

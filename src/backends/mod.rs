@@ -1,5 +1,7 @@
 //! The backends, and the one table in which they are registered.
 
+#[cfg(unix)]
+pub(crate) mod file;
 pub(crate) mod memory;
 pub(crate) mod noop;
 #[cfg(feature = "sql")]
@@ -40,6 +42,8 @@ macro_rules! behind_feature {
 /// a line here.
 const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
+    #[cfg(unix)]
+    Driver { schemes: &["file"], feature: None, open: Some(file::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),

@@ -9,10 +9,6 @@ use crate::ground::Place;
 pub enum Keeps {
     Nothing,
     WhileOpen,
-    #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgresql", feature = "mysql")),
-        allow(dead_code, reason = "no such backend is built")
-    )]
     ForGood,
 }
 
@@ -33,8 +29,12 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
     Backend { name: "memory-bounded", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
     Backend { name: "noop", schemes: &["noop"], keeps: Keeps::Nothing, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
+    #[cfg(unix)]
+    Backend { name: "files", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "")) },
+    #[cfg(all(unix, feature = "msgpack", feature = "zstd"))]
+    Backend { name: "files-msgpack", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "?format=msgpack&compress=100&suffix=")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
+    Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db", "")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
     #[cfg(feature = "sqlite")]

@@ -31,11 +31,10 @@ impl Place {
         Self { open: Box::new(open), private: true, close: Box::new(|| {}), _directory: None }
     }
 
-    /// A file in a directory of its own.
-    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "no backend of files is on"))]
-    pub fn file(scheme: &str, name: &str) -> Self {
+    /// A file or a directory in a directory of its own, with the options of the URI.
+    pub fn file(scheme: &str, name: &str, options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let uri = format!("{scheme}:///{}", directory.path().join(name).display());
+        let uri = format!("{scheme}:///{}{options}", directory.path().join(name).display());
         let open: Open = Box::new(move || Cache::from_uri(&uri));
         Self { open, private: true, close: Box::new(|| {}), _directory: Some(directory) }
     }

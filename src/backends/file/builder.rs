@@ -1,0 +1,212 @@
+//! The options of the file backend.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Files;
+use super::format::Content;
+use super::name::{Names, is_suffix};
+use crate::codec::{CodecOptions, Format, compress_above};
+use crate::store::uri::decode;
+use crate::store::{Options, Uri};
+use crate::{Error, Result};
+
+/// The names of the options in a URI.
+pub(super) const NAMES: &[&str] = &["format", "suffix", "layout", "compress", "synchronous"];
+
+/// Builds a [`Files`]; made by [`Files::json`], [`Files::text`] and [`Files::binary`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct FilesBuilder {
+    root: PathBuf,
+    kind: Kind,
+    suffix: Option<String>,
+    plain: bool,
+    durable: bool,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Records(CodecOptions),
+    Text,
+    Binary,
+}
+
+impl FilesBuilder {
+    pub(super) fn new(root: PathBuf, kind: Kind) -> Self {
+        let timeout = Options::default().timeout;
+        Self { root, kind, suffix: None, plain: false, durable: true, timeout }
+    }
+
+    /// How the names of files end. Without it that is `.json`, `.txt` or `.bin`; with
+    /// [`plain`](FilesBuilder::plain) `.json` or nothing.
+    ///
+    /// With an empty one a slash in a key is escaped in the name: a directory could stand where the
+    /// file of another key belongs.
+    pub fn suffix(mut self, suffix: impl Into<String>) -> Self {
+        self.suffix = Some(suffix.into());
+        self
+    }
+
+    /// Shares the files of the Python package: the key itself is the path, and the file is the bare
+    /// value. Keys that cannot be a path inside the directory are errors.
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// Whether a write is on the disk before it is acknowledged, so that it survives a loss of
+    /// power; it is by default. Without it a write survives a crash of the program only. Files are
+    /// whole either way.
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// How long a write waits for those of other threads and processes; 5 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Opens the directory, which is made when the first scope is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where the suffix cannot be
+    /// one or the directory is not named.
+    pub fn open(self) -> Result<Files> {
+        let suffix = self.suffix.unwrap_or_else(|| default_suffix(self.kind, self.plain).into());
+        if !is_suffix(&suffix, self.plain) {
+            return Err(Error::invalid_config(
+                "the suffix of files begins with a dot, a hyphen or an underscore, and goes on in letters, digits and these, up to 32; or it is empty",
+            ));
+        }
+        let content = match (self.kind, self.plain) {
+            (Kind::Records(options), true) if options != CodecOptions::default() => {
+                return Err(Error::invalid_config(
+                    "with `layout=plain` files are JSON, text or binary, and not compressed",
+                ));
+            }
+            (Kind::Records(_), true) => Content::Bare,
+            (Kind::Records(options), false) => Content::Records(options),
+            (Kind::Text, _) => Content::Text,
+            (Kind::Binary, _) => Content::Binary,
+        };
+        let root = std::path::absolute(&self.root).map_err(|error| {
+            Error::invalid_config("the directory of the files is not named").with_source(error)
+        })?;
+        let names = Names { suffix, plain: self.plain };
+        Ok(Files { root, names, content, durable: self.durable, timeout: self.timeout })
+    }
+
+    /// Reads a URI.
+    pub(super) fn from_uri(uri: &mut Uri) -> Result<Self> {
+        let mut builder = Self::new(path_of(uri.rest())?, kind(uri)?);
+        builder.suffix = uri.take("suffix");
+        let layouts = [("hilcat", false), ("plain", true)];
+        builder.plain = uri.take_choice("layout", &layouts)?.unwrap_or_default();
+        let durable = [("full", true), ("off", false)];
+        builder.durable = uri.take_choice("synchronous", &durable)?.unwrap_or(true);
+        Ok(builder)
+    }
+}
+
+fn kind(uri: &mut Uri) -> Result<Kind> {
+    let compress = uri.take("compress").map(|size| compress_above(&size)).transpose()?;
+    let kind = match uri.take("format").as_deref() {
+        Some("text") => Kind::Text,
+        Some("binary") => Kind::Binary,
+        other => Kind::Records(CodecOptions {
+            format: other.map_or(Ok(Format::default()), format)?,
+            compress_above: compress,
+        }),
+    };
+    match (kind, compress) {
+        (Kind::Text | Kind::Binary, Some(_)) => Err(Error::invalid_config(
+            "with `format=text` and `format=binary` a file is the value itself: it is not compressed",
+        )),
+        _ => Ok(kind),
+    }
+}
+
+fn format(name: &str) -> Result<Format> {
+    Format::named(name).map_err(|error| match name.eq_ignore_ascii_case("msgpack") {
+        true => error,
+        false => Error::invalid_config("the option `format` is one of json, text, binary, msgpack"),
+    })
+}
+
+fn default_suffix(kind: Kind, plain: bool) -> &'static str {
+    match (kind, plain) {
+        (Kind::Text | Kind::Binary, true) => "",
+        (Kind::Text, false) => ".txt",
+        (Kind::Binary, false) => ".bin",
+        (Kind::Records(options), _) => match options.format {
+            Format::Json => ".json",
+            #[cfg(feature = "msgpack")]
+            Format::MessagePack => ".msgpack",
+        },
+    }
+}
+
+/// The path in a URI (RFC 8089): `///absolute`, `//localhost/absolute`, `/absolute` or `relative`.
+fn path_of(rest: &str) -> Result<PathBuf> {
+    let path = match rest.strip_prefix("//") {
+        Some(with_host) => with_host.strip_prefix("localhost").unwrap_or(with_host),
+        None => rest,
+    };
+    let wrong = rest.starts_with("//") && !path.starts_with('/');
+    let path = decode(path)?;
+    match wrong || path.is_empty() || path.contains('\0') {
+        false => Ok(PathBuf::from(path)),
+        true => Err(Error::invalid_config(
+            "write the directory as file:///absolute/path or file:relative/path",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_uri() {
+        for (rest, path) in [
+            ("///tmp/a%20b", "/tmp/a b"),
+            ("//localhost/tmp", "/tmp"),
+            ("/tmp", "/tmp"),
+            ("rel/dir", "rel/dir"),
+            ("./rel", "./rel"),
+        ] {
+            assert_eq!(path_of(rest).unwrap(), PathBuf::from(path), "{rest}");
+        }
+        for wrong in ["", "//", "//host/dir", "//dir", "///a%00"] {
+            assert!(path_of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_refused() {
+        let open = |uri: &str| {
+            let mut uri: Uri = uri.parse()?;
+            let builder = FilesBuilder::from_uri(&mut uri)?;
+            uri.finish(NAMES)?;
+            builder.open()
+        };
+        assert!(open("file:///x?format=text&layout=plain&suffix=.txt").is_ok());
+        for wrong in [
+            "file:///x?format=xml",
+            "file:///x?suffix=a/b",
+            "file:///x?suffix=json",
+            "file:///x?format=text&compress=1kb",
+            "file:///x?layout=plain&compress=1kb",
+            "file:///x?layout=plane",
+            "file:///x?sufix=.json",
+        ] {
+            let error = open(wrong).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidConfig, "{wrong}");
+        }
+    }
+}

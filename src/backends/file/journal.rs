@@ -1,0 +1,167 @@
+//! Changes of many files that are made together or not at all.
+//!
+//! What shall stand is written to temporary files, and what is to be done with them to a journal.
+//! From the moment that the journal stands the change is made, whatever happens: who comes next
+//! completes it. Until then it is not.
+
+use serde::{Deserialize, Serialize};
+
+use super::dir::Dir;
+use super::name::{Names, Place};
+use super::walk::Walk;
+use crate::{Error, Result};
+
+const JOURNAL: &str = "journal";
+const UNFINISHED: &str = "journal.new";
+
+/// One step. All can be done again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Step {
+    /// Moves a temporary file to the place of a record.
+    Put(String, String),
+    /// Removes a record.
+    Remove(String),
+    /// Removes all records.
+    Clear,
+    /// Moves a temporary file to where the schema stands.
+    Schema(String),
+}
+
+/// The directories of one scope.
+#[derive(Debug)]
+pub(super) struct Directories {
+    /// The records.
+    pub(super) records: Dir,
+    /// What hilcat itself keeps: schema, lock, journal.
+    pub(super) own: Dir,
+    /// Files that are being written.
+    pub(super) temporary: Dir,
+    /// The texts of long keys, by their digest.
+    pub(super) keys: Dir,
+    /// What tells records from other files.
+    pub(super) names: Names,
+    /// Whether what is acknowledged is on the disk.
+    pub(super) durable: bool,
+}
+
+pub(super) const SCHEMA: &str = "schema.toml";
+
+impl Directories {
+    /// Makes a change for good. The temporary files of its steps stand.
+    pub(super) fn commit(&self, steps: &[Step]) -> Result<()> {
+        let text = serde_json::to_vec(steps).map_err(|_| broken())?;
+        self.temporary.sync(self.durable)?;
+        self.own.write(UNFINISHED, &text, self.durable)?;
+        self.own.rename(UNFINISHED, &self.own, JOURNAL)?;
+        self.own.sync(self.durable)?;
+        self.complete(steps)
+    }
+
+    /// Completes the change of a process that died in the middle of it.
+    pub(super) fn recover(&self) -> Result<()> {
+        if self.own.stamp(JOURNAL)?.is_none() {
+            return Ok(());
+        }
+        let Some(text) = self.own.read(JOURNAL)? else { return Ok(()) };
+        let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| broken())?;
+        self.complete(&steps)
+    }
+
+    fn complete(&self, steps: &[Step]) -> Result<()> {
+        let mut touched: Vec<(Vec<String>, Dir)> = Vec::new();
+        for step in steps {
+            let place = match step {
+                Step::Put(name, path) => self.put(name, &place(path)?)?,
+                Step::Remove(path) => self.remove(&place(path)?)?,
+                Step::Clear => {
+                    self.clear()?;
+                    continue;
+                }
+                Step::Schema(name) => {
+                    self.temporary.rename(name_in(name)?, &self.own, SCHEMA)?;
+                    continue;
+                }
+            };
+            if touched.last().is_none_or(|last| last.0 != place.directories)
+                && let Some(directory) = self.records.parent(&place)?
+            {
+                touched.push((place.directories, directory));
+            }
+        }
+        // Also a step that was done before the process died has to be on the disk.
+        self.records.sync(self.durable)?;
+        touched.iter().try_for_each(|(_, directory)| directory.sync(self.durable))?;
+        self.prune(steps)?;
+        self.own.remove(JOURNAL)?;
+        self.own.sync(self.durable)
+    }
+
+    fn put(&self, name: &str, place: &Place) -> Result<Place> {
+        let directory = self.records.make_parent(place, self.durable)?;
+        self.temporary.rename(name_in(name)?, &directory, &place.file)?;
+        Ok(place.clone())
+    }
+
+    fn remove(&self, place: &Place) -> Result<Place> {
+        if let Some(directory) = self.records.parent(place)? {
+            directory.remove(&place.file)?;
+        }
+        Ok(place.clone())
+    }
+
+    fn prune(&self, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            if let Step::Remove(path) = step {
+                self.prune_above(&place(path)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that a removed record leaves empty.
+    pub(super) fn prune_above(&self, place: &Place) -> Result<()> {
+        let mut names = place.directories.clone();
+        while let Some(file) = names.pop() {
+            let inner = Place { directories: names.clone(), file };
+            let Some(directory) = self.records.parent(&inner)? else { continue };
+            if !directory.remove_directory(&inner.file)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<()> {
+        for found in Walk::all(self.records.clone()) {
+            let place = found?;
+            if self.names.read(&place).is_some()
+                && let Some(directory) = self.records.parent(&place)?
+            {
+                directory.remove(&place.file)?;
+                directory.sync(self.durable && !place.directories.is_empty())?;
+                self.prune_above(&place)?;
+            }
+        }
+        for found in Walk::all(self.keys.clone()) {
+            self.keys.remove(&found?.file)?;
+        }
+        Ok(())
+    }
+}
+
+fn place(path: &str) -> Result<Place> {
+    Place::parse(path).ok_or_else(broken)
+}
+
+/// A name of a temporary file, which leads nowhere else.
+fn name_in(name: &str) -> Result<&str> {
+    match Place::parse(name) {
+        Some(place) if place.directories.is_empty() => Ok(name),
+        _ => Err(broken()),
+    }
+}
+
+fn broken() -> Error {
+    Error::invalid_data("the journal of the scope is not as hilcat writes it")
+}

@@ -1,0 +1,197 @@
+//! The backend of files: one for each record.
+
+mod builder;
+mod dir;
+mod format;
+mod journal;
+mod lock;
+mod name;
+mod scope;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::builder::FilesBuilder;
+use self::builder::Kind;
+use self::dir::{Dir, entry, failed};
+use self::format::{Content, Format};
+use self::journal::Directories;
+use self::lock::Lock;
+use self::name::{Names, directory_of};
+use self::scope::{FileScope, read_schema};
+use crate::codec::CodecOptions;
+use crate::schema::{Apply, plan};
+use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Error, Plan, Result, Schema};
+
+/// Where hilcat keeps what is its own: a name that no scope's directory has.
+const OWN: &str = ".hilcat";
+
+/// Keeps each record in a file of its own: `<directory>/<scope>/<key><suffix>`.
+///
+/// Keys that are readable names are just that, and a slash in them is one in the path; everything
+/// else in a key is escaped. Files are replaced whole, and are on the disk when a write is
+/// acknowledged; a batch is made completely or not at all, if need be by who opens the directory
+/// next. Writers of all processes wait for one another by scope; readers wait for nobody. What is
+/// hilcat's own is in `<directory>/.hilcat`, and no symbolic link is followed.
+///
+/// ```
+/// use hilcat::{Cache, backend::Files};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// let pages = Cache::from_store(Files::text(directory.path()).suffix(".html").open()?);
+/// let pages = pages.map::<String, String>("pages")?;
+/// pages.set("rust/index", &"<h1>Rust</h1>".to_owned())?;
+/// let file = directory.path().join("pages/rust/index.html");
+/// assert_eq!(std::fs::read_to_string(file).unwrap(), "<h1>Rust</h1>");
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Files {
+    root: PathBuf,
+    names: Names,
+    content: Content,
+    durable: bool,
+    timeout: Duration,
+}
+
+impl Files {
+    /// A builder for records as JSON.
+    pub fn json(directory: impl AsRef<Path>) -> FilesBuilder {
+        let kind = Kind::Records(CodecOptions::default());
+        FilesBuilder::new(directory.as_ref().to_owned(), kind)
+    }
+
+    /// A builder for texts: the scopes have one text column besides their unique ones, and a file
+    /// is that text, byte for byte.
+    pub fn text(directory: impl AsRef<Path>) -> FilesBuilder {
+        FilesBuilder::new(directory.as_ref().to_owned(), Kind::Text)
+    }
+
+    /// A builder for bytes: the scopes have one column of bytes besides their unique ones.
+    pub fn binary(directory: impl AsRef<Path>) -> FilesBuilder {
+        FilesBuilder::new(directory.as_ref().to_owned(), Kind::Binary)
+    }
+
+    /// The name of a scope's directory.
+    ///
+    /// # Errors
+    ///
+    /// Where the scope's own name is to be it, and cannot.
+    fn directory_name(&self, schema: &Schema) -> Result<String> {
+        let table = &schema.table;
+        if !self.names.plain {
+            return Ok(directory_of(table));
+        }
+        match table.starts_with('.') || table.contains(['/', '\0']) || table.len() > 255 {
+            false => Ok(table.clone()),
+            true => Err(Error::unsupported(
+                "with `layout=plain` the name of a scope is that of its directory: it has no slash and does not begin with a dot",
+            )),
+        }
+    }
+
+    fn directories(&self, schema: &Schema) -> Result<Directories> {
+        let name = self.directory_name(schema)?;
+        let durable = self.durable;
+        let root = Dir::make_root(&self.root)?;
+        let own = root.make(OWN, durable)?.make(&directory_of(&schema.table), durable)?;
+        Ok(Directories {
+            records: root.make(&name, durable)?,
+            temporary: own.make("temporary", durable)?,
+            keys: own.make("keys", durable)?,
+            own,
+            names: self.names.clone(),
+            durable,
+        })
+    }
+
+    fn scope(&self, schema: &Arc<Schema>) -> Result<FileScope> {
+        let format = Format::new(schema, self.content)?;
+        let at = self.directories(schema)?;
+        let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
+        Ok(FileScope::new(schema.clone(), format, at, lock))
+    }
+
+    /// The schema that a scope stands under; none where it was never opened.
+    fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
+        self.directory_name(schema)?;
+        let own = Dir::root(&self.root)?.map(|root| root.directory(OWN)).transpose()?.flatten();
+        let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
+        own.map(|own| read_schema(&own)).transpose().map(Option::flatten)
+    }
+
+    /// The names of the scopes that were opened.
+    fn opened(root: &Dir) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        let Some(own) = root.directory(OWN)? else { return Ok(names) };
+        for name in directories_in(&own)? {
+            if let Some(directory) = own.directory(&name)? {
+                names.extend(read_schema(&directory)?.map(|schema| schema.name));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// The names of the directories in a directory.
+fn directories_in(directory: &Dir) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for found in directory.entries()? {
+        let found = found.map_err(|errno| failed("list the directory", errno.into()))?;
+        if let Some((name, true)) = entry(directory, &found)? {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Opens `file:`.
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let options = uri.take_common(options)?;
+    let builder = FilesBuilder::from_uri(&mut uri)?;
+    uri.finish(builder::NAMES)?;
+    Ok((Arc::new(builder.timeout(options.timeout).open()?), options))
+}
+
+impl Store for Files {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { persistent: true, ..Capabilities::new() }
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let scope = self.scope(schema)?;
+        scope.apply(Apply::OnOpen)?;
+        Ok(Arc::new(scope))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let standing = self.standing(schema)?;
+        Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        match self.standing(schema)? {
+            Some(_) => self.scope(&Arc::new(schema.clone()))?.apply(Apply::OnDemand),
+            None => Ok(Plan::empty(schema)),
+        }
+    }
+
+    /// In the layout of the Python package a directory that it made is a scope, too.
+    fn scopes(&self) -> Result<Vec<String>> {
+        let Some(root) = Dir::root(&self.root)? else { return Ok(Vec::new()) };
+        let mut names = Self::opened(&root)?;
+        if self.names.plain {
+            let others = directories_in(&root)?.into_iter();
+            names.extend(others.filter(|name| !name.starts_with('.')));
+        }
+        Ok(names.into_iter().collect())
+    }
+}

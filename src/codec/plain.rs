@@ -1,0 +1,153 @@
+//! Records as the Python package writes them: the bare JSON of the value, without its key and
+//! without anything of hilcat's.
+
+use serde_json::Value as Json;
+
+use super::cell::{Cell, from_json};
+use super::upgrade::{Extras, upgrade};
+use super::{Codec, Replaced, check_length, json};
+use crate::{Error, Key, Result, Row, Schema, Shape, Value};
+
+/// What the value of a record is in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bare {
+    /// An object of the columns.
+    Record,
+    /// The value of the one column.
+    Single,
+    /// An array of the columns' values.
+    Tuple,
+}
+
+/// Writes and reads the bare values of one scope.
+#[derive(Debug)]
+pub(crate) struct PlainCodec {
+    codec: Codec,
+    bare: Bare,
+}
+
+impl PlainCodec {
+    pub(crate) fn new(codec: Codec) -> Self {
+        let bare = shape(&codec.schema);
+        Self { codec, bare }
+    }
+
+    /// The bytes of a complete row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::encode`].
+    pub(crate) fn encode(&self, row: &Row) -> Result<Vec<u8>> {
+        self.encode_with(row, Extras::default())
+    }
+
+    fn encode_with(&self, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+        let (open, close) = match self.bare {
+            Bare::Record => ("{", "}"),
+            Bare::Single => ("", ""),
+            Bare::Tuple => ("[", "]"),
+        };
+        let mut out = open.as_bytes().to_vec();
+        for (count, (at, column)) in self.codec.schema.value_columns().enumerate() {
+            if count > 0 {
+                out.extend_from_slice(b", ");
+            }
+            if self.bare == Bare::Record {
+                out.extend_from_slice(format!("{}: ", Json::from(&*column.name)).as_bytes());
+            }
+            json::write_value(&mut out, column, &row[at])?;
+        }
+        for (name, cell) in extras {
+            let member = format!(", {}: {}", Json::from(name), cell.into_json());
+            out.extend_from_slice(member.as_bytes());
+        }
+        out.extend_from_slice(close.as_bytes());
+        check_length(out.len())?;
+        Ok(out)
+    }
+
+    /// The row of the value that is stored under a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::decode_at`].
+    pub(crate) fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+        Ok(self.read(key, bytes)?.0)
+    }
+
+    /// Writes a row over the stored value, as [`Codec::replace`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Codec::replace`].
+    pub(crate) fn replace(&self, key: &Key, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
+        let (old, extras) = match old {
+            Some(bytes) => {
+                let (row, extras) = self.read(key, bytes)?;
+                (Some(row), extras)
+            }
+            None => (None, Extras::default()),
+        };
+        let row = self.codec.merge(old.clone(), new)?;
+        Ok(Replaced { bytes: self.encode_with(&row, extras)?, old })
+    }
+
+    fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+        check_length(bytes.len())?;
+        match self.bare {
+            Bare::Record => self.read_record(key, bytes),
+            _ => Ok((self.read_values(key, bytes)?, Extras::default())),
+        }
+    }
+
+    /// The columns of the key are those of the key that is asked for, unless the record has them.
+    fn read_record<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+        let schema = &self.codec.schema;
+        let mut cells = json::cells(bytes)?;
+        for (column, value) in schema.key_columns().zip(key.values()) {
+            if !cells.iter().any(|(name, _)| *name == column.name) {
+                let json = crate::json::from_value(value.clone());
+                cells.push((column.name.clone(), Cell::Json(json)));
+            }
+        }
+        let (row, extras) = upgrade(&self.codec, cells)?;
+        self.codec.check_key(key, &row)?;
+        Ok((row, extras))
+    }
+
+    fn read_values(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+        let schema = &self.codec.schema;
+        let broken = || Error::invalid_data("the stored value is not JSON of the scope's shape");
+        let json = serde_json::from_slice(bytes).map_err(|_| broken())?;
+        let values: Vec<Json> = match (self.bare, json) {
+            (Bare::Tuple, Json::Array(items)) => items,
+            (Bare::Tuple, _) => return Err(broken()),
+            (_, json) => vec![json],
+        };
+        if values.len() > schema.value_columns().count() {
+            return Err(broken());
+        }
+        let mut row = vec![Value::Absent; schema.columns.len()];
+        for ((at, column), json) in schema.value_columns().zip(values) {
+            row[at] = from_json(json, column)?;
+        }
+        for (&at, value) in schema.key.iter().zip(key.values()) {
+            if row[at].is_absent() {
+                row[at] = value.clone();
+            }
+        }
+        self.codec.check_key(key, &row)?;
+        schema.fill_absent(&mut row)?;
+        Ok(row)
+    }
+}
+
+fn shape(schema: &Schema) -> Bare {
+    let one = schema.value_columns().count() == 1;
+    match schema.shape {
+        Shape::Single => Bare::Single,
+        Shape::Json if one => Bare::Single,
+        Shape::Tuple => Bare::Tuple,
+        Shape::Record | Shape::Json => Bare::Record,
+    }
+}

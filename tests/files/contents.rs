@@ -1,0 +1,85 @@
+//! Files of text and of bytes.
+
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, backend::Files};
+use serde_json::json;
+
+use crate::tree;
+
+#[test]
+fn text_is_kept_byte_for_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::from_store(Files::text(directory.path()).open().unwrap());
+    let scope = cache.map::<String, String>("pages").unwrap();
+    let texts = ["", "a\r\nb\rc\n", "\u{feff}bom", "\u{e9} e\u{301}", "\0", " "];
+    for (at, text) in texts.iter().enumerate() {
+        scope.set(format!("k{at}"), &text.to_string()).unwrap();
+        assert_eq!(scope.fetch(format!("k{at}")).unwrap().as_deref(), Some(*text));
+    }
+    let files = tree(directory.path());
+    for (at, text) in texts.iter().enumerate() {
+        assert_eq!(files[&format!("pages/k{at}.txt")], text.as_bytes());
+    }
+    assert_eq!(scope.update("k0", &"new".to_owned()).unwrap().as_deref(), Some(""));
+    assert_eq!(scope.pop("k1").unwrap().as_deref(), Some(texts[1]));
+    assert_eq!(scope.iter().unwrap().count(), texts.len() - 1);
+}
+
+#[test]
+fn bytes_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::from_store(Files::binary(directory.path()).suffix("").open().unwrap());
+    let scope = cache.map::<i64, Vec<u8>>("blobs").unwrap();
+    let all: Vec<u8> = (0..=255).collect();
+    scope.set_many([(7, all.clone()), (-7, Vec::new())]).unwrap();
+    assert_eq!(tree(directory.path())["blobs/7"], all);
+    assert_eq!(scope.fetch_many([-7, 7, 8]).unwrap(), [Some(Vec::new()), Some(all), None]);
+    assert_eq!(cache.scopes().unwrap(), ["blobs"]);
+}
+
+/// The name has a digest, the file is the text: the key is kept beside.
+#[test]
+fn long_keys_of_texts_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Cache::from_store(Files::text(directory.path()).open().unwrap());
+    let scope = open().map::<String, String>("pages").unwrap();
+    let keys = ["k".repeat(2_700), "\u{e9}/".repeat(900), "k".repeat(2_701)];
+    scope.set(&keys[0], &"zero".to_owned()).unwrap();
+    scope
+        .set_many([(keys[1].clone(), "one".to_owned()), (keys[2].clone(), "two".to_owned())])
+        .unwrap();
+    let scope = open().map::<String, String>("pages").unwrap();
+    let mut found: Vec<_> = scope.iter().unwrap().map(Result::unwrap).collect();
+    found.sort_by(|a, b| b.1.cmp(&a.1));
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0], (keys[0].clone(), "zero".to_owned()));
+    assert_eq!(found[1], (keys[2].clone(), "two".to_owned()));
+    assert_eq!(scope.pop(&keys[1]).unwrap().as_deref(), Some("one"));
+    assert_eq!(scope.keys().unwrap().count(), 2);
+    scope.clear().unwrap();
+    assert!(tree(directory.path()).is_empty());
+}
+
+#[test]
+fn what_a_file_cannot_be_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = Cache::from_store(Files::text(directory.path()).open().unwrap());
+    let schema = |ty| {
+        Schema::new("s")
+            .unique(Column::new("id", ColumnType::Text))
+            .column(Column::new("v", ty).nullable(true))
+    };
+    let two = schema(ColumnType::Text).column(Column::new("w", ColumnType::Text));
+    for wrong in [schema(ColumnType::Int), schema(ColumnType::Bytes), two] {
+        assert_eq!(text.dynamic_with(wrong).unwrap_err().kind(), ErrorKind::InvalidSchema);
+    }
+    assert!(text.scopes().unwrap().is_empty());
+    let scope = text.dynamic_with(schema(ColumnType::Varchar(3))).unwrap();
+    let error = scope.set_many([("a", json!({"v": "x"})), ("b", json!({"v": null}))]).unwrap_err();
+    assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("v")), "{error}");
+    assert_eq!(scope.len().unwrap(), 0, "the batch changed nothing");
+    for bytes in [&b"\xff"[..], b"four"] {
+        std::fs::write(directory.path().join("s/c.txt"), bytes).unwrap();
+        let error = scope.fetch("c").unwrap_err();
+        assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("v")), "{error}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Nothing outside of the directory is touched, whatever stands in it.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use hilcat::{Cache, ErrorKind, MapScope};
+
+struct Ground {
+    root: tempfile::TempDir,
+    outside: tempfile::TempDir,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(outside.path().join("secret.json"), "theirs").unwrap();
+        Self { root, outside }
+    }
+
+    fn scope(&self) -> hilcat::Result<MapScope<String, i64>> {
+        let uri = format!("file://{}", self.root.path().display());
+        Cache::from_uri(&uri)?.map::<String, i64>("s")
+    }
+
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn is_untouched(&self) {
+        let files: Vec<_> = std::fs::read_dir(self.outside.path()).unwrap().collect();
+        assert_eq!(files.len(), 1);
+        let secret = std::fs::read_to_string(self.outside.path().join("secret.json"));
+        assert_eq!(secret.unwrap(), "theirs");
+    }
+}
+
+#[test]
+fn a_link_where_a_file_belongs_is_not_followed() {
+    let ground = Ground::new();
+    let scope = ground.scope().unwrap();
+    symlink(ground.outside.path().join("secret.json"), ground.at("s/a.json")).unwrap();
+    let error = scope.fetch("a").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert!(error.to_string().contains("symbolic link"), "{error}");
+    assert!(!scope.exists("a").unwrap());
+    assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (0, 0));
+    scope.set("a", &1).unwrap();
+    assert_eq!(scope.fetch("a").unwrap(), Some(1));
+    assert!(!ground.at("s/a.json").is_symlink(), "it is replaced, and not written through");
+    ground.is_untouched();
+}
+
+#[test]
+fn a_link_where_a_directory_belongs_is_not_followed() {
+    let ground = Ground::new();
+    let scope = ground.scope().unwrap();
+    symlink(ground.outside.path(), ground.at("s/d")).unwrap();
+    assert_eq!(scope.fetch("d/secret").unwrap(), None);
+    for error in [
+        scope.set("d/secret", &1).unwrap_err(),
+        scope.set_many([("x".to_owned(), 1), ("d/new".to_owned(), 1)]).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+    assert_eq!(scope.pop("d/secret").unwrap(), None);
+    assert_eq!(scope.len().unwrap(), 0);
+    scope.clear().unwrap();
+    ground.is_untouched();
+}
+
+#[test]
+fn a_link_where_the_scope_belongs_is_not_followed() {
+    for path in ["s", ".hilcat"] {
+        let ground = Ground::new();
+        symlink(ground.outside.path(), ground.at(path)).unwrap();
+        assert!(ground.scope().is_err(), "{path}");
+        ground.is_untouched();
+    }
+}
+
+#[test]
+fn links_among_what_is_hilcats_own_are_not_followed() {
+    for path in ["temporary", "keys", "lock", "schema.toml", "journal"] {
+        let ground = Ground::new();
+        std::fs::create_dir_all(ground.at(".hilcat/s")).unwrap();
+        let to = match path {
+            "temporary" | "keys" => ground.outside.path().to_owned(),
+            _ => ground.outside.path().join("secret.json"),
+        };
+        symlink(to, ground.at(&format!(".hilcat/s/{path}"))).unwrap();
+        assert!(ground.scope().is_err(), "{path}");
+        ground.is_untouched();
+    }
+    let ground = Ground::new();
+    let scope = ground.scope().unwrap();
+    symlink(ground.outside.path().join("secret.json"), ground.at(".hilcat/s/temporary/one"))
+        .unwrap();
+    assert!(scope.set("a", &1).is_err());
+    ground.is_untouched();
+}
+
+/// A journal that somebody else wrote leads nowhere.
+#[test]
+fn a_journal_cannot_lead_out() {
+    let secret = |ground: &Ground| ground.outside.path().join("secret.json").display().to_string();
+    type Steps = fn(&str) -> String;
+    let journals: [Steps; 4] = [
+        |secret| format!(r#"[{{"remove":"{secret}"}}]"#),
+        |secret| format!(r#"[{{"put":["one","../..{secret}"]}}]"#),
+        |secret| format!(r#"[{{"schema":"../../..{secret}"}}]"#),
+        |_| "[{".to_owned(),
+    ];
+    for journal in journals {
+        let ground = Ground::new();
+        drop(ground.scope().unwrap());
+        std::fs::write(ground.at(".hilcat/s/journal"), journal(&secret(&ground))).unwrap();
+        assert_eq!(ground.scope().unwrap_err().kind(), ErrorKind::InvalidData);
+        ground.is_untouched();
+    }
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let ground = Ground::new();
+    let scope = ground.scope().unwrap();
+    let pipe = ground.at("s/p.json");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success() && Path::new(&pipe).exists());
+    assert!(scope.fetch("p").is_err());
+    assert_eq!(scope.len().unwrap(), 0);
+}

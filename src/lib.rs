@@ -38,20 +38,22 @@ pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;
+    #[cfg(feature = "redis")]
+    pub use crate::backends::redis::{Redis, RedisBuilder, RedisLayout, Resp};
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::link::mysql::MysqlLink;
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::link::postgresql::PgLink;
-    #[cfg(feature = "server")]
-    pub use crate::backends::sql::link::tls::SslMode;
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
+    #[cfg(any(feature = "server", feature = "redis"))]
+    pub use crate::backends::tls::SslMode;
 }
 
 /// What derived code calls; not for use by hand.

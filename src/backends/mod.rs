@@ -2,8 +2,14 @@
 
 pub(crate) mod memory;
 pub(crate) mod noop;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) mod server;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) mod tls;
 
 use std::sync::Arc;
 
@@ -42,6 +48,7 @@ const DRIVERS: &[Driver] = &[
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
+    behind_feature!("redis", redis::SCHEMES, redis::open),
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

@@ -79,8 +79,6 @@ mod pool;
 pub(crate) mod postgresql;
 mod registry;
 mod render;
-#[cfg(feature = "server")]
-mod server;
 pub mod sql_types;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;

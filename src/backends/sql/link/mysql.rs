@@ -27,7 +27,7 @@ use self::row::LinkRow;
 use self::statements::Statements;
 pub(in crate::backends::sql) use self::target::Target;
 use super::error::{closed, is_closed};
-use super::tls::SslMode;
+use crate::backends::tls::SslMode;
 use crate::Error;
 
 /// What a server is and what it takes.

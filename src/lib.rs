@@ -3,6 +3,8 @@
 mod backends;
 mod cache;
 mod check;
+#[allow(dead_code, reason = "not every choice of features has a backend for all of it")]
+mod codec;
 mod compute;
 mod decimal;
 mod duration;

@@ -1,0 +1,219 @@
+//! Rows as bytes and back: what the backends that keep serialised values share.
+//!
+//! A record is an object that other programs can read: `{"$hilcat": "<fingerprint>", "id": "a1",
+//! "count": 3}`, as JSON or, by an option, as MessagePack; above a size it can be compressed. Which
+//! of these it is shows in its first bytes, so that the options can change at any time. Columns are
+//! found by their names. The fingerprint tells a record of this very schema, which is read as it
+//! is, from one of another, whose columns may be fewer, more or named otherwise.
+
+mod cell;
+mod compress;
+mod json;
+pub(crate) mod key;
+#[cfg(feature = "msgpack")]
+mod message;
+mod options;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+use std::sync::Arc;
+
+use self::cell::Cell;
+pub(crate) use self::options::{CodecOptions, Format};
+use self::upgrade::{Extras, upgrade};
+use crate::{Error, Key, Result, Row, Schema, Value};
+
+/// The name under which a record has the fingerprint of its schema.
+const STAMP: &str = "$hilcat";
+/// No record is longer than this, compressed or not.
+const MAX_LENGTH: usize = 256 << 20;
+/// No JSON in a column is nested deeper than this.
+const MAX_DEPTH: usize = 120;
+
+/// Writes and reads the records of one scope.
+#[derive(Debug)]
+pub(crate) struct Codec {
+    schema: Arc<Schema>,
+    options: CodecOptions,
+    fingerprint: String,
+    /// The names of the columns as records have them.
+    names: Vec<String>,
+    /// What stands in JSON before the first value, and before each one.
+    heads: Vec<Vec<u8>>,
+}
+
+/// What a write makes of a stored record.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// The new one.
+    pub(crate) bytes: Vec<u8>,
+    /// The one that stood there.
+    pub(crate) old: Option<Row>,
+}
+
+impl Codec {
+    pub(crate) fn new(schema: &Arc<Schema>, options: CodecOptions) -> Self {
+        let fingerprint = schema.fingerprint();
+        let names: Vec<String> =
+            schema.columns.iter().map(|column| stored_name(&column.name)).collect();
+        let heads = names.iter().enumerate().map(|(at, name)| json::head(at, name, &fingerprint));
+        Self { schema: schema.clone(), options, heads: heads.collect(), fingerprint, names }
+    }
+
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The bytes of a complete row.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it is longer or deeper than
+    /// can be read back.
+    pub(crate) fn encode(&self, row: &Row) -> Result<Vec<u8>> {
+        self.encode_with(row, Extras::default())
+    }
+
+    fn encode_with(&self, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+        let bytes = match self.options.format {
+            Format::Json => json::write(self, row, extras)?,
+            #[cfg(feature = "msgpack")]
+            Format::MessagePack => message::write(self, row, extras)?,
+        };
+        check_length(bytes.len())?;
+        match self.options.compress_above {
+            Some(limit) if bytes.len() > limit => compress::compress(bytes),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// The row of a stored record, of this or an older shape.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column where it is
+    /// about one, where the record is not one of the schema and cannot be made one.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Row> {
+        if bytes.first() == Some(&b'{')
+            && bytes.len() <= MAX_LENGTH
+            && let Some(row) = json::read(self, bytes)?
+        {
+            return Ok(row);
+        }
+        compress::with_plain(bytes, |plain| Ok(self.read(plain)?.0))
+    }
+
+    /// The row of the record that is stored under a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Codec::decode), also where the record says that it is of another key.
+    pub(crate) fn decode_at(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+        let row = self.decode(bytes)?;
+        for (&at, value) in self.schema.key.iter().zip(key.values()) {
+            if !row[at].same(value) {
+                return Err(Error::invalid_data("the stored record is one of another key")
+                    .with_column(&self.schema.columns[at].name));
+            }
+        }
+        Ok(row)
+    }
+
+    /// A complete row: the columns that are absent from a new one are those of the one that is
+    /// there, or of a new record.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no record and an absent column has no default and cannot be NULL.
+    pub(crate) fn merge(&self, old: Option<Row>, mut new: Row) -> Result<Row> {
+        for (new, old) in new.iter_mut().zip(old.into_iter().flatten()) {
+            if new.is_absent() {
+                *new = old;
+            }
+        }
+        self.schema.fill_absent(&mut new)?;
+        Ok(new)
+    }
+
+    /// Writes a row over the stored record: as [`merge`](Codec::merge), and what a newer schema
+    /// has in columns that this one does not know stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Codec::decode), [`merge`](Codec::merge) and [`encode`](Codec::encode).
+    pub(crate) fn replace(&self, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
+        let Some(stored) = old else {
+            let row = self.merge(None, new)?;
+            return Ok(Replaced { bytes: self.encode(&row)?, old: None });
+        };
+        compress::with_plain(stored, |plain| {
+            let (old, extras) = self.read(plain)?;
+            let row = self.merge(Some(old.clone()), new)?;
+            Ok(Replaced { bytes: self.encode_with(&row, extras)?, old: Some(old) })
+        })
+    }
+
+    /// The row of an uncompressed record, and what it has besides.
+    fn read<'a>(&self, plain: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+        if first(plain) == Some(b'{') {
+            return match json::read(self, plain)? {
+                Some(row) => Ok((row, Extras::default())),
+                None => upgrade(self, json::cells(plain)?),
+            };
+        }
+        upgrade(self, message_cells(plain)?)
+    }
+
+    /// The bytes of one column's value, for layouts that keep the columns apart: JSON.
+    pub(crate) fn encode_value(&self, at: usize, value: &Value) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        json::write_value(&mut bytes, &self.schema.columns[at], value)?;
+        check_length(bytes.len())?;
+        Ok(bytes)
+    }
+
+    /// Reads what [`encode_value`](Codec::encode_value) writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Codec::decode).
+    pub(crate) fn decode_value(&self, at: usize, bytes: &[u8]) -> Result<Value> {
+        check_length(bytes.len())?;
+        json::read_value(&self.schema.columns[at], bytes)
+    }
+}
+
+/// The cells of a record that is not JSON.
+fn message_cells(plain: &[u8]) -> Result<Vec<(String, Cell<'_>)>> {
+    if !matches!(plain.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
+        return Err(Error::invalid_data("the stored bytes are not a record as hilcat writes them"));
+    }
+    #[cfg(feature = "msgpack")]
+    return message::cells(plain);
+    #[cfg(not(feature = "msgpack"))]
+    Err(Error::unsupported(
+        "the stored record is MessagePack, which needs the cargo feature `msgpack` of hilcat",
+    ))
+}
+
+/// The first byte that is not a space.
+fn first(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+fn check_length(length: usize) -> Result<()> {
+    match length <= MAX_LENGTH {
+        true => Ok(()),
+        false => Err(Error::unsupported(format!(
+            "the record takes {length} bytes; the limit is {MAX_LENGTH}"
+        ))),
+    }
+}
+
+/// The name of a column as records have it. One that could be taken for the fingerprint's gets a
+/// dollar sign more.
+fn stored_name(name: &str) -> String {
+    let like_stamp = name.starts_with('$') && name.trim_start_matches('$') == &STAMP[1..];
+    if like_stamp { format!("${name}") } else { name.to_owned() }
+}

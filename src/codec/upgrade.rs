@@ -1,0 +1,94 @@
+//! Records of another shape: an older schema's, a newer one's, another program's.
+
+use super::cell::{Cell, invalid};
+use super::{Codec, STAMP, stored_name};
+use crate::{Column, Error, Result, Row, Value};
+
+/// What a record has in columns that the schema does not know, by the names in the record.
+pub(super) type Extras<'a> = Vec<(String, Cell<'a>)>;
+
+/// The row of a record whose cells are at hand by name, and the cells that are left.
+///
+/// A column is found by its name, or by the name that it had; one that is new has its default, or
+/// NULL. Of a record that has other columns instead nothing is guessed.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column.
+pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extras<'a>)> {
+    check_twice(&cells)?;
+    let mut cells = cells;
+    let stamp = cells.iter().position(|(name, _)| name == STAMP).map(|at| cells.remove(at).1);
+    let stamp = stamp.map(Cell::into_json);
+    let mut found: Vec<Option<Cell>> = Vec::new();
+    let places: Vec<Option<String>> =
+        codec.schema.columns.iter().map(|column| place(codec, column, &cells)).collect();
+    for place in places {
+        let at = place.and_then(|name| cells.iter().position(|(known, _)| *known == name));
+        found.push(at.map(|at| cells.swap_remove(at).1));
+    }
+    let missing = match stamp {
+        Some(stamp) if stamp == codec.fingerprint.as_str() => Missing::Broken,
+        Some(_) if !cells.is_empty() => Missing::Elsewhere,
+        _ => Missing::New,
+    };
+    let columns = codec.schema.columns.iter().zip(found);
+    let row = columns.map(|(column, cell)| match cell {
+        Some(cell) => cell.into_value(column),
+        None => missing.value(column),
+    });
+    Ok((row.collect::<Result<Row>>()?, cells))
+}
+
+/// The name under which a record has a column. A name that another column had before, and does not
+/// have in this record, is that one's.
+fn place(codec: &Codec, column: &Column, cells: &Extras<'_>) -> Option<String> {
+    let has = |name: &str| cells.iter().any(|(known, _)| known == name);
+    let taken = codec.schema.columns.iter().any(|other| {
+        other.was.as_ref() == Some(&column.name)
+            && other.name != column.name
+            && !has(&stored_name(&other.name))
+    });
+    let names = [(!taken).then_some(&column.name), column.was.as_ref()];
+    names.into_iter().flatten().map(|name| stored_name(name)).find(|name| has(name))
+}
+
+fn check_twice(cells: &Extras<'_>) -> Result<()> {
+    let mut names: Vec<&str> = cells.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => {
+            Err(Error::invalid_data("the stored record has this column twice").with_column(pair[0]))
+        }
+    }
+}
+
+/// What it means that a record has not a column.
+#[derive(Clone, Copy)]
+enum Missing {
+    /// The record is older than the column, or of a program that left it out.
+    New,
+    /// It says that it is of this schema.
+    Broken,
+    /// It has columns that the schema does not know: this one may be among them by another name.
+    Elsewhere,
+}
+
+impl Missing {
+    fn value(self, column: &Column) -> Result<Value> {
+        match (self, &column.default) {
+            (Self::Broken, _) => Err(invalid(column, "it has no such column")),
+            (Self::Elsewhere, _) => Err(invalid(
+                column,
+                "it was written under another schema, which has other columns instead; open the scope again under that",
+            )),
+            (Self::New, Some(default)) => Ok(default.clone()),
+            (Self::New, None) if column.nullable => Ok(Value::Null),
+            (Self::New, None) => Err(invalid(
+                column,
+                "it is older than this column, which has no default and cannot be NULL",
+            )),
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A cluster: who of its masters has which slots.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use redis::Value;
 
 use super::command::Commands;
-use super::failed::Failed;
+use super::failed::{Elsewhere, Failed};
 use super::link::{Link, left, unexpected};
 use super::place::Address;
 use super::pool::{Limits, Pool};
@@ -67,28 +67,27 @@ impl Cluster {
     /// The connections to who has a slot.
     pub(super) fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
         let map = self.map(deadline)?;
-        map.find(slot).cloned().ok_or_else(|| {
-            // Nobody has it until a replica takes its master's place.
-            self.doubted.store(true, Ordering::Release);
-            Failed::Elsewhere(super::failed::Elsewhere::Later)
-        })
+        map.find(slot).cloned().ok_or_else(|| self.later())
     }
 
-    /// The connections to all masters.
-    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<Arc<Pool>>, Failed> {
+    /// A slot of each master.
+    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<u16>, Failed> {
         let map = self.map(deadline)?;
-        let mut pools: Vec<Arc<Pool>> =
-            map.ranges.iter().map(|(_, _, pool)| pool.clone()).collect();
-        pools.sort_by(|a, b| a.address.cmp(&b.address));
-        pools.dedup_by(|a, b| a.address == b.address);
+        let mut seen = HashSet::new();
+        let ranges = map.ranges.iter();
+        let slots = ranges.filter(|(_, _, pool)| seen.insert(&pool.address)).map(|range| range.0);
+        let slots = slots.collect();
         let covered: u32 = map.ranges.iter().map(|(a, b, _)| u32::from(b - a) + 1).sum();
         match covered == u32::from(SLOTS) {
-            true => Ok(pools),
-            false => {
-                self.doubted.store(true, Ordering::Release);
-                Err(Failed::Elsewhere(super::failed::Elsewhere::Later))
-            }
+            true => Ok(slots),
+            false => Err(self.later()),
         }
+    }
+
+    /// Nobody has some slot, until a replica takes its master's place.
+    fn later(&self) -> Failed {
+        self.doubted.store(true, Ordering::Release);
+        Failed::Elsewhere(Elsewhere::Later)
     }
 
     /// The connections to a node.
@@ -157,7 +156,7 @@ impl Cluster {
     fn candidates(&self) -> Vec<Address> {
         let mut candidates = self.map.read().nodes.clone();
         candidates.extend(self.seeds.iter().cloned());
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         candidates.retain(|address| seen.insert(address.clone()));
         let silent = self.silent.lock();
         candidates.sort_by_key(|address| silent.contains(address));

@@ -50,6 +50,20 @@ impl Commands {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// Adds other commands.
+    pub(super) fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.count += other.count;
+    }
+
+    /// The same commands as one transaction, the last answer of which is the answers to them.
+    pub(super) fn atomic(&self) -> Self {
+        let mut commands = Self::one(&[b"MULTI"]);
+        commands.append(self);
+        commands.add(&[b"EXEC"]);
+        commands
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

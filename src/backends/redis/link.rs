@@ -24,6 +24,8 @@ pub(super) struct Link {
     pending: usize,
     broken: bool,
     pub(super) used: Instant,
+    /// Two connections of one lineage are to the same server, and it was never lost between.
+    pub(super) lineage: u64,
 }
 
 impl Link {
@@ -36,7 +38,7 @@ impl Link {
         let stream = Stream::open(address, login, deadline);
         let stream = stream.map_err(|error| unreachable(address, &error))?;
         let mut link =
-            Self { stream, parser: Parser::new(), pending: 0, broken: false, used: Instant::now() };
+            Self { stream, parser: Parser::new(), pending: 0, broken: false, used: Instant::now(), lineage: 0 };
         link.log_in(login).map_err(|failed| match failed {
             Failed::Lost(kind) => unreachable(address, &kind.into()),
             other => other,
@@ -80,10 +82,27 @@ impl Link {
         (0..commands.count()).map(|_| self.answer()).collect()
     }
 
-    /// Sends one command and gives the answer to it.
-    pub(super) fn ask_one(&mut self, command: &Commands) -> Result<Value, Failed> {
-        self.send(command)?;
-        accepted(self.answer()?)
+    /// Sends commands that are one unit, as a single one is or a transaction, and gives the last
+    /// answer.
+    pub(super) fn ask_one(&mut self, unit: &Commands) -> Result<Value, Failed> {
+        self.send(unit)?;
+        self.answer_to(unit)
+    }
+
+    /// The last answer to a unit of commands, where the server refused none of them.
+    pub(super) fn answer_to(&mut self, unit: &Commands) -> Result<Value, Failed> {
+        let (mut last, mut refusal) = (Value::Nil, None);
+        for _ in 0..unit.count() {
+            match accepted(self.answer()?) {
+                Ok(value) => last = value,
+                // Of a transaction that is given up the first says why.
+                Err(failed) => drop(refusal.get_or_insert(failed)),
+            }
+        }
+        match refusal {
+            Some(failed) => Err(failed),
+            None => Ok(last),
+        }
     }
 
     pub(super) fn send(&mut self, commands: &Commands) -> Result<(), Failed> {
@@ -115,6 +134,11 @@ impl Link {
         Failed::Lost(kind)
     }
 
+    /// Whether nothing comes from it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.broken
+    }
+
     /// Whether it cannot be used again: what comes from it next may be an answer to what a call
     /// sent that did not wait for it.
     pub(super) fn is_broken(&self) -> bool {
@@ -128,18 +152,23 @@ impl Link {
 }
 
 /// Refusals as errors.
-pub(super) fn accepted(value: Value) -> Result<Value, Failed> {
+fn accepted(value: Value) -> Result<Value, Failed> {
     check(&value).map(|()| value)
 }
 
-pub(super) fn check(value: &Value) -> Result<(), Failed> {
+/// Whether it is no refusal, and no transaction in which there is one.
+fn check(value: &Value) -> Result<(), Failed> {
     match value {
         Value::ServerError(error) => Err(refused(error)),
+        Value::Array(items) => items.iter().try_for_each(|item| match item {
+            Value::ServerError(error) => Err(refused(error)),
+            _ => Ok(()),
+        }),
         _ => Ok(()),
     }
 }
 
-/// What is done to a command's answer that is not of the kind that the command has.
+/// The failure of a command whose answer is not of the kind that the command has.
 pub(super) fn unexpected() -> Failed {
     Failed::Own(Error::invalid_data("the server gave an answer of another kind than the command has"))
 }

@@ -4,6 +4,7 @@
 //! is wrong is said as it is; and it is used by one call at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -39,25 +40,31 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-#[derive(Default)]
 struct State {
     idle: Vec<Link>,
     /// How many there are, those in use included.
     open: u32,
-    /// Counts the times that all were given up.
-    generation: u64,
+    /// What the connections have in common that were opened since all were given up.
+    lineage: u64,
+}
+
+/// A lineage that no other connections have.
+fn lineage() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A connection in use. It goes back to the pool, unless it is broken.
 pub(super) struct Taken<'a> {
     pool: &'a Pool,
     link: Option<Link>,
-    generation: u64,
+    lineage: u64,
 }
 
 impl Pool {
     pub(super) fn new(address: Address, limits: Limits) -> Self {
-        Self { address, limits, state: Mutex::default(), freed: Condvar::new() }
+        let state = State { idle: Vec::new(), open: 0, lineage: lineage() };
+        Self { address, limits, state: Mutex::new(state), freed: Condvar::new() }
     }
 
     /// Runs a call on a connection.
@@ -75,8 +82,10 @@ impl Pool {
             let mut taken = self.reserve(deadline)?;
             let Some(link) = &mut taken.link else {
                 let by = deadline.min(Instant::now() + self.limits.connect_timeout);
-                taken.link = Some(Link::open(&self.address, &self.limits.login, by)?);
-                taken.link().begin(deadline);
+                let mut link = Link::open(&self.address, &self.limits.login, by)?;
+                link.begin(deadline);
+                link.lineage = taken.lineage;
+                taken.link = Some(link);
                 return Ok(taken);
             };
             let idle = link.used.elapsed();
@@ -85,6 +94,7 @@ impl Pool {
                 return Ok(taken);
             }
             link.give_up();
+            self.give_up();
         }
     }
 
@@ -95,7 +105,7 @@ impl Pool {
             let link = state.idle.pop();
             if link.is_some() || state.open < self.limits.size {
                 state.open += u32::from(link.is_none());
-                return Ok(Taken { pool: self, link, generation: state.generation });
+                return Ok(Taken { pool: self, link, lineage: state.lineage });
             }
             if self.freed.wait_until(&mut state, deadline).timed_out() {
                 let message = "no connection was free until the deadline passed";
@@ -108,7 +118,7 @@ impl Pool {
     /// lost, and they probably are, too.
     pub(super) fn give_up(&self) {
         let mut state = self.state.lock();
-        state.generation += 1;
+        state.lineage = lineage();
         let idle = std::mem::take(&mut state.idle);
         state.open -= idle.len() as u32;
         drop(state);
@@ -129,7 +139,7 @@ impl Drop for Taken<'_> {
         let mut state = self.pool.state.lock();
         let good = |link: &Link| !link.is_broken() && !std::thread::panicking();
         match self.link.take().filter(good) {
-            Some(mut link) if self.generation == state.generation => {
+            Some(mut link) if self.lineage == state.lineage => {
                 link.used = Instant::now();
                 state.idle.push(link);
             }

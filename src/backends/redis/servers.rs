@@ -62,13 +62,28 @@ impl Servers {
         }
     }
 
-    /// The connections to every server that has keys.
-    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<Arc<Pool>>> {
+    /// A slot of each server that has any.
+    pub(super) fn all(&self, deadline: Instant) -> Result<Vec<u16>> {
         match self {
-            Self::Cluster(cluster) => cluster.masters(deadline),
-            _ => self.pool(0, deadline).map(|pool| vec![pool]),
+            Self::Cluster(cluster) => self.wait(deadline, || cluster.masters(deadline)),
+            _ => Ok(vec![0]),
         }
-        .map_err(Failed::into_error)
+    }
+
+    /// Tries something until the servers know who is who.
+    fn wait<T>(
+        &self,
+        deadline: Instant,
+        mut what: impl FnMut() -> Result<T, Failed>,
+    ) -> Result<T> {
+        let mut attempts = Attempts::new(Call { deadline, twice: true });
+        loop {
+            match what() {
+                Ok(done) => return Ok(done),
+                Err(failed) => self.retry(failed, None, &mut attempts),
+            }
+            .map_err(Failed::into_error)?;
+        }
     }
 
     /// Finds out anew who has what, once the server of these connections does not have it any
@@ -169,8 +184,8 @@ impl Servers {
         }
     }
 
-    /// Sends commands of one key each, with its slot, to who has them, and gives their answers in
-    /// order.
+    /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
+    /// answer to each, in order.
     pub(super) fn spread(&self, call: Call, commands: &[(u16, Commands)]) -> Result<Vec<Value>> {
         let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
         let mut attempts = Attempts::new(call);
@@ -179,16 +194,15 @@ impl Servers {
             if open.is_empty() {
                 return Ok(answers.into_iter().flatten().collect());
             }
-            let pause = match self.round(call, commands, &open, &mut answers) {
-                Ok(()) => continue,
-                Err((failed, pool)) => self.retry(failed, pool.as_ref(), &mut attempts),
+            let Err((failed, pool)) = self.round(call, commands, &open, &mut answers) else {
+                continue;
             };
-            // A command whose key is about to move goes alone.
-            if let Some(address) = pause.map_err(Failed::into_error)? {
+            let asked = self.retry(failed, pool.as_ref(), &mut attempts);
+            // Of those whose slot is about to move one goes alone.
+            if asked.map_err(Failed::into_error)?.is_some() {
                 let first = answers.iter().position(Option::is_none).unwrap_or_default();
-                let (slot, command) = &commands[first];
-                let _ = address;
-                answers[first] = Some(self.run(*slot, call, |link| link.ask_one(command))?);
+                let (slot, unit) = &commands[first];
+                answers[first] = Some(self.run(*slot, call, |link| link.ask_one(unit))?);
             }
         }
     }
@@ -228,7 +242,7 @@ impl Servers {
                 continue;
             }
             for &at in group.iter() {
-                match link.link().answer().and_then(super::link::accepted) {
+                match link.link().answer_to(&commands[at].1) {
                     Ok(answer) => answers[at] = Some(answer),
                     Err(failed) => {
                         let lost = matches!(failed, Failed::Lost(_));

@@ -5,6 +5,7 @@
 
 mod diff;
 mod project;
+mod standing;
 mod toml;
 mod types;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
+pub(crate) use self::standing::{Apply, plan, upgrade};
 pub use self::toml::Schemas;
 pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]

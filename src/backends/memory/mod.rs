@@ -21,7 +21,8 @@ pub use self::builder::MemoryBuilder;
 use self::clock::Clock;
 use self::rows::Rows;
 use self::scope::MemoryScope;
-use self::table::{Apply, Table};
+use self::table::Table;
+use crate::schema::Apply;
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 

@@ -6,17 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::rows::{Rows, Stored};
-use crate::schema::{Standing, StandingColumn, diff, project};
-use crate::{Change, ColumnType, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
-
-/// When a change of the schema is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Apply {
-    /// When the scope is opened: the schema's policy counts.
-    OnOpen,
-    /// By a call of its own.
-    OnDemand,
-}
+use crate::schema::{Apply, plan, project, upgrade};
+use crate::{ColumnType, Plan, Result, Schema};
 
 /// The records of a scope. All handles on the scope share it.
 #[derive(Debug)]
@@ -58,27 +49,23 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`] with the plan where the policy does not allow it.
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the policy
+    /// does not allow it.
     pub(super) fn apply(&self, schema: &Arc<Schema>, when: Apply) -> Result<Plan> {
         let mut layout = self.layout.write();
-        let plan = plan(&layout, schema);
-        let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
-        let recreate = plan.steps.iter().any(|step| step.change == Change::Recreate);
-        if !recreate && (!plan.is_safe() || manual && !plan.is_empty()) {
-            return Err(refusal(&plan, manual && plan.is_safe()));
-        }
-        if recreate {
+        let upgrade = upgrade(&layout, schema, when)?;
+        if upgrade.recreate {
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.rows.clear();
         }
         self.expiring.fetch_or(schema.ttl.is_some(), Ordering::Relaxed);
-        if !same_layout(&layout, schema) {
-            if !recreate && spells_keys_anew(&layout, schema) {
+        if upgrade.other {
+            if !upgrade.recreate && spells_keys_anew(&layout, schema) {
                 self.rekey(schema)?;
             }
             *layout = schema.clone();
         }
-        Ok(plan)
+        Ok(upgrade.plan)
     }
 
     /// Stores every record again under the key that it has in a new schema.
@@ -92,45 +79,6 @@ impl Table {
         }
         Ok(())
     }
-}
-
-fn plan(standing: &Schema, schema: &Schema) -> Plan {
-    let column = |column: &crate::Column| StandingColumn {
-        name: column.name.clone(),
-        declared: column.ty.to_string(),
-        ty: Some(column.ty),
-        known: true,
-        nullable: column.nullable,
-    };
-    let standing = Standing {
-        columns: standing.columns.iter().map(column).collect(),
-        key: standing.key_columns().map(|column| column.name.clone()).collect(),
-    };
-    let mut changes = diff(&standing, schema, |have, want| have.ty == Some(want.ty));
-    if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {
-        changes = vec![Change::Recreate];
-    }
-    let steps = changes.into_iter().map(|change| Step { change, sql: Vec::new() });
-    Plan { steps: steps.collect(), ..Plan::empty(schema) }
-}
-
-/// The error for a plan that is not applied.
-fn refusal(plan: &Plan, manual: bool) -> Error {
-    let why = match manual {
-        true => "the schema's policy is manual: apply it with Cache::migrate",
-        false => {
-            "steps marked with ! can lose records or values: let the scope be made anew with migrate = \"recreate\""
-        }
-    };
-    Error::new(
-        ErrorKind::SchemaChange,
-        format!("the records stand under another schema, and nothing was changed; {why}\n{plan}"),
-    )
-}
-
-/// Whether rows of the two look the same, default values included.
-fn same_layout(a: &Schema, b: &Schema) -> bool {
-    a.columns == b.columns && a.key == b.key
 }
 
 /// Whether the same key is written in another way: a decimal of more digits after the point is.

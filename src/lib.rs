@@ -39,9 +39,9 @@ pub use hilcat_derive::ScopeRecord;
 pub mod backend {
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
-    pub use crate::backends::schemes;
     #[cfg(feature = "redis")]
     pub use crate::backends::redis::{Redis, RedisBuilder, RedisLayout, Resp};
+    pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
     #[cfg(feature = "mysql")]

@@ -172,7 +172,8 @@ impl Cluster {
             let [Value::Int(first), Value::Int(last), nodes @ ..] = &parts[..] else {
                 return Err(unexpected());
             };
-            let nodes: Vec<Address> = nodes.iter().filter_map(|node| read_node(node, asked)).collect();
+            let nodes: Vec<Address> =
+                nodes.iter().filter_map(|node| read_node(node, asked)).collect();
             if let (Ok(first), Ok(last), [master, ..]) =
                 (u16::try_from(*first), u16::try_from(*last), &nodes[..])
             {

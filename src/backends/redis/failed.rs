@@ -110,7 +110,10 @@ fn refusal(error: &ServerError) -> Error {
         "WRONGTYPE" => Error::invalid_data(
             "the key holds a value of another type: another program's, or one of another `layout`",
         ),
-        "OOM" => Error::new(ErrorKind::Backend, "the server has reached its `maxmemory`; nothing was written"),
+        "OOM" => Error::new(
+            ErrorKind::Backend,
+            "the server has reached its `maxmemory`; nothing was written",
+        ),
         "CROSSSLOT" => Error::unsupported("the keys are in different slots of the cluster"),
         "ERR" if details.contains("unknown command") => Error::unsupported(
             "the server does not know a command that hilcat needs; Redis 6.2, Valkey or newer does",

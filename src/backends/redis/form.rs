@@ -65,24 +65,37 @@ impl Form {
 
     /// The unit of commands that removes a record and gives it.
     pub(super) fn take(&self, name: &[u8]) -> Commands {
+        let mut commands = Commands::default();
+        self.add_take(&mut commands, name);
+        if commands.count() == 1 { commands } else { commands.atomic() }
+    }
+
+    /// Adds the commands that remove a record and give it, which are to be a transaction.
+    pub(super) fn add_take(&self, commands: &mut Commands, name: &[u8]) {
         match self {
             Self::Hash(_) => {
-                let mut commands = Commands::one(&[b"HGETALL", name]);
+                commands.add(&[b"HGETALL", name]);
                 commands.add(&[b"UNLINK", name]);
-                commands.atomic()
             }
-            _ => Commands::one(&[b"GETDEL", name]),
+            _ => commands.add(&[b"GETDEL", name]),
         }
     }
 
     /// The record in the answer to [`take`](Form::take).
     pub(super) fn taken(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
         match (self, answer) {
-            (Self::Hash(_), Answer::Array(answers)) => {
-                self.stored(answers.into_iter().next().ok_or_else(unexpected)?)
+            (Self::Hash(_), answer @ Answer::Array(_)) => {
+                Ok(self.all_taken(answer)?.into_iter().next().flatten())
             }
             (_, answer) => self.stored(answer),
         }
+    }
+
+    /// The records in the answer to a transaction of what [`add_take`](Form::add_take) adds.
+    pub(super) fn all_taken(&self, answer: Answer) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        let Answer::Array(answers) = answer else { return Err(unexpected()) };
+        let each = if self.is_string() { 1 } else { 2 };
+        answers.into_iter().step_by(each).map(|answer| self.stored(answer)).collect()
     }
 
     /// Adds the commands that write a record, for so many milliseconds where that is said. What is
@@ -190,9 +203,8 @@ fn object(fields: Vec<(Answer, Answer)>) -> Result<Option<Vec<u8>>, Failed> {
     let mut object = Vec::new();
     for (name, value) in fields {
         object.push(if object.is_empty() { b'{' } else { b',' });
-        let name = String::from_utf8(bytes(name)?).map_err(|_| {
-            Error::invalid_data("a field of the hash has a name that is not UTF-8")
-        })?;
+        let name = String::from_utf8(bytes(name)?)
+            .map_err(|_| Error::invalid_data("a field of the hash has a name that is not UTF-8"))?;
         object.extend_from_slice(Json::from(name).to_string().as_bytes());
         object.push(b':');
         object.extend_from_slice(&bytes(value)?);

@@ -34,11 +34,21 @@ impl Link {
     /// # Errors
     ///
     /// [`Failed::NotSent`], whatever it was: of the caller's own commands none was sent.
-    pub(super) fn open(address: &Address, login: &Login, deadline: Instant) -> Result<Self, Failed> {
+    pub(super) fn open(
+        address: &Address,
+        login: &Login,
+        deadline: Instant,
+    ) -> Result<Self, Failed> {
         let stream = Stream::open(address, login, deadline);
         let stream = stream.map_err(|error| unreachable(address, &error))?;
-        let mut link =
-            Self { stream, parser: Parser::new(), pending: 0, broken: false, used: Instant::now(), lineage: 0 };
+        let mut link = Self {
+            stream,
+            parser: Parser::new(),
+            pending: 0,
+            broken: false,
+            used: Instant::now(),
+            lineage: 0,
+        };
         link.log_in(login).map_err(|failed| match failed {
             Failed::Lost(kind) => unreachable(address, &kind.into()),
             other => other,
@@ -122,8 +132,11 @@ impl Link {
                     return Ok(value);
                 }
                 Err(error) => {
-                    let kind = error.as_io_error().map(io::Error::kind);
-                    return Err(self.lost(kind.unwrap_or(io::ErrorKind::InvalidData)));
+                    let kind = match error.is_timeout() {
+                        true => io::ErrorKind::TimedOut,
+                        false => io::ErrorKind::ConnectionReset,
+                    };
+                    return Err(self.lost(kind));
                 }
             }
         }
@@ -152,7 +165,7 @@ impl Link {
 }
 
 /// Refusals as errors.
-fn accepted(value: Value) -> Result<Value, Failed> {
+pub(super) fn accepted(value: Value) -> Result<Value, Failed> {
     check(&value).map(|()| value)
 }
 
@@ -170,7 +183,9 @@ fn check(value: &Value) -> Result<(), Failed> {
 
 /// The failure of a command whose answer is not of the kind that the command has.
 pub(super) fn unexpected() -> Failed {
-    Failed::Own(Error::invalid_data("the server gave an answer of another kind than the command has"))
+    Failed::Own(Error::invalid_data(
+        "the server gave an answer of another kind than the command has",
+    ))
 }
 
 enum Stream {
@@ -183,8 +198,7 @@ impl Stream {
         let socket = Socket::open(address, deadline)?;
         let Some(config) = &login.tls else { return Ok(Self::Plain(socket)) };
         let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
-        let connection =
-            ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
         let mut stream = Box::new(StreamOwned::new(connection, socket));
         // Now, so that what is wrong with a certificate is said as what it is.
         while stream.conn.is_handshaking() {

@@ -8,7 +8,8 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::link::unexpected;
 use super::servers::{Call, Servers};
-use crate::{Error, Result, Schema, Schemas};
+use crate::schema::plan;
+use crate::{Error, Result, Schema};
 
 /// The registry of a cache.
 #[derive(Debug)]
@@ -48,11 +49,15 @@ impl Entry {
     }
 
     /// The schema that the scope's records stand under.
-    pub(super) fn schema(&self, scope: &str) -> Result<Schema> {
-        let schemas = Schemas::from_str(&self.definition)?;
-        schemas.get(scope).cloned().ok_or_else(|| {
-            Error::invalid_data("the registry of the cache's scopes has another scope's schema here")
-        })
+    pub(super) fn schema(&self) -> Result<Schema> {
+        Schema::from_stored(&self.definition)
+    }
+
+    /// Whether records under its schema are as good as under another: the same columns, if in
+    /// another order.
+    pub(super) fn is_as_good_as(&self, schema: &Schema) -> Result<bool> {
+        let standing = self.schema()?;
+        Ok(plan(&standing, schema).is_empty() && plan(schema, &standing).is_empty())
     }
 }
 
@@ -157,7 +162,7 @@ mod tests {
             .column(Column::new("n", ColumnType::Int));
         let entry = Entry::new(&schema, 3);
         assert_eq!(Entry::read(entry.raw.clone()).unwrap(), entry);
-        assert_eq!(entry.schema("a:b").unwrap(), schema);
+        assert_eq!(entry.schema().unwrap(), schema);
         assert!(Entry::read(b"x".to_vec()).is_err());
     }
 }

@@ -2,19 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use redis::Value;
 
+use super::Inner;
 use super::command::Commands;
 use super::failed::Failed;
-use super::form::{Form, Replaced};
+use super::form::Form;
 use super::lease::Lease;
-use super::link::{Link, left, unexpected};
+use super::link::{Link, accepted, unexpected};
 use super::list::Listing;
 use super::names::Names;
 use super::servers::Call;
-use super::Inner;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
@@ -104,7 +103,7 @@ impl Records {
         }
         let mut stored = Vec::with_capacity(names.len());
         for answer in link.ask(&commands)? {
-            let Value::Array(values) = super::link::accepted(answer)? else {
+            let Value::Array(values) = accepted(answer)? else {
                 return Err(unexpected());
             };
             for value in values {
@@ -116,154 +115,23 @@ impl Records {
 }
 
 impl RedisScope {
-    fn call(&self, twice: bool) -> Call {
+    pub(super) fn call(&self, twice: bool) -> Call {
         self.records.inner.call(twice)
-    }
-
-    /// Whether a row can be written without a look at what it is written over: it has all
-    /// columns, and the records stand under the very schema of this handle.
-    fn is_blind(&self, rows: &[Row], call: Call) -> Result<bool> {
-        let current = match &self.lease {
-            Some(lease) => lease.is_current(&self.records, call)?,
-            None => true,
-        };
-        Ok(current && rows.iter().flatten().all(|value| !value.is_absent()))
     }
 
     fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.records.names.name(key)).collect()
     }
 
-    fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Row>> {
+    pub(super) fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Row>> {
         stored.map(|bytes| self.records.form.decode(key, &bytes)).transpose()
     }
 
-    /// Writes a row, with what it is written over given or not.
-    fn put(&self, row: Row, wanted: bool) -> Result<Option<Row>> {
-        // What an update gives the second time is not what was there before the first.
-        let call = self.call(!wanted);
-        let Records { schema, names, form, .. } = &*self.records;
-        let key = schema.key_of(&row);
-        let name = names.name(&key);
-        if !self.is_blind(std::slice::from_ref(&row), call)? {
-            let slot = self.records.slot(&name);
-            let old = self.replace(slot, &[name], &[(0, key)], &[row], call)?;
-            return Ok(old.into_iter().next().flatten());
-        }
-        let written = form.encode(&row)?;
+    /// Asks who has a key one unit of commands.
+    fn ask(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
         let servers = &self.records.inner.servers;
-        let unit = match wanted {
-            true => self.exchange(&name, &written),
-            false => self.write_unit(&name, &written),
-        };
-        let answer =
-            servers.run(self.records.slot(&name), call, |link| link.ask_one(&unit))?;
-        match wanted {
-            true => self.decode(&key, form.taken(answer)?),
-            false => Ok(None),
-        }
+        servers.run(self.records.slot(name), call, |link| link.ask_one(unit))
     }
-
-    /// The unit of commands that writes a record.
-    fn write_unit(&self, name: &[u8], written: &super::form::Written) -> Commands {
-        let mut commands = Commands::default();
-        self.records.form.write(&mut commands, name, written, self.records.ttl(), false);
-        if commands.count() == 1 { commands } else { commands.atomic() }
-    }
-
-    /// The unit of commands that writes a record and gives the one that it replaces.
-    fn exchange(&self, name: &[u8], written: &super::form::Written) -> Commands {
-        let ttl = self.records.ttl();
-        match written {
-            super::form::Written::Bytes(bytes) => match ttl {
-                Some(ttl) => Commands::one(&[b"SET", name, bytes, b"GET", b"PX", ttl]),
-                None => Commands::one(&[b"SET", name, bytes, b"GET"]),
-            },
-            super::form::Written::Fields(_) => {
-                let mut commands = Commands::default();
-                self.records.form.read(&mut commands, name);
-                self.records.form.write(&mut commands, name, written, ttl, false);
-                commands.atomic()
-            }
-        }
-    }
-
-    /// Writes rows over what stands, one after the other, all in one transaction: what they leave
-    /// out stays, and so does what a newer schema has. Gives what each found. `rows` are of the
-    /// names at the positions that stand with their keys.
-    fn replace(
-        &self,
-        slot: u16,
-        names: &[Vec<u8>],
-        keys: &[(usize, Key)],
-        rows: &[Row],
-        call: Call,
-    ) -> Result<Vec<Option<Row>>> {
-        let servers = &self.records.inner.servers;
-        servers.run(slot, call, |link| {
-            loop {
-                let mut watch = Commands::default();
-                watch.begin(1 + names.len());
-                watch.part(b"WATCH");
-                names.iter().for_each(|name| watch.part(name));
-                link.ask_one(&watch)?;
-                let standing = self.records.read_on(link, names);
-                let replaced = standing.and_then(|standing| {
-                    Ok(self.replaced(standing, keys, rows)?)
-                });
-                let (found, last) = match replaced {
-                    Ok(replaced) => replaced,
-                    Err(failed) => {
-                        if !link.is_broken() {
-                            link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
-                        }
-                        return Err(failed);
-                    }
-                };
-                let mut commands = Commands::default();
-                for (name, new) in names.iter().zip(&last) {
-                    if let Some(new) = new {
-                        let (form, ttl) = (&self.records.form, self.records.ttl());
-                        form.write(&mut commands, name, &new.new, ttl, true);
-                    }
-                }
-                if link.ask_one(&commands.atomic())? != Value::Nil {
-                    return Ok(found);
-                }
-                // Somebody else wrote one of them meanwhile.
-                left(call.deadline).map_err(|_| busy())?;
-            }
-        })
-    }
-
-    /// What each row makes of what stands, and what is written for each name at the end.
-    #[expect(clippy::type_complexity, reason = "two lists")]
-    fn replaced(
-        &self,
-        standing: Vec<Option<Vec<u8>>>,
-        keys: &[(usize, Key)],
-        rows: &[Row],
-    ) -> Result<(Vec<Option<Row>>, Vec<Option<Replaced>>)> {
-        let mut last: Vec<Option<Replaced>> = standing.iter().map(|_| None).collect();
-        let mut found = Vec::with_capacity(rows.len());
-        for ((at, key), row) in keys.iter().zip(rows) {
-            let old = match &last[*at] {
-                Some(replaced) => Some(replaced.bytes.as_slice()),
-                None => standing[*at].as_deref(),
-            };
-            let mut replaced = self.records.form.replace(key, old, row.clone())?;
-            found.push(replaced.old.take());
-            last[*at] = Some(replaced);
-        }
-        Ok((found, last))
-    }
-}
-
-fn busy() -> Failed {
-    Failed::Own(crate::Error::new(
-        crate::ErrorKind::Timeout,
-        "others kept writing the same records until the deadline passed; nothing was written",
-    ))
 }
 
 impl ScopeStore for RedisScope {
@@ -274,9 +142,7 @@ impl ScopeStore for RedisScope {
     fn exists(&self, key: &Key) -> Result<bool> {
         let name = self.records.names.name(key);
         let command = Commands::one(&[b"EXISTS", &name]);
-        let servers = &self.records.inner.servers;
-        let slot = self.records.slot(&name);
-        match servers.run(slot, self.call(true), |link| link.ask_one(&command))? {
+        match self.ask(&name, &command, self.call(true))? {
             Value::Int(count) => Ok(count > 0),
             _ => Err(unexpected().into_error()),
         }
@@ -286,9 +152,7 @@ impl ScopeStore for RedisScope {
         let name = self.records.names.name(key);
         let mut command = Commands::default();
         self.records.form.read(&mut command, &name);
-        let servers = &self.records.inner.servers;
-        let slot = self.records.slot(&name);
-        let answer = servers.run(slot, self.call(true), |link| link.ask_one(&command))?;
+        let answer = self.ask(&name, &command, self.call(true))?;
         self.decode(key, self.records.form.stored(answer)?)
     }
 
@@ -298,36 +162,36 @@ impl ScopeStore for RedisScope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        self.put(row, false).map(drop)
+        self.put(row)
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        self.put(row, true)
+        self.exchange(row)
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        super::batch::set(self, rows)
+        self.put_many(rows)
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let name = self.records.names.name(key);
-        let (form, servers) = (&self.records.form, &self.records.inner.servers);
-        let (unit, slot) = (form.take(&name), self.records.slot(&name));
-        let answer = servers.run(slot, self.call(false), |link| link.ask_one(&unit))?;
+        let form = &self.records.form;
+        let answer = self.ask(&name, &form.take(&name), self.call(false))?;
         self.decode(key, form.taken(answer)?)
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let stored = super::batch::pop(&self.records, &self.names(keys), self.call(false))?;
+        let stored = self.records.take_many(&self.names(keys), self.call(false))?;
         keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
     }
 
     fn keys(&self) -> Result<Keys> {
         let records = self.records.clone();
         let listing = Listing::begin(&self.records)?;
-        Ok(Box::new(listing.items(move |names| {
-            Ok(names.iter().map(|name| records.names.key(name)).collect())
-        })))
+        Ok(Box::new(
+            listing
+                .items(move |names| Ok(names.iter().map(|name| records.names.key(name)).collect())),
+        ))
     }
 
     fn rows(&self) -> Result<Rows> {
@@ -354,47 +218,6 @@ impl ScopeStore for RedisScope {
     }
 
     fn clear(&self) -> Result<()> {
-        super::batch::clear(&self.records)
+        self.records.clear()
     }
-}
-
-impl RedisScope {
-    pub(super) fn replace_together(
-        &self,
-        slot: u16,
-        names: &[Vec<u8>],
-        keys: &[(usize, Key)],
-        rows: &[Row],
-        call: Call,
-    ) -> Result<()> {
-        self.replace(slot, names, keys, rows, call).map(drop)
-    }
-
-    pub(super) fn can_write_blind(&self, rows: &[Row], call: Call) -> Result<bool> {
-        self.is_blind(rows, call)
-    }
-
-    pub(super) fn check_replaceable(
-        &self,
-        standing: Vec<Option<Vec<u8>>>,
-        keys: &[(usize, Key)],
-        rows: &[Row],
-    ) -> Result<()> {
-        self.replaced(standing, keys, rows).map(drop)
-    }
-
-    pub(super) fn unit(&self, name: &[u8], written: &super::form::Written) -> Commands {
-        self.write_unit(name, written)
-    }
-
-    pub(super) fn new_call(&self) -> Call {
-        Call { twice: true, deadline: self.call(true).deadline }
-    }
-}
-
-/// A deadline that has not passed for an `Instant` that overflowed.
-pub(super) fn deadline(timeout: std::time::Duration) -> Instant {
-    let now = Instant::now();
-    // A hundred years are as good as for ever.
-    now.checked_add(timeout).unwrap_or(now + std::time::Duration::from_secs(3_153_600_000))
 }

@@ -36,7 +36,14 @@ impl Sentinels {
         login: Login,
         limits: Limits,
     ) -> Self {
-        Self { sentinels, master, login, limits, current: RwLock::default(), asking: Mutex::new(()) }
+        Self {
+            sentinels,
+            master,
+            login,
+            limits,
+            current: RwLock::default(),
+            asking: Mutex::new(()),
+        }
     }
 
     /// The connections to the master.

@@ -71,11 +71,7 @@ impl Servers {
     }
 
     /// Tries something until the servers know who is who.
-    fn wait<T>(
-        &self,
-        deadline: Instant,
-        mut what: impl FnMut() -> Result<T, Failed>,
-    ) -> Result<T> {
+    fn wait<T>(&self, deadline: Instant, mut what: impl FnMut() -> Result<T, Failed>) -> Result<T> {
         let mut attempts = Attempts::new(Call { deadline, twice: true });
         loop {
             match what() {

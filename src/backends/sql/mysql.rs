@@ -10,9 +10,9 @@ use diesel::result::ConnectionError;
 use super::database::Database;
 use super::error::Failed;
 use super::link::mysql::{MysqlLink, Target, Traits};
-use crate::backends::tls::SslMode;
 use super::pool;
 use crate::backends::server::Server;
+use crate::backends::tls::SslMode;
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 

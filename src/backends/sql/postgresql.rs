@@ -12,9 +12,9 @@ use super::database::Database;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::link::postgresql::{PgLink, Target};
-use crate::backends::tls::{self, SslMode};
 use super::pool;
 use crate::backends::server::Server;
+use crate::backends::tls::{self, SslMode};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 

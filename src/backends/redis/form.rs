@@ -84,8 +84,8 @@ impl Form {
     /// The record in the answer to [`take`](Form::take).
     pub(super) fn taken(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
         match (self, answer) {
-            (Self::Hash(_), answer @ Answer::Array(_)) => {
-                Ok(self.all_taken(answer)?.into_iter().next().flatten())
+            (Self::Hash(_), Answer::Array(answers)) => {
+                self.stored(answers.into_iter().next().ok_or_else(unexpected)?)
             }
             (_, answer) => self.stored(answer),
         }

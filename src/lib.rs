@@ -43,6 +43,8 @@ pub mod backend {
     pub use crate::backends::file::{Files, FilesBuilder};
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
+    #[cfg(feature = "redis")]
+    pub use crate::backends::redis::{Redis, RedisBuilder, RedisLayout, Resp};
     pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
@@ -50,8 +52,6 @@ pub mod backend {
     pub use crate::backends::sql::link::mysql::MysqlLink;
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::link::postgresql::PgLink;
-    #[cfg(feature = "server")]
-    pub use crate::backends::sql::link::tls::SslMode;
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]
@@ -60,6 +60,8 @@ pub mod backend {
     pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
+    #[cfg(any(feature = "server", feature = "redis"))]
+    pub use crate::backends::tls::SslMode;
 }
 
 /// What derived code calls; not for use by hand.

@@ -4,8 +4,14 @@
 pub(crate) mod file;
 pub(crate) mod memory;
 pub(crate) mod noop;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) mod server;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) mod tls;
 
 use std::sync::Arc;
 
@@ -53,6 +59,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["fan-out"], feature: None, open: Some(config::open_fan_out) },
     Driver { schemes: &["prefix"], feature: None, open: Some(config::open_prefix) },
     Driver { schemes: &["layers"], feature: None, open: Some(config::open_file) },
+    behind_feature!("redis", redis::SCHEMES, redis::open),
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

@@ -27,7 +27,7 @@ use self::upgrade::{Extras, upgrade};
 use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// The name under which a record has the fingerprint of its schema.
-const STAMP: &str = "$hilcat";
+pub(crate) const STAMP: &str = "$hilcat";
 /// No record is longer than this, compressed or not.
 const MAX_LENGTH: usize = 256 << 20;
 /// No JSON in a column is nested deeper than this.
@@ -65,6 +65,12 @@ impl Codec {
 
     pub(crate) fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// The fingerprint that records have, and the names of the columns in them: for layouts that
+    /// keep the columns apart.
+    pub(crate) fn names(&self) -> (&str, &[String]) {
+        (&self.fingerprint, &self.names)
     }
 
     /// The bytes of a complete row.

@@ -53,6 +53,24 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "mariadb-single-table", schemes: &["mysql", "mariadb"], keeps: Keeps::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MARIADB") },
     #[cfg(feature = "postgresql")]
     Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-resp3", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "protocol=resp3&prefix=resp3") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-hash", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "layout=hash&prefix=hash") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-secured", schemes: &["rediss"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SECURED") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-socket", schemes: &["redis+unix"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SOCKET") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-sentinel", schemes: &["redis+sentinel", "rediss+sentinel"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SENTINEL") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-cluster", schemes: &["redis+cluster", "rediss+cluster"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_CLUSTER") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-cluster-slots", schemes: &["redis+cluster"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_CLUSTER", "slots=scope&prefix=slots") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-cluster-hash", schemes: &["redis+cluster"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_CLUSTER", "layout=hash&prefix=hash&protocol=resp3") },
 ];
 
 /// Each layer over a store: over one that keeps so long what it is given, and has this place.

@@ -87,10 +87,17 @@ impl Place {
     /// A server that other cases and other runs use at the same time.
     #[allow(dead_code, reason = "not every choice of features has a server")]
     pub fn server(variable: &str) -> Result<Self, String> {
+        Self::server_with(variable, "")
+    }
+
+    /// The same, with options besides those of its URI.
+    #[allow(dead_code, reason = "not every choice of features has a server")]
+    pub fn server_with(variable: &str, options: &str) -> Result<Self, String> {
         let uri = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
         // All cases at once keep a small machine busy: what is slow is not wrong.
         let sign = if uri.contains('?') { '&' } else { '?' };
         let uri = format!("{uri}{sign}timeout=30s");
+        let uri = if options.is_empty() { uri } else { format!("{uri}&{options}") };
         let open: Open = Box::new(move || Cache::from_uri(&uri));
         Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
     }

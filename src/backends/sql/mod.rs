@@ -87,8 +87,6 @@ mod pool;
 pub(crate) mod postgresql;
 mod registry;
 mod render;
-#[cfg(feature = "server")]
-mod server;
 pub(crate) mod single;
 pub mod sql_types;
 #[cfg(feature = "sqlite")]

@@ -10,10 +10,10 @@ use diesel::result::ConnectionError;
 use super::database::Database;
 use super::error::Failed;
 use super::link::mysql::{MysqlLink, Target, Traits};
-use super::link::tls::SslMode;
 use super::pool;
-use super::server::Server;
 use super::single::{self, Layout, Single};
+use crate::backends::server::Server;
+use crate::backends::tls::SslMode;
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 

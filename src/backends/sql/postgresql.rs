@@ -12,10 +12,10 @@ use super::database::Database;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::link::postgresql::{PgLink, Target};
-use super::link::tls::{self, SslMode};
 use super::pool;
-use super::server::Server;
 use super::single::{self, Layout, Single};
+use crate::backends::server::Server;
+use crate::backends::tls::{self, SslMode};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 

@@ -11,4 +11,3 @@ pub(crate) mod mysql;
 pub(crate) mod postgresql;
 #[cfg(feature = "postgresql")]
 mod socket;
-pub(crate) mod tls;

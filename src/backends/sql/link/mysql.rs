@@ -27,8 +27,8 @@ use self::row::LinkRow;
 use self::statements::Statements;
 pub(in crate::backends::sql) use self::target::Target;
 use super::error::{closed, is_closed};
-use super::tls::SslMode;
 use crate::Error;
+use crate::backends::tls::SslMode;
 
 /// What a server is and what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

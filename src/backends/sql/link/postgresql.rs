@@ -35,8 +35,8 @@ use self::row::Bind;
 pub(in crate::backends::sql) use self::row::PgRow;
 use super::error::{closed, code, is_closed};
 use super::socket::{Gate, Socket};
-use super::tls::SslMode;
 use crate::ErrorKind;
+use crate::backends::tls::SslMode;
 
 /// Where and how to connect: plain values, none of them escaped.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::result::{ConnectionError, ConnectionResult};
 
-use crate::backends::sql::link::tls::SslMode;
+use crate::backends::tls::SslMode;
 
 /// Where and how to connect: plain values, none of them escaped.
 #[derive(Clone)]

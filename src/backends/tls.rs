@@ -53,7 +53,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// How rustls is to speak. The authorities that are trusted are those of a file, or else those of
 /// Mozilla.
-pub(in crate::backends::sql) fn config(
+pub(crate) fn config(
     mode: SslMode,
     authorities: Option<&Path>,
 ) -> Result<Arc<ClientConfig>, Box<dyn Error + Send + Sync>> {

@@ -1,0 +1,126 @@
+//! Why a call did not succeed, and what that says of what was done.
+
+use std::io;
+
+use redis::{ServerError, ServerErrorKind};
+
+use super::place::Address;
+use crate::{Error, ErrorKind};
+
+/// Why a call on a connection failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// No connection could be had: nothing was sent.
+    NotSent(Error),
+    /// The connection was lost when something was sent: nobody knows what was done.
+    Lost(io::ErrorKind),
+    /// The server did nothing, and says who does or that it may be asked again.
+    Elsewhere(Elsewhere),
+    /// It is so.
+    Own(Error),
+}
+
+/// Where, or when, a command that was not done is done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// The slot has moved to this server.
+    Moved(Address),
+    /// The slot is about to move; the key may be there already.
+    Ask(Address),
+    /// This server is no master any more.
+    Demoted,
+    /// Later: it is loading its data, or the cluster is not whole.
+    Later,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl Failed {
+    /// The public error.
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Own(error) | Self::NotSent(error) => error,
+            Self::Lost(kind) => lost(kind),
+            Self::Elsewhere(_) => Error::new(
+                ErrorKind::Timeout,
+                "the servers were moving data, loading it or choosing a master until the deadline passed; nothing was done",
+            ),
+        }
+    }
+}
+
+fn lost(kind: io::ErrorKind) -> Error {
+    let what = match kind {
+        io::ErrorKind::TimedOut => "the server did not answer until the deadline",
+        _ => "the connection was lost before the answer",
+    };
+    Error::new(ErrorKind::Unavailable, format!("{what}: what was sent may have been done or not"))
+}
+
+/// Where no connection can be had.
+pub(super) fn unreachable(address: &Address, error: &io::Error) -> Failed {
+    let message = match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let message = format!("{address} could not be connected to until the deadline passed");
+            return Failed::NotSent(Error::new(ErrorKind::Timeout, message));
+        }
+        _ => format!("{address} cannot be connected to: {error}"),
+    };
+    Failed::NotSent(Error::new(ErrorKind::Unavailable, message))
+}
+
+/// What a server's refusal means. Its own words may hold keys and values, and are not passed on.
+pub(super) fn refused(error: &ServerError) -> Failed {
+    use ServerErrorKind as Kind;
+    let elsewhere = match error.kind() {
+        Some(Kind::Moved) => address(error).map(Elsewhere::Moved),
+        Some(Kind::Ask) => address(error).map(Elsewhere::Ask),
+        Some(Kind::ReadOnly) => Some(Elsewhere::Demoted),
+        Some(Kind::BusyLoading | Kind::TryAgain | Kind::ClusterDown | Kind::MasterDown) => {
+            Some(Elsewhere::Later)
+        }
+        _ => None,
+    };
+    elsewhere.map_or_else(|| Failed::Own(refusal(error)), Failed::Elsewhere)
+}
+
+/// The address in `MOVED 3999 127.0.0.1:6381`.
+fn address(error: &ServerError) -> Option<Address> {
+    let (host, port) = error.details()?.split(' ').nth(1)?.rsplit_once(':')?;
+    Some(Address::tcp(host, port.parse().ok()?))
+}
+
+fn refusal(error: &ServerError) -> Error {
+    let details = error.details().unwrap_or_default();
+    let login = |what: &str| {
+        Error::new(ErrorKind::Unavailable, format!("the server refuses the login: {what}"))
+            .with_retryable(false)
+    };
+    match error.code() {
+        "WRONGPASS" => login("the user or the password is wrong"),
+        "NOAUTH" => login("it wants a password"),
+        "NOPERM" => login("the user may not do this"),
+        "ERR" if details.contains("AUTH") && details.contains("password") => {
+            login("it has no password, and one was given")
+        }
+        "WRONGTYPE" => Error::invalid_data(
+            "the key holds a value of another type: another program's, or one of another `layout`",
+        ),
+        "OOM" => Error::new(
+            ErrorKind::Backend,
+            "the server has reached its `maxmemory`; nothing was written",
+        ),
+        "CROSSSLOT" => Error::unsupported("the keys are in different slots of the cluster"),
+        "ERR" if details.contains("unknown command") => Error::unsupported(
+            "the server does not know a command that hilcat needs; Redis 6.2, Valkey or newer does",
+        ),
+        "ERR" if details.contains("DB index") => {
+            Error::invalid_config("the server has no database of this number")
+        }
+        code => Error::new(ErrorKind::Backend, format!("the server refused the command ({code})")),
+    }
+}

@@ -1,0 +1,283 @@
+//! What a record is in a server: one value, a hash with a field for each column, or the bare value
+//! of one column.
+
+use std::sync::Arc;
+
+use redis::Value as Answer;
+use serde_json::Value as Json;
+
+use super::command::Commands;
+use super::failed::Failed;
+use super::link::unexpected;
+use crate::codec::{Codec, STAMP};
+use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
+
+/// The form of a scope's records.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// A string: the record as the codec writes it.
+    Record(Codec),
+    /// A hash: the JSON of each column's value in a field of its name.
+    Hash(Codec),
+    /// A string: the value of the one column that is no key, as it is.
+    Plain(Plain),
+}
+
+/// What is written for a record.
+#[derive(Debug)]
+pub(super) enum Written {
+    Bytes(Vec<u8>),
+    /// Names of fields, each with its value after it.
+    Fields(Vec<Vec<u8>>),
+}
+
+/// What is written over a record.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    pub(super) new: Written,
+    /// What [`Form::stored`] will give of it.
+    pub(super) bytes: Vec<u8>,
+    /// The record that stood there.
+    pub(super) old: Option<Row>,
+}
+
+impl Form {
+    /// The type of the server's that a record is of.
+    pub(super) fn server_type(&self) -> &'static [u8] {
+        match self {
+            Self::Hash(_) => b"hash",
+            _ => b"string",
+        }
+    }
+
+    /// Whether one command reads many records, and one writes many.
+    pub(super) fn is_string(&self) -> bool {
+        !matches!(self, Self::Hash(_))
+    }
+
+    /// Adds the command that reads a record.
+    pub(super) fn read(&self, commands: &mut Commands, name: &[u8]) {
+        match self {
+            Self::Hash(_) => commands.add(&[b"HGETALL", name]),
+            _ => commands.add(&[b"GET", name]),
+        }
+    }
+
+    /// The unit of commands that removes a record and gives it.
+    pub(super) fn take(&self, name: &[u8]) -> Commands {
+        let mut commands = Commands::default();
+        self.add_take(&mut commands, name);
+        if commands.count() == 1 { commands } else { commands.atomic() }
+    }
+
+    /// Adds the commands that remove a record and give it, which are to be a transaction.
+    pub(super) fn add_take(&self, commands: &mut Commands, name: &[u8]) {
+        match self {
+            Self::Hash(_) => {
+                commands.add(&[b"HGETALL", name]);
+                commands.add(&[b"UNLINK", name]);
+            }
+            _ => commands.add(&[b"GETDEL", name]),
+        }
+    }
+
+    /// The record in the answer to [`take`](Form::take).
+    pub(super) fn taken(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
+        match (self, answer) {
+            (Self::Hash(_), Answer::Array(answers)) => {
+                self.stored(answers.into_iter().next().ok_or_else(unexpected)?)
+            }
+            (_, answer) => self.stored(answer),
+        }
+    }
+
+    /// The records in the answer to a transaction of what [`add_take`](Form::add_take) adds.
+    pub(super) fn all_taken(&self, answer: Answer) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        let Answer::Array(answers) = answer else { return Err(unexpected()) };
+        let each = if self.is_string() { 1 } else { 2 };
+        answers.into_iter().step_by(each).map(|answer| self.stored(answer)).collect()
+    }
+
+    /// Adds the commands that write a record, for so many milliseconds where that is said. What is
+    /// not written over is removed, unless it is to be `kept`.
+    pub(super) fn write(
+        &self,
+        commands: &mut Commands,
+        name: &[u8],
+        written: &Written,
+        ttl: Option<&[u8]>,
+        kept: bool,
+    ) {
+        let fields = match written {
+            Written::Bytes(bytes) => {
+                return match ttl {
+                    Some(ttl) => commands.add(&[b"SET", name, bytes, b"PX", ttl]),
+                    None => commands.add(&[b"SET", name, bytes]),
+                };
+            }
+            Written::Fields(fields) => fields,
+        };
+        if !kept {
+            commands.add(&[b"DEL", name]);
+        }
+        commands.begin(2 + fields.len());
+        commands.part(b"HSET");
+        commands.part(name);
+        fields.iter().for_each(|field| commands.part(field));
+        match ttl {
+            Some(ttl) => commands.add(&[b"PEXPIRE", name, ttl]),
+            None if kept => commands.add(&[b"PERSIST", name]),
+            None => {}
+        }
+    }
+
+    /// The record in the answer to [`read`](Form::read), as one piece.
+    pub(super) fn stored(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
+        match (self, answer) {
+            (_, Answer::Nil) => Ok(None),
+            (Self::Hash(_), Answer::Map(fields)) => object(fields),
+            (Self::Hash(_), Answer::Array(flat)) => {
+                let mut flat = flat.into_iter();
+                let pairs = std::iter::from_fn(|| Some((flat.next()?, flat.next()?)));
+                object(pairs.collect::<Vec<_>>())
+            }
+            (_, Answer::BulkString(bytes)) => Ok(Some(bytes)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where it is
+    /// no record of the scope.
+    pub(super) fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+        match self {
+            Self::Record(codec) | Self::Hash(codec) => codec.decode_at(key, bytes),
+            Self::Plain(plain) => plain.decode(key, bytes),
+        }
+    }
+
+    /// What is written for a complete row.
+    pub(super) fn encode(&self, row: &Row) -> Result<Written> {
+        match self {
+            Self::Record(codec) => codec.encode(row).map(Written::Bytes),
+            Self::Hash(codec) => fields(codec, row).map(Written::Fields),
+            Self::Plain(plain) => plain.encode(row).map(Written::Bytes),
+        }
+    }
+
+    /// What is written for a row over the record that stands, some columns of which may be left
+    /// as they are.
+    pub(super) fn replace(&self, key: &Key, old: Option<&[u8]>, row: Row) -> Result<Replaced> {
+        let codec = match self {
+            Self::Record(codec) | Self::Hash(codec) => codec,
+            Self::Plain(plain) => return plain.replace(key, old, row),
+        };
+        let replaced = codec.replace(old, row)?;
+        let new = match self {
+            Self::Hash(_) => Written::Fields(fields(codec, &codec.decode(&replaced.bytes)?)?),
+            _ => Written::Bytes(replaced.bytes.clone()),
+        };
+        Ok(Replaced { new, bytes: replaced.bytes, old: replaced.old })
+    }
+}
+
+/// The fields of a record: the fingerprint, and each column.
+fn fields(codec: &Codec, row: &Row) -> Result<Vec<Vec<u8>>> {
+    let (fingerprint, names) = codec.names();
+    let mut fields = Vec::with_capacity(2 + 2 * row.len());
+    fields.push(STAMP.as_bytes().to_vec());
+    fields.push(format!("\"{fingerprint}\"").into_bytes());
+    for (at, (name, value)) in names.iter().zip(row).enumerate() {
+        fields.push(name.as_bytes().to_vec());
+        fields.push(codec.encode_value(at, value)?);
+    }
+    Ok(fields)
+}
+
+/// The fields of a hash as one object of JSON; nothing where there are none.
+fn object(fields: Vec<(Answer, Answer)>) -> Result<Option<Vec<u8>>, Failed> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let mut object = Vec::new();
+    for (name, value) in fields {
+        object.push(if object.is_empty() { b'{' } else { b',' });
+        let name = String::from_utf8(bytes(name)?)
+            .map_err(|_| Error::invalid_data("a field of the hash has a name that is not UTF-8"))?;
+        object.extend_from_slice(Json::from(name).to_string().as_bytes());
+        object.push(b':');
+        object.extend_from_slice(&bytes(value)?);
+    }
+    object.push(b'}');
+    Ok(Some(object))
+}
+
+fn bytes(answer: Answer) -> Result<Vec<u8>, Failed> {
+    match answer {
+        Answer::BulkString(bytes) => Ok(bytes),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Bare values: what the Python package keeps.
+#[derive(Debug)]
+pub(super) struct Plain {
+    schema: Arc<Schema>,
+    /// The column that is no key.
+    at: usize,
+}
+
+impl Plain {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the schema is not of one
+    /// unique column and one more.
+    pub(super) fn new(schema: &Arc<Schema>) -> Result<Self> {
+        match (&schema.key[..], schema.columns.len()) {
+            ([key], 2) => Ok(Self { schema: schema.clone(), at: 1 - key }),
+            _ => Err(Error::unsupported(
+                "the plain layout has one unique column and one more, whose value stands in the server as it is",
+            )),
+        }
+    }
+
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+        let column = &self.schema.columns[self.at];
+        let value = match (column.ty, std::str::from_utf8(bytes)) {
+            (ColumnType::Bytes, _) => Ok(Value::Bytes(bytes.into())),
+            (ty, Ok(text)) => text::to_value(text, ty),
+            (_, Err(_)) => Err(Error::invalid_data("it is not UTF-8")),
+        };
+        let value = value.and_then(|value| column.check(&value).map(|()| value));
+        let value = value.map_err(|error| {
+            Error::invalid_data(format!("the stored value does not fit: {}", error.message()))
+                .with_column(&column.name)
+        })?;
+        let mut row = vec![Value::Null; 2];
+        row[self.at] = value;
+        row[1 - self.at] = key.values()[0].clone();
+        Ok(row)
+    }
+
+    fn encode(&self, row: &Row) -> Result<Vec<u8>> {
+        match &row[self.at] {
+            Value::Null | Value::Absent => Err(Error::unsupported(
+                "the plain layout has bare values, and nothing that could be NULL",
+            )
+            .with_column(&self.schema.columns[self.at].name)),
+            Value::Bytes(bytes) => Ok(bytes.clone()),
+            value => Ok(text::from_value(value).into_owned().into_bytes()),
+        }
+    }
+
+    fn replace(&self, key: &Key, old: Option<&[u8]>, mut row: Row) -> Result<Replaced> {
+        let old = old.map(|old| self.decode(key, old)).transpose()?;
+        if let (true, Some(old)) = (row[self.at].is_absent(), &old) {
+            row[self.at] = old[self.at].clone();
+        }
+        self.schema.fill_absent(&mut row)?;
+        let bytes = self.encode(&row)?;
+        Ok(Replaced { new: Written::Bytes(bytes.clone()), bytes, old })
+    }
+}

@@ -1,0 +1,88 @@
+//! What a handle knows of the schema that its scope's records stand under.
+//!
+//! Another process may have opened the scope with more columns. A handle that does not know them
+//! must not write over them blindly, and asking the registry at each write would cost a round trip.
+//! So what a handle was told is good for a moment, and who changes a schema waits for longer than
+//! that before the scope is opened.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::registry::Entry;
+use super::scope::Records;
+use super::servers::Call;
+use crate::{Error, ErrorKind, Result};
+
+/// How long it is good.
+const GOOD_FOR: Duration = Duration::from_millis(100);
+/// How long one waits who changed a schema.
+pub(super) const WAIT: Duration = Duration::from_millis(200);
+
+/// What was last known, and when.
+#[derive(Debug)]
+pub(super) struct Lease(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    asked: Option<Instant>,
+    /// What stood in the registry.
+    entry: Entry,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The handle's own schema, or one that is as good.
+    Current,
+    /// One with other columns.
+    Other,
+}
+
+impl Lease {
+    /// Of a scope whose entry was this when it was last looked at.
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(Mutex::new(State { asked: None, entry, standing: Standing::Current }))
+    }
+
+    /// Whether the records stand under the handle's own schema.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`] where they were dropped for another schema; and where the
+    /// server fails.
+    pub(super) fn is_current(&self, records: &Records, call: Call) -> Result<bool> {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        if state.asked.is_none_or(|asked| now.duration_since(asked) >= GOOD_FOR) {
+            ask(&mut state, records, call)?;
+            state.asked = Some(now);
+        }
+        Ok(state.standing == Standing::Current)
+    }
+}
+
+fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
+    let (inner, schema) = (&records.inner, &records.schema);
+    let call = Call { twice: true, ..call };
+    let Some(entry) = inner.registry.entry(&inner.servers, &schema.name, call)? else {
+        // Somebody emptied the server: the scope is there from its next write on.
+        inner.registry.replace(&inner.servers, &schema.name, None, &state.entry, call)?;
+        return Ok(());
+    };
+    if entry == state.entry {
+        return Ok(());
+    }
+    if entry.generation != state.entry.generation {
+        return Err(Error::new(
+            ErrorKind::SchemaChange,
+            "the scope was made anew under another schema since this handle was opened; open it again",
+        ));
+    }
+    state.standing = match entry.is_as_good_as(schema)? {
+        true => Standing::Current,
+        false => Standing::Other,
+    };
+    state.entry = entry;
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! One connection to a server: a blocking socket, every read and write of which is bounded by the
+//! deadline of the call.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use redis::{Parser, Value};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use super::command::Commands;
+use super::failed::{Failed, refused, unreachable};
+use super::place::{Address, Login, Resp};
+use crate::Error;
+
+/// A connection that is set up.
+pub(super) struct Link {
+    stream: Stream,
+    parser: Parser,
+    /// How many answers are still to come.
+    pending: usize,
+    broken: bool,
+    pub(super) used: Instant,
+    /// Two connections of one lineage are to the same server, and it was never lost between.
+    pub(super) lineage: u64,
+}
+
+impl Link {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed::NotSent`], whatever it was: of the caller's own commands none was sent.
+    pub(super) fn open(
+        address: &Address,
+        login: &Login,
+        deadline: Instant,
+    ) -> Result<Self, Failed> {
+        let stream = Stream::open(address, login, deadline);
+        let stream = stream.map_err(|error| unreachable(address, &error))?;
+        let mut link = Self {
+            stream,
+            parser: Parser::new(),
+            pending: 0,
+            broken: false,
+            used: Instant::now(),
+            lineage: 0,
+        };
+        link.log_in(login).map_err(|failed| match failed {
+            Failed::Lost(kind) => unreachable(address, &kind.into()),
+            other => other,
+        })?;
+        Ok(link)
+    }
+
+    fn log_in(&mut self, login: &Login) -> Result<(), Failed> {
+        let mut commands = Commands::default();
+        let user = login.user.as_deref().unwrap_or("default").as_bytes();
+        match (login.protocol, login.password.as_deref(), &login.user) {
+            (Resp::Resp3, None, _) => commands.add(&[b"HELLO", b"3"]),
+            (Resp::Resp3, Some(password), _) => {
+                commands.add(&[b"HELLO", b"3", b"AUTH", user, password.as_bytes()]);
+            }
+            (Resp::Resp2, None, _) => {}
+            // A server before Redis 6 knows a password alone.
+            (Resp::Resp2, Some(password), None) => commands.add(&[b"AUTH", password.as_bytes()]),
+            (Resp::Resp2, Some(password), _) => {
+                commands.add(&[b"AUTH", user, password.as_bytes()]);
+            }
+        }
+        if login.database != 0 {
+            commands.add(&[b"SELECT", login.database.to_string().as_bytes()]);
+        }
+        match commands.count() {
+            0 => Ok(()),
+            _ => self.ask(&commands)?.iter().try_for_each(check),
+        }
+    }
+
+    /// Begins a call that is to end by a deadline.
+    pub(super) fn begin(&mut self, deadline: Instant) {
+        self.stream.socket().deadline = deadline;
+    }
+
+    /// Sends commands and gives the answers to them. One that the server refused is an answer,
+    /// too.
+    pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, Failed> {
+        self.send(commands)?;
+        (0..commands.count()).map(|_| self.answer()).collect()
+    }
+
+    /// Sends commands that are one unit, as a single one is or a transaction, and gives the last
+    /// answer.
+    pub(super) fn ask_one(&mut self, unit: &Commands) -> Result<Value, Failed> {
+        self.send(unit)?;
+        self.answer_to(unit)
+    }
+
+    /// The last answer to a unit of commands, where the server refused none of them.
+    pub(super) fn answer_to(&mut self, unit: &Commands) -> Result<Value, Failed> {
+        let (mut last, mut refusal) = (Value::Nil, None);
+        for _ in 0..unit.count() {
+            match accepted(self.answer()?) {
+                Ok(value) => last = value,
+                // Of a transaction that is given up the first says why.
+                Err(failed) => drop(refusal.get_or_insert(failed)),
+            }
+        }
+        match refusal {
+            Some(failed) => Err(failed),
+            None => Ok(last),
+        }
+    }
+
+    pub(super) fn send(&mut self, commands: &Commands) -> Result<(), Failed> {
+        let sent = self.stream.write_all(commands.bytes());
+        let sent = sent.and_then(|()| self.stream.flush());
+        self.pending += commands.count();
+        sent.map_err(|error| self.lost(error.kind()))
+    }
+
+    /// The next answer; what the server says unasked is skipped.
+    pub(super) fn answer(&mut self) -> Result<Value, Failed> {
+        loop {
+            match self.parser.parse_value(&mut self.stream) {
+                Ok(Value::Push { .. }) => {}
+                Ok(value) => {
+                    self.pending = self.pending.saturating_sub(1);
+                    return Ok(value);
+                }
+                Err(error) => {
+                    let kind = match error.is_timeout() {
+                        true => io::ErrorKind::TimedOut,
+                        false => io::ErrorKind::ConnectionReset,
+                    };
+                    return Err(self.lost(kind));
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, kind: io::ErrorKind) -> Failed {
+        self.broken = true;
+        Failed::Lost(kind)
+    }
+
+    /// Whether nothing comes from it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether it cannot be used again: what comes from it next may be an answer to what a call
+    /// sent that did not wait for it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken || self.pending > 0
+    }
+
+    /// Keeps it from being used again: the server of it is not the one that is wanted any more.
+    pub(super) fn give_up(&mut self) {
+        self.broken = true;
+    }
+}
+
+/// Refusals as errors.
+pub(super) fn accepted(value: Value) -> Result<Value, Failed> {
+    check(&value).map(|()| value)
+}
+
+/// Whether it is no refusal, and no transaction in which there is one.
+fn check(value: &Value) -> Result<(), Failed> {
+    match value {
+        Value::ServerError(error) => Err(refused(error)),
+        Value::Array(items) => items.iter().try_for_each(|item| match item {
+            Value::ServerError(error) => Err(refused(error)),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The failure of a command whose answer is not of the kind that the command has.
+pub(super) fn unexpected() -> Failed {
+    Failed::Own(Error::invalid_data(
+        "the server gave an answer of another kind than the command has",
+    ))
+}
+
+enum Stream {
+    Plain(Socket),
+    Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Stream {
+    fn open(address: &Address, login: &Login, deadline: Instant) -> io::Result<Self> {
+        let socket = Socket::open(address, deadline)?;
+        let Some(config) = &login.tls else { return Ok(Self::Plain(socket)) };
+        let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let mut stream = Box::new(StreamOwned::new(connection, socket));
+        // Now, so that what is wrong with a certificate is said as what it is.
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self::Encrypted(stream))
+    }
+
+    fn socket(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Encrypted(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Encrypted(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Encrypted(stream) => stream.flush(),
+        }
+    }
+}
+
+enum Transport {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// A socket that knows how long it may block.
+struct Socket {
+    transport: Transport,
+    deadline: Instant,
+    /// What the transport's own timeout is set to.
+    armed: Duration,
+}
+
+impl Socket {
+    fn open(address: &Address, deadline: Instant) -> io::Result<Self> {
+        let transport = match address {
+            Address::Tcp(host, port) => Transport::Tcp(connect(host, *port, deadline)?),
+            #[cfg(unix)]
+            Address::Unix(path) => Transport::Unix(UnixStream::connect(path)?),
+            #[cfg(not(unix))]
+            Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(Self { transport, deadline, armed: Duration::ZERO })
+    }
+
+    /// Sets the timeout to what is left of the call, where it differs by much.
+    fn arm(&mut self) -> io::Result<()> {
+        let left = left(self.deadline)?;
+        if left.abs_diff(self.armed) > left / 32 {
+            match &self.transport {
+                Transport::Tcp(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.set_write_timeout(Some(left))?;
+                }
+                #[cfg(unix)]
+                Transport::Unix(stream) => {
+                    stream.set_read_timeout(Some(left))?;
+                    stream.set_write_timeout(Some(left))?;
+                }
+            }
+            self.armed = left;
+        }
+        Ok(())
+    }
+
+    fn again(
+        &mut self,
+        mut step: impl FnMut(&mut Transport) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            self.arm()?;
+            match step(&mut self.transport) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // So a stream says that its timeout has passed.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.again(|transport| match transport {
+            Transport::Tcp(stream) => stream.read(buffer),
+            #[cfg(unix)]
+            Transport::Unix(stream) => stream.read(buffer),
+        })
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.again(|transport| match transport {
+            Transport::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Transport::Unix(stream) => stream.write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tries each address of a host in turn.
+fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, left(deadline)?) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}

@@ -1,0 +1,236 @@
+//! Listings, by SCAN: page after page, server after server.
+//!
+//! SCAN gives each record that stays at least once, but may give one twice while the server's
+//! table shrinks. So what was given is remembered, as a hash of 128 bits. Where that would be too
+//! much, a listing goes over the servers several times, for a part of the names each time.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::command::Commands;
+use super::failed::Failed;
+use super::link::unexpected;
+use super::scope::Records;
+use super::servers::Call;
+use crate::{Error, ErrorKind, Result};
+
+/// How many names are remembered at a time: they take about 18 MB.
+const REMEMBERED: u64 = 900_000;
+/// How many places of its table a server looks at for one page.
+const LOOKS: &[u8] = b"1000";
+/// How often a listing of a server begins anew that was lost meanwhile.
+const RESTARTS: u32 = 5;
+
+/// The names of a scope's records, as they come.
+pub(super) struct Listing {
+    records: Arc<Records>,
+    pattern: Vec<u8>,
+    /// A slot of each server.
+    servers: Vec<u16>,
+    passes: u64,
+    pass: u64,
+    /// The one of the servers that is asked.
+    at: usize,
+    cursor: Vec<u8>,
+    /// Of the connection that gave the cursor, which means nothing to another server or to this
+    /// one when it was started again.
+    lineage: u64,
+    restarts: u32,
+    seen: Seen,
+}
+
+impl Listing {
+    /// # Errors
+    ///
+    /// Where a server cannot be asked how many records it has.
+    pub(super) fn begin(records: &Arc<Records>) -> Result<Self> {
+        let inner = &records.inner;
+        let call = inner.call(true);
+        let servers = inner.servers.all(call.deadline)?;
+        let mut total = 0;
+        for &slot in &servers {
+            let size = Commands::one(&[b"DBSIZE"]);
+            match inner.servers.run(slot, call, |link| link.ask_one(&size))? {
+                Value::Int(size) => total += size.unsigned_abs(),
+                _ => return Err(unexpected().into_error()),
+            }
+        }
+        let mut listing = Self {
+            records: records.clone(),
+            pattern: records.names.pattern(),
+            servers,
+            passes: 1,
+            pass: 0,
+            at: 0,
+            cursor: b"0".to_vec(),
+            lineage: 0,
+            restarts: 0,
+            seen: Seen::default(),
+        };
+        if total > REMEMBERED {
+            listing.passes = listing.count_roughly()?.div_ceil(REMEMBERED).max(1);
+        }
+        Ok(listing)
+    }
+
+    /// How many there are, some perhaps counted twice.
+    fn count_roughly(&mut self) -> Result<u64> {
+        let mut count = 0;
+        while let Some(names) = self.next_page()? {
+            count += names.len() as u64;
+        }
+        (self.at, self.restarts) = (0, 0);
+        Ok(count)
+    }
+
+    /// The next names, at least one; none at the end.
+    pub(super) fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        loop {
+            let Some(mut names) = self.next_page()? else {
+                self.pass += 1;
+                if self.pass >= self.passes {
+                    return Ok(None);
+                }
+                (self.at, self.seen) = (0, Seen::default());
+                continue;
+            };
+            names.retain(|name| self.seen.is_new(name, self.pass, self.passes));
+            if !names.is_empty() {
+                return Ok(Some(names));
+            }
+        }
+    }
+
+    /// What a server gives next; none when all have given everything.
+    fn next_page(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        while let Some(&slot) = self.servers.get(self.at) {
+            let Some((cursor, mut names)) = self.scan(slot)? else {
+                self.cursor = b"0".to_vec();
+                continue;
+            };
+            if cursor == b"0" {
+                self.at += 1;
+            }
+            self.cursor = cursor;
+            names.retain(|name| self.records.names.has(name));
+            return Ok(Some(names));
+        }
+        Ok(None)
+    }
+
+    /// A page; none where the server has to be asked from its beginning again.
+    #[expect(clippy::type_complexity, reason = "a cursor, and names")]
+    fn scan(&mut self, slot: u16) -> Result<Option<(Vec<u8>, Vec<Vec<u8>>)>> {
+        let begins = self.cursor == b"0";
+        let command = Commands::one(&[
+            b"SCAN",
+            &self.cursor,
+            b"MATCH",
+            &self.pattern,
+            b"COUNT",
+            LOOKS,
+            b"TYPE",
+            self.records.form.server_type(),
+        ]);
+        // Not twice: the second time it might be asked of a server that was started again.
+        let call = Call { twice: begins, ..self.records.inner.call(true) };
+        let page = self.records.inner.servers.run(slot, call, |link| {
+            if !begins && link.lineage != self.lineage {
+                return Ok(None);
+            }
+            Ok(Some((link.lineage, read_page(link.ask_one(&command)?)?)))
+        });
+        match page {
+            Ok(Some((lineage, page))) => {
+                self.lineage = lineage;
+                Ok(Some(page))
+            }
+            Ok(None) => self.restart(lost()),
+            Err(error) if !begins && error.kind() == ErrorKind::Unavailable => self.restart(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn restart<T>(&mut self, error: Error) -> Result<Option<T>> {
+        self.restarts += 1;
+        if self.restarts > RESTARTS { Err(error) } else { Ok(None) }
+    }
+
+    /// What `read` makes of the names, one by one. Ends after an error.
+    pub(super) fn items<T>(
+        self,
+        read: impl FnMut(Vec<Vec<u8>>) -> Result<Vec<Result<T>>>,
+    ) -> impl Iterator<Item = Result<T>> {
+        Items { listing: Some(self), read, ready: VecDeque::new() }
+    }
+}
+
+struct Items<T, F> {
+    listing: Option<Listing>,
+    read: F,
+    ready: VecDeque<Result<T>>,
+}
+
+impl<T, F: FnMut(Vec<Vec<u8>>) -> Result<Vec<Result<T>>>> Iterator for Items<T, F> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            let page = self.listing.as_mut()?.page();
+            match page.and_then(|names| names.map(&mut self.read).transpose()) {
+                Ok(Some(items)) => self.ready.extend(items),
+                Ok(None) => self.listing = None,
+                Err(error) => {
+                    self.listing = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn read_page(answer: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failed> {
+    let Value::Array(parts) = answer else { return Err(unexpected()) };
+    let Ok([Value::BulkString(cursor), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
+        return Err(unexpected());
+    };
+    let name = |name| match name {
+        Value::BulkString(name) => Ok(name),
+        _ => Err(unexpected()),
+    };
+    Ok((cursor, names.into_iter().map(name).collect::<Result<_, _>>()?))
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server was lost several times while it was listed")
+}
+
+/// The names that were given already in this pass.
+#[derive(Default)]
+struct Seen {
+    hashes: HashSet<u128>,
+    /// Of a pass over a part of the names the same in all passes: which part it is is told by
+    /// a hash that does not change.
+    states: [RandomState; 2],
+}
+
+impl Seen {
+    /// Whether a name is one of this pass and was not given before.
+    fn is_new(&mut self, name: &[u8], pass: u64, passes: u64) -> bool {
+        if passes > 1 && crate::schema::fnv1a(name) % passes != pass {
+            return false;
+        }
+        let half = |state: &RandomState| {
+            let mut hasher = state.build_hasher();
+            hasher.write(name);
+            u128::from(hasher.finish())
+        };
+        self.hashes.insert(half(&self.states[0]) << 64 | half(&self.states[1]))
+    }
+}

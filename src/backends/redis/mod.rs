@@ -1,0 +1,256 @@
+//! Redis and Valkey: a record is a value, or a hash, under a name of its scope's.
+
+mod builder;
+mod cluster;
+mod command;
+mod failed;
+mod form;
+mod lease;
+mod link;
+mod list;
+mod names;
+mod place;
+mod pool;
+mod registry;
+mod scope;
+mod sentinel;
+mod servers;
+mod slot;
+mod uri;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+pub use self::builder::{RedisBuilder, RedisLayout};
+use self::form::{Form, Plain};
+use self::lease::Lease;
+use self::names::Naming;
+pub use self::place::Resp;
+use self::registry::{Entry, Registry};
+use self::scope::{Records, RedisScope};
+use self::servers::{Call, Servers};
+pub(crate) use self::uri::{SCHEMES, open};
+use crate::codec::{Codec, CodecOptions};
+use crate::schema::{Apply, plan, upgrade};
+use crate::store::{Capabilities, ScopeStore, Store};
+use crate::{Error, ErrorKind, Plan, Result, Schema};
+
+/// How many records one command reads or writes.
+const PAGE: usize = 1_000;
+
+/// Keeps records in Redis or Valkey: in one server, in a cluster, or where sentinels say.
+///
+/// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, also where a server
+/// does not answer.
+///
+/// ```no_run
+/// use hilcat::Cache;
+/// use hilcat::backend::Redis;
+///
+/// let store = Redis::builder("cache.example.com").password("p@ss/w:ord").prefix("app").open()?;
+/// let cache = Cache::from_store(store);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+pub struct Redis {
+    inner: Arc<Inner>,
+}
+
+/// What the scopes of a store share.
+struct Inner {
+    servers: Servers,
+    timeout: Duration,
+    prefix: String,
+    naming: Naming,
+    layout: RedisLayout,
+    codec: CodecOptions,
+    registry: Registry,
+    known: Mutex<Known>,
+}
+
+/// What is known of the scopes.
+#[derive(Debug)]
+enum Known {
+    /// What the registry had, once it is read.
+    Registered(Option<BTreeMap<String, Entry>>),
+    /// The one scope of a cache of bare values, once it is opened.
+    Only(Option<String>),
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("prefix", &self.prefix)
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// A call that begins now.
+    fn call(&self, twice: bool) -> Call {
+        Call { deadline: self.deadline(), twice }
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        // A hundred years are as good as for ever.
+        now.checked_add(self.timeout).unwrap_or(now + Duration::from_secs(3_153_600_000))
+    }
+
+    fn form(&self, schema: &Arc<Schema>) -> Result<Form> {
+        Ok(match self.layout {
+            RedisLayout::Record => Form::Record(Codec::new(schema, self.codec)),
+            RedisLayout::Hash => Form::Hash(Codec::new(schema, CodecOptions::default())),
+            RedisLayout::Plain => Form::Plain(Plain::new(schema)?),
+        })
+    }
+
+    /// The registry's entry of a scope as this process knows it.
+    fn known(&self, scope: &str, call: Call) -> Result<Option<Entry>> {
+        match &mut *self.known.lock() {
+            Known::Only(_) => Ok(None),
+            Known::Registered(known) => {
+                if known.is_none() {
+                    *known = Some(self.registry.load(&self.servers, call)?);
+                }
+                Ok(known.as_ref().and_then(|known| known.get(scope)).cloned())
+            }
+        }
+    }
+
+    fn learn(&self, scope: &str, entry: &Entry) {
+        if let Known::Registered(Some(known)) = &mut *self.known.lock() {
+            known.insert(scope.to_owned(), entry.clone());
+        }
+    }
+
+    /// Makes sure that a scope's records stand under its schema, as its policy allows. Costs
+    /// nothing where they do, as far as is known.
+    fn ensure(self: &Arc<Self>, schema: &Arc<Schema>) -> Result<Option<Lease>> {
+        let call = self.call(true);
+        if let Known::Only(only) = &mut *self.known.lock() {
+            return match only.get_or_insert_with(|| schema.name.clone()) == &schema.name {
+                true => Ok(None),
+                false => Err(another_scope()),
+            };
+        }
+        let fingerprint = schema.fingerprint();
+        let known = self.known(&schema.name, call)?;
+        if let Some(entry) = known.filter(|entry| entry.fingerprint == fingerprint) {
+            return Ok(Some(Lease::new(entry)));
+        }
+        let (_, entry) = self.apply(schema, Apply::OnOpen)?;
+        Ok(Some(Lease::new(entry)))
+    }
+
+    /// Brings a scope under a schema, and gives what that changed.
+    fn apply(self: &Arc<Self>, schema: &Arc<Schema>, when: Apply) -> Result<(Plan, Entry)> {
+        loop {
+            let call = self.call(true);
+            let old = self.registry.entry(&self.servers, &schema.name, call)?;
+            let Some(entry) = &old else {
+                if when == Apply::OnDemand {
+                    return Ok((Plan::empty(schema), Entry::new(schema, 0)));
+                }
+                match self.replace(schema, None, Entry::new(schema, 0), call)? {
+                    Some(entry) => return Ok((Plan::empty(schema), entry)),
+                    None => continue,
+                }
+            };
+            let upgrade = upgrade(&entry.schema()?, schema, when)?;
+            if !upgrade.recreate && !upgrade.other {
+                self.learn(&schema.name, entry);
+                return Ok((upgrade.plan, entry.clone()));
+            }
+            if upgrade.recreate {
+                Arc::new(Records::new(self, schema)?).clear()?;
+            }
+            let new = Entry::new(schema, entry.generation + u64::from(upgrade.recreate));
+            if let Some(entry) = self.replace(schema, old.as_ref(), new, call)? {
+                if !upgrade.plan.is_empty() {
+                    thread::sleep(lease::WAIT);
+                }
+                return Ok((upgrade.plan, entry));
+            }
+        }
+    }
+
+    /// Puts an entry into the registry, unless another process was quicker.
+    fn replace(
+        &self,
+        schema: &Schema,
+        old: Option<&Entry>,
+        new: Entry,
+        call: Call,
+    ) -> Result<Option<Entry>> {
+        let replaced = self.registry.replace(&self.servers, &schema.name, old, &new, call)?;
+        if !replaced {
+            return Ok(None);
+        }
+        self.learn(&schema.name, &new);
+        Ok(Some(new))
+    }
+}
+
+fn another_scope() -> Error {
+    Error::new(
+        ErrorKind::InvalidConfig,
+        "the plain layout has the keys of one scope, and another one is opened already; give each a cache with a prefix or a database of its own",
+    )
+}
+
+impl Store for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { persistent: true, ..Capabilities::new() }
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let records = Arc::new(Records::new(&self.inner, schema)?);
+        let lease = self.inner.ensure(schema)?;
+        Ok(Arc::new(RedisScope { records, lease }))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let inner = &self.inner;
+        if inner.layout == RedisLayout::Plain {
+            return Ok(Plan::empty(schema));
+        }
+        match inner.registry.entry(&inner.servers, &schema.name, inner.call(true))? {
+            Some(entry) => Ok(plan(&entry.schema()?, schema)),
+            None => Ok(Plan::empty(schema)),
+        }
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        if self.inner.layout == RedisLayout::Plain {
+            return Ok(Plan::empty(schema));
+        }
+        let (plan, _) = self.inner.apply(&Arc::new(schema.clone()), Apply::OnDemand)?;
+        Ok(plan)
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        let inner = &self.inner;
+        if let Known::Only(only) = &*inner.known.lock() {
+            return Ok(only.iter().cloned().collect());
+        }
+        let entries = inner.registry.load(&inner.servers, inner.call(true))?;
+        Ok(entries.into_keys().collect())
+    }
+}

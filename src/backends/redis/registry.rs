@@ -1,0 +1,168 @@
+//! The scopes of a cache: a hash in the server, with the schema of each as TOML.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::command::Commands;
+use super::failed::Failed;
+use super::link::unexpected;
+use super::servers::{Call, Servers};
+use crate::schema::plan;
+use crate::{Error, Result, Schema};
+
+/// The registry of a cache.
+#[derive(Debug)]
+pub(super) struct Registry {
+    name: Vec<u8>,
+    slot: u16,
+}
+
+/// What the registry has of a scope.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    /// As it stands there.
+    pub(super) raw: Vec<u8>,
+    pub(super) fingerprint: String,
+    /// How often the scope's records were dropped for a schema that does not go with the one
+    /// before.
+    pub(super) generation: u64,
+    definition: String,
+}
+
+impl Entry {
+    pub(super) fn new(schema: &Schema, generation: u64) -> Self {
+        let (fingerprint, definition) = (schema.fingerprint(), schema.to_toml());
+        let raw = format!("# {fingerprint} {generation}\n{definition}").into_bytes();
+        Self { raw, fingerprint, generation, definition }
+    }
+
+    fn read(raw: Vec<u8>) -> Result<Self> {
+        let broken = || Error::invalid_data("the registry of the cache's scopes was damaged");
+        let text = std::str::from_utf8(&raw).map_err(|_| broken())?;
+        let (head, definition) = text.split_once('\n').ok_or_else(broken)?;
+        let (fingerprint, generation) =
+            head.strip_prefix("# ").and_then(|head| head.split_once(' ')).ok_or_else(broken)?;
+        let generation = generation.parse().map_err(|_| broken())?;
+        let (fingerprint, definition) = (fingerprint.to_owned(), definition.to_owned());
+        Ok(Self { fingerprint, generation, definition, raw })
+    }
+
+    /// The schema that the scope's records stand under.
+    pub(super) fn schema(&self) -> Result<Schema> {
+        Schema::from_stored(&self.definition)
+    }
+
+    /// Whether records under its schema are as good as under another: the same columns, if in
+    /// another order.
+    pub(super) fn is_as_good_as(&self, schema: &Schema) -> Result<bool> {
+        let standing = self.schema()?;
+        Ok(plan(&standing, schema).is_empty() && plan(schema, &standing).is_empty())
+    }
+}
+
+impl Registry {
+    pub(super) fn new(prefix: &str, servers: &Servers) -> Self {
+        let name = super::names::of_registry(prefix);
+        Self { slot: servers.slot(&name), name }
+    }
+
+    /// All entries by scope.
+    pub(super) fn load(&self, servers: &Servers, call: Call) -> Result<BTreeMap<String, Entry>> {
+        let command = Commands::one(&[b"HGETALL", &self.name]);
+        let answer = servers.run(self.slot, call, |link| link.ask_one(&command))?;
+        let pairs: Vec<(Value, Value)> = match answer {
+            Value::Map(pairs) => pairs,
+            Value::Array(flat) => {
+                let mut flat = flat.into_iter();
+                std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+            }
+            _ => return Err(unexpected().into_error()),
+        };
+        let entry = |(scope, raw)| match (scope, raw) {
+            (Value::BulkString(scope), Value::BulkString(raw)) => {
+                let scope = String::from_utf8(scope)
+                    .map_err(|_| Error::invalid_data("a scope's name is not UTF-8"))?;
+                Ok((scope, Entry::read(raw)?))
+            }
+            _ => Err(unexpected().into_error()),
+        };
+        pairs.into_iter().map(entry).collect()
+    }
+
+    /// What stands there of a scope.
+    pub(super) fn find(
+        &self,
+        servers: &Servers,
+        scope: &str,
+        call: Call,
+    ) -> Result<Option<Vec<u8>>> {
+        let command = Commands::one(&[b"HGET", &self.name, scope.as_bytes()]);
+        match servers.run(self.slot, call, |link| link.ask_one(&command))? {
+            Value::Nil => Ok(None),
+            Value::BulkString(raw) => Ok(Some(raw)),
+            _ => Err(unexpected().into_error()),
+        }
+    }
+
+    /// The entry of a scope.
+    pub(super) fn entry(
+        &self,
+        servers: &Servers,
+        scope: &str,
+        call: Call,
+    ) -> Result<Option<Entry>> {
+        self.find(servers, scope, call)?.map(Entry::read).transpose()
+    }
+
+    /// Puts an entry where another stands, or none, and says whether that is what stood there.
+    pub(super) fn replace(
+        &self,
+        servers: &Servers,
+        scope: &str,
+        old: Option<&Entry>,
+        new: &Entry,
+        call: Call,
+    ) -> Result<bool> {
+        let (name, scope) = (self.name.as_slice(), scope.as_bytes());
+        let mut look = Commands::one(&[b"WATCH", name]);
+        look.add(&[b"HGET", name, scope]);
+        let put = Commands::one(&[b"HSET", name, scope, &new.raw]).atomic();
+        servers.run(self.slot, call, |link| {
+            let standing = match link.ask_one(&look)? {
+                Value::Nil => None,
+                Value::BulkString(raw) => Some(raw),
+                _ => return Err(unexpected()),
+            };
+            if standing.as_deref() != old.map(|old| old.raw.as_slice()) {
+                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                // It was put there by this very call, when its answer was lost.
+                return Ok(standing.as_deref() == Some(&new.raw));
+            }
+            Ok(link.ask_one(&put)? != Value::Nil)
+        })
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.into_error()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Column, ColumnType};
+
+    #[test]
+    fn an_entry_comes_back() {
+        let schema = Schema::new("a:b")
+            .unique(Column::new("id", ColumnType::Text))
+            .column(Column::new("n", ColumnType::Int));
+        let entry = Entry::new(&schema, 3);
+        assert_eq!(Entry::read(entry.raw.clone()).unwrap(), entry);
+        assert_eq!(entry.schema().unwrap(), schema);
+        assert!(Entry::read(b"x".to_vec()).is_err());
+    }
+}

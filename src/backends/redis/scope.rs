@@ -1,0 +1,223 @@
+//! One scope of a cache.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::Inner;
+use super::command::Commands;
+use super::failed::Failed;
+use super::form::Form;
+use super::lease::Lease;
+use super::link::{Link, accepted, unexpected};
+use super::list::Listing;
+use super::names::Names;
+use super::servers::Call;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema};
+
+/// The records of a scope, as those that list them have them, too.
+#[derive(Debug)]
+pub(super) struct Records {
+    pub(super) inner: Arc<Inner>,
+    pub(super) schema: Arc<Schema>,
+    pub(super) names: Names,
+    pub(super) form: Form,
+    /// The milliseconds that a record is good for.
+    ttl: Option<String>,
+}
+
+/// A handle on the records of a scope.
+pub(super) struct RedisScope {
+    pub(super) records: Arc<Records>,
+    /// What is known of the schema that the records stand under.
+    pub(super) lease: Option<Lease>,
+}
+
+impl fmt::Debug for RedisScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisScope").field("scope", &self.schema().name).finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    pub(super) fn new(inner: &Arc<Inner>, schema: &Arc<Schema>) -> Result<Self> {
+        let ttl = schema.ttl.map(|ttl| ttl.as_millis().to_string());
+        Ok(Self {
+            names: Names::new(&inner.prefix, inner.naming, schema),
+            form: inner.form(schema)?,
+            inner: inner.clone(),
+            schema: schema.clone(),
+            ttl,
+        })
+    }
+
+    /// The time to live as it is sent.
+    pub(super) fn ttl(&self) -> Option<&[u8]> {
+        self.ttl.as_deref().map(str::as_bytes)
+    }
+
+    /// Whether all records are in one slot, so that they can be read and written together.
+    pub(super) fn are_together(&self) -> bool {
+        !self.inner.servers.is_cluster() || self.names.are_together()
+    }
+
+    pub(super) fn slot(&self, name: &[u8]) -> u16 {
+        self.inner.servers.slot(name)
+    }
+
+    /// Reads the records of these names; all of one slot where they are together.
+    pub(super) fn read(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        let servers = &self.inner.servers;
+        let Some(first) = names.first() else { return Ok(Vec::new()) };
+        if self.are_together() {
+            return servers.run(self.slot(first), call, |link| self.read_on(link, names));
+        }
+        let unit = |name: &Vec<u8>| {
+            let mut commands = Commands::default();
+            self.form.read(&mut commands, name);
+            (self.slot(name), commands)
+        };
+        let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
+        answers.into_iter().map(|answer| Ok(self.form.stored(answer)?)).collect()
+    }
+
+    /// Reads records on the connection to who has them.
+    pub(super) fn read_on(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        let mut commands = Commands::default();
+        if !self.form.is_string() {
+            names.iter().for_each(|name| self.form.read(&mut commands, name));
+            link.send(&commands)?;
+            let one = Commands::one(&[b"HGETALL", b""]);
+            return names.iter().map(|_| self.form.stored(link.answer_to(&one)?)).collect();
+        }
+        for names in names.chunks(super::PAGE) {
+            commands.begin(1 + names.len());
+            commands.part(b"MGET");
+            names.iter().for_each(|name| commands.part(name));
+        }
+        let mut stored = Vec::with_capacity(names.len());
+        for answer in link.ask(&commands)? {
+            let Value::Array(values) = accepted(answer)? else {
+                return Err(unexpected());
+            };
+            for value in values {
+                stored.push(self.form.stored(value)?);
+            }
+        }
+        Ok(stored)
+    }
+}
+
+impl RedisScope {
+    pub(super) fn call(&self, twice: bool) -> Call {
+        self.records.inner.call(twice)
+    }
+
+    fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
+        keys.iter().map(|key| self.records.names.name(key)).collect()
+    }
+
+    pub(super) fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Row>> {
+        stored.map(|bytes| self.records.form.decode(key, &bytes)).transpose()
+    }
+
+    /// Asks who has a key one unit of commands.
+    fn ask(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
+        let servers = &self.records.inner.servers;
+        servers.run(self.records.slot(name), call, |link| link.ask_one(unit))
+    }
+}
+
+impl ScopeStore for RedisScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.records.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        let name = self.records.names.name(key);
+        let command = Commands::one(&[b"EXISTS", &name]);
+        match self.ask(&name, &command, self.call(true))? {
+            Value::Int(count) => Ok(count > 0),
+            _ => Err(unexpected().into_error()),
+        }
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        let name = self.records.names.name(key);
+        let mut command = Commands::default();
+        self.records.form.read(&mut command, &name);
+        let answer = self.ask(&name, &command, self.call(true))?;
+        self.decode(key, self.records.form.stored(answer)?)
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let stored = self.records.read(&self.names(keys), self.call(true))?;
+        keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.put(row)
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.exchange(row)
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.put_many(rows)
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        let name = self.records.names.name(key);
+        let form = &self.records.form;
+        let answer = self.ask(&name, &form.take(&name), self.call(false))?;
+        self.decode(key, form.taken(answer)?)
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let stored = self.records.take_many(&self.names(keys), self.call(false))?;
+        keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let records = self.records.clone();
+        let listing = Listing::begin(&self.records)?;
+        Ok(Box::new(
+            listing
+                .items(move |names| Ok(names.iter().map(|name| records.names.key(name)).collect())),
+        ))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        let records = self.records.clone();
+        let listing = Listing::begin(&self.records)?;
+        Ok(Box::new(listing.items(move |names| {
+            let stored = records.read(&names, records.inner.call(true))?;
+            let rows = names.iter().zip(stored).filter_map(|(name, stored)| {
+                let bytes = stored?;
+                let key = records.names.key(name);
+                Some(key.and_then(|key| records.form.decode(&key, &bytes)))
+            });
+            Ok(rows.collect())
+        })))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let mut listing = Listing::begin(&self.records)?;
+        let mut count = 0;
+        while let Some(names) = listing.page()? {
+            count += names.len() as u64;
+        }
+        Ok(count)
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.records.clear()
+    }
+}

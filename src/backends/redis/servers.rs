@@ -1,0 +1,296 @@
+//! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
+//! and asks again where the answer is that somebody else has it, or a connection was lost.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use super::cluster::Cluster;
+use super::command::Commands;
+use super::failed::{Elsewhere, Failed};
+use super::link::{Link, left};
+use super::place::Address;
+use super::pool::{Limits, Pool};
+use super::sentinel::Sentinels;
+use crate::Result;
+
+/// What is waited before servers that are busy with themselves are asked again.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// A deadline, and whether what is done may be done twice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub(super) deadline: Instant,
+    /// Whether it does the same when it is done twice, so that it is repeated where nobody knows
+    /// whether it was done.
+    pub(super) twice: bool,
+}
+
+/// Where the keys are.
+#[derive(Debug)]
+pub(super) enum Servers {
+    One(Arc<Pool>),
+    Watched(Sentinels),
+    Cluster(Cluster),
+}
+
+impl Servers {
+    pub(super) fn one(address: Address, limits: Limits) -> Self {
+        Self::One(Arc::new(Pool::new(address, limits)))
+    }
+
+    /// The slot of a key; 0 where there are none.
+    pub(super) fn slot(&self, key: &[u8]) -> u16 {
+        match self {
+            Self::Cluster(_) => super::slot::of(key),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// The connections to who has a slot.
+    fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+        match self {
+            Self::One(pool) => Ok(pool.clone()),
+            Self::Watched(sentinels) => sentinels.pool(deadline),
+            Self::Cluster(cluster) => cluster.pool(slot, deadline),
+        }
+    }
+
+    /// A slot of each server that has any.
+    pub(super) fn all(&self, deadline: Instant) -> Result<Vec<u16>> {
+        match self {
+            Self::Cluster(cluster) => self.wait(deadline, || cluster.masters(deadline)),
+            _ => Ok(vec![0]),
+        }
+    }
+
+    /// Tries something until the servers know who is who.
+    fn wait<T>(&self, deadline: Instant, mut what: impl FnMut() -> Result<T, Failed>) -> Result<T> {
+        let mut attempts = Attempts::new(Call { deadline, twice: true });
+        loop {
+            match what() {
+                Ok(done) => return Ok(done),
+                Err(failed) => self.retry(failed, None, &mut attempts),
+            }
+            .map_err(Failed::into_error)?;
+        }
+    }
+
+    /// Finds out anew who has what, once the server of these connections does not have it any
+    /// more, or does not answer.
+    fn doubt(&self, pool: &Arc<Pool>) {
+        match self {
+            Self::One(_) => {}
+            Self::Watched(sentinels) => sentinels.doubt(pool),
+            Self::Cluster(cluster) => cluster.doubt(pool),
+        }
+    }
+
+    /// Runs a call on a connection to who has a slot; again where nothing was done, and once more
+    /// where that is unknown and it may be done twice.
+    pub(super) fn run<T>(
+        &self,
+        slot: u16,
+        call: Call,
+        work: impl FnMut(&mut Link) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.try_run(slot, call, work).map_err(Failed::into_error)
+    }
+
+    fn try_run<T>(
+        &self,
+        slot: u16,
+        call: Call,
+        mut work: impl FnMut(&mut Link) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let mut attempts = Attempts::new(call);
+        let mut asked = None;
+        loop {
+            let found = match asked.take() {
+                Some(address) => self.at(address),
+                None => self.pool(slot, call.deadline).map(|pool| (pool, false)),
+            };
+            let failed = match found {
+                Err(failed) => self.retry(failed, None, &mut attempts)?,
+                Ok((pool, asking)) => match pool.run(call.deadline, |link| {
+                    if asking {
+                        link.ask_one(&Commands::one(&[b"ASKING"]))?;
+                    }
+                    work(link)
+                }) {
+                    Ok(done) => return Ok(done),
+                    Err(failed) => self.retry(failed, Some(&pool), &mut attempts)?,
+                },
+            };
+            asked = failed;
+        }
+    }
+
+    /// The connections to a server that may have a key already, before its slot is there.
+    fn at(&self, address: Address) -> Result<(Arc<Pool>, bool), Failed> {
+        match self {
+            Self::Cluster(cluster) => Ok((cluster.at(&address), true)),
+            _ => Err(Failed::Elsewhere(Elsewhere::Later)),
+        }
+    }
+
+    /// Says whether a call is made again, at the address where there is one; where not, gives its
+    /// failure.
+    fn retry(
+        &self,
+        failed: Failed,
+        pool: Option<&Arc<Pool>>,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Address>, Failed> {
+        let again = attempts.again(&failed, self);
+        if let (Some(pool), Failed::Lost(_) | Failed::NotSent(_)) = (pool, &failed) {
+            pool.give_up();
+        }
+        match &failed {
+            Failed::Own(_) => {}
+            Failed::Elsewhere(Elsewhere::Moved(address)) => {
+                if let Self::Cluster(cluster) = self {
+                    cluster.moved(address);
+                }
+            }
+            Failed::Elsewhere(Elsewhere::Ask(_)) => {}
+            _ => {
+                if let Some(pool) = pool {
+                    self.doubt(pool);
+                }
+            }
+        }
+        match (again, failed) {
+            (Again::No, failed) => Err(failed),
+            (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
+            (Again::Now, _) => Ok(None),
+            (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
+                Ok(left) => {
+                    thread::sleep(PAUSE.min(left));
+                    Ok(None)
+                }
+                Err(_) => Err(failed),
+            },
+        }
+    }
+
+    /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
+    /// answer to each, in order.
+    pub(super) fn spread(&self, call: Call, commands: &[(u16, Commands)]) -> Result<Vec<Value>> {
+        let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
+        let mut attempts = Attempts::new(call);
+        loop {
+            let open = (0..commands.len()).filter(|&at| answers[at].is_none()).collect::<Vec<_>>();
+            if open.is_empty() {
+                return Ok(answers.into_iter().flatten().collect());
+            }
+            let Err((failed, pool)) = self.round(call, commands, &open, &mut answers) else {
+                continue;
+            };
+            let asked = self.retry(failed, pool.as_ref(), &mut attempts);
+            // Of those whose slot is about to move one goes alone.
+            if asked.map_err(Failed::into_error)?.is_some() {
+                let first = answers.iter().position(Option::is_none).unwrap_or_default();
+                let (slot, unit) = &commands[first];
+                answers[first] = Some(self.run(*slot, call, |link| link.ask_one(unit))?);
+            }
+        }
+    }
+
+    /// Sends the commands that have no answer yet, each server its own, and takes the answers. The
+    /// first failure is given, with whose it was, when all others have answered.
+    fn round(
+        &self,
+        call: Call,
+        commands: &[(u16, Commands)],
+        open: &[usize],
+        answers: &mut [Option<Value>],
+    ) -> Result<(), (Failed, Option<Arc<Pool>>)> {
+        // In the order of their addresses, so that no two calls wait for one another.
+        let mut groups = std::collections::BTreeMap::<Address, (Arc<Pool>, Vec<usize>)>::new();
+        for &at in open {
+            let pool = self.pool(commands[at].0, call.deadline).map_err(|failed| (failed, None))?;
+            let new = || (pool.clone(), Vec::new());
+            groups.entry(pool.address.clone()).or_insert_with(new).1.push(at);
+        }
+        let mut failure = None;
+        let mut taken = Vec::new();
+        for (pool, group) in groups.values() {
+            // Nothing is sent to any before there is a connection to each.
+            let link = pool.take(call.deadline).map_err(|failed| (failed, Some(pool.clone())))?;
+            taken.push((pool, group, link));
+        }
+        for (pool, group, link) in &mut taken {
+            let mut all = Commands::default();
+            group.iter().for_each(|&at| all.append(&commands[at].1));
+            if let Err(failed) = link.link().send(&all) {
+                failure.get_or_insert((failed, Some((*pool).clone())));
+            }
+        }
+        for (pool, group, link) in &mut taken {
+            if link.link().is_lost() {
+                continue;
+            }
+            for &at in group.iter() {
+                match link.link().answer_to(&commands[at].1) {
+                    Ok(answer) => answers[at] = Some(answer),
+                    Err(failed) => {
+                        let lost = matches!(failed, Failed::Lost(_));
+                        failure.get_or_insert((failed, Some((*pool).clone())));
+                        if lost {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// What is done after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Now,
+    AfterAPause,
+}
+
+/// How often a call was tried.
+struct Attempts {
+    call: Call,
+    losses: u32,
+    moves: u32,
+}
+
+impl Attempts {
+    fn new(call: Call) -> Self {
+        Self { call, losses: 0, moves: 0 }
+    }
+
+    fn again(&mut self, failed: &Failed, servers: &Servers) -> Again {
+        let alone = matches!(servers, Servers::One(_));
+        match failed {
+            Failed::Own(_) => Again::No,
+            // Where there are others, one of them is about to take its place.
+            Failed::NotSent(_) if alone => Again::No,
+            Failed::NotSent(_) => Again::AfterAPause,
+            Failed::Lost(_) => {
+                self.losses += 1;
+                if self.call.twice && self.losses <= 1 { Again::Now } else { Again::No }
+            }
+            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => {
+                self.moves += 1;
+                if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
+            }
+            Failed::Elsewhere(Elsewhere::Demoted) if alone => Again::No,
+            Failed::Elsewhere(_) => Again::AfterAPause,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The URIs of the Redis backend.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::builder::{Named, RedisBuilder, RedisLayout};
+use super::place::{Address, Resp};
+use crate::backends::server::Server;
+use crate::backends::tls::SslMode;
+use crate::codec::CodecOptions;
+use crate::store::uri::decode;
+use crate::store::{Options, Store, Uri};
+use crate::{Error, Result};
+
+/// The schemes; those with two letters `s` are encrypted.
+pub(crate) const SCHEMES: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+];
+
+/// Opens a Redis URI.
+pub(crate) fn open(uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let builder = read(uri, options)?;
+    let options = builder.options;
+    Ok((Arc::new(builder.open()?), options))
+}
+
+fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
+    let (mut builder, mut known) = named(&mut uri)?;
+    builder.options = uri.take_common(options)?;
+    let protocols = [("resp2", Resp::Resp2), ("resp3", Resp::Resp3)];
+    if let Some(protocol) = uri.take_choice("protocol", &protocols)? {
+        builder = builder.protocol(protocol);
+    }
+    if let Some(prefix) = uri.take("prefix") {
+        builder = builder.prefix(prefix);
+    }
+    let layouts = [
+        ("record", RedisLayout::Record),
+        ("hash", RedisLayout::Hash),
+        ("plain", RedisLayout::Plain),
+    ];
+    builder = builder.layout(uri.take_choice("layout", &layouts)?.unwrap_or_default());
+    let slots = [("spread", false), ("scope", true)];
+    builder = builder.slot_per_scope(uri.take_choice("slots", &slots)?.unwrap_or(false));
+    if let Some(timeout) = uri.take_duration("connect_timeout")? {
+        builder = builder.connect_timeout(timeout);
+    }
+    builder.codec = CodecOptions::take(&mut uri)?;
+    known.extend(["protocol", "prefix", "layout", "slots", "connect_timeout"]);
+    known.extend(CodecOptions::NAMES);
+    uri.finish(&known)?;
+    Ok(builder)
+}
+
+/// The servers and the login of a URI, and the options that its scheme has of its own.
+fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
+    let scheme = uri.scheme().to_owned();
+    let kind = scheme.split_once('+').map_or("", |(_, kind)| kind);
+    let (builder, mut known) = match kind {
+        "unix" => (unix(uri)?, vec!["db"]),
+        "cluster" => (cluster(uri)?, vec![]),
+        "sentinel" => (sentinel(uri)?, vec!["db", "sentinel_user", "sentinel_password"]),
+        _ => (one(uri)?, vec![]),
+    };
+    if !scheme.starts_with("rediss") {
+        return Ok((builder, known));
+    }
+    // Those that encrypt for sure.
+    let mode = uri.take_choice("sslmode", &SslMode::CHOICES[2..])?.unwrap_or(SslMode::VerifyFull);
+    let mut builder = builder.ssl_mode(mode);
+    if let Some(path) = uri.take("sslrootcert") {
+        builder = builder.ssl_root_cert(path);
+    }
+    known.extend(["sslmode", "sslrootcert"]);
+    Ok((builder, known))
+}
+
+/// `//user:password@host:port/0`.
+fn one(uri: &Uri) -> Result<RedisBuilder> {
+    let server = Server::parse(uri.rest())?;
+    if server.socket.is_some() {
+        return Err(Error::invalid_config(
+            "the host is the path of a socket; write it as redis+unix:///path",
+        ));
+    }
+    let host = server.host.clone().unwrap_or_else(|| "localhost".to_owned());
+    let mut builder = super::Redis::builder(host);
+    if let Some(port) = server.port {
+        builder = builder.port(port);
+    }
+    if let Some(database) = &server.database {
+        builder = builder.database(number(database)?);
+    }
+    Ok(logged_in(builder, server))
+}
+
+/// `//user:password@/path/of/the/socket?db=0`.
+fn unix(uri: &mut Uri) -> Result<RedisBuilder> {
+    let wrong = || {
+        Error::invalid_config(
+            "the URI has no path; write it as redis+unix:///path or redis+unix://user:password@/path",
+        )
+    };
+    let rest = uri.rest().strip_prefix("//").ok_or_else(wrong)?;
+    let at = rest.find('/').ok_or_else(wrong)?;
+    let server = Server::parse(&format!("//{}", &rest[..at]))?;
+    if server.host.is_some() || server.port.is_some() {
+        return Err(wrong());
+    }
+    let address = Address::Unix(PathBuf::from(decode(&rest[at..])?));
+    let builder = database(RedisBuilder::new(Named::One(address)), uri)?;
+    Ok(logged_in(builder, server))
+}
+
+/// `//user:password@host:port,host:port`.
+fn cluster(uri: &Uri) -> Result<RedisBuilder> {
+    let (server, nodes, rest) = several(uri.rest())?;
+    if !matches!(rest, "" | "0") {
+        return Err(Error::invalid_config("a cluster has the database 0 alone"));
+    }
+    Ok(logged_in(super::Redis::cluster(nodes), server))
+}
+
+/// `//user:password@host:port,host:port/master?db=0`.
+fn sentinel(uri: &mut Uri) -> Result<RedisBuilder> {
+    let (server, sentinels, master) = several(uri.rest())?;
+    let builder = super::Redis::sentinel(sentinels, decode(master)?);
+    let mut builder = database(logged_in(builder, server), uri)?;
+    if let Some(user) = uri.take("sentinel_user") {
+        builder = builder.sentinel_user(user);
+    }
+    if let Some(password) = uri.take("sentinel_password") {
+        builder = builder.sentinel_password(password);
+    }
+    Ok(builder)
+}
+
+/// The login, the hosts and what stands after them.
+fn several(rest: &str) -> Result<(Server, Vec<String>, &str)> {
+    let wrong = || {
+        Error::invalid_config(
+            "the URI names no servers; write it as //user:password@host:port,host:port",
+        )
+    };
+    let rest = rest.strip_prefix("//").ok_or_else(wrong)?;
+    let (authority, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let server = match login {
+        "" => Server::default(),
+        login => Server::parse(&format!("//{login}@"))?,
+    };
+    let hosts: Vec<String> = hosts.split(',').map(decode).collect::<Result<_>>()?;
+    match hosts.iter().any(String::is_empty) {
+        true => Err(wrong()),
+        false => Ok((server, hosts, rest)),
+    }
+}
+
+fn logged_in(mut builder: RedisBuilder, server: Server) -> RedisBuilder {
+    if let Some(user) = server.user {
+        builder = builder.user(user);
+    }
+    if let Some(password) = server.password {
+        builder = builder.password(password);
+    }
+    builder
+}
+
+fn database(builder: RedisBuilder, uri: &mut Uri) -> Result<RedisBuilder> {
+    match uri.take("db") {
+        Some(database) => Ok(builder.database(number(&database)?)),
+        None => Ok(builder),
+    }
+}
+
+fn number(database: &str) -> Result<u32> {
+    database.parse().map_err(|_| {
+        Error::invalid_config("a database of Redis is a number, as in redis://localhost/0")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn builder(uri: &str) -> Result<RedisBuilder> {
+        read(uri.parse()?, Options::default())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_password() {
+        for uri in [
+            "redis:secret",
+            "redis://u:secret@h:x/0",
+            "redis://u:secret@h/zero",
+            "redis://u:secret@a,b/0",
+            "redis://u:secret@h/0?sslmode=require",
+            "redis+unix://u:secret@host/path",
+            "redis+unix:path",
+            "redis+cluster://u:secret@a,,b",
+            "redis+cluster://u:secret@a,b/1",
+            "redis+cluster://u:se@cret@a,b",
+            "redis://u:secret@h?protocol=4",
+            "redis://u:secret@h?layout=flat",
+            "redis://u:secret@h?slots=one",
+            "rediss://u:secret@h?sslmode=prefer",
+        ] {
+            let error = builder(uri).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{uri}: {error}");
+            assert!(!format!("{error:?}").contains("cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_said() {
+        for uri in [
+            "redis+sentinel://a,b",
+            "redis+cluster://a:x",
+            "redis://u@h",
+            "redis://h?prefix=",
+            "redis://h?layout=hash&format=json&compress=1kb",
+            "redis://h?layout=plain&slots=scope",
+            "rediss://h?sslrootcert=/nowhere",
+        ] {
+            let error = builder(uri).and_then(|builder| builder.open().map(drop)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn debug_keeps_secrets() {
+        let uri = "redis+sentinel://u:secret@a,b/m?sentinel_password=secret";
+        let shown = format!("{:?}", builder(uri).unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,300 @@
+//! How records are written and removed, one or many.
+//!
+//! A row that has all columns is written blindly, in one round trip, while the records stand under
+//! the very schema of the handle. Any other is written over what stands there, which is watched
+//! meanwhile.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use super::PAGE;
+use super::command::Commands;
+use super::failed::Failed;
+use super::form::{Replaced, Written};
+use super::link::{Link, left};
+use super::list::Listing;
+use super::scope::{Records, RedisScope};
+use super::servers::Call;
+use crate::{Error, ErrorKind, Key, Result, Row};
+
+/// Rows that are written together, with their keys, and the names that these have, each once.
+struct Batch {
+    names: Vec<Vec<u8>>,
+    /// Of each row the position of its name.
+    places: Vec<usize>,
+    keys: Vec<Key>,
+    rows: Vec<Row>,
+}
+
+impl Batch {
+    fn new(records: &Records, rows: Vec<Row>) -> Self {
+        let keys: Vec<Key> = rows.iter().map(|row| records.schema.key_of(row)).collect();
+        let (mut names, mut known) = (Vec::new(), HashMap::new());
+        let place = |key| {
+            *known.entry(key).or_insert_with(|| {
+                names.push(records.names.name(key));
+                names.len() - 1
+            })
+        };
+        let places = keys.iter().map(place).collect();
+        Self { names, places, keys, rows }
+    }
+
+    /// The rows of each name by themselves.
+    fn apart(self) -> impl Iterator<Item = Self> {
+        let mut apart: Vec<Self> = self.names.into_iter().map(Self::of).collect();
+        for ((place, key), row) in self.places.into_iter().zip(self.keys).zip(self.rows) {
+            apart[place].places.push(0);
+            apart[place].keys.push(key);
+            apart[place].rows.push(row);
+        }
+        apart.into_iter()
+    }
+
+    fn of(name: Vec<u8>) -> Self {
+        Self { names: vec![name], places: Vec::new(), keys: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl RedisScope {
+    /// Whether rows can be written without a look at what they are written over: they have all
+    /// columns, and the records stand under the very schema of this handle.
+    fn is_blind(&self, rows: &[Row], call: Call) -> Result<bool> {
+        let current = match &self.lease {
+            Some(lease) => lease.is_current(&self.records, call)?,
+            None => true,
+        };
+        Ok(current && rows.iter().flatten().all(|value| !value.is_absent()))
+    }
+
+    /// Writes a row.
+    pub(super) fn put(&self, row: Row) -> Result<()> {
+        let call = self.call(true);
+        let rows = [row];
+        if !self.is_blind(&rows, call)? {
+            return self.replace(&Batch::new(&self.records, rows.into()), call).map(drop);
+        }
+        let records = &*self.records;
+        let name = records.names.name(&records.schema.key_of(&rows[0]));
+        let unit = records.write_unit(&name, &records.form.encode(&rows[0])?);
+        records.inner.servers.run(records.slot(&name), call, |link| link.ask_one(&unit))?;
+        Ok(())
+    }
+
+    /// Writes a row and gives the one that it replaces.
+    pub(super) fn exchange(&self, row: Row) -> Result<Option<Row>> {
+        // What it gave the second time would not be what was there before the first.
+        let call = self.call(false);
+        let rows = [row];
+        if !self.is_blind(&rows, call)? {
+            let replaced = self.replace(&Batch::new(&self.records, rows.into()), call)?;
+            return Ok(replaced.into_iter().next().flatten());
+        }
+        let records = &*self.records;
+        let key = records.schema.key_of(&rows[0]);
+        let name = records.names.name(&key);
+        let unit = records.exchange_unit(&name, &records.form.encode(&rows[0])?);
+        let servers = &records.inner.servers;
+        let answer = servers.run(records.slot(&name), call, |link| link.ask_one(&unit))?;
+        self.decode(&key, records.form.taken(answer)?)
+    }
+
+    /// Writes rows: all or none where they are in one slot. In others nothing is written before
+    /// all of them were found to be such as can be, and every server has been connected to.
+    pub(super) fn put_many(&self, rows: Vec<Row>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let call = self.call(true);
+        let blind = self.is_blind(&rows, call)?;
+        let batch = Batch::new(&self.records, rows);
+        match (blind, self.records.are_together()) {
+            (true, together) => self.records.write_many(&batch, together, call),
+            (false, true) => self.replace(&batch, call).map(drop),
+            (false, false) => {
+                let standing = self.records.read(&batch.names, call)?;
+                self.records.replaced(standing, &batch)?;
+                batch.apart().try_for_each(|batch| self.replace(&batch, call).map(drop))
+            }
+        }
+    }
+
+    /// Writes rows over what stands in one slot, one after the other and in one transaction: what
+    /// they leave out stays, and so does what a newer schema has. Gives what each found.
+    fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
+        let records = &*self.records;
+        records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
+            loop {
+                if let Some(found) = records.try_replace(link, batch)? {
+                    return Ok(found);
+                }
+                left(call.deadline).map_err(|_| busy())?;
+            }
+        })
+    }
+}
+
+impl Records {
+    /// The unit of commands that writes a record.
+    fn write_unit(&self, name: &[u8], written: &Written) -> Commands {
+        let mut commands = Commands::default();
+        self.form.write(&mut commands, name, written, self.ttl(), false);
+        if commands.count() == 1 { commands } else { commands.atomic() }
+    }
+
+    /// The unit of commands that writes a record and gives the one that it replaces.
+    fn exchange_unit(&self, name: &[u8], written: &Written) -> Commands {
+        match (written, self.ttl()) {
+            (Written::Bytes(bytes), None) => Commands::one(&[b"SET", name, bytes, b"GET"]),
+            (Written::Bytes(bytes), Some(ttl)) => {
+                Commands::one(&[b"SET", name, bytes, b"GET", b"PX", ttl])
+            }
+            (Written::Fields(_), ttl) => {
+                let mut commands = Commands::default();
+                self.form.read(&mut commands, name);
+                self.form.write(&mut commands, name, written, ttl, false);
+                commands.atomic()
+            }
+        }
+    }
+
+    /// Writes the last row of each name.
+    fn write_many(&self, batch: &Batch, together: bool, call: Call) -> Result<()> {
+        let mut last: Vec<&Row> = vec![&batch.rows[0]; batch.names.len()];
+        batch.places.iter().zip(&batch.rows).for_each(|(&place, row)| last[place] = row);
+        let written = last.into_iter().map(|row| self.form.encode(row));
+        let written = written.collect::<Result<Vec<_>>>()?;
+        let records = batch.names.iter().zip(&written);
+        let servers = &self.inner.servers;
+        if together {
+            let unit = self.write_together(records);
+            servers.run(self.slot(&batch.names[0]), call, |link| link.ask_one(&unit))?;
+        } else {
+            let unit = |(name, written): (&Vec<u8>, &Written)| {
+                (self.slot(name), self.write_unit(name, written))
+            };
+            servers.spread(call, &records.map(unit).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// The unit of commands that writes records of one slot.
+    fn write_together<'a>(
+        &self,
+        records: impl ExactSizeIterator<Item = (&'a Vec<u8>, &'a Written)>,
+    ) -> Commands {
+        let mut commands = Commands::default();
+        let mut left = records.len();
+        let mut in_page = 0;
+        for (name, written) in records {
+            match (written, self.ttl()) {
+                (Written::Bytes(bytes), None) => {
+                    if in_page == 0 {
+                        in_page = left.min(PAGE);
+                        commands.begin(1 + 2 * in_page);
+                        commands.part(b"MSET");
+                    }
+                    commands.part(name);
+                    commands.part(bytes);
+                    in_page -= 1;
+                }
+                (written, ttl) => self.form.write(&mut commands, name, written, ttl, false),
+            }
+            left -= 1;
+        }
+        if commands.count() == 1 { commands } else { commands.atomic() }
+    }
+
+    /// Writes rows over what stands; not where somebody else writes one of the records meanwhile.
+    fn try_replace(
+        &self,
+        link: &mut Link,
+        batch: &Batch,
+    ) -> Result<Option<Vec<Option<Row>>>, Failed> {
+        let mut watch = Commands::default();
+        watch.begin(1 + batch.names.len());
+        watch.part(b"WATCH");
+        batch.names.iter().for_each(|name| watch.part(name));
+        link.ask_one(&watch)?;
+        let standing = self.read_on(link, &batch.names);
+        let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
+        let (found, last) = match replaced {
+            Ok(replaced) => replaced,
+            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) => {
+                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                return Err(failed);
+            }
+        };
+        let mut commands = Commands::default();
+        for (name, replaced) in batch.names.iter().zip(&last) {
+            if let Some(replaced) = replaced {
+                self.form.write(&mut commands, name, &replaced.new, self.ttl(), true);
+            }
+        }
+        Ok((link.ask_one(&commands.atomic())? != Value::Nil).then_some(found))
+    }
+
+    /// What each row finds, and what is written for each name at the end.
+    #[expect(clippy::type_complexity, reason = "two lists")]
+    fn replaced(
+        &self,
+        standing: Vec<Option<Vec<u8>>>,
+        batch: &Batch,
+    ) -> Result<(Vec<Option<Row>>, Vec<Option<Replaced>>)> {
+        let mut last: Vec<Option<Replaced>> = standing.iter().map(|_| None).collect();
+        let mut found = Vec::with_capacity(batch.rows.len());
+        for ((&place, key), row) in batch.places.iter().zip(&batch.keys).zip(&batch.rows) {
+            let old = match &last[place] {
+                Some(replaced) => Some(replaced.bytes.as_slice()),
+                None => standing[place].as_deref(),
+            };
+            let mut replaced = self.form.replace(key, old, row.clone())?;
+            found.push(replaced.old.take());
+            last[place] = Some(replaced);
+        }
+        Ok((found, last))
+    }
+
+    /// Removes records and gives what stood there: all or none where they are in one slot.
+    pub(super) fn take_many(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        let Some(first) = names.first() else { return Ok(Vec::new()) };
+        let servers = &self.inner.servers;
+        if !self.are_together() {
+            let unit = |name: &Vec<u8>| (self.slot(name), self.form.take(name));
+            let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
+            return answers.into_iter().map(|answer| Ok(self.form.taken(answer)?)).collect();
+        }
+        let mut commands = Commands::default();
+        names.iter().for_each(|name| self.form.add_take(&mut commands, name));
+        let unit = commands.atomic();
+        let answer = servers.run(self.slot(first), call, |link| link.ask_one(&unit))?;
+        Ok(self.form.all_taken(answer)?)
+    }
+
+    /// Removes all records of the scope, and nothing else.
+    pub(super) fn clear(self: &std::sync::Arc<Self>) -> Result<()> {
+        let mut listing = Listing::begin(self)?;
+        while let Some(names) = listing.page()? {
+            let call = self.inner.call(true);
+            let servers = &self.inner.servers;
+            if self.are_together() {
+                let parts: Vec<&[u8]> =
+                    [&b"UNLINK"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
+                let unit = Commands::one(&parts);
+                servers.run(self.slot(&names[0]), call, |link| link.ask_one(&unit))?;
+            } else {
+                let unit = |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", name]));
+                servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn busy() -> Failed {
+    let message =
+        "others kept writing the same records until the deadline passed; nothing was written";
+    Failed::Own(Error::new(ErrorKind::Timeout, message))
+}

@@ -35,6 +35,8 @@ pub use hilcat_derive::ScopeRecord;
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
+    #[cfg(feature = "elasticsearch")]
+    pub use crate::backends::elasticsearch::{Elasticsearch, ElasticsearchBuilder, Refresh};
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
     pub use crate::backends::schemes;

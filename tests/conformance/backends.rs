@@ -10,7 +10,12 @@ pub enum Keeps {
     Nothing,
     WhileOpen,
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgresql", feature = "mysql")),
+        not(any(
+            feature = "sqlite",
+            feature = "postgresql",
+            feature = "mysql",
+            feature = "elasticsearch"
+        )),
         allow(dead_code, reason = "no such backend is built")
     )]
     ForGood,
@@ -37,6 +42,12 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch8", schemes: &["es"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH8") },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch9", schemes: &["es"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH9") },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch-secured", schemes: &["es+https"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH_SECURED") },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]

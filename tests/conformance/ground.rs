@@ -19,12 +19,14 @@ pub struct Place {
     /// Nobody else uses it, so that every scope in it is of the case.
     private: bool,
     _directory: Option<tempfile::TempDir>,
+    #[cfg(feature = "elasticsearch")]
+    _indices: Option<crate::indices::Indices>,
 }
 
 impl Place {
     /// A place that only one case sees; `open` makes it.
     pub fn private(open: impl Fn() -> Result<Cache> + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open), private: true, _directory: None }
+        Self::new(Box::new(open), true)
     }
 
     /// A file in a directory of its own.
@@ -33,7 +35,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("{scheme}:///{}", directory.path().join(name).display());
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Self { open, private: true, _directory: Some(directory) }
+        Self { _directory: Some(directory), ..Self::new(open, true) }
     }
 
     /// A server that other cases and other runs use at the same time.
@@ -44,7 +46,26 @@ impl Place {
         let sign = if uri.contains('?') { '&' } else { '?' };
         let uri = format!("{uri}{sign}timeout=30s");
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Ok(Self { open, private: false, _directory: None })
+        Ok(Self::new(open, false))
+    }
+
+    /// A cluster that others use, too, in which nobody else has indices of this prefix.
+    #[cfg(feature = "elasticsearch")]
+    pub fn elasticsearch(variable: &str) -> Result<Self, String> {
+        let indices = crate::indices::Indices::new(variable)?;
+        let uri = indices.uri("timeout=30s");
+        let open: Open = Box::new(move || Cache::from_uri(&uri));
+        Ok(Self { _indices: Some(indices), ..Self::new(open, true) })
+    }
+
+    fn new(open: Open, private: bool) -> Self {
+        Self {
+            open,
+            private,
+            _directory: None,
+            #[cfg(feature = "elasticsearch")]
+            _indices: None,
+        }
     }
 }
 

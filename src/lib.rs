@@ -39,6 +39,8 @@ pub use hilcat_derive::ScopeRecord;
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
+    #[cfg(feature = "elasticsearch")]
+    pub use crate::backends::elasticsearch::{Elasticsearch, ElasticsearchBuilder, Refresh};
     #[cfg(unix)]
     pub use crate::backends::file::{Files, FilesBuilder};
     pub use crate::backends::memory::{Memory, MemoryBuilder};

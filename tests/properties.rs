@@ -9,6 +9,10 @@ mod backends;
 #[path = "conformance/ground.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 mod ground;
+#[cfg(feature = "elasticsearch")]
+#[path = "conformance/indices.rs"]
+#[allow(dead_code, reason = "the tests of Elasticsearch use more of it")]
+mod indices;
 #[cfg(feature = "sql")]
 #[path = "conformance/one_table.rs"]
 mod one_table;

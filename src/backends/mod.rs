@@ -1,5 +1,7 @@
 //! The backends, and the one table in which they are registered.
 
+#[cfg(feature = "elasticsearch")]
+pub(crate) mod elasticsearch;
 #[cfg(unix)]
 pub(crate) mod file;
 pub(crate) mod memory;
@@ -53,6 +55,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
+    behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
     Driver { schemes: &["tiered"], feature: None, open: Some(config::open_tiered) },
     Driver { schemes: &["staged"], feature: None, open: Some(config::open_staged) },

@@ -39,6 +39,12 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::one_table_in_file()) },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch8", schemes: &["es"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH8") },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch9", schemes: &["es"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH9") },
+    #[cfg(feature = "elasticsearch")]
+    Backend { name: "elasticsearch-secured", schemes: &["es+https"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH_SECURED") },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]

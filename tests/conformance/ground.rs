@@ -23,12 +23,14 @@ pub struct Place {
     /// Forgets what caches that are open at the same time share.
     close: Box<dyn Fn() + Send + Sync>,
     _directory: Option<tempfile::TempDir>,
+    #[cfg(feature = "elasticsearch")]
+    _indices: Option<crate::indices::Indices>,
 }
 
 impl Place {
     /// A place that only one case sees; `open` makes it.
     pub fn private(open: impl Fn() -> Result<Cache> + Send + Sync + 'static) -> Self {
-        Self { open: Box::new(open), private: true, close: Box::new(|| {}), _directory: None }
+        Self::new(Box::new(open), true)
     }
 
     /// A file or a directory in a directory of its own, with the options of the URI.
@@ -36,7 +38,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("{scheme}:///{}{options}", directory.path().join(name).display());
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Self { open, private: true, close: Box::new(|| {}), _directory: Some(directory) }
+        Self { _directory: Some(directory), ..Self::new(open, true) }
     }
 
     /// Scopes side by side in one table, in a file in a directory of its own.
@@ -45,7 +47,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.db");
         let open = one_table("all", move || hilcat::backend::Sqlite::builder(&path).open());
-        Self { open, private: true, close: Box::new(|| {}), _directory: Some(directory) }
+        Self { _directory: Some(directory), ..Self::new(open, true) }
     }
 
     /// The same on a server that other cases and other runs use at the same time.
@@ -63,7 +65,7 @@ impl Place {
                 .ssl_mode(SslMode::Disable)
                 .open()
         });
-        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
+        Ok(Self::new(open, false))
     }
 
     /// The same on MySQL or MariaDB.
@@ -81,7 +83,7 @@ impl Place {
                 .database(&server.database)
                 .open()
         });
-        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
+        Ok(Self::new(open, false))
     }
 
     /// A server that other cases and other runs use at the same time.
@@ -99,7 +101,27 @@ impl Place {
         let uri = format!("{uri}{sign}timeout=30s");
         let uri = if options.is_empty() { uri } else { format!("{uri}&{options}") };
         let open: Open = Box::new(move || Cache::from_uri(&uri));
-        Ok(Self { open, private: false, close: Box::new(|| {}), _directory: None })
+        Ok(Self::new(open, false))
+    }
+
+    /// A cluster that others use, too, in which nobody else has indices of this prefix.
+    #[cfg(feature = "elasticsearch")]
+    pub fn elasticsearch(variable: &str) -> Result<Self, String> {
+        let indices = crate::indices::Indices::new(variable)?;
+        let uri = indices.uri("timeout=30s");
+        let open: Open = Box::new(move || Cache::from_uri(&uri));
+        Ok(Self { _indices: Some(indices), ..Self::new(open, true) })
+    }
+
+    fn new(open: Open, private: bool) -> Self {
+        Self {
+            open,
+            private,
+            close: Box::new(|| {}),
+            _directory: None,
+            #[cfg(feature = "elasticsearch")]
+            _indices: None,
+        }
     }
 
     /// The place as a layer over it has it: `layer` makes the cache of the one beneath.

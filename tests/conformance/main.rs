@@ -11,6 +11,8 @@ mod backends;
 mod cases;
 mod faulty;
 mod ground;
+#[cfg(feature = "elasticsearch")]
+mod indices;
 #[cfg(feature = "sql")]
 mod one_table;
 mod records;

@@ -1,0 +1,71 @@
+//! The indices of a cluster: hilcat's own, and those of other programs, as scopes.
+
+use serde_json::Value as Json;
+
+use super::cluster::{Cluster, Described};
+use super::mapping::column_type;
+use super::names;
+use crate::store::Adopted;
+use crate::{Column, ColumnType, Result, Schema};
+
+/// The name of the key of another program's documents, which is their id.
+const KEY: &str = "id";
+
+impl Cluster {
+    /// The names of hilcat's own scopes, sorted.
+    pub(super) fn scopes(&self) -> Result<Vec<String>> {
+        const WHAT: &str = "*.aliases,*.mappings._meta.hilcat.scope,*.mappings._meta.hilcat.table";
+        let indices = self.described(WHAT)?.into_values();
+        let mut scopes: Vec<String> = indices.filter_map(|index| self.scope(&index)).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(scopes)
+    }
+
+    /// The scope of an index, if it has one: not one of another prefix, nor what an interrupted
+    /// change left behind.
+    fn scope(&self, index: &Described) -> Option<String> {
+        let ours = &index.mappings["_meta"]["hilcat"];
+        let alias = names::alias(&self.prefix, ours["table"].as_str()?).ok()?;
+        let scope = ours["scope"].as_str()?;
+        index.aliases.contains_key(&alias).then(|| scope.to_owned())
+    }
+
+    /// The indices of other programs, as scopes.
+    pub(super) fn adopt(&self) -> Result<Adopted> {
+        let mut adopted = Adopted::default();
+        for (index, described) in self.described("*.aliases,*.mappings")? {
+            if described.is_own() {
+                continue;
+            }
+            match self.adopted(&index, &described) {
+                Ok(schema) => adopted.schemas.push(schema),
+                Err(reason) => adopted.left_out.push((index, reason)),
+            }
+        }
+        Ok(adopted)
+    }
+
+    fn adopted(&self, index: &str, described: &Described) -> Result<Schema, String> {
+        let Some(table) = names::table(&self.prefix, index) else {
+            return Err("no scope has an index of this name".to_owned());
+        };
+        let properties = described.mappings["properties"].as_object();
+        let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
+            return Err("its mapping has no fields".to_owned());
+        };
+        let key = Column::new(KEY, ColumnType::Text);
+        let key = if properties.contains_key(KEY) { key } else { key.key_only() };
+        let schema = Schema::new(table).unique(key);
+        let columns = properties.iter().filter(|(name, _)| *name != KEY);
+        let schema = columns.fold(schema, |schema, column| schema.column(adopted_column(column)));
+        match schema.validate() {
+            Ok(()) => Ok(schema),
+            Err(error) => Err(error.message().to_owned()),
+        }
+    }
+}
+
+fn adopted_column((name, property): (&String, &Json)) -> Column {
+    Column::new(name, column_type(property)).nullable(true)
+}

@@ -1,0 +1,308 @@
+//! Many records at a time.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use elasticsearch::http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::bulk::{Outcome, Progress, Seen, Write, check_size};
+use super::client::{Effect, Request};
+use super::document;
+use super::failure::{Cause, Failed, Fault, met_others};
+use super::scope::Session;
+use super::single::Document;
+use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+
+/// How many documents are asked for at once.
+const ASKED: usize = 1_000;
+
+#[derive(Deserialize)]
+struct Answers {
+    docs: Vec<Answered>,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(default)]
+    found: bool,
+    #[serde(rename = "_source")]
+    source: Option<Box<RawValue>>,
+    #[serde(flatten)]
+    seen: Option<Seen>,
+    #[serde(default)]
+    error: Option<Cause>,
+}
+
+impl Answered {
+    fn document(self) -> Result<Option<Document>, Failed> {
+        match (self.error, self.found, self.seen) {
+            (Some(cause), ..) => Err(Fault::of_item(404, cause).without_reason().into_failed()),
+            (None, true, Some(seen)) => Ok(Some(Document { source: self.source, seen })),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The rows of a batch that have one key, put together.
+struct Draft {
+    row: Row,
+    /// What a new record has, or what it lacks for one.
+    full: Result<Row>,
+}
+
+impl Draft {
+    fn new(row: Row, schema: &Schema) -> Self {
+        let mut full = row.clone();
+        let full = schema.fill_absent(&mut full).map(|()| full);
+        Self { row, full }
+    }
+
+    /// A later row of the same key.
+    fn take(&mut self, row: &Row) {
+        for (at, value) in row.iter().enumerate().filter(|(_, value)| !value.is_absent()) {
+            if let Ok(full) = &mut self.full {
+                full[at] = value.clone();
+            }
+            self.row[at] = value.clone();
+        }
+    }
+
+    /// Whether what stands has to be known.
+    fn needs_old(&self) -> bool {
+        self.full.is_err() || document::has_object(&self.row)
+    }
+}
+
+impl Session<'_> {
+    pub(super) fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, Failed> {
+        let ids = self.ids(keys)?;
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let mut rows = Vec::with_capacity(keys.len());
+        for (ids, keys) in ids.chunks(ASKED).zip(keys.chunks(ASKED)) {
+            for ((id, key), document) in ids.iter().zip(keys).zip(self.get_some(ids)?) {
+                let row = document.map(|document| self.row(id, &document)).transpose();
+                rows.push(row.map_err(|error| error.with_key(key))?);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn ids(&self, keys: &[Key]) -> Result<Vec<String>> {
+        keys.iter().map(|key| self.id(key).map_err(|error| error.with_key(key))).collect()
+    }
+
+    /// The documents of ids, in their order.
+    fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
+        let mut documents = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(ASKED) {
+            documents.extend(self.get_some(ids)?);
+        }
+        Ok(documents)
+    }
+
+    fn get_some(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
+        let path = format!("{}/_mget", self.target.path);
+        let request = Request::new(Method::Post, path, Effect::Read);
+        let request = request.body(json!({"ids": ids}).to_string());
+        let answers: Answers = self.cluster.client.send(request, self.deadline)?.read()?;
+        if answers.docs.len() != ids.len() {
+            let message = "the cluster gave another number of documents than was asked for";
+            return Err(Error::new(ErrorKind::Backend, message).into());
+        }
+        answers.docs.into_iter().map(Answered::document).collect()
+    }
+
+    /// Inserts or overwrites records. What can be checked is checked before anything is sent; the
+    /// engine itself writes each document for itself.
+    pub(super) fn set_many(&self, rows: &[Row]) -> Result<(), Failed> {
+        let (ids, drafts) = self.drafts(rows)?;
+        let mut left: Vec<usize> = (0..ids.len()).collect();
+        let mut done = 0;
+        while !left.is_empty() {
+            let writes = self.writes(&ids, &drafts, &left)?;
+            let sent: Vec<_> = left.iter().map(|&at| ids[at].as_str()).zip(&writes).collect();
+            let progress = self.cluster.bulk(self.target, &sent, self.deadline);
+            let key = |at: usize| self.schema.key_of(&drafts[left[at]].row);
+            let conflicts = conflicts(progress, done, ids.len(), key)?;
+            done += left.len() - conflicts.len();
+            left = conflicts.into_iter().map(|at| left[at]).collect();
+            if !left.is_empty() && Instant::now() >= self.deadline {
+                return Err(partly(met_others(), done, ids.len()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of a batch, one for each key, in the order in which their keys come first.
+    fn drafts(&self, rows: &[Row]) -> Result<(Vec<String>, Vec<Draft>)> {
+        let (mut ids, mut drafts) = (Vec::new(), Vec::<Draft>::new());
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for row in rows {
+            let key = self.schema.key_of(row);
+            let named = |error: Error| error.with_key(&key);
+            document::check(row, self.schema).map_err(named)?;
+            let id = self.id(&key).map_err(named)?;
+            match places.get(&id) {
+                Some(&at) => drafts[at].take(row),
+                None => {
+                    places.insert(id.clone(), ids.len());
+                    ids.push(id);
+                    drafts.push(Draft::new(row.clone(), self.schema));
+                }
+            }
+        }
+        Ok((ids, drafts))
+    }
+
+    /// What is sent for records. Where what stands matters, it is looked at; nothing is sent where
+    /// a record lacks a value.
+    fn writes(&self, ids: &[String], drafts: &[Draft], at: &[usize]) -> Result<Vec<Write>, Failed> {
+        let asked: Vec<usize> = at.iter().copied().filter(|&at| drafts[at].needs_old()).collect();
+        let asked_ids: Vec<&str> = asked.iter().map(|&at| ids[at].as_str()).collect();
+        let mut old: HashMap<usize, Document> = HashMap::new();
+        for (at, document) in asked.into_iter().zip(self.get_all(&asked_ids)?) {
+            old.extend(document.map(|document| (at, document)));
+        }
+        let write = |&at: &usize| {
+            let draft = &drafts[at];
+            let named = |error: Error| error.with_key(self.schema.key_of(&draft.row));
+            self.write(draft, old.get(&at)).map_err(named)
+        };
+        Ok(at.iter().map(write).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn write(&self, draft: &Draft, old: Option<&Document>) -> Result<Write> {
+        let full = || -> Result<String> {
+            document::write(draft.full.as_ref().map_err(Error::clone)?, self.target)
+        };
+        let write = match old {
+            Some(old) => Write::Put { source: self.over(&draft.row, old)?, over: Some(old.seen) },
+            None if draft.needs_old() => Write::Put { source: full()?, over: None },
+            None => Write::Merge {
+                members: document::write(&draft.row, self.target)?,
+                or: Some(full()?),
+            },
+        };
+        match &write {
+            Write::Put { source, .. } => check_size(source)?,
+            Write::Merge { members, .. } => check_size(members)?,
+            Write::Remove { .. } => {}
+        }
+        Ok(write)
+    }
+
+    /// Removes records and gives them, in the order asked; of a key that is asked twice the first
+    /// gets the record.
+    pub(super) fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, Failed> {
+        let ids = self.ids(keys)?;
+        let mut popped = vec![None; keys.len()];
+        let mut seen = HashSet::new();
+        let mut left: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&ids[at])).collect();
+        let mut done = 0;
+        while !left.is_empty() {
+            let standing = self.standing(keys, &ids, &left)?;
+            let sent: Vec<_> =
+                standing.iter().map(|(at, _, write)| (ids[*at].as_str(), write)).collect();
+            let progress = self.cluster.bulk(self.target, &sent, self.deadline);
+            let missing = missing(&progress);
+            let key = |at: usize| keys[standing[at].0].clone();
+            let conflicts = conflicts(progress, done, keys.len(), key)?;
+            done += standing.len() - conflicts.len();
+            left = conflicts.iter().map(|&at| standing[at].0).collect();
+            for (which, (at, row, _)) in standing.into_iter().enumerate() {
+                // What somebody else removed is theirs.
+                if !conflicts.contains(&which) && !missing.contains(&which) {
+                    popped[at] = Some(row);
+                }
+            }
+            if !left.is_empty() && Instant::now() >= self.deadline {
+                return Err(partly(met_others(), done, keys.len()).into());
+            }
+        }
+        Ok(popped)
+    }
+
+    /// The records of keys that stand, with what removes them.
+    fn standing(
+        &self,
+        keys: &[Key],
+        ids: &[String],
+        at: &[usize],
+    ) -> Result<Vec<(usize, Row, Write)>, Failed> {
+        let asked: Vec<&str> = at.iter().map(|&at| ids[at].as_str()).collect();
+        let found = at.iter().zip(self.get_all(&asked)?);
+        let standing = found.filter_map(|(&at, document)| Some((at, document?)));
+        let row = |(at, document): (usize, Document)| {
+            let row = self.row(&ids[at], &document).map_err(|error| error.with_key(&keys[at]))?;
+            Ok((at, row, Write::Remove { seen: document.seen }))
+        };
+        Ok(standing.map(row).collect::<Result<Vec<_>>>()?)
+    }
+}
+
+fn missing(progress: &Progress) -> HashSet<usize> {
+    let outcomes = progress.outcomes.iter().enumerate();
+    outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Missing)).map(|(at, _)| at).collect()
+}
+
+/// Those writes of a batch that others came before. Where a write failed, or is not known to be
+/// done, that is the error, and it says how many were done.
+fn conflicts(
+    progress: Progress,
+    done: usize,
+    of: usize,
+    key: impl Fn(usize) -> Key,
+) -> Result<Vec<usize>, Failed> {
+    let Progress { outcomes, failed } = progress;
+    let is_done =
+        |outcome: &&Option<Outcome>| matches!(outcome, Some(Outcome::Done | Outcome::Missing));
+    let done = done + outcomes.iter().filter(is_done).count();
+    if let Some(error) = failed {
+        return Err(partly(error, done, of).into());
+    }
+    let mut refused = outcomes.iter().enumerate().filter_map(|(at, outcome)| match outcome {
+        Some(Outcome::Refused(fault)) => Some((at, fault)),
+        _ => None,
+    });
+    if let Some((at, fault)) = refused.next() {
+        let more = refused.count();
+        return Err(refusal(fault.clone(), done, of, more, &key(at)));
+    }
+    let at = |(at, outcome)| (outcome == Some(Outcome::Conflict)).then_some(at);
+    Ok(outcomes.into_iter().enumerate().filter_map(at).collect())
+}
+
+fn refusal(fault: Fault, done: usize, of: usize, more: usize, key: &Key) -> Failed {
+    match fault.into_failed() {
+        Failed::Own(error) => {
+            let also = match more {
+                0 => String::new(),
+                more => format!(" (and that of {more} more)"),
+            };
+            let message = format!("the record of this key{also}: {}", error.message());
+            let error = Error::new(error.kind(), message).with_retryable(error.is_retryable());
+            Failed::Own(partly(error, done, of).with_key(key))
+        }
+        // The index is seen to, and the batch begins anew.
+        failed => failed,
+    }
+}
+
+/// The error of a batch of which some writes were done: no engine of documents can take them back.
+fn partly(error: Error, done: usize, of: usize) -> Error {
+    if done == 0 {
+        return error;
+    }
+    let message = format!(
+        "{done} of {of} records of the batch were written before it failed: {}; repeat the batch",
+        error.message()
+    );
+    let kind = match error.kind() {
+        ErrorKind::Timeout => ErrorKind::Unavailable,
+        kind => kind,
+    };
+    Error::new(kind, message).with_retryable(error.is_retryable())
+}

@@ -1,0 +1,297 @@
+//! The options of the Elasticsearch backend.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::http::Url;
+use elasticsearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
+use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+
+use super::client::Client;
+use super::cluster::Cluster;
+use super::hosts::{self, Place};
+use super::{Elasticsearch, names};
+use crate::store::{Options, Uri};
+use crate::{Error, Result};
+
+/// The options of a URI that only this backend has.
+pub(super) const OPTIONS: [&str; 6] = ["api_key", "prefix", "refresh", "ca", "shards", "replicas"];
+
+/// When what is written can be searched by other programs. hilcat's own listings see every write
+/// that was acknowledged, whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Refresh {
+    /// When the index is refreshed next, which is once a second by default. The default.
+    #[default]
+    None,
+    /// When the write is acknowledged, which waits for the next refresh.
+    WaitFor,
+    /// When the write is acknowledged, which has the index refreshed: costly.
+    True,
+}
+
+impl Refresh {
+    /// The words for it in a URI, as Elasticsearch has them.
+    const CHOICES: [(&'static str, Self); 4] = [
+        ("none", Self::None),
+        ("false", Self::None),
+        ("wait_for", Self::WaitFor),
+        ("true", Self::True),
+    ];
+
+    /// What a write asks for.
+    pub(super) fn parameter(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::WaitFor => "&refresh=wait_for",
+            Self::True => "&refresh=true",
+        }
+    }
+}
+
+/// Builds an [`Elasticsearch`]; made by [`Elasticsearch::builder`]. Its `Debug` shows nothing of
+/// the login.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct ElasticsearchBuilder {
+    hosts: Vec<String>,
+    https: bool,
+    path: String,
+    user: Option<String>,
+    password: Option<String>,
+    api_key: Option<String>,
+    ca: Option<PathBuf>,
+    prefix: String,
+    refresh: Refresh,
+    shards: Option<u32>,
+    replicas: Option<u32>,
+    options: Options,
+}
+
+impl fmt::Debug for ElasticsearchBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElasticsearchBuilder")
+            .field("hosts", &self.hosts)
+            .field("https", &self.https)
+            .field("prefix", &self.prefix)
+            .field("refresh", &self.refresh)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ElasticsearchBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            hosts: Vec::new(),
+            https: false,
+            path: String::new(),
+            user: None,
+            password: None,
+            api_key: None,
+            ca: None,
+            prefix: String::new(),
+            refresh: Refresh::default(),
+            shards: None,
+            replicas: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Reads a URI, whose scheme says whether it is HTTPS.
+    pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<Self> {
+        let place = Place::parse(uri.rest())?;
+        let number = "a number from 0";
+        Ok(Self {
+            hosts: place.hosts,
+            https: uri.scheme() == "es+https",
+            path: place.path,
+            user: place.user,
+            password: place.password,
+            options: uri.take_common(options)?,
+            api_key: uri.take("api_key"),
+            ca: uri.take("ca").map(PathBuf::from),
+            prefix: uri.take("prefix").unwrap_or_default(),
+            refresh: uri.take_choice("refresh", &Refresh::CHOICES)?.unwrap_or_default(),
+            shards: uri.take_parsed("shards", "a number from 1")?,
+            replicas: uri.take_parsed("replicas", number)?,
+        })
+    }
+
+    /// One more node of the cluster, as `name`, `name:port` or `[address]:port`. The nodes are
+    /// asked in turn; where one cannot be reached, the next one is.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// Whether the nodes are spoken to by HTTPS; their certificates are checked then.
+    pub fn https(mut self, https: bool) -> Self {
+        self.https = https;
+        self
+    }
+
+    /// The path under which the cluster is found, where a proxy has it under one.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Who logs in.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The user's password, as it is: nothing in it is escaped.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// An API key in place of a user: as Elasticsearch gives it encoded, or its id and itself with
+    /// a colon between.
+    pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
+        self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// A file of certificates, in PEM, of authorities that are trusted besides Mozilla's.
+    pub fn ca(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca = Some(path.into());
+        self
+    }
+
+    /// What the names of all indices begin with; nothing by default.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// When other programs can search what is written; [`Refresh::None`] by default.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// How many shards a new index has; by default as many as the cluster's own settings say,
+    /// which is one unless they were changed.
+    pub fn shards(mut self, shards: u32) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// How many copies a new index has of each shard; by default as many as the cluster's own
+    /// settings say.
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// The deadline of one call; 5 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// How many requests are under way at the most, at least 1; 8 by default.
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.options.pool_size = pool_size.max(1);
+        self
+    }
+
+    /// Opens the cluster: asks it once, so that what is wrong is said now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no node can be reached or
+    /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
+    /// an option is wrong.
+    pub fn open(self) -> Result<Elasticsearch> {
+        names::check_prefix(&self.prefix)?;
+        if self.shards == Some(0) {
+            return Err(Error::invalid_config("`shards` is 0; give a number from 1"));
+        }
+        let hosts = match &self.hosts[..] {
+            [] => vec![String::new()],
+            hosts => hosts.to_vec(),
+        };
+        let hosts = hosts.iter().map(|host| self.transport(host)).collect::<Result<Vec<_>>>()?;
+        let cluster = Cluster {
+            client: Client::new(hosts, self.options.pool_size),
+            timeout: self.options.timeout,
+            prefix: self.prefix,
+            refresh: self.refresh,
+            shards: self.shards,
+            replicas: self.replicas,
+        };
+        cluster.ask()?;
+        Ok(Elasticsearch(Arc::new(cluster)))
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.options
+    }
+
+    fn transport(&self, host: &str) -> Result<Transport> {
+        let (host, port) = hosts::address(host)?;
+        let scheme = if self.https { "https" } else { "http" };
+        let url = format!("{scheme}://{host}:{port}/{}", self.path.trim_matches('/'));
+        let url = Url::parse(&url)
+            .map_err(|_| Error::invalid_config("the host or the path is none that a URL has"))?;
+        // Answers are not compressed: they are mostly short, and near.
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
+            .disable_proxy()
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(credentials) = self.credentials()? {
+            builder = builder.auth(credentials);
+        }
+        if let Some(authorities) = self.authorities()? {
+            builder = builder.cert_validation(CertificateValidation::Full(authorities));
+        }
+        builder.build().map_err(|_| {
+            Error::invalid_config("the client of Elasticsearch cannot be set up with these options")
+        })
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>> {
+        let wrong = |message| Err(Error::invalid_config(message));
+        match (&self.user, &self.password, &self.api_key) {
+            (None, None, None) => Ok(None),
+            (Some(user), _, None) if user.contains(':') => {
+                wrong("a user's name has no colon in it")
+            }
+            (Some(user), password, None) => {
+                let password = password.clone().unwrap_or_default();
+                Ok(Some(Credentials::Basic(user.clone(), password)))
+            }
+            (None, None, Some(key))
+                if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                wrong("the API key is empty or holds characters that none has")
+            }
+            (None, None, Some(key)) => Ok(Some(match key.split_once(':') {
+                Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
+                None => Credentials::EncodedApiKey(key.clone()),
+            })),
+            (None, Some(_), None) => wrong("a password is given, but no user"),
+            (_, _, Some(_)) => wrong("both a user and an API key are given; give one of them"),
+        }
+    }
+
+    fn authorities(&self) -> Result<Option<Certificate>> {
+        let Some(path) = &self.ca else { return Ok(None) };
+        if !self.https {
+            return Err(Error::invalid_config("`ca` is of use only with HTTPS, as in es+https://"));
+        }
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let read = read.and_then(|pem| Certificate::from_pem(&pem).map_err(|e| e.to_string()));
+        read.map(Some).map_err(|error| {
+            Error::invalid_config(format!("the file of `ca` cannot be used: {error}"))
+        })
+    }
+}

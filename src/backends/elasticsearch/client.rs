@@ -1,0 +1,250 @@
+//! Requests to the hosts of a cluster, each bounded by a deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use elasticsearch::http::Method;
+use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use elasticsearch::http::transport::Transport;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::failure::{Failed, Fault};
+use super::runtime;
+use crate::{Error, ErrorKind, Result};
+
+/// The first pause before a request that was refused as too many is sent again; it doubles up to
+/// the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The hosts of a cluster. Its `Debug` shows nothing of the login.
+#[derive(Clone)]
+pub(super) struct Client {
+    hosts: Arc<[Transport]>,
+    next: Arc<AtomicUsize>,
+    /// As many requests at once as there can be connections.
+    permits: Arc<Semaphore>,
+}
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It changes nothing.
+    Read,
+    /// It writes, and can be repeated: then the same stands as before.
+    Repeatable,
+    /// It writes, and a second time it would do something else.
+    Once,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    method: Method,
+    path: String,
+    body: Option<Arc<Vec<u8>>>,
+    effect: Effect,
+    ndjson: bool,
+    /// Whether it holds records, of which no message may show anything.
+    private: bool,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, path: impl Into<String>, effect: Effect) -> Self {
+        Self { method, path: path.into(), body: None, effect, ndjson: false, private: true }
+    }
+
+    pub(super) fn read(path: impl Into<String>) -> Self {
+        Self::new(Method::Get, path, Effect::Read)
+    }
+
+    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(Arc::new(body.into()));
+        self
+    }
+
+    /// The body is of several lines.
+    pub(super) fn lines(mut self) -> Self {
+        self.ndjson = true;
+        self
+    }
+
+    /// It holds no record.
+    pub(super) fn about_indices(mut self) -> Self {
+        self.private = false;
+        self
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    body: Vec<u8>,
+    private: bool,
+}
+
+impl Answer {
+    /// Its body, or what it says went wrong.
+    pub(super) fn success(&self) -> Result<&[u8], Fault> {
+        match self.status {
+            200..300 => Ok(&self.body),
+            status => Err(match self.private {
+                true => Fault::of_answer(status, &self.body).without_reason(),
+                false => Fault::of_answer(status, &self.body),
+            }),
+        }
+    }
+
+    /// Its body, read.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failed> {
+        let body = self.success().map_err(Fault::into_failed)?;
+        Ok(parse(body)?)
+    }
+
+    /// Its body, read whatever its status is.
+    pub(super) fn read_any<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+/// Reads what the server answered.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        let what = crate::json::describe(&error);
+        Error::new(ErrorKind::Backend, format!("the cluster gave an answer that is none: {what}"))
+    })
+}
+
+/// How an exchange ended without an answer.
+enum Lost {
+    /// No host could be connected to.
+    Unreachable(String),
+    /// The connection was lost when the request was sent.
+    Meanwhile(String),
+}
+
+impl Client {
+    pub(super) fn new(hosts: Vec<Transport>, connections: u32) -> Self {
+        Self {
+            hosts: hosts.into(),
+            next: Arc::default(),
+            permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
+        }
+    }
+
+    /// Sends a request and gives the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] where the deadline passed and nothing was changed;
+    /// [`ErrorKind::Unavailable`] where no host answers, or where it is not known whether a write
+    /// was done.
+    pub(super) fn send(&self, request: Request, deadline: Instant) -> Result<Answer> {
+        let (effect, this) = (request.effect, self.clone());
+        match runtime::run(deadline, async move { this.exchange(&request, deadline).await })? {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(lost)) => Err(lost_error(effect, &lost)),
+            None => Err(late_error(effect)),
+        }
+    }
+
+    /// Sends a request that nobody waits for.
+    pub(super) fn leave(&self, request: Request, limit: Duration) {
+        let (deadline, this) = (Instant::now() + limit, self.clone());
+        runtime::leave(limit, async move { drop(this.exchange(&request, deadline).await) });
+    }
+
+    /// Sends a request until there is an answer to it other than that there are too many.
+    async fn exchange(&self, request: &Request, deadline: Instant) -> Result<Answer, Lost> {
+        let _permit = self.permits.acquire().await;
+        let mut pause = PAUSES.0;
+        let mut repeated = false;
+        loop {
+            match self.attempt(request).await {
+                Ok(answer) if answer.status == 429 && Instant::now() + pause < deadline => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+                Ok(answer) => return Ok(answer),
+                Err(Lost::Meanwhile(_)) if request.effect != Effect::Once && !repeated => {
+                    repeated = true;
+                }
+                Err(lost) => return Err(lost),
+            }
+        }
+    }
+
+    /// Sends a request to the first host that can be connected to, beginning with the next one.
+    async fn attempt(&self, request: &Request) -> Result<Answer, Lost> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut unreachable = None;
+        for at in 0..self.hosts.len() {
+            let host = &self.hosts[first.wrapping_add(at) % self.hosts.len()];
+            match send(host, request).await {
+                Err(Lost::Unreachable(why)) => unreachable = Some(why),
+                done => return done,
+            }
+        }
+        Err(Lost::Unreachable(unreachable.unwrap_or_default()))
+    }
+}
+
+async fn send(host: &Transport, request: &Request) -> Result<Answer, Lost> {
+    let mut headers = HeaderMap::new();
+    if request.ndjson {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    }
+    let body = request.body.as_ref().map(|body| body.as_slice());
+    let sent = host.send(request.method, &request.path, headers, None::<&()>, body, None).await;
+    let response = sent.map_err(|error| lost(&error))?;
+    let status = response.status_code().as_u16();
+    let body = response.bytes().await.map_err(|error| lost(&error))?.into();
+    Ok(Answer { status, body, private: request.private })
+}
+
+/// What became of a request that has no answer. The messages are of the innermost causes, which
+/// name no address and no login.
+fn lost(error: &elasticsearch::Error) -> Lost {
+    let mut unreachable = false;
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        let client = inner.downcast_ref::<reqwest::Error>();
+        unreachable |= client.is_some_and(|client| client.is_connect() || client.is_builder());
+        cause = inner;
+    }
+    let why = match cause.downcast_ref::<reqwest::Error>() {
+        Some(_) => "the client failed".to_owned(),
+        None => cause.to_string(),
+    };
+    if unreachable { Lost::Unreachable(why) } else { Lost::Meanwhile(why) }
+}
+
+fn lost_error(effect: Effect, lost: &Lost) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        match (lost, effect) {
+            (Lost::Unreachable(why), _) => {
+                format!("no host of the cluster can be reached; nothing was changed ({why})")
+            }
+            (Lost::Meanwhile(why), Effect::Read) => format!("the connection was lost ({why})"),
+            (Lost::Meanwhile(why), _) => {
+                format!("the connection was lost; whether the call was done is not known ({why})")
+            }
+        },
+    )
+}
+
+fn late_error(effect: Effect) -> Error {
+    match effect {
+        Effect::Read => Error::new(
+            ErrorKind::Timeout,
+            "the cluster did not answer until the deadline passed; nothing was changed",
+        ),
+        _ => Error::new(
+            ErrorKind::Unavailable,
+            "the cluster did not answer until the deadline passed; whether the call was done is not known",
+        ),
+    }
+}

@@ -1,0 +1,282 @@
+//! A cluster, and what stands in it: indices and their mappings.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use elasticsearch::http::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::builder::Refresh;
+use super::client::{Client, Effect, Request, parse};
+use super::failure::{Failed, Fault};
+use super::names;
+use super::target::{Layout, Target};
+use crate::{Error, ErrorKind, Result, Schema};
+
+/// What is asked of an index.
+const LOOKED_AT: &str = "*.aliases,*.mappings,*.settings.index.number_of_*";
+
+/// A cluster as it was opened.
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    pub(super) timeout: Duration,
+    pub(super) prefix: String,
+    pub(super) refresh: Refresh,
+    pub(super) shards: Option<u32>,
+    pub(super) replicas: Option<u32>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("timeout", &self.timeout)
+            .field("prefix", &self.prefix)
+            .field("refresh", &self.refresh)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is found under the name of a scope.
+pub(super) enum Found {
+    Nothing,
+    /// An index of hilcat's own, behind the alias of that name.
+    Own(Own),
+    Foreign(Foreign),
+}
+
+/// An index of hilcat's own.
+pub(super) struct Own {
+    pub(super) index: String,
+    pub(super) layout: Layout,
+    /// All of the mapping, as it stands.
+    pub(super) mappings: Json,
+    /// Its settings of `index`.
+    pub(super) settings: Json,
+}
+
+/// An index of another program.
+pub(super) struct Foreign {
+    pub(super) index: String,
+    pub(super) properties: Map<String, Json>,
+    /// Whether the name is one that the index was given beside its own.
+    pub(super) is_alias: bool,
+}
+
+/// An index as the cluster describes it.
+#[derive(Deserialize)]
+pub(super) struct Described {
+    #[serde(default)]
+    pub(super) aliases: BTreeMap<String, Json>,
+    #[serde(default)]
+    pub(super) mappings: Json,
+    #[serde(default)]
+    settings: Json,
+}
+
+impl Described {
+    pub(super) fn is_own(&self) -> bool {
+        self.mappings["_meta"]["hilcat"].is_object()
+    }
+}
+
+impl Cluster {
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// How long a server may go on with a request: not beyond its deadline.
+    pub(super) fn limit(&self, deadline: Instant) -> String {
+        let left = deadline.saturating_duration_since(Instant::now());
+        format!("timeout={}ms", left.as_millis().max(1))
+    }
+
+    /// Asks the cluster something that tells whether it is there and takes the login.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] where not.
+    pub(super) fn ask(&self) -> Result<()> {
+        let request = Request::read("_cluster/health?local=true").about_indices();
+        let answer = self.client.send(request, self.deadline())?;
+        match answer.success() {
+            Ok(_) => Ok(()),
+            // The login is right, but may not know such things.
+            Err(fault) if fault.status == 403 => Ok(()),
+            Err(fault) => Err(fault.into_failed().into_error()),
+        }
+    }
+
+    /// What is found under a name.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster cannot be asked, or there is something that is no scope.
+    pub(super) fn look(&self, alias: &str, deadline: Instant) -> Result<Found, Failed> {
+        let path = format!("{}?filter_path={LOOKED_AT}", names::in_path(alias));
+        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
+        let body = match answer.success() {
+            Err(fault) if fault.is_gone() => return Ok(Found::Nothing),
+            Err(fault) => return Err(fault.into_failed()),
+            Ok(body) => body,
+        };
+        let mut indices: BTreeMap<String, Described> = parse(body)?;
+        let more = indices.len() > 1;
+        match indices.pop_first() {
+            None => Ok(Found::Nothing),
+            Some(_) if more => Err(Failed::Own(Error::new(
+                ErrorKind::Backend,
+                format!("the alias `{alias}` is one of several indices; it is to be of one"),
+            ))),
+            Some((index, described)) => found(alias, index, described),
+        }
+    }
+
+    /// All indices whose names begin with the prefix.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster cannot be asked.
+    pub(super) fn described(&self, what: &str) -> Result<BTreeMap<String, Described>> {
+        let prefix = names::in_path(&self.prefix);
+        let path = format!("{prefix}*?expand_wildcards=open&filter_path={what}");
+        let answer = self.client.send(Request::read(path).about_indices(), self.deadline())?;
+        answer.read().map_err(Failed::into_error)
+    }
+
+    /// Makes an index with the scope's alias. Gives false where there is one of that name.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster refuses it.
+    pub(super) fn create(
+        &self,
+        index: &str,
+        body: &Json,
+        deadline: Instant,
+    ) -> Result<bool, Failed> {
+        let path = format!("{}?{}", names::in_path(index), self.limit(deadline));
+        let request = Request::new(Method::Put, path, Effect::Once).about_indices();
+        let answer = self.client.send(request.body(body.to_string()), deadline)?;
+        match answer.success() {
+            Ok(_) => Ok(true),
+            Err(fault) if stands_already(&fault) => Ok(false),
+            Err(fault) => Err(fault.into_failed()),
+        }
+    }
+
+    /// What an index is made of.
+    pub(super) fn body(&self, mappings: &Json, alias: Option<&str>) -> Json {
+        let properties = mappings["properties"].as_object().map_or(0, Map::len);
+        let mut settings = Map::new();
+        if let Some(shards) = self.shards {
+            settings.insert("number_of_shards".into(), shards.into());
+        }
+        if let Some(replicas) = self.replicas {
+            settings.insert("number_of_replicas".into(), replicas.into());
+        }
+        // Each column can have two fields, and another one when it is renamed.
+        if properties > 300 {
+            settings.insert("mapping.total_fields.limit".into(), (properties * 4).into());
+        }
+        let mut body = json!({"settings": settings, "mappings": mappings});
+        if let Some(alias) = alias {
+            body["aliases"] = json!({alias: {}});
+        }
+        body
+    }
+
+    /// Puts an empty index in the place of the one that stands, in one step. Where that one is
+    /// gone meanwhile, somebody else did the same.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster refuses it.
+    pub(super) fn swap(
+        &self,
+        alias: &str,
+        old: &str,
+        body: &Json,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        let new = names::index(alias, &random());
+        self.create(&new, body, deadline)?;
+        let actions = json!({"actions": [
+            {"remove_index": {"index": old}},
+            {"add": {"index": new, "alias": alias}},
+        ]});
+        let path = format!("_aliases?{}", self.limit(deadline));
+        let request = Request::new(Method::Post, path, Effect::Once).about_indices();
+        let answer = self.client.send(request.body(actions.to_string()), deadline)?;
+        let Err(fault) = answer.success() else { return Ok(()) };
+        self.client.leave(delete(&new), self.timeout);
+        if fault.is_gone() { Ok(()) } else { Err(fault.into_failed()) }
+    }
+
+    /// Changes the mapping of an index.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster refuses it.
+    pub(super) fn put_mapping(
+        &self,
+        index: &str,
+        body: &Json,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        let path = format!("{}/_mapping?{}", names::in_path(index), self.limit(deadline));
+        let request = Request::new(Method::Put, path, Effect::Repeatable).about_indices();
+        let answer = self.client.send(request.body(body.to_string()), deadline)?;
+        answer.success().map(drop).map_err(Fault::into_failed)
+    }
+
+    /// Has the index show everything that was written before.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster cannot be asked.
+    pub(super) fn show_all(&self, target: &Target, deadline: Instant) -> Result<(), Failed> {
+        let path = format!("{}/_refresh", target.path);
+        let request = Request::new(Method::Post, path, Effect::Read);
+        self.client.send(request, deadline)?.success().map(drop).map_err(Fault::into_failed)
+    }
+}
+
+fn delete(index: &str) -> Request {
+    let path = names::in_path(index).to_string();
+    Request::new(Method::Delete, path, Effect::Once).about_indices()
+}
+
+fn found(alias: &str, index: String, described: Described) -> Result<Found, Failed> {
+    if described.is_own() {
+        let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"])?;
+        let Described { mappings, mut settings, .. } = described;
+        return Ok(Found::Own(Own { index, layout, mappings, settings: settings["index"].take() }));
+    }
+    let properties = described.mappings["properties"].as_object().cloned().unwrap_or_default();
+    let is_alias = index != alias;
+    Ok(Found::Foreign(Foreign { index, properties, is_alias }))
+}
+
+fn stands_already(fault: &Fault) -> bool {
+    // The latter where another program has an index of the alias's name.
+    fault.is("resource_already_exists_exception") || fault.is("invalid_alias_name_exception")
+}
+
+/// What no other index of a scope has in its name.
+fn random() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    format!("{:016x}", RandomState::new().hash_one(Instant::now()))
+}
+
+/// Checks that the index is of the scope that it is opened as.
+pub(super) fn check_scope(own: &Own, schema: &Schema) -> Result<()> {
+    match own.layout.schema.name == schema.name {
+        true => Ok(()),
+        false => Err(Error::invalid_schema(format!(
+            "the index is that of the scope `{}`; name another table",
+            own.layout.schema.name
+        ))),
+    }
+}

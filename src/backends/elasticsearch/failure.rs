@@ -1,0 +1,190 @@
+//! What Elasticsearch says went wrong.
+
+use serde::Deserialize;
+
+use crate::{Error, ErrorKind};
+
+/// Why a call did not do what it should.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The scope's index does not stand.
+    Gone,
+    /// The index has not all fields of the scope.
+    Outdated,
+    /// Somebody else wrote the document meanwhile.
+    Conflict,
+    Own(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl Failed {
+    /// The public error.
+    pub(super) fn into_error(self) -> Error {
+        let backend = |message| Error::new(ErrorKind::Backend, message);
+        match self {
+            Self::Gone => backend("another program deleted the index"),
+            Self::Outdated => backend("another program changed the mapping of the index"),
+            Self::Conflict => met_others(),
+            Self::Own(error) => error,
+        }
+    }
+}
+
+/// The error of a call that others came before again and again.
+pub(super) fn met_others() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "others wrote the record again and again until the deadline passed; nothing was changed",
+    )
+}
+
+/// What an answer, or an item of one, says went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) status: u16,
+    /// Its name for what happened, such as `index_not_found_exception`.
+    pub(super) name: String,
+    /// Where no record was sent: what else it says. It may quote a value otherwise.
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    error: Cause,
+}
+
+/// An error as the server writes it: an object, or a bare text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Cause {
+    Named {
+        #[serde(rename = "type")]
+        name: String,
+        #[serde(default)]
+        reason: Option<String>,
+        #[serde(default)]
+        caused_by: Option<Box<Cause>>,
+    },
+    Other(serde::de::IgnoredAny),
+}
+
+impl Fault {
+    /// What an answer that is no success says.
+    pub(super) fn of_answer(status: u16, body: &[u8]) -> Self {
+        let cause = serde_json::from_slice::<Body>(body).map(|body| body.error);
+        match cause {
+            Ok(cause) => Self::of_item(status, cause),
+            Err(_) => Self { status, name: String::new(), reason: None },
+        }
+    }
+
+    /// What an item of an answer says.
+    pub(super) fn of_item(status: u16, cause: Cause) -> Self {
+        match cause {
+            Cause::Named { name, reason, caused_by } => {
+                let inner = caused_by.and_then(|cause| Self::of_item(status, *cause).reason);
+                let reason = reason.map(|reason| match inner {
+                    Some(inner) if inner != reason => format!("{reason}: {inner}"),
+                    _ => reason,
+                });
+                Self { status, name, reason }
+            }
+            Cause::Other(_) => Self { status, name: String::new(), reason: None },
+        }
+    }
+
+    /// Leaves out what may quote a value of a record.
+    pub(super) fn without_reason(mut self) -> Self {
+        self.reason = None;
+        self
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.name == "index_not_found_exception"
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.status == 429
+    }
+
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn into_failed(self) -> Failed {
+        match (self.status, self.name.as_str()) {
+            _ if self.is_gone() => Failed::Gone,
+            (_, "strict_dynamic_mapping_exception") => Failed::Outdated,
+            (409, _) => Failed::Conflict,
+            _ => Failed::Own(self.into_error()),
+        }
+    }
+
+    fn into_error(self) -> Error {
+        match self.status {
+            401 => Error::new(
+                ErrorKind::Unavailable,
+                "the cluster refuses the login; see to the user and password, or the API key",
+            )
+            .with_retryable(false),
+            413 => Error::unsupported(
+                "the record is larger than the cluster takes (`http.max_content_length`); nothing was changed",
+            ),
+            429 => Error::new(
+                ErrorKind::Timeout,
+                "the cluster was too busy until the deadline passed; nothing was changed",
+            ),
+            502..=504 => Error::new(
+                ErrorKind::Unavailable,
+                format!("the cluster does not serve requests now{}", self.named()),
+            ),
+            _ => Error::new(ErrorKind::Backend, format!("the cluster refused{}", self.named())),
+        }
+    }
+
+    /// Its name and, where it may be told, what else it says, for the end of a message.
+    pub(super) fn named(&self) -> String {
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}"));
+        match self.name.as_str() {
+            "" => format!(" [{}]", self.status),
+            name => format!(" [{} {name}]{}", self.status, reason.unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_apart() {
+        let body = |name: &str| format!("{{\"error\":{{\"type\":\"{name}\",\"reason\":\"r\"}}}}");
+        let failed = |status, name| Fault::of_answer(status, body(name).as_bytes()).into_failed();
+        assert!(matches!(failed(404, "index_not_found_exception"), Failed::Gone));
+        assert!(matches!(failed(400, "strict_dynamic_mapping_exception"), Failed::Outdated));
+        assert!(matches!(failed(409, "version_conflict_engine_exception"), Failed::Conflict));
+        let kind = |status| failed(status, "x").into_error().kind();
+        assert_eq!(kind(401), ErrorKind::Unavailable);
+        assert_eq!(kind(413), ErrorKind::Unsupported);
+        assert_eq!(kind(429), ErrorKind::Timeout);
+        assert_eq!(kind(503), ErrorKind::Unavailable);
+        assert!(!failed(401, "x").into_error().is_retryable());
+        let text = failed(400, "illegal").into_error().to_string();
+        assert_eq!(text, "the cluster refused [400 illegal]: r");
+        let text = Fault::of_answer(405, b"{\"error\":\"no such method\"}").into_failed();
+        assert_eq!(text.into_error().to_string(), "the cluster refused [405]");
+    }
+
+    #[test]
+    fn what_caused_it_is_told_unless_a_record_was_sent() {
+        let body = br#"{"error":{"type":"a","reason":"b","caused_by":{"type":"c","reason":"d"}}}"#;
+        let fault = Fault::of_answer(400, body);
+        assert_eq!(fault.named(), " [400 a]: b: d");
+        assert_eq!(fault.without_reason().named(), " [400 a]");
+    }
+}

@@ -1,0 +1,249 @@
+//! Listings: pages of a scope as it stood when they began.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use elasticsearch::http::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+use super::client::{Client, Effect, Request, parse};
+use super::cluster::Cluster;
+use super::document;
+use super::failure::{Failed, Fault};
+use super::names;
+use super::scope::Session;
+use super::target::Target;
+use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+
+/// How long the server keeps the state of a listing after each page.
+const KEPT: &str = "5m";
+/// The documents of the first page; later ones are as large as they can be in this many bytes.
+const FIRST: usize = 32;
+const PAGE: usize = 2 << 20;
+/// The documents that a page can have at the most.
+const LARGEST: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Opened {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    pit_id: Option<String>,
+    #[serde(borrow)]
+    hits: Hits<'a>,
+}
+
+#[derive(Deserialize)]
+struct Hits<'a> {
+    #[serde(borrow)]
+    hits: Vec<Hit<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Hit<'a> {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_source", borrow)]
+    source: Option<&'a RawValue>,
+    sort: Json,
+}
+
+/// What a listing gives of each document.
+pub(super) trait Listed: Sized + Send {
+    fn fields(schema: &Schema, target: &Target) -> Json;
+
+    fn read(id: &str, source: Option<&RawValue>, schema: &Schema, target: &Target) -> Result<Self>;
+}
+
+impl Listed for Key {
+    fn fields(schema: &Schema, target: &Target) -> Json {
+        match target.foreign {
+            true => json!(false),
+            false => schema.key.iter().map(|at| target.fields[*at].name.clone()).collect(),
+        }
+    }
+
+    fn read(id: &str, source: Option<&RawValue>, schema: &Schema, target: &Target) -> Result<Self> {
+        document::read_key(id, source, schema, target)
+    }
+}
+
+impl Listed for Row {
+    fn fields(_: &Schema, _: &Target) -> Json {
+        json!(true)
+    }
+
+    fn read(id: &str, source: Option<&RawValue>, schema: &Schema, target: &Target) -> Result<Self> {
+        let none = || Error::invalid_data("the mapping of the index lets no source be kept");
+        document::read(id, source.ok_or_else(none)?, schema, target)
+    }
+}
+
+/// The ids alone, for what removes them.
+pub(super) struct Id(pub(super) String);
+
+impl Listed for Id {
+    fn fields(_: &Schema, _: &Target) -> Json {
+        json!(false)
+    }
+
+    fn read(id: &str, _: Option<&RawValue>, _: &Schema, _: &Target) -> Result<Self> {
+        Ok(Self(id.to_owned()))
+    }
+}
+
+/// A listing under way. What the server keeps for it is given back when it ends or is left.
+pub(super) struct Listing<T> {
+    cluster: Arc<Cluster>,
+    schema: Arc<Schema>,
+    target: Arc<Target>,
+    /// The index that it is of, as it may not be when another one has taken its place.
+    index: String,
+    state: State,
+    after: Option<Json>,
+    size: usize,
+    page: VecDeque<Result<T>>,
+    ended: bool,
+}
+
+/// What the server keeps for a listing.
+struct State {
+    client: Client,
+    id: String,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let body = json!({"id": self.id}).to_string();
+        let request = Request::new(Method::Delete, "_pit", Effect::Once).body(body);
+        self.client.leave(request, Duration::from_secs(5));
+    }
+}
+
+impl Session<'_> {
+    /// Begins a listing that shows every write acknowledged before.
+    pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, Failed> {
+        let (cluster, schema, target) = (self.cluster, self.schema, self.target);
+        let index = self.index()?;
+        cluster.show_all(target, self.deadline)?;
+        let path = format!("{}/_pit?keep_alive={KEPT}", names::in_path(&index));
+        let request = Request::new(Method::Post, path, Effect::Read);
+        let opened: Opened = cluster.client.send(request, self.deadline)?.read()?;
+        let client = cluster.client.clone();
+        Ok(Listing {
+            cluster: cluster.clone(),
+            schema: schema.clone(),
+            target: target.clone(),
+            index,
+            state: State { client, id: opened.id },
+            after: None,
+            size: FIRST,
+            page: VecDeque::new(),
+            ended: false,
+        })
+    }
+
+    /// The name of the index that the scope has now.
+    fn index(&self) -> Result<String, Failed> {
+        if self.target.foreign {
+            return Ok(self.target.name.clone());
+        }
+        let path = format!("{0}/_alias/{0}", self.target.path);
+        let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
+        let found: BTreeMap<String, Json> = answer.read()?;
+        found.into_keys().next().ok_or(Failed::Gone)
+    }
+
+    pub(super) fn count(&self) -> Result<u64, Failed> {
+        self.cluster.show_all(self.target, self.deadline)?;
+        let path = format!("{}/_count", self.target.path);
+        let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
+        answer.read::<Count>().map(|count| count.count)
+    }
+}
+
+impl<T: Listed> Listing<T> {
+    /// Asks for the next page.
+    fn turn(&mut self) -> Result<(), Failed> {
+        let mut body = json!({
+            "size": self.size,
+            "track_total_hits": false,
+            "_source": T::fields(&self.schema, &self.target),
+            "sort": ["_shard_doc"],
+            "pit": {"id": self.state.id, "keep_alive": KEPT},
+        });
+        if let Some(after) = &self.after {
+            body["search_after"] = after.clone();
+        }
+        let path = "_search?allow_partial_search_results=false";
+        let request = Request::new(Method::Post, path, Effect::Read).body(body.to_string());
+        let answer = self.cluster.client.send(request, self.cluster.deadline())?;
+        let body = match answer.success() {
+            Ok(body) => body,
+            Err(fault) => return self.end(fault),
+        };
+        self.take(parse(body)?, body.len());
+        Ok(())
+    }
+
+    fn take(&mut self, page: Page<'_>, bytes: usize) {
+        let hits = page.hits.hits;
+        self.ended = hits.len() < self.size;
+        self.after = hits.last().map(|hit| hit.sort.clone());
+        if let Some(id) = page.pit_id {
+            self.state.id = id;
+        }
+        let each = bytes / hits.len().max(1);
+        self.size = (PAGE / each.max(1)).clamp(1, LARGEST);
+        let read = |hit: Hit<'_>| {
+            let read = T::read(&hit.id, hit.source, &self.schema, &self.target);
+            read.map_err(|error| error.with_key(&hit.id))
+        };
+        self.page.extend(hits.into_iter().map(read));
+    }
+
+    /// A listing of an index that is gone is at its end: all of its records were removed. One that
+    /// the server has forgotten, or cannot go on with, is not.
+    fn end(&mut self, fault: Fault) -> Result<(), Failed> {
+        let path = format!("{}?filter_path=*.aliases", names::in_path(&self.index));
+        let answer = self.cluster.client.send(Request::read(path), self.cluster.deadline())?;
+        match answer.success() {
+            Err(gone) if gone.is_gone() => {
+                self.ended = true;
+                Ok(())
+            }
+            _ if fault.is("search_context_missing_exception") || fault.status == 404 => {
+                Err(Error::new(
+                    ErrorKind::Unavailable,
+                    format!("the cluster has forgotten the listing, as it does {KEPT} after each page or when it is started anew; list again"),
+                )
+                .into())
+            }
+            _ => Err(fault.into_failed()),
+        }
+    }
+}
+
+impl<T: Listed> Iterator for Listing<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.page.is_empty() && !self.ended {
+            if let Err(failed) = self.turn() {
+                self.ended = true;
+                return Some(Err(failed.into_error()));
+            }
+        }
+        self.page.pop_front()
+    }
+}

@@ -1,0 +1,298 @@
+//! What a scope's index needs to be as its schema says: planned from what stands, and applied.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::cluster::{Cluster, Foreign, Found, Own, check_scope};
+use super::failure::Failed;
+use super::mapping::{can_be, column_type, properties, property};
+use super::names;
+use super::target::{Field, Layout, Target};
+use crate::schema::{Standing, StandingColumn, diff};
+use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
+
+/// How often a plan is computed anew because others changed the index meanwhile.
+const ROUNDS: usize = 5;
+
+/// When a change is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apply {
+    /// When the scope is opened: the schema's policy counts.
+    OnOpen,
+    /// By a call of its own.
+    OnDemand,
+}
+
+/// What is to be sent.
+enum Work {
+    Nothing(Target),
+    Create(Json),
+    /// The body for the mapping of the index.
+    Change(String, Json),
+    /// The index that is dropped, and the body for the new one.
+    Recreate(String, Json),
+    /// There is an unsafe step.
+    Refuse,
+}
+
+impl Cluster {
+    /// What would be done.
+    pub(super) fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let alias = names::alias(&self.prefix, &schema.table)?;
+        let found = self.look(&alias, self.deadline());
+        let (plan, _) = self.work(&alias, &found.map_err(Failed::into_error)?, schema)?;
+        Ok(plan)
+    }
+
+    /// Brings the index under a schema, and gives where it is and what that changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`] with the plan where the policy does not allow it.
+    pub(super) fn ensure(
+        &self,
+        schema: &Schema,
+        when: Apply,
+        deadline: Instant,
+    ) -> Result<(Target, Plan)> {
+        let alias = names::alias(&self.prefix, &schema.table)?;
+        let mut applied = None;
+        for _ in 0..ROUNDS {
+            let found = self.look(&alias, deadline).map_err(Failed::into_error)?;
+            let (plan, work) = self.work(&alias, &found, schema)?;
+            if let Work::Nothing(target) = work {
+                return Ok((target, applied.unwrap_or(plan)));
+            }
+            let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
+            if manual || matches!(work, Work::Refuse) {
+                return Err(refused(&plan, manual));
+            }
+            self.apply(&alias, work, deadline).map_err(Failed::into_error)?;
+            applied.get_or_insert(plan);
+        }
+        Err(Error::new(
+            ErrorKind::SchemaChange,
+            format!(
+                "other programs change the index `{alias}`, or one stands there without its alias"
+            ),
+        ))
+    }
+
+    fn apply(&self, alias: &str, work: Work, deadline: Instant) -> Result<(), Failed> {
+        match work {
+            Work::Nothing(_) | Work::Refuse => Ok(()),
+            // Where it stands already, somebody else was first.
+            Work::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
+            Work::Change(index, body) => self.put_mapping(&index, &body, deadline),
+            Work::Recreate(index, body) => self.swap(alias, &index, &body, deadline),
+        }
+    }
+
+    fn work(&self, alias: &str, found: &Found, schema: &Schema) -> Result<(Plan, Work)> {
+        match found {
+            Found::Nothing => {
+                let body = self.body(&mappings(schema), Some(alias));
+                let sql = vec![request("PUT", &first(alias), &body)];
+                let step = Step { change: Change::CreateTable, sql };
+                Ok((plan_of(schema, vec![step]), Work::Create(body)))
+            }
+            Found::Own(own) => self.work_on_own(alias, own, schema),
+            Found::Foreign(foreign) => self.work_on_foreign(alias, foreign, schema),
+        }
+    }
+
+    fn work_on_own(&self, alias: &str, own: &Own, schema: &Schema) -> Result<(Plan, Work)> {
+        check_scope(own, schema)?;
+        let changes = match own.layout.is_of(schema) {
+            true => Vec::new(),
+            false => diff(&standing(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
+        };
+        if changes.is_empty() {
+            return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
+        }
+        if !changes.iter().all(Change::is_safe) {
+            return Ok(self.unsafe_work(alias, &own.index, schema, changes, true));
+        }
+        let body = changed(own, schema, &changes)?;
+        Ok((
+            plan_of(schema, steps(&own.index, changes, &body)),
+            Work::Change(own.index.clone(), body),
+        ))
+    }
+
+    fn work_on_foreign(
+        &self,
+        alias: &str,
+        foreign: &Foreign,
+        schema: &Schema,
+    ) -> Result<(Plan, Work)> {
+        let changes = foreign_changes(foreign, schema);
+        if changes.is_empty() {
+            return Ok((plan_of(schema, []), Work::Nothing(foreign_target(alias, schema))));
+        }
+        if !changes.iter().all(Change::is_safe) {
+            return Ok(self.unsafe_work(alias, &foreign.index, schema, changes, !foreign.is_alias));
+        }
+        let new = changes.iter().filter_map(|change| match change {
+            Change::AddColumn(column) => Some((column.name.as_str(), column)),
+            _ => None,
+        });
+        let body = json!({"properties": properties(new)});
+        let index = foreign.index.clone();
+        Ok((plan_of(schema, steps(&index, changes, &body)), Work::Change(index, body)))
+    }
+
+    /// What is done where not every step is safe.
+    fn unsafe_work(
+        &self,
+        alias: &str,
+        index: &str,
+        schema: &Schema,
+        changes: Vec<Change>,
+        can_be_dropped: bool,
+    ) -> (Plan, Work) {
+        if schema.migrate == Migrate::Recreate && can_be_dropped {
+            let body = self.body(&mappings(schema), None);
+            let sql = vec![format!("DELETE /{index}"), request("PUT", &first(alias), &body)];
+            let plan = plan_of(schema, [Step { change: Change::Recreate, sql }]);
+            return (plan, Work::Recreate(index.to_owned(), body));
+        }
+        let step = |change| Step { change, sql: Vec::new() };
+        (plan_of(schema, changes.into_iter().map(step)), Work::Refuse)
+    }
+}
+
+/// The index that a scope has when it is made.
+fn first(alias: &str) -> String {
+    names::index(alias, "1")
+}
+
+fn plan_of(schema: &Schema, steps: impl IntoIterator<Item = Step>) -> Plan {
+    Plan { steps: steps.into_iter().collect(), ..Plan::empty(schema) }
+}
+
+/// One request makes all the changes.
+fn steps(index: &str, changes: Vec<Change>, body: &Json) -> Vec<Step> {
+    let mut sql = vec![request("PUT", &format!("{index}/_mapping"), body)];
+    changes.into_iter().map(|change| Step { change, sql: std::mem::take(&mut sql) }).collect()
+}
+
+fn request(method: &str, path: &str, body: &Json) -> String {
+    format!("{method} /{path} {body}")
+}
+
+fn refused(plan: &Plan, manual: bool) -> Error {
+    let why = match manual && plan.is_safe() {
+        true => "the schema's policy is manual: apply it with `hilcat migrate` or Cache::migrate",
+        false => {
+            "steps marked with ! can lose records or values: let the scope be made anew with migrate = \"recreate\""
+        }
+    };
+    Error::new(
+        ErrorKind::SchemaChange,
+        format!("the index differs from the schema, and nothing was changed; {why}\n{plan}"),
+    )
+}
+
+/// The mapping of a new index.
+pub(super) fn mappings(schema: &Schema) -> Json {
+    let layout = Layout::new(schema);
+    let fields: Vec<String> =
+        schema.columns.iter().map(|column| layout.field(&column.name)).collect();
+    let columns = fields.iter().map(String::as_str).zip(&schema.columns);
+    json!({
+        "dynamic": "strict",
+        "_meta": {"hilcat": layout.to_json()},
+        "properties": properties(columns),
+    })
+}
+
+fn standing(schema: &Schema) -> Standing {
+    let column = |column: &Column| StandingColumn {
+        name: column.name.clone(),
+        declared: column.ty.to_string(),
+        ty: Some(column.ty),
+        known: true,
+        nullable: column.nullable,
+    };
+    Standing {
+        columns: schema.columns.iter().map(column).collect(),
+        key: schema.key_columns().map(|column| column.name.clone()).collect(),
+    }
+}
+
+/// What is put into the mapping for safe changes. What else stands in `_meta` stays.
+fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
+    let mut layout = own.layout.clone();
+    let mut new = Map::new();
+    let mut taken: BTreeSet<String> = match own.mappings["properties"].as_object() {
+        Some(properties) => properties.keys().cloned().collect(),
+        None => BTreeSet::new(),
+    };
+    let renamed: Vec<(&str, &str)> = changes.iter().filter_map(renamed).collect();
+    layout.rename(&renamed);
+    for (_, to) in renamed {
+        // Those who search find it under its new name, too.
+        let (alias, path) = (names::field(to), layout.field(to));
+        if taken.insert(alias.clone()) {
+            new.insert(alias, json!({"type": "alias", "path": path}));
+        }
+    }
+    for change in changes {
+        let Change::AddColumn(column) = change else { continue };
+        let field = names::free_field(&column.name, |name| taken.contains(name));
+        taken.insert(field.clone());
+        new.insert(field.clone(), property(column.ty));
+        layout.add(column, field)?;
+    }
+    layout.take(schema);
+    let mut meta = own.mappings["_meta"].clone();
+    meta["hilcat"] = layout.to_json();
+    Ok(json!({"_meta": meta, "properties": new}))
+}
+
+fn renamed(change: &Change) -> Option<(&str, &str)> {
+    match change {
+        Change::RenameColumn { from, to } => Some((from, to)),
+        _ => None,
+    }
+}
+
+/// What another program's index lacks to be read as a scope. Its ids are the keys; what else it
+/// has is left alone.
+fn foreign_changes(foreign: &Foreign, schema: &Schema) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (at, column) in schema.columns.iter().enumerate() {
+        match foreign.properties.get(&column.name) {
+            _ if schema.is_key(at) => {}
+            Some(property) if can_be(property, column) => {}
+            Some(property) => changes.push(Change::ChangeType {
+                column: column.name.clone(),
+                from: column_type(property).to_string(),
+                to: column.ty,
+            }),
+            None if column.nullable || column.default.is_some() => {
+                changes.push(Change::AddColumn(column.clone()));
+            }
+            None => changes.push(Change::AddRequiredColumn(column.clone())),
+        }
+    }
+    if schema.key.len() != 1 {
+        changes.push(Change::ChangeKey {
+            from: vec!["_id".to_owned()],
+            to: schema.key_columns().map(|column| column.name.clone()).collect(),
+        });
+    }
+    changes
+}
+
+fn foreign_target(name: &str, schema: &Schema) -> Target {
+    let field = |column: &Column| Field {
+        name: column.name.clone(),
+        fill: column.default.clone(),
+        in_id_alone: !column.in_value,
+    };
+    Target::new(name.to_owned(), schema.columns.iter().map(field).collect(), true)
+}

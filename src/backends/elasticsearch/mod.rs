@@ -1,0 +1,111 @@
+//! The backend in Elasticsearch: an index for each scope, a document for each record.
+
+mod adopt;
+mod batch;
+mod builder;
+mod bulk;
+mod client;
+mod cluster;
+mod document;
+mod failure;
+mod hosts;
+mod id;
+mod listing;
+mod mapping;
+mod migrate;
+mod names;
+mod runtime;
+mod scope;
+mod single;
+mod target;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::builder::{ElasticsearchBuilder, Refresh};
+use self::cluster::Cluster;
+use self::migrate::Apply;
+use self::scope::Scope;
+use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Plan, Result, Schema};
+
+/// An Elasticsearch cluster: an index for each scope, with a mapping made from its schema, and a
+/// document for each record.
+///
+/// The index is found under its alias, which is the name of the scope's table, escaped where an
+/// index cannot have it. Whoever searches finds typed fields; a document's source is what comes
+/// back. A document is found by the id that is made from its key, as soon as it is written.
+///
+/// Every call ends by its deadline, and can be made from any thread, also from within an
+/// asynchronous runtime: the client runs on a thread of its own. There are no transactions: of a
+/// batch that fails in the cluster a part may be written, which its error says.
+///
+/// ```no_run
+/// use hilcat::Cache;
+/// use hilcat::backend::Elasticsearch;
+///
+/// let store = Elasticsearch::builder("es1.example.com")
+///     .host("es2.example.com")
+///     .https(true)
+///     .user("app")
+///     .password("p@ss/w:ord")
+///     .prefix("app-")
+///     .open()?;
+/// let cache = Cache::from_store(store);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+pub struct Elasticsearch(Arc<Cluster>);
+
+impl Elasticsearch {
+    /// A builder for a cluster of which one node is named, as `name`, `name:port` or
+    /// `[address]:port`; the port is 9200 by default.
+    pub fn builder(host: impl Into<String>) -> ElasticsearchBuilder {
+        ElasticsearchBuilder::new().host(host)
+    }
+}
+
+impl fmt::Debug for Elasticsearch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Elasticsearch").field(&self.0).finish()
+    }
+}
+
+/// Opens `es:` and `es+https:`.
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let builder = ElasticsearchBuilder::from_uri(&mut uri, options)?;
+    let options = builder.options();
+    uri.finish(&builder::OPTIONS)?;
+    Ok((Arc::new(builder.open()?), options))
+}
+
+impl Store for Elasticsearch {
+    fn name(&self) -> &'static str {
+        "elasticsearch"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { persistent: true, tables: true, ..Capabilities::new() }
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let (target, _) = self.0.ensure(schema, Apply::OnOpen, self.0.deadline())?;
+        Ok(Arc::new(Scope::new(self.0.clone(), schema.clone(), target)))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.0.plan(schema)
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        let (_, plan) = self.0.ensure(schema, Apply::OnDemand, self.0.deadline())?;
+        Ok(plan)
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.0.scopes()
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.0.adopt()
+    }
+}

@@ -1,0 +1,180 @@
+//! One scope: the documents of an index.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::RwLock;
+
+use super::bulk::{Outcome, Write};
+use super::cluster::{Cluster, Found};
+use super::failure::Failed;
+use super::id;
+use super::listing::{Id, Listing};
+use super::migrate::Apply;
+use super::single::Document;
+use super::target::Target;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema};
+
+/// A handle on the documents of a scope.
+#[derive(Debug)]
+pub(super) struct Scope {
+    cluster: Arc<Cluster>,
+    schema: Arc<Schema>,
+    target: RwLock<Arc<Target>>,
+}
+
+/// One call on a scope.
+pub(super) struct Session<'a> {
+    pub(super) cluster: &'a Arc<Cluster>,
+    pub(super) schema: &'a Arc<Schema>,
+    pub(super) target: &'a Arc<Target>,
+    pub(super) deadline: Instant,
+}
+
+impl Session<'_> {
+    /// The id of a key's document.
+    pub(super) fn id(&self, key: &Key) -> Result<String> {
+        match self.target.foreign {
+            true => id::plain(key),
+            false => Ok(id::of_key(key)),
+        }
+    }
+}
+
+impl Scope {
+    pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
+        Self { cluster, schema, target: RwLock::new(Arc::new(target)) }
+    }
+
+    /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
+    /// another program removed it, it is made or upgraded as when the scope was opened, and the
+    /// call is made again.
+    fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, Failed>) -> Result<T> {
+        let deadline = self.cluster.deadline();
+        let once = || {
+            let target = self.target.read().clone();
+            let (cluster, schema) = (&self.cluster, &self.schema);
+            call(&Session { cluster, schema, target: &target, deadline })
+        };
+        let done = match once() {
+            Err(Failed::Gone | Failed::Outdated) => {
+                let (target, _) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
+                *self.target.write() = Arc::new(target);
+                once()
+            }
+            done => done,
+        };
+        done.map_err(Failed::into_error)
+    }
+}
+
+impl ScopeStore for Scope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.call(|session| session.exists(key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        self.call(|session| session.fetch(key))
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        match keys {
+            [] => Ok(Vec::new()),
+            keys => self.call(|session| session.fetch_many(keys)),
+        }
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        self.call(|session| session.set(&row))
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.call(|session| session.replace(&row, true))
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        match rows.is_empty() {
+            true => Ok(()),
+            false => self.call(|session| session.set_many(&rows)),
+        }
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        self.call(|session| session.pop(key))
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        match keys {
+            [] => Ok(Vec::new()),
+            keys => self.call(|session| session.pop_many(keys)),
+        }
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        Ok(Box::new(self.call(|session| session.list::<Key>())?))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        Ok(Box::new(self.call(|session| session.list::<Row>())?))
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.call(|session| session.count())
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.call(|session| match session.target.foreign {
+            true => session.remove_all(),
+            false => session.begin_anew(),
+        })
+    }
+}
+
+impl Session<'_> {
+    /// Puts an empty index of the same mapping in the place of the one that stands: all records
+    /// are gone in one step, however many they are.
+    fn begin_anew(&self) -> Result<(), Failed> {
+        let alias = &self.target.name;
+        let Found::Own(own) = self.cluster.look(alias, self.deadline)? else {
+            return Err(Failed::Gone);
+        };
+        let mut body = self.cluster.body(&own.mappings, None);
+        for setting in ["number_of_shards", "number_of_replicas"] {
+            if !own.settings[setting].is_null() {
+                body["settings"][setting] = own.settings[setting].clone();
+            }
+        }
+        self.cluster.swap(alias, &own.index, &body, self.deadline)
+    }
+
+    /// Removes the documents of another program's index, whose mapping and settings are its own.
+    fn remove_all(&self) -> Result<(), Failed> {
+        let listing: Listing<Id> = self.list()?;
+        let mut listing = listing.peekable();
+        while listing.peek().is_some() {
+            let ids: Vec<Id> = listing.by_ref().take(1_000).collect::<Result<_>>()?;
+            let mut writes = Vec::new();
+            for Id(id) in &ids {
+                if let Some(Document { seen, .. }) = self.get(id)? {
+                    writes.push((id.as_str(), Write::Remove { seen }));
+                }
+            }
+            let sent: Vec<_> = writes.iter().map(|(id, write)| (*id, write)).collect();
+            let progress = self.cluster.bulk(self.target, &sent, self.deadline);
+            if let Some(error) = progress.failed {
+                return Err(error.into());
+            }
+            for outcome in progress.outcomes.into_iter().flatten() {
+                if let Outcome::Refused(fault) = outcome {
+                    return Err(fault.into_failed());
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! Where a scope's documents are, and which field of them is which column.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::document::{self, Member};
+use super::names;
+use crate::{Column, Error, Result, Schema, Schemas, Value};
+
+/// The release of what stands in `_meta`.
+const VERSION: u64 = 1;
+
+/// What an opened scope sends its requests to.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The alias, or the index of another program.
+    pub(super) name: String,
+    /// The same as a part of a path.
+    pub(super) path: String,
+    /// One for each column of the schema.
+    pub(super) fields: Vec<Field>,
+    /// Whether it is another program's.
+    pub(super) foreign: bool,
+}
+
+/// The field of a column.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    pub(super) name: String,
+    /// What a document without it has: the default of when the column was added.
+    pub(super) fill: Option<Value>,
+    /// Whether it is in no document: another program's key is its id.
+    pub(super) in_id_alone: bool,
+}
+
+impl Target {
+    pub(super) fn new(name: String, fields: Vec<Field>, foreign: bool) -> Self {
+        let path = names::in_path(&name).to_string();
+        Self { name, path, fields, foreign }
+    }
+
+    /// What has a write refused where the alias does not stand, instead of a new index made by it.
+    pub(super) fn require_alias(&self) -> &'static str {
+        if self.foreign { "" } else { "&require_alias=true" }
+    }
+}
+
+/// What hilcat writes into the mapping of an index of its own: the schema that it has, and what
+/// cannot be told from that.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Layout {
+    pub(super) schema: Schema,
+    fingerprint: String,
+    /// The fields whose names are not those that their columns would be given.
+    fields: BTreeMap<String, String>,
+    fills: BTreeMap<String, Json>,
+}
+
+impl Layout {
+    /// The layout of a new index.
+    pub(super) fn new(schema: &Schema) -> Self {
+        Self {
+            fingerprint: schema.fingerprint(),
+            schema: schema.clone(),
+            fields: BTreeMap::new(),
+            fills: BTreeMap::new(),
+        }
+    }
+
+    /// The name of a column's field.
+    pub(super) fn field(&self, column: &str) -> String {
+        self.fields.get(column).cloned().unwrap_or_else(|| names::field(column))
+    }
+
+    fn set_field(&mut self, column: &str, field: String) {
+        if field != names::field(column) {
+            self.fields.insert(column.to_owned(), field);
+        }
+    }
+
+    /// Takes note of a column that documents may be without.
+    pub(super) fn add(&mut self, column: &Column, field: String) -> Result<()> {
+        self.set_field(&column.name, field);
+        if let Some(default) = &column.default {
+            let fill = serde_json::to_value(Member(default)).map_err(|error| {
+                Error::invalid_schema(format!("the default cannot be written as JSON: {error}"))
+                    .with_column(&column.name)
+            })?;
+            self.fills.insert(column.name.clone(), fill);
+        }
+        Ok(())
+    }
+
+    /// Gives columns other names, all at once; their fields keep those that they have.
+    pub(super) fn rename(&mut self, names: &[(&str, &str)]) {
+        let old = self.clone();
+        for (from, _) in names {
+            self.fields.remove(*from);
+            self.fills.remove(*from);
+        }
+        for (from, to) in names {
+            self.set_field(to, old.field(from));
+            if let Some(fill) = old.fills.get(*from) {
+                self.fills.insert((*to).to_owned(), fill.clone());
+            }
+        }
+    }
+
+    /// Takes another schema, for which all columns are there.
+    pub(super) fn take(&mut self, schema: &Schema) {
+        self.schema = schema.clone();
+        self.fingerprint = schema.fingerprint();
+    }
+
+    /// Whether a schema is the very one that the index has.
+    pub(super) fn is_of(&self, schema: &Schema) -> bool {
+        self.fingerprint == schema.fingerprint()
+    }
+
+    /// The target of a schema for which all columns are there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where a default that was written
+    /// down is not of its column's type.
+    pub(super) fn target(&self, alias: &str, schema: &Schema) -> Result<Target> {
+        let field = |column: &Column| {
+            let fill = self.fills.get(&column.name);
+            let fill = fill.map(|fill| document::decode(&fill.to_string(), column)).transpose();
+            Ok(Field {
+                name: self.field(&column.name),
+                fill: fill.map_err(|error| error.with_column(&column.name))?,
+                in_id_alone: false,
+            })
+        };
+        let fields = schema.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+        Ok(Target::new(alias.to_owned(), fields, false))
+    }
+
+    /// As it stands in `_meta`.
+    pub(super) fn to_json(&self) -> Json {
+        json!({
+            "version": VERSION,
+            "scope": self.schema.name,
+            "table": self.schema.table,
+            "fingerprint": self.fingerprint,
+            "schema": self.schema.to_toml(),
+            "fields": self.fields,
+            "fills": self.fills,
+        })
+    }
+
+    /// Reads what stands in `_meta`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where it is not what hilcat
+    /// writes, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a later release
+    /// wrote it.
+    pub(super) fn from_json(json: &Json) -> Result<Self> {
+        match json["version"].as_u64() {
+            Some(VERSION) => {}
+            Some(_) => {
+                return Err(Error::unsupported(
+                    "a later release of hilcat wrote the mapping of the index",
+                ));
+            }
+            None => return Err(unreadable("version")),
+        }
+        let text = |name: &str| json[name].as_str().ok_or_else(|| unreadable(name));
+        let schemas = Schemas::from_str(text("schema")?).map_err(|_| unreadable("schema"))?;
+        let schema = schemas.get(text("scope")?).ok_or_else(|| unreadable("scope"))?;
+        let empty = Map::new();
+        let map = |name: &str| match &json[name] {
+            Json::Null => Ok(&empty),
+            other => other.as_object().ok_or_else(|| unreadable(name)),
+        };
+        let strings = |map: &Map<String, Json>| {
+            let pair = |(name, field): (&String, &Json)| {
+                Some((name.clone(), field.as_str().map(str::to_owned)?))
+            };
+            map.iter().map(pair).collect::<Option<_>>()
+        };
+        Ok(Self {
+            schema: schema.clone(),
+            fingerprint: text("fingerprint")?.to_owned(),
+            fields: strings(map("fields")?).ok_or_else(|| unreadable("fields"))?,
+            fills: map("fills")?.clone().into_iter().collect(),
+        })
+    }
+}
+
+fn unreadable(part: &str) -> Error {
+    Error::invalid_data(format!(
+        "what hilcat wrote into `_meta` of the mapping was changed: `{part}` cannot be read"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ColumnType;
+
+    #[test]
+    fn a_layout_reads_back() {
+        let schema = Schema::new("a")
+            .unique(Column::new("id", ColumnType::Text))
+            .column(Column::new("title", ColumnType::Text));
+        let mut layout = Layout::new(&schema);
+        layout.rename(&[("name", "title")]);
+        let added = Column::new("n.m", ColumnType::Int).default_value(7_i32);
+        layout.add(&added, names::field("n.m")).unwrap();
+        layout.take(&schema.column(added));
+        assert_eq!(Layout::from_json(&layout.to_json()).unwrap(), layout);
+        assert_eq!((layout.field("title"), layout.field("n.m")), ("name".into(), "n%2em".into()));
+        let target = layout.target("a", &layout.schema).unwrap();
+        assert_eq!(target.fields[2].fill, Some(Value::Int(7)));
+        layout.rename(&[("title", "name"), ("n.m", "title")]);
+        assert_eq!(layout.to_json()["fields"], json!({"title": "n%2em"}));
+        assert_eq!(layout.to_json()["fills"], json!({"title": 7}));
+    }
+
+    #[test]
+    fn what_somebody_changed_is_told() {
+        let schema = Schema::new("a").unique(Column::new("id", ColumnType::Text));
+        let mut json = Layout::new(&schema).to_json();
+        json["fills"] = json!(7);
+        let error = Layout::from_json(&json).unwrap_err().to_string();
+        assert!(error.contains("`fills`"), "{error}");
+        json["version"] = json!(2);
+        assert!(Layout::from_json(&json).unwrap_err().to_string().contains("later release"));
+    }
+}

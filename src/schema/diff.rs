@@ -10,6 +10,8 @@ pub(crate) struct Standing {
     pub(crate) columns: Vec<StandingColumn>,
     /// The names of the columns of the primary key, in key order.
     pub(crate) key: Vec<String>,
+    /// The names of the columns that an engine keeps beside those of a schema.
+    pub(crate) wholes: Vec<String>,
 }
 
 /// A column as it stands in a database.
@@ -267,6 +269,7 @@ mod tests {
         Standing {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
+            wholes: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod connect;
+mod keys;
 mod layout;
 mod outages;
 mod processes;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
+        ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
         ("together", together::TESTS),

@@ -105,6 +105,7 @@ fn plan(standing: &Schema, schema: &Schema) -> Plan {
     let standing = Standing {
         columns: standing.columns.iter().map(column).collect(),
         key: standing.key_columns().map(|column| column.name.clone()).collect(),
+        wholes: Vec::new(),
     };
     let mut changes = diff(&standing, schema, |have, want| have.ty == Some(want.ty));
     if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {

@@ -15,6 +15,16 @@ use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
+/// What is found out about a table when it is opened.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// The columns of text that are left as they stand though the engine makes numbers of texts in
+    /// them.
+    pub(super) numbers: Vec<String>,
+    /// Whether it has no columns for the whole of keys that an index cannot hold.
+    pub(super) keys_in_clear: bool,
+}
+
 /// A table of a database, or those rows of it whose key begins with fixed values.
 pub(super) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
@@ -24,6 +34,9 @@ pub(super) struct Table<D: Dialect> {
 
 pub(super) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
+    /// What it was opened as.
+    schema: Arc<Schema>,
+    /// Their schema also says how the keys stand.
     statements: Statements,
     /// What the table is made as.
     made_as: Arc<Schema>,
@@ -42,9 +55,9 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    /// A table; of the columns of text that `numbers` names the engine makes numbers.
-    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, numbers: &[String]) -> Self {
-        Self::in_sections(database, schema, schema, 0, numbers)
+    /// A table that was found so.
+    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, found: &Found) -> Self {
+        Self::in_sections(database, schema, schema, 0, found)
     }
 
     /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
@@ -54,17 +67,22 @@ impl<D: Dialect> Table<D> {
         schema: &Arc<Schema>,
         made_as: &Arc<Schema>,
         fixed: usize,
-        numbers: &[String],
+        found: &Found,
     ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
-        let statements = Statements::in_sections::<D>(schema, fixed);
-        let made_as = made_as.clone();
+        let standing = |schema: &Arc<Schema>| match found.keys_in_clear {
+            true => Arc::new(Schema::clone(schema).with_keys_in_clear(true)),
+            false => schema.clone(),
+        };
+        let statements = Statements::in_sections::<D>(&standing(schema), fixed);
+        let made_as = standing(made_as);
         let columns = schema.columns.iter().enumerate();
-        let numbers = columns.filter(|(_, column)| numbers.contains(&column.name));
+        let numbers = columns.filter(|(_, column)| found.numbers.contains(&column.name));
         let numbers = numbers.map(|(at, _)| at).collect();
-        let inner = TableInner { database, statements, made_as, fixed, checked, numbers };
+        let schema = schema.clone();
+        let inner = TableInner { database, schema, statements, made_as, fixed, checked, numbers };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
 
@@ -123,6 +141,7 @@ impl<D: Dialect> TableInner<D> {
             D::check_value(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
         })?;
+        D::check_row(self.schema(), row)?;
         self.numbers.iter().try_for_each(|&at| {
             check_comes_back::<D>(&row[at])
                 .map_err(|error| error.with_column(&self.schema().columns[at].name))
@@ -282,7 +301,7 @@ impl<D: Dialect> TableInner<D> {
 
 impl<D: Dialect> ScopeStore for Table<D> {
     fn schema(&self) -> &Arc<Schema> {
-        &self.inner.statements.schema
+        &self.inner.schema
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {

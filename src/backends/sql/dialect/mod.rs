@@ -1,5 +1,7 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "server")]
+mod keys;
 #[cfg(feature = "mysql")]
 pub(super) mod mysql;
 #[cfg(feature = "postgresql")]
@@ -69,6 +71,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Whether a transaction undoes what changes a table.
     const MIGRATES_IN_TRANSACTION: bool = true;
+
+    /// Whether hilcat's own table of scopes is made as the engine makes others with long keys.
+    const LONG_SCOPES: bool = true;
 
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
@@ -150,6 +155,12 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Checks that the engine can hold a value, before anything is sent.
     fn check_value(value: &Value) -> Result<()>;
 
+    /// The same of a row whose values it can each hold.
+    fn check_row(schema: &Schema, row: &Row) -> Result<()> {
+        let _ = (schema, row);
+        Ok(())
+    }
+
     /// Binds a value of a type.
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
 
@@ -173,7 +184,20 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
-    /// A key as it stands in the table.
+    /// Whether a table that stands has no columns for the whole of keys that an index cannot hold,
+    /// though the engine would have made them.
+    fn keys_in_clear(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<bool> {
+        let _ = (connection, schema);
+        Ok(false)
+    }
+
+    /// What tells apart the ways in which the table of one schema can stand; it is noted.
+    fn layout(schema: &Schema) -> &'static str {
+        let _ = schema;
+        ""
+    }
+
+    /// A key as it stands in the table, or its beginning.
     fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
         let _ = schema;
         Cow::Borrowed(key)

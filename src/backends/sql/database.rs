@@ -33,6 +33,8 @@ pub(super) struct Inner<D: Dialect> {
     writers: Pool<D>,
     timeout: Duration,
     capabilities: Capabilities,
+    /// How many levels JSON can have, where that differs between servers of one engine.
+    pub(super) deepest_json: Option<usize>,
     registry: Registry,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
@@ -57,11 +59,23 @@ impl<D: Dialect> Database<D> {
         options: Options,
         capabilities: Capabilities,
     ) -> Self {
+        Self::holding(readers, writers, options, capabilities, None)
+    }
+
+    /// The same where the server holds JSON of so many levels.
+    pub(super) fn holding(
+        readers: Pool<D>,
+        writers: Pool<D>,
+        options: Options,
+        capabilities: Capabilities,
+        deepest_json: Option<usize>,
+    ) -> Self {
         let inner = Inner {
             readers,
             writers,
             timeout: options.timeout,
             capabilities,
+            deepest_json,
             registry: Registry::new::<D>(),
             known: Mutex::new(None),
         };
@@ -172,16 +186,13 @@ impl<D: Dialect> Inner<D> {
             for keys_in_clear in [false, true] {
                 let schema = schema.clone().with_keys_in_clear(keys_in_clear);
                 if entry.fingerprint == registry::fingerprint::<D>(&schema) {
-                    return Ok(Found { numbers: Vec::new(), keys_in_clear });
+                    return Ok(Found { keys_in_clear, ..Found::default() });
                 }
             }
         }
         match schema.migrate {
             Migrate::Manual => self.as_it_stands(schema),
-            _ => {
-                let (_, keys_in_clear) = self.migrate(schema)?;
-                Ok(Found { numbers: Vec::new(), keys_in_clear })
-            }
+            _ => self.migrate(schema).map(|(_, found)| found),
         }
     }
 
@@ -194,8 +205,18 @@ impl<D: Dialect> Inner<D> {
                 plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
             let columns: Option<Vec<String>> = makes_numbers.collect();
             let numbers = columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))?;
-            Ok(Found { numbers, keys_in_clear: D::keys_in_clear(connection, schema)? })
+            Ok(Found { numbers, ..self.found(connection, schema)? })
         })
+    }
+
+    /// What is to be known of a table that stands.
+    fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, Failed> {
+        let narrow = match schema.migrate {
+            Migrate::Manual => migrate::narrow::<D>(connection, schema)?,
+            _ => Vec::new(),
+        };
+        let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
+        Ok(Found { numbers: Vec::new(), narrow, keys_in_clear })
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
@@ -226,10 +247,10 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Plans and applies under the engine's lock, so that of several processes that do it at once
-    /// one does and the others find it done. Also says whether the keys stand in clear.
-    fn migrate(&self, schema: &Schema) -> Result<(Plan, bool)> {
+    /// one does and the others find it done.
+    fn migrate(&self, schema: &Schema) -> Result<(Plan, Found)> {
         migrate::check::<D>(schema)?;
-        let (plan, entry, keys_in_clear) = self.write(|connection| {
+        let (plan, entry, found) = self.write(|connection| {
             D::exclusively(connection, |connection| {
                 connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
                 D::tidy(connection, schema)?;
@@ -241,16 +262,15 @@ impl<D: Dialect> Inner<D> {
                     return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
                 }
                 migrate::apply::<D>(connection, &plan)?;
-                let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
-                let schema = schema.clone().with_keys_in_clear(keys_in_clear);
-                let entry = self.registry.note::<D>(connection, &schema)?;
-                Ok((plan, entry, keys_in_clear))
+                let found = self.found(connection, schema)?;
+                let entry = self.registry.note::<D>(connection, schema, &found)?;
+                Ok((plan, entry, found))
             })
         })?;
         if let Some(known) = self.known.lock().as_mut() {
             known.insert(schema.name.clone(), entry);
         }
-        Ok((plan, keys_in_clear))
+        Ok((plan, found))
     }
 }
 

@@ -7,6 +7,7 @@ use super::dialect::{Dialect, Failure};
 use super::error::Failed;
 use super::render::Statements;
 use super::statement::{execute, load};
+use super::table::Found;
 use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
 
 /// The table's name.
@@ -98,8 +99,15 @@ impl Registry {
         &self,
         connection: &mut D::Connection,
         schema: &Schema,
+        found: &Found,
     ) -> Result<Entry, Failed> {
-        let entry = Entry { fingerprint: fingerprint::<D>(schema), definition: schema.to_toml() };
+        let standing = schema.clone().with_keys_in_clear(found.keys_in_clear);
+        let mut fingerprint = fingerprint::<D>(&standing);
+        if !found.narrow.is_empty() {
+            // None that is computed: the table is looked at whenever it is opened.
+            fingerprint.push_str(", narrow");
+        }
+        let entry = Entry { fingerprint, definition: schema.to_toml() };
         let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
         let row = row.into();

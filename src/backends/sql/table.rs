@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::database::Inner;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_one};
@@ -16,11 +16,13 @@ use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// What is found out about a table when it is opened.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Found {
     /// The columns of text that are left as they stand though the engine makes numbers of texts in
     /// them.
     pub(super) numbers: Vec<String>,
+    /// The columns that hold less than their type, with what tells what they hold.
+    pub(super) narrow: Vec<(String, Fits)>,
     /// Whether it has no columns for the whole of keys that an index cannot hold.
     pub(super) keys_in_clear: bool,
 }
@@ -46,6 +48,8 @@ pub(super) struct TableInner<D: Dialect> {
     checked: Vec<usize>,
     /// The positions of the columns of text of which the engine makes numbers.
     numbers: Vec<usize>,
+    /// The positions of the columns that hold less than their type.
+    narrow: Vec<(usize, Fits)>,
 }
 
 impl<D: Dialect> fmt::Debug for Table<D> {
@@ -81,8 +85,13 @@ impl<D: Dialect> Table<D> {
         let columns = schema.columns.iter().enumerate();
         let numbers = columns.filter(|(_, column)| found.numbers.contains(&column.name));
         let numbers = numbers.map(|(at, _)| at).collect();
+        let position = |name: &str| schema.columns.iter().position(|column| column.name == name);
+        let narrow = found.narrow.iter();
+        let narrow = narrow.filter_map(|(name, fits)| Some((position(name)?, fits.clone())));
+        let narrow = narrow.collect();
         let schema = schema.clone();
-        let inner = TableInner { database, schema, statements, made_as, fixed, checked, numbers };
+        let inner =
+            TableInner { database, schema, statements, made_as, fixed, checked, numbers, narrow };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
 
@@ -137,15 +146,18 @@ impl<D: Dialect> TableInner<D> {
     }
 
     fn check_row(&self, row: &Row) -> Result<()> {
-        self.checked.iter().try_for_each(|&at| {
-            D::check_value(&row[at])
-                .map_err(|error| error.with_column(&self.schema().columns[at].name))
-        })?;
+        let named = |at: usize, checked: Result<()>| {
+            checked.map_err(|error| error.with_column(&self.schema().columns[at].name))
+        };
+        for &at in &self.checked {
+            named(at, D::check_value(&row[at]))?;
+            if let (Value::Json(json), Some(most)) = (&row[at], self.database.deepest_json) {
+                named(at, check_depth::<D>(json, most))?;
+            }
+        }
         D::check_row(self.schema(), row)?;
-        self.numbers.iter().try_for_each(|&at| {
-            check_comes_back::<D>(&row[at])
-                .map_err(|error| error.with_column(&self.schema().columns[at].name))
-        })
+        self.numbers.iter().try_for_each(|&at| named(at, check_comes_back::<D>(&row[at])))?;
+        self.narrow.iter().try_for_each(|(at, fits)| named(*at, fits(&row[*at])))
     }
 
     /// Whether a row is of the key that it was found by: of which the engine makes a number it

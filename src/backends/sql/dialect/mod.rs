@@ -10,6 +10,7 @@ pub(super) mod postgresql;
 pub(super) mod sqlite;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -52,6 +53,9 @@ pub(super) enum Failure {
     /// Anything else.
     Other,
 }
+
+/// Checks that a value comes back from a column as it went in.
+pub(super) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
 
 /// An engine, by its Diesel backend.
 pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
@@ -159,6 +163,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn check_row(schema: &Schema, row: &Row) -> Result<()> {
         let _ = (schema, row);
         Ok(())
+    }
+
+    /// What tells whether a value comes back from a column that another program declared so, where
+    /// not every one of its type does.
+    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
+        let _ = (declared, ty);
+        None
     }
 
     /// Binds a value of a type.
@@ -378,4 +389,24 @@ fn misfit(ty: ColumnType, found: &str) -> Error {
 /// The error of reading a stored value's text.
 fn unreadable(error: Error) -> Error {
     Error::invalid_data(format!("the stored value cannot be read: {}", error.message()))
+}
+
+/// Checks that JSON has no more levels of arrays and objects than an engine holds.
+pub(super) fn check_depth<D: Dialect>(json: &serde_json::Value, most: usize) -> Result<()> {
+    match depth(json) <= most {
+        true => Ok(()),
+        false => Err(Error::unsupported(format!(
+            "{}: the server holds JSON of up to {most} levels of arrays and objects",
+            D::NAME
+        ))),
+    }
+}
+
+fn depth(json: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod introspect;
 mod keys;
+mod narrow;
 mod values;
 
 use std::borrow::Cow;
@@ -20,7 +21,8 @@ use super::keys::{
     check_name as check_own, long_column, long_columns, needs_whole, selected, sized_columns,
     stored_key, stored_row,
 };
-use super::{Dialect, Failure};
+use super::{Dialect, Failure, Fits};
+use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::mysql::MysqlLink;
@@ -152,11 +154,13 @@ impl Dialect for Mysql {
             Value::Float(v) if v.is_infinite() => {
                 Err(Error::unsupported("mysql cannot hold an infinity"))
             }
-            Value::Json(json) if depth(json) > DEEPEST_JSON => {
-                Err(Error::unsupported(format!("mysql holds JSON of up to {DEEPEST_JSON} levels")))
-            }
+            Value::Json(json) => check_depth::<Self>(json, DEEPEST_JSON),
             _ => Ok(()),
         }
+    }
+
+    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
+        narrow::of(declared, ty)
     }
 
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
@@ -350,7 +354,9 @@ impl Dialect for Mysql {
             Some(1317 | 1969 | 3024) => Failure::TooLong,
             // Of the others, a table that was changed since the statement was prepared.
             Some(1213 | 1020 | 1412 | 1615) => Failure::Again,
-            Some(1118 | 1153 | 1264 | 1366 | 1406 | 3157 | 4025) => Failure::TooLarge,
+            Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
+                Failure::TooLarge
+            }
             Some(2006 | 2013) => Failure::Lost,
             _ => Failure::Other,
         }
@@ -397,17 +403,8 @@ impl Dialect for Mysql {
     }
 }
 
-/// How deep JSON can be; MariaDB refuses some that are less deep.
+/// How deep JSON can be; a MariaDB may hold less.
 const DEEPEST_JSON: usize = 100;
-
-fn depth(json: &serde_json::Value) -> usize {
-    use serde_json::Value as Json;
-    match json {
-        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 1,
-    }
-}
 
 /// The names of the tables while one is made anew: they can be told from the name of the table.
 fn temporary(table: &str) -> (String, String) {

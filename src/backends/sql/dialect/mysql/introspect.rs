@@ -222,6 +222,9 @@ fn with_charset(info: &Info) -> String {
 
 /// A type as both engines would spell it: MariaDB gives integers a width that means nothing.
 fn canonical(declared: &str) -> String {
+    if declared.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("enum(")) {
+        return format!("enum{}", &declared[4..]);
+    }
     let declared = declared.to_lowercase();
     let integer = ["tinyint", "smallint", "mediumint", "int", "bigint"];
     match declared.split_once('(') {
@@ -284,6 +287,7 @@ mod tests {
             ("varchar(20)", "varchar(20)"),
             ("decimal(10,2)", "decimal(10,2)"),
             ("int", "int"),
+            ("ENUM('X','y')", "enum('X','y')"),
         ] {
             assert_eq!(canonical(declared), expected);
         }

@@ -7,6 +7,8 @@ mod adopt;
 mod connect;
 mod keys;
 mod layout;
+#[path = "../servers/load.rs"]
+mod load;
 mod outages;
 mod processes;
 mod support;

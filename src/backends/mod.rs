@@ -13,6 +13,10 @@ pub(crate) mod server;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
 #[cfg(any(feature = "server", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "postgresql", feature = "redis")),
+    allow(dead_code, reason = "the client of MySQL has TLS of its own")
+)]
 pub(crate) mod tls;
 
 use std::sync::Arc;
@@ -62,7 +66,19 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["fan-out"], feature: None, open: Some(config::open_fan_out) },
     Driver { schemes: &["prefix"], feature: None, open: Some(config::open_prefix) },
     Driver { schemes: &["layers"], feature: None, open: Some(config::open_file) },
-    behind_feature!("redis", redis::SCHEMES, redis::open),
+    behind_feature!(
+        "redis",
+        &[
+            "redis",
+            "rediss",
+            "redis+unix",
+            "redis+cluster",
+            "rediss+cluster",
+            "redis+sentinel",
+            "rediss+sentinel",
+        ],
+        redis::open
+    ),
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

@@ -10,6 +10,26 @@ pub(crate) struct Standing {
     pub(crate) columns: Vec<StandingColumn>,
     /// The names of the columns of the primary key, in key order.
     pub(crate) key: Vec<String>,
+    /// The names of the columns that an engine keeps beside those of a schema.
+    pub(crate) wholes: Vec<String>,
+}
+
+impl Standing {
+    /// What stands where there are records of a schema, and no table has types of its own.
+    pub(crate) fn of(schema: &Schema) -> Self {
+        let column = |column: &Column| StandingColumn {
+            name: column.name.clone(),
+            declared: column.ty.to_string(),
+            ty: Some(column.ty),
+            known: true,
+            nullable: column.nullable,
+        };
+        Self {
+            columns: schema.columns.iter().map(column).collect(),
+            key: schema.key_columns().map(|column| column.name.clone()).collect(),
+            wholes: Vec::new(),
+        }
+    }
 }
 
 /// A column as it stands in a database.
@@ -267,6 +287,7 @@ mod tests {
         Standing {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
+            wholes: Vec::new(),
         }
     }
 

@@ -12,7 +12,9 @@ mod types;
 use std::time::Duration;
 
 pub use self::diff::{Change, Plan, Step};
-pub(crate) use self::diff::{Standing, StandingColumn, diff};
+#[cfg(feature = "sql")]
+pub(crate) use self::diff::StandingColumn;
+pub(crate) use self::diff::{Standing, diff};
 pub(crate) use self::project::project;
 pub(crate) use self::standing::{Apply, plan, upgrade};
 pub use self::toml::Schemas;
@@ -171,6 +173,9 @@ pub struct Schema {
     pub ttl: Option<Duration>,
     /// What is done with a table that differs.
     pub migrate: Migrate,
+    /// Whether the keys of the table are known to stand in clear, however long: it is another
+    /// program's, and has no columns for the whole of those that an index cannot hold.
+    pub(crate) keys_in_clear: bool,
 }
 
 impl Schema {
@@ -185,6 +190,7 @@ impl Schema {
             shape: Shape::default(),
             ttl: None,
             migrate: Migrate::default(),
+            keys_in_clear: false,
         }
     }
 
@@ -222,6 +228,13 @@ impl Schema {
     /// Sets what is done with a table that differs.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
+        self
+    }
+
+    /// Says whether the keys of the table stand in clear, however long.
+    #[cfg(feature = "sql")]
+    pub(crate) fn with_keys_in_clear(mut self, keys_in_clear: bool) -> Self {
+        self.keys_in_clear = keys_in_clear;
         self
     }
 

@@ -1,7 +1,7 @@
 //! The schema that the records of a scope stand under, where no table of typed columns says it: in
 //! memory, and in the stores that keep serialised values.
 
-use super::{Change, Plan, Schema, Schemas, Standing, StandingColumn, Step, diff};
+use super::{Change, Plan, Schema, Schemas, Standing, Step, diff};
 use crate::{Error, ErrorKind, Migrate, Result};
 
 /// When a change of the schema is asked for.
@@ -26,18 +26,7 @@ pub(crate) struct Upgrade {
 
 /// What a schema would change. The records themselves are brought over when they are read.
 pub(crate) fn plan(standing: &Schema, schema: &Schema) -> Plan {
-    let column = |column: &crate::Column| StandingColumn {
-        name: column.name.clone(),
-        declared: column.ty.to_string(),
-        ty: Some(column.ty),
-        known: true,
-        nullable: column.nullable,
-    };
-    let standing = Standing {
-        columns: standing.columns.iter().map(column).collect(),
-        key: standing.key_columns().map(|column| column.name.clone()).collect(),
-    };
-    let mut changes = diff(&standing, schema, |have, want| have.ty == Some(want.ty));
+    let mut changes = diff(&Standing::of(standing), schema, |have, want| have.ty == Some(want.ty));
     if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {
         changes = vec![Change::Recreate];
     }

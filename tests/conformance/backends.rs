@@ -108,7 +108,7 @@ macro_rules! layers {
 pub const LAYERS: &[&[Backend]] = &[
     layers!("memory", Keeps::WhileOpen, Ok(Place::private(|| Cache::from_uri("memory:")))),
     #[cfg(feature = "sqlite")]
-    layers!("sqlite", Keeps::ForGood, Ok(Place::file("sqlite", "t.db"))),
+    layers!("sqlite", Keeps::ForGood, Ok(Place::file("sqlite", "t.db", ""))),
     #[cfg(feature = "postgresql")]
     layers!("postgresql15", Keeps::ForGood, Place::server("HILCAT_TEST_POSTGRESQL15")),
 ];

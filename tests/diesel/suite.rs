@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case<Ground>] = &cases![
     what_is_inserted_is_checked_as_a_scope_does,
     names_and_composite_keys,
     one_column,
+    long_keys,
 ];
 
 impl Ground {
@@ -262,4 +263,37 @@ fn the_example_of_a_transaction(ground: &Ground) {
     let (orders, stock) = diesel_transaction::run(&ground.uri()).unwrap();
     assert_eq!(orders, 1);
     assert!(format!("{stock:?}").contains("pieces: 1"), "{stock:?}");
+}
+
+/// Where the engine's indexes do not hold a key, Diesel sees its stand-in, and cannot write it in
+/// a form in which the cache would not find it.
+fn long_keys(ground: &Ground) {
+    let stored = ground.articles();
+    let long = (0..700).map(|at| format!("{:04x}", at * 7919 % 65_521)).collect::<String>();
+    let other = long.clone() + "2";
+    ground
+        .in_transaction(|connection| {
+            let mut joined = stored.on(connection)?;
+            joined.set(&article(&long, 8))?;
+            joined.set_many([article(&other, 9), article("b", 1)])?;
+            assert_eq!(joined.fetch(&long)?, Some(article(&long, 8)));
+            assert_eq!(joined.update(&article(&other, 10))?, Some(article(&other, 9)));
+            assert_eq!(joined.pop("b")?, Some(article("b", 1)));
+            Ok::<(), Failed>(())
+        })
+        .unwrap();
+    assert_eq!(stored.fetch(&other).unwrap(), Some(article(&other, 10)));
+    let seen = ground.cache.diesel_read(|connection: &mut Conn| {
+        articles::table.filter(articles::count.eq(8)).load::<Article>(connection)
+    });
+    let seen = seen.unwrap().remove(0);
+    let whole = ground.cache.backend() == "sqlite";
+    assert_eq!((seen.id == long, seen.name), (whole, article(&long, 8).name));
+    assert_eq!(seen.id[..512], long[..512]);
+    let written = ground.cache.diesel(|connection: &mut Conn| {
+        let long = article(&(long.clone() + "3"), 1);
+        diesel::insert_into(articles::table).values(long).execute(connection)
+    });
+    assert_eq!(written.is_ok(), whole, "{written:?}");
+    assert_eq!(stored.len().unwrap(), if whole { 8 } else { 7 });
 }

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = cases![
     a_record_over_the_packet_limit,
     rows_that_are_too_wide,
     json_that_is_too_deep,
+    columns_that_hold_less,
     a_batch_of_large_records,
     a_row_that_another_holds,
     reads_are_never_stale,
@@ -58,11 +59,86 @@ fn rows_that_are_too_wide(server: &Server) -> Result<Completion, Failed> {
 fn json_that_is_too_deep(server: &Server) -> Result<Completion, Failed> {
     let schema = texts(&name()).column(Column::new("j", ColumnType::Json).nullable(true));
     let scope = server.open().dynamic_with(schema)?;
-    let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
-    scope.set("a", json!({"j": deep(25)}))?;
-    let error = scope.set("a", json!({"j": deep(110)})).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert_eq!(scope.fetch("a")?.unwrap()["j"], deep(25));
+    let array = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    let object = |levels| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+    let most = if server.is_mariadb() { 31 } else { 100 };
+    for deep in [array, object] as [fn(usize) -> serde_json::Value; 2] {
+        scope.set("a", json!({"j": deep(most)}))?;
+        for error in [
+            scope.set("a", json!({"j": deep(most + 1)})).unwrap_err(),
+            scope.update("a", json!({"j": deep(most + 1)})).unwrap_err(),
+            scope
+                .set_many([("b", json!({"j": 1})), ("a", json!({"j": deep(most + 1)}))])
+                .unwrap_err(),
+        ] {
+            assert_eq!(
+                (error.kind(), error.column()),
+                (ErrorKind::Unsupported, Some("j")),
+                "{error}"
+            );
+            assert!(error.to_string().contains(&format!("up to {most} levels")), "{error}");
+        }
+        assert_eq!(scope.fetch("a")?.unwrap()["j"], deep(most));
+        assert!(!scope.exists("b")?);
+    }
+    PASSED
+}
+
+/// Columns of another program that hold less than the type they are read as: a value that fits is
+/// written, another one is an error before anything is sent.
+fn columns_that_hold_less(server: &Server) -> Result<Completion, Failed> {
+    let (table, mut raw) = (name(), server.raw());
+    raw.query_drop(format!(
+        "CREATE TABLE `{table}` (id INT PRIMARY KEY, at DATETIME, at3 DATETIME(3), ts TIMESTAMP NULL, ts6 TIMESTAMP(6) NULL, tm TIME, t1 TINYTEXT, t TEXT, c CHAR(5), e ENUM('X','1x'), old VARCHAR(9) CHARACTER SET latin1, f FLOAT(7,3), d DOUBLE(7,3), n TINYINT, u INT UNSIGNED, b BINARY(3), bl BLOB) DEFAULT CHARSET=utf8mb4"
+    ))?;
+    let adopted =
+        || Ok::<_, Failed>(Cache::builder(&server.uri).adopt_tables().open()?.dynamic(&table)?);
+    let (long, bytes) =
+        ("é".repeat(32_768), |length: usize| json!({"$bytes": "AAAA".repeat(length / 3)}));
+    let cases = [
+        ("at", json!("2020-01-02T03:04:05Z"), json!("2020-01-02T03:04:05.000001Z")),
+        ("at3", json!("2020-01-02T03:04:05.006Z"), json!("2020-01-02T03:04:05.0061Z")),
+        ("ts", json!("2020-01-02T03:04:05Z"), json!("2020-01-02T03:04:05.5Z")),
+        ("ts", json!("2038-01-19T03:14:07Z"), json!("2038-01-19T03:14:08Z")),
+        ("ts6", json!("1970-01-01T00:00:01.000001Z"), json!("1970-01-01T00:00:00Z")),
+        ("tm", json!("23:59:59"), json!("23:59:59.999999")),
+        ("t1", json!(&long[..254]), json!(&long[..256])),
+        ("t", json!(&long[..65_534]), json!(long)),
+        ("c", json!(" a"), json!("a ")),
+        ("e", json!("1x"), json!("1")),
+        ("e", json!("X"), json!("x")),
+        ("old", json!("é€"), json!("\u{43a}")),
+        ("f", json!(0.5), json!(0.0625)),
+        ("d", json!(9999.125), json!(10_000.5)),
+        ("n", json!(-128), json!(128)),
+        ("u", json!(4_294_967_295_u32), json!(-1)),
+        ("b", bytes(3), bytes(6)),
+        ("bl", bytes(65_535), bytes(65_538)),
+    ];
+    // Also where the table was migrated as it stands, and is known to the registry.
+    for known in [false, true] {
+        let scope = adopted()?;
+        if known {
+            let schema = scope.schema().clone();
+            let cache = server.open();
+            assert!(cache.migrate(&schema)?.is_empty());
+            assert!(cache.plan(&schema)?.is_empty());
+        }
+        let scope = adopted()?;
+        for (column, fits, other) in &cases {
+            scope.set(1, json!({*column: fits}))?;
+            for error in [
+                scope.set(1, json!({*column: other})).unwrap_err(),
+                scope.update(1, json!({*column: other})).unwrap_err(),
+                scope.set_many([(1, json!({*column: other}))]).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{column}: {error}");
+                assert!(error.to_string().contains("would not come back"), "{column}: {error}");
+            }
+            assert_eq!(scope.fetch(1)?.unwrap()[*column], *fits, "{column}");
+        }
+    }
+    raw.query_drop(format!("DROP TABLE `{table}`"))?;
     PASSED
 }
 

@@ -7,6 +7,8 @@
 mod connect;
 mod interrupted;
 mod limits;
+#[path = "../servers/load.rs"]
+mod load;
 mod server;
 mod tables;
 mod torment;

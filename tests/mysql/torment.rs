@@ -6,10 +6,15 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use libtest_mimic::{Completion, Failed};
 use serde_json::json;
 
+use crate::load::{self, DEADLINE, TORMENTS, Torment, survives};
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
-pub const CASES: &[Case] =
-    cases![calls_end_while_the_server_is_stopped, a_killed_server_loses_no_acknowledged_write,];
+pub const CASES: &[Case] = cases![
+    calls_end_while_the_server_is_stopped,
+    no_write_is_lost_when_the_server_is_killed,
+    no_write_is_lost_when_the_server_is_stopped,
+    no_write_is_lost_when_the_server_is_restarted,
+];
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -57,43 +62,29 @@ fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, 
     PASSED
 }
 
-fn a_killed_server_loses_no_acknowledged_write(server: &Server) -> Result<Completion, Failed> {
-    let (cache, scope) = open(server)?;
-    let writer = scope.clone();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let load = std::thread::spawn(move || {
-        let mut acknowledged = Vec::new();
-        for n in 0_u32.. {
-            if stopped.try_recv().is_ok() {
-                break;
-            }
-            let start = Instant::now();
-            if writer.set(format!("k{n}"), json!({"v": n.to_string()})).is_ok() {
-                acknowledged.push(n);
-            }
-            assert!(start.elapsed() < TIMEOUT.mul_f64(1.1), "{:?}", start.elapsed());
-        }
-        acknowledged
-    });
-    std::thread::sleep(Duration::from_millis(300));
-    let killed = server.torment("kill");
-    std::thread::sleep(Duration::from_millis(300));
-    let started = killed.clone().and_then(|()| server.torment("start"));
-    std::thread::sleep(Duration::from_millis(1_500));
-    stop.send(()).unwrap();
-    let acknowledged = load.join().unwrap();
-    if let Err(reason) = killed {
+fn no_write_is_lost_when_the_server_is_killed(server: &Server) -> Result<Completion, Failed> {
+    under_load(server, TORMENTS[0])
+}
+
+fn no_write_is_lost_when_the_server_is_stopped(server: &Server) -> Result<Completion, Failed> {
+    under_load(server, TORMENTS[1])
+}
+
+fn no_write_is_lost_when_the_server_is_restarted(server: &Server) -> Result<Completion, Failed> {
+    under_load(server, TORMENTS[2])
+}
+
+fn under_load(server: &Server, torment: Torment) -> Result<Completion, Failed> {
+    if let Err(reason) = server.torment("resume") {
         return Ok(Completion::ignored_with(reason));
     }
-    started?;
-    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    let last = acknowledged.last().unwrap();
-    assert!(acknowledged.windows(2).any(|pair| pair[1] > pair[0] + 1), "no call failed");
-    assert!(scope.fetch(format!("k{last}"))?.is_some());
-    for keys in acknowledged.chunks(500) {
-        let found = scope.fetch_many(keys.iter().map(|n| format!("k{n}")))?;
-        assert!(found.iter().all(Option::is_some));
-    }
-    drop(cache);
+    let (schema, options) =
+        (texts(&name()), format!("timeout={}ms&pool_size=8", DEADLINE.as_millis()));
+    let reader = server.open().dynamic_with(schema.clone())?;
+    let writers = Cache::from_uri(&server.with(&options))?.dynamic_with(schema)?;
+    print!("{} {}: ", server.engine, torment.0);
+    survives(&writers, &reader, || {
+        load::torment(torment, |command| server.torment(command).unwrap())
+    });
     PASSED
 }

@@ -42,6 +42,7 @@ fn the_statement_that_makes_a_table(server: &Server) {
   "timestamp" timestamptz,
   "uuid" uuid,
   "n" integer NOT NULL DEFAULT 7,
+  "hilcat_whole_1" text CHECK (octet_length("id") < 2048 OR octet_length("id") = 2048 AND "hilcat_whole_1" IS NOT NULL),
   PRIMARY KEY ("id")
 )"#;
     assert_eq!(plan.steps[0].sql, [expected]);
@@ -127,7 +128,7 @@ fn columns_are_added_renamed_and_widened(server: &Server) {
         [
             r#"ALTER TABLE "a" RENAME COLUMN "old" TO "new""#,
             r#"ALTER TABLE "a" ADD COLUMN "added" text NOT NULL DEFAULT 'd'"#,
-            r#"ALTER TABLE "a" ALTER COLUMN "id" TYPE text COLLATE "C""#,
+            r#"ALTER TABLE "a" ALTER COLUMN "id" TYPE text COLLATE "C", ADD COLUMN "hilcat_whole_1" text CHECK (octet_length("id") < 2048 OR octet_length("id") = 2048 AND "hilcat_whole_1" IS NOT NULL)"#,
             r#"ALTER TABLE "a" ALTER COLUMN "n" TYPE bigint"#,
             r#"ALTER TABLE "a" ALTER COLUMN "new" DROP NOT NULL"#,
         ]
@@ -170,6 +171,7 @@ fn a_name_that_does_not_fit_is_refused(server: &Server) {
         (scope([text(&long)]), "64 bytes"),
         (scope([text("a\0b")]), "NUL"),
         (scope([text("xmin")]), "of that name itself"),
+        (scope([text("hilcat_whole_2")]), "whole of long keys"),
         (scope([Column::new("v", ColumnType::Varchar(10_485_761))]), "10485760"),
     ] {
         let error = cache.dynamic_with(schema).unwrap_err();

@@ -5,7 +5,10 @@
 
 mod adopt;
 mod connect;
+mod keys;
 mod layout;
+#[path = "../servers/load.rs"]
+mod load;
 mod outages;
 mod processes;
 mod support;
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
+        ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
         ("together", together::TESTS),

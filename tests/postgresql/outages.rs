@@ -7,12 +7,21 @@ use hilcat::{Cache, DynScope, Error, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
-use crate::support::{SECOND, Server, int, scope, services};
+use crate::load::{self, DEADLINE, TORMENTS, Torment, survives};
+use crate::support::{SECOND, Server, int, null, scope, services, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_call_ends_while_the_server_is_stopped", every_call_ends_while_the_server_is_stopped),
     ("a_restart_is_not_noticed_by_what_can_be_repeated", a_restart_is_not_noticed),
-    ("no_acknowledged_write_is_lost_when_the_plug_is_pulled", no_acknowledged_write_is_lost),
+    ("no_write_is_lost_when_the_server_is_killed", |server| {
+        no_acknowledged_write_is_lost(server, TORMENTS[0])
+    }),
+    ("no_write_is_lost_when_the_server_is_stopped", |server| {
+        no_acknowledged_write_is_lost(server, TORMENTS[1])
+    }),
+    ("no_write_is_lost_when_the_server_is_restarted", |server| {
+        no_acknowledged_write_is_lost(server, TORMENTS[2])
+    }),
 ];
 
 const TIMEOUT: Duration = Duration::from_millis(1000);
@@ -104,37 +113,13 @@ fn a_restart_is_not_noticed(server: &Server) {
     }
 }
 
-fn no_acknowledged_write_is_lost(server: &Server) {
-    let a = open(server);
-    let write = |writer: usize| {
-        let a = &a;
-        move || {
-            let (mut acknowledged, start) = (Vec::new(), Instant::now());
-            for n in 0.. {
-                if start.elapsed() > SECOND * 3 {
-                    break;
-                }
-                let (key, before) = (format!("{writer}-{n}"), Instant::now());
-                if a.set(key.as_str(), json!({"n": 1})).is_ok() {
-                    acknowledged.push(key);
-                }
-                assert!(before.elapsed() <= TIMEOUT * 11 / 10, "{:?}", before.elapsed());
-            }
-            acknowledged
-        }
-    };
-    let acknowledged: Vec<String> = thread::scope(|threads| {
-        let writers: Vec<_> = (0..4).map(|writer| threads.spawn(write(writer))).collect();
-        thread::sleep(SECOND / 2);
-        services("kill", server.engine);
-        services("start", server.engine);
-        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+fn no_acknowledged_write_is_lost(server: &Server, torment: Torment) {
+    let schema = || scope([null(text("v"))]);
+    let reader = server.cache().dynamic_with(schema()).unwrap();
+    let options = format!("timeout={}ms&pool_size=8", DEADLINE.as_millis());
+    let writers = Cache::from_uri(&server.with(&options)).unwrap().dynamic_with(schema()).unwrap();
+    print!("{} {}: ", server.engine, torment.0);
+    survives(&writers, &reader, || {
+        load::torment(torment, |command| services(command, server.engine))
     });
-    let start = Instant::now();
-    while a.len().is_err() {
-        assert!(start.elapsed() < SECOND * 5);
-    }
-    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    let found = a.fetch_many(acknowledged.iter().map(String::as_str)).unwrap();
-    assert_eq!(found.iter().filter(|record| record.is_none()).count(), 0);
 }

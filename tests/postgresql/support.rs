@@ -100,6 +100,11 @@ impl Sql {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 
+    /// Whether the server refuses statements.
+    pub(crate) fn fails(&self, sql: &str) -> bool {
+        self.runtime.block_on(self.client.batch_execute(sql)).is_err()
+    }
+
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         let messages = self.runtime.block_on(self.client.simple_query(sql)).unwrap();
         let rows = messages.into_iter().filter_map(|message| match message {

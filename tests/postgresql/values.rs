@@ -9,7 +9,6 @@ use crate::support::{Server, int, null, scope, text};
 pub(crate) const TESTS: &[Test] = &[
     ("json_comes_back_as_it_was", json_comes_back_as_it_was),
     ("nul_is_refused_before_anything_is_sent", nul_is_refused_before_anything_is_sent),
-    ("long_keys", long_keys),
     ("a_record_that_cannot_be_read_stays", a_record_that_cannot_be_read_stays),
     ("no_message_holds_a_value", no_message_holds_a_value),
 ];
@@ -43,37 +42,6 @@ fn nul_is_refused_before_anything_is_sent(server: &Server) {
     unsupported(a.fetch("a\0").unwrap_err(), None);
     unsupported(a.pop_many(["x", "a\0"]).unwrap_err(), None);
     assert_eq!(a.len().unwrap(), 0);
-}
-
-/// Text that PostgreSQL cannot make smaller.
-fn noise(length: usize) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let letter = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(LETTERS[(state >> 32) as usize % 64])
-    };
-    (0..length).map(letter).collect()
-}
-
-/// An index of PostgreSQL holds 2,704 bytes: a key is stored exactly, or refused with nothing
-/// changed.
-fn long_keys(server: &Server) {
-    let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
-    for length in [1000, 2600, 2692] {
-        let keys = [format!("{}1", noise(length - 1)), format!("{}2", noise(length - 1))];
-        a.set_many([(keys[0].as_str(), json!({"n": 1})), (keys[1].as_str(), json!({"n": 2}))])
-            .unwrap();
-        assert_eq!(a.fetch(keys[1].as_str()).unwrap(), Some(json!({"id": keys[1], "n": 2})));
-        assert!(a.pop(keys[0].as_str()).unwrap().is_some());
-        assert!(!a.exists(keys[0].as_str()).unwrap());
-    }
-    let before = a.len().unwrap();
-    let error = a.set(noise(2700).as_str(), json!({"n": 1})).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert_eq!(a.len().unwrap(), before);
 }
 
 /// What another program stored and hilcat cannot read is neither removed nor overwritten by a call

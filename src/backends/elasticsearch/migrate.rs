@@ -10,7 +10,7 @@ use super::failure::Failed;
 use super::mapping::{can_be, column_type, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
-use crate::schema::{Standing, StandingColumn, diff};
+use crate::schema::{Standing, diff};
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
 /// How often a plan is computed anew because others changed the index meanwhile.
@@ -107,7 +107,7 @@ impl Cluster {
         check_scope(own, schema)?;
         let changes = match own.layout.is_of(schema) {
             true => Vec::new(),
-            false => diff(&standing(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
+            false => diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
         };
         if changes.is_empty() {
             return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
@@ -207,20 +207,6 @@ pub(super) fn mappings(schema: &Schema) -> Json {
         "_meta": {"hilcat": layout.to_json()},
         "properties": properties(columns),
     })
-}
-
-fn standing(schema: &Schema) -> Standing {
-    let column = |column: &Column| StandingColumn {
-        name: column.name.clone(),
-        declared: column.ty.to_string(),
-        ty: Some(column.ty),
-        known: true,
-        nullable: column.nullable,
-    };
-    Standing {
-        columns: schema.columns.iter().map(column).collect(),
-        key: schema.key_columns().map(|column| column.name.clone()).collect(),
-    }
 }
 
 /// What is put into the mapping for safe changes. What else stands in `_meta` stays.

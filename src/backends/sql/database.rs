@@ -13,7 +13,7 @@ use super::dialect::{Dialect, Failure};
 use super::error::{Failed, from_migration};
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
-use super::table::Table;
+use super::table::{Found, Table};
 use super::{migrate, registry};
 use crate::schema::{Migrate, Plan, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
@@ -33,6 +33,8 @@ pub(super) struct Inner<D: Dialect> {
     writers: Pool<D>,
     timeout: Duration,
     capabilities: Capabilities,
+    /// How many levels JSON can have, where that differs between servers of one engine.
+    pub(super) deepest_json: Option<usize>,
     registry: Registry,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
@@ -57,11 +59,23 @@ impl<D: Dialect> Database<D> {
         options: Options,
         capabilities: Capabilities,
     ) -> Self {
+        Self::holding(readers, writers, options, capabilities, None)
+    }
+
+    /// The same where the server holds JSON of so many levels.
+    pub(super) fn holding(
+        readers: Pool<D>,
+        writers: Pool<D>,
+        options: Options,
+        capabilities: Capabilities,
+        deepest_json: Option<usize>,
+    ) -> Self {
         let inner = Inner {
             readers,
             writers,
             timeout: options.timeout,
             capabilities,
+            deepest_json,
             registry: Registry::new::<D>(),
             known: Mutex::new(None),
         };
@@ -165,27 +179,44 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
-    /// nothing where the registry says that it does. Gives the columns of text that are left as
-    /// they stand though the engine makes numbers of texts in them.
-    pub(super) fn ensure(&self, schema: &Schema) -> Result<Vec<String>> {
+    /// nothing where the registry says that it does.
+    pub(super) fn ensure(&self, schema: &Schema) -> Result<Found> {
         migrate::check::<D>(schema)?;
-        let fingerprint = schema.fingerprint();
-        let entry = self.entry(&schema.name)?;
-        if entry.is_some_and(|entry| entry.fingerprint == fingerprint) {
-            return Ok(Vec::new());
+        if let Some(entry) = self.entry(&schema.name)? {
+            for keys_in_clear in [false, true] {
+                let schema = schema.clone().with_keys_in_clear(keys_in_clear);
+                if entry.fingerprint == registry::fingerprint::<D>(&schema) {
+                    return Ok(Found { keys_in_clear, ..Found::default() });
+                }
+            }
         }
         match schema.migrate {
             Migrate::Manual => self.as_it_stands(schema),
-            _ => self.migrate(schema).map(|_| Vec::new()),
+            _ => self.migrate(schema).map(|(_, found)| found),
         }
     }
 
-    /// Uses a table as it stands, where it can be: what [`ensure`](Inner::ensure) gives.
-    fn as_it_stands(&self, schema: &Schema) -> Result<Vec<String>> {
-        let plan = self.plan(schema)?;
-        let makes_numbers = plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
-        let columns: Option<Vec<String>> = makes_numbers.collect();
-        columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))
+    /// Uses a table as it stands, where it can be.
+    fn as_it_stands(&self, schema: &Schema) -> Result<Found> {
+        migrate::check::<D>(schema)?;
+        self.read(|connection| {
+            let plan = self.planned(connection, schema)?;
+            let makes_numbers =
+                plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
+            let columns: Option<Vec<String>> = makes_numbers.collect();
+            let numbers = columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))?;
+            Ok(Found { numbers, ..self.found(connection, schema)? })
+        })
+    }
+
+    /// What is to be known of a table that stands.
+    fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, Failed> {
+        let narrow = match schema.migrate {
+            Migrate::Manual => migrate::narrow::<D>(connection, schema)?,
+            _ => Vec::new(),
+        };
+        let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
+        Ok(Found { numbers: Vec::new(), narrow, keys_in_clear })
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
@@ -207,17 +238,19 @@ impl<D: Dialect> Inner<D> {
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         migrate::check::<D>(schema)?;
-        self.read(|connection| {
-            let entries = self.registry.load::<D>(connection)?;
-            migrate::plan::<D>(connection, schema, registry::of_table(&entries, schema).as_ref())
-        })
+        self.read(|connection| self.planned(connection, schema))
+    }
+
+    fn planned(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Plan, Failed> {
+        let entries = self.registry.load::<D>(connection)?;
+        migrate::plan::<D>(connection, schema, registry::of_table(&entries, schema).as_ref())
     }
 
     /// Plans and applies under the engine's lock, so that of several processes that do it at once
     /// one does and the others find it done.
-    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+    fn migrate(&self, schema: &Schema) -> Result<(Plan, Found)> {
         migrate::check::<D>(schema)?;
-        let (plan, entry) = self.write(|connection| {
+        let (plan, entry, found) = self.write(|connection| {
             D::exclusively(connection, |connection| {
                 connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
                 D::tidy(connection, schema)?;
@@ -229,13 +262,15 @@ impl<D: Dialect> Inner<D> {
                     return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
                 }
                 migrate::apply::<D>(connection, &plan)?;
-                Ok((plan, self.registry.note::<D>(connection, schema)?))
+                let found = self.found(connection, schema)?;
+                let entry = self.registry.note::<D>(connection, schema, &found)?;
+                Ok((plan, entry, found))
             })
         })?;
         if let Some(known) = self.known.lock().as_mut() {
             known.insert(schema.name.clone(), entry);
         }
-        Ok(plan)
+        Ok((plan, found))
     }
 }
 
@@ -249,8 +284,8 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let numbers = self.inner.ensure(schema)?;
-        Ok(Arc::new(Table::new(self.inner.clone(), schema, &numbers)))
+        let found = self.inner.ensure(schema)?;
+        Ok(Arc::new(Table::new(self.inner.clone(), schema, &found)))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
@@ -258,7 +293,7 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.inner.migrate(schema)
+        self.inner.migrate(schema).map(|(plan, _)| plan)
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

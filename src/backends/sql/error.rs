@@ -52,6 +52,13 @@ pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
         | DieselError::BrokenTransactionManager => Failure::Lost,
         DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Failure::Again,
         DieselError::DatabaseError(_, info) => D::failure(&**info),
+        // The commit says what happened, unless it does not know itself.
+        DieselError::RollbackErrorOnCommit { rollback_error, commit_error } => {
+            match failure::<D>(commit_error) {
+                Failure::Other => failure::<D>(rollback_error),
+                known => known,
+            }
+        }
         _ => Failure::Other,
     }
 }
@@ -100,6 +107,9 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         (Failure::Lost, error) => {
             let cause = match error {
                 DieselError::DatabaseError(_, info) => format!(" ({})", info.message()),
+                DieselError::RollbackErrorOnCommit { commit_error, .. } => {
+                    format!(" ({commit_error})")
+                }
                 _ => String::new(),
             };
             Error::new(

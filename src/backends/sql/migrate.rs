@@ -12,7 +12,7 @@ use diesel::connection::BoxableConnection;
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationVersion};
 use diesel_migrations::MigrationHarness;
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Fits};
 use super::error::{Failed, from_migration};
 use super::registry;
 use super::render::create_table;
@@ -121,6 +121,26 @@ pub(super) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The columns of a table that stands that hold less than their type. A default that would not come
+/// back is an error.
+pub(super) fn narrow<D: Dialect>(
+    connection: &mut D::Connection,
+    schema: &Schema,
+) -> Result<Vec<(String, Fits)>, Failed> {
+    let standing = D::table(connection, &schema.table)?;
+    let mut narrow = Vec::new();
+    for have in standing.iter().flat_map(|standing| &standing.columns) {
+        let column = schema.columns.iter().find(|column| D::same_name(&column.name, &have.name));
+        let fits = column.and_then(|column| D::narrow(&have.declared, column.ty));
+        let Some((column, fits)) = column.zip(fits) else { continue };
+        if let Some(default) = &column.default {
+            fits(default).map_err(|error| error.with_column(&column.name))?;
+        }
+        narrow.push((column.name.clone(), fits));
+    }
+    Ok(narrow)
 }
 
 /// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.

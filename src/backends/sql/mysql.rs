@@ -153,7 +153,8 @@ impl MysqlBuilder {
             tables: true,
             ..Capabilities::new()
         };
-        Ok(Mysql(Database::new(pool.clone(), pool, options, capabilities)))
+        let deepest = seen.get().and_then(deepest_json);
+        Ok(Mysql(Database::holding(pool.clone(), pool, options, capabilities, deepest)))
     }
 
     fn target(self) -> Result<Target> {
@@ -260,6 +261,11 @@ fn check_version(traits: &Traits) -> Result<()> {
     }
     let ((a, b, c), (x, y, z)) = (traits.version, least);
     Err(Error::unsupported(format!("the server is {name} {a}.{b}.{c}; it has to be {x}.{y}.{z}")))
+}
+
+/// How many levels JSON can have, where that is less than MySQL's own limit.
+fn deepest_json(traits: &Traits) -> Option<usize> {
+    (traits.mariadb && traits.version < (12, 2, 0)).then_some(31)
 }
 
 /// What a session is given, whatever the server's own defaults are.

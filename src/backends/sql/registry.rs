@@ -7,6 +7,7 @@ use super::dialect::{Dialect, Failure};
 use super::error::Failed;
 use super::render::Statements;
 use super::statement::{execute, load};
+use super::table::Found;
 use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
 
 /// The table's name.
@@ -35,6 +36,11 @@ pub(super) fn of_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Op
     schemas.find(|registered| registered.table == schema.table)
 }
 
+/// The fingerprint of a schema and of how its table stands.
+pub(super) fn fingerprint<D: Dialect>(schema: &Schema) -> String {
+    schema.fingerprint() + D::layout(schema)
+}
+
 /// The registry is a table as those of scopes are.
 static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let text = |name| Column::new(name, ColumnType::Text);
@@ -50,6 +56,7 @@ static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
 /// The registry of one database.
 #[derive(Debug)]
 pub(super) struct Registry {
+    schema: Arc<Schema>,
     statements: Statements,
     /// What stands in it, to be read in one statement.
     all: super::statement::Sql,
@@ -57,9 +64,13 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new<D: Dialect>() -> Self {
-        let columns = super::render::selected::<D>(&SCHEMA, &SCHEMA.columns);
+        let schema = match D::LONG_SCOPES {
+            true => SCHEMA.clone(),
+            false => Arc::new(Schema::clone(&SCHEMA).with_keys_in_clear(true)),
+        };
+        let columns = super::render::selected::<D>(&schema, &schema.columns);
         let all = super::statement::Sql::new(format!("SELECT {columns} FROM {}", D::quote(TABLE)));
-        Self { statements: Statements::new::<D>(&SCHEMA), all }
+        Self { statements: Statements::new::<D>(&schema), all, schema }
     }
 
     /// All entries by scope; none where the registry was not made yet.
@@ -83,16 +94,25 @@ impl Registry {
         }
     }
 
-    /// Notes that a scope's table has this schema.
+    /// Notes that a scope's table has this schema, and stands as it is said there.
     pub(super) fn note<D: Dialect>(
         &self,
         connection: &mut D::Connection,
         schema: &Schema,
+        found: &Found,
     ) -> Result<Entry, Failed> {
-        let entry = Entry { fingerprint: schema.fingerprint(), definition: schema.to_toml() };
+        let standing = schema.clone().with_keys_in_clear(found.keys_in_clear);
+        let mut fingerprint = fingerprint::<D>(&standing);
+        if !found.narrow.is_empty() {
+            // None that is computed: the table is looked at whenever it is opened.
+            fingerprint.push_str(", narrow");
+        }
+        let entry = Entry { fingerprint, definition: schema.to_toml() };
         let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
-        let row = D::stored_row(&SCHEMA, row.into());
+        let row = row.into();
+        D::check_row(&self.schema, &row)?;
+        let row = D::stored_row(&self.schema, row);
         execute::<D>(connection, self.statements.set.with(&row))?;
         Ok(entry)
     }

@@ -22,9 +22,9 @@ use self::section::Section;
 use super::database::Database;
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
-use super::render::columns;
+use super::render::{columns, selected};
 use super::statement::{Sql, load};
-use super::table::{Table, check_comes_back};
+use super::table::{Found, Table, check_comes_back};
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
@@ -142,10 +142,10 @@ pub(crate) fn store(store: impl Tables + 'static, layout: Option<Layout>) -> Arc
 pub(super) struct Single<D: Dialect> {
     database: Database<D>,
     layout: Layout,
-    scopes: Sql,
-    /// The columns of text of which the engine makes numbers, once the table was found or made as
-    /// the layout says.
-    made: Mutex<Option<Arc<[String]>>>,
+    /// As hilcat makes the table, and where its keys stand in clear.
+    scopes: [Sql; 2],
+    /// What is known of the table, once it was found or made as the layout says.
+    made: Mutex<Option<Arc<Found>>>,
     /// The table, as the schemas use it that scopes were opened with: many scopes, few schemas.
     used: Mutex<Vec<(Schema, Arc<Table<D>>)>>,
 }
@@ -161,22 +161,26 @@ impl<D: Dialect> fmt::Debug for Single<D> {
 
 impl<D: Dialect> Single<D> {
     pub(super) fn new(database: Database<D>, layout: Layout) -> Self {
-        let (table, scope) = (D::quote(&layout.table.table), columns::<D>(layout.scope_columns()));
-        let scopes = Sql::new(format!("SELECT DISTINCT {scope} FROM {table}"));
+        let table = D::quote(&layout.table.table);
+        let scopes = [
+            selected::<D>(&layout.table, layout.scope_columns()),
+            columns::<D>(layout.scope_columns()),
+        ];
+        let scopes = scopes.map(|scope| Sql::new(format!("SELECT DISTINCT {scope} FROM {table}")));
         let (made, used) = (Mutex::default(), Mutex::default());
         Self { database, layout, scopes, made, used }
     }
 
-    fn ensure(&self) -> Result<Arc<[String]>> {
-        if let Some(numbers) = &*self.made.lock() {
-            return Ok(numbers.clone());
+    fn ensure(&self) -> Result<Arc<Found>> {
+        if let Some(found) = &*self.made.lock() {
+            return Ok(found.clone());
         }
-        let numbers: Arc<[String]> = self.database.inner.ensure(&self.layout.table)?.into();
-        *self.made.lock() = Some(numbers.clone());
-        Ok(numbers)
+        let found = Arc::new(self.database.inner.ensure(&self.layout.table)?);
+        *self.made.lock() = Some(found.clone());
+        Ok(found)
     }
 
-    fn used_as(&self, schema: Schema, numbers: &[String]) -> Arc<Table<D>> {
+    fn used_as(&self, schema: Schema, found: &Found) -> Arc<Table<D>> {
         let mut used = self.used.lock();
         if let Some((_, table)) = used.iter().find(|(known, _)| *known == schema) {
             return table.clone();
@@ -184,11 +188,28 @@ impl<D: Dialect> Single<D> {
         let fixed = self.layout.scope_columns;
         let database = self.database.inner.clone();
         let shared = Arc::new(schema.clone());
-        let table = Table::in_sections(database, &shared, &self.layout.table, fixed, numbers);
+        let table = Table::in_sections(database, &shared, &self.layout.table, fixed, found);
         let table = Arc::new(table);
         used.push((schema, table.clone()));
         table
     }
+}
+
+/// The names of the scopes that a statement gives.
+fn names<D: Dialect>(
+    connection: &mut D::Connection,
+    scopes: &Sql,
+    types: &[ColumnType],
+) -> Result<BTreeSet<String>, Failed> {
+    let mut names = BTreeSet::new();
+    load::<D>(connection, scopes.with(&[]), types, |values| {
+        // Another program may have left a scope open: no name is that of such rows.
+        if !values.iter().any(crate::Value::is_null) {
+            names.insert(name::of(&values));
+        }
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 impl<D: Dialect> Store for Single<D> {
@@ -203,16 +224,16 @@ impl<D: Dialect> Store for Single<D> {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let used_as = self.layout.used_as(schema)?;
         let fixed = self.layout.values_of(&schema.name)?;
-        let numbers = self.ensure()?;
+        let found = self.ensure()?;
         for (column, value) in self.layout.scope_columns().zip(&fixed) {
             D::check_value(value)
-                .and_then(|()| match numbers.contains(&column.name) {
+                .and_then(|()| match found.numbers.contains(&column.name) {
                     true => check_comes_back::<D>(value),
                     false => Ok(()),
                 })
                 .map_err(|error| error.with_column(&column.name))?;
         }
-        let table = self.used_as(used_as, &numbers).section(&fixed);
+        let table = self.used_as(used_as, &found).section(&fixed);
         Ok(Arc::new(Section::new(schema.clone(), table, fixed)))
     }
 
@@ -232,17 +253,16 @@ impl<D: Dialect> Store for Single<D> {
     fn scopes(&self) -> Result<Vec<String>> {
         let types: Vec<ColumnType> = self.layout.scope_columns().map(|column| column.ty).collect();
         self.database.inner.read(|connection| {
-            let mut names = BTreeSet::new();
-            let loaded = load::<D>(connection, self.scopes.with(&[]), &types, |values| {
-                // Another program may have left a scope open: no name is that of such rows.
-                if !values.iter().any(crate::Value::is_null) {
-                    names.insert(name::of(&values));
+            let [stands, in_clear] = &self.scopes;
+            let names = match names::<D>(connection, stands, &types) {
+                Err(failed) if failed.failure::<D>() == Failure::NoColumn => {
+                    names::<D>(connection, in_clear, &types)
                 }
-                Ok(())
-            });
-            match loaded.map_err(Failed::from) {
-                Err(failed) if failed.failure::<D>() != Failure::NoTable => Err(failed),
-                _ => Ok(names.into_iter().collect()),
+                names => names,
+            };
+            match names {
+                Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(Vec::new()),
+                names => Ok(names?.into_iter().collect()),
             }
         })
     }

@@ -7,13 +7,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::database::Inner;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_one};
 use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
+
+/// What is found out about a table when it is opened.
+#[derive(Clone, Default)]
+pub(super) struct Found {
+    /// The columns of text that are left as they stand though the engine makes numbers of texts in
+    /// them.
+    pub(super) numbers: Vec<String>,
+    /// The columns that hold less than their type, with what tells what they hold.
+    pub(super) narrow: Vec<(String, Fits)>,
+    /// Whether it has no columns for the whole of keys that an index cannot hold.
+    pub(super) keys_in_clear: bool,
+}
 
 /// A table of a database, or those rows of it whose key begins with fixed values.
 pub(super) struct Table<D: Dialect> {
@@ -24,6 +36,9 @@ pub(super) struct Table<D: Dialect> {
 
 pub(super) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
+    /// What it was opened as.
+    schema: Arc<Schema>,
+    /// Their schema also says how the keys stand.
     statements: Statements,
     /// What the table is made as.
     made_as: Arc<Schema>,
@@ -33,6 +48,8 @@ pub(super) struct TableInner<D: Dialect> {
     checked: Vec<usize>,
     /// The positions of the columns of text of which the engine makes numbers.
     numbers: Vec<usize>,
+    /// The positions of the columns that hold less than their type.
+    narrow: Vec<(usize, Fits)>,
 }
 
 impl<D: Dialect> fmt::Debug for Table<D> {
@@ -42,9 +59,9 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 }
 
 impl<D: Dialect> Table<D> {
-    /// A table; of the columns of text that `numbers` names the engine makes numbers.
-    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, numbers: &[String]) -> Self {
-        Self::in_sections(database, schema, schema, 0, numbers)
+    /// A table that was found so.
+    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, found: &Found) -> Self {
+        Self::in_sections(database, schema, schema, 0, found)
     }
 
     /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
@@ -54,17 +71,27 @@ impl<D: Dialect> Table<D> {
         schema: &Arc<Schema>,
         made_as: &Arc<Schema>,
         fixed: usize,
-        numbers: &[String],
+        found: &Found,
     ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
-        let statements = Statements::in_sections::<D>(schema, fixed);
-        let made_as = made_as.clone();
+        let standing = |schema: &Arc<Schema>| match found.keys_in_clear {
+            true => Arc::new(Schema::clone(schema).with_keys_in_clear(true)),
+            false => schema.clone(),
+        };
+        let statements = Statements::in_sections::<D>(&standing(schema), fixed);
+        let made_as = standing(made_as);
         let columns = schema.columns.iter().enumerate();
-        let numbers = columns.filter(|(_, column)| numbers.contains(&column.name));
+        let numbers = columns.filter(|(_, column)| found.numbers.contains(&column.name));
         let numbers = numbers.map(|(at, _)| at).collect();
-        let inner = TableInner { database, statements, made_as, fixed, checked, numbers };
+        let position = |name: &str| schema.columns.iter().position(|column| column.name == name);
+        let narrow = found.narrow.iter();
+        let narrow = narrow.filter_map(|(name, fits)| Some((position(name)?, fits.clone())));
+        let narrow = narrow.collect();
+        let schema = schema.clone();
+        let inner =
+            TableInner { database, schema, statements, made_as, fixed, checked, numbers, narrow };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
 
@@ -119,14 +146,18 @@ impl<D: Dialect> TableInner<D> {
     }
 
     fn check_row(&self, row: &Row) -> Result<()> {
-        self.checked.iter().try_for_each(|&at| {
-            D::check_value(&row[at])
-                .map_err(|error| error.with_column(&self.schema().columns[at].name))
-        })?;
-        self.numbers.iter().try_for_each(|&at| {
-            check_comes_back::<D>(&row[at])
-                .map_err(|error| error.with_column(&self.schema().columns[at].name))
-        })
+        let named = |at: usize, checked: Result<()>| {
+            checked.map_err(|error| error.with_column(&self.schema().columns[at].name))
+        };
+        for &at in &self.checked {
+            named(at, D::check_value(&row[at]))?;
+            if let (Value::Json(json), Some(most)) = (&row[at], self.database.deepest_json) {
+                named(at, check_depth::<D>(json, most))?;
+            }
+        }
+        D::check_row(self.schema(), row)?;
+        self.numbers.iter().try_for_each(|&at| named(at, check_comes_back::<D>(&row[at])))?;
+        self.narrow.iter().try_for_each(|(at, fits)| named(*at, fits(&row[*at])))
     }
 
     /// Whether a row is of the key that it was found by: of which the engine makes a number it
@@ -295,7 +326,7 @@ impl<D: Dialect> TableInner<D> {
 
 impl<D: Dialect> ScopeStore for Table<D> {
     fn schema(&self) -> &Arc<Schema> {
-        &self.inner.statements.schema
+        &self.inner.schema
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {

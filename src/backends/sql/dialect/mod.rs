@@ -1,5 +1,7 @@
 //! What differs between engines: one file each.
 
+#[cfg(feature = "server")]
+mod keys;
 #[cfg(feature = "mysql")]
 pub(super) mod mysql;
 #[cfg(feature = "postgresql")]
@@ -8,6 +10,7 @@ pub(super) mod postgresql;
 pub(super) mod sqlite;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -51,6 +54,9 @@ pub(super) enum Failure {
     Other,
 }
 
+/// Checks that a value comes back from a column as it went in.
+pub(super) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
+
 /// An engine, by its Diesel backend.
 pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Its Diesel connection.
@@ -69,6 +75,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Whether a transaction undoes what changes a table.
     const MIGRATES_IN_TRANSACTION: bool = true;
+
+    /// Whether hilcat's own table of scopes is made as the engine makes others with long keys.
+    const LONG_SCOPES: bool = true;
 
     /// hilcat's own tables.
     const MIGRATIONS: EmbeddedMigrations;
@@ -150,6 +159,19 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Checks that the engine can hold a value, before anything is sent.
     fn check_value(value: &Value) -> Result<()>;
 
+    /// The same of a row whose values it can each hold.
+    fn check_row(schema: &Schema, row: &Row) -> Result<()> {
+        let _ = (schema, row);
+        Ok(())
+    }
+
+    /// What tells whether a value comes back from a column that another program declared so, where
+    /// not every one of its type does.
+    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
+        let _ = (declared, ty);
+        None
+    }
+
     /// Binds a value of a type.
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
 
@@ -173,7 +195,20 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Reads a value of a type.
     fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
-    /// A key as it stands in the table.
+    /// Whether a table that stands has no columns for the whole of keys that an index cannot hold,
+    /// though the engine would have made them.
+    fn keys_in_clear(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<bool> {
+        let _ = (connection, schema);
+        Ok(false)
+    }
+
+    /// What tells apart the ways in which the table of one schema can stand; it is noted.
+    fn layout(schema: &Schema) -> &'static str {
+        let _ = schema;
+        ""
+    }
+
+    /// A key as it stands in the table, or its beginning.
     fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
         let _ = schema;
         Cow::Borrowed(key)
@@ -354,4 +389,24 @@ fn misfit(ty: ColumnType, found: &str) -> Error {
 /// The error of reading a stored value's text.
 fn unreadable(error: Error) -> Error {
     Error::invalid_data(format!("the stored value cannot be read: {}", error.message()))
+}
+
+/// Checks that JSON has no more levels of arrays and objects than an engine holds.
+pub(super) fn check_depth<D: Dialect>(json: &serde_json::Value, most: usize) -> Result<()> {
+    match depth(json) <= most {
+        true => Ok(()),
+        false => Err(Error::unsupported(format!(
+            "{}: the server holds JSON of up to {most} levels of arrays and objects",
+            D::NAME
+        ))),
+    }
+}
+
+fn depth(json: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match json {
+        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }

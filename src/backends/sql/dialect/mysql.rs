@@ -3,6 +3,7 @@
 mod batch;
 mod introspect;
 mod keys;
+mod narrow;
 mod values;
 
 use std::borrow::Cow;
@@ -16,8 +17,12 @@ use diesel::result::DatabaseErrorInformation;
 use diesel::serialize::Output;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
-use self::keys::{is_whole_name, long_column, long_columns};
-use super::{Dialect, Failure};
+use super::keys::{
+    check_name as check_own, long_column, long_columns, needs_whole, selected, sized_columns,
+    stored_key, stored_row,
+};
+use super::{Dialect, Failure, Fits};
+use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::mysql::MysqlLink;
@@ -133,11 +138,7 @@ impl Dialect for Mysql {
         let names = || schema.columns.iter().map(|column| column.name.as_str());
         for (at, name) in names().enumerate() {
             check_name(name, "column")?;
-            if is_whole_name(name) {
-                return Err(Error::unsupported(format!(
-                    "mysql: the column name `{name}` is kept for the whole of long keys"
-                )));
-            }
+            check_own::<Self>(name)?;
             if let Some(other) = names().take(at).find(|other| Self::same_name(other, name)) {
                 return Err(Error::unsupported(format!(
                     "mysql does not tell the columns `{other}` and `{name}` apart"
@@ -153,11 +154,13 @@ impl Dialect for Mysql {
             Value::Float(v) if v.is_infinite() => {
                 Err(Error::unsupported("mysql cannot hold an infinity"))
             }
-            Value::Json(json) if depth(json) > DEEPEST_JSON => {
-                Err(Error::unsupported(format!("mysql holds JSON of up to {DEEPEST_JSON} levels")))
-            }
+            Value::Json(json) => check_depth::<Self>(json, DEEPEST_JSON),
             _ => Ok(()),
         }
+    }
+
+    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
+        narrow::of(declared, ty)
     }
 
     fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
@@ -177,20 +180,15 @@ impl Dialect for Mysql {
     }
 
     fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
-        keys::stored_key(schema, key)
+        stored_key::<Self>(schema, key)
     }
 
     fn stored_row(schema: &Schema, row: Row) -> Row {
-        keys::stored_row(schema, row)
+        stored_row::<Self>(schema, row)
     }
 
-    /// The whole of a key that is too long for its column stands beside it.
     fn selected(schema: &Schema, column: &Column) -> String {
-        let name = Self::quote(&column.name);
-        match long_column(schema, &column.name) {
-            None => name,
-            Some(long) => format!("IFNULL({}, {name}) AS {name}", Self::quote(&long.whole)),
-        }
+        selected::<Self>(schema, column)
     }
 
     /// As alternatives that each begin with equal columns: a comparison of rows would read the
@@ -240,14 +238,14 @@ impl Dialect for Mysql {
     }
 
     fn key_type_in(schema: &Schema, column: &Column) -> String {
-        match long_column(schema, &column.name) {
-            Some(long) => long.declared(),
+        match long_column::<Self>(schema, &column.name) {
+            Some(long) => keys::declared(&long),
             None => Self::column_type(column.ty),
         }
     }
 
     fn beside(schema: &Schema) -> Vec<String> {
-        let definitions = long_columns(schema).map(|long| {
+        let definitions = long_columns::<Self>(schema).map(|long| {
             let ty = Self::column_type(long.column.ty);
             let comment =
                 format!("the key where `{}` holds its beginning and its SHA-256", long.column.name);
@@ -356,7 +354,9 @@ impl Dialect for Mysql {
             Some(1317 | 1969 | 3024) => Failure::TooLong,
             // Of the others, a table that was changed since the statement was prepared.
             Some(1213 | 1020 | 1412 | 1615) => Failure::Again,
-            Some(1118 | 1153 | 1264 | 1366 | 1406 | 3157 | 4025) => Failure::TooLarge,
+            Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
+                Failure::TooLarge
+            }
             Some(2006 | 2013) => Failure::Lost,
             _ => Failure::Other,
         }
@@ -403,17 +403,8 @@ impl Dialect for Mysql {
     }
 }
 
-/// How deep JSON can be; MariaDB refuses some that are less deep.
+/// How deep JSON can be; a MariaDB may hold less.
 const DEEPEST_JSON: usize = 100;
-
-fn depth(json: &serde_json::Value) -> usize {
-    use serde_json::Value as Json;
-    match json {
-        Json::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Json::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 1,
-    }
-}
 
 /// The names of the tables while one is made anew: they can be told from the name of the table.
 fn temporary(table: &str) -> (String, String) {
@@ -442,20 +433,19 @@ fn modify(schema: &Schema, standing: &Standing, name: &str, nullable: bool) -> S
     });
     let mut column = column.clone();
     column.nullable = nullable || stands.is_some_and(|stands| stands.nullable);
-    let Some(long) = long_column(schema, name) else {
+    let Some(long) = long_column::<Mysql>(schema, name) else {
         return format!("MODIFY COLUMN {}", in_utf8(definition::<Mysql>(&column), column.ty));
     };
     // A column that comes to have stand-ins gets the column of the whole keys in the same step.
     let whole = format!("{} {}", Mysql::quote(&long.whole), Mysql::column_type(column.ty));
-    let has_whole = stands.is_some_and(|stands| {
-        stands.ty.is_some_and(|ty| keys::needs_whole(Some(ty), keys::sized_columns(schema)))
-    });
+    let has_whole =
+        stands.is_some_and(|stands| needs_whole::<Mysql>(stands.ty, sized_columns(schema)));
     match has_whole {
         true => format!("MODIFY COLUMN {}", in_utf8(whole, column.ty)),
         false => format!(
             "MODIFY COLUMN {} {} CHARACTER SET utf8mb4 {EXACT} NOT NULL, ADD COLUMN {}",
             Mysql::quote(name),
-            long.declared(),
+            keys::declared(&long),
             in_utf8(whole, column.ty)
         ),
     }
@@ -485,8 +475,8 @@ fn check_size(schema: &Schema) -> Result<()> {
     if schema.key.len() > 16 {
         return too_many("columns in a key", 16, schema.key.len());
     }
-    if keys::sized_columns(schema) > keys::MOST_SIZED {
-        let (most, are) = (keys::MOST_SIZED, keys::sized_columns(schema));
+    if sized_columns(schema) > keys::MOST_SIZED {
+        let (most, are) = (keys::MOST_SIZED, sized_columns(schema));
         return too_many("columns of text or bytes in a key", most, are);
     }
     for column in &schema.columns {
@@ -497,7 +487,7 @@ fn check_size(schema: &Schema) -> Result<()> {
                 .with_column(&column.name));
         }
     }
-    let of_keys = long_columns(schema).map(|_| 2560 + 12).sum::<usize>();
+    let of_keys = long_columns::<Mysql>(schema).map(|_| 2560 + 12).sum::<usize>();
     match schema.columns.iter().map(|column| row_bytes(column.ty)).sum::<usize>() + of_keys {
         0..=65_000 => Ok(()),
         bytes => Err(Error::unsupported(format!(

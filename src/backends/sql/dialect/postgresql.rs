@@ -2,10 +2,12 @@
 
 mod batch;
 mod introspect;
+mod keys;
 mod numeric;
 mod update;
 mod values;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use diesel::pg::{Pg, PgValue};
@@ -16,6 +18,10 @@ use diesel::sql_types::BigInt;
 use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
+use super::keys::{
+    check_name, long_column, long_columns, needs_whole, selected, sized_columns, stored_key,
+    stored_row,
+};
 use super::{Dialect, Failure};
 use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
@@ -23,7 +29,7 @@ use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::postgresql::PgLink;
 use crate::backends::sql::render::{Statements, Updates, columns, definition, on_conflict};
 use crate::backends::sql::statement::{Conn, Sql, find};
-use crate::schema::{Change, Standing};
+use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
 /// What migrations lock: the bytes of `hilcat`, as a number.
@@ -37,6 +43,7 @@ impl Dialect for Pg {
 
     const NAME: &'static str = "postgresql";
     const ON_SERVER: bool = true;
+    const LONG_SCOPES: bool = false;
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgresql");
     const TABLE_OPTIONS: &'static str = "";
 
@@ -77,6 +84,18 @@ impl Dialect for Pg {
             ColumnType::Text | ColumnType::Varchar(_) => format!("{name} COLLATE \"C\""),
             _ => name,
         }
+    }
+
+    fn key_type_in(schema: &Schema, column: &schema::Column) -> String {
+        match long_column::<Self>(schema, &column.name) {
+            Some(long) => keys::declared(&long),
+            None => Self::key_type(column.ty),
+        }
+    }
+
+    fn beside(schema: &Schema) -> Vec<String> {
+        let wholes = long_columns::<Self>(schema);
+        wholes.map(|long| format!("{} {}", keys::whole(&long), keys::condition(&long))).collect()
     }
 
     fn holds(declared: &str, ty: ColumnType) -> bool {
@@ -120,6 +139,9 @@ impl Dialect for Pg {
                 return Err(Error::unsupported("postgresql: a name cannot hold the character NUL"));
             }
         }
+        for column in &schema.columns {
+            check_name::<Self>(&column.name)?;
+        }
         let of_system = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
         for column in &schema.columns {
             if of_system.contains(&column.name.as_str()) {
@@ -146,6 +168,35 @@ impl Dialect for Pg {
             Value::Bytes(v) => check_length(v.len()),
             Value::Json(v) if has_nul(v) => Err(values::nul()),
             _ => Ok(()),
+        }
+    }
+
+    fn check_row(schema: &Schema, row: &Row) -> Result<()> {
+        keys::check(schema, row)
+    }
+
+    fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
+        stored_key::<Self>(schema, key)
+    }
+
+    fn stored_row(schema: &Schema, row: Row) -> Row {
+        stored_row::<Self>(schema, row)
+    }
+
+    fn selected(schema: &Schema, column: &schema::Column) -> String {
+        selected::<Self>(schema, column)
+    }
+
+    fn keys_in_clear(connection: &mut PgLink, schema: &Schema) -> QueryResult<bool> {
+        keys::stand_in_clear(connection, schema)
+    }
+
+    fn layout(schema: &Schema) -> &'static str {
+        let sized = sized_columns(schema);
+        match schema.key_columns().any(|column| needs_whole::<Self>(Some(column.ty), sized)) {
+            false => "",
+            true if schema.keys_in_clear => ", keys in clear",
+            true => ", long keys beside",
         }
     }
 
@@ -207,28 +258,23 @@ impl Dialect for Pg {
     fn alter(
         _: &mut PgLink,
         schema: &Schema,
-        _: &Standing,
+        standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let table = Self::quote(&schema.table);
-        let key = |column: &str| schema.key_columns().any(|key| key.name == column);
-        let statement = |change: &Change| match change {
+        let altered = |action: String| vec![format!("ALTER TABLE {table} {action}")];
+        let statements = changes.iter().map(|change| match change {
             Change::RenameColumn { from, to } => {
-                Some(format!("RENAME COLUMN {} TO {}", Self::quote(from), Self::quote(to)))
+                altered(format!("RENAME COLUMN {} TO {}", Self::quote(from), Self::quote(to)))
             }
-            Change::AddColumn(column) => Some(format!("ADD COLUMN {}", definition::<Self>(column))),
-            Change::WidenColumn { column, to, .. } => {
-                let ty = if key(column) { Self::key_type(*to) } else { Self::column_type(*to) };
-                Some(format!("ALTER COLUMN {} TYPE {ty}", Self::quote(column)))
+            Change::AddColumn(column) => {
+                altered(format!("ADD COLUMN {}", definition::<Self>(column)))
             }
+            Change::WidenColumn { column, to, .. } => widened(schema, standing, column, *to),
             Change::AllowNull(column) => {
-                Some(format!("ALTER COLUMN {} DROP NOT NULL", Self::quote(column)))
+                altered(format!("ALTER COLUMN {} DROP NOT NULL", Self::quote(column)))
             }
-            _ => None,
-        };
-        let statements = changes.iter().map(|change| {
-            let action = statement(change).into_iter();
-            action.map(|action| format!("ALTER TABLE {table} {action}")).collect()
+            _ => Vec::new(),
         });
         Ok(statements.collect())
     }
@@ -304,6 +350,7 @@ impl Dialect for Pg {
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
+        let key = &*Self::stored_key(&statements.schema, key);
         let pop = |connection: &mut C| -> Result<_, Failed> {
             Ok(super::pop::<Self>(connection, statements, key)?)
         };
@@ -330,9 +377,41 @@ impl Dialect for Pg {
 /// What the row that stands is called in an `INSERT`: a table may be named `excluded`.
 const STANDING: &str = "hilcat_standing";
 
+/// The statements that give a column another type. One of the key may come to have stand-ins; one
+/// that has them keeps its type, and the column of the whole keys has that of the schema.
+fn widened(schema: &Schema, standing: &Standing, name: &str, to: ColumnType) -> Vec<String> {
+    let table = Pg::quote(&schema.table);
+    let retyped = |name: &str, ty: String| {
+        vec![format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {ty}", Pg::quote(name))]
+    };
+    let key = schema.key_columns().any(|key| key.name == name);
+    match long_column::<Pg>(schema, name) {
+        None if key => retyped(name, Pg::key_type(to)),
+        None => retyped(name, Pg::column_type(to)),
+        Some(long) if standing.wholes.contains(&long.whole) => {
+            retyped(&long.whole, Pg::column_type(to))
+        }
+        Some(long) => {
+            let was = standing.columns.iter().find(|column| column.name == name);
+            let had = was.and_then(|column| column.ty);
+            keys::added(&long, &table, needs_whole::<Pg>(had, sized_columns(schema)))
+        }
+    }
+}
+
+/// The types of what a row has in the table: its columns, and the whole keys.
+fn stored_types(schema: &Schema) -> impl Iterator<Item = ColumnType> {
+    let wholes = long_columns::<Pg>(schema).map(|long| long.column.ty);
+    schema.columns.iter().map(|column| column.ty).chain(wholes)
+}
+
 /// Adds `INSERT INTO` with all columns.
 fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
-    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    let (table, mut all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    for long in long_columns::<Pg>(schema) {
+        all.push_str(", ");
+        all.push_str(&Pg::quote(&long.whole));
+    }
     sql.text(&format!("INSERT INTO {table} AS {STANDING} ({all}) "))
 }
 
@@ -340,7 +419,7 @@ fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
 fn inserting(sql: Sql, schema: &Schema) -> Sql {
     inserting_into(sql, schema)
         .text("VALUES (")
-        .list(", ", &schema.columns, |sql, column| sql.bind(column.ty))
+        .list(", ", stored_types(schema), Sql::bind)
         .text(")")
 }
 

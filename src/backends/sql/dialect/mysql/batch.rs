@@ -7,9 +7,9 @@ use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use super::keys::long_columns;
 use crate::backends::sql::batch::{InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::keys::long_columns;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
@@ -46,12 +46,12 @@ pub(super) fn merge(schema: &Schema) -> Sql {
 fn insert(schema: &Schema, rows: usize) -> Sql {
     let table = Mysql::quote(&schema.table);
     let mut names = columns::<Mysql>(&schema.columns);
-    for long in long_columns(schema) {
+    for long in long_columns::<Mysql>(schema) {
         names.push_str(", ");
         names.push_str(&Mysql::quote(&long.whole));
     }
     let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
-    let wholes: Vec<_> = long_columns(schema).map(|long| long.column.ty).collect();
+    let wholes: Vec<_> = long_columns::<Mysql>(schema).map(|long| long.column.ty).collect();
     Sql::new(format!("INSERT INTO {table} ({names}) VALUES ")).list(", ", 0..rows, |sql, _| {
         sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
     })
@@ -99,7 +99,7 @@ fn remove(schema: &Schema, keys: usize) -> Sql {
 }
 
 pub(super) fn batches(schema: &Schema) -> Batches {
-    let width = schema.columns.len() + long_columns(schema).count();
+    let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
     let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
     Batches {
         fetch: Buckets::new(SIZES, select),

@@ -2,7 +2,7 @@
 
 use diesel::mysql::Mysql;
 
-use super::keys::{is_whole_name, whole_name};
+use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::statement::{Sql, load};
@@ -33,6 +33,7 @@ pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Sta
     }
     let json = json_columns(connection, name)?;
     let columns = columns(connection, name)?;
+    let all: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let key = key(connection, name)?;
     let whole = |number: usize| {
         let name = whole_name(number);
@@ -47,7 +48,9 @@ pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Sta
             None => standing_column(column, &json),
             Some(at) => key_column(column, whole(at + 1), sized),
         });
-    Ok(Some(Standing { columns: standing.collect(), key }))
+    let columns = standing.collect();
+    let wholes = all.into_iter().filter(|name| is_whole_name(name)).collect();
+    Ok(Some(Standing { columns, key, wholes }))
 }
 
 /// The names of all tables, sorted.
@@ -192,7 +195,7 @@ fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> StandingColumn
             column.ty = type_of(&whole.declared);
             column.declared = whole.declared.clone();
         }
-        None if super::keys::needs_whole(column.ty, sized) => {
+        None if needs_whole::<Mysql>(column.ty, sized) => {
             column.ty = None;
             column.declared.push_str(" without a column of the whole keys");
         }
@@ -219,6 +222,9 @@ fn with_charset(info: &Info) -> String {
 
 /// A type as both engines would spell it: MariaDB gives integers a width that means nothing.
 fn canonical(declared: &str) -> String {
+    if declared.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("enum(")) {
+        return format!("enum{}", &declared[4..]);
+    }
     let declared = declared.to_lowercase();
     let integer = ["tinyint", "smallint", "mediumint", "int", "bigint"];
     match declared.split_once('(') {
@@ -281,6 +287,7 @@ mod tests {
             ("varchar(20)", "varchar(20)"),
             ("decimal(10,2)", "decimal(10,2)"),
             ("int", "int"),
+            ("ENUM('X','y')", "enum('X','y')"),
         ] {
             assert_eq!(canonical(declared), expected);
         }

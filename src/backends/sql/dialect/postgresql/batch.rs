@@ -1,13 +1,16 @@
 //! Batches: many rows or keys in one statement, an array for each column.
 
+use std::borrow::Cow;
+
 use diesel::QueryResult;
 use diesel::pg::Pg;
 
+use super::stored_types;
 use super::update::readable;
 use crate::backends::sql::batch::{Column, InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns};
+use crate::backends::sql::render::{Statements, columns, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
 use crate::{Key, Result, Row, Schema, Value};
 
@@ -19,13 +22,13 @@ const BYTES: usize = 16 << 20;
 
 /// `SELECT` of the rows of the keys in the binds.
 pub(super) fn fetch_listed(schema: &Schema) -> Sql {
-    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
     matching(Sql::new(format!("SELECT {all} FROM {table} WHERE ")), schema)
 }
 
 /// `DELETE` of the rows of the keys in the binds.
 pub(super) fn pop_listed(schema: &Schema) -> Sql {
-    let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
     let keys = columns::<Pg>(schema.key_columns());
     // A `DELETE` alone takes its rows as they lie in the table, and would wait in a circle with a
     // batch of writes, which takes them in the order of their keys.
@@ -47,9 +50,7 @@ fn matching(sql: Sql, schema: &Schema) -> Sql {
 
 /// The rows in the arrays of the binds, as what an `INSERT` takes.
 pub(super) fn unnested(sql: Sql, schema: &Schema) -> Sql {
-    sql.text("SELECT * FROM unnest(")
-        .list(", ", &schema.columns, |sql, column| sql.bind(column.ty))
-        .text(")")
+    sql.text("SELECT * FROM unnest(").list(", ", stored_types(schema), Sql::bind).text(")")
 }
 
 /// The rows of keys, in the order asked.
@@ -59,7 +60,8 @@ pub(super) fn fetch<C: Conn<Pg>>(
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
     let mut rows = InOrder::new(&statements.schema, keys);
-    let sorted = sorted_keys(statements, keys);
+    let stored = stored(statements, keys);
+    let sorted = sorted_keys(statements, &stored);
     for keys in chunks(&sorted) {
         each(connection, statements, &statements.fetch_many, keys, &mut rows)?;
     }
@@ -73,7 +75,8 @@ pub(super) fn pop<C: Conn<Pg>>(
     statements: &Statements,
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, Failed> {
-    let sorted = sorted_keys(statements, keys);
+    let stored = stored(statements, keys);
+    let sorted = sorted_keys(statements, &stored);
     let chunks = chunks(&sorted);
     let pop = |connection: &mut C| {
         let mut rows = InOrder::new(&statements.schema, keys);
@@ -89,8 +92,14 @@ pub(super) fn pop<C: Conn<Pg>>(
     }
 }
 
-fn sorted_keys<'a>(statements: &Statements, keys: &'a [Key]) -> Vec<&'a [Value]> {
-    sorted(0..statements.key_types.len(), keys.iter().map(Key::values).collect())
+/// Keys as they stand in the table.
+fn stored<'a>(statements: &Statements, keys: &'a [Key]) -> Vec<Cow<'a, Key>> {
+    keys.iter().map(|key| Pg::stored_key(&statements.schema, key)).collect()
+}
+
+fn sorted_keys<'a>(statements: &Statements, keys: &'a [Cow<'a, Key>]) -> Vec<&'a [Value]> {
+    let keys = keys.iter().map(|key| key.values()).collect();
+    sorted(0..statements.key_types.len(), keys)
 }
 
 /// Runs a statement on keys and takes its rows.
@@ -120,7 +129,7 @@ pub(super) fn put<C: Conn<Pg>>(
     let chunks = chunks(&rows);
     let put = |connection: &mut C| {
         for rows in &chunks {
-            let columns = Column::all(rows, statements.types.len());
+            let columns = Column::all(rows, rows.first().map_or(0, |row| row.len()));
             execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Integer, Nullable, Oid, Text};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
+use crate::backends::sql::dialect::keys::{is_sized, is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::postgresql::PgLink;
 use crate::schema::{Standing, StandingColumn};
@@ -27,6 +28,11 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
         return Err(Error::unsupported(format!("`{name}` is {what}, not a table")));
     }
     let columns = columns(connection, relation.oid).map_err(fail)?;
+    let wholes: Vec<String> = columns
+        .iter()
+        .filter(|column| is_whole_name(&column.name))
+        .map(|column| column.name.clone())
+        .collect();
     let mut key: Vec<&Attribute> = columns.iter().filter(|column| column.place > 0).collect();
     key.sort_by_key(|column| column.place);
     key.iter().try_for_each(|column| exact(column))?;
@@ -34,16 +40,35 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns
             .iter()
-            .filter(|column| !column.computed)
-            .map(|column| StandingColumn {
-                name: column.name.clone(),
-                declared: spelled(&column.declared),
-                ty: read_as(&column.declared),
-                known: false,
-                nullable: !column.required,
-            })
+            .filter(|column| !column.computed && !wholes.contains(&column.name))
+            .map(|column| standing_column(column, &columns))
             .collect(),
+        wholes,
     }))
+}
+
+/// A column as it stands. Of one of the key that has a column of the whole keys beside it that one
+/// has the type; one that hilcat made and that lacks it is to be given it.
+fn standing_column(column: &Attribute, all: &[Attribute]) -> StandingColumn {
+    let whole = whole_name(usize::try_from(column.place).unwrap_or_default());
+    let whole = all.iter().find(|other| column.place > 0 && other.name == whole);
+    let typed = &whole.unwrap_or(column).declared;
+    let (mut declared, ty) = (spelled(typed), read_as(typed));
+    let own = || all.iter().any(|other| other.place > 0 && other.bytewise);
+    let sized = || {
+        let key = all.iter().filter(|other| other.place > 0);
+        key.filter(|other| read_as(&other.declared).is_some_and(is_sized)).count()
+    };
+    if column.place > 0 && whole.is_none() && own() && needs_whole::<Pg>(ty, sized()) {
+        declared.push_str(" without a column of the whole keys");
+    }
+    StandingColumn {
+        name: column.name.clone(),
+        declared,
+        ty,
+        known: false,
+        nullable: !column.required,
+    }
 }
 
 /// The columns of a table; `computed` are those that nobody can write.
@@ -53,8 +78,9 @@ fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
                 format_type(a.atttypid, a.atttypmod) AS declared,
                 a.attnotnull AS required,
                 a.attgenerated <> '' OR a.attidentity = 'a' AS computed,
-                coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum) + 1, 0) AS place,
+                coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum), 0) AS place,
                 c.collisdeterministic AS exact,
+                coalesce(c.collname = 'C', false) AS bytewise,
                 coalesce(k.indimmediate, true) AS immediate
          FROM pg_catalog.pg_attribute a
          LEFT JOIN pg_catalog.pg_index k ON k.indrelid = a.attrelid AND k.indisprimary
@@ -154,6 +180,9 @@ struct Attribute {
     place: i32,
     #[diesel(sql_type = Nullable<Bool>)]
     exact: Option<bool>,
+    /// Whether it has the collation of the keys that hilcat makes.
+    #[diesel(sql_type = Bool)]
+    bytewise: bool,
     #[diesel(sql_type = Bool)]
     immediate: bool,
 }

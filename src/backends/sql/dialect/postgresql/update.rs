@@ -5,7 +5,9 @@ use diesel::pg::Pg;
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, Updates, columns, matching_key, non_key, patching};
+use crate::backends::sql::render::{
+    Statements, Updates, matching_key, non_key, patching, selected,
+};
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
 use crate::backends::sql::write::{How, Writing, put};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
@@ -47,7 +49,7 @@ pub(super) fn statements(schema: &Schema) -> Option<Updates> {
         Some(_) => sql.text(" WHERE EXISTS (SELECT FROM hilcat_old WHERE readable)"),
     };
     let around = |write: &dyn Fn(Sql) -> Sql| {
-        let (table, all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+        let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
         let old = schema.columns.iter().map(|column| format!(", {}", Pg::quote(&column.name)));
         let sql = Sql::new(format!(
             "WITH hilcat_old AS (SELECT {all}, {condition} AS readable FROM {table} WHERE "

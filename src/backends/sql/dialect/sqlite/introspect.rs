@@ -40,6 +40,7 @@ pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Opt
     Ok(Some(Standing {
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns.iter().map(standing_column).collect(),
+        wholes: Vec::new(),
     }))
 }
 

@@ -44,6 +44,8 @@ pub mod backend {
     pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
+    #[cfg(feature = "sqlite")]
+    pub use crate::backends::sql::kv::{SqliteKv, SqliteKvBuilder};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::link::mysql::MysqlLink;
     #[cfg(feature = "postgresql")]

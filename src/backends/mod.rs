@@ -44,6 +44,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["file"], feature: None, open: Some(file::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
+    behind_feature!("sqlite", &["sqlite+kv"], sql::kv::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
 ];

@@ -37,6 +37,10 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db", "")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-kv-file", schemes: &["sqlite+kv"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite+kv", "t.db", "")) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite+kv::memory:"))) },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]

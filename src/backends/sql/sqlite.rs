@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 
-use super::database::Database;
+use super::database::{Database, Inner};
 use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
 use super::pool;
@@ -71,6 +71,12 @@ impl Sqlite {
     pub fn in_memory() -> SqliteBuilder {
         SqliteBuilder::new(None)
     }
+
+    /// The database itself, and whether it outlives the store.
+    pub(super) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
+        let persistent = self.0.capabilities().persistent;
+        (self.0.into_inner(), persistent)
+    }
 }
 
 /// Builds a [`Sqlite`].
@@ -106,6 +112,19 @@ impl SqliteBuilder {
         self
     }
 
+    /// Takes the path and the options of a URI.
+    pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<(Self, Options)> {
+        let path = path_of(uri.rest())?;
+        let options = uri.take_common(options)?;
+        let choices = [
+            ("full", Synchronous::Full),
+            ("normal", Synchronous::Normal),
+            ("off", Synchronous::Off),
+        ];
+        let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
+        Ok((Self { path, synchronous, options }, options))
+    }
+
     /// Opens the database.
     ///
     /// # Errors
@@ -139,14 +158,9 @@ impl SqliteBuilder {
 
 /// Opens `sqlite:`.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
-    let path = path_of(uri.rest())?;
-    let options = uri.take_common(options)?;
-    let choices =
-        [("full", Synchronous::Full), ("normal", Synchronous::Normal), ("off", Synchronous::Off)];
-    let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
+    let (builder, options) = SqliteBuilder::from_uri(&mut uri, options)?;
     uri.finish(&["synchronous"])?;
-    let store = SqliteBuilder { path, synchronous, options }.open()?;
-    Ok((Arc::new(store), options))
+    Ok((Arc::new(builder.open()?), options))
 }
 
 /// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.

@@ -24,7 +24,11 @@ pub(super) struct TableInner<D: Dialect> {
     statements: Statements,
     /// The positions of the columns whose values the engine may be unable to hold.
     checked: Vec<usize>,
+    restore: Restore<D>,
 }
+
+/// Makes a table again that was dropped behind hilcat's back.
+type Restore<D> = fn(&Inner<D>, &Schema) -> Result<()>;
 
 impl<D: Dialect> fmt::Debug for Table<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,11 +38,24 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 
 impl<D: Dialect> Table<D> {
     pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>) -> Self {
+        Self::restored_by(database, schema, Inner::restore)
+    }
+
+    /// A table that is made again in a way of its own.
+    pub(super) fn restored_by(
+        database: Arc<Inner<D>>,
+        schema: &Arc<Schema>,
+        restore: Restore<D>,
+    ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
         let checked = checked.map(|(at, _)| at).collect();
         let statements = Statements::new::<D>(schema);
-        Self { inner: Arc::new(TableInner { database, statements, checked }) }
+        Self { inner: Arc::new(TableInner { database, statements, checked, restore }) }
+    }
+
+    pub(super) fn inner(&self) -> &TableInner<D> {
+        &self.inner
     }
 }
 
@@ -55,10 +72,10 @@ impl<D: Dialect> TableInner<D> {
 
     /// Runs a call; where the table was dropped or changed behind hilcat's back, makes it again or
     /// adds to it what can be added, and runs the call once more.
-    fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
+    pub(super) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
-                self.database.restore(self.schema())?;
+                (self.restore)(&self.database, self.schema())?;
                 call(&self.database)
             }
             result => result,

@@ -41,7 +41,6 @@ pub mod backend {
     pub use crate::backends::file::{Files, FilesBuilder};
     pub use crate::backends::memory::{Memory, MemoryBuilder};
     pub use crate::backends::noop::Noop;
-    pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
     #[cfg(feature = "sqlite")]
@@ -58,6 +57,7 @@ pub mod backend {
     pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
+    pub use crate::backends::{Registry, schemes};
 }
 
 /// What derived code calls; not for use by hand.

@@ -4,14 +4,15 @@
 pub(crate) mod file;
 pub(crate) mod memory;
 pub(crate) mod noop;
+mod registry;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
 
 use std::sync::Arc;
 
-use crate::error::did_you_mean;
+pub use self::registry::Registry;
+use crate::Result;
 use crate::store::{Options, Store, Uri};
-use crate::{Error, Result};
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
 
@@ -49,44 +50,8 @@ const DRIVERS: &[Driver] = &[
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
 ];
 
-/// Opens the store that a URI names, with the options that hold where the URI says nothing.
-pub(crate) fn open(uri: &str, options: Options) -> Opened {
-    let uri: Uri = uri.parse()?;
-    let driver = DRIVERS.iter().find(|driver| driver.schemes.contains(&uri.scheme()));
-    let driver = driver.ok_or_else(|| unknown_scheme(uri.scheme()))?;
-    match (driver.open, driver.feature) {
-        (Some(open), _) => open(uri, options),
-        (None, feature) => Err(Error::invalid_config(format!(
-            "`{}:` needs the cargo feature `{}` of hilcat",
-            uri.scheme(),
-            feature.unwrap_or_default()
-        ))),
-    }
-}
-
 /// The URI schemes of the backends that are built in: those whose cargo feature is on.
 pub fn schemes() -> Vec<&'static str> {
     let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
     built.flat_map(|driver| driver.schemes).copied().collect()
-}
-
-fn unknown_scheme(scheme: &str) -> Error {
-    let schemes = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
-    Error::invalid_config(format!(
-        "unknown scheme `{scheme}:`; the schemes are {}{}",
-        schemes().map(|known| format!("{known}:")).collect::<Vec<_>>().join(", "),
-        did_you_mean(scheme, schemes()),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_scheme_names_the_known_ones() {
-        let error = open("sqlight:///t.db", Options::default()).unwrap_err().to_string();
-        assert!(error.contains("memory:, noop:, sqlite:"), "{error}");
-        assert!(error.ends_with("did you mean `sqlite`?"), "{error}");
-    }
 }

@@ -14,7 +14,8 @@ use std::time::Duration;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, StandingColumn, diff};
 pub(crate) use self::project::project;
-pub(crate) use self::standing::{Apply, plan, upgrade};
+pub(crate) use self::standing::{Apply, upgrade};
+pub use self::standing::{Upgrade, plan};
 pub use self::toml::Schemas;
 pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]

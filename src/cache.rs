@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 
 #[cfg(feature = "sql")]
 use crate::backend::{Engine, Pooled};
-use crate::backends;
 #[cfg(feature = "sql")]
 use crate::backends::sql::lend::Access;
+use crate::backends::{self, Registry};
 use crate::error::did_you_mean;
 use crate::scope::Core;
 use crate::store::{Capabilities, Options, Store};
@@ -416,6 +416,7 @@ pub struct CacheBuilder {
     new_scope: Option<NewScope>,
     adopt_tables: bool,
     options: Options,
+    registry: Registry,
 }
 
 impl fmt::Debug for CacheBuilder {
@@ -436,7 +437,14 @@ impl CacheBuilder {
             new_scope: None,
             adopt_tables: false,
             options: Options::default(),
+            registry: Registry::new(),
         }
+    }
+
+    /// Opens the URI by a registry, which may have schemes of one's own.
+    pub fn registry(mut self, registry: &Registry) -> Self {
+        self.registry = registry.clone();
+        self
     }
 
     /// Declares scopes, for [`Cache::dynamic`]. Given again, it adds to those before; of two with
@@ -493,7 +501,7 @@ impl CacheBuilder {
     pub fn open(self) -> Result<Cache> {
         let (store, options) = match self.source {
             Source::Store(store) => (store, self.options),
-            Source::Uri(uri) => backends::open(&uri, self.options)?,
+            Source::Uri(uri) => self.registry.open(&uri, self.options)?,
         };
         let mut schemas = self.schemas;
         let mut left_out = Vec::new();

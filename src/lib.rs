@@ -47,9 +47,10 @@ pub mod backend {
     pub use crate::backends::noop::Noop;
     #[cfg(feature = "redis")]
     pub use crate::backends::redis::{Redis, RedisBuilder, RedisLayout, Resp};
-    pub use crate::backends::schemes;
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::engine::{Engine, Pooled};
+    #[cfg(feature = "sqlite")]
+    pub use crate::backends::sql::kv::{SqliteKv, SqliteKvBuilder};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::link::mysql::MysqlLink;
     #[cfg(feature = "postgresql")]
@@ -64,6 +65,7 @@ pub mod backend {
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
     #[cfg(any(feature = "server", feature = "redis"))]
     pub use crate::backends::tls::SslMode;
+    pub use crate::backends::{Registry, schemes};
 }
 
 /// What derived code calls; not for use by hand.

@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod noop;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod registry;
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) mod server;
 #[cfg(feature = "sql")]
@@ -21,10 +22,10 @@ pub(crate) mod tls;
 
 use std::sync::Arc;
 
-use crate::error::did_you_mean;
+pub use self::registry::Registry;
+use crate::Result;
 use crate::layers::config;
 use crate::store::{Options, Store, Uri};
-use crate::{Error, Result};
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
 
@@ -58,6 +59,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["file"], feature: None, open: Some(file::open) },
     Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
+    behind_feature!("sqlite", &["sqlite+kv"], sql::kv::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
@@ -81,44 +83,8 @@ const DRIVERS: &[Driver] = &[
     ),
 ];
 
-/// Opens the store that a URI names, with the options that hold where the URI says nothing.
-pub(crate) fn open(uri: &str, options: Options) -> Opened {
-    let uri: Uri = uri.parse()?;
-    let driver = DRIVERS.iter().find(|driver| driver.schemes.contains(&uri.scheme()));
-    let driver = driver.ok_or_else(|| unknown_scheme(uri.scheme()))?;
-    match (driver.open, driver.feature) {
-        (Some(open), _) => open(uri, options),
-        (None, feature) => Err(Error::invalid_config(format!(
-            "`{}:` needs the cargo feature `{}` of hilcat",
-            uri.scheme(),
-            feature.unwrap_or_default()
-        ))),
-    }
-}
-
 /// The URI schemes of the backends that are built in: those whose cargo feature is on.
 pub fn schemes() -> Vec<&'static str> {
     let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
     built.flat_map(|driver| driver.schemes).copied().collect()
-}
-
-fn unknown_scheme(scheme: &str) -> Error {
-    let schemes = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
-    Error::invalid_config(format!(
-        "unknown scheme `{scheme}:`; the schemes are {}{}",
-        schemes().map(|known| format!("{known}:")).collect::<Vec<_>>().join(", "),
-        did_you_mean(scheme, schemes()),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_scheme_names_the_known_ones() {
-        let error = open("sqlight:///t.db", Options::default()).unwrap_err().to_string();
-        assert!(error.contains("memory:, noop:, sqlite:"), "{error}");
-        assert!(error.ends_with("did you mean `sqlite`?"), "{error}");
-    }
 }

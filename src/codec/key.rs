@@ -13,7 +13,7 @@ const SEPARATOR: char = ',';
 /// are joined by commas, with `,` and `%` in them as `%2C` and `%25`.
 ///
 /// Two keys of one scope have one text only where they are equal.
-pub(crate) fn to_text(key: &Key) -> Cow<'_, str> {
+pub fn to_text(key: &Key) -> Cow<'_, str> {
     match key.values() {
         [value] => part(value),
         values => {
@@ -31,7 +31,7 @@ pub(crate) fn to_text(key: &Key) -> Cow<'_, str> {
 ///
 /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where it is not
 /// the text of a key of the schema.
-pub(crate) fn from_text(text: &str, schema: &Schema) -> Result<Key> {
+pub fn from_text(text: &str, schema: &Schema) -> Result<Key> {
     let count = schema.key.len();
     let parts: Vec<Cow<str>> = match count {
         1 => vec![text.into()],

@@ -21,7 +21,8 @@ mod upgrade;
 use std::sync::Arc;
 
 use self::cell::Cell;
-pub(crate) use self::options::{CodecOptions, Format, compress_above};
+pub use self::options::CodecOptions;
+pub(crate) use self::options::{Format, compress_above};
 pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{Extras, upgrade};
 use crate::{Error, Key, Result, Row, Schema, Value};
@@ -33,9 +34,30 @@ const MAX_LENGTH: usize = 256 << 20;
 /// No JSON in a column is nested deeper than this.
 const MAX_DEPTH: usize = 120;
 
-/// Writes and reads the records of one scope.
+/// Writes and reads the rows of one scope as bytes: what a backend of one's own can keep.
+///
+/// A record is JSON that other programs read, or MessagePack, and names its columns. One that was
+/// written under an older schema is upgraded when it is read; of anything else the column is
+/// reported.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use hilcat::store::{Codec, CodecOptions};
+/// use hilcat::{Column, ColumnType, Schema, Value};
+///
+/// let schema = Schema::new("a").unique(Column::new("id", ColumnType::Text));
+/// let old = Codec::new(&Arc::new(schema.clone()), CodecOptions::default());
+/// let bytes = old.encode(&vec!["a1".into()])?;
+/// assert!(bytes.ends_with(br#","id":"a1"}"#));
+///
+/// let wider = schema.column(Column::new("count", ColumnType::Int).default_value(7));
+/// let new = Codec::new(&Arc::new(wider), CodecOptions::default());
+/// assert_eq!(new.decode(&bytes)?, ["a1".into(), Value::Int(7)]);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Codec {
+pub struct Codec {
     schema: Arc<Schema>,
     options: CodecOptions,
     fingerprint: String,
@@ -47,15 +69,17 @@ pub(crate) struct Codec {
 
 /// What a write makes of a stored record.
 #[derive(Debug)]
-pub(crate) struct Replaced {
+#[non_exhaustive]
+pub struct Replaced {
     /// The new one.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The one that stood there.
-    pub(crate) old: Option<Row>,
+    pub old: Option<Row>,
 }
 
 impl Codec {
-    pub(crate) fn new(schema: &Arc<Schema>, options: CodecOptions) -> Self {
+    /// The codec of a valid schema.
+    pub fn new(schema: &Arc<Schema>, options: CodecOptions) -> Self {
         let fingerprint = schema.fingerprint();
         let names: Vec<String> =
             schema.columns.iter().map(|column| stored_name(&column.name)).collect();
@@ -63,7 +87,8 @@ impl Codec {
         Self { schema: schema.clone(), options, heads: heads.collect(), fingerprint, names }
     }
 
-    pub(crate) fn schema(&self) -> &Arc<Schema> {
+    /// The schema that rows are of.
+    pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
@@ -79,7 +104,7 @@ impl Codec {
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it is longer or deeper than
     /// can be read back.
-    pub(crate) fn encode(&self, row: &Row) -> Result<Vec<u8>> {
+    pub fn encode(&self, row: &Row) -> Result<Vec<u8>> {
         self.encode_with(row, Extras::default())
     }
 
@@ -102,7 +127,7 @@ impl Codec {
     ///
     /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column where it is
     /// about one, where the record is not one of the schema and cannot be made one.
-    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<Row> {
+    pub fn decode(&self, bytes: &[u8]) -> Result<Row> {
         if bytes.first() == Some(&b'{')
             && bytes.len() <= MAX_LENGTH
             && let Some(row) = json::read(self, bytes)?
@@ -117,7 +142,7 @@ impl Codec {
     /// # Errors
     ///
     /// As [`decode`](Codec::decode), also where the record says that it is of another key.
-    pub(crate) fn decode_at(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
+    pub fn decode_at(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
         let row = self.decode(bytes)?;
         self.check_key(key, &row)?;
         Ok(row)
@@ -139,7 +164,7 @@ impl Codec {
     /// # Errors
     ///
     /// Where there is no record and an absent column has no default and cannot be NULL.
-    pub(crate) fn merge(&self, old: Option<Row>, mut new: Row) -> Result<Row> {
+    pub fn merge(&self, old: Option<Row>, mut new: Row) -> Result<Row> {
         for (new, old) in new.iter_mut().zip(old.into_iter().flatten()) {
             if new.is_absent() {
                 *new = old;
@@ -155,7 +180,7 @@ impl Codec {
     /// # Errors
     ///
     /// As [`decode`](Codec::decode), [`merge`](Codec::merge) and [`encode`](Codec::encode).
-    pub(crate) fn replace(&self, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
+    pub fn replace(&self, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
         let Some(stored) = old else {
             let row = self.merge(None, new)?;
             return Ok(Replaced { bytes: self.encode(&row)?, old: None });

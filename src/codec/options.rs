@@ -32,9 +32,9 @@ impl Format {
     }
 }
 
-/// The options of a [`Codec`](super::Codec).
+/// How a [`Codec`](super::Codec) writes; it reads all that any of them writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CodecOptions {
+pub struct CodecOptions {
     pub(crate) format: Format,
     /// Records of more bytes than this are compressed.
     pub(crate) compress_above: Option<usize>,
@@ -42,7 +42,7 @@ pub(crate) struct CodecOptions {
 
 impl CodecOptions {
     /// The names of the options in a URI.
-    pub(crate) const NAMES: &[&str] = &["format", "compress"];
+    pub const NAMES: &[&str] = &["format", "compress"];
 
     /// Takes the options of a URI: `format=json` or `msgpack`, and `compress=1kb`, the size above
     /// which records are compressed.
@@ -51,7 +51,7 @@ impl CodecOptions {
     ///
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming what is expected or
     /// the cargo feature that is needed.
-    pub(crate) fn take(uri: &mut Uri) -> Result<Self> {
+    pub fn take(uri: &mut Uri) -> Result<Self> {
         let format = uri.take("format").map(|name| Format::named(&name)).transpose()?;
         Ok(Self {
             format: format.unwrap_or_default(),

@@ -20,7 +20,7 @@ use super::prefix::{Namespace, Prefixed};
 use super::staged::Staged;
 use super::tiered::Tiered;
 use super::{Member, OnFailure};
-use crate::backends;
+use crate::backends::Registry;
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -124,7 +124,7 @@ impl Spec {
     fn store(self, options: Options) -> Opened {
         let left = Options { ttl: None, ..options };
         let store: Arc<dyn Store> = match self {
-            Self::Uri(uri) => return deeper(|| backends::open(&uri, options)),
+            Self::Uri(uri) => return deeper(|| Registry::new().open(&uri, options)),
             Self::Tiered { near, far } => {
                 Arc::new(Tiered::new(near.open("near", options)?, far.open("far", options)?))
             }

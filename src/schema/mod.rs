@@ -11,12 +11,13 @@ mod types;
 
 use std::time::Duration;
 
-pub use self::diff::{Change, Plan, Step};
 #[cfg(feature = "sql")]
 pub(crate) use self::diff::StandingColumn;
+pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, diff};
 pub(crate) use self::project::project;
-pub(crate) use self::standing::{Apply, plan, upgrade};
+pub(crate) use self::standing::{Apply, upgrade};
+pub use self::standing::{Upgrade, plan};
 pub use self::toml::Schemas;
 #[cfg(feature = "sql")]
 pub(crate) use self::toml::scope_of;

@@ -15,17 +15,20 @@ pub(crate) enum Apply {
 
 /// What is to be done with the records of a scope for them to stand under a schema.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Upgrade {
-    pub(crate) plan: Plan,
+#[non_exhaustive]
+pub struct Upgrade {
+    /// What changes.
+    pub plan: Plan,
     /// The records are dropped.
-    pub(crate) recreate: bool,
+    pub recreate: bool,
     /// The schema is another than the one that stands, if only in what is no step of a plan: it
     /// is to be the one that stands.
-    pub(crate) other: bool,
+    pub other: bool,
 }
 
-/// What a schema would change. The records themselves are brought over when they are read.
-pub(crate) fn plan(standing: &Schema, schema: &Schema) -> Plan {
+/// What a schema would change of records that stand under another, and are brought over when they
+/// are read.
+pub fn plan(standing: &Schema, schema: &Schema) -> Plan {
     let mut changes = diff(&Standing::of(standing), schema, |have, want| have.ty == Some(want.ty));
     if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {
         changes = vec![Change::Recreate];

@@ -13,7 +13,11 @@ use std::sync::Arc;
 
 pub use self::options::Options;
 pub use self::uri::Uri;
+pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
+pub use crate::codec::{Codec, CodecOptions, Replaced};
 use crate::schema::Plan;
+use crate::schema::{Apply, Migrate};
+pub use crate::schema::{Upgrade, plan};
 use crate::{Key, Result, Row, Schema};
 
 /// The keys of a scope, streaming.
@@ -21,6 +25,17 @@ pub type Keys = Box<dyn Iterator<Item = Result<Key>> + Send>;
 
 /// The rows of a scope, streaming.
 pub type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
+
+/// Decides, when a scope is opened, about a schema whose records stand under another: what is to be
+/// done in a backend that keeps its rows by a [`Codec`].
+///
+/// # Errors
+///
+/// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the schema's
+/// policy does not allow it.
+pub fn upgrade(standing: &Schema, schema: &Schema) -> Result<Upgrade> {
+    crate::schema::upgrade(standing, schema, Apply::OnOpen)
+}
 
 /// What a backend does beyond the contract that all share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +95,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// What the backend does beyond the common contract.
-    fn capabilities(&self) -> Capabilities;
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+    }
 
     /// Opens a scope: makes its table, or upgrades it as the schema's policy says.
     ///
@@ -111,7 +128,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// As [`open`](Store::open).
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        Ok(Plan::empty(schema))
+        let plan = self.plan(schema)?;
+        let mut schema = schema.clone();
+        if schema.migrate == Migrate::Manual {
+            schema.migrate = Migrate::Safe;
+        }
+        self.open(&Arc::new(schema))?;
+        Ok(plan)
     }
 
     /// The names of the scopes that the backend has, sorted: every one whose opening or first
@@ -189,6 +212,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 ///   before anything is changed.
 /// - A batch of writes is all or nothing. Of two rows with one key the last one counts.
 /// - What was acknowledged is seen by every later call.
+/// - The bodies that some methods have here are right for any backend that has the others; one
+///   that can do better does.
 /// - Every call ends by the deadline of the store. A failure says whether the call was not done or
 ///   whether that is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)).
 #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
@@ -201,7 +226,9 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// Where the engine fails.
-    fn exists(&self, key: &Key) -> Result<bool>;
+    fn exists(&self, key: &Key) -> Result<bool> {
+        Ok(self.fetch(key)?.is_some())
+    }
 
     /// The record of this key.
     ///
@@ -215,14 +242,18 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// As [`fetch`](ScopeStore::fetch).
-    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        keys.iter().map(|key| self.fetch(key)).collect()
+    }
 
     /// Inserts or overwrites a record.
     ///
     /// # Errors
     ///
     /// Where the engine fails or cannot hold the row.
-    fn set(&self, row: Row) -> Result<()>;
+    fn set(&self, row: Row) -> Result<()> {
+        self.update(row).map(drop)
+    }
 
     /// Inserts or overwrites a record, and gives the one that it replaced.
     ///
@@ -243,7 +274,9 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// As [`fetch`](ScopeStore::fetch).
-    fn pop(&self, key: &Key) -> Result<Option<Row>>;
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        Ok(self.pop_many(std::slice::from_ref(key))?.pop().flatten())
+    }
 
     /// Removes records and gives them, in the order asked; all or none. Of a key that is asked
     /// twice the first gets the record.
@@ -259,7 +292,10 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// Where the engine fails at the start; later failures are items.
-    fn keys(&self) -> Result<Keys>;
+    fn keys(&self) -> Result<Keys> {
+        let schema = self.schema().clone();
+        Ok(Box::new(self.rows()?.map(move |row| row.map(|row| schema.key_of(&row)))))
+    }
 
     /// All records, as [`keys`](ScopeStore::keys).
     ///
@@ -273,14 +309,19 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// Where the engine fails.
-    fn len(&self) -> Result<u64>;
+    fn len(&self) -> Result<u64> {
+        self.keys()?.try_fold(0, |count, key| key.map(|_| count + 1))
+    }
 
     /// Removes all records.
     ///
     /// # Errors
     ///
     /// Where the engine fails.
-    fn clear(&self) -> Result<()>;
+    fn clear(&self) -> Result<()> {
+        let keys = self.keys()?.collect::<Result<Vec<_>>>()?;
+        self.pop_many(&keys).map(drop)
+    }
 
     /// All records as they stand at one moment, in memory: whoever replaces them meanwhile is seen
     /// whole or not at all where the engine can tell.

@@ -6,6 +6,8 @@ mod batch;
 mod import;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(unix, feature = "sqlite"))]
+mod stores;
 
 use std::fs;
 use std::io::Write as _;

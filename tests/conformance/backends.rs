@@ -4,6 +4,11 @@ use hilcat::Cache;
 
 use crate::ground::Place;
 
+/// A backend that a program brings along; it is one for the suite, too.
+#[path = "../../examples/third_party_backend.rs"]
+#[allow(dead_code, reason = "it is a program of its own")]
+mod third_party;
+
 /// How long a backend keeps what it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
@@ -29,6 +34,7 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
     Backend { name: "memory-bounded", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
     Backend { name: "noop", schemes: &["noop"], keeps: Keeps::Nothing, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
+    Backend { name: "third-party", schemes: &[], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::builder("shelf:").registry(&third_party::registry()?).open())) },
     #[cfg(unix)]
     Backend { name: "files", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "")) },
     #[cfg(all(unix, feature = "msgpack", feature = "zstd"))]
@@ -45,6 +51,10 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "elasticsearch9", schemes: &["es"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH9") },
     #[cfg(feature = "elasticsearch")]
     Backend { name: "elasticsearch-secured", schemes: &["es+https"], keeps: Keeps::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH_SECURED") },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-kv-file", schemes: &["sqlite+kv"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite+kv", "t.db", "")) },
+    #[cfg(feature = "sqlite")]
+    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite+kv::memory:"))) },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]

@@ -78,8 +78,8 @@ impl Dir {
 
     /// The directory of a place; those that do not stand are made.
     pub(super) fn make_parent(&self, place: &Place, durable: bool) -> Result<Self> {
-        let names = place.directories.iter();
-        names.fold(Ok(self.clone()), |directory, name| directory?.make(name, durable))
+        let mut names = place.directories.iter();
+        names.try_fold(self.clone(), |directory, name| directory.make(name, durable))
     }
 
     /// What is in a file; none where there is none, or a directory.

@@ -81,6 +81,10 @@ impl<D: Dialect> Database<D> {
         };
         Self { inner: Arc::new(inner) }
     }
+
+    pub(super) fn into_inner(self) -> Arc<Inner<D>> {
+        self.inner
+    }
 }
 
 impl<D: Dialect> Inner<D> {

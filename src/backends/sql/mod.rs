@@ -76,6 +76,8 @@ pub(crate) mod engine;
 mod error;
 mod identity;
 pub(crate) mod join;
+#[cfg(feature = "sqlite")]
+pub(crate) mod kv;
 pub(crate) mod lend;
 #[cfg(feature = "server")]
 pub(crate) mod link;

@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use parking_lot::Mutex;
 
-use super::database::Database;
+use super::database::{Database, Inner};
 use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
 use super::pool;
@@ -105,6 +105,12 @@ impl Sqlite {
         })?;
         Ok(Self(Database::new(only.clone(), only, options, capabilities(true))))
     }
+
+    /// The database itself, and whether it outlives the store.
+    pub(super) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
+        let persistent = self.0.capabilities().persistent;
+        (self.0.into_inner(), persistent)
+    }
 }
 
 /// Builds a [`Sqlite`].
@@ -138,6 +144,19 @@ impl SqliteBuilder {
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
         self
+    }
+
+    /// Takes the path and the options of a URI.
+    pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<(Self, Options)> {
+        let path = path_of(uri.rest())?;
+        let options = uri.take_common(options)?;
+        let choices = [
+            ("full", Synchronous::Full),
+            ("normal", Synchronous::Normal),
+            ("off", Synchronous::Off),
+        ];
+        let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
+        Ok((Self { path, synchronous, options }, options))
     }
 
     /// Opens the database.
@@ -176,15 +195,10 @@ fn capabilities(persistent: bool) -> Capabilities {
 
 /// Opens `sqlite:`.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
-    let path = path_of(uri.rest())?;
-    let options = uri.take_common(options)?;
-    let choices =
-        [("full", Synchronous::Full), ("normal", Synchronous::Normal), ("off", Synchronous::Off)];
-    let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
+    let (builder, options) = SqliteBuilder::from_uri(&mut uri, options)?;
     let single = single::take(&mut uri)?;
     uri.finish(&[&["synchronous"], single::OPTIONS].concat())?;
-    let store = SqliteBuilder { path, synchronous, options }.open()?;
-    Ok((single::store(store, single), options))
+    Ok((single::store(builder.open()?, single), options))
 }
 
 /// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.

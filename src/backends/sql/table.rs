@@ -50,7 +50,11 @@ pub(super) struct TableInner<D: Dialect> {
     numbers: Vec<usize>,
     /// The positions of the columns that hold less than their type.
     narrow: Vec<(usize, Fits)>,
+    restore: Restore<D>,
 }
+
+/// Makes a table again that was dropped behind hilcat's back.
+type Restore<D> = fn(&Inner<D>, &Schema) -> Result<()>;
 
 impl<D: Dialect> fmt::Debug for Table<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,6 +68,15 @@ impl<D: Dialect> Table<D> {
         Self::in_sections(database, schema, schema, 0, found)
     }
 
+    /// A table that is made again in a way of its own.
+    pub(super) fn restored_by(
+        database: Arc<Inner<D>>,
+        schema: &Arc<Schema>,
+        restore: Restore<D>,
+    ) -> Self {
+        Self::build(database, schema, schema, 0, &Found::default(), restore)
+    }
+
     /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
     /// of one [`section`](Table::section) at a time: those whose key begins with `fixed` values.
     pub(super) fn in_sections(
@@ -72,6 +85,17 @@ impl<D: Dialect> Table<D> {
         made_as: &Arc<Schema>,
         fixed: usize,
         found: &Found,
+    ) -> Self {
+        Self::build(database, schema, made_as, fixed, found, Inner::restore)
+    }
+
+    fn build(
+        database: Arc<Inner<D>>,
+        schema: &Arc<Schema>,
+        made_as: &Arc<Schema>,
+        fixed: usize,
+        found: &Found,
+        restore: Restore<D>,
     ) -> Self {
         let checked =
             schema.columns.iter().enumerate().filter(|(_, column)| may_not_fit(column.ty));
@@ -90,9 +114,22 @@ impl<D: Dialect> Table<D> {
         let narrow = narrow.filter_map(|(name, fits)| Some((position(name)?, fits.clone())));
         let narrow = narrow.collect();
         let schema = schema.clone();
-        let inner =
-            TableInner { database, schema, statements, made_as, fixed, checked, numbers, narrow };
+        let inner = TableInner {
+            database,
+            schema,
+            statements,
+            made_as,
+            fixed,
+            checked,
+            numbers,
+            narrow,
+            restore,
+        };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
+    }
+
+    pub(super) fn inner(&self) -> &TableInner<D> {
+        &self.inner
     }
 
     /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
@@ -135,10 +172,10 @@ impl<D: Dialect> TableInner<D> {
 
     /// Runs a call; where the table was dropped or changed behind hilcat's back, makes it again or
     /// adds to it what can be added, and runs the call once more.
-    fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
+    pub(super) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
-                self.database.restore(&self.made_as)?;
+                (self.restore)(&self.database, &self.made_as)?;
                 call(&self.database)
             }
             result => result,

@@ -1,0 +1,165 @@
+//! The schemes that URIs can have: those that are built in, and those that a program adds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{DRIVERS, Driver, Opened};
+use crate::error::did_you_mean;
+use crate::store::{Options, Store, Uri};
+use crate::{Error, Result};
+
+type Open = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
+
+/// The schemes that URIs can have, each with how its backend is opened.
+///
+/// A new one has those that are built in. It is given to the builder of a cache: nothing is
+/// registered behind a program's back. Cheap to clone.
+///
+/// ```
+/// use hilcat::Cache;
+/// use hilcat::backend::{Memory, Registry};
+///
+/// // A backend of one's own is any `Store`; here it is one that there is already.
+/// let registry = Registry::new().register("shelf", &["rows"], |uri, _| {
+///     let rows = uri.take_parsed("rows", "a number from 1")?.unwrap_or(100);
+///     Memory::builder().max_entries(rows).build()
+/// })?;
+/// let cache = Cache::builder("shelf:?rows=10").registry(&registry).open()?;
+/// assert_eq!(cache.backend(), "memory");
+///
+/// let error = Cache::builder("shelve:").registry(&registry).open().unwrap_err();
+/// assert!(error.to_string().ends_with("did you mean `shelf`?"));
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    added: BTreeMap<String, Open>,
+}
+
+impl Registry {
+    /// The schemes that are built in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a scheme. `open` is given the URI, of whose options it takes those that `options`
+    /// names, and what holds for all backends, the deadline of a call among it. An option that
+    /// nobody takes is an error that names the known ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where the scheme is there
+    /// already, or is not of lower-case letters, digits and `+`, `-`, `.`, beginning with a letter.
+    pub fn register<S: Store + 'static>(
+        mut self,
+        scheme: &str,
+        options: &'static [&'static str],
+        open: impl Fn(&mut Uri, &Options) -> Result<S> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        check(scheme)?;
+        let open: Open = Arc::new(move |mut uri, common| {
+            let common = uri.take_common(common)?;
+            let store = open(&mut uri, &common)?;
+            uri.finish(options)?;
+            Ok((Arc::new(store), common))
+        });
+        match self.added.insert(scheme.to_owned(), open) {
+            None if driver(scheme).is_none() => Ok(self),
+            _ => Err(Error::invalid_config(format!("the scheme `{scheme}:` is there already"))),
+        }
+    }
+
+    /// The schemes that can be opened: those whose cargo feature is on, and those that were added.
+    pub fn schemes(&self) -> Vec<&str> {
+        let added = self.added.keys().map(String::as_str);
+        super::schemes().into_iter().chain(added).collect()
+    }
+
+    /// Opens the store that a URI names, with the options that hold where the URI says nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::from_uri`](crate::Cache::from_uri).
+    pub fn open(&self, uri: &str, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+        let uri: Uri = uri.parse()?;
+        if let Some(open) = self.added.get(uri.scheme()) {
+            return open(uri, options);
+        }
+        let driver = driver(uri.scheme()).ok_or_else(|| self.unknown_scheme(uri.scheme()))?;
+        match (driver.open, driver.feature) {
+            (Some(open), _) => open(uri, options),
+            (None, feature) => Err(Error::invalid_config(format!(
+                "`{}:` needs the cargo feature `{}` of hilcat",
+                uri.scheme(),
+                feature.unwrap_or_default()
+            ))),
+        }
+    }
+
+    fn unknown_scheme(&self, scheme: &str) -> Error {
+        let built_in = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
+        let schemes = || built_in().chain(self.added.keys().map(String::as_str));
+        Error::invalid_config(format!(
+            "unknown scheme `{scheme}:`; the schemes are {}{}",
+            schemes().map(|known| format!("{known}:")).collect::<Vec<_>>().join(", "),
+            did_you_mean(scheme, schemes()),
+        ))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("schemes", &self.schemes()).finish_non_exhaustive()
+    }
+}
+
+fn driver(scheme: &str) -> Option<&'static Driver> {
+    DRIVERS.iter().find(|driver| driver.schemes.contains(&scheme))
+}
+
+fn check(scheme: &str) -> Result<()> {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    match scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.chars().all(inside) {
+        true => Ok(()),
+        false => Err(Error::invalid_config(
+            "a scheme is of lower-case letters, digits and `+`, `-`, `.`, and begins with a letter",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::noop::Noop;
+
+    #[test]
+    fn a_scheme_is_added_once() {
+        let add =
+            |registry: Registry, scheme: &str| registry.register(scheme, &[], |_, _| Ok(Noop));
+        let registry = add(Registry::new(), "mine").unwrap();
+        assert!(registry.schemes().ends_with(&["mine"]));
+        assert!(registry.open("mine:", Options::default()).is_ok());
+        for wrong in ["mine", "memory", "mysql", "", "Mine", "my scheme", "1x", "x:"] {
+            assert!(add(registry.clone(), wrong).is_err(), "{wrong}");
+        }
+        let error = registry.open("mine:?x=1", Options::default()).unwrap_err().to_string();
+        assert!(error.contains("has no option `x`"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_scheme_names_the_known_ones() {
+        let error = Registry::new().open("sqlight:///t.db", Options::default());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("memory:, "), "{error}");
+        assert!(error.contains("noop:, sqlite:, sqlite+kv:"), "{error}");
+        assert!(error.ends_with("did you mean `sqlite`?"), "{error}");
+    }
+
+    #[cfg(not(feature = "mysql"))]
+    #[test]
+    fn a_scheme_that_is_off_names_its_feature() {
+        let error = Registry::new().open("mysql://host/x", Options::default()).unwrap_err();
+        assert!(error.to_string().contains("cargo feature `mysql`"), "{error}");
+    }
+}

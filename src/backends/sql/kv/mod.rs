@@ -1,0 +1,225 @@
+//! SQLite as a plain key-value file: a table of keys and serialised records for each scope, as the
+//! Python package's `SqliteDict` has them.
+
+mod registry;
+mod scope;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::sqlite;
+
+use self::registry::Registry;
+use self::scope::KvScope;
+use super::database::Inner;
+use super::dialect::Dialect;
+use super::error::Failed;
+use super::sqlite::{SqliteBuilder, Synchronous};
+use super::table::Table;
+use crate::codec::CodecOptions;
+use crate::schema::{Apply, plan, upgrade};
+use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::{Column, ColumnType, Error, Plan, Result, Schema};
+
+/// The one dialect that has it.
+type Engine = sqlite::Sqlite;
+
+/// A SQLite file of keys and serialised records: a table `(key TEXT PRIMARY KEY, value BLOB)` for
+/// each scope, which is the layout of the Python package's `SqliteDict`.
+///
+/// Its values are JSON that other programs can read; those that the Python package pickled are
+/// reported, not read. Where the columns are to be seen by SQL,
+/// [`Sqlite`](crate::backend::Sqlite) is the backend.
+///
+/// ```
+/// use hilcat::{Cache, backend::SqliteKv};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("cache.db");
+/// let cache = Cache::from_store(SqliteKv::builder(path).open()?);
+/// let squares = cache.map::<i64, i64>("squares")?;
+/// assert_eq!(squares.get(7, || 49)?, 49);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+pub struct SqliteKv {
+    database: Arc<Inner<Engine>>,
+    registry: Arc<Registry>,
+    options: CodecOptions,
+    capabilities: Capabilities,
+}
+
+impl SqliteKv {
+    /// A builder for the database in a file, which is made where it does not stand.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteKvBuilder {
+        let sqlite = super::sqlite::Sqlite::builder(path);
+        SqliteKvBuilder { sqlite, codec: CodecOptions::default() }
+    }
+
+    /// A builder for a database in memory, which is gone with its store.
+    pub fn in_memory() -> SqliteKvBuilder {
+        let sqlite = super::sqlite::Sqlite::in_memory();
+        SqliteKvBuilder { sqlite, codec: CodecOptions::default() }
+    }
+
+    /// Brings a scope under a schema, in one transaction.
+    fn apply(&self, schema: &Schema, when: Apply) -> Result<Plan> {
+        self.database.write(|connection| {
+            Engine::write_transaction(connection, |connection| {
+                self.registry.make(connection)?;
+                self.registry.check_table(connection, schema)?;
+                let standing = self.registry.find(connection, &schema.name)?;
+                let upgrade = match &standing {
+                    Some(standing) => Some(upgrade(standing, schema, when)?),
+                    None => None,
+                };
+                registry::make_table(connection, schema)?;
+                if upgrade.as_ref().is_some_and(|upgrade| upgrade.recreate) {
+                    registry::clear_table(connection, schema)?;
+                }
+                if upgrade.as_ref().is_none_or(|upgrade| upgrade.recreate || upgrade.other) {
+                    self.registry.note(connection, schema)?;
+                }
+                Ok(upgrade.map_or_else(|| Plan::empty(schema), |upgrade| upgrade.plan))
+            })
+        })
+    }
+
+    /// The schema that a scope stands under; none where it was never opened.
+    fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
+        check(schema)?;
+        self.database.read(|connection| self.registry.find_if_any(connection, &schema.name))
+    }
+}
+
+impl std::fmt::Debug for SqliteKv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteKv").finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`SqliteKv`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct SqliteKvBuilder {
+    sqlite: SqliteBuilder,
+    codec: CodecOptions,
+}
+
+impl SqliteKvBuilder {
+    /// When an acknowledged write is on the disk; [`Synchronous::Full`] by default.
+    pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
+        self.sqlite = self.sqlite.synchronous(synchronous);
+        self
+    }
+
+    /// The deadline of one call; 5 seconds by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.sqlite = self.sqlite.timeout(timeout);
+        self
+    }
+
+    /// How many connections read at the most, at least 1; 8 by default.
+    pub fn pool_size(mut self, pool_size: u32) -> Self {
+        self.sqlite = self.sqlite.pool_size(pool_size);
+        self
+    }
+
+    /// Writes records as MessagePack. Those that stand are read whatever they are.
+    #[cfg(feature = "msgpack")]
+    pub fn message_pack(mut self) -> Self {
+        self.codec.format = crate::codec::Format::MessagePack;
+        self
+    }
+
+    /// Compresses records of more bytes than this.
+    #[cfg(feature = "zstd")]
+    pub fn compress_above(mut self, bytes: usize) -> Self {
+        self.codec.compress_above = Some(bytes);
+        self
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteBuilder::open`](crate::backend::SqliteBuilder::open).
+    pub fn open(self) -> Result<SqliteKv> {
+        let (database, persistent) = self.sqlite.open()?.into_database();
+        Ok(SqliteKv {
+            database,
+            registry: Arc::new(Registry::new()),
+            options: self.codec,
+            capabilities: Capabilities { persistent, ..Capabilities::new() },
+        })
+    }
+}
+
+/// Opens `sqlite+kv:`.
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+    let codec = CodecOptions::take(&mut uri)?;
+    let (sqlite, options) = SqliteBuilder::from_uri(&mut uri, options)?;
+    uri.finish(&[&["synchronous"], CodecOptions::NAMES].concat())?;
+    Ok((Arc::new(SqliteKvBuilder { sqlite, codec }.open()?), options))
+}
+
+/// What the table of a scope is to SQLite.
+fn table_of(schema: &Schema) -> Schema {
+    Schema::new(&schema.name)
+        .table(&schema.table)
+        .unique(Column::new("key", ColumnType::Text))
+        .column(Column::new("value", ColumnType::Bytes).nullable(true))
+}
+
+/// Makes the table of a scope again that was dropped behind hilcat's back.
+fn restore(database: &Inner<Engine>, table: &Schema) -> Result<()> {
+    database.write(|connection| registry::make_table(connection, table))
+}
+
+fn check(schema: &Schema) -> Result<()> {
+    if schema.table.eq_ignore_ascii_case(registry::TABLE) {
+        return Err(Error::invalid_schema(format!(
+            "the table name `{}` is kept for bookkeeping",
+            schema.table
+        )));
+    }
+    Engine::check_schema(&table_of(schema))
+}
+
+impl Store for SqliteKv {
+    fn name(&self) -> &'static str {
+        "sqlite+kv"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let standing = self.standing(schema)?;
+        if standing.as_ref() != Some(&**schema) {
+            self.apply(schema, Apply::OnOpen)?;
+        }
+        let table = Arc::new(table_of(schema));
+        let table = Table::restored_by(self.database.clone(), &table, restore);
+        let scope = KvScope::new(schema, table, self.registry.clone(), self.options);
+        scope.check_layout()?;
+        Ok(Arc::new(scope))
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        let standing = self.standing(schema)?;
+        Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Plan> {
+        match self.standing(schema)? {
+            Some(_) => self.apply(schema, Apply::OnDemand),
+            None => Ok(Plan::empty(schema)),
+        }
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.database.read(|connection| self.registry.scopes(connection).map_err(Failed::from))
+    }
+}

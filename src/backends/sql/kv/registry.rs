@@ -1,0 +1,169 @@
+//! Which scopes a file has, and the schemas that their records stand under.
+
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
+
+use super::Engine;
+use crate::backends::sql::dialect::{Dialect, Failure};
+use crate::backends::sql::error::{Failed, failure};
+use crate::backends::sql::statement::{Sql, execute, find, load};
+use crate::{ColumnType, Error, Result, Schema, Value};
+
+/// The table's name.
+pub(super) const TABLE: &str = "hilcat_kv";
+
+const TEXT: ColumnType = ColumnType::Text;
+
+/// The statements on the registry.
+#[derive(Debug)]
+pub(super) struct Registry {
+    find: Sql,
+    of_table: Sql,
+    all: Sql,
+    note: Sql,
+}
+
+impl Registry {
+    pub(super) fn new() -> Self {
+        let select = |what: &str| Sql::new(format!("SELECT {what} FROM {TABLE}"));
+        let note = Sql::new(format!(
+            "INSERT INTO {TABLE} (scope, table_name, fingerprint, definition) VALUES ("
+        ));
+        let update = [
+            ("table_name", "excluded.table_name"),
+            ("fingerprint", "excluded.fingerprint"),
+            ("definition", "excluded.definition"),
+        ];
+        let update = update.map(|(name, value)| format!("{name} = {value}")).join(", ");
+        Self {
+            find: select("definition").text(" WHERE scope = ").bind(TEXT),
+            of_table: select("scope").text(" WHERE table_name = ").bind(TEXT),
+            all: select("scope").text(" ORDER BY scope"),
+            note: note
+                .list(", ", 0..4, |sql, _| sql.bind(TEXT))
+                .text(&format!(") ON CONFLICT (scope) DO UPDATE SET {update}")),
+        }
+    }
+
+    /// Makes the table where it does not stand. Names of tables are compared as SQLite does it.
+    pub(super) fn make(&self, connection: &mut SqliteConnection) -> Result<(), Failed> {
+        Ok(connection.batch_execute(&format!(
+            "CREATE TABLE IF NOT EXISTS {TABLE} (
+                scope TEXT NOT NULL PRIMARY KEY,
+                table_name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+                fingerprint TEXT NOT NULL,
+                definition TEXT NOT NULL
+            ) WITHOUT ROWID"
+        ))?)
+    }
+
+    /// The schema that a scope stands under.
+    pub(super) fn find(
+        &self,
+        connection: &mut SqliteConnection,
+        scope: &str,
+    ) -> Result<Option<Schema>, Failed> {
+        let row = find::<Engine>(connection, self.find.with(&[scope.into()]), &[TEXT])?;
+        match row.as_deref() {
+            None => Ok(None),
+            Some([Value::Text(toml)]) => Ok(Some(Schema::from_stored(toml)?)),
+            Some(_) => {
+                Err(Error::invalid_data("the registry of scopes is not as hilcat writes it").into())
+            }
+        }
+    }
+
+    /// The same in a file that may not have the registry yet.
+    pub(super) fn find_if_any(
+        &self,
+        connection: &mut SqliteConnection,
+        scope: &str,
+    ) -> Result<Option<Schema>, Failed> {
+        match self.find(connection, scope) {
+            Err(Failed::Engine(error)) if failure::<Engine>(&error) == Failure::NoTable => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Refuses a table that another scope has, or one whose name differs from it only in case.
+    pub(super) fn check_table(
+        &self,
+        connection: &mut SqliteConnection,
+        schema: &Schema,
+    ) -> Result<(), Failed> {
+        let values = [schema.table.as_str().into()];
+        let row = find::<Engine>(connection, self.of_table.with(&values), &[TEXT])?;
+        match row.as_deref() {
+            Some([Value::Text(scope)]) if *scope != schema.name => {
+                Err(Error::unsupported(format!(
+                    "the table `{}` is that of the scope `{scope}`: SQLite does not tell upper from lower case in names; give this one another by `table`",
+                    schema.table
+                ))
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn note(
+        &self,
+        connection: &mut SqliteConnection,
+        schema: &Schema,
+    ) -> Result<(), Failed> {
+        let values = [
+            schema.name.as_str().into(),
+            schema.table.as_str().into(),
+            schema.fingerprint().into(),
+            schema.to_toml().into(),
+        ];
+        execute::<Engine>(connection, self.note.with(&values))?;
+        Ok(())
+    }
+
+    pub(super) fn scopes(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> diesel::QueryResult<Vec<String>> {
+        let mut scopes = Vec::new();
+        let loaded = load::<Engine>(connection, self.all.with(&[]), &[TEXT], |row| {
+            scopes.extend(row.into_iter().map(|value| value.to_text().into_owned()));
+            Ok(())
+        });
+        match loaded {
+            Err(error) if failure::<Engine>(&error) == Failure::NoTable => Ok(scopes),
+            Err(error) => Err(error),
+            Ok(()) => Ok(scopes),
+        }
+    }
+}
+
+/// Makes the table of a scope, as the Python package does, where it does not stand.
+pub(super) fn make_table(connection: &mut SqliteConnection, schema: &Schema) -> Result<(), Failed> {
+    let table = Engine::quote_in_definition(&schema.table);
+    let text = format!("CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value BLOB)");
+    Ok(connection.batch_execute(&text)?)
+}
+
+pub(super) fn clear_table(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<(), Failed> {
+    let table = Engine::quote(&schema.table);
+    Ok(connection.batch_execute(&format!("DELETE FROM {table}"))?)
+}
+
+/// The statement that writes a record only while the scope stands under this very schema.
+pub(super) fn put_if_current(schema: &Schema) -> Sql {
+    let literal = |text: &str| Engine::literal(&text.into());
+    let table = Engine::quote(&schema.table);
+    Sql::new(format!("INSERT INTO {table} (`key`, `value`) SELECT "))
+        .bind(TEXT)
+        .text(", ")
+        .bind(ColumnType::Bytes)
+        .text(&format!(
+            " WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE scope = {} AND fingerprint = {}) \
+             ON CONFLICT (`key`) DO UPDATE SET `value` = excluded.`value`",
+            literal(&schema.name),
+            literal(&schema.fingerprint()),
+        ))
+}

@@ -1,0 +1,274 @@
+//! One scope of a key-value file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use diesel::sqlite::SqliteConnection;
+
+use super::Engine;
+use super::registry::{Registry, put_if_current};
+use crate::backends::sql::dialect::{Dialect, Failure};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::statement::{Sql, execute};
+use crate::backends::sql::table::Table;
+use crate::codec::key::{from_text, to_text};
+use crate::codec::{Codec, CodecOptions};
+use crate::schema::plan;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
+
+/// A handle on the table of a scope, under the schema that it was opened with.
+pub(super) struct KvScope {
+    codec: Arc<Codec>,
+    /// Keys and values, as SQLite has them.
+    table: Table<Engine>,
+    registry: Arc<Registry>,
+    put_if_current: Sql,
+}
+
+impl fmt::Debug for KvScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KvScope").field("scope", &self.schema().name).finish_non_exhaustive()
+    }
+}
+
+impl KvScope {
+    pub(super) fn new(
+        schema: &Arc<Schema>,
+        table: Table<Engine>,
+        registry: Arc<Registry>,
+        options: CodecOptions,
+    ) -> Self {
+        let codec = Arc::new(Codec::new(schema, options));
+        Self { codec, table, registry, put_if_current: put_if_current(schema) }
+    }
+
+    /// Reports a table of other columns, which another program made.
+    pub(super) fn check_layout(&self) -> Result<()> {
+        let nothing = Key::single(Value::Text(String::new()));
+        let inner = self.table.inner();
+        let look = |connection: &mut SqliteConnection| match inner.fetch(connection, &nothing) {
+            Err(failed) if failed.failure::<Engine>() == Failure::NoColumn => {
+                Err(Failed::Own(Error::unsupported(format!(
+                    "the table `{}` is not one of a key and a value",
+                    self.schema().table
+                ))))
+            }
+            result => result.map(drop),
+        };
+        inner.restoring(|database| database.read(look))
+    }
+
+    /// A call that writes, in a transaction of its own.
+    fn write<T>(&self, call: impl Fn(&mut SqliteConnection) -> Result<T, Failed>) -> Result<T> {
+        self.table.inner().restoring(|database| {
+            database.write(|connection| {
+                Engine::write_transaction(connection, |connection| call(connection))
+            })
+        })
+    }
+
+    fn decode(&self, key: &Key, row: Row) -> Result<Row> {
+        self.codec.decode_at(key, &bytes_of(row)?)
+    }
+
+    fn stored(
+        &self,
+        connection: &mut SqliteConnection,
+        key: &Key,
+    ) -> Result<Option<Vec<u8>>, Failed> {
+        let row = self.table.inner().fetch(connection, &stored_key(key))?;
+        Ok(row.map(bytes_of).transpose()?)
+    }
+
+    /// Refuses to write where the scope was made anew, or removed, since the handle was opened.
+    ///
+    /// Gives whether another schema stands that reads what this one writes.
+    fn is_other(&self, connection: &mut SqliteConnection) -> Result<bool, Failed> {
+        let schema = self.schema();
+        let standing = self.registry.find_if_any(connection, &schema.name)?;
+        match standing.filter(|standing| plan(schema, standing).is_safe()) {
+            Some(standing) => Ok(standing.columns != schema.columns || standing.key != schema.key),
+            None => Err(Failed::Own(Error::new(
+                ErrorKind::SchemaChange,
+                "the scope was made anew under another schema since this handle was opened, or removed; open it again",
+            ))),
+        }
+    }
+
+    /// Writes a row over what is there.
+    fn replace(&self, connection: &mut SqliteConnection, row: Row) -> Result<Option<Row>, Failed> {
+        let key = self.schema().key_of(&row);
+        let old = self.stored(connection, &key)?;
+        let replaced = self.codec.replace(old.as_deref(), row)?;
+        self.table.inner().set(connection, &stored_row(&key, replaced.bytes))?;
+        Ok(replaced.old)
+    }
+
+    /// What a batch makes of its rows: one for each key.
+    fn prepare(&self, connection: &mut SqliteConnection, rows: &[Row]) -> Result<Vec<Row>, Failed> {
+        let other = self.is_other(connection)?;
+        let mut places: HashMap<Key, usize> = HashMap::with_capacity(rows.len());
+        let mut stored: Vec<Row> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = self.schema().key_of(row);
+            let place = places.get(&key).copied();
+            let bytes = match other || row.iter().any(Value::is_absent) {
+                false => self.codec.encode(row),
+                true => {
+                    let old = match place {
+                        Some(at) => Some(bytes_of(stored[at].clone())?),
+                        None => self.stored(connection, &key)?,
+                    };
+                    self.codec.replace(old.as_deref(), row.clone()).map(|replaced| replaced.bytes)
+                }
+            };
+            let row = stored_row(&key, bytes.map_err(|error| error.with_key(&key))?);
+            match place {
+                Some(at) => stored[at] = row,
+                None => {
+                    places.insert(key, stored.len());
+                    stored.push(row);
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
+/// The key as the table has it.
+fn stored_key(key: &Key) -> Key {
+    Key::single(Value::Text(to_text(key).into_owned()))
+}
+
+fn stored_row(key: &Key, bytes: Vec<u8>) -> Row {
+    vec![Value::Text(to_text(key).into_owned()), Value::Bytes(bytes)]
+}
+
+/// The value of a row of the table. What the Python package put there is a pickle: it is read as
+/// bytes, and reported by the codec.
+fn bytes_of(row: Row) -> Result<Vec<u8>> {
+    match row.into_iter().nth(1) {
+        Some(Value::Bytes(bytes)) => Ok(bytes),
+        _ => Err(Error::invalid_data("the stored value is not one of bytes")),
+    }
+}
+
+impl ScopeStore for KvScope {
+    fn schema(&self) -> &Arc<Schema> {
+        self.codec.schema()
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.table.exists(&stored_key(key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        let found = self.table.fetch(&stored_key(key))?;
+        found.map(|row| self.decode(key, row)).transpose()
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let stored: Vec<Key> = keys.iter().map(stored_key).collect();
+        let found = self.table.fetch_many(&stored)?;
+        let decode = |(key, row): (&Key, Option<Row>)| {
+            let row = row.map(|row| self.decode(key, row)).transpose();
+            row.map_err(|error| error.with_key(key))
+        };
+        keys.iter().zip(found).map(decode).collect()
+    }
+
+    fn set(&self, row: Row) -> Result<()> {
+        let key = self.schema().key_of(&row);
+        if !row.iter().any(Value::is_absent) {
+            let stored = stored_row(&key, self.codec.encode(&row)?);
+            let written = self.table.inner().restoring(|database| {
+                database.write_once_or_twice(|connection| {
+                    Ok(execute::<Engine>(connection, self.put_if_current.with(&stored))?)
+                })
+            })?;
+            if written > 0 {
+                return Ok(());
+            }
+        }
+        self.update(row).map(drop)
+    }
+
+    fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.write(|connection| {
+            self.is_other(connection)?;
+            self.replace(connection, row.clone())
+        })
+    }
+
+    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.write(|connection| {
+            let rows = self.prepare(connection, &rows)?;
+            self.table.inner().set_many(connection, &rows)
+        })
+    }
+
+    fn pop(&self, key: &Key) -> Result<Option<Row>> {
+        self.write(|connection| {
+            let row = self.table.inner().pop(connection, &stored_key(key))?;
+            // What cannot be read is not removed either: the transaction is rolled back.
+            Ok(row.map(|row| self.decode(key, row)).transpose()?)
+        })
+    }
+
+    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let stored: Vec<Key> = keys.iter().map(stored_key).collect();
+        self.write(|connection| {
+            let rows = self.table.inner().pop_many(connection, &stored)?;
+            let decode = |(key, row): (&Key, Option<Row>)| {
+                let row = row.map(|row| self.decode(key, row)).transpose();
+                row.map_err(|error| error.with_key(key))
+            };
+            Ok(keys.iter().zip(rows).map(decode).collect::<Result<_>>()?)
+        })
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let codec = self.codec.clone();
+        let key = move |stored: Result<Key>| match stored?.values() {
+            [Value::Text(text)] => key_of(text, codec.schema()),
+            _ => Err(Error::invalid_data("a stored key is not text")),
+        };
+        Ok(Box::new(self.table.keys()?.map(key)))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        let codec = self.codec.clone();
+        let row = move |stored: Result<Row>| {
+            let stored = stored?;
+            let key = match &stored[..] {
+                [Value::Text(text), _] => key_of(text, codec.schema())?,
+                _ => return Err(Error::invalid_data("a stored key is not text")),
+            };
+            let row = bytes_of(stored).and_then(|bytes| codec.decode_at(&key, &bytes));
+            row.map_err(|error| error.with_key(&key))
+        };
+        Ok(Box::new(self.table.rows()?.map(row)))
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.table.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.table.clear()
+    }
+}
+
+/// The key of a text in the table, which is the one that it would have there.
+fn key_of(text: &str, schema: &Schema) -> Result<Key> {
+    let key = from_text(text, schema)?;
+    match to_text(&key) == text {
+        true => Ok(key),
+        false => Err(Error::invalid_data("a stored key is not one of this scope")),
+    }
+}

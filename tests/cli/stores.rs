@@ -1,0 +1,58 @@
+//! The same commands on the stores of serialised records.
+
+use std::process::Command;
+
+use crate::{Ended, SCHEMAS, ended, program, run_with};
+
+/// A command on the cache of this URI.
+fn on(uri: &str) -> Command {
+    let mut command = program();
+    command.args(["--cache", uri, "--schemas", SCHEMAS]);
+    command
+}
+
+fn run(uri: &str, words: &[&str], input: &str) -> Ended {
+    run_with(on(uri).args(words), input.as_bytes())
+}
+
+fn every_command(uri: &str) {
+    let csv = "id,name,comment,count\na1,x,,3\na/2,\"y, z\",c,\n";
+    let told = run(uri, &["import", "a", "--format", "csv"], csv);
+    assert_eq!(told, ended(0, "", "2 rows imported\n"), "{uri}");
+    assert_eq!(run(uri, &["scopes"], ""), ended(0, "a\n", ""), "{uri}");
+    assert_eq!(run(uri, &["exists", "a", "a1"], "").code, 0, "{uri}");
+    assert_eq!(run(uri, &["exists", "a", "a2"], "").code, 1, "{uri}");
+    let get = run(uri, &["get", "a", "a/2"], "");
+    let value: serde_json::Value = serde_json::from_str(&get.stdout).unwrap();
+    assert_eq!(
+        value,
+        serde_json::json!({"id": "a/2", "name": "y, z", "comment": "c", "count": null})
+    );
+    let lines = "{\"op\":\"set\",\"scope\":\"d\",\"key\":[\"d1\",\"d,2\"],\"value\":3}\n{\"op\":\"fetch\",\"scope\":\"d\",\"key\":[\"d1\",\"d,2\"]}\n";
+    let batch = run(uri, &["batch"], lines);
+    let expected = "{\"ok\":true,\"result\":null}\n{\"ok\":true,\"result\":3}\n";
+    assert_eq!(batch, ended(0, expected, ""), "{uri}");
+    let exported = run(uri, &["export", "a", "--format", "csv"], "").stdout;
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&exported), sorted(csv), "{uri}");
+    assert_eq!(run(uri, &["pop", "a", "a1"], "").code, 0, "{uri}");
+    assert_eq!(run(uri, &["migrate", "--plan"], "").code, 0, "{uri}");
+}
+
+#[cfg(unix)]
+#[test]
+fn files() {
+    let directory = tempfile::tempdir().unwrap();
+    every_command(&format!("file://{}", directory.path().display()));
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_as_keys_and_values() {
+    let directory = tempfile::tempdir().unwrap();
+    every_command(&format!("sqlite+kv:///{}", directory.path().join("t.db").display()));
+}

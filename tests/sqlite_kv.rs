@@ -1,0 +1,180 @@
+//! What `sqlite+kv:` has of its own: its tables, and what other programs put there.
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, backend::SqliteKv};
+use serde_json::json;
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+struct Ground {
+    directory: tempfile::TempDir,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> String {
+        self.directory.path().join("t.db").to_str().unwrap().to_owned()
+    }
+
+    fn cache(&self, options: &str) -> Cache {
+        Cache::from_uri(&format!("sqlite+kv:///{}{options}", self.path())).unwrap()
+    }
+
+    fn connection(&self) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(&self.path()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        connection
+    }
+
+    fn run(&self, sql: &str) {
+        self.connection().batch_execute(sql).unwrap();
+    }
+
+    fn query(&self, sql: &str) -> Vec<String> {
+        let lines: Vec<Line> = sql_query(sql).load(&mut self.connection()).unwrap();
+        lines.into_iter().map(|line| line.line).collect()
+    }
+}
+
+fn articles() -> Schema {
+    Schema::new("articles")
+        .unique(Column::new("id", ColumnType::Text))
+        .column(Column::new("count", ColumnType::Int).nullable(true))
+}
+
+/// The layout of the Python package's `SqliteDict`; released, and so readable for ever.
+#[test]
+fn the_table_is_one_of_keys_and_values() {
+    let ground = Ground::new();
+    let scope = ground.cache("").dynamic_with(articles()).unwrap();
+    scope.set("a1", json!({"count": 3})).unwrap();
+    let routes = ground.cache("").map::<(String, String), i64>("a \"b\"").unwrap();
+    routes.set(("JFK", "L,X"), &1).unwrap();
+    let tables = "SELECT sql AS line FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'hilcat_kv' ORDER BY name";
+    assert_eq!(
+        ground.query(tables),
+        [
+            r#"CREATE TABLE "a ""b""" (key TEXT PRIMARY KEY, value BLOB)"#,
+            r#"CREATE TABLE "articles" (key TEXT PRIMARY KEY, value BLOB)"#,
+        ]
+    );
+    let all = "SELECT key || ' ' || typeof(value) || ' ' || CAST(value AS TEXT) AS line FROM";
+    let golden =
+        format!(r#"a1 blob {{"$hilcat":"{}","id":"a1","count":3}}"#, articles().fingerprint());
+    assert_eq!(ground.query(&format!("{all} articles")), [golden]);
+    let key = "SELECT key AS line FROM \"a \"\"b\"\"\"";
+    assert_eq!(ground.query(key), ["JFK,L%2CX"]);
+    assert_eq!(
+        ground.query("SELECT scope AS line FROM hilcat_kv ORDER BY scope"),
+        ["a \"b\"", "articles"]
+    );
+}
+
+#[test]
+fn what_python_made_is_found_and_its_pickles_are_reported() {
+    let ground = Ground::new();
+    // As SqliteDict makes the table; the value is the pickle of {"count": 3}.
+    ground.run(
+        "CREATE TABLE \"articles\" (key TEXT PRIMARY KEY, value BLOB);
+         INSERT INTO articles VALUES ('p', x'80049510000000000000007d948c05636f756e74944b03732e');
+         INSERT INTO articles VALUES ('j', CAST('{\"id\": \"j\", \"count\": 7}' AS BLOB));
+         INSERT INTO articles VALUES ('n', NULL);",
+    );
+    let scope = ground.cache("").dynamic_with(articles()).unwrap();
+    assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (3, 3));
+    assert_eq!(scope.fetch("j").unwrap(), Some(json!({"id": "j", "count": 7})));
+    for key in ["p", "n"] {
+        assert!(scope.exists(key).unwrap());
+        assert_eq!(scope.fetch(key).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(scope.pop(key).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(scope.pop_many(["j", key]).unwrap_err().kind(), ErrorKind::InvalidData);
+    }
+    assert_eq!(scope.len().unwrap(), 3, "what cannot be read is not removed");
+    scope.set("p", json!({"count": 1})).unwrap();
+    assert_eq!(scope.fetch("p").unwrap(), Some(json!({"id": "p", "count": 1})));
+}
+
+#[test]
+fn a_table_of_other_columns_is_refused() {
+    let ground = Ground::new();
+    ground.run("CREATE TABLE articles (id TEXT PRIMARY KEY, count INT); INSERT INTO articles VALUES ('a', 1)");
+    let error = ground.cache("").dynamic_with(articles()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("not one of a key and a value"), "{error}");
+    assert_eq!(ground.query("SELECT id AS line FROM articles"), ["a"]);
+    for table in ["hilcat_kv", "HILCAT_KV", "sqlite_x"] {
+        assert!(ground.cache("").dynamic_with(articles().table(table)).is_err(), "{table}");
+    }
+}
+
+#[test]
+fn scopes_whose_names_sqlite_takes_for_one_are_refused() {
+    let ground = Ground::new();
+    let cache = ground.cache("");
+    cache.map::<String, i64>("x").unwrap().set("a", &1).unwrap();
+    let error = cache.map::<String, i64>("X").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!(cache.scopes().unwrap(), ["x"]);
+}
+
+#[test]
+fn a_table_that_was_dropped_is_made_again() {
+    let ground = Ground::new();
+    let scope = ground.cache("").map::<String, i64>("s").unwrap();
+    scope.set("a", &1).unwrap();
+    ground.run("DROP TABLE s");
+    assert_eq!(scope.fetch("a").unwrap(), None);
+    ground.run("DROP TABLE s");
+    scope.set_many([("a".to_owned(), 1), ("b".to_owned(), 2)]).unwrap();
+    assert_eq!(scope.len().unwrap(), 2);
+    let tables = "SELECT sql AS line FROM sqlite_schema WHERE name = 's'";
+    assert_eq!(ground.query(tables), [r#"CREATE TABLE "s" (key TEXT PRIMARY KEY, value BLOB)"#]);
+}
+
+/// A handle of before must not write what the new schema cannot read.
+#[test]
+fn a_handle_from_before_a_scope_was_made_anew_is_refused() {
+    let ground = Ground::new();
+    let old = ground.cache("").dynamic_with(articles()).unwrap();
+    old.set("a", json!({"count": 1})).unwrap();
+    let mut other = articles().migrate(hilcat::Migrate::Recreate);
+    other.columns[1].ty = ColumnType::Text;
+    let new = ground.cache("").dynamic_with(other).unwrap();
+    for result in [
+        old.set("a", json!({"count": 2})),
+        old.set_many([("a", json!({"count": 2}))]).map(drop),
+        old.update("a", json!({"count": 2})).map(drop),
+    ] {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::SchemaChange);
+    }
+    assert_eq!(new.len().unwrap(), 0);
+}
+
+#[cfg(all(feature = "msgpack", feature = "zstd"))]
+#[test]
+fn the_options_can_change_at_any_time() {
+    let ground = Ground::new();
+    for (at, options) in
+        ["", "?format=msgpack", "?compress=0", "?format=msgpack&compress=1kb"].iter().enumerate()
+    {
+        let scope = ground.cache(options).map::<i64, String>("s").unwrap();
+        scope.set(at as i64, &"x".repeat(2_000)).unwrap();
+        scope.iter().unwrap().for_each(|record| assert_eq!(record.unwrap().1.len(), 2_000));
+        assert_eq!(scope.len().unwrap(), at as u64 + 1);
+    }
+    let kinds = "SELECT hex(substr(value, 1, 4)) AS line FROM s ORDER BY key";
+    assert_eq!(ground.query(kinds), ["7B222468", "83A72468", "28B52FFD", "28B52FFD"]);
+    let store = SqliteKv::builder(ground.path()).message_pack().compress_above(10).open().unwrap();
+    assert_eq!(Cache::from_store(store).map::<i64, String>("s").unwrap().len().unwrap(), 4);
+}

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Redis: alone, as a cluster of three masters with a replica each, and as a
-# master with two replicas that three sentinels watch.
+# Redis: alone, as a cluster of three masters with a replica each, as a master
+# with two replicas that three sentinels watch, and behind TLS and a login: a
+# server, a cluster of one node and a sentinel that watches the server.
 
 REDIS_PRIMARY=mymaster
 
@@ -25,12 +26,14 @@ redis_parts() {
         redis-sentinel)
             printf '%s\n' master replica1 replica2 sentinel1 sentinel2 sentinel3
             ;;
+        redis-secured) printf '%s\n' master node1 sentinel1 ;;
     esac
 }
 
 redis_ports() {
     redis_parts "$1"
     [[ $1 != redis-cluster ]] || printf '%s\n' bus1 bus2 bus3 bus4 bus5 bus6
+    [[ $1 != redis-secured ]] || echo bus1
 }
 
 redis_prepare() {
@@ -39,22 +42,55 @@ redis_prepare() {
     for part in $(redis_parts "$engine"); do
         make_private_folder "$folder/$part"
         redis_configuration "$engine" "$part" | write_file "$folder/$part/redis.conf"
+        ! with_tls "$engine" || redis_give_certificates "$folder/$part"
     done
 }
 
+redis_give_certificates() {
+    local file
+    for file in ca.crt server.crt server.key; do give_file "$TLS/$file" "$1/$file"; done
+}
+
+# The port, behind TLS and a login where the engine has them.
+redis_port_configuration() {
+    local engine=$1 part=$2 folder port
+    port=$(port_of "$engine" "$part")
+    if ! with_tls "$engine"; then
+        echo "port $port"
+        return
+    fi
+    folder=$(folder_of "$engine")/$part
+    cat <<END
+port 0
+tls-port $port
+tls-cert-file $folder/server.crt
+tls-key-file $folder/server.key
+tls-ca-cert-file $folder/ca.crt
+tls-auth-clients no
+tls-replication yes
+user default off
+user $LOGIN on ">$PASSWORD" ~* &* +@all
+END
+}
+
 redis_configuration() {
-    local engine=$1 part=$2
+    local engine=$1 part=$2 quorum=2
     cat <<END
 bind 127.0.0.1
-port $(port_of "$engine" "$part")
+$(redis_port_configuration "$engine" "$part")
 dir $(folder_of "$engine")/$part
 daemonize no
 END
     if [[ $part == sentinel* ]]; then
+        ! with_tls "$engine" || quorum=1
         cat <<END
-sentinel monitor $REDIS_PRIMARY 127.0.0.1 $(port_of "$engine" master) 2
+sentinel monitor $REDIS_PRIMARY 127.0.0.1 $(port_of "$engine" master) $quorum
 sentinel down-after-milliseconds $REDIS_PRIMARY 1500
 sentinel failover-timeout $REDIS_PRIMARY 5000
+END
+        ! with_tls "$engine" || cat <<END
+sentinel auth-user $REDIS_PRIMARY $LOGIN
+sentinel auth-pass $REDIS_PRIMARY $PASSWORD
 END
         return
     fi
@@ -75,9 +111,16 @@ cluster-config-file nodes.conf
 cluster-node-timeout 2000
 cluster-port $(port_of "$engine" "bus${part#node}")
 END
+            ! with_tls "$engine" || echo 'tls-cluster yes'
             ;;
+        server) ! redis_has_socket "$engine" || echo "unixsocket $(redis_socket "$engine")" ;;
     esac
 }
+
+# A socket's path has a limit of about 100 bytes.
+redis_has_socket() { [[ $(redis_socket "$1" | wc -c) -lt 100 ]]; }
+
+redis_socket() { echo "$(folder_of "$1")/redis.sock"; }
 
 redis_command() {
     # shellcheck disable=SC2034 # read by the caller
@@ -87,10 +130,12 @@ redis_command() {
 
 # redis_ask ENGINE PART COMMAND...: a server that hangs is not waited for.
 redis_ask() {
-    local port
+    local port secured=()
     port=$(port_of "$1" "$2")
+    ! with_tls "$1" ||
+        secured=(--tls --cacert "$TLS/ca.crt" --user "$LOGIN" --no-auth-warning --pass "$PASSWORD")
     shift 2
-    timeout 2 redis-cli -h 127.0.0.1 -p "$port" "$@" 2>/dev/null
+    timeout 2 redis-cli -h 127.0.0.1 -p "$port" "${secured[@]}" "$@" 2>/dev/null
 }
 
 redis_answers() {
@@ -101,6 +146,11 @@ redis_finish() {
     case $1 in
         redis-cluster) redis_finish_cluster ;;
         redis-sentinel) redis_wait "$1" redis_sentinels_agree ;;
+        redis-secured)
+            redis_ask "$1" node1 cluster info | grep -q '^cluster_slots_assigned:16384' ||
+                step "$1" redis_ask "$1" node1 cluster addslotsrange 0 16383
+            redis_wait "$1" redis_secured_is_whole
+            ;;
     esac
 }
 
@@ -147,6 +197,11 @@ redis_sentinels_agree() {
     done
 }
 
+redis_secured_is_whole() {
+    redis_ask redis-secured node1 cluster info | grep -q '^cluster_state:ok' &&
+        redis_ask redis-secured sentinel1 info sentinel | grep -q "name=$REDIS_PRIMARY,status=ok"
+}
+
 redis_wait() {
     local deadline=$((SECONDS + TIMEOUT))
     until "$2"; do
@@ -157,10 +212,34 @@ redis_wait() {
 
 redis_uri() {
     case $1 in
-        redis) echo "redis://127.0.0.1:$(port_of "$1" server)/0" ;;
+        redis) echo "redis://127.0.0.1:$(port_of "$1" server)" ;;
         redis-cluster) echo "redis+cluster://$(redis_addresses "$1" node)" ;;
         redis-sentinel)
             echo "redis+sentinel://$(redis_addresses "$1" sentinel)/$REDIS_PRIMARY"
+            ;;
+        redis-secured) redis_secured_uri rediss master '' ;;
+    esac
+}
+
+# redis_secured_uri SCHEME PART PATH [OPTIONS]
+redis_secured_uri() {
+    local address=127.0.0.1:$(port_of redis-secured "$2")
+    echo "$1://$LOGIN:$PASSWORD_IN_URI@$address$3?sslrootcert=$TLS/ca.crt${4:-}"
+}
+
+# Other ways to the same servers, beside HILCAT_TEST_<ENGINE>.
+redis_more_uris() {
+    local login
+    login="&sentinel_user=$LOGIN&sentinel_password=$PASSWORD_IN_URI"
+    case $1 in
+        redis)
+            ! redis_has_socket "$1" ||
+                print_export HILCAT_TEST_REDIS_SOCKET "redis+unix://$(redis_socket "$1")"
+            ;;
+        redis-secured)
+            print_export HILCAT_TEST_REDIS_SECURED_CLUSTER "$(redis_secured_uri rediss+cluster node1 '')"
+            print_export HILCAT_TEST_REDIS_SECURED_SENTINEL \
+                "$(redis_secured_uri rediss+sentinel sentinel1 "/$REDIS_PRIMARY" "$login")"
             ;;
     esac
 }

@@ -72,17 +72,21 @@ pub const BACKENDS: &[Backend] = &[
     #[cfg(feature = "redis")]
     Backend { name: "redis", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-resp3", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "protocol=resp3&prefix=resp3") },
+    Backend { name: "redis-resp3", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "protocol=resp3&db=1") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-hash", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "layout=hash&prefix=hash") },
+    Backend { name: "redis-hash", schemes: &["redis"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "layout=hash&db=2") },
     #[cfg(feature = "redis")]
     Backend { name: "redis-secured", schemes: &["rediss"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SECURED") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-socket", schemes: &["redis+unix"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SOCKET") },
+    Backend { name: "redis-socket", schemes: &["redis+unix"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_SOCKET", "db=3") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-sentinel", schemes: &["redis+sentinel", "rediss+sentinel"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SENTINEL") },
+    Backend { name: "redis-sentinel", schemes: &["redis+sentinel"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SENTINEL") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-cluster", schemes: &["redis+cluster", "rediss+cluster"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_CLUSTER") },
+    Backend { name: "redis-cluster", schemes: &["redis+cluster"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_CLUSTER") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-secured-sentinel", schemes: &["rediss+sentinel"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_SECURED_SENTINEL", "db=1") },
+    #[cfg(feature = "redis")]
+    Backend { name: "redis-secured-cluster", schemes: &["rediss+cluster"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SECURED_CLUSTER") },
     #[cfg(feature = "redis")]
     Backend { name: "redis-cluster-slots", schemes: &["redis+cluster"], keeps: Keeps::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_CLUSTER", "slots=scope&prefix=slots") },
     #[cfg(feature = "redis")]

@@ -62,6 +62,7 @@ pub struct RedisBuilder {
     prefix: Option<String>,
     layout: RedisLayout,
     together: bool,
+    replicas: u32,
     pub(super) codec: CodecOptions,
     connect_timeout: Option<Duration>,
     pub(super) options: Options,
@@ -123,6 +124,7 @@ impl RedisBuilder {
             prefix: None,
             layout: RedisLayout::default(),
             together: false,
+            replicas: 0,
             codec: CodecOptions::default(),
             connect_timeout: None,
             options: Options::default(),
@@ -207,6 +209,17 @@ impl RedisBuilder {
         self
     }
 
+    /// Has every write wait until so many replicas have it; 0 by default.
+    ///
+    /// Redis acknowledges a write before its replicas have it, so that one that a master
+    /// acknowledged just before it died is lost with it. With 1, and one replica to each master,
+    /// none is. Fewer replicas are [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) at
+    /// the deadline, and the write stands at the master.
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
     /// Writes records as MessagePack, which is shorter than JSON and not as readable. Records are
     /// read whatever they were written as.
     #[cfg(feature = "msgpack")]
@@ -264,6 +277,7 @@ impl RedisBuilder {
             registry: Registry::new(&prefix, &servers),
             servers,
             timeout: self.options.timeout,
+            replicas: self.replicas,
             prefix,
             naming,
             layout: self.layout,

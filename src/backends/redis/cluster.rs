@@ -206,7 +206,7 @@ fn silence() -> Failed {
 
 fn not_a_cluster(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Backend => Error::invalid_config(
+        ErrorKind::Backend | ErrorKind::Unsupported => Error::invalid_config(
             "the server is not one of a cluster; write its URI as redis:// and not as redis+cluster://",
         ),
         _ => error,

@@ -64,7 +64,7 @@ impl Lease {
 
 fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
     let (inner, schema) = (&records.inner, &records.schema);
-    let call = Call { twice: true, ..call };
+    let call = Call { twice: true, replicas: 0, ..call };
     let Some(entry) = inner.registry.entry(&inner.servers, &schema.name, call)? else {
         // Somebody emptied the server: the scope is there from its next write on.
         inner.registry.replace(&inner.servers, &schema.name, None, &state.entry, call)?;

@@ -14,7 +14,8 @@ use rustls::{ClientConnection, StreamOwned};
 use super::command::Commands;
 use super::failed::{Failed, refused, unreachable};
 use super::place::{Address, Login, Resp};
-use crate::Error;
+use super::servers::Call;
+use crate::{Error, ErrorKind};
 
 /// A connection that is set up.
 pub(super) struct Link {
@@ -99,6 +100,36 @@ impl Link {
         self.answer_to(unit)
     }
 
+    /// The same for a unit that writes: waits for the replicas that are to have it, too.
+    pub(super) fn write(&mut self, unit: &Commands, call: Call) -> Result<Value, Failed> {
+        if call.replicas == 0 {
+            return self.ask_one(unit);
+        }
+        let mut commands = unit.clone();
+        commands.append(&waiting(call));
+        self.send(&commands)?;
+        let answer = self.answer_to(unit)?;
+        self.replicated(call).map(|()| answer)
+    }
+
+    /// Reads the answer to what [`waiting`] gave.
+    pub(super) fn replicated(&mut self, call: Call) -> Result<(), Failed> {
+        if call.replicas == 0 {
+            return Ok(());
+        }
+        match accepted(self.answer()?)? {
+            Value::Int(count) if count >= i64::from(call.replicas) => Ok(()),
+            Value::Int(count) => Err(Failed::Own(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "it was written, but {count} replicas had it by the deadline, and not {}",
+                    call.replicas
+                ),
+            ))),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The last answer to a unit of commands, where the server refused none of them.
     pub(super) fn answer_to(&mut self, unit: &Commands) -> Result<Value, Failed> {
         let (mut last, mut refusal) = (Value::Nil, None);
@@ -162,6 +193,17 @@ impl Link {
     pub(super) fn give_up(&mut self) {
         self.broken = true;
     }
+}
+
+/// The command that waits for the replicas that are to have what was written; none for 0.
+pub(super) fn waiting(call: Call) -> Commands {
+    if call.replicas == 0 {
+        return Commands::default();
+    }
+    // The server gives up a little before the call does, so that it can say so.
+    let left = call.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
+    let (replicas, millis) = (call.replicas.to_string(), left.as_millis().max(1).to_string());
+    Commands::one(&[b"WAIT", replicas.as_bytes(), millis.as_bytes()])
 }
 
 /// Refusals as errors.

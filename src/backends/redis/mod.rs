@@ -65,6 +65,7 @@ pub struct Redis {
 struct Inner {
     servers: Servers,
     timeout: Duration,
+    replicas: u32,
     prefix: String,
     naming: Naming,
     layout: RedisLayout,
@@ -98,9 +99,14 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    /// A call that begins now.
+    /// A call that begins now and reads, or does what is the same when it is done twice.
     fn call(&self, twice: bool) -> Call {
-        Call { deadline: self.deadline(), twice }
+        Call { deadline: self.deadline(), twice, replicas: 0 }
+    }
+
+    /// A call that begins now and writes.
+    fn writing(&self, twice: bool) -> Call {
+        Call { replicas: self.replicas, ..self.call(twice) }
     }
 
     fn deadline(&self) -> Instant {

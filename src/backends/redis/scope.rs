@@ -115,8 +115,8 @@ impl Records {
 }
 
 impl RedisScope {
-    pub(super) fn call(&self, twice: bool) -> Call {
-        self.records.inner.call(twice)
+    fn call(&self) -> Call {
+        self.records.inner.call(true)
     }
 
     fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
@@ -130,7 +130,7 @@ impl RedisScope {
     /// Asks who has a key one unit of commands.
     fn ask(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
         let servers = &self.records.inner.servers;
-        servers.run(self.records.slot(name), call, |link| link.ask_one(unit))
+        servers.run(self.records.slot(name), call, |link| link.write(unit, call))
     }
 }
 
@@ -142,7 +142,7 @@ impl ScopeStore for RedisScope {
     fn exists(&self, key: &Key) -> Result<bool> {
         let name = self.records.names.name(key);
         let command = Commands::one(&[b"EXISTS", &name]);
-        match self.ask(&name, &command, self.call(true))? {
+        match self.ask(&name, &command, self.call())? {
             Value::Int(count) => Ok(count > 0),
             _ => Err(unexpected().into_error()),
         }
@@ -152,12 +152,12 @@ impl ScopeStore for RedisScope {
         let name = self.records.names.name(key);
         let mut command = Commands::default();
         self.records.form.read(&mut command, &name);
-        let answer = self.ask(&name, &command, self.call(true))?;
+        let answer = self.ask(&name, &command, self.call())?;
         self.decode(key, self.records.form.stored(answer)?)
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let stored = self.records.read(&self.names(keys), self.call(true))?;
+        let stored = self.records.read(&self.names(keys), self.call())?;
         keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
     }
 
@@ -176,12 +176,13 @@ impl ScopeStore for RedisScope {
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let name = self.records.names.name(key);
         let form = &self.records.form;
-        let answer = self.ask(&name, &form.take(&name), self.call(false))?;
+        let answer = self.ask(&name, &form.take(&name), self.records.inner.writing(false))?;
         self.decode(key, form.taken(answer)?)
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let stored = self.records.take_many(&self.names(keys), self.call(false))?;
+        let stored =
+            self.records.take_many(&self.names(keys), self.records.inner.writing(false))?;
         keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
     }
 

@@ -134,7 +134,7 @@ fn silence() -> Failed {
 
 fn not_a_sentinel(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Backend => Error::invalid_config(
+        ErrorKind::Backend | ErrorKind::Unsupported => Error::invalid_config(
             "the server is no sentinel; a redis+sentinel: URI names the sentinels, and after them the master's name",
         ),
         _ => error,

@@ -10,7 +10,7 @@ use redis::Value;
 use super::cluster::Cluster;
 use super::command::Commands;
 use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left};
+use super::link::{Link, left, waiting};
 use super::place::Address;
 use super::pool::{Limits, Pool};
 use super::sentinel::Sentinels;
@@ -26,6 +26,9 @@ pub(super) struct Call {
     /// Whether it does the same when it is done twice, so that it is repeated where nobody knows
     /// whether it was done.
     pub(super) twice: bool,
+    /// How many replicas are to have what is written before the call ends; 0 for a call that
+    /// reads.
+    pub(super) replicas: u32,
 }
 
 /// Where the keys are.
@@ -72,7 +75,7 @@ impl Servers {
 
     /// Tries something until the servers know who is who.
     fn wait<T>(&self, deadline: Instant, mut what: impl FnMut() -> Result<T, Failed>) -> Result<T> {
-        let mut attempts = Attempts::new(Call { deadline, twice: true });
+        let mut attempts = Attempts::new(Call { deadline, twice: true, replicas: 0 });
         loop {
             match what() {
                 Ok(done) => return Ok(done),
@@ -229,6 +232,7 @@ impl Servers {
         for (pool, group, link) in &mut taken {
             let mut all = Commands::default();
             group.iter().for_each(|&at| all.append(&commands[at].1));
+            all.append(&waiting(call));
             if let Err(failed) = link.link().send(&all) {
                 failure.get_or_insert((failed, Some((*pool).clone())));
             }
@@ -248,6 +252,11 @@ impl Servers {
                         }
                     }
                 }
+            }
+            if !link.link().is_lost()
+                && let Err(failed) = link.link().replicated(call)
+            {
+                failure.get_or_insert((failed, Some((*pool).clone())));
             }
         }
         failure.map_or(Ok(()), Err)

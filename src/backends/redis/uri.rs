@@ -37,11 +37,14 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
     builder = builder.layout(uri.take_choice("layout", &layouts)?.unwrap_or_default());
     let slots = [("spread", false), ("scope", true)];
     builder = builder.slot_per_scope(uri.take_choice("slots", &slots)?.unwrap_or(false));
+    if let Some(replicas) = uri.take_parsed("replicas", "a number of replicas")? {
+        builder = builder.replicas(replicas);
+    }
     if let Some(timeout) = uri.take_duration("connect_timeout")? {
         builder = builder.connect_timeout(timeout);
     }
     builder.codec = CodecOptions::take(&mut uri)?;
-    known.extend(["protocol", "prefix", "layout", "slots", "connect_timeout"]);
+    known.extend(["protocol", "prefix", "layout", "slots", "replicas", "connect_timeout"]);
     known.extend(CodecOptions::NAMES);
     uri.finish(&known)?;
     Ok(builder)
@@ -55,7 +58,7 @@ fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
         "unix" => (unix(uri)?, vec!["db"]),
         "cluster" => (cluster(uri)?, vec![]),
         "sentinel" => (sentinel(uri)?, vec!["db", "sentinel_user", "sentinel_password"]),
-        _ => (one(uri)?, vec![]),
+        _ => (one(uri)?, vec!["db"]),
     };
     if !scheme.starts_with("rediss") {
         return Ok((builder, known));
@@ -70,8 +73,8 @@ fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     Ok((builder, known))
 }
 
-/// `//user:password@host:port/0`.
-fn one(uri: &Uri) -> Result<RedisBuilder> {
+/// `//user:password@host:port/0`, or the database as an option.
+fn one(uri: &mut Uri) -> Result<RedisBuilder> {
     let server = Server::parse(uri.rest())?;
     if server.socket.is_some() {
         return Err(Error::invalid_config(
@@ -83,9 +86,10 @@ fn one(uri: &Uri) -> Result<RedisBuilder> {
     if let Some(port) = server.port {
         builder = builder.port(port);
     }
-    if let Some(database) = &server.database {
-        builder = builder.database(number(database)?);
-    }
+    builder = match &server.database {
+        Some(in_path) => builder.database(number(in_path)?),
+        None => database(builder, uri)?,
+    };
     Ok(logged_in(builder, server))
 }
 

@@ -70,7 +70,7 @@ impl RedisScope {
 
     /// Writes a row.
     pub(super) fn put(&self, row: Row) -> Result<()> {
-        let call = self.call(true);
+        let call = self.records.inner.writing(true);
         let rows = [row];
         if !self.is_blind(&rows, call)? {
             return self.replace(&Batch::new(&self.records, rows.into()), call).map(drop);
@@ -78,14 +78,14 @@ impl RedisScope {
         let records = &*self.records;
         let name = records.names.name(&records.schema.key_of(&rows[0]));
         let unit = records.write_unit(&name, &records.form.encode(&rows[0])?);
-        records.inner.servers.run(records.slot(&name), call, |link| link.ask_one(&unit))?;
+        records.inner.servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
         Ok(())
     }
 
     /// Writes a row and gives the one that it replaces.
     pub(super) fn exchange(&self, row: Row) -> Result<Option<Row>> {
         // What it gave the second time would not be what was there before the first.
-        let call = self.call(false);
+        let call = self.records.inner.writing(false);
         let rows = [row];
         if !self.is_blind(&rows, call)? {
             let replaced = self.replace(&Batch::new(&self.records, rows.into()), call)?;
@@ -96,7 +96,7 @@ impl RedisScope {
         let name = records.names.name(&key);
         let unit = records.exchange_unit(&name, &records.form.encode(&rows[0])?);
         let servers = &records.inner.servers;
-        let answer = servers.run(records.slot(&name), call, |link| link.ask_one(&unit))?;
+        let answer = servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
         self.decode(&key, records.form.taken(answer)?)
     }
 
@@ -106,14 +106,14 @@ impl RedisScope {
         if rows.is_empty() {
             return Ok(());
         }
-        let call = self.call(true);
+        let call = self.records.inner.writing(true);
         let blind = self.is_blind(&rows, call)?;
         let batch = Batch::new(&self.records, rows);
         match (blind, self.records.are_together()) {
             (true, together) => self.records.write_many(&batch, together, call),
             (false, true) => self.replace(&batch, call).map(drop),
             (false, false) => {
-                let standing = self.records.read(&batch.names, call)?;
+                let standing = self.records.read(&batch.names, self.records.inner.call(true))?;
                 self.records.replaced(standing, &batch)?;
                 batch.apart().try_for_each(|batch| self.replace(&batch, call).map(drop))
             }
@@ -126,7 +126,7 @@ impl RedisScope {
         let records = &*self.records;
         records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
             loop {
-                if let Some(found) = records.try_replace(link, batch)? {
+                if let Some(found) = records.try_replace(link, batch, call)? {
                     return Ok(found);
                 }
                 left(call.deadline).map_err(|_| busy())?;
@@ -169,7 +169,7 @@ impl Records {
         let servers = &self.inner.servers;
         if together {
             let unit = self.write_together(records);
-            servers.run(self.slot(&batch.names[0]), call, |link| link.ask_one(&unit))?;
+            servers.run(self.slot(&batch.names[0]), call, |link| link.write(&unit, call))?;
         } else {
             let unit = |(name, written): (&Vec<u8>, &Written)| {
                 (self.slot(name), self.write_unit(name, written))
@@ -211,6 +211,7 @@ impl Records {
         &self,
         link: &mut Link,
         batch: &Batch,
+        call: Call,
     ) -> Result<Option<Vec<Option<Row>>>, Failed> {
         let mut watch = Commands::default();
         watch.begin(1 + batch.names.len());
@@ -233,7 +234,7 @@ impl Records {
                 self.form.write(&mut commands, name, &replaced.new, self.ttl(), true);
             }
         }
-        Ok((link.ask_one(&commands.atomic())? != Value::Nil).then_some(found))
+        Ok((link.write(&commands.atomic(), call)? != Value::Nil).then_some(found))
     }
 
     /// What each row finds, and what is written for each name at the end.
@@ -269,7 +270,7 @@ impl Records {
         let mut commands = Commands::default();
         names.iter().for_each(|name| self.form.add_take(&mut commands, name));
         let unit = commands.atomic();
-        let answer = servers.run(self.slot(first), call, |link| link.ask_one(&unit))?;
+        let answer = servers.run(self.slot(first), call, |link| link.write(&unit, call))?;
         Ok(self.form.all_taken(answer)?)
     }
 
@@ -277,13 +278,13 @@ impl Records {
     pub(super) fn clear(self: &std::sync::Arc<Self>) -> Result<()> {
         let mut listing = Listing::begin(self)?;
         while let Some(names) = listing.page()? {
-            let call = self.inner.call(true);
+            let call = self.inner.writing(true);
             let servers = &self.inner.servers;
             if self.are_together() {
                 let parts: Vec<&[u8]> =
                     [&b"UNLINK"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
                 let unit = Commands::one(&parts);
-                servers.run(self.slot(&names[0]), call, |link| link.ask_one(&unit))?;
+                servers.run(self.slot(&names[0]), call, |link| link.write(&unit, call))?;
             } else {
                 let unit = |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", name]));
                 servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;

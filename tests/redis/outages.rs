@@ -1,0 +1,155 @@
+//! The server stops, dies and comes back.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hilcat::{Cache, DynScope, Error, ErrorKind};
+use serde_json::json;
+
+use crate::Test;
+use crate::support::{SECOND, Server, numbers, services, until};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("every_call_ends_while_the_server_is_stopped", every_call_ends_while_the_server_is_stopped),
+    ("a_restart_is_not_noticed_by_what_can_be_repeated", a_restart_is_not_noticed),
+    ("no_acknowledged_write_is_lost_when_the_plug_is_pulled", no_acknowledged_write_is_lost),
+];
+
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(1000);
+
+fn open(server: &Server) -> DynScope {
+    let cache = Cache::from_uri(&server.with("timeout=1s&pool_size=4")).unwrap();
+    cache.dynamic_with(numbers()).unwrap()
+}
+
+type Call = fn(&DynScope) -> Option<Error>;
+const CALLS: [Call; 11] = [
+    |a| a.fetch("x").err(),
+    |a| a.exists("x").err(),
+    |a| a.fetch_many(["x", "y"]).err(),
+    |a| a.set("x", json!({"n": 2})).err(),
+    |a| a.update("x", json!({"n": 2})).err(),
+    |a| a.set_many([("x", json!({"n": 2}))]).err(),
+    |a| a.pop("x").err(),
+    |a| a.pop_many(["x", "y"]).err(),
+    |a| a.len().err(),
+    |a| a.keys().err(),
+    |a| a.clear().err(),
+];
+
+/// Those that cannot be repeated where nobody knows whether they were done.
+const ONCE: [usize; 3] = [4, 6, 7];
+
+fn every_call_ends_while_the_server_is_stopped(server: &Server) {
+    let a = open(server);
+    a.set("x", json!({"n": 1})).unwrap();
+    services("pause", server.engine);
+    let calls = CALLS.map(|call| {
+        let start = Instant::now();
+        (call(&a), start.elapsed())
+    });
+    let at_once = thread::scope(|threads| {
+        let threads = [(); 8].map(|()| {
+            threads.spawn(|| {
+                let start = Instant::now();
+                (a.fetch("x").err(), start.elapsed())
+            })
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    services("resume", server.engine);
+    for (error, took) in calls.into_iter().chain(at_once) {
+        let error = error.unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+        assert!(error.is_retryable());
+        assert!(took >= TIMEOUT * 9 / 10 && took <= TIMEOUT * 11 / 10, "{took:?}: {error}");
+    }
+    // No restart of the application is needed.
+    until(SECOND * 5, || a.set("x", json!({"n": 3})).is_ok());
+    assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 3})));
+}
+
+fn a_restart_is_not_noticed(server: &Server) {
+    let a = open(server);
+    // As many connections as there can be, all of them dead afterwards.
+    let fill = || {
+        thread::scope(|threads| {
+            (0..4).for_each(|_| {
+                drop(threads.spawn(|| (0..50).for_each(|_| drop(a.fetch("x").unwrap()))))
+            });
+        });
+    };
+    for (at, call) in CALLS.into_iter().enumerate() {
+        a.set("x", json!({"n": 1})).unwrap();
+        fill();
+        services("restart", server.engine);
+        if let Some(error) = call(&a) {
+            assert!(ONCE.contains(&at), "call {at}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(call(&a).is_none());
+        }
+    }
+    services("kill", server.engine);
+    let error = a.set("x", json!({"n": 1})).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    services("start", server.engine);
+    until(SECOND * 5, || a.fetch("x").is_ok());
+}
+
+/// Writes as fast as it goes until the time is over, and gives the keys that were acknowledged and
+/// how many calls failed. No call takes longer than its deadline and a tenth.
+pub(crate) fn write_for(
+    a: &DynScope,
+    time: Duration,
+    timeout: Duration,
+    then: impl FnOnce(),
+) -> (Vec<String>, usize) {
+    let write = |writer: usize| {
+        move || {
+            let (mut acknowledged, mut failed, start) = (Vec::new(), 0, Instant::now());
+            for n in 0.. {
+                if start.elapsed() > time {
+                    break;
+                }
+                let (key, before) = (format!("{writer}-{n}"), Instant::now());
+                match a.set(key.as_str(), json!({"n": n})) {
+                    Ok(()) => acknowledged.push(key),
+                    Err(error) => {
+                        assert!(error.is_retryable(), "{error}");
+                        failed += 1;
+                    }
+                }
+                assert!(before.elapsed() <= timeout * 11 / 10, "{:?}", before.elapsed());
+            }
+            (acknowledged, failed)
+        }
+    };
+    thread::scope(|threads| {
+        let writers: Vec<_> = (0..4).map(|writer| threads.spawn(write(writer))).collect();
+        thread::sleep(SECOND / 2);
+        then();
+        let done = writers.into_iter().map(|writer| writer.join().unwrap());
+        done.fold((Vec::new(), 0), |(mut all, failed), (keys, more)| {
+            all.extend(keys);
+            (all, failed + more)
+        })
+    })
+}
+
+/// How many of these are not there.
+pub(crate) fn missing(a: &DynScope, keys: &[String]) -> usize {
+    let pages = keys.chunks(5_000).map(|keys| a.fetch_many(keys).unwrap());
+    pages.flatten().filter(Option::is_none).count()
+}
+
+fn no_acknowledged_write_is_lost(server: &Server) {
+    let a = open(server);
+    let (acknowledged, failed) = write_for(&a, SECOND * 3, TIMEOUT, || {
+        services("kill", server.engine);
+        services("start", server.engine);
+    });
+    until(SECOND * 5, || a.len().is_ok());
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    assert_eq!(missing(&a, &acknowledged), 0);
+    eprintln!("{} writes were acknowledged and {failed} failed", acknowledged.len());
+}

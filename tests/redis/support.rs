@@ -1,0 +1,113 @@
+//! A server with a prefix for one test alone, and another program at it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hilcat::{Cache, Column, ColumnType, Schema};
+use redis::{Client, Cmd, Connection, FromRedisValue};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// A server, with a prefix that no other test uses.
+pub(crate) struct Server {
+    pub(crate) engine: &'static str,
+    pub(crate) base: String,
+    pub(crate) prefix: String,
+}
+
+impl Server {
+    pub(crate) fn open(engine: &'static str) -> Result<Self, String> {
+        let base = variable(&format!("HILCAT_TEST_{}", engine.to_uppercase().replace('-', "_")))?;
+        let random = RandomState::new().hash_one(std::process::id());
+        Ok(Self { engine, base, prefix: format!("t{random:016x}") })
+    }
+
+    /// The URI with the prefix and more options.
+    pub(crate) fn with(&self, options: &str) -> String {
+        let sign = if self.base.contains('?') { '&' } else { '?' };
+        format!("{}{sign}prefix={}&{options}", self.base, self.prefix)
+    }
+
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::from_uri(&self.with("timeout=10s")).unwrap()
+    }
+
+    /// The first address of the URI.
+    pub(crate) fn address(&self) -> &str {
+        let place = self.base.split_once("://").unwrap().1.split(['?', '/', ',']).next().unwrap();
+        place.rsplit('@').next().unwrap()
+    }
+
+    /// Another program's connection.
+    pub(crate) fn other(&self) -> Other {
+        Other::at(self.address())
+    }
+}
+
+pub(crate) fn variable(name: &str) -> Result<String, String> {
+    std::env::var(name).map_err(|_| format!("{name} is not set"))
+}
+
+/// Another program at a server.
+pub(crate) struct Other(Connection);
+
+impl Other {
+    pub(crate) fn at(address: &str) -> Self {
+        let client = Client::open(format!("redis://{address}/")).unwrap();
+        Self(client.get_connection().unwrap())
+    }
+
+    pub(crate) fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> T {
+        let mut command = Cmd::new();
+        command.arg(words);
+        command.query(&mut self.0).unwrap()
+    }
+
+    /// All names that begin so, sorted.
+    pub(crate) fn names(&mut self, head: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.ask(&["KEYS", &format!("{head}*")]);
+        names.sort();
+        names
+    }
+}
+
+/// Does something to the servers through `scripts/services`, which started them.
+pub(crate) fn services(command: &str, target: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+    let output = Command::new(script).args([command, target]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Which process of an engine listens at a port.
+pub(crate) fn part(engine: &str, port: &str) -> String {
+    let ports = std::env::var("HILCAT_SERVICES_DIR")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/services").to_owned());
+    let head = format!("{engine}.");
+    for entry in std::fs::read_dir(format!("{ports}/ports")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if let Some(part) = name.strip_prefix(&head)
+            && std::fs::read_to_string(&path).unwrap().trim() == port
+        {
+            return part.to_owned();
+        }
+    }
+    panic!("nothing of {engine} listens at {port}");
+}
+
+/// Tries until it holds.
+pub(crate) fn until(limit: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < limit, "it does not hold after {limit:?}");
+        std::thread::sleep(SECOND / 50);
+    }
+}
+
+/// A text key `id` and an integer `n`.
+pub(crate) fn numbers() -> Schema {
+    Schema::new("a")
+        .unique(Column::new("id", ColumnType::Text))
+        .column(Column::new("n", ColumnType::BigInt))
+}

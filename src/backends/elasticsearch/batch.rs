@@ -175,15 +175,17 @@ impl Session<'_> {
     }
 
     fn write(&self, draft: &Draft, old: Option<&Document>) -> Result<Write> {
-        let full = || -> Result<String> {
-            document::write(draft.full.as_ref().map_err(Error::clone)?, self.target)
-        };
-        let write = match old {
-            Some(old) => Write::Put { source: self.over(&draft.row, old)?, over: Some(old.seen) },
-            None if draft.needs_old() => Write::Put { source: full()?, over: None },
-            None => Write::Merge {
+        let write = match (old, &draft.full) {
+            (Some(old), _) => {
+                Write::Put { source: self.over(&draft.row, old)?, over: Some(old.seen) }
+            }
+            (None, Err(lacks)) => return Err(lacks.clone()),
+            (None, Ok(full)) if draft.needs_old() => {
+                Write::Put { source: document::write(full, self.target)?, over: None }
+            }
+            (None, Ok(full)) => Write::Merge {
                 members: document::write(&draft.row, self.target)?,
-                or: Some(full()?),
+                or: self.or(&draft.row, full)?,
             },
         };
         match &write {

@@ -41,21 +41,31 @@ impl Seen {
 /// A write of one document.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// Puts members into the document that stands; where none does, the other one is made, if
-    /// there is one.
-    Merge { members: String, or: Option<String> },
+    /// Puts members into the document that stands, or makes one where none does.
+    Merge { members: String, or: Or },
     /// Makes the document that was seen, or none where none was, into this one.
     Put { source: String, over: Option<Seen> },
     /// Removes the document that was seen.
     Remove { seen: Seen },
 }
 
+/// The document that is made where none stands.
+#[derive(Debug, Clone)]
+pub(super) enum Or {
+    /// Of the very members.
+    Members,
+    /// Another one, which has what they leave out.
+    Source(String),
+    Nothing,
+}
+
 impl Write {
     /// The body of an update.
-    pub(super) fn merging(members: &str, or: Option<&str>) -> String {
+    pub(super) fn merging(members: &str, or: &Or) -> String {
         match or {
-            Some(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
-            None => format!("{{\"doc\":{members}}}"),
+            Or::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
+            Or::Source(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
+            Or::Nothing => format!("{{\"doc\":{members}}}"),
         }
     }
 
@@ -77,7 +87,7 @@ impl Write {
         lines.push('\n');
         match self {
             Self::Merge { members, or } => {
-                lines.push_str(&Self::merging(members, or.as_deref()));
+                lines.push_str(&Self::merging(members, or));
                 lines.push('\n');
             }
             Self::Put { source, .. } => {
@@ -90,7 +100,8 @@ impl Write {
 
     fn size(&self) -> usize {
         match self {
-            Self::Merge { members, or } => members.len() + or.as_ref().map_or(0, String::len),
+            Self::Merge { members, or: Or::Source(or) } => members.len() + or.len(),
+            Self::Merge { members, .. } => members.len(),
             Self::Put { source, .. } => source.len(),
             Self::Remove { .. } => 0,
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use elasticsearch::http::Method;
 use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::Transport;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -18,13 +19,44 @@ use crate::{Error, ErrorKind, Result};
 /// the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// The hosts of a cluster. Its `Debug` shows nothing of the login.
+/// How long a host that did not answer is asked only after all others.
+const SUSPECTED: Duration = Duration::from_secs(30);
+
+/// The hosts of a cluster.
 #[derive(Clone)]
 pub(super) struct Client {
-    hosts: Arc<[Transport]>,
+    hosts: Arc<[Host]>,
     next: Arc<AtomicUsize>,
     /// As many requests at once as there can be connections.
     permits: Arc<Semaphore>,
+}
+
+/// A host, and when it last left a request without an answer.
+struct Host {
+    transport: Transport,
+    silent: Mutex<Option<Instant>>,
+}
+
+impl Host {
+    fn new(transport: Transport) -> Self {
+        Self { transport, silent: Mutex::default() }
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.silent.lock().is_some_and(|since| since.elapsed() < SUSPECTED)
+    }
+}
+
+/// A request to a host. Where it is given up, as when its deadline passes, the host is suspect.
+struct Attempt<'a> {
+    host: &'a Host,
+    answered: bool,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        *self.host.silent.lock() = (!self.answered).then(Instant::now);
+    }
 }
 
 /// What a request does.
@@ -128,7 +160,7 @@ enum Lost {
 impl Client {
     pub(super) fn new(hosts: Vec<Transport>, connections: u32) -> Self {
         Self {
-            hosts: hosts.into(),
+            hosts: hosts.into_iter().map(Host::new).collect(),
             next: Arc::default(),
             permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
         }
@@ -176,18 +208,25 @@ impl Client {
         }
     }
 
-    /// Sends a request to the first host that can be connected to, beginning with the next one.
+    /// Sends a request to the first host that can be connected to, beginning with the next one;
+    /// those that did not answer lately come last.
     async fn attempt(&self, request: &Request) -> Result<Answer, Lost> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut unreachable = None;
-        for at in 0..self.hosts.len() {
-            let host = &self.hosts[first.wrapping_add(at) % self.hosts.len()];
-            match send(host, request).await {
-                Err(Lost::Unreachable(why)) => unreachable = Some(why),
-                done => return done,
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.hosts.len();
+        let mut hosts: Vec<&Host> = self.hosts.iter().collect();
+        hosts.rotate_left(first);
+        hosts.sort_by_key(|host| host.is_suspect());
+        let mut unreachable = String::new();
+        for host in hosts {
+            let mut attempt = Attempt { host, answered: false };
+            match send(&host.transport, request).await {
+                Err(Lost::Unreachable(why)) => unreachable = why,
+                done => {
+                    attempt.answered = done.is_ok();
+                    return done;
+                }
             }
         }
-        Err(Lost::Unreachable(unreachable.unwrap_or_default()))
+        Err(Lost::Unreachable(unreachable))
     }
 }
 

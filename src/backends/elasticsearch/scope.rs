@@ -90,11 +90,13 @@ impl ScopeStore for Scope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        self.call(|session| session.set(&row))
+        let set = self.call(|session| session.set(&row));
+        set.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        self.call(|session| session.replace(&row, true))
+        let updated = self.call(|session| session.replace(&row, true));
+        updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {

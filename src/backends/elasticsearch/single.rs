@@ -6,13 +6,13 @@ use elasticsearch::http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::bulk::{Seen, Write, check_size};
+use super::bulk::{Or, Seen, Write, check_size};
 use super::client::{Effect, Request};
 use super::document;
 use super::failure::{Failed, Fault, met_others};
 use super::names;
 use super::scope::Session;
-use crate::{Error, Key, Result, Row};
+use crate::{Error, Key, Result, Row, Value};
 
 /// A stored document.
 #[derive(Debug, Deserialize)]
@@ -87,10 +87,10 @@ impl Session<'_> {
         check_size(&members)?;
         let full = self.full(row);
         let or = match &full {
-            Ok(full) => Some(document::write(full, self.target)?),
-            Err(_) => None,
+            Ok(full) => self.or(row, full)?,
+            Err(_) => Or::Nothing,
         };
-        let body = Write::merging(&members, or.as_deref());
+        let body = Write::merging(&members, &or);
         let (path, parameters) = (names::in_path(&id).to_string(), self.write_parameters());
         let path = format!("{}/_update/{path}?{parameters}&retry_on_conflict=5", self.target.path);
         self.again(|| {
@@ -116,6 +116,14 @@ impl Session<'_> {
         let mut full = row.clone();
         self.schema.fill_absent(&mut full)?;
         Ok(full)
+    }
+
+    /// The document that is made of a row where none stands.
+    pub(super) fn or(&self, row: &Row, full: &Row) -> Result<Or> {
+        match row.iter().any(Value::is_absent) {
+            true => document::write(full, self.target).map(Or::Source),
+            false => Ok(Or::Members),
+        }
     }
 
     /// Inserts or overwrites the document that was seen, and gives it where it is asked for.

@@ -1,0 +1,308 @@
+//! The indices as they stand: a layout that was released stays readable.
+
+use elasticsearch::http::Method;
+use hilcat::{Column, ColumnType, ErrorKind, Migrate, Schema};
+use serde_json::{Value as Json, json};
+
+use crate::Test;
+use crate::support::{Server, int, null, scope, text};
+
+pub const TESTS: &[Test] = &[
+    ("the_index_of_every_type", the_index_of_every_type),
+    ("an_unchanged_scope_is_one_question", an_unchanged_scope_is_one_question),
+    ("names_of_indices", names_of_indices),
+    ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
+    ("columns_are_added_and_renamed", columns_are_added_and_renamed),
+    ("what_others_put_into_the_mapping_stays", what_others_put_into_the_mapping_stays),
+    ("a_scope_of_another_index", a_scope_of_another_index),
+    ("recreated_in_one_step", recreated_in_one_step),
+    ("an_index_that_is_removed_is_made_again", an_index_that_is_removed_is_made_again),
+    ("scopes_are_those_of_the_prefix", scopes_are_those_of_the_prefix),
+    ("shards_and_replicas", shards_and_replicas),
+    ("numbers_can_be_searched", numbers_can_be_searched),
+];
+
+fn every_type() -> Schema {
+    use ColumnType as Ty;
+    let types = [
+        ("bool", Ty::Bool),
+        ("smallint", Ty::SmallInt),
+        ("int", Ty::Int),
+        ("bigint", Ty::BigInt),
+        ("ubigint", Ty::UBigInt),
+        ("real", Ty::Real),
+        ("double", Ty::Double),
+        ("decimal", Ty::Decimal { precision: 10, scale: 2 }),
+        ("text", Ty::Text),
+        ("varchar", Ty::Varchar(50)),
+        ("bytes", Ty::Bytes),
+        ("json", Ty::Json),
+        ("date", Ty::Date),
+        ("time", Ty::Time),
+        ("timestamp", Ty::Timestamp),
+        ("uuid", Ty::Uuid),
+    ];
+    types
+        .into_iter()
+        .fold(scope([]), |schema, (name, ty)| schema.column(null(Column::new(name, ty))))
+}
+
+fn the_index_of_every_type(server: &Server) {
+    let schema = every_type().column(int("_n.m").default_value(7));
+    let plan = server.cache().plan(&schema).unwrap();
+    let index = format!("{}a@1", server.indices.prefix);
+    let request = &plan.steps[0].sql[0];
+    let (start, body) = request.split_once(" {").unwrap();
+    assert_eq!(start, format!("PUT /{index}"));
+    let body: Json = serde_json::from_str(&format!("{{{body}")).unwrap();
+    let long = json!({"type": "long", "coerce": false});
+    let double = json!({"type": "double", "coerce": false, "ignore_malformed": true});
+    let near = json!({"type": "double", "ignore_malformed": true});
+    let exact = json!({"type": "keyword", "fields": {"number": near}});
+    let text = json!({"type": "keyword", "ignore_above": 8191});
+    let word = json!({"type": "keyword"});
+    let expected = json!({
+        "aliases": {format!("{}a", server.indices.prefix): {}},
+        "settings": {"number_of_replicas": 0},
+        "mappings": {
+            "dynamic": "strict",
+            "_meta": {"hilcat": {
+                "version": 1,
+                "scope": "a",
+                "table": "a",
+                "fingerprint": schema.fingerprint(),
+                "schema": schema.to_toml(),
+                "fields": {},
+                "fills": {},
+            }},
+            "properties": {
+                "id": text,
+                "bool": {"type": "boolean"},
+                "smallint": long,
+                "int": long,
+                "bigint": long,
+                "ubigint": exact,
+                "real": double,
+                "double": double,
+                "decimal": exact,
+                "text": text,
+                "varchar": text,
+                "bytes": {"type": "binary"},
+                "json": {"type": "object", "enabled": false},
+                "date": {"type": "date", "format": "strict_date"},
+                "time": word,
+                "timestamp": {"type": "date", "format": "strict_date_optional_time_nanos"},
+                "uuid": word,
+                "%5fn%2em": long,
+            },
+        },
+    });
+    assert_eq!(body, expected);
+    assert_eq!(server.cache().migrate(&schema).unwrap(), plan);
+    assert!(server.cache().plan(&schema).unwrap().is_empty());
+    assert_eq!(server.indices.names(), [index]);
+    assert_eq!(server.mappings("a")["_meta"], expected["mappings"]["_meta"]);
+}
+
+/// What stands is written down in the mapping, so that nothing is compared: not even by someone
+/// who put nonsense into the schema that stands there.
+fn an_unchanged_scope_is_one_question(server: &Server) {
+    let schema = scope([int("n")]);
+    server.cache().dynamic_with(schema.clone()).unwrap();
+    let before = server.mappings("a");
+    for _ in 0..2 {
+        server.cache().dynamic_with(schema.clone()).unwrap();
+        assert!(server.cache().migrate(&schema).unwrap().is_empty());
+    }
+    assert_eq!(server.mappings("a"), before);
+    let reordered = Schema::new("a").column(int("n")).unique(text("id"));
+    server.cache().dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
+    assert_eq!(server.mappings("a"), before, "the order of columns is no difference");
+}
+
+fn names_of_indices(server: &Server) {
+    let cache = server.cache();
+    for (scope, name) in
+        [("Flights 1", "%46lights%201"), ("-x", "-x"), ("a@1", "a%401"), ("\u{540d}", "\u{540d}")]
+    {
+        let schema = Schema::new(scope).unique(text("id")).column(int("n"));
+        cache.dynamic_with(schema).unwrap().set("x", json!({"n": 1})).unwrap();
+        assert_eq!(server.get(&format!("{}/_doc/x", server.name(name)))["_source"]["n"], 1);
+    }
+    assert_eq!(cache.scopes().unwrap(), ["-x", "Flights 1", "a@1", "\u{540d}"]);
+}
+
+fn a_name_that_does_not_fit_is_refused(server: &Server) {
+    let schema = |name: String| Schema::new(name).unique(text("id")).column(int("n"));
+    let error = server.cache().dynamic_with(schema("x".repeat(250))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = server.cache().dynamic_with(schema("X".repeat(80))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(server.indices.names().is_empty());
+    let longest = "x".repeat(238 - server.indices.prefix.len());
+    server.cache().dynamic_with(schema(longest)).unwrap().set("x", json!({"n": 1})).unwrap();
+}
+
+fn columns_are_added_and_renamed(server: &Server) {
+    let old = scope([int("n"), null(text("name"))]);
+    let a = server.cache().dynamic_with(old).unwrap();
+    a.set("x", json!({"n": 1, "name": "one"})).unwrap();
+    let new = scope([
+        Column::new("n", ColumnType::BigInt),
+        null(text("title")).was("name"),
+        text("name").default_value("first"),
+    ]);
+    let plan = server.cache().migrate(&new).unwrap();
+    assert_eq!(plan.steps.len(), 3, "{plan}");
+    assert!(plan.steps[0].sql[0].contains("/_mapping {"), "{plan}");
+    assert!(plan.steps[1].sql.is_empty(), "{plan}");
+    let mappings = server.mappings("a");
+    assert_eq!(mappings["properties"]["title"], json!({"type": "alias", "path": "name"}));
+    assert_eq!(mappings["properties"]["name%-2"]["type"], "keyword");
+    let b = server.cache().dynamic_with(new.clone()).unwrap();
+    let before = json!({"id": "x", "n": 1, "title": "one", "name": "first"});
+    assert_eq!(b.fetch("x").unwrap(), Some(before));
+    // The document itself was not touched.
+    let stored = server.get(&format!("{}/_doc/x", server.name("a")));
+    assert_eq!((&stored["_version"], &stored["_source"]["name"]), (&json!(1), &json!("one")));
+    // Another default from now on is none for documents of then.
+    let mut newer = new;
+    newer.columns[3].default = Some("second".into());
+    let c = server.cache().dynamic_with(newer).unwrap();
+    assert_eq!(c.fetch("x").unwrap().unwrap()["name"], "first");
+    c.set("y", json!({"n": 2})).unwrap();
+    assert_eq!(b.fetch("y").unwrap().unwrap()["name"], "second");
+    // One who opened it before all this goes on, and changes only what it knows.
+    a.set("y", json!({"name": "two"})).unwrap();
+    let after = json!({"id": "y", "n": 2, "title": "two", "name": "second"});
+    assert_eq!(b.fetch("y").unwrap(), Some(after));
+}
+
+fn what_others_put_into_the_mapping_stays(server: &Server) {
+    let a = server.cache().dynamic_with(scope([text("n")])).unwrap();
+    let mut meta = server.mappings("a")["_meta"].clone();
+    meta["owner"] = json!("us");
+    let path = format!("{}/_mapping", server.name("a"));
+    let fields = json!({"words": {"type": "text"}});
+    let field = json!({"type": "keyword", "ignore_above": 8191, "fields": fields});
+    server.put(&path, json!({"_meta": meta, "properties": {"n": field}}));
+    server.cache().dynamic_with(scope([text("n"), null(int("m"))])).unwrap();
+    for _ in 0..2 {
+        let mappings = server.mappings("a");
+        assert_eq!(mappings["_meta"]["owner"], "us");
+        assert_eq!(mappings["properties"]["n"]["fields"], fields);
+        assert_eq!(mappings["properties"]["m"]["type"], "long");
+        a.clear().unwrap();
+    }
+}
+
+fn a_scope_of_another_index(server: &Server) {
+    let cache = server.cache();
+    cache.dynamic_with(scope([int("n")])).unwrap();
+    let mut other = scope([int("n")]).table("a");
+    other.name = "b".into();
+    let error = cache.dynamic_with(other).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
+    assert!(error.to_string().contains("the scope `a`"), "{error}");
+    // What a later release wrote is not touched.
+    let mut meta = server.mappings("a")["_meta"].clone();
+    meta["hilcat"]["version"] = json!(2);
+    server.put(&format!("{}/_mapping", server.name("a")), json!({"_meta": meta}));
+    let error = server.cache().dynamic_with(scope([int("n")])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+fn recreated_in_one_step(server: &Server) {
+    let cache = server.cache();
+    let a = cache.dynamic_with(scope([int("n")])).unwrap();
+    a.set_many((0..100).map(|n| (n.to_string(), json!({"n": n})))).unwrap();
+    a.clear().unwrap();
+    assert_eq!((a.len().unwrap(), server.indices.names().len()), (0, 1));
+    a.set("x", json!({"n": 1})).unwrap();
+    let new = scope([text("n")]).migrate(Migrate::Recreate);
+    let b = server.cache().dynamic_with(new).unwrap();
+    assert_eq!((b.len().unwrap(), server.indices.names().len()), (0, 1));
+    b.set("x", json!({"n": "one"})).unwrap();
+    // One from before writes nothing that the new one would misread, and reads nothing wrong.
+    let error = a.set("y", json!({"n": 1})).map(|()| b.fetch("y")).unwrap_or_else(Err);
+    assert!(error.is_err(), "{error:?}");
+    assert_eq!(a.fetch("x").unwrap_err().column(), Some("n"));
+    assert_eq!(b.fetch("x").unwrap(), Some(json!({"id": "x", "n": "one"})));
+}
+
+fn an_index_that_is_removed_is_made_again(server: &Server) {
+    let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
+    let calls: [fn(&hilcat::DynScope) -> hilcat::Result<()>; 7] = [
+        |a| a.set("x", json!({"n": 1})),
+        |a| a.fetch("x").map(|found| assert_eq!(found, None)),
+        |a| a.set_many([("x", json!({"n": 1}))]).map(drop),
+        |a| a.pop_many(["x"]).map(drop),
+        |a| a.update("x", json!({"n": 1})).map(drop),
+        |a| a.keys().map(|keys| assert_eq!(keys.count(), 0)),
+        |a| a.len().map(|len| assert_eq!(len, 0)),
+    ];
+    for call in calls {
+        a.set("z", json!({"n": 1})).unwrap();
+        let index = server.indices.names().pop().unwrap();
+        let index = index.strip_prefix(&server.indices.prefix).unwrap().to_owned();
+        server.indices.ask(Method::Delete, &server.name(&index), None);
+        call(&a).unwrap();
+        let mappings = server.mappings("a");
+        assert_eq!(mappings["dynamic"], "strict", "not made by the write alone: {mappings}");
+    }
+}
+
+fn scopes_are_those_of_the_prefix(server: &Server) {
+    let cache = server.cache();
+    cache.dynamic_with(scope([int("n")])).unwrap();
+    server
+        .put(&server.name("others"), json!({"mappings": {"properties": {"n": {"type": "long"}}}}));
+    // A longer prefix has scopes of its own.
+    let uri = server.indices.uri("").replace("prefix=", "xprefix=");
+    let uri = uri
+        .replace("xprefix=", "prefix=")
+        .replace(&server.indices.prefix, &format!("{}b-", server.indices.prefix));
+    let longer = hilcat::Cache::from_uri(&uri).unwrap();
+    longer.dynamic_with(Schema::new("c").unique(text("id")).column(int("n"))).unwrap();
+    assert_eq!(cache.scopes().unwrap(), ["a"]);
+    assert_eq!(longer.scopes().unwrap(), ["c"]);
+}
+
+fn shards_and_replicas(server: &Server) {
+    server.with("shards=2").dynamic_with(scope([int("n")])).unwrap();
+    let settings = || {
+        let found = server.get(&format!("{}/_settings", server.name("a")));
+        let index = found.as_object().unwrap().values().next().unwrap().clone();
+        let index = &index["settings"]["index"];
+        (index["number_of_shards"].clone(), index["number_of_replicas"].clone())
+    };
+    assert_eq!(settings(), (json!("2"), json!("0")));
+    // Emptied by one who would make it otherwise, it stays as it is.
+    let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
+    a.set_many((0..50).map(|n| (n.to_string(), json!({"n": n})))).unwrap();
+    assert_eq!((a.len().unwrap(), a.iter().unwrap().count()), (50, 50));
+    a.clear().unwrap();
+    assert_eq!(settings(), (json!("2"), json!("0")));
+}
+
+/// What people do with it: search by the type.
+fn numbers_can_be_searched(server: &Server) {
+    let schema = every_type();
+    let a = server.cache().dynamic_with(schema).unwrap();
+    let row = |n: u64, price: &str, seen: &str| json!({"int": n, "ubigint": u64::MAX - n, "decimal": price, "timestamp": seen, "double": {"$float": "NaN"}});
+    a.set("x", row(9, "9.50", "2013-01-31T05:15:00.000001Z")).unwrap();
+    a.set("y", row(10, "10.25", "0001-01-01T00:00:00Z")).unwrap();
+    assert_eq!(a.len().unwrap(), 2);
+    for query in [
+        json!({"range": {"int": {"lt": 10}}}),
+        json!({"range": {"decimal.number": {"lt": 10}}}),
+        json!({"term": {"ubigint": u64::MAX - 9}}),
+        json!({"range": {"timestamp": {"gte": "2000-01-01"}}}),
+        json!({"term": {"id": "x"}}),
+    ] {
+        let path = format!("{}/_search", server.name("a"));
+        let found = server.indices.ask(Method::Post, &path, Some(json!({"query": query})));
+        let hits = found["hits"]["hits"].as_array().unwrap();
+        assert_eq!((hits.len(), &hits[0]["_id"]), (1, &json!("x")), "{query}");
+    }
+}

@@ -216,7 +216,8 @@ impl Cache {
         if let Some(core) = of_name.iter().find(|core| *core.schema == *schema) {
             return Ok(core.clone());
         }
-        let core = Arc::new(Core::new(self.inner.store.name(), scope));
+        let flights = self.inner.above.flights(&schema.name);
+        let core = Arc::new(Core::new(self.inner.store.name(), scope, flights));
         of_name.push(core.clone());
         Ok(core)
     }

@@ -5,12 +5,30 @@
 //! could never end, because threads wait for one another in a circle, is an error instead.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::{Error, ErrorKind, Key, Result};
+
+/// The computations under way in all scopes, by the names of these.
+#[derive(Debug, Default)]
+pub(crate) struct AllFlights(Mutex<HashMap<String, Weak<Flights>>>);
+
+impl AllFlights {
+    /// Those in one scope: the same for all who have it open at the same time.
+    pub(crate) fn of(&self, scope: &str) -> Arc<Flights> {
+        let mut all = self.0.lock();
+        if let Some(flights) = all.get(scope).and_then(Weak::upgrade) {
+            return flights;
+        }
+        all.retain(|_, flights| flights.strong_count() > 0);
+        let flights = Arc::default();
+        all.insert(scope.to_owned(), Arc::downgrade(&flights));
+        flights
+    }
+}
 
 /// The computations under way in one scope.
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! Caches made of caches.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::{Cache, Inner};
 use crate::Schemas;
+use crate::compute::{AllFlights, Flights};
 use crate::layers::fan_out::FanOut;
 use crate::layers::prefix::{Namespace, Prefixed};
 use crate::layers::staged::Staged;
@@ -14,14 +14,24 @@ use crate::layers::tiered::Tiered;
 use crate::layers::{Member, OnFailure, Tiers};
 use crate::store::Store;
 
-/// What the layers above a cache share, however many of them there are.
+/// What a cache shares with the layers above it, however many of them there are.
 #[derive(Default)]
 pub(super) struct Above {
     tiers: Arc<Tiers>,
-    /// The caches under a prefix: of one prefix there is one, so that it computes once.
-    prefixed: Mutex<HashMap<String, Weak<Inner>>>,
+    /// The computations under way: those of a cache under a prefix are with the one beneath.
+    flights: Arc<AllFlights>,
     /// Where it is such a cache: the one beneath, and the whole prefix.
     beneath: Option<(Cache, Namespace)>,
+}
+
+impl Above {
+    /// The computations under way in a scope, whoever opened it and under whichever schema.
+    pub(super) fn flights(&self, scope: &str) -> Arc<Flights> {
+        match &self.beneath {
+            None => self.flights.of(scope),
+            Some((_, namespace)) => self.flights.of(&namespace.join(scope)),
+        }
+    }
 }
 
 impl Cache {
@@ -131,8 +141,8 @@ impl Cache {
     }
 
     /// The same stores under a namespace: scopes of one name are others than without it, and
-    /// [`scopes`](Cache::scopes) lists its own alone. Asked again for the same prefix, it is the
-    /// same cache.
+    /// [`scopes`](Cache::scopes) lists its own alone. Keep it where it is used often: asked again
+    /// for the same prefix, it has to open its scopes again.
     ///
     /// Beneath, the scope and the table `articles` of the prefix `tenant1` are named
     /// `tenant1__articles`. Letters, digits and single underscores stay as they are in a prefix
@@ -151,23 +161,13 @@ impl Cache {
     /// # Ok::<(), hilcat::Error>(())
     /// ```
     pub fn prefix(&self, prefix: &str) -> Cache {
-        let mut prefixed = self.inner.above.prefixed.lock();
-        if let Some(inner) = prefixed.get(prefix).and_then(Weak::upgrade) {
-            return Cache { inner };
-        }
-        let cache = self.new_prefix(prefix);
-        prefixed.retain(|_, inner| inner.strong_count() > 0);
-        prefixed.insert(prefix.to_owned(), Arc::downgrade(&cache.inner));
-        cache
-    }
-
-    fn new_prefix(&self, prefix: &str) -> Cache {
         let (beneath, namespace) = match &self.inner.above.beneath {
             Some((beneath, outer)) => (beneath.clone(), outer.within(prefix)),
             None => (self.clone(), Namespace::new(prefix)),
         };
         let store = Prefixed::new(beneath.member(), namespace.clone());
-        let above = Above { beneath: Some((beneath, namespace)), ..Above::default() };
+        let flights = beneath.inner.above.flights.clone();
+        let above = Above { flights, beneath: Some((beneath, namespace)), ..Above::default() };
         self.made(store, self.inner.schemas.clone(), above)
     }
 

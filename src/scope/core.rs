@@ -14,12 +14,16 @@ pub(crate) struct Core {
     backend: &'static str,
     pub(crate) schema: Arc<Schema>,
     store: Arc<dyn ScopeStore>,
-    flights: Flights,
+    flights: Arc<Flights>,
 }
 
 impl Core {
-    pub(crate) fn new(backend: &'static str, store: Arc<dyn ScopeStore>) -> Self {
-        Self { backend, schema: store.schema().clone(), store, flights: Flights::default() }
+    pub(crate) fn new(
+        backend: &'static str,
+        store: Arc<dyn ScopeStore>,
+        flights: Arc<Flights>,
+    ) -> Self {
+        Self { backend, schema: store.schema().clone(), store, flights }
     }
 
     #[cfg(feature = "sql")]

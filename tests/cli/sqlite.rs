@@ -235,3 +235,31 @@ fn coordinates_come_back_as_the_same_numbers() {
         }
     }
 }
+
+/// What a staged cache has is loaded before a command and saved after it.
+#[test]
+fn layers_are_taken() {
+    let cache = OnDisk::new();
+    let storage = format!("sqlite:///{}", cache.path("t.db"));
+    let escaped = storage.replace('/', "%2F");
+    let file = cache.path("cache.toml");
+    let toml = format!("layer = 'tiered'\nnear = 'memory:'\nfar = '{storage}'\n");
+    fs::write(&file, toml).unwrap();
+    let layers = [
+        format!("tiered:?near=memory:&far={escaped}"),
+        format!("staged:?memory=memory:&storage={escaped}"),
+        format!("fan-out:?primary={escaped}&writers=memory:"),
+        format!("prefix:?name=tenant1&cache={escaped}"),
+        format!("layers:///{file}"),
+    ];
+    for (at, layer) in layers.iter().enumerate() {
+        let run =
+            |words: &[&str]| run_with(cache.command().env("HILCAT_CACHE", layer).args(words), b"");
+        let key = format!("k{at}");
+        assert_eq!(run(&["set", "a", &key, "{\"count\":1}"]), ended(0, "", ""), "{layer}");
+        let found = run(&["exists", "a", &key]);
+        assert_eq!(found, ended(0, "true\n", ""), "{layer}");
+    }
+    assert_eq!(cache.run(&["keys", "a"]), ended(0, "\"k0\"\n\"k1\"\n\"k2\"\n\"k4\"\n", ""));
+    assert_eq!(cache.run(&["scopes"]), ended(0, "a\ntenant1__a\n", ""));
+}

@@ -32,5 +32,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Failure> {
     let (options, command) = args::parse()?;
-    commands::run(&options.open()?, command)
+    let cache = options.open()?;
+    // What a staged cache has is in its storage between two runs; other caches do nothing here.
+    cache.load(None)?;
+    let code = commands::run(&cache, command)?;
+    cache.backup(None)?;
+    Ok(code)
 }

@@ -8,7 +8,7 @@ use super::super::stripes::{Held, Stripes};
 use super::OnFailure;
 use super::outcome::Outcomes;
 use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Key, Result, Row, Schema};
+use crate::{Key, Result, Row, Schema, Value};
 
 /// The scope in one of the stores.
 #[derive(Debug)]
@@ -40,32 +40,63 @@ impl FanOutScope {
     /// from reaching two stores in two orders.
     fn write<T: Default>(
         &self,
-        _held: Held<'_, ()>,
+        held: Held<'_, ()>,
         first: impl FnOnce(&dyn ScopeStore) -> Result<T>,
         rest: impl Fn(&dyn ScopeStore) -> Result<()>,
     ) -> Result<T> {
+        self.write_with(held, first, |_, _| (), |store, ()| rest(store))
+    }
+
+    /// The same where `rest` needs something that is known once the primary store has the write, or
+    /// has not.
+    fn write_with<T: Default, W>(
+        &self,
+        _held: Held<'_, ()>,
+        first: impl FnOnce(&dyn ScopeStore) -> Result<T>,
+        after: impl FnOnce(&dyn ScopeStore, bool) -> W,
+        rest: impl Fn(&dyn ScopeStore, &W) -> Result<()>,
+    ) -> Result<T> {
         let names = self.targets.iter().map(|target| target.name);
         let mut outcomes = Outcomes::new(names, self.on_failure);
-        let (value, result) = match first(&*self.targets[0].scope) {
+        let primary = &*self.targets[0].scope;
+        let (value, result) = match first(primary) {
             Ok(value) => (value, Ok(())),
             Err(error) => (T::default(), Err(error)),
         };
+        let done = result.is_ok();
         outcomes.note(result);
-        for target in &self.targets[1..] {
-            if outcomes.go_on() {
-                outcomes.note(rest(&*target.scope));
+        if outcomes.go_on() {
+            let known = after(primary, done);
+            for target in &self.targets[1..] {
+                if outcomes.go_on() {
+                    outcomes.note(rest(&*target.scope, &known));
+                }
             }
         }
         outcomes.finish(value)
     }
 
-    fn lock(&self, row: &Row) -> Held<'_, ()> {
-        self.order.lock(slice::from_ref(&self.schema.key_of(row)))
-    }
-
-    fn lock_rows(&self, rows: &[Row]) -> Held<'_, ()> {
+    /// Writes rows to all stores. Of a record that is given in part the others are given what the
+    /// primary one has of it then: they may not have had it before.
+    fn write_rows<T: Default>(
+        &self,
+        rows: &[Row],
+        first: impl FnOnce(&dyn ScopeStore) -> Result<T>,
+    ) -> Result<T> {
         let keys: Vec<Key> = rows.iter().map(|row| self.schema.key_of(row)).collect();
-        self.order.lock(&keys)
+        let partial = rows.iter().flatten().any(Value::is_absent);
+        let whole = |primary: &dyn ScopeStore, done| match partial && done {
+            false => Ok(rows.to_vec()),
+            true => primary.fetch_many(&keys).map(|rows| rows.into_iter().flatten().collect()),
+        };
+        let rest = |store: &dyn ScopeStore, rows: &Result<Vec<Row>>| {
+            let mut rows = rows.clone()?;
+            match rows.len() {
+                1 => store.set(rows.remove(0)),
+                _ => store.set_many(rows),
+            }
+        };
+        self.write_with(self.order.lock(&keys), first, whole, rest)
     }
 }
 
@@ -89,23 +120,17 @@ impl ScopeStore for FanOutScope {
 
     fn set(&self, row: Row) -> Result<()> {
         let row = self.limits.admit(&self.schema, row)?;
-        let set = |store: &dyn ScopeStore| store.set(row.clone());
-        self.write(self.lock(&row), set, set)
+        self.write_rows(slice::from_ref(&row), |store| store.set(row.clone()))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let row = self.limits.admit(&self.schema, row)?;
-        self.write(
-            self.lock(&row),
-            |store| store.update(row.clone()),
-            |store| store.set(row.clone()),
-        )
+        self.write_rows(slice::from_ref(&row), |store| store.update(row.clone()))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let rows = self.limits.admit_all(&self.schema, rows)?;
-        let set = |store: &dyn ScopeStore| store.set_many(rows.clone());
-        self.write(self.lock_rows(&rows), set, set)
+        self.write_rows(&rows, |store| store.set_many(rows.clone()))
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {

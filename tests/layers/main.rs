@@ -1,0 +1,81 @@
+//! What each layer promises beyond the contract of a store, which the conformance suite asks of
+//! all of them: in which order the stores are reached, what is left when one fails, what happens
+//! between two calls at the same time, what is there after a process was killed.
+//!
+//! A test whose server is not there shows as ignored with the reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
+
+mod backup;
+mod config;
+mod fan_out;
+mod once;
+mod places;
+mod prefix;
+mod spy;
+mod staged;
+mod tiered;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::places::{PLACES, Place};
+
+/// A test that needs no server.
+type Test = (&'static str, fn());
+
+/// A test of a place: it is asked of each of them.
+type PlaceTest = (&'static str, fn(&Place));
+
+/// Lists functions under their names.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        &[$((stringify!($test), $test)),*]
+    };
+}
+pub(crate) use tests;
+
+/// What is to be done, and gives something that is of no interest.
+pub(crate) fn done<T>(result: hilcat::Result<T>) {
+    result.unwrap();
+}
+
+fn main() -> ExitCode {
+    if backup::child() {
+        return ExitCode::SUCCESS;
+    }
+    let lists: [(&str, &[Test]); 5] = [
+        ("tiered", tiered::TESTS),
+        ("staged", staged::TESTS),
+        ("fan_out", fan_out::TESTS),
+        ("prefix", prefix::TESTS),
+        ("config", config::TESTS),
+    ];
+    let trial = |list: &str, (name, run): Test| {
+        Trial::test(format!("{list}::{name}"), move || {
+            run();
+            Ok(())
+        })
+    };
+    let alone = lists.iter().flat_map(|(list, tests)| tests.iter().map(|&test| trial(list, test)));
+    let mut trials: Vec<Trial> = alone.collect();
+    let lists: [(&str, &[PlaceTest]); 3] =
+        [("backup", backup::TESTS), ("once", once::TESTS), ("prefix", prefix::ON_PLACES)];
+    for place in PLACES {
+        for (list, tests) in lists {
+            trials.extend(tests.iter().map(|&(name, run)| {
+                let name = format!("{}::{list}::{name}", place.name);
+                Trial::ignorable_test(name, move || match (place.uri)() {
+                    Ok(_) => {
+                        run(place);
+                        Ok(Completion::Completed)
+                    }
+                    Err(reason) => Ok(Completion::ignored_with(reason)),
+                })
+            }));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

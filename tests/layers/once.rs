@@ -1,0 +1,101 @@
+//! However many ask at once, a value is computed once: on stores, and on each layer over them.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use hilcat::{Cache, Error, MapScope};
+
+use crate::places::{Place, unique};
+use crate::{PlaceTest, tests};
+
+pub const TESTS: &[PlaceTest] =
+    tests![sixty_four_threads_compute_a_hundred_keys_once_a_round, so_they_do_on_every_layer,];
+
+const THREADS: i64 = 64;
+const KEYS: i64 = 100;
+
+type Map = MapScope<i64, i64>;
+
+/// Counts, for each key, how often it is computed in one round.
+struct Round<'a> {
+    map: &'a Map,
+    computed: Vec<AtomicU32>,
+    start: Barrier,
+}
+
+impl Round<'_> {
+    fn compute(&self, key: i64) -> i64 {
+        self.computed[key as usize].fetch_add(1, Ordering::SeqCst);
+        thread::yield_now();
+        key * 10
+    }
+
+    /// One thread asks for all keys, in an order of its own: one by one or in batches.
+    fn ask(&self, thread: i64) {
+        self.start.wait();
+        let order = (0..KEYS).map(|at| (at * 37 + thread * 13) % KEYS);
+        match thread % 8 {
+            7 => order.collect::<Vec<_>>().chunks(25).for_each(|keys| self.ask_many(keys)),
+            odd @ (1 | 3 | 5) => order.for_each(|key| {
+                let value = self.map.try_get(key, || match odd {
+                    1 => Ok(self.compute(key)),
+                    _ => Ok::<_, Error>(self.compute(key)),
+                });
+                assert_eq!(value.unwrap(), key * 10);
+            }),
+            _ => order.for_each(|key| {
+                assert_eq!(self.map.get(key, || self.compute(key)).unwrap(), key * 10);
+            }),
+        }
+    }
+
+    fn ask_many(&self, keys: &[i64]) {
+        let compute = |missing: Vec<i64>| missing.into_iter().map(|key| (key, self.compute(key)));
+        let values =
+            self.map.get_many(keys.iter().copied(), |missing| compute(missing).collect::<Vec<_>>());
+        assert_eq!(values.unwrap(), keys.iter().map(|key| key * 10).collect::<Vec<_>>());
+    }
+}
+
+/// Every round begins with nothing stored, and computes each key exactly once.
+fn compute_once(cache: &Cache, rounds: u32) {
+    let map: Map = cache.map(&unique()).unwrap();
+    for round in 0..rounds {
+        map.clear().unwrap();
+        let computed = (0..KEYS).map(|_| AtomicU32::new(0)).collect();
+        let this = Round { map: &map, computed, start: Barrier::new(THREADS as usize) };
+        thread::scope(|threads| {
+            let ask = |thread| {
+                threads.spawn({
+                    let this = &this;
+                    move || this.ask(thread)
+                })
+            };
+            let threads: Vec<_> = (0..THREADS).map(ask).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+        });
+        let counts: Vec<u32> = this.computed.into_iter().map(AtomicU32::into_inner).collect();
+        assert!(counts.iter().all(|&count| count == 1), "round {round}: {counts:?}");
+    }
+}
+
+fn sixty_four_threads_compute_a_hundred_keys_once_a_round(place: &Place) {
+    let (uri, _directory) = (place.uri)().unwrap();
+    compute_once(&Cache::from_uri(&uri).unwrap(), 20);
+}
+
+fn so_they_do_on_every_layer(place: &Place) {
+    let (uri, _directory) = (place.uri)().unwrap();
+    let beneath = Cache::from_uri(&uri).unwrap();
+    let small = Cache::from_uri("memory:?max_entries=200").unwrap();
+    for layer in [
+        Cache::tiered(Cache::memory(), beneath.clone()),
+        Cache::tiered(small, beneath.clone()),
+        Cache::staged(Cache::memory(), beneath.clone()),
+        Cache::fan_out(Cache::memory(), [beneath.clone()]),
+        beneath.prefix(&unique()),
+    ] {
+        compute_once(&layer, 2);
+    }
+}

@@ -1,0 +1,449 @@
+//! A near store in front of a far one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use hilcat::backend::Memory;
+use hilcat::{Cache, Column, ColumnType, ErrorKind, MapScope, Schema};
+use serde_json::json;
+
+use crate::spy::{Spy, When, spied, spied_on};
+use crate::{Test, done, tests};
+
+pub const TESTS: &[Test] = tests![
+    a_read_fills_the_near_store,
+    a_hit_is_one_call_of_the_near_store,
+    writes_go_to_the_far_store_first,
+    a_failed_write_leaves_the_near_store_without_the_value,
+    a_write_of_unknown_end_leaves_the_near_store_without_the_value,
+    what_may_be_written_yet_is_not_kept_near,
+    a_read_overtaken_by_a_write_does_not_keep_the_older_value,
+    a_read_overtaken_by_a_removal_does_not_bring_it_back,
+    a_read_overtaken_by_a_clear_does_not_bring_it_back,
+    of_two_writes_at_once_neither_stays_near,
+    a_partial_write_does_not_make_up_the_rest,
+    a_near_store_that_fails_is_passed_over,
+    a_near_store_that_could_not_forget_is_emptied,
+    a_panic_in_the_far_store_is_survived,
+    an_older_handle_does_not_fill_what_a_newer_one_reads,
+    two_caches_over_one_near_store_are_one,
+    nobody_reads_what_is_older_than_was_acknowledged,
+    both_stores_agree_when_all_is_done,
+];
+
+type Map = MapScope<String, i64>;
+
+/// A tiered cache, and its two stores with their spies.
+struct Tiers {
+    scope: Map,
+    near: (Map, Spy),
+    far: (Map, Spy),
+}
+
+impl Tiers {
+    fn new() -> Self {
+        let ((near, near_spy), (far, far_spy)) = (spied(), spied());
+        let scope = Cache::tiered(near.clone(), far.clone()).map("m").unwrap();
+        let (near, far) = (near.map("m").unwrap(), far.map("m").unwrap());
+        Self { scope, near: (near, near_spy), far: (far, far_spy) }
+    }
+
+    fn calls(&self) -> (Vec<String>, Vec<String>) {
+        (self.near.1.calls(), self.far.1.calls())
+    }
+}
+
+fn calls(near: &[&str], far: &[&str]) -> (Vec<String>, Vec<String>) {
+    let owned = |calls: &[&str]| calls.iter().map(|&call| call.to_owned()).collect();
+    (owned(near), owned(far))
+}
+
+fn a_read_fills_the_near_store() {
+    let tiers = Tiers::new();
+    for (key, value) in [("a", 1), ("b", 2), ("c", 3)] {
+        tiers.far.0.set(key, &value).unwrap();
+    }
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1));
+    let many = tiers.scope.fetch_many(["c", "x", "a", "b", "c"]).unwrap();
+    assert_eq!(many, [Some(3), None, Some(1), Some(2), Some(3)]);
+    assert_eq!(
+        tiers.near.0.fetch_many(["a", "b", "c", "x"]).unwrap(),
+        [Some(1), Some(2), Some(3), None]
+    );
+    assert_eq!(tiers.scope.fetch("x").unwrap(), None);
+}
+
+fn a_hit_is_one_call_of_the_near_store() {
+    let tiers = Tiers::new();
+    tiers.scope.set_many([("a", &1), ("b", &2)]).unwrap();
+    tiers.calls();
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
+    assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
+    assert_eq!(tiers.scope.get("a", || panic!("it is there")).unwrap(), 1);
+    assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
+    assert!(tiers.scope.exists("a").unwrap());
+    assert_eq!(tiers.calls(), calls(&["exists"], &[]));
+    let many = tiers.scope.get_many(["a", "b"], |_| -> Vec<(String, i64)> { panic!("all are") });
+    assert_eq!(many.unwrap(), [1, 2]);
+    assert_eq!(tiers.calls(), calls(&["fetch_many"], &[]));
+}
+
+fn writes_go_to_the_far_store_first() {
+    let tiers = Tiers::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for (name, spy) in [("near", &tiers.near.1), ("far", &tiers.far.1)] {
+        let order = order.clone();
+        spy.hook(move |when, call| {
+            let writes = !["fetch", "fetch_many", "exists"].contains(&call);
+            if when == When::After && writes {
+                order.lock().unwrap().push(format!("{name} {call}"));
+            }
+            Ok(())
+        });
+    }
+    type Step = (&'static str, fn(&Map), [&'static str; 2]);
+    let steps: [Step; 6] = [
+        ("set", |map| map.set("a", &1).unwrap(), ["far set", "near set_many"]),
+        ("update", |map| done(map.update("a", &2)), ["far update", "near set_many"]),
+        (
+            "set_many",
+            |map| done(map.set_many([("a", &3), ("b", &4)])),
+            ["far set_many", "near set_many"],
+        ),
+        ("pop", |map| done(map.pop("a")), ["far pop", "near pop_many"]),
+        ("pop_many", |map| done(map.pop_many(["a", "b"])), ["far pop_many", "near pop_many"]),
+        ("clear", |map| map.clear().unwrap(), ["far clear", "near clear"]),
+    ];
+    for (name, step, expected) in steps {
+        step(&tiers.scope);
+        assert_eq!(*order.lock().unwrap(), expected, "{name}");
+        order.lock().unwrap().clear();
+    }
+    assert_eq!((tiers.near.0.len().unwrap(), tiers.far.0.len().unwrap()), (0, 0));
+}
+
+type Write = (&'static str, fn(&Map) -> hilcat::Result<()>);
+
+/// Every way to write the key `a`, which holds 1 before.
+const WRITES: [Write; 6] = [
+    ("set", |map| map.set("a", &2)),
+    ("update", |map| map.update("a", &2).map(drop)),
+    ("set_many", |map| map.set_many([("z", &9), ("a", &2)]).map(drop)),
+    ("pop", |map| map.pop("a").map(drop)),
+    ("pop_many", |map| map.pop_many(["z", "a"]).map(drop)),
+    ("clear", |map| map.clear()),
+];
+
+fn a_failed_write_leaves_the_near_store_without_the_value() {
+    for (name, write) in WRITES {
+        let tiers = Tiers::new();
+        tiers.scope.set("a", &1).unwrap();
+        tiers.far.1.fail(name, When::Before, ErrorKind::Backend);
+        let error = write(&tiers.scope).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{name}");
+        assert!(error.to_string().contains("spied"), "it names the store: {error}");
+        assert!(!tiers.near.0.exists("a").unwrap(), "{name}");
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1), "{name}: the far store has it yet");
+        assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1), "{name}: and it is near again");
+    }
+}
+
+fn a_write_of_unknown_end_leaves_the_near_store_without_the_value() {
+    for (name, write) in WRITES {
+        for when in [When::Before, When::After] {
+            let tiers = Tiers::new();
+            tiers.scope.set("a", &1).unwrap();
+            tiers.far.1.fail(name, when, ErrorKind::Unavailable);
+            let error = write(&tiers.scope).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{name}");
+            assert!(!tiers.near.0.exists("a").unwrap(), "{name}");
+            let truth = tiers.far.0.fetch("a").unwrap();
+            assert_eq!(tiers.scope.fetch("a").unwrap(), truth, "{name}, failed {when:?}");
+        }
+    }
+}
+
+/// The connection is lost after the write was sent, somebody reads, and only then it is done.
+fn what_may_be_written_yet_is_not_kept_near() {
+    for (name, write) in WRITES {
+        let tiers = Tiers::new();
+        tiers.scope.set("a", &1).unwrap();
+        tiers.far.1.fail(name, When::Before, ErrorKind::Unavailable);
+        write(&tiers.scope).unwrap_err();
+        tiers.far.1.unhook();
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
+        assert_eq!(tiers.scope.fetch_many(["a", "b"]).unwrap(), [Some(1), None]);
+        tiers.far.0.set("a", &7).unwrap();
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(7), "{name}");
+    }
+}
+
+/// Stops the first call of a name in the middle; gives what tells that it is there, and what lets
+/// it go on.
+fn stop_at(spy: &Spy, when: When, name: &'static str) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (arrive, arrived) = mpsc::channel();
+    let (resume, resumed) = mpsc::channel();
+    let (stopped, resumed) = (AtomicBool::new(false), Mutex::new(resumed));
+    spy.hook(move |now, call| {
+        if now == when && call == name && !stopped.swap(true, Ordering::SeqCst) {
+            arrive.send(()).unwrap();
+            resumed.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    (arrived, resume)
+}
+
+/// A read has its row from the far store, and before it goes on `write` is done.
+fn overtaken(write: fn(&Map), (call, read): Read, truth: Option<i64>) {
+    let tiers = Tiers::new();
+    tiers.far.0.set("a", &1).unwrap();
+    let (arrived, resume) = stop_at(&tiers.far.1, When::After, call);
+    thread::scope(|threads| {
+        let reader = threads.spawn(|| read(&tiers.scope));
+        arrived.recv().unwrap();
+        write(&tiers.scope);
+        resume.send(()).unwrap();
+        assert_eq!(reader.join().unwrap(), Some(1), "it read before the write");
+    });
+    assert_ne!(tiers.near.0.fetch("a").unwrap(), Some(1));
+    assert_eq!(tiers.scope.fetch("a").unwrap(), truth);
+}
+
+/// A way to read the key `a`, and the call of the far store that it makes.
+type Read = (&'static str, fn(&Map) -> Option<i64>);
+
+const READS: [Read; 2] = [("fetch", read_one), ("fetch_many", read_many)];
+
+fn read_one(map: &Map) -> Option<i64> {
+    map.fetch("a").unwrap()
+}
+
+fn read_many(map: &Map) -> Option<i64> {
+    map.fetch_many(["b", "a"]).unwrap()[1]
+}
+
+fn a_read_overtaken_by_a_write_does_not_keep_the_older_value() {
+    for read in READS {
+        overtaken(|map| map.set("a", &2).unwrap(), read, Some(2));
+        overtaken(|map| done(map.set_many([("b", &3), ("a", &2)])), read, Some(2));
+    }
+}
+
+fn a_read_overtaken_by_a_removal_does_not_bring_it_back() {
+    for read in READS {
+        overtaken(|map| done(map.pop("a")), read, None);
+        overtaken(|map| done(map.pop_many(["a"])), read, None);
+    }
+}
+
+fn a_read_overtaken_by_a_clear_does_not_bring_it_back() {
+    for read in READS {
+        overtaken(|map| map.clear().unwrap(), read, None);
+    }
+}
+
+/// The far store has the first write and then the second one; the near store is told of the
+/// second one and then of the first.
+fn of_two_writes_at_once_neither_stays_near() {
+    let tiers = Tiers::new();
+    let (arrived, resume) = stop_at(&tiers.far.1, When::After, "set");
+    thread::scope(|threads| {
+        let first = threads.spawn(|| tiers.scope.set("a", &1).unwrap());
+        arrived.recv().unwrap();
+        tiers.scope.set("a", &2).unwrap();
+        resume.send(()).unwrap();
+        first.join().unwrap();
+    });
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), None);
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2));
+}
+
+fn two_columns(name: &str) -> Schema {
+    let null = |name: &str| Column::new(name, ColumnType::Int).nullable(true);
+    Schema::new(name)
+        .unique(Column::new("id", ColumnType::Text))
+        .column(null("x"))
+        .column(null("y").default_value(5_i32))
+}
+
+fn a_partial_write_does_not_make_up_the_rest() {
+    let (near, far) = (Cache::from_uri("memory:?max_entries=100").unwrap(), Cache::memory());
+    let scope = Cache::tiered(near.clone(), far).dynamic_with(two_columns("p")).unwrap();
+    scope.set("a", json!({"x": 1, "y": 2})).unwrap();
+    near.dynamic_with(two_columns("p")).unwrap().pop("a").unwrap();
+    scope.set("a", json!({"x": 3})).unwrap();
+    assert_eq!(scope.fetch("a").unwrap(), Some(json!({"id": "a", "x": 3, "y": 2})));
+    scope.set_many([("a", json!({"y": 4})), ("a", json!({"x": 7}))]).unwrap();
+    assert_eq!(scope.fetch("a").unwrap(), Some(json!({"id": "a", "x": 7, "y": 4})));
+}
+
+fn a_near_store_that_fails_is_passed_over() {
+    let tiers = Tiers::new();
+    tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
+    tiers.scope.set("a", &1).unwrap();
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
+    assert_eq!(tiers.scope.fetch_many(["a", "b"]).unwrap(), [Some(1), None]);
+    assert!(tiers.scope.exists("a").unwrap());
+    assert_eq!(tiers.scope.pop("a").unwrap(), Some(1));
+    assert_eq!(tiers.scope.fetch("a").unwrap(), None);
+}
+
+/// It holds 1 and cannot be told that it is 2 now.
+fn a_near_store_that_could_not_forget_is_emptied() {
+    let tiers = Tiers::new();
+    tiers.scope.set("a", &1).unwrap();
+    tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
+    tiers.scope.set("a", &2).unwrap();
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
+    // It can be reached again, and still holds 1.
+    tiers.near.1.unhook();
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1));
+    for _ in 0..3 {
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
+    }
+    thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2), "it is used again");
+}
+
+fn a_panic_in_the_far_store_is_survived() {
+    let tiers = Tiers::new();
+    tiers.scope.set("a", &1).unwrap();
+    tiers.far.1.hook(|when, call| match (when, call) {
+        (When::After, "set") => std::panic::resume_unwind(Box::new("on purpose")),
+        _ => Ok(()),
+    });
+    let panicked = thread::scope(|threads| threads.spawn(|| tiers.scope.set("a", &2)).join());
+    assert!(panicked.is_err());
+    tiers.far.1.unhook();
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2), "what the far store has");
+    tiers.scope.set("a", &3).unwrap();
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(3));
+}
+
+/// What the older one reads lacks a column: another handle must not take it for NULL.
+fn an_older_handle_does_not_fill_what_a_newer_one_reads() {
+    let old = Schema::new("p")
+        .unique(Column::new("id", ColumnType::Text))
+        .column(Column::new("x", ColumnType::Int).nullable(true));
+    let cache = Cache::tiered(Cache::memory(), Cache::memory());
+    let older = cache.dynamic_with(old.clone()).unwrap();
+    older.set("b", json!({"x": 1})).unwrap();
+    let newer = cache.dynamic_with(two_columns("p")).unwrap();
+    let whole = |x: i32, y: i32| Some(json!({"id": "a", "x": x, "y": y}));
+    newer.set("a", json!({"x": 1, "y": 2})).unwrap();
+    assert_eq!(older.fetch("a").unwrap(), Some(json!({"id": "a", "x": 1})));
+    assert_eq!(newer.fetch("a").unwrap(), whole(1, 2));
+    older.set("a", json!({"x": 3})).unwrap();
+    assert_eq!(older.fetch_many(["a"]).unwrap(), [Some(json!({"id": "a", "x": 3}))]);
+    assert_eq!(newer.fetch("a").unwrap(), whole(3, 2));
+    older.clear().unwrap();
+    assert_eq!(newer.fetch("a").unwrap(), None);
+}
+
+fn two_caches_over_one_near_store_are_one() {
+    let (near, far) = (Cache::memory(), Cache::memory());
+    let open = || Cache::tiered(near.clone(), far.clone()).map::<String, i64>("m").unwrap();
+    let (here, there) = (open(), open());
+    for value in 0..10 {
+        here.set("a", &value).unwrap();
+        assert_eq!(there.fetch("a").unwrap(), Some(value));
+        there.set("a", &-value).unwrap();
+        assert_eq!(here.fetch("a").unwrap(), Some(-value));
+    }
+}
+
+/// A far store that takes a while now here, now there.
+fn slow_far() -> Cache {
+    let (far, spy) = spied_on(Memory::new());
+    let count = AtomicI64::new(0);
+    spy.hook(move |_, _| {
+        match count.fetch_add(1, Ordering::Relaxed) % 7 {
+            0 => thread::sleep(Duration::from_micros(50)),
+            3 => thread::yield_now(),
+            _ => {}
+        }
+        Ok(())
+    });
+    far
+}
+
+const KEYS: usize = 6;
+
+/// One writer a key counts up; readers never see less than was acknowledged before they asked. The
+/// near store holds less than all keys, so that reads fill it all the time.
+fn nobody_reads_what_is_older_than_was_acknowledged() {
+    let near = Cache::from_uri("memory:?max_entries=3").unwrap();
+    let cache = Cache::tiered(near, slow_far());
+    let scope: MapScope<i64, i64> = cache.map("m").unwrap();
+    let acknowledged: Vec<AtomicI64> = (0..KEYS).map(|_| AtomicI64::new(0)).collect();
+    let over = AtomicBool::new(false);
+    let write = |key: usize| {
+        for value in 1..=400 {
+            match value % 3 {
+                0 => scope.set(key as i64, &value).unwrap(),
+                1 => done(scope.update(key as i64, &value)),
+                _ => done(scope.set_many([(key as i64, &value)])),
+            }
+            acknowledged[key].store(value, Ordering::SeqCst);
+        }
+    };
+    let look = |reader: usize| {
+        let mut at = reader;
+        while !over.load(Ordering::SeqCst) {
+            at = (at * 5 + 1) % KEYS;
+            let least = acknowledged[at].load(Ordering::SeqCst);
+            let found = match reader % 2 {
+                0 => scope.fetch(at as i64).unwrap(),
+                _ => scope.fetch_many([at as i64]).unwrap()[0],
+            };
+            assert!(found.unwrap_or(0) >= least, "key {at}: {found:?} after {least}");
+        }
+    };
+    thread::scope(|threads| {
+        let writers: Vec<_> = (0..KEYS).map(|key| threads.spawn(move || write(key))).collect();
+        let readers: Vec<_> = (0..4).map(|reader| threads.spawn(move || look(reader))).collect();
+        let written = writers.into_iter().map(thread::ScopedJoinHandle::join).all(|w| w.is_ok());
+        over.store(true, Ordering::SeqCst);
+        assert!(written && readers.into_iter().all(|reader| reader.join().is_ok()));
+    });
+}
+
+/// Many writers of the same keys, with removals and clears: when nobody writes any more, what is
+/// read is what the far store has.
+fn both_stores_agree_when_all_is_done() {
+    for round in 0..20_i64 {
+        let far = slow_far();
+        let cache = Cache::tiered(Cache::memory(), far.clone());
+        let scope: MapScope<i64, i64> = cache.map("m").unwrap();
+        let work = |thread: i64| {
+            for step in 0..60_i64 {
+                let key = (step * 7 + thread * 3 + round) % KEYS as i64;
+                match (step + thread) % 9 {
+                    0 => done(scope.pop(key)),
+                    1 => done(scope.fetch_many(0..KEYS as i64)),
+                    2 => done(scope.set_many([(key, &step), ((key + 1) % KEYS as i64, &step)])),
+                    3 if step % 20 == 0 => scope.clear().unwrap(),
+                    4 | 5 => done(scope.fetch(key)),
+                    _ => scope.set(key, &(thread * 1000 + step)).unwrap(),
+                }
+            }
+        };
+        thread::scope(|threads| {
+            let threads: Vec<_> = (0..6).map(|n| threads.spawn(move || work(n))).collect();
+            assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+        });
+        let truth: HashMap<i64, i64> =
+            far.map::<i64, i64>("m").unwrap().iter().unwrap().map(Result::unwrap).collect();
+        for key in 0..KEYS as i64 {
+            assert_eq!(scope.fetch(key).unwrap(), truth.get(&key).copied(), "round {round}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Races: the sides of a race do the same work in turns, in one run, so that what else goes on in
 //! the machine befalls them alike.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,7 @@ impl Clock {
 pub static CLOCK: OnceLock<Clock> = OnceLock::new();
 
 /// The work of one side: does the steps of this range.
-type Work<'a> = Box<dyn FnMut(std::ops::Range<usize>) + 'a>;
+type Work<'a> = Box<dyn FnMut(Range<usize>) + 'a>;
 
 struct Side<'a> {
     name: &'static str,
@@ -51,20 +52,20 @@ struct Side<'a> {
 
 /// A race of the first side, which is hilcat's, against each other one.
 pub struct Race<'a> {
-    work: &'static str,
+    work: String,
     operations: usize,
     sides: Vec<Side<'a>>,
 }
 
 impl<'a> Race<'a> {
     /// A race in work of this name, a step of which is one operation.
-    pub fn new(work: &'static str) -> Self {
+    pub fn new(work: impl Into<String>) -> Self {
         Self::batches(work, 1)
     }
 
     /// A race in work a step of which is a batch of so many operations.
-    pub fn batches(work: &'static str, operations: usize) -> Self {
-        Self { work, operations, sides: Vec::new() }
+    pub fn batches(work: impl Into<String>, operations: usize) -> Self {
+        Self { work: work.into(), operations, sides: Vec::new() }
     }
 
     /// Adds hilcat's side, which does one step.
@@ -73,15 +74,19 @@ impl<'a> Race<'a> {
     }
 
     /// Adds a peer, which does one step, and what its race is to come to.
-    pub fn against(
+    pub fn against(self, name: &'static str, goal: Goal, mut step: impl FnMut(usize) + 'a) -> Self {
+        // The loop is inside, so that a call through a pointer is paid once a round.
+        self.against_rounds(name, goal, move |steps| steps.for_each(&mut step))
+    }
+
+    /// Adds a peer that does all the steps of a round.
+    pub fn against_rounds(
         mut self,
         name: &'static str,
         goal: Goal,
-        mut step: impl FnMut(usize) + 'a,
+        round: impl FnMut(Range<usize>) + 'a,
     ) -> Self {
-        // The loop is inside, so that a call through a pointer is paid once a round.
-        let work = Box::new(move |steps: std::ops::Range<usize>| steps.for_each(&mut step));
-        self.sides.push(Side { name, goal, work });
+        self.sides.push(Side { name, goal, work: Box::new(round) });
         self
     }
 
@@ -118,7 +123,7 @@ impl<'a> Race<'a> {
         }
     }
 
-    fn time(&mut self, side: usize, steps: std::ops::Range<usize>) -> Duration {
+    fn time(&mut self, side: usize, steps: Range<usize>) -> Duration {
         let work = &mut self.sides[side].work;
         if CLOCK.get() == Some(&Clock::Cpu) {
             let start = cpu_time();
@@ -137,7 +142,7 @@ impl<'a> Race<'a> {
             let ratios = times[0].iter().zip(of_peer).map(|(ours, theirs)| ours / theirs);
             let ratios = sorted(ratios.collect());
             Line {
-                work: self.work.to_owned(),
+                work: self.work.clone(),
                 against: peer.name.to_owned(),
                 ours: median(&sorted(times[0].clone())),
                 theirs: median(&sorted(of_peer.clone())),

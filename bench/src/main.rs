@@ -6,6 +6,10 @@
 //! cargo run --release -p hilcat-bench -- --cpu    by the thread's computing time, not the clock
 //! ```
 //!
+//! The servers are those of `HILCAT_BENCH_POSTGRESQL`, `HILCAT_BENCH_MYSQL` and
+//! `HILCAT_BENCH_MARIADB`, or else of `HILCAT_TEST_POSTGRESQL15`, `HILCAT_TEST_MYSQL8` and
+//! `HILCAT_TEST_MARIADB`, which `scripts/services env` prints. One that is not given is left out.
+//!
 //! A ratio is hilcat's time by the peer's, the median of rounds that both ran in turns. An engine
 //! is one file and one line of [`ENGINES`].
 #![allow(unreachable_pub, reason = "nothing outside of a program sees what is in it")]
@@ -13,8 +17,11 @@
 
 mod harness;
 mod memory;
+mod mysql;
+mod postgresql;
 mod record;
 mod report;
+mod server;
 mod sqlite;
 
 use std::process::ExitCode;
@@ -26,7 +33,13 @@ use report::{HEAD, Line};
 /// Runs the races of an engine, giving each line as it comes.
 type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 
-const ENGINES: &[(&str, Engine)] = &[("sqlite", sqlite::run), ("memory", memory::run)];
+const ENGINES: &[(&str, Engine)] = &[
+    ("sqlite", sqlite::run),
+    ("memory", memory::run),
+    ("postgresql", postgresql::run),
+    ("mysql", mysql::run),
+    ("mariadb", mysql::run_mariadb),
+];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {

@@ -1,0 +1,41 @@
+//! PostgreSQL, against tokio-postgres and hand-written Diesel.
+
+mod peers;
+
+use hilcat::Scope;
+
+use self::peers::{DieselPeer, Pipelined, RawPeer};
+use crate::harness::{Outcome, Race};
+use crate::record::{Data, Item};
+use crate::report::{Goal, Line};
+use crate::server::{CALLERS, FETCHES, Sides, fetch_at_once, open, uri, with};
+
+/// The schema of the tables; it is made anew and removed.
+const SCHEMA: &str = "hilcat_bench";
+
+pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
+    let Some(server) = uri(["HILCAT_BENCH_POSTGRESQL", "HILCAT_TEST_POSTGRESQL15"]) else {
+        return Ok(());
+    };
+    let mut raw = RawPeer::open(&server)?;
+    raw.run(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}"))?;
+    let uri = with(&server, &format!("schema={SCHEMA}"));
+    let cache = open(&uri)?;
+    let scope = cache.scope::<Item>()?;
+    raw.prepare(SCHEMA)?;
+    let mut sides = Sides { server: "PostgreSQL", uri, scope, raw, diesel: DieselPeer(cache) };
+    sides.run(data, print)?;
+    let Sides { scope, mut raw, diesel, .. } = sides;
+    at_once(&scope, &Pipelined::open(&server, SCHEMA)?, data, print);
+    drop((scope, diesel));
+    raw.run(&format!("DROP SCHEMA {SCHEMA} CASCADE"))
+}
+
+fn at_once(scope: &Scope<Item>, pipelined: &Pipelined, data: &Data, print: &mut dyn FnMut(Line)) {
+    let race = Race::batches("PostgreSQL: 32 callers fetch at once", CALLERS * FETCHES)
+        .hilcat(|step| fetch_at_once(scope, data, step))
+        .against("tokio-postgres, pipelined on one connection", Goal::Faster(1.4), |step| {
+            pipelined.fetch_at_once(data, step);
+        });
+    race.run().into_iter().for_each(print);
+}

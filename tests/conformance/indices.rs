@@ -54,13 +54,6 @@ impl Indices {
         })
     }
 
-    /// The body of an answer that is a success.
-    pub fn ask(&self, method: Method, path: &str, body: Option<Json>) -> Json {
-        let (status, answer) = self.send(method, path, body);
-        assert!(status < 300, "{status}: {answer}");
-        answer
-    }
-
     fn transport(&self) -> Transport {
         let rest = self.base.split_once("://").unwrap().1;
         let (login, host) = rest.rsplit_once('@').unwrap_or(("", rest));

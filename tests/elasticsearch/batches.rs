@@ -106,5 +106,5 @@ fn a_batch_and_others_lose_nothing(server: &Server) {
     assert_eq!(a.fetch_many(keys()).unwrap(), keys().map(expected).collect::<Vec<_>>());
     let path = format!("{}/_count", server.name("a"));
     assert_eq!(a.len().unwrap(), 50);
-    assert_eq!(server.indices.ask(Method::Get, &path, None)["count"], 50);
+    assert_eq!(server.ask(Method::Get, &path, None)["count"], 50);
 }

@@ -84,7 +84,7 @@ fn ids_are_made_from_keys(server: &Server) {
     assert!(a.iter().unwrap().any(|row| row.unwrap()["id"] == long.as_str()));
     let path = format!("{}/_search", server.name("a"));
     let query = json!({"query": {"term": {"id": long}}, "_source": false});
-    let found = server.indices.ask(Method::Post, &path, Some(query));
+    let found = server.ask(Method::Post, &path, Some(query));
     let id = found["hits"]["hits"][0]["_id"].as_str().unwrap().to_owned();
     let (start, digest) = id.split_once("%sha256:").unwrap();
     assert_eq!((start, digest.len()), (&*"k".repeat(160), 64));

@@ -162,7 +162,7 @@ fn a_foreign_index_is_dropped_only_when_told(server: &Server) {
     // An alias of somebody else's index is not an index of the scope's name.
     python_sets(server, "theirs", "a1", json!({"name": "jii"}));
     let alias = format!("{}/_alias/{}", server.name("theirs"), server.name("b"));
-    server.indices.ask(Method::Put, &alias, None);
+    server.ask(Method::Put, &alias, None);
     let schema = Schema::new("b").unique(text("id")).column(int("name"));
     let error = server.cache().dynamic_with(schema.migrate(Migrate::Recreate)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");

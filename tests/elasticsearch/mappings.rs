@@ -245,7 +245,7 @@ fn an_index_that_is_removed_is_made_again(server: &Server) {
         a.set("z", json!({"n": 1})).unwrap();
         let index = server.indices.names().pop().unwrap();
         let index = index.strip_prefix(&server.indices.prefix).unwrap().to_owned();
-        server.indices.ask(Method::Delete, &server.name(&index), None);
+        server.ask(Method::Delete, &server.name(&index), None);
         call(&a).unwrap();
         let mappings = server.mappings("a");
         assert_eq!(mappings["dynamic"], "strict", "not made by the write alone: {mappings}");
@@ -301,7 +301,7 @@ fn numbers_can_be_searched(server: &Server) {
         json!({"term": {"id": "x"}}),
     ] {
         let path = format!("{}/_search", server.name("a"));
-        let found = server.indices.ask(Method::Post, &path, Some(json!({"query": query})));
+        let found = server.ask(Method::Post, &path, Some(json!({"query": query})));
         let hits = found["hits"]["hits"].as_array().unwrap();
         assert_eq!((hits.len(), &hits[0]["_id"]), (1, &json!("x")), "{query}");
     }

@@ -36,12 +36,19 @@ impl Server {
         percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
     }
 
+    /// The body of an answer that is a success.
+    pub fn ask(&self, method: Method, path: &str, body: Option<Json>) -> Json {
+        let (status, answer) = self.indices.send(method, path, body);
+        assert!(status < 300, "{status}: {answer}");
+        answer
+    }
+
     pub fn get(&self, path: &str) -> Json {
-        self.indices.ask(Method::Get, path, None)
+        self.ask(Method::Get, path, None)
     }
 
     pub fn put(&self, path: &str, body: Json) -> Json {
-        self.indices.ask(Method::Put, path, Some(body))
+        self.ask(Method::Put, path, Some(body))
     }
 
     /// The mapping of a table.

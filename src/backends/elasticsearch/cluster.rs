@@ -42,7 +42,7 @@ impl fmt::Debug for Cluster {
 pub(super) enum Found {
     Nothing,
     /// An index of hilcat's own, behind the alias of that name.
-    Own(Own),
+    Own(Box<Own>),
     Foreign(Foreign),
 }
 
@@ -252,7 +252,8 @@ fn found(alias: &str, index: String, described: Described) -> Result<Found, Fail
     if described.is_own() {
         let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"])?;
         let Described { mappings, mut settings, .. } = described;
-        return Ok(Found::Own(Own { index, layout, mappings, settings: settings["index"].take() }));
+        let settings = settings["index"].take();
+        return Ok(Found::Own(Box::new(Own { index, layout, mappings, settings })));
     }
     let properties = described.mappings["properties"].as_object().cloned().unwrap_or_default();
     let is_alias = index != alias;

@@ -1,5 +1,6 @@
 //! The cache: an opened backend with its scopes.
 
+mod functions;
 mod layers;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub(crate) use self::functions::Number;
 #[cfg(feature = "sql")]
 use crate::backend::{Engine, Pooled};
 #[cfg(feature = "sql")]
@@ -59,6 +61,8 @@ struct Inner {
     ttl: Option<Duration>,
     /// What layers above it share.
     above: layers::Above,
+    /// Those of cached functions.
+    functions: functions::Functions,
     /// The opened scopes: one of a name for each schema that it was opened with.
     opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
 }
@@ -114,8 +118,19 @@ impl Cache {
         new_scope: Option<NewScope>,
         ttl: Option<Duration>,
     ) -> Self {
-        let (above, opened) = Default::default();
-        Self { inner: Arc::new(Inner { store, schemas, left_out, new_scope, ttl, above, opened }) }
+        let (above, functions, opened) = Default::default();
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                schemas,
+                left_out,
+                new_scope,
+                ttl,
+                above,
+                functions,
+                opened,
+            }),
+        }
     }
 
     /// Opens the scope of a record type: its table is made, or upgraded as the schema's policy
@@ -217,7 +232,9 @@ impl Cache {
             return Ok(core.clone());
         }
         let flights = self.inner.above.flights(&schema.name);
-        let core = Arc::new(Core::new(self.inner.store.name(), scope, flights));
+        let immediate = self.inner.store.capabilities().immediate;
+        let core = Core::new(self.inner.store.name(), scope, flights, immediate);
+        let core = Arc::new(core);
         of_name.push(core.clone());
         Ok(core)
     }

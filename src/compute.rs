@@ -1,16 +1,21 @@
 //! Single flight: what `get` and `get_many` rest on.
 //!
 //! However many threads of a process ask for one missing key at once, one computes and the others
-//! wait for it. A computation that fails or panics lets the next caller compute. Waiting that
-//! could never end, because threads wait for one another in a circle, is an error instead.
+//! wait for it; so do futures, which wait without a thread. A computation that fails, panics or is
+//! cancelled lets the next caller compute. Waiting that could never end, because computations wait
+//! for one another in a circle, is an error instead.
+
+mod who;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::thread::{self, ThreadId};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Error, ErrorKind, Key, Result};
+use self::who::{Waiting, Who};
+use crate::{Key, Result};
 
 /// The computations under way in all scopes, by the names of these.
 #[derive(Debug, Default)]
@@ -39,12 +44,20 @@ pub(crate) struct Flights {
 /// One computation.
 #[derive(Debug)]
 struct Flight {
-    owner: ThreadId,
-    landed: Mutex<bool>,
+    owner: Who,
+    state: Mutex<State>,
     wake: Condvar,
 }
 
-/// What a thread that found a key missing is to do.
+#[derive(Debug, Default)]
+struct State {
+    landed: bool,
+    /// The futures that wait.
+    #[cfg(feature = "async")]
+    wakers: Vec<Waker>,
+}
+
+/// What a caller that found a key missing is to do.
 pub(crate) enum Turn<'a> {
     /// Compute: the turn ends when this is dropped, whatever happens.
     Compute(Lease<'a>),
@@ -56,49 +69,98 @@ pub(crate) enum Turn<'a> {
 pub(crate) struct Lease<'a> {
     flights: &'a Flights,
     key: Key,
+    #[cfg(feature = "async")]
+    owner: Who,
 }
-
-/// Which thread waits for which other one, in the whole process: a circle here would never end.
-static WAITING: Mutex<Option<HashMap<ThreadId, ThreadId>>> = Mutex::new(None);
 
 impl Flights {
     /// Takes the right to compute a key, or waits until whoever has it is done.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Recursion`] where the wait would never end.
+    /// [`ErrorKind::Recursion`](crate::ErrorKind::Recursion) where the wait would never end.
     pub(crate) fn turn(&self, key: &Key) -> Result<Turn<'_>> {
-        match self.claim(key) {
+        match self.claim(key, Who::current) {
             Ok(lease) => Ok(Turn::Compute(lease)),
             Err(flight) => flight.wait().map(|()| Turn::LookAgain),
         }
     }
 
-    /// Takes the right to compute a key where nobody has it.
-    pub(crate) fn try_lease(&self, key: &Key) -> Option<Lease<'_>> {
-        self.claim(key).ok()
+    /// The same without a thread that waits. What is computed is to be polled by
+    /// [`Lease::compute`].
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Flights::turn).
+    #[cfg(feature = "async")]
+    pub(crate) async fn turn_async(&self, key: &Key) -> Result<Turn<'_>> {
+        match self.claim(key, || Who::current().child()) {
+            Ok(lease) => Ok(Turn::Compute(lease)),
+            Err(flight) => flight.wait_async().await.map(|()| Turn::LookAgain),
+        }
     }
 
-    fn claim(&self, key: &Key) -> Result<Lease<'_>, Arc<Flight>> {
+    /// Takes the right to compute a key where nobody has it.
+    pub(crate) fn try_lease(&self, key: &Key) -> Option<Lease<'_>> {
+        self.claim(key, Who::current).ok()
+    }
+
+    fn claim(&self, key: &Key, owner: impl FnOnce() -> Who) -> Result<Lease<'_>, Arc<Flight>> {
         let mut flying = self.flying.lock();
         if let Some(flight) = flying.get(key) {
             return Err(flight.clone());
         }
-        let owner = thread::current().id();
-        let flight = Flight { owner, landed: Mutex::new(false), wake: Condvar::new() };
+        let owner = owner();
+        let lease = Lease {
+            flights: self,
+            key: key.clone(),
+            #[cfg(feature = "async")]
+            owner: owner.clone(),
+        };
+        let flight = Flight { owner, state: Mutex::default(), wake: Condvar::new() };
         flying.insert(key.clone(), Arc::new(flight));
-        Ok(Lease { flights: self, key: key.clone() })
+        Ok(lease)
     }
 }
 
 impl Flight {
     fn wait(&self) -> Result<()> {
-        let _waiting = Waiting::begin(self.owner)?;
-        let mut landed = self.landed.lock();
-        while !*landed {
-            self.wake.wait(&mut landed);
+        let _waiting = Waiting::begin(&self.owner)?;
+        let mut state = self.state.lock();
+        while !state.landed {
+            self.wake.wait(&mut state);
         }
         Ok(())
+    }
+
+    #[cfg(feature = "async")]
+    async fn wait_async(&self) -> Result<()> {
+        let _waiting = Waiting::begin(&self.owner)?;
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock();
+            if state.landed {
+                return Poll::Ready(());
+            }
+            let waker = context.waker();
+            if !state.wakers.iter().any(|known| known.will_wake(waker)) {
+                state.wakers.push(waker.clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        Ok(())
+    }
+
+    fn land(&self) {
+        let mut state = self.state.lock();
+        state.landed = true;
+        self.wake.notify_all();
+        #[cfg(feature = "async")]
+        {
+            let wakers = std::mem::take(&mut state.wakers);
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -107,53 +169,32 @@ impl Lease<'_> {
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
+
+    /// Makes a future and runs it as the computation of this key: what it asks for in turn is known
+    /// to be asked for by it.
+    #[cfg(feature = "async")]
+    pub(crate) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        let mut future = std::pin::pin!(self.owner.run(make));
+        std::future::poll_fn(|context| self.owner.run(|| future.as_mut().poll(context))).await
+    }
 }
 
-/// Ends the turn, also when the computation panics.
+/// Ends the turn, also when the computation panics or is cancelled.
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let Some(flight) = self.flights.flying.lock().remove(&self.key) {
-            *flight.landed.lock() = true;
-            flight.wake.notify_all();
-        }
-    }
-}
-
-/// The note that this thread waits for another one.
-struct Waiting;
-
-impl Waiting {
-    fn begin(owner: ThreadId) -> Result<Self> {
-        let me = thread::current().id();
-        let mut waiting = WAITING.lock();
-        let waiting = waiting.get_or_insert_default();
-        let mut next = Some(owner);
-        while let Some(thread) = next {
-            if thread == me {
-                return Err(Error::new(
-                    ErrorKind::Recursion,
-                    "the value is asked for by its own computation, which would wait for itself for ever",
-                ));
-            }
-            next = waiting.get(&thread).copied();
-        }
-        waiting.insert(me, owner);
-        Ok(Self)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(waiting) = WAITING.lock().as_mut() {
-            waiting.remove(&thread::current().id());
+        let flight = self.flights.flying.lock().remove(&self.key);
+        if let Some(flight) = flight {
+            flight.land();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
-    use crate::Value;
+    use crate::{ErrorKind, Value};
 
     #[test]
     fn asking_for_the_own_key_is_an_error() {

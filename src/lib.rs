@@ -9,6 +9,7 @@ mod compute;
 mod decimal;
 mod duration;
 mod error;
+mod function;
 mod json;
 mod key;
 mod layers;
@@ -35,7 +36,7 @@ pub use crate::value::{Row, Value};
 #[cfg(feature = "sql")]
 pub use crate::backends::sql::sql_types;
 #[cfg(feature = "derive")]
-pub use hilcat_derive::ScopeRecord;
+pub use hilcat_derive::{ScopeRecord, cached};
 
 /// The backends that can be opened by typed constructors.
 pub mod backend {
@@ -78,4 +79,9 @@ pub mod __private {
     pub use crate::backends::sql::cell::{Cell, Cells as Inserted, record};
     pub use crate::check::{check_key, check_type, check_written};
     pub use crate::record::{Cells, json_default, json_value};
+
+    /// What `#[cached]` calls.
+    pub mod cached {
+        pub use crate::function::*;
+    }
 }

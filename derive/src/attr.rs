@@ -99,17 +99,17 @@ pub(crate) fn of_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
     said
 }
 
-/// One part of a `#[scope(...)]`: a name, and a value where one follows.
-struct Item {
+/// One part of a `#[scope(...)]` or `#[cached(...)]`: a name, and a value where one follows.
+pub(crate) struct Item {
     name: Ident,
     value: Option<Expr>,
 }
 
 impl Item {
-    fn parse_all(input: ParseStream<'_>, known: &[&str]) -> syn::Result<Vec<Self>> {
+    pub(crate) fn parse_all(input: ParseStream<'_>, takes: &str) -> syn::Result<Vec<Self>> {
         let mut items = Vec::new();
         while !input.is_empty() {
-            items.push(Self::parse(input, known)?);
+            items.push(Self::parse(input, takes)?);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
@@ -117,9 +117,9 @@ impl Item {
         Ok(items)
     }
 
-    fn parse(input: ParseStream<'_>, known: &[&str]) -> syn::Result<Self> {
+    fn parse(input: ParseStream<'_>, takes: &str) -> syn::Result<Self> {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error(takes(known)));
+            return Err(input.error(takes));
         }
         let name = input.call(Ident::parse_any)?;
         let ends = || input.is_empty() || input.peek(Token![,]);
@@ -139,13 +139,13 @@ impl Item {
 
 /// The parts of all `#[scope(...)]`, of which `known` are known here.
 fn items(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Vec<Item> {
-    let mut items = Vec::new();
+    let (mut items, takes) = (Vec::new(), takes(known));
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("scope")) {
         let parts = match &attr.meta {
             Meta::List(list) => {
-                list.parse_args_with(|input: ParseStream<'_>| Item::parse_all(input, known))
+                list.parse_args_with(|input: ParseStream<'_>| Item::parse_all(input, &takes))
             }
-            other => Err(syn::Error::new_spanned(other, takes(known))),
+            other => Err(syn::Error::new_spanned(other, &takes)),
         };
         items.extend(errors.keep(parts).into_iter().flatten());
     }
@@ -158,7 +158,7 @@ fn takes(known: &[&str]) -> String {
 
 impl Item {
     /// Reads the value into the place of this attribute, which must be empty.
-    fn put<T>(
+    pub(crate) fn put<T>(
         &self,
         place: &mut Option<Given<T>>,
         read: impl FnOnce(&Self) -> syn::Result<T>,
@@ -172,12 +172,12 @@ impl Item {
     }
 
     /// An error at the name.
-    fn wrong(&self, message: String) -> syn::Error {
+    pub(crate) fn wrong(&self, message: String) -> syn::Error {
         syn::Error::new(self.name.span(), message)
     }
 
     /// No value.
-    fn flag(&self) -> syn::Result<()> {
+    pub(crate) fn flag(&self) -> syn::Result<()> {
         match &self.value {
             None => Ok(()),
             Some(value) => Err(syn::Error::new(
@@ -198,13 +198,24 @@ impl Item {
     }
 
     /// A string literal that `parse` reads.
-    fn text<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
+    pub(crate) fn text<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
         let literal = self.literal()?;
         parse(&literal.value()).map_err(|message| syn::Error::new(literal.span(), message))
     }
 
+    /// The name as it is written.
+    pub(crate) fn key(&self) -> String {
+        self.name.unraw().to_string()
+    }
+
+    /// An expression.
+    pub(crate) fn expr(&self) -> syn::Result<Expr> {
+        let takes = format!("`{name}` takes an expression: `{name} = ...`", name = self.name);
+        self.value.as_ref().map(|value| ungrouped(value).clone()).ok_or_else(|| self.wrong(takes))
+    }
+
     /// A string literal that is not empty.
-    fn name(&self) -> syn::Result<String> {
+    pub(crate) fn name(&self) -> syn::Result<String> {
         self.text(|text| match text {
             "" => Err(format!("`{}` cannot be empty", self.name)),
             text => Ok(text.to_owned()),
@@ -212,7 +223,7 @@ impl Item {
     }
 
     /// A path, bare or in a string literal.
-    fn path(&self) -> syn::Result<Path> {
+    pub(crate) fn path(&self) -> syn::Result<Path> {
         if let Some(Expr::Path(path)) = self.value.as_ref().map(ungrouped) {
             return Ok(path.path.clone());
         }
@@ -240,7 +251,7 @@ impl Item {
     }
 
     /// The error for an attribute that there is not, or not there.
-    fn unknown(
+    pub(crate) fn unknown(
         &self,
         name: &str,
         place: &str,
@@ -262,7 +273,7 @@ impl Item {
 }
 
 /// The expression without the invisible groups that `macro_rules` puts around what it inserts.
-fn ungrouped(expr: &Expr) -> &Expr {
+pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => ungrouped(&group.expr),
         expr => expr,

@@ -1,10 +1,11 @@
-//! The derive macro of hilcat. Use it through `hilcat`, which exports it.
+//! The macros of hilcat. Use them through `hilcat`, which exports them.
 //!
 //! Four rooms: `attr` reads what is written in `#[scope(...)]`, `valid` has the rules and makes an
-//! `ast::Record` of it, `expand` writes the implementation.
+//! `ast::Record` of it, `expand` writes the implementation. `#[cached]` has the same four, in `cached`.
 
 mod ast;
 mod attr;
+mod cached;
 mod column_type;
 mod diesel;
 mod duration;
@@ -100,6 +101,100 @@ use crate::error::Errors;
 #[proc_macro_derive(ScopeRecord, attributes(scope))]
 pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(&syn::parse_macro_input!(input as DeriveInput)).into()
+}
+
+/// Keeps the values of a function in a cache: a call whose value is stored does not run it.
+///
+/// ```
+/// use std::sync::LazyLock;
+/// use hilcat::Cache;
+///
+/// static CACHE: LazyLock<Cache> = LazyLock::new(Cache::memory);
+///
+/// /// The table `squares(x bigint primary key, square bigint)`.
+/// #[hilcat::cached(cache = CACHE, scope = "squares", column = "square")]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// #[hilcat::cached(cache = CACHE, ttl = "1h")]
+/// fn page(host: &str, path: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(format!("what {host} has at {path}"))
+/// }
+///
+/// assert_eq!(square(7), 49);
+/// assert_eq!(page("example.org", "/")?, page("example.org", "/")?);
+/// assert_eq!(square_refresh(7), 49);
+/// assert!(square_forget(7)?);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+///
+/// # Attributes
+///
+/// | `#[cached(...)]` | what it says |
+/// | --- | --- |
+/// | `cache = EXPR` | the cache: a static, a `LazyLock`, a call, `self.cache`; whatever gives a `hilcat::Cache` or derefs to one |
+/// | `scope = "s"` | the name of the scope and, unless `table` says otherwise, of its table; without it, the function's name, or that of the record it returns |
+/// | `table = "t"` | the name of the table |
+/// | `column = "c"` | the name of the value's column; without it `value`, or `result` where an argument is named `value` |
+/// | `ttl = "1h"` | how long a value is good for |
+/// | `key = EXPR` | the key, made of the arguments, in place of them: a value, or a tuple for a key of several columns |
+/// | `json` | the value is any serde type, kept as JSON |
+/// | `map_error = EXPR` | makes the function's error of a `hilcat::Error`: a function or closure |
+/// | `on_error = "compute"` | where the cache fails, the value is computed and not stored; `"panic"` panics; a function or closure is told the `&hilcat::Error` before the value is computed |
+/// | `crate = "path"` | where the library is, if not at `::hilcat` |
+///
+/// # The key
+///
+/// The arguments are the unique columns, by name and type; `&str` and `&[u8]` are text and bytes.
+/// `self` is no part of it: two objects on one cache share their values. A function without
+/// arguments needs a `key`. With `key = (a, b)` the columns are `key1` and `key2`, with a single
+/// value `key`.
+///
+/// # The value
+///
+/// A `ScopeRecord` is kept in its own columns: the arguments, or `key`, are the values of its unique
+/// columns. Any other type that a column can be of is kept in one column, an `Option` as NULL for
+/// `None`, which is a value as any other. Of a `Result` the `Ok` is kept; an `Err` is returned and
+/// the next call computes again. What is returned is always as a later call would return it.
+///
+/// However many threads, or futures, ask for one value at once, the function runs once, and the
+/// others wait. If it panics, fails or is cancelled, the next caller runs it. No table is touched
+/// before the first call.
+///
+/// # When the cache is down
+///
+/// A function that returns no `Result` computes, and nothing is stored: as if it was not cached. One
+/// that returns a `Result` returns the cache's error: its own error type is `From<hilcat::Error>`,
+/// or `map_error` says how. `on_error` chooses for either. What was computed before the cache failed
+/// is never computed twice.
+///
+/// # Beside the function
+///
+/// `NAME_refresh` takes the same arguments, always runs the function, and stores and returns what it
+/// gives. `NAME_forget` takes them, too, and removes the stored value: `hilcat::Result<bool>` says
+/// whether there was one. Both are as visible as the function. Its body stands in the first of them
+/// a second time: a `static` inside it would be two.
+///
+/// # `async fn`
+///
+/// It needs the feature `async` of hilcat, and no runtime: what may wait for a store runs in threads
+/// of the `blocking` crate, and a store in memory is asked at once. A future that is dropped while
+/// it computes lets the next caller compute. A function that awaits its own value is an error of
+/// the cache as it is for threads, unless it does so in a task of its own, which is not known to
+/// belong to it.
+///
+/// # What cannot be
+///
+/// Generic types and `impl Trait`, since a table is of one type; a returned reference, since the
+/// value is read from a store; `const` and `unsafe` functions; functions of a trait's implementation,
+/// which has no place for those beside it.
+#[proc_macro_attribute]
+pub fn cached(
+    attributes: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    cached::function(attributes.into(), item.into()).into()
 }
 
 fn derive(input: &DeriveInput) -> TokenStream {

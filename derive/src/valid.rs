@@ -235,7 +235,7 @@ fn check_key(input: &DeriveInput, fields: &[Field], errors: &mut Errors) {
 }
 
 /// Whether a type is written `Option<..>`.
-fn is_option(ty: &Type) -> bool {
+pub(crate) fn is_option(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_option(&group.elem),
         Type::Paren(paren) => is_option(&paren.elem),

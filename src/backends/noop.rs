@@ -23,7 +23,7 @@ impl Store for Noop {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { stores: false, ..Capabilities::new() }
+        Capabilities { stores: false, immediate: true, ..Capabilities::new() }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {

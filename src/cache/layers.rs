@@ -197,6 +197,7 @@ impl Cache {
             new_scope: self.inner.new_scope.clone(),
             ttl: None,
             above,
+            functions: Default::default(),
             opened: Mutex::default(),
         };
         Cache { inner: Arc::new(inner) }

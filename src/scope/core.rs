@@ -15,6 +15,9 @@ pub(crate) struct Core {
     pub(crate) schema: Arc<Schema>,
     store: Arc<dyn ScopeStore>,
     flights: Arc<Flights>,
+    /// No call of the store waits for a file or a server.
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures ask"))]
+    immediate: bool,
 }
 
 impl Core {
@@ -22,8 +25,9 @@ impl Core {
         backend: &'static str,
         store: Arc<dyn ScopeStore>,
         flights: Arc<Flights>,
+        immediate: bool,
     ) -> Self {
-        Self { backend, schema: store.schema().clone(), store, flights }
+        Self { backend, schema: store.schema().clone(), store, flights, immediate }
     }
 
     #[cfg(feature = "sql")]
@@ -181,11 +185,69 @@ impl Core {
             }
             let Turn::Compute(_lease) = turn else { continue };
             let row = compute().map_err(|error| self.computing_failed(&key, error))?;
-            let row = self.admit_row("get", Ok(row))?;
-            self.check_computed(&key, &row)?;
-            self.store.set(row.clone()).map_err(|error| self.place("get", Some(&key), error))?;
+            return self.keep(&key, row);
+        }
+    }
+
+    /// The same for a computation that is a future; the store is asked by threads that may wait.
+    #[cfg(feature = "async")]
+    pub(crate) async fn get_async<E, F>(
+        self: &Arc<Self>,
+        key: Key,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<Row, E>>,
+    {
+        let key = self.admit_key("get", key)?;
+        if let Some(row) = self.look_async(&key).await? {
             return Ok(row);
         }
+        loop {
+            let turn = self.flights.turn_async(&key).await;
+            let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
+            if let Some(row) = self.look_async(&key).await? {
+                return Ok(row);
+            }
+            let Turn::Compute(lease) = turn else { continue };
+            let row = lease.compute(compute).await;
+            let row = row.map_err(|error| self.computing_failed(&key, error))?;
+            return self.apart(move |core| core.keep(&key, row)).await;
+        }
+    }
+
+    #[cfg(feature = "async")]
+    async fn look_async(self: &Arc<Self>, key: &Key) -> Result<Option<Row>> {
+        let key = key.clone();
+        self.apart(move |core| core.look(&key)).await
+    }
+
+    /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
+    #[cfg(feature = "async")]
+    pub(crate) async fn apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        if self.immediate {
+            return call(self);
+        }
+        let core = self.clone();
+        blocking::unblock(move || call(&core)).await
+    }
+
+    /// Stores the row that was computed for a key in place of what there is, and gives it.
+    pub(crate) fn renew(&self, key: Key, row: Row) -> Result<Row> {
+        let key = self.admit_key("refresh", key)?;
+        self.keep(&key, row)
+    }
+
+    /// Stores a computed row and gives it.
+    fn keep(&self, key: &Key, row: Row) -> Result<Row> {
+        let row = self.admit_row("get", Ok(row))?;
+        self.check_computed(key, &row)?;
+        self.store.set(row.clone()).map_err(|error| self.place("get", Some(key), error))?;
+        Ok(row)
     }
 
     fn look(&self, key: &Key) -> Result<Option<Row>> {

@@ -56,6 +56,8 @@ pub struct Capabilities {
     pub stores: bool,
     /// Records may go before anybody removes them, because there is room for so many only.
     pub evicts: bool,
+    /// No call ever waits for a file or a server, so that futures need no thread for it.
+    pub immediate: bool,
 }
 
 impl Capabilities {
@@ -69,6 +71,7 @@ impl Capabilities {
             tables: false,
             stores: true,
             evicts: false,
+            immediate: false,
         }
     }
 }

@@ -97,7 +97,8 @@ impl Store for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { evicts: self.bound.is_some(), ..Capabilities::new() }
+        let evicts = self.bound.is_some();
+        Capabilities { evicts, immediate: true, ..Capabilities::new() }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {

@@ -82,6 +82,7 @@ impl Store for FanOut {
         Capabilities {
             nan: all(|able| able.nan),
             nul_in_text: all(|able| able.nul_in_text),
+            immediate: all(|able| able.immediate),
             tables: self.members.iter().any(|member| member.store.capabilities().tables),
             ..self.primary().store.capabilities()
         }

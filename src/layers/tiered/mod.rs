@@ -65,6 +65,7 @@ impl Store for Tiered {
         Capabilities {
             negative_zero: near.negative_zero && far.negative_zero,
             stores: near.stores || far.stores,
+            immediate: near.immediate && far.immediate,
             ..far
         }
     }

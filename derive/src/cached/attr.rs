@@ -1,0 +1,79 @@
+//! Reads what stands in `#[cached(...)]`. What goes together is the business of `valid`.
+
+use proc_macro2::TokenStream;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, ExprLit, Lit, Path};
+
+use super::model::OnError;
+use crate::attr::{Given, Item};
+use crate::duration;
+use crate::error::{Errors, did_you_mean};
+
+const KNOWN: [&str; 10] =
+    ["cache", "scope", "table", "column", "ttl", "key", "json", "map_error", "on_error", "crate"];
+
+/// What is said of a function.
+#[derive(Default)]
+pub(super) struct FunctionAttrs {
+    pub(super) cache: Option<Given<Expr>>,
+    pub(super) scope: Option<Given<String>>,
+    pub(super) table: Option<Given<String>>,
+    pub(super) column: Option<Given<String>>,
+    pub(super) ttl: Option<Given<u64>>,
+    pub(super) key: Option<Given<Expr>>,
+    pub(super) json: Option<Given<()>>,
+    pub(super) map_error: Option<Given<Expr>>,
+    pub(super) on_error: Option<Given<OnError>>,
+    pub(super) krate: Option<Given<Path>>,
+}
+
+/// Reads the attributes; what is wrong goes to `errors` and counts as not said.
+pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> FunctionAttrs {
+    let takes = format!(
+        "write `#[cached(cache = ...)]` with attributes in the parentheses: `{}`",
+        KNOWN.join("`, `")
+    );
+    let parse = |input: ParseStream<'_>| Item::parse_all(input, &takes);
+    let items = errors.keep(parse.parse2(attributes)).unwrap_or_default();
+    let mut said = FunctionAttrs::default();
+    for item in items {
+        let done = match item.key().as_str() {
+            "cache" => item.put(&mut said.cache, Item::expr),
+            "scope" => item.put(&mut said.scope, Item::name),
+            "table" => item.put(&mut said.table, Item::name),
+            "column" => item.put(&mut said.column, Item::name),
+            "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
+            "key" => item.put(&mut said.key, Item::expr),
+            "json" => item.put(&mut said.json, Item::flag),
+            "map_error" => item.put(&mut said.map_error, Item::expr),
+            "on_error" => item.put(&mut said.on_error, on_error),
+            "crate" => item.put(&mut said.krate, Item::path),
+            name => Err(item.wrong(format!(
+                "unknown attribute `{name}`; the attributes of a cached function are `{}`{}",
+                KNOWN.join("`, `"),
+                did_you_mean(name, KNOWN)
+            ))),
+        };
+        errors.keep(done);
+    }
+    said
+}
+
+/// A word, or an expression that is told the error.
+fn on_error(item: &Item) -> syn::Result<OnError> {
+    let expr = item.expr()?;
+    let Expr::Lit(ExprLit { lit: Lit::Str(word), .. }) = &expr else {
+        return Ok(OnError::Tell(expr));
+    };
+    match word.value().as_str() {
+        "compute" => Ok(OnError::Compute),
+        "panic" => Ok(OnError::Panic),
+        other => Err(syn::Error::new(
+            word.span(),
+            format!(
+                "`{other}` is not what can be done where the cache fails: `compute`, `panic`, or a function that is told the error{}",
+                did_you_mean(other, ["compute", "panic"])
+            ),
+        )),
+    }
+}

@@ -1,0 +1,266 @@
+//! The rules: makes a [`Function`] of what was written, or says everything that is wrong with it.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::visit::Visit;
+use syn::{
+    Expr, FnArg, GenericArgument, GenericParam, ItemFn, Pat, PatType, Path, PathArguments,
+    Receiver, ReturnType, Signature, Type, TypeImplTrait,
+};
+
+use super::attr::FunctionAttrs;
+use super::model::{Argument, Failure, Function, Key, Nullable, OnError};
+use crate::error::Errors;
+use crate::valid::is_option;
+
+/// The function that was written.
+pub(super) fn function(
+    item: &ItemFn,
+    said: FunctionAttrs,
+    mut errors: Errors,
+) -> syn::Result<Function<'_>> {
+    let errors_at_first = errors.is_empty();
+    check_signature(&item.sig, &mut errors);
+    if said.cache.is_none() && errors_at_first {
+        errors.at(item.sig.ident.span(), "say where the values are kept: `#[cached(cache = ...)]`");
+    }
+    let key = key(item, &said, &mut errors);
+    check_column(&said, &key, &mut errors);
+    let returned = returned(&item.sig, &mut errors);
+    let failure = failure(&said, &returned, &mut errors);
+    let cache = said.cache.map(|cache| cache.value);
+    let placeholder = || syn::parse_quote!(());
+    let cache: Expr = cache.unwrap_or_else(placeholder);
+    errors.finish(Function {
+        item,
+        krate: library(said.krate.map(|krate| krate.value)),
+        clones_cache: takes_self_whole(&item.sig) && mentions_self(cache.to_token_stream()),
+        cache,
+        scope: said.scope.map(|scope| scope.value),
+        table: said.table.map(|table| table.value),
+        column: said.column.map(|column| column.value),
+        ttl: said.ttl.map(|ttl| ttl.value),
+        key,
+        json: said.json.map(|_| Nullable(is_option(&returned.value))),
+        value: returned.value,
+        failure,
+    })
+}
+
+fn library(path: Option<Path>) -> Path {
+    path.unwrap_or_else(|| syn::parse_quote!(::hilcat))
+}
+
+fn check_signature(sig: &Signature, errors: &mut Errors) {
+    for (token, what) in [
+        (sig.constness.map(|token| token.span()), "a `const fn` runs when it is compiled"),
+        (sig.unsafety.map(|token| token.span()), "what an `unsafe fn` relies on is not in its key"),
+        (sig.abi.as_ref().map(Spanned::span), "an `extern fn` is called by other languages"),
+    ] {
+        if let Some(span) = token {
+            errors.at(span, format!("{what}: it cannot be cached"));
+        }
+    }
+    if let Some(token) = sig.asyncness
+        && !cfg!(feature = "async")
+    {
+        errors.at(token.span(), "an `async fn` is cached with the cargo feature `async` of hilcat");
+    }
+    let is_type = |param: &&GenericParam| !matches!(param, GenericParam::Lifetime(_));
+    if let Some(param) = sig.generics.params.iter().find(is_type) {
+        errors.push(syn::Error::new_spanned(
+            param,
+            "a cached function cannot be generic over types: its table is of one type; write a function for each type",
+        ));
+    }
+    for argument in typed(sig) {
+        if let Some(span) = impl_trait(&argument.ty) {
+            errors.at(
+                span,
+                "a cached function cannot take an `impl Trait`: its table is of one type; name the type",
+            );
+        }
+    }
+}
+
+fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(argument) => Some(argument),
+        FnArg::Receiver(_) => None,
+    })
+}
+
+/// Where `impl Trait` stands in a type.
+fn impl_trait(ty: &Type) -> Option<proc_macro2::Span> {
+    struct Find(Option<proc_macro2::Span>);
+    impl Visit<'_> for Find {
+        fn visit_type_impl_trait(&mut self, found: &TypeImplTrait) {
+            self.0 = self.0.or(Some(found.impl_token.span()));
+        }
+    }
+    let mut find = Find(None);
+    find.visit_type(ty);
+    find.0
+}
+
+fn key(item: &ItemFn, said: &FunctionAttrs, errors: &mut Errors) -> Key {
+    if let Some(key) = &said.key {
+        return Key::Expressions(match &key.value {
+            Expr::Tuple(tuple) if !tuple.elems.is_empty() => tuple.elems.iter().cloned().collect(),
+            other => vec![other.clone()],
+        });
+    }
+    if typed(&item.sig).next().is_none() {
+        errors.at(
+            item.sig.ident.span(),
+            "the arguments of a cached function are its key, and it has none: say `key = ...`, for example `key = \"all\"`",
+        );
+    }
+    let arguments = typed(&item.sig).filter_map(|argument| {
+        // What cannot be a type of an argument at all was said before.
+        let wrong = impl_trait(&argument.ty).is_some();
+        errors.keep(self::argument(argument)).filter(|_| !wrong)
+    });
+    Key::Arguments(arguments.collect())
+}
+
+fn argument(argument: &PatType) -> syn::Result<Argument> {
+    let ident = match &*argument.pat {
+        Pat::Ident(pattern) if pattern.subpat.is_none() && pattern.by_ref.is_none() => {
+            pattern.ident.clone()
+        }
+        other => {
+            return Err(syn::Error::new_spanned(
+                other,
+                "an argument is a column of the key and needs a name for it: give it one, or say `key = ...`",
+            ));
+        }
+    };
+    let (mut ty, mut references) = (&*argument.ty, 0);
+    loop {
+        ty = match ty {
+            Type::Reference(reference) => {
+                references += 1;
+                &reference.elem
+            }
+            Type::Group(group) => &group.elem,
+            Type::Paren(paren) => &paren.elem,
+            _ => break,
+        };
+    }
+    if is_option(ty) {
+        return Err(syn::Error::new_spanned(
+            ty,
+            "an argument that is an Option cannot be a part of the key, which is never NULL: say `key = ...`, for example `key = format!(\"{x:?}\")`",
+        ));
+    }
+    Ok(Argument { ident, ty: ty.clone(), references })
+}
+
+fn check_column(said: &FunctionAttrs, key: &Key, errors: &mut Errors) {
+    let (Some(column), Key::Arguments(arguments)) = (&said.column, key) else { return };
+    if arguments.iter().any(|argument| argument.ident.unraw() == column.value) {
+        errors.at(
+            column.span,
+            format!(
+                "`{}` is the column of an argument; name that of the value otherwise",
+                column.value
+            ),
+        );
+    }
+}
+
+/// What a function returns.
+struct Returned {
+    value: Type,
+    /// It is in a `Result`, written here.
+    result: Option<proc_macro2::Span>,
+}
+
+fn returned(sig: &Signature, errors: &mut Errors) -> Returned {
+    let nothing = || Returned { value: syn::parse_quote!(()), result: None };
+    let ReturnType::Type(_, ty) = &sig.output else {
+        errors.at(sig.ident.span(), "the function returns nothing that could be cached");
+        return nothing();
+    };
+    let (value, result) = match ok_of(ty) {
+        Some(ok) => (ok, Some(ty.span())),
+        None => (&**ty, None),
+    };
+    let message = match value {
+        Type::Reference(reference)
+            if reference.lifetime.is_none()
+                || reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident != "_") =>
+        {
+            Some(
+                "the value is read from a store, so that the function has to return an owned one, as `String` instead of `&str`",
+            )
+        }
+        Type::Never(_) => Some("the function never returns, so that there is nothing to be cached"),
+        Type::Tuple(tuple) if tuple.elems.is_empty() => {
+            Some("the function returns nothing that could be cached")
+        }
+        other if impl_trait(other).is_some() => Some(
+            "the value is read from a store, so that its type has to be known: name it instead of `impl Trait`",
+        ),
+        _ => None,
+    };
+    if let Some(message) = message {
+        errors.push(syn::Error::new_spanned(value, message));
+    }
+    Returned { value: value.clone(), result }
+}
+
+/// The first type in what is written `Result<..>`.
+fn ok_of(ty: &Type) -> Option<&Type> {
+    let path = match ty {
+        Type::Group(group) => return ok_of(&group.elem),
+        Type::Paren(paren) => return ok_of(&paren.elem),
+        Type::Path(path) => &path.path,
+        _ => return None,
+    };
+    let last = path.segments.last().filter(|last| last.ident == "Result")?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+fn failure(said: &FunctionAttrs, returned: &Returned, errors: &mut Errors) -> Failure {
+    let on_error = said.on_error.as_ref();
+    match (&said.map_error, on_error, returned.result) {
+        (Some(map), Some(_), _) => {
+            errors.at(map.span, "`map_error` returns the error of the cache, `on_error` hides it: say one of them");
+        }
+        (Some(map), None, None) => errors.at(
+            map.span,
+            "`map_error` is for a function that returns a `Result`; this one computes where the cache fails, or says `on_error = ...`",
+        ),
+        _ => {}
+    }
+    let hidden = on_error.map(|on_error| on_error.value.clone());
+    match (&said.map_error, returned.result, hidden) {
+        (_, None, hidden) => Failure::Plain(hidden.unwrap_or(OnError::Compute)),
+        (_, Some(_), Some(hidden)) => Failure::Hidden(hidden),
+        (Some(map), Some(_), None) => Failure::Map(map.value.clone()),
+        (None, Some(span), None) => Failure::From(span),
+    }
+}
+
+/// Whether the body can change `self` or move it.
+fn takes_self_whole(sig: &Signature) -> bool {
+    let shared =
+        |receiver: &Receiver| receiver.reference.is_some() && receiver.mutability.is_none();
+    sig.receiver().is_some_and(|receiver| !shared(receiver))
+}
+
+fn mentions_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "self",
+        TokenTree::Group(group) => mentions_self(group.stream()),
+        _ => false,
+    })
+}

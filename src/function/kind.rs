@@ -1,0 +1,242 @@
+//! How the value of a function is kept: as a record, in a column, or as JSON in a column.
+//!
+//! The macro does not know types. It writes `(&&Return::<T>::NEW).kind()`, and method resolution
+//! finds the first trait whose bounds the type meets.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Function, Part};
+use crate::record::json_value;
+use crate::{
+    Column, ColumnType, ColumnValue, Error, Key, Result, Row, Schema, ScopeRecord, Value, json,
+};
+
+/// The type that a function returns.
+#[derive(Debug)]
+pub struct Return<T>(PhantomData<fn() -> T>);
+
+impl<T> Return<T> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+/// A record.
+#[derive(Debug)]
+pub struct Record<T>(PhantomData<fn() -> T>);
+
+/// A value in a column.
+#[derive(Debug)]
+pub struct InColumn<T>(PhantomData<fn() -> T>);
+
+/// A serde type as JSON in a column, which can be NULL where it is an `Option`.
+#[derive(Debug)]
+pub struct Json<T, const NULLABLE: bool>(PhantomData<fn() -> T>);
+
+impl<T, const NULLABLE: bool> Json<T, NULLABLE> {
+    pub const NEW: Self = Self(PhantomData);
+}
+
+/// What can be kept in none of these ways.
+#[derive(Debug)]
+pub struct Neither<T>(PhantomData<fn() -> T>);
+
+pub trait OfRecord<T> {
+    fn kind(&self) -> Record<T>;
+}
+
+impl<T: ScopeRecord> OfRecord<T> for &&Return<T> {
+    fn kind(&self) -> Record<T> {
+        Record(PhantomData)
+    }
+}
+
+pub trait OfColumn<T> {
+    fn kind(&self) -> InColumn<T>;
+}
+
+impl<T: ColumnValue> OfColumn<T> for &Return<T> {
+    fn kind(&self) -> InColumn<T> {
+        InColumn(PhantomData)
+    }
+}
+
+pub trait OfNothing<T> {
+    fn kind(&self) -> Neither<T>;
+}
+
+impl<T> OfNothing<T> for Return<T> {
+    fn kind(&self) -> Neither<T> {
+        Neither(PhantomData)
+    }
+}
+
+/// A type whose values can be kept: implemented for none, as those that can be are told before.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cached",
+    label = "neither a record nor a type that a column can be of",
+    note = "derive `hilcat::ScopeRecord` for it, or say `json` to keep any serde type as JSON",
+    note = "of a `Result` what is in it is cached: write the return type as `Result<T, E>`"
+)]
+pub trait Returned {}
+
+/// How values of a type are kept.
+pub trait Kind {
+    type Value;
+
+    /// The schema of a function that returns them, for a key of these parts.
+    ///
+    /// # Errors
+    ///
+    /// Where the function does not go with its record.
+    fn schema(function: &Function, parts: &[Part]) -> Result<Schema>;
+
+    /// The row of a value under a key.
+    ///
+    /// # Errors
+    ///
+    /// Where the value cannot be written.
+    fn to_row(key: &Key, value: &Self::Value) -> Result<Row>;
+
+    /// Reads a value back.
+    ///
+    /// # Errors
+    ///
+    /// Where what is stored is of another type.
+    fn from_row(row: Row) -> Result<Self::Value>;
+}
+
+impl<T: ScopeRecord> Kind for Record<T> {
+    type Value = T;
+
+    fn schema(function: &Function, parts: &[Part]) -> Result<Schema> {
+        let mut schema = T::schema();
+        if let Some(scope) = function.scope {
+            scope.clone_into(&mut schema.name);
+            scope.clone_into(&mut schema.table);
+        }
+        if let Some(table) = function.table {
+            table.clone_into(&mut schema.table);
+        }
+        schema.ttl = function.ttl_of().or(schema.ttl);
+        check_record(function, parts, &schema)?;
+        Ok(schema)
+    }
+
+    fn to_row(_: &Key, value: &T) -> Result<Row> {
+        value.to_row()
+    }
+
+    fn from_row(row: Row) -> Result<T> {
+        T::from_row(row)
+    }
+}
+
+/// The key of a call has to be the key of the record that it returns.
+fn check_record(function: &Function, parts: &[Part], schema: &Schema) -> Result<()> {
+    let unique: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
+    let wrong = |what: String| Err(Error::invalid_schema(what).with_scope(&schema.name));
+    if function.column.is_some() {
+        return wrong(
+            "a function that returns a record has the record's columns: leave `column` out".into(),
+        );
+    }
+    let (given, wanted) = (function.keys.join(", "), unique.join(", "));
+    match function.keys.is_empty() {
+        true if parts.len() != unique.len() => wrong(format!(
+            "`key` has {} parts, and the record that the function returns has the unique columns {wanted}",
+            parts.len()
+        )),
+        false if function.keys != unique => wrong(format!(
+            "the arguments of the function are {given}, and the record that it returns has the unique columns {wanted}: say `key = ...`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The schema of one value a key.
+fn of_value(function: &Function, parts: &[Part], ty: ColumnType, nullable: bool) -> Schema {
+    let name = function.scope.unwrap_or(function.name);
+    let mut schema = Schema::new(name).table(function.table.unwrap_or(name));
+    for (at, part) in parts.iter().enumerate() {
+        let column = match function.keys.get(at) {
+            Some(name) => (*name).to_owned(),
+            None if parts.len() == 1 => "key".to_owned(),
+            None => format!("key{}", at + 1),
+        };
+        schema = schema.unique(Column::new(column, part.ty));
+    }
+    schema.ttl = function.ttl_of();
+    schema.column(Column::new(value_column(function), ty).nullable(nullable))
+}
+
+/// `value`, unless an argument is named so.
+fn value_column(function: &Function) -> &'static str {
+    let named = |name| function.keys.contains(&name);
+    function.column.unwrap_or(if named("value") { "result" } else { "value" })
+}
+
+fn row_of(key: &Key, value: Value) -> Row {
+    key.values().iter().cloned().chain([value]).collect()
+}
+
+fn value_of(mut row: Row) -> Result<Value> {
+    row.pop().ok_or_else(|| Error::invalid_data("the row is empty"))
+}
+
+impl<T: ColumnValue> Kind for InColumn<T> {
+    type Value = T;
+
+    fn schema(function: &Function, parts: &[Part]) -> Result<Schema> {
+        Ok(of_value(function, parts, T::TYPE, T::NULLABLE))
+    }
+
+    fn to_row(key: &Key, value: &T) -> Result<Row> {
+        Ok(row_of(key, value.to_value()))
+    }
+
+    fn from_row(row: Row) -> Result<T> {
+        T::from_value(value_of(row)?)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned, const NULLABLE: bool> Kind for Json<T, NULLABLE> {
+    type Value = T;
+
+    fn schema(function: &Function, parts: &[Part]) -> Result<Schema> {
+        Ok(of_value(function, parts, ColumnType::Json, NULLABLE))
+    }
+
+    fn to_row(key: &Key, value: &T) -> Result<Row> {
+        Ok(row_of(key, json_value(value, NULLABLE, "value")?))
+    }
+
+    fn from_row(row: Row) -> Result<T> {
+        let json = match value_of(row)? {
+            Value::Json(json) => *json,
+            Value::Null => serde_json::Value::Null,
+            _ => return Err(Error::invalid_data("the stored value is not JSON")),
+        };
+        serde_json::from_value(json).map_err(|error| {
+            let what = json::describe(&error);
+            Error::invalid_data(format!("the JSON is not of the function's type: {what}"))
+        })
+    }
+}
+
+impl<T: Returned> Kind for Neither<T> {
+    type Value = T;
+
+    fn schema(function: &Function, _: &[Part]) -> Result<Schema> {
+        Err(Error::unsupported(format!("the value of `{}` cannot be kept", function.name)))
+    }
+
+    fn to_row(_: &Key, _: &T) -> Result<Row> {
+        Ok(Row::new())
+    }
+
+    fn from_row(_: Row) -> Result<T> {
+        Err(Error::unsupported("the value cannot be kept"))
+    }
+}

@@ -1,0 +1,298 @@
+//! What `#[cached]` expands to: data and one call of this module. Not for use by hand.
+
+#![expect(missing_docs, reason = "code that the macro writes is all that sees it")]
+
+#[cfg(feature = "async")]
+mod futures;
+mod key;
+mod kind;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "async")]
+pub use self::futures::{
+    call_async, forget_async, refresh_async, try_call_async, try_refresh_async,
+};
+pub use self::key::{KeyPart, Part};
+pub use self::kind::{Json, Kind, OfColumn, OfNothing, OfRecord, Return};
+use crate::cache::Number;
+use crate::scope::Core;
+use crate::{Cache, Error, ErrorKind, Key, Result, Row};
+
+/// What the macro knows of a function; one for each place that calls the cache for it.
+#[derive(Debug)]
+pub struct Function {
+    scope: Option<&'static str>,
+    table: Option<&'static str>,
+    /// The column of the value.
+    column: Option<&'static str>,
+    /// In milliseconds.
+    ttl: Option<u64>,
+    /// The function's own name.
+    name: &'static str,
+    /// The names of the key's columns, where the arguments are the key.
+    keys: &'static [&'static str],
+    number: Number,
+}
+
+impl Function {
+    pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
+        let (scope, table, column, ttl) = (None, None, None, None);
+        Self { scope, table, column, ttl, name, keys, number: Number::new() }
+    }
+
+    pub const fn scope(mut self, scope: &'static str) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub const fn table(mut self, table: &'static str) -> Self {
+        self.table = Some(table);
+        self
+    }
+
+    pub const fn column(mut self, column: &'static str) -> Self {
+        self.column = Some(column);
+        self
+    }
+
+    pub const fn ttl(mut self, millis: u64) -> Self {
+        self.ttl = Some(millis);
+        self
+    }
+
+    fn ttl_of(&self) -> Option<Duration> {
+        self.ttl.map(Duration::from_millis)
+    }
+}
+
+/// How a call failed.
+#[derive(Debug)]
+pub enum Failed<V, E> {
+    /// The function itself did.
+    Function(E),
+    /// The cache did; with the value, where it was computed already.
+    Cache(Error, Option<V>),
+}
+
+/// An error type of a function that can hold an error of the cache.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold an error of the cache",
+    label = "does not implement `From<hilcat::Error>`",
+    note = "implement `From<hilcat::Error>` for it, or say `map_error = ...` with a function from `hilcat::Error` to it, or `on_error = \"compute\"` to compute where the cache fails"
+)]
+pub trait FromCacheError {
+    /// Holds it.
+    fn from_cache_error(error: Error) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> FromCacheError for E {
+    fn from_cache_error(error: Error) -> Self {
+        error.into()
+    }
+}
+
+/// The error that goes through the cache's core where the function failed; its own is beside it.
+fn function_failed() -> Error {
+    Error::new(ErrorKind::Compute, "the function failed")
+}
+
+fn open<K: Kind>(
+    _: &K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+) -> Result<(Arc<Core>, Key)> {
+    let core = cache.of_function(&function.number, || K::schema(function, &parts))?;
+    Ok((core, Key::new(parts.into_iter().map(|part| part.value))))
+}
+
+/// What is left of a computation for whoever asked: the value or the error that did not go through
+/// the core.
+struct Left<V, E> {
+    value: Option<V>,
+    error: Option<E>,
+}
+
+impl<V, E> Left<V, E> {
+    const NOTHING: Self = Self { value: None, error: None };
+
+    /// Keeps what was computed, and gives the row that is stored of it.
+    fn keep<K: Kind<Value = V>>(&mut self, key: &Key, computed: Result<V, E>) -> Result<Row> {
+        match computed {
+            Ok(value) => {
+                let row = K::to_row(key, &value);
+                self.value = Some(value);
+                row
+            }
+            Err(error) => {
+                self.error = Some(error);
+                Err(function_failed())
+            }
+        }
+    }
+
+    fn finish(self, error: Error) -> Failed<V, E> {
+        match self.error {
+            Some(own) => Failed::Function(own),
+            None => Failed::Cache(error, self.value),
+        }
+    }
+}
+
+/// The stored value of a call, or the one that the function computes.
+///
+/// # Errors
+///
+/// The function's own, or the cache's.
+pub fn try_call<K: Kind, E>(
+    kind: K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    compute: impl FnOnce() -> Result<K::Value, E>,
+) -> Result<K::Value, Failed<K::Value, E>> {
+    let mut compute = Some(compute);
+    try_once(&kind, function, cache, parts, &mut compute)
+}
+
+fn try_once<K: Kind, E>(
+    kind: &K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    compute: &mut Option<impl FnOnce() -> Result<K::Value, E>>,
+) -> Result<K::Value, Failed<K::Value, E>> {
+    let cache_failed = |error| Failed::Cache(error, None);
+    let (core, key) = open(kind, function, cache, parts).map_err(cache_failed)?;
+    let mut left = Left::NOTHING;
+    let row = core.get(key.clone(), || match compute.take() {
+        Some(compute) => left.keep::<K>(&key, compute()),
+        None => Err(function_failed()),
+    });
+    match row {
+        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
+        Err(error) => Err(left.finish(error)),
+    }
+}
+
+/// The same where the function computes if the cache fails, which `told` is told.
+///
+/// # Errors
+///
+/// The function's own.
+pub fn call<K: Kind, E>(
+    kind: K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    told: impl FnOnce(&Error),
+    compute: impl FnOnce() -> Result<K::Value, E>,
+) -> Result<K::Value, E> {
+    let mut compute = Some(compute);
+    let (error, value) = match try_once(&kind, function, cache, parts, &mut compute) {
+        Ok(value) => return Ok(value),
+        Err(Failed::Function(error)) => return Err(error),
+        Err(Failed::Cache(error, value)) => (error, value),
+    };
+    told(&error);
+    match (value, compute) {
+        (Some(value), _) => Ok(value),
+        (None, Some(compute)) => compute(),
+        (None, None) => unreachable!("what was computed is kept"),
+    }
+}
+
+/// Computes, and stores in place of what there is.
+///
+/// # Errors
+///
+/// The function's own, or the cache's.
+pub fn try_refresh<K: Kind, E>(
+    kind: K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    compute: impl FnOnce() -> Result<K::Value, E>,
+) -> Result<K::Value, Failed<K::Value, E>> {
+    let value = compute().map_err(Failed::Function)?;
+    match store(&kind, function, cache, parts, &value) {
+        Ok(stored) => Ok(stored),
+        Err(error) => Err(Failed::Cache(error, Some(value))),
+    }
+}
+
+/// The same where a failure of the cache, which `told` is told, leaves what was computed.
+///
+/// # Errors
+///
+/// The function's own.
+pub fn refresh<K: Kind, E>(
+    kind: K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    told: impl FnOnce(&Error),
+    compute: impl FnOnce() -> Result<K::Value, E>,
+) -> Result<K::Value, E> {
+    let value = compute()?;
+    match store(&kind, function, cache, parts, &value) {
+        Ok(stored) => Ok(stored),
+        Err(error) => {
+            told(&error);
+            Ok(value)
+        }
+    }
+}
+
+fn store<K: Kind>(
+    kind: &K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    value: &K::Value,
+) -> Result<K::Value> {
+    let (core, key) = open(kind, function, cache, parts)?;
+    let row = K::to_row(&key, value).and_then(|row| core.renew(key, row))?;
+    K::from_row(row)
+}
+
+/// Removes what is stored of a call; says whether there was anything.
+///
+/// # Errors
+///
+/// The cache's.
+pub fn forget<K: Kind>(
+    kind: K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+) -> Result<bool> {
+    let (core, key) = open(&kind, function, cache, parts)?;
+    Ok(core.pop(key)?.is_some())
+}
+
+/// A function that cannot fail, for those above.
+///
+/// # Errors
+///
+/// Never.
+pub fn fine<V>(value: V) -> Result<V, Infallible> {
+    Ok(value)
+}
+
+/// The value of a call that cannot fail.
+pub fn unfailing<V>(result: Result<V, Infallible>) -> V {
+    match result {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+/// What is done under `on_error = "panic"`.
+pub fn panic_with(function: &Function, error: &Error) -> ! {
+    panic!("the cache of the function `{}` failed: {error}", function.name)
+}

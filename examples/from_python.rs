@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{LazyLock, Mutex};
 
-use hilcat::{Cache, ScopeRecord, Schemas};
+use hilcat::{Cache, Schemas, ScopeRecord};
 use serde_json::json;
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -47,6 +47,7 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     }
 });
 
+/// The snippets, one after the other.
 pub fn main() -> Result {
     empty()?;
     embedded_backends()?;
@@ -143,7 +144,7 @@ fn the_api() -> Result {
 
     // cache.scopes(), cache.keys('a')
     println!("scopes: {:?}", CACHE.scopes()?);
-    println!("keys: {:?}", one.keys()?.collect::<Result<Vec<_>, _>>()?);
+    println!("keys: {}", one.keys()?.collect::<Result<serde_json::Value, _>>()?);
 
     // cache.load(), cache.backup(): of a staged cache, which the package calls MiddleCache.
     let staged = Cache::staged(Cache::memory(), CACHE.clone());

@@ -40,14 +40,14 @@ fn main() -> ExitCode {
         example::main().unwrap();
         return ExitCode::SUCCESS;
     }
-    let embedded = EMBEDDED.iter().map(|(name, uri)| {
-        Trial::test(*name, || {
+    let embedded = EMBEDDED.iter().map(|&(name, uri)| {
+        Trial::test(name, || {
             let directory = tempfile::tempdir().unwrap();
             prints_what_is_documented(&uri.replace("DIRECTORY", directory.path().to_str().unwrap()))
         })
     });
-    let servers = SERVERS.iter().map(|(name, variable)| {
-        Trial::ignorable_test(*name, || match std::env::var(variable) {
+    let servers = SERVERS.iter().map(|&(name, variable)| {
+        Trial::ignorable_test(name, move || match std::env::var(variable) {
             Ok(uri) => prints_what_is_documented(&uri).map(|()| Completion::Completed),
             Err(_) => Ok(Completion::ignored_with(format!("{variable} is not set"))),
         })

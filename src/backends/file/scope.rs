@@ -295,6 +295,18 @@ impl Inner {
         row.map_err(|error| error.with_key(&key))
     }
 
+    /// The removal of every record that is not among these.
+    fn others(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for place in self.walk() {
+            let place = place?;
+            if self.at.names.read(&place).is_some() && !files.contains_key(&place) {
+                steps.push(Step::Remove(place.path()));
+            }
+        }
+        Ok(steps)
+    }
+
     fn walk(&self) -> Walk {
         Walk::all(self.at.records.clone())
     }
@@ -404,6 +416,17 @@ impl ScopeStore for FileScope {
             count += u64::from(self.0.at.names.read(&place?).is_some());
         }
         Ok(count)
+    }
+
+    /// Steps of a journal can be done again: so what goes is named, instead of all being cleared.
+    fn replace_all(&self, mut rows: Vec<Row>) -> Result<()> {
+        let inner = &*self.0;
+        let held = inner.turn()?;
+        rows.iter_mut().try_for_each(|row| inner.schema.fill_absent(row))?;
+        let files = inner.prepare(&held, rows)?;
+        let mut steps = inner.others(&files)?;
+        steps.extend(inner.stage(&files)?);
+        inner.at.commit(&steps)
     }
 
     fn clear(&self) -> Result<()> {

@@ -292,9 +292,19 @@ impl<D: Dialect> TableInner<D> {
         rows: &[Row],
     ) -> Result<(), Failed> {
         D::write_transaction(connection, |connection| {
-            execute::<D>(connection, self.statements.clear.with(fixed))?;
+            self.clear(connection, fixed)?;
             self.set_many(connection, rows)
         })
+    }
+
+    /// Removes the rows of a section.
+    pub(super) fn clear(
+        &self,
+        connection: &mut impl Conn<D>,
+        fixed: &[Value],
+    ) -> Result<(), Failed> {
+        execute::<D>(connection, self.statements.clear.with(fixed))?;
+        Ok(())
     }
 
     pub(super) fn pop(
@@ -448,10 +458,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn clear(&self) -> Result<()> {
         let inner = &self.inner;
         inner.restoring(|database| {
-            database.write_once_or_twice(|connection| {
-                execute::<D>(connection, inner.statements.clear.with(&self.fixed))?;
-                Ok(())
-            })
+            database.write_once_or_twice(|connection| inner.clear(connection, &self.fixed))
         })
     }
 

@@ -262,6 +262,15 @@ impl ScopeStore for KvScope {
     fn clear(&self) -> Result<()> {
         self.table.clear()
     }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.write(|connection| {
+            self.is_other(connection)?;
+            self.table.inner().clear(connection, &[])?;
+            let rows = self.prepare(connection, &rows)?;
+            self.table.inner().set_many(connection, &rows)
+        })
+    }
 }
 
 /// The key of a text in the table, which is the one that it would have there.

@@ -14,6 +14,7 @@
 mod harness;
 mod memory;
 mod record;
+mod redis;
 mod report;
 mod sqlite;
 
@@ -26,7 +27,8 @@ use report::{HEAD, Line};
 /// Runs the races of an engine, giving each line as it comes.
 type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 
-const ENGINES: &[(&str, Engine)] = &[("sqlite", sqlite::run), ("memory", memory::run)];
+const ENGINES: &[(&str, Engine)] =
+    &[("sqlite", sqlite::run), ("memory", memory::run), ("redis", redis::run)];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {

@@ -20,6 +20,7 @@ mod memory;
 mod mysql;
 mod postgresql;
 mod record;
+mod redis;
 mod report;
 mod server;
 mod sqlite;
@@ -39,6 +40,7 @@ const ENGINES: &[(&str, Engine)] = &[
     ("postgresql", postgresql::run),
     ("mysql", mysql::run),
     ("mariadb", mysql::run_mariadb),
+    ("redis", redis::run),
 ];
 
 fn main() -> ExitCode {

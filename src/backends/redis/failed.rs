@@ -45,7 +45,14 @@ impl Failed {
         match self {
             Self::Own(error) | Self::NotSent(error) => error,
             Self::Lost(kind) => lost(kind),
-            Self::Elsewhere(_) => Error::new(
+            Self::Elsewhere(Elsewhere::Demoted) => Error::new(
+                ErrorKind::Unavailable,
+                "the server is a replica, which cannot be written to; nothing was done",
+            ),
+            Self::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => Error::invalid_config(
+                "the server is one of a cluster; write its URI as redis+cluster:// and not as redis://",
+            ),
+            Self::Elsewhere(Elsewhere::Later) => Error::new(
                 ErrorKind::Timeout,
                 "the servers were moving data, loading it or choosing a master until the deadline passed; nothing was done",
             ),

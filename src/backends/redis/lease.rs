@@ -53,7 +53,7 @@ impl Lease {
     /// server fails.
     pub(super) fn is_current(&self, records: &Records, call: Call) -> Result<bool> {
         let now = Instant::now();
-        let mut state = self.0.lock();
+        let mut state = self.0.try_lock_until(call.deadline).ok_or_else(super::too_late)?;
         if state.asked.is_none_or(|asked| now.duration_since(asked) >= GOOD_FOR) {
             ask(&mut state, records, call)?;
             state.asked = Some(now);

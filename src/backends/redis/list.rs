@@ -234,3 +234,27 @@ impl Seen {
         self.hashes.insert(half(&self.states[0]) << 64 | half(&self.states[1]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_new_once_in_one_of_the_passes() {
+        let names: Vec<Vec<u8>> = (0..10_000).map(|n| format!("hilcat:a:{n}").into()).collect();
+        for passes in [1, 3] {
+            let mut counts = vec![0; names.len()];
+            let mut most = 0;
+            for pass in 0..passes {
+                let mut seen = Seen::default();
+                // As a server gives them whose table shrinks.
+                for at in (0..names.len()).chain(0..2_000) {
+                    counts[at] += u32::from(seen.is_new(&names[at], pass, passes));
+                }
+                most = most.max(seen.hashes.len());
+            }
+            assert!(counts.iter().all(|&count| count == 1), "{passes}");
+            assert!(most < 2 * names.len() / passes as usize, "{most} of {passes}");
+        }
+    }
+}

@@ -125,7 +125,8 @@ impl Inner {
 
     /// The registry's entry of a scope as this process knows it.
     fn known(&self, scope: &str, call: Call) -> Result<Option<Entry>> {
-        match &mut *self.known.lock() {
+        let mut known = self.known.try_lock_until(call.deadline).ok_or_else(too_late)?;
+        match &mut *known {
             Known::Only(_) => Ok(None),
             Known::Registered(known) => {
                 if known.is_none() {
@@ -208,6 +209,11 @@ impl Inner {
         self.learn(&schema.name, &new);
         Ok(Some(new))
     }
+}
+
+/// Another thread asked the server the same until the deadline.
+fn too_late() -> Error {
+    Error::new(ErrorKind::Timeout, "the server did not answer until the deadline; nothing was done")
 }
 
 fn another_scope() -> Error {

@@ -1,6 +1,7 @@
 //! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
 //! and asks again where the answer is that somebody else has it, or a connection was lost.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -170,7 +171,7 @@ impl Servers {
             }
         }
         match (again, failed) {
-            (Again::No, failed) => Err(failed),
+            (Again::No, failed) => Err(attempts.outcome(failed)),
             (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
             (Again::Now, _) => Ok(None),
             (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
@@ -178,7 +179,7 @@ impl Servers {
                     thread::sleep(PAUSE.min(left));
                     Ok(None)
                 }
-                Err(_) => Err(failed),
+                Err(_) => Err(attempts.outcome(failed)),
             },
         }
     }
@@ -274,13 +275,14 @@ enum Again {
 /// How often a call was tried.
 struct Attempts {
     call: Call,
-    losses: u32,
+    /// How the connection was lost under an attempt, of which nobody knows what it did.
+    lost: Option<io::ErrorKind>,
     moves: u32,
 }
 
 impl Attempts {
     fn new(call: Call) -> Self {
-        Self { call, losses: 0, moves: 0 }
+        Self { call, lost: None, moves: 0 }
     }
 
     fn again(&mut self, failed: &Failed, servers: &Servers) -> Again {
@@ -290,16 +292,26 @@ impl Attempts {
             // Where there are others, one of them is about to take its place.
             Failed::NotSent(_) if alone => Again::No,
             Failed::NotSent(_) => Again::AfterAPause,
-            Failed::Lost(_) => {
-                self.losses += 1;
-                if self.call.twice && self.losses <= 1 { Again::Now } else { Again::No }
-            }
+            Failed::Lost(kind) => match (self.call.twice, self.lost.replace(*kind)) {
+                (true, None) => Again::Now,
+                _ => Again::No,
+            },
+            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) if alone => Again::No,
             Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => {
                 self.moves += 1;
                 if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
             }
             Failed::Elsewhere(Elsewhere::Demoted) if alone => Again::No,
             Failed::Elsewhere(_) => Again::AfterAPause,
+        }
+    }
+
+    /// The failure of a call whose last attempt failed so: where the connection was lost under the
+    /// one before, that this one did nothing says nothing.
+    fn outcome(&self, failed: Failed) -> Failed {
+        match (failed, self.lost) {
+            (Failed::NotSent(_) | Failed::Elsewhere(_), Some(kind)) => Failed::Lost(kind),
+            (failed, _) => failed,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The indices as they stand: a layout that was released stays readable.
 
+use std::sync::atomic::Ordering;
+
 use elasticsearch::http::Method;
-use hilcat::{Column, ColumnType, ErrorKind, Migrate, Schema};
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Schema};
 use serde_json::{Value as Json, json};
 
 use crate::Test;
-use crate::support::{Server, int, null, scope, text};
+use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
     ("the_index_of_every_type", the_index_of_every_type),
-    ("an_unchanged_scope_is_one_question", an_unchanged_scope_is_one_question),
+    ("unchanged_scopes_are_one_question", unchanged_scopes_are_one_question),
     ("names_of_indices", names_of_indices),
     ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
     ("columns_are_added_and_renamed", columns_are_added_and_renamed),
@@ -104,20 +106,27 @@ fn the_index_of_every_type(server: &Server) {
     assert_eq!(server.mappings("a")["_meta"], expected["mappings"]["_meta"]);
 }
 
-/// What stands is written down in the mapping, so that nothing is compared: not even by someone
-/// who put nonsense into the schema that stands there.
-fn an_unchanged_scope_is_one_question(server: &Server) {
-    let schema = scope([int("n")]);
-    server.cache().dynamic_with(schema.clone()).unwrap();
-    let before = server.mappings("a");
-    for _ in 0..2 {
-        server.cache().dynamic_with(schema.clone()).unwrap();
-        assert!(server.cache().migrate(&schema).unwrap().is_empty());
-    }
-    assert_eq!(server.mappings("a"), before);
-    let reordered = Schema::new("a").column(int("n")).unique(text("id"));
-    server.cache().dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
-    assert_eq!(server.mappings("a"), before, "the order of columns is no difference");
+/// The mapping has the schema written down, so that nothing is compared; all are asked for at once.
+fn unchanged_scopes_are_one_question(server: &Server) {
+    let schema = |n: usize| Schema::new(format!("s{n}")).unique(text("id")).column(int("n"));
+    let cache = server.cache();
+    (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
+    let before: Vec<Json> = (0..5).map(|n| server.mappings(&format!("s{n}"))).collect();
+    let (proxy, asked) = crate::connect::counting(server);
+    let cache = Cache::from_uri(&proxy).unwrap();
+    (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "one when it was opened, one for all scopes");
+    // One that is opened anew is looked at.
+    let other = schema(1).column(null(int("m")));
+    cache.dynamic_with(other).unwrap();
+    assert_eq!(
+        cache.dynamic_with(schema(1).ttl(SECOND)).unwrap_err().kind(),
+        ErrorKind::SchemaChange
+    );
+    assert!(asked.load(Ordering::Relaxed) > 4);
+    let reordered = Schema::new("s0").column(int("n")).unique(text("id"));
+    cache.dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
+    assert_eq!(server.mappings("s0"), before[0], "the order of columns is no difference");
 }
 
 fn names_of_indices(server: &Server) {
@@ -262,7 +271,7 @@ fn scopes_are_those_of_the_prefix(server: &Server) {
     let uri = uri
         .replace("xprefix=", "prefix=")
         .replace(&server.indices.prefix, &format!("{}b-", server.indices.prefix));
-    let longer = hilcat::Cache::from_uri(&uri).unwrap();
+    let longer = Cache::from_uri(&uri).unwrap();
     longer.dynamic_with(Schema::new("c").unique(text("id")).column(int("n"))).unwrap();
     assert_eq!(cache.scopes().unwrap(), ["a"]);
     assert_eq!(longer.scopes().unwrap(), ["c"]);

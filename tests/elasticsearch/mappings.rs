@@ -1,6 +1,7 @@
 //! The indices as they stand: a layout that was released stays readable.
 
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use elasticsearch::http::Method;
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Schema};
@@ -21,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("an_index_that_is_removed_is_made_again", an_index_that_is_removed_is_made_again),
     ("scopes_are_those_of_the_prefix", scopes_are_those_of_the_prefix),
     ("shards_and_replicas", shards_and_replicas),
+    ("a_scope_of_many_columns", a_scope_of_many_columns),
+    ("processes_that_open_a_scope_at_once", processes_that_open_a_scope_at_once),
     ("numbers_can_be_searched", numbers_can_be_searched),
 ];
 
@@ -292,6 +295,46 @@ fn shards_and_replicas(server: &Server) {
     assert_eq!((a.len().unwrap(), a.iter().unwrap().count()), (50, 50));
     a.clear().unwrap();
     assert_eq!(settings(), (json!("2"), json!("0")));
+}
+
+/// An index has 1,000 fields, unless it is told otherwise.
+fn a_scope_of_many_columns(server: &Server) {
+    let column = |n: usize| null(Column::new(format!("c{n}"), ColumnType::UBigInt));
+    let a = server.cache().dynamic_with(scope((0..1_200).map(column))).unwrap();
+    a.set("x", json!({"c1199": u64::MAX})).unwrap();
+    let a = server.cache().dynamic_with(scope((0..1_210).map(column))).unwrap();
+    a.set("x", json!({"c1209": 1})).unwrap();
+    let found = a.fetch("x").unwrap().unwrap();
+    assert_eq!((&found["c1199"], &found["c1209"]), (&json!(u64::MAX), &json!(1)));
+}
+
+/// Some make it, some upgrade it, some empty it: no error, and every write acknowledged.
+fn processes_that_open_a_scope_at_once(server: &Server) {
+    let wider = || scope([int("n"), null(int("m"))]);
+    for round in 0..3 {
+        let start = std::sync::Barrier::new(6);
+        thread::scope(|threads| {
+            for n in 0..6 {
+                let start = &start;
+                threads.spawn(move || {
+                    let cache = server.cache();
+                    start.wait();
+                    let a = cache.dynamic_with(wider()).unwrap();
+                    a.set(n.to_string(), json!({"n": round, "m": n})).unwrap();
+                    if n % 3 == 0 {
+                        a.clear().unwrap();
+                    }
+                    a.set(format!("last {n}"), json!({"n": round, "m": n})).unwrap();
+                });
+            }
+        });
+        assert_eq!(server.indices.names().len(), 1);
+        let a = server.cache().dynamic_with(wider()).unwrap();
+        // The last who emptied it wrote after that.
+        let last = a.fetch_many(["last 0", "last 3"]).unwrap();
+        assert!(last.iter().any(Option::is_some));
+        assert_eq!(a.len().unwrap(), a.iter().unwrap().count() as u64);
+    }
 }
 
 /// What people do with it: search by the type.

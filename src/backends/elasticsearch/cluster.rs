@@ -248,7 +248,8 @@ impl Cluster {
         let request = Request::new(Method::Post, path, Effect::Once).about_indices();
         let answer = self.client.send(request.body(actions.to_string()), deadline)?;
         let Err(fault) = answer.success() else { return Ok(()) };
-        self.client.leave(delete(&new), self.timeout);
+        // The new one is of no use, and nothing is lost where it stays.
+        let _ = self.client.send(delete(&new), deadline);
         if fault.is_gone() { Ok(()) } else { Err(fault.into_failed()) }
     }
 

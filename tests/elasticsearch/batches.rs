@@ -74,8 +74,10 @@ fn what_is_too_much_is_sent_again(server: &Server) {
     ];
     for call in calls {
         let error = call(&hasty).unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{error}");
-        assert!(error.to_string().contains("nothing was changed"), "{error}");
+        assert!(error.is_retryable(), "{error}");
+        // On a busy machine the deadline may pass in the middle of the last attempt.
+        let told = error.to_string().contains("nothing was changed");
+        assert_eq!(told, error.kind() == ErrorKind::Timeout, "{error}");
     }
     assert_eq!(a.len().unwrap(), 0);
     thread::scope(|threads| {

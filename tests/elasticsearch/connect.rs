@@ -1,7 +1,9 @@
 //! How a cluster is connected to.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -227,4 +229,32 @@ fn a_certificate_is_checked(server: &Server) {
     let uri =
         server.indices.uri("").replace(&place, &place.replace("127.0.0.1", "[::ffff:127.0.0.1]"));
     assert!(refused(&uri).to_string().contains("certificate"));
+}
+
+/// The URI of a cache whose requests go through something that counts them.
+pub fn counting(server: &Server) -> (String, Arc<AtomicUsize>) {
+    let (_, _, place) = server.parts();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = listener.local_addr().unwrap().to_string();
+    let uri = server.indices.uri("timeout=30s").replace(&place, &proxy);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut upstream = TcpStream::connect(&place).unwrap();
+            let (mut down, mut up) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut up, &mut down));
+            let counted = counted.clone();
+            thread::spawn(move || {
+                let mut buffer = [0; 65_536];
+                while let Ok(read @ 1..) = client.read(&mut buffer) {
+                    let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                    counted.fetch_add(text.matches(" HTTP/1.1\r\n").count(), Ordering::Relaxed);
+                    upstream.write_all(&buffer[..read]).unwrap();
+                }
+            });
+        }
+    });
+    (uri, count)
 }

@@ -1,15 +1,18 @@
 //! The indices as they stand: a layout that was released stays readable.
 
+use std::sync::atomic::Ordering;
+use std::thread;
+
 use elasticsearch::http::Method;
-use hilcat::{Column, ColumnType, ErrorKind, Migrate, Schema};
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Schema};
 use serde_json::{Value as Json, json};
 
 use crate::Test;
-use crate::support::{Server, int, null, scope, text};
+use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
     ("the_index_of_every_type", the_index_of_every_type),
-    ("an_unchanged_scope_is_one_question", an_unchanged_scope_is_one_question),
+    ("unchanged_scopes_are_one_question", unchanged_scopes_are_one_question),
     ("names_of_indices", names_of_indices),
     ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
     ("columns_are_added_and_renamed", columns_are_added_and_renamed),
@@ -19,6 +22,8 @@ pub const TESTS: &[Test] = &[
     ("an_index_that_is_removed_is_made_again", an_index_that_is_removed_is_made_again),
     ("scopes_are_those_of_the_prefix", scopes_are_those_of_the_prefix),
     ("shards_and_replicas", shards_and_replicas),
+    ("a_scope_of_many_columns", a_scope_of_many_columns),
+    ("processes_that_open_a_scope_at_once", processes_that_open_a_scope_at_once),
     ("numbers_can_be_searched", numbers_can_be_searched),
 ];
 
@@ -104,20 +109,27 @@ fn the_index_of_every_type(server: &Server) {
     assert_eq!(server.mappings("a")["_meta"], expected["mappings"]["_meta"]);
 }
 
-/// What stands is written down in the mapping, so that nothing is compared: not even by someone
-/// who put nonsense into the schema that stands there.
-fn an_unchanged_scope_is_one_question(server: &Server) {
-    let schema = scope([int("n")]);
-    server.cache().dynamic_with(schema.clone()).unwrap();
-    let before = server.mappings("a");
-    for _ in 0..2 {
-        server.cache().dynamic_with(schema.clone()).unwrap();
-        assert!(server.cache().migrate(&schema).unwrap().is_empty());
-    }
-    assert_eq!(server.mappings("a"), before);
-    let reordered = Schema::new("a").column(int("n")).unique(text("id"));
-    server.cache().dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
-    assert_eq!(server.mappings("a"), before, "the order of columns is no difference");
+/// The mapping has the schema written down, so that nothing is compared; all are asked for at once.
+fn unchanged_scopes_are_one_question(server: &Server) {
+    let schema = |n: usize| Schema::new(format!("s{n}")).unique(text("id")).column(int("n"));
+    let cache = server.cache();
+    (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
+    let before: Vec<Json> = (0..5).map(|n| server.mappings(&format!("s{n}"))).collect();
+    let (proxy, asked) = crate::connect::counting(server);
+    let cache = Cache::from_uri(&proxy).unwrap();
+    (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "one when it was opened, one for all scopes");
+    // One that is opened anew is looked at.
+    let other = schema(1).column(null(int("m")));
+    cache.dynamic_with(other).unwrap();
+    assert_eq!(
+        cache.dynamic_with(schema(1).ttl(SECOND)).unwrap_err().kind(),
+        ErrorKind::SchemaChange
+    );
+    assert!(asked.load(Ordering::Relaxed) > 4);
+    let reordered = Schema::new("s0").column(int("n")).unique(text("id"));
+    cache.dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
+    assert_eq!(server.mappings("s0"), before[0], "the order of columns is no difference");
 }
 
 fn names_of_indices(server: &Server) {
@@ -262,7 +274,7 @@ fn scopes_are_those_of_the_prefix(server: &Server) {
     let uri = uri
         .replace("xprefix=", "prefix=")
         .replace(&server.indices.prefix, &format!("{}b-", server.indices.prefix));
-    let longer = hilcat::Cache::from_uri(&uri).unwrap();
+    let longer = Cache::from_uri(&uri).unwrap();
     longer.dynamic_with(Schema::new("c").unique(text("id")).column(int("n"))).unwrap();
     assert_eq!(cache.scopes().unwrap(), ["a"]);
     assert_eq!(longer.scopes().unwrap(), ["c"]);
@@ -283,6 +295,46 @@ fn shards_and_replicas(server: &Server) {
     assert_eq!((a.len().unwrap(), a.iter().unwrap().count()), (50, 50));
     a.clear().unwrap();
     assert_eq!(settings(), (json!("2"), json!("0")));
+}
+
+/// An index has 1,000 fields, unless it is told otherwise.
+fn a_scope_of_many_columns(server: &Server) {
+    let column = |n: usize| null(Column::new(format!("c{n}"), ColumnType::UBigInt));
+    let a = server.cache().dynamic_with(scope((0..1_200).map(column))).unwrap();
+    a.set("x", json!({"c1199": u64::MAX})).unwrap();
+    let a = server.cache().dynamic_with(scope((0..1_210).map(column))).unwrap();
+    a.set("x", json!({"c1209": 1})).unwrap();
+    let found = a.fetch("x").unwrap().unwrap();
+    assert_eq!((&found["c1199"], &found["c1209"]), (&json!(u64::MAX), &json!(1)));
+}
+
+/// Some make it, some upgrade it, some empty it: no error, and every write acknowledged.
+fn processes_that_open_a_scope_at_once(server: &Server) {
+    let wider = || scope([int("n"), null(int("m"))]);
+    for round in 0..3 {
+        let start = std::sync::Barrier::new(6);
+        thread::scope(|threads| {
+            for n in 0..6 {
+                let start = &start;
+                threads.spawn(move || {
+                    let cache = server.cache();
+                    start.wait();
+                    let a = cache.dynamic_with(wider()).unwrap();
+                    a.set(n.to_string(), json!({"n": round, "m": n})).unwrap();
+                    if n % 3 == 0 {
+                        a.clear().unwrap();
+                    }
+                    a.set(format!("last {n}"), json!({"n": round, "m": n})).unwrap();
+                });
+            }
+        });
+        assert_eq!(server.indices.names().len(), 1);
+        let a = server.cache().dynamic_with(wider()).unwrap();
+        // The last who emptied it wrote after that.
+        let last = a.fetch_many(["last 0", "last 3"]).unwrap();
+        assert!(last.iter().any(Option::is_some));
+        assert_eq!(a.len().unwrap(), a.iter().unwrap().count() as u64);
+    }
 }
 
 /// What people do with it: search by the type.

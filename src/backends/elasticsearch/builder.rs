@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
@@ -228,6 +228,7 @@ impl ElasticsearchBuilder {
             refresh: self.refresh,
             shards: self.shards,
             replicas: self.replicas,
+            known: OnceLock::new(),
         };
         cluster.ask()?;
         Ok(Elasticsearch(Arc::new(cluster)))

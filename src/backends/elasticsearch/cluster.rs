@@ -1,10 +1,12 @@
 //! A cluster, and what stands in it: indices and their mappings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use elasticsearch::http::Method;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -26,6 +28,8 @@ pub(super) struct Cluster {
     pub(super) refresh: Refresh,
     pub(super) shards: Option<u32>,
     pub(super) replicas: Option<u32>,
+    /// What stood when the first scope was opened, by alias: each is good for one opening.
+    pub(super) known: OnceLock<Mutex<HashMap<String, Layout>>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -133,6 +137,40 @@ impl Cluster {
         }
     }
 
+    /// The target of a scope, where it is known that its index is the very one that the schema
+    /// needs: all that stand are asked for together when the first scope is opened.
+    pub(super) fn known(&self, schema: &Schema) -> Option<Target> {
+        let alias = names::alias(&self.prefix, &schema.table).ok()?;
+        let known = self.known.get_or_init(|| Mutex::new(self.layouts().unwrap_or_default()));
+        let layout = known.lock().remove(&alias)?;
+        let same = layout.is_of(schema) && layout.schema.name == schema.name;
+        same.then(|| layout.target(&alias, schema).ok())?
+    }
+
+    fn layouts(&self) -> Result<HashMap<String, Layout>> {
+        let mut layouts = HashMap::new();
+        for described in self.described("*.aliases,*.mappings._meta.hilcat")?.into_values() {
+            let Ok(layout) = Layout::from_json(&described.mappings["_meta"]["hilcat"]) else {
+                continue;
+            };
+            for alias in described.aliases.into_keys() {
+                // Of one that is of several indices it is not known.
+                match layouts.remove(&alias) {
+                    Some(_) => {}
+                    None => drop(layouts.insert(alias, layout.clone())),
+                }
+            }
+        }
+        Ok(layouts)
+    }
+
+    /// Forgets what is known of a scope that is looked at anew.
+    pub(super) fn forget(&self, alias: &str) {
+        if let Some(known) = self.known.get() {
+            known.lock().remove(alias);
+        }
+    }
+
     /// All indices whose names begin with the prefix.
     ///
     /// # Errors
@@ -210,7 +248,8 @@ impl Cluster {
         let request = Request::new(Method::Post, path, Effect::Once).about_indices();
         let answer = self.client.send(request.body(actions.to_string()), deadline)?;
         let Err(fault) = answer.success() else { return Ok(()) };
-        self.client.leave(delete(&new), self.timeout);
+        // The new one is of no use, and nothing is lost where it stays.
+        let _ = self.client.send(delete(&new), deadline);
         if fault.is_gone() { Ok(()) } else { Err(fault.into_failed()) }
     }
 

@@ -58,6 +58,7 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<(Target, Plan)> {
         let alias = names::alias(&self.prefix, &schema.table)?;
+        self.forget(&alias);
         let mut applied = None;
         for _ in 0..ROUNDS {
             let found = self.look(&alias, deadline).map_err(Failed::into_error)?;

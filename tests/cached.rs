@@ -218,7 +218,8 @@ fn only_what_is_ok_is_kept() {
             return Err(AppError::Empty);
         }
         let parsed: Result<i64, AppError> = text.parse::<i64>().map_err(|_| AppError::Empty);
-        Ok(parsed?)
+        let parsed = parsed?;
+        Ok(parsed.abs())
     }
     assert!(matches!(checked(""), Err(AppError::Empty)));
     assert!(matches!(checked(""), Err(AppError::Empty)));

@@ -84,3 +84,53 @@ fn a_struct_with_errors_has_a_stub() {
         }
     });
 }
+
+/// Compares the expansion of `#[cached]` with the snapshot of this name.
+macro_rules! assert_cached {
+    ($name:literal, ($($attributes:tt)*) {$($item:tt)*}) => {
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            let expanded = crate::cached::function(quote::quote!($($attributes)*), quote::quote!($($item)*));
+            insta::assert_snapshot!($name, prettyplease::unparse(&syn::parse2(expanded).unwrap()));
+        })
+    };
+}
+
+#[test]
+fn a_cached_function() {
+    assert_cached!("a_cached_function", (cache = CACHE, scope = "f1", column = "y", ttl = "1h") {
+        /// Its documentation.
+        #[must_use]
+        #[cfg(all())]
+        pub(crate) fn f1(x: i64, mut name: &str) -> i64 {
+            x + 1
+        }
+    });
+}
+
+#[test]
+fn a_cached_method_that_can_fail() {
+    assert_cached!("a_cached_method_that_can_fail", (cache = self.cache, key = (a, b), json, crate = "::my::hilcat") {
+        fn method<'a>(&mut self, a: &'a str, b: i64) -> Result<Option<Thing>, Error> {
+            self.find(a, b)
+        }
+    });
+}
+
+#[test]
+fn a_cached_function_with_errors_stays() {
+    assert_cached!("a_cached_function_with_errors_stays", (cash = CACHE) {
+        fn broken<T>(x: T) -> T {
+            x
+        }
+    });
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_cached_async_function() {
+    assert_cached!("a_cached_async_function", (cache = CACHE, map_error = own) {
+        async fn page(host: String) -> Result<String, Own> {
+            Ok(get(&host).await?)
+        }
+    });
+}

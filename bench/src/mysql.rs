@@ -6,7 +6,7 @@ use self::peers::{DieselPeer, RawPeer};
 use crate::harness::Outcome;
 use crate::record::{Data, Item};
 use crate::report::Line;
-use crate::server::{Sides, open, uri};
+use crate::server::{Sides, open, uri, with};
 
 /// The database of the tables; it is made anew and removed.
 const DATABASE: &str = "hilcat_bench";
@@ -27,7 +27,8 @@ fn on(
 ) -> Outcome {
     let Some(given) = uri(variables) else { return Ok(()) };
     RawPeer::make_database(&given, DATABASE)?;
-    let uri = in_database(&given)?;
+    // The peer does not encrypt either.
+    let uri = with(&in_database(&given)?, "ssl-mode=disabled");
     let cache = open(&uri)?;
     let scope = cache.scope::<Item>()?;
     let raw = RawPeer::open(&uri)?;

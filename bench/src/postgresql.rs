@@ -25,10 +25,23 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
     raw.prepare(SCHEMA)?;
     let mut sides = Sides { server: "PostgreSQL", uri, scope, raw, diesel: DieselPeer(cache) };
     sides.run(data, print)?;
+    at_once(&sides.scope, &Pipelined::open(&server, SCHEMA)?, data, print);
+    let mut sides = without_waiting_for_the_disk(sides)?;
+    sides.set(data, print);
     let Sides { scope, mut raw, diesel, .. } = sides;
-    at_once(&scope, &Pipelined::open(&server, SCHEMA)?, data, print);
     drop((scope, diesel));
     raw.run(&format!("DROP SCHEMA {SCHEMA} CASCADE"))
+}
+
+/// The same sides where the disk is not what is measured.
+fn without_waiting_for_the_disk(
+    sides: Sides<RawPeer, DieselPeer>,
+) -> Outcome<Sides<RawPeer, DieselPeer>> {
+    let Sides { uri, mut raw, .. } = sides;
+    let cache = open(&with(&uri, "synchronous_commit=off"))?;
+    raw.run("SET synchronous_commit = off")?;
+    let (server, scope) = ("PostgreSQL, synchronous_commit=off", cache.scope::<Item>()?);
+    Ok(Sides { server, uri, scope, raw, diesel: DieselPeer(cache) })
 }
 
 fn at_once(scope: &Scope<Item>, pipelined: &Pipelined, data: &Data, print: &mut dyn FnMut(Line)) {

@@ -100,7 +100,7 @@ impl<R: Raw, D: ByDiesel> Sides<R, D> {
         race.run().into_iter().for_each(print);
     }
 
-    fn set(&mut self, data: &Data, print: &mut dyn FnMut(Line)) {
+    pub fn set(&mut self, data: &Data, print: &mut dyn FnMut(Line)) {
         let Self { server, scope, raw, diesel, .. } = self;
         let race = Race::new(format!("{server}: set"))
             .hilcat(|step| scope.set(black_box(data.pick(step))).unwrap())

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     rows_that_are_too_wide,
     json_that_is_too_deep,
     columns_that_hold_less,
+    a_change_takes_the_time_that_it_needs,
     a_batch_of_large_records,
     a_row_that_another_holds,
     reads_are_never_stale,
@@ -240,6 +241,37 @@ fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
         let error = scope.set(1, json!({"v": value})).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
+    raw.query_drop(format!("DROP TABLE `{table}`"))?;
+    PASSED
+}
+
+/// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
+fn a_change_takes_the_time_that_it_needs(server: &Server) -> Result<Completion, Failed> {
+    let table = name();
+    let of = |ty| {
+        Schema::new(&table).unique(Column::new("id", ColumnType::Int)).column(Column::new("n", ty))
+    };
+    server.open().dynamic_with(of(ColumnType::Int))?;
+    let mut raw = server.raw();
+    let digits = "(SELECT 0 d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
+    raw.query_drop(format!(
+        "INSERT INTO `{table}` SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d + 100000 * f.d, 1 FROM {digits} a, {digits} b, {digits} c, {digits} d, {digits} e, {digits} f WHERE f.d < 5"
+    ))?;
+    let open = || {
+        let cache = Cache::from_uri(&server.with("timeout=1s&connect_timeout=5s"))?;
+        cache.dynamic_with(of(ColumnType::BigInt))
+    };
+    raw.query_drop("BEGIN")?;
+    raw.query_drop(format!("SELECT n FROM `{table}` LIMIT 1"))?;
+    let start = Instant::now();
+    let error = open().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    raw.query_drop("ROLLBACK")?;
+    let start = Instant::now();
+    let scope = open()?;
+    println!("{}: a column of 500,000 rows was widened in {:?}", server.engine, start.elapsed());
+    assert_eq!(scope.fetch(7)?, Some(json!({"id": 7, "n": 1})));
     raw.query_drop(format!("DROP TABLE `{table}`"))?;
     PASSED
 }

@@ -1,10 +1,12 @@
 //! The tables as they stand: a layout that was released stays readable.
 
-use hilcat::{Column, ColumnType, ErrorKind, Schema, Value};
+use std::time::Instant;
+
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, Value};
 use serde_json::json;
 
 use crate::Test;
-use crate::support::{Server, int, null, scope, text, types};
+use crate::support::{SECOND, Server, int, null, scope, text, types};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the_statement_that_makes_a_table", the_statement_that_makes_a_table),
@@ -15,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("any_name_that_fits_is_a_name", any_name_that_fits_is_a_name),
     ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
     ("migrations_are_recorded", migrations_are_recorded),
+    ("a_change_takes_the_time_that_it_needs", a_change_takes_the_time_that_it_needs),
 ];
 
 fn the_statement_that_makes_a_table(server: &Server) {
@@ -194,4 +197,32 @@ fn migrations_are_recorded(server: &Server) {
     assert_eq!(versions.len(), 3, "{versions:?}");
     assert_eq!(versions[2], "0hilcatregistry000001");
     assert!(versions[1].ends_with("000002") && versions[1].len() <= 50, "{versions:?}");
+}
+
+/// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
+fn a_change_takes_the_time_that_it_needs(server: &Server) {
+    let of = |ty| scope([Column::new("n", ty)]);
+    let a = server.cache().dynamic_with(of(ColumnType::Int)).unwrap();
+    a.set("x", json!({"n": 1})).unwrap();
+    server.run(
+        "CREATE FUNCTION slow(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_sleep(2); RETURN $1; END';
+         CREATE INDEX ON a (slow(n));",
+    );
+    let open = || {
+        let cache = Cache::from_uri(&server.with("timeout=1s&connect_timeout=5s")).unwrap();
+        cache.dynamic_with(of(ColumnType::BigInt))
+    };
+    let (sql, start) = (server.sql(), Instant::now());
+    sql.run("BEGIN; SELECT FROM a");
+    let error = open().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(start.elapsed() < SECOND * 5, "{:?}", start.elapsed());
+    sql.run("ROLLBACK");
+    let start = Instant::now();
+    let a = open().unwrap();
+    assert!(start.elapsed() > SECOND * 2, "{:?}", start.elapsed());
+    // The limits are those of calls again.
+    assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
+    let error = a.set("y", json!({"n": 2})).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
 }

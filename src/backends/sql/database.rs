@@ -15,7 +15,7 @@ use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
-use crate::schema::{Migrate, Plan, Standing};
+use crate::schema::{Change, Migrate, Plan, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
 
@@ -265,7 +265,12 @@ impl<D: Dialect> Inner<D> {
                 if !applicable {
                     return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
                 }
-                migrate::apply::<D>(connection, &plan)?;
+                match plan.steps.iter().all(|step| step.change == Change::CreateTable) {
+                    true => migrate::apply::<D>(connection, &plan)?,
+                    false => D::unhurried(connection, self.timeout, |connection| {
+                        migrate::apply::<D>(connection, &plan)
+                    })?,
+                }
                 let found = self.found(connection, schema)?;
                 let entry = self.registry.note::<D>(connection, schema, &found)?;
                 Ok((plan, entry, found))

@@ -32,6 +32,10 @@ use super::write::{pop, put};
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
+/// How long a change of a table that stands may take on a server.
+#[cfg(feature = "server")]
+const CHANGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What an engine's error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -320,6 +324,17 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut Self::Connection,
         body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
     ) -> Result<T, Failed>;
+
+    /// Runs `body`, which changes a table that stands and may have to write it anew, without the
+    /// limit of a call; what others hold is waited for no longer than `wait`.
+    fn unhurried<T>(
+        connection: &mut Self::Connection,
+        wait: Duration,
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let _ = wait;
+        body(connection)
+    }
 
     /// Bounds how long the statements that follow take: on a server all of them together, else
     /// each one's waiting for others.

@@ -21,7 +21,7 @@ use super::keys::{
     check_name as check_own, long_column, long_columns, needs_whole, selected, sized_columns,
     stored_key, stored_row,
 };
-use super::{Dialect, Failure, Fits};
+use super::{CHANGE, Dialect, Failure, Fits};
 use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
@@ -338,6 +338,32 @@ impl Dialect for Mysql {
         let released = load_one::<Self>(connection, unlock.with(&[]), &[ColumnType::BigInt]);
         let result = result?;
         released?;
+        Ok(result)
+    }
+
+    fn unhurried<T>(
+        connection: &mut MysqlLink,
+        wait: Duration,
+        body: impl FnOnce(&mut MysqlLink) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let (keep, lift, restore) = match connection.traits().mariadb {
+            true => (
+                ", @hilcat_statement = @@max_statement_time",
+                ", max_statement_time = 0",
+                ", max_statement_time = @hilcat_statement",
+            ),
+            // Its limit is for statements that read.
+            false => ("", "", ""),
+        };
+        let wait = wait.as_secs().max(1);
+        connection.begin(CHANGE);
+        connection.batch_execute(&format!("SET @hilcat_lock = @@lock_wait_timeout{keep}"))?;
+        connection.batch_execute(&format!("SET lock_wait_timeout = {wait}{lift}"))?;
+        let result = body(connection);
+        let restored =
+            connection.batch_execute(&format!("SET lock_wait_timeout = @hilcat_lock{restore}"));
+        let result = result?;
+        restored?;
         Ok(result)
     }
 

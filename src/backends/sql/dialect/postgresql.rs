@@ -10,6 +10,7 @@ mod values;
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
@@ -22,7 +23,7 @@ use super::keys::{
     check_name, long_column, long_columns, needs_whole, selected, sized_columns, stored_key,
     stored_row,
 };
-use super::{Dialect, Failure};
+use super::{CHANGE, Dialect, Failure};
 use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
@@ -298,6 +299,20 @@ impl Dialect for Pg {
             lock.execute(connection)?;
             body(connection)
         })
+    }
+
+    /// In the transaction that holds the lock: the session's limits come back with its end.
+    fn unhurried<T>(
+        connection: &mut PgLink,
+        wait: Duration,
+        body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        connection.set_deadline(Instant::now() + CHANGE);
+        let wait = wait.as_millis().max(1);
+        connection.batch_execute(&format!(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {wait}"
+        ))?;
+        body(connection)
     }
 
     /// A little later than the server's own limit, so that it can say that it passed.

@@ -9,5 +9,6 @@ pub(super) mod error;
 pub(crate) mod mysql;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;
+mod resolve;
 #[cfg(feature = "postgresql")]
 mod socket;

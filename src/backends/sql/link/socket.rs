@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::resolve::resolve;
 
 /// What a call allows its socket.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Socket {
     /// Tries each address of a host in turn.
     pub(super) fn tcp(host: &str, port: u16, deadline: Instant) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in (host, port).to_socket_addrs()? {
+        for address in resolve(host, port, left(deadline)?)? {
             match TcpStream::connect_timeout(&address, left(deadline)?) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;

@@ -1,12 +1,13 @@
 //! Where a MySQL or MariaDB server is, and how it is connected to.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use diesel::result::{ConnectionError, ConnectionResult};
 
+use crate::backends::sql::link::resolve::resolve;
 use crate::backends::tls::SslMode;
 
 /// Where and how to connect: plain values, none of them escaped.
@@ -57,13 +58,16 @@ impl Target {
             return Ok(options.socket(path.to_str()));
         }
         // The client tries no second address unless it is told which one to come from.
-        let from: IpAddr = match self.reachable()? {
+        let address = self.reachable()?;
+        let from: IpAddr = match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
+        // The client's own look-up of a name knows no deadline; it is only given one to check.
+        let host = match (self.mode, address) {
+            (SslMode::VerifyFull, _) if !self.host.contains(':') => self.host.clone(),
+            (_, SocketAddr::V6(address)) => format!("[{}]", address.ip()),
+            (_, SocketAddr::V4(address)) => address.ip().to_string(),
         };
         let options = options
             .ip_or_hostname(Some(host))
@@ -86,8 +90,7 @@ impl Target {
     /// The first address of the host that takes a connection.
     fn reachable(&self) -> ConnectionResult<SocketAddr> {
         let bad = |error: std::io::Error| ConnectionError::BadConnection(error.to_string());
-        let addresses: Vec<_> =
-            (self.host.as_str(), self.port).to_socket_addrs().map_err(bad)?.collect();
+        let addresses = resolve(&self.host, self.port, self.connect_timeout).map_err(bad)?;
         if let [only] = addresses[..] {
             return Ok(only);
         }

@@ -48,7 +48,7 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| {
 });
 
 /// The snippets, one after the other.
-pub fn main() -> Result {
+pub(crate) fn main() -> Result {
     empty()?;
     embedded_backends()?;
     servers();

@@ -2,6 +2,7 @@
 
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use hilcat::ScopeRecord;
+use serde::{Deserialize, Serialize};
 
 /// How many records there are.
 pub const RECORDS: usize = 10_000;
@@ -19,8 +20,11 @@ diesel::table! {
     }
 }
 
-/// A record of about a hundred bytes. The Diesel derives are those of the hand-written peer.
-#[derive(Debug, Clone, PartialEq, ScopeRecord, Queryable, Selectable, Insertable)]
+/// A record of about a hundred bytes. The derives of Diesel and serde are those of hand-written
+/// peers.
+#[derive(
+    Debug, Clone, PartialEq, ScopeRecord, Queryable, Selectable, Insertable, Serialize, Deserialize,
+)]
 #[scope(name = "items")]
 #[diesel(table_name = items)]
 pub struct Item {

@@ -15,6 +15,7 @@
 #![allow(unreachable_pub, reason = "nothing outside of a program sees what is in it")]
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
+mod files;
 mod harness;
 mod memory;
 mod mysql;
@@ -37,6 +38,7 @@ type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 const ENGINES: &[(&str, Engine)] = &[
     ("sqlite", sqlite::run),
     ("memory", memory::run),
+    ("files", files::run),
     ("postgresql", postgresql::run),
     ("mysql", mysql::run),
     ("mariadb", mysql::run_mariadb),

@@ -124,7 +124,7 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(Plan::empty(schema))
     }
 
-    /// Applies the safe steps, and under [`Migrate::Recreate`](crate::Migrate::Recreate) whatever
+    /// Applies the safe steps, and under [`Migrate::Recreate`] whatever
     /// else is needed; gives the plan that was applied.
     ///
     /// # Errors

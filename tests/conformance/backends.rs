@@ -38,7 +38,7 @@ pub const BACKENDS: &[Backend] = &[
     #[cfg(unix)]
     Backend { name: "files", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "")) },
     #[cfg(all(unix, feature = "msgpack", feature = "zstd"))]
-    Backend { name: "files-msgpack", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "?format=msgpack&compress=100&suffix=")) },
+    Backend { name: "files-msgpack", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "?format=msgpack&compress=100&suffix=&synchronous=off")) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db", "")) },
     #[cfg(feature = "sqlite")]

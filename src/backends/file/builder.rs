@@ -20,6 +20,7 @@ pub(super) const NAMES: &[&str] = &["format", "suffix", "layout", "compress", "s
 pub struct FilesBuilder {
     root: PathBuf,
     kind: Kind,
+    codec: CodecOptions,
     suffix: Option<String>,
     plain: bool,
     durable: bool,
@@ -28,7 +29,7 @@ pub struct FilesBuilder {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    Records(CodecOptions),
+    Records,
     Text,
     Binary,
 }
@@ -36,7 +37,15 @@ pub(super) enum Kind {
 impl FilesBuilder {
     pub(super) fn new(root: PathBuf, kind: Kind) -> Self {
         let timeout = Options::default().timeout;
-        Self { root, kind, suffix: None, plain: false, durable: true, timeout }
+        Self {
+            root,
+            kind,
+            codec: CodecOptions::default(),
+            suffix: None,
+            plain: false,
+            durable: true,
+            timeout,
+        }
     }
 
     /// How the names of files end. Without it that is `.json`, `.txt` or `.bin`; with
@@ -53,6 +62,21 @@ impl FilesBuilder {
     /// value. Keys that cannot be a path inside the directory are errors.
     pub fn plain(mut self) -> Self {
         self.plain = true;
+        self
+    }
+
+    /// Writes records as MessagePack. Those that stand are read whatever they are, where the
+    /// [suffix](FilesBuilder::suffix) is the same.
+    #[cfg(feature = "msgpack")]
+    pub fn message_pack(mut self) -> Self {
+        self.codec.format = Format::MessagePack;
+        self
+    }
+
+    /// Compresses records of more bytes than this.
+    #[cfg(feature = "zstd")]
+    pub fn compress_above(mut self, bytes: usize) -> Self {
+        self.codec.compress_above = Some(bytes);
         self
     }
 
@@ -75,25 +99,15 @@ impl FilesBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where the suffix cannot be
-    /// one or the directory is not named.
+    /// one, the directory is not named, or what is not a record is to be written as one.
     pub fn open(self) -> Result<Files> {
-        let suffix = self.suffix.unwrap_or_else(|| default_suffix(self.kind, self.plain).into());
+        let content = self.content()?;
+        let suffix = self.suffix.unwrap_or_else(|| default_suffix(content, self.plain).into());
         if !is_suffix(&suffix, self.plain) {
             return Err(Error::invalid_config(
                 "the suffix of files begins with a dot, a hyphen or an underscore, and goes on in letters, digits and these, up to 32; or it is empty",
             ));
         }
-        let content = match (self.kind, self.plain) {
-            (Kind::Records(options), true) if options != CodecOptions::default() => {
-                return Err(Error::invalid_config(
-                    "with `layout=plain` files are JSON, text or binary, and not compressed",
-                ));
-            }
-            (Kind::Records(_), true) => Content::Bare,
-            (Kind::Records(options), false) => Content::Records(options),
-            (Kind::Text, _) => Content::Text,
-            (Kind::Binary, _) => Content::Binary,
-        };
         let root = std::path::absolute(&self.root).map_err(|error| {
             Error::invalid_config("the directory of the files is not named").with_source(error)
         })?;
@@ -101,9 +115,25 @@ impl FilesBuilder {
         Ok(Files { root, names, content, durable: self.durable, timeout: self.timeout })
     }
 
+    fn content(&self) -> Result<Content> {
+        let written = match (self.kind, self.plain) {
+            (Kind::Records, false) => return Ok(Content::Records(self.codec)),
+            (Kind::Records, true) => Content::Bare,
+            (Kind::Text, _) => Content::Text,
+            (Kind::Binary, _) => Content::Binary,
+        };
+        match self.codec == CodecOptions::default() {
+            true => Ok(written),
+            false => Err(Error::invalid_config(
+                "files of text, of bytes and of `layout=plain` are the value itself: neither MessagePack nor compressed",
+            )),
+        }
+    }
+
     /// Reads a URI.
     pub(super) fn from_uri(uri: &mut Uri) -> Result<Self> {
-        let mut builder = Self::new(path_of(uri.rest())?, kind(uri)?);
+        let (kind, codec) = kind(uri)?;
+        let mut builder = Self { codec, ..Self::new(path_of(uri.rest())?, kind) };
         builder.suffix = uri.take("suffix");
         let layouts = [("hilcat", false), ("plain", true)];
         builder.plain = uri.take_choice("layout", &layouts)?.unwrap_or_default();
@@ -113,22 +143,19 @@ impl FilesBuilder {
     }
 }
 
-fn kind(uri: &mut Uri) -> Result<Kind> {
-    let compress = uri.take("compress").map(|size| compress_above(&size)).transpose()?;
-    let kind = match uri.take("format").as_deref() {
+fn kind(uri: &mut Uri) -> Result<(Kind, CodecOptions)> {
+    let compress_above = uri.take("compress").map(|size| compress_above(&size)).transpose()?;
+    let name = uri.take("format").map(|name| name.to_ascii_lowercase());
+    let kind = match name.as_deref() {
         Some("text") => Kind::Text,
         Some("binary") => Kind::Binary,
-        other => Kind::Records(CodecOptions {
-            format: other.map_or(Ok(Format::default()), format)?,
-            compress_above: compress,
-        }),
+        _ => Kind::Records,
     };
-    match (kind, compress) {
-        (Kind::Text | Kind::Binary, Some(_)) => Err(Error::invalid_config(
-            "with `format=text` and `format=binary` a file is the value itself: it is not compressed",
-        )),
-        _ => Ok(kind),
-    }
+    let format = match (kind, name) {
+        (Kind::Records, Some(name)) => format(&name)?,
+        _ => Format::default(),
+    };
+    Ok((kind, CodecOptions { format, compress_above }))
 }
 
 fn format(name: &str) -> Result<Format> {
@@ -138,16 +165,14 @@ fn format(name: &str) -> Result<Format> {
     })
 }
 
-fn default_suffix(kind: Kind, plain: bool) -> &'static str {
-    match (kind, plain) {
-        (Kind::Text | Kind::Binary, true) => "",
-        (Kind::Text, false) => ".txt",
-        (Kind::Binary, false) => ".bin",
-        (Kind::Records(options), _) => match options.format {
-            Format::Json => ".json",
-            #[cfg(feature = "msgpack")]
-            Format::MessagePack => ".msgpack",
-        },
+fn default_suffix(content: Content, plain: bool) -> &'static str {
+    match content {
+        Content::Text | Content::Binary if plain => "",
+        Content::Text => ".txt",
+        Content::Binary => ".bin",
+        #[cfg(feature = "msgpack")]
+        Content::Records(options) if options.format == Format::MessagePack => ".msgpack",
+        Content::Records(_) | Content::Bare => ".json",
     }
 }
 
@@ -202,6 +227,7 @@ mod tests {
             "file:///x?suffix=json",
             "file:///x?format=text&compress=1kb",
             "file:///x?layout=plain&compress=1kb",
+            "file:///x?layout=plain&format=msgpack",
             "file:///x?layout=plane",
             "file:///x?sufix=.json",
         ] {

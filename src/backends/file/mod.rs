@@ -22,7 +22,6 @@ use self::journal::Directories;
 use self::lock::Lock;
 use self::name::{Names, directory_of};
 use self::scope::{FileScope, read_schema};
-use crate::codec::CodecOptions;
 use crate::schema::{Apply, plan};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Error, Plan, Result, Schema};
@@ -61,8 +60,7 @@ pub struct Files {
 impl Files {
     /// A builder for records as JSON.
     pub fn json(directory: impl AsRef<Path>) -> FilesBuilder {
-        let kind = Kind::Records(CodecOptions::default());
-        FilesBuilder::new(directory.as_ref().to_owned(), kind)
+        FilesBuilder::new(directory.as_ref().to_owned(), Kind::Records)
     }
 
     /// A builder for texts: the scopes have one text column besides their unique ones, and a file

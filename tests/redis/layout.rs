@@ -155,7 +155,7 @@ fn clear_removes_nothing_else(server: &Server) {
     let (cache, prefix) = (server.cache(), &server.prefix);
     let mut other = server.other();
     let foreign = [
-        format!("{prefix}"),
+        prefix.clone(),
         format!("{prefix}:a"),
         format!("{prefix}:ab:x"),
         format!("{prefix}:a:x:y"),

@@ -41,7 +41,7 @@ use crate::schema::{Apply, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
-/// How many records one command reads or writes.
+/// How many records one command writes.
 const PAGE: usize = 1_000;
 
 /// Keeps records in Redis or Valkey: in one server, in a cluster, or where sentinels say.

@@ -17,6 +17,9 @@ use super::servers::Call;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
+/// How many records one command reads.
+const READ: usize = 100;
+
 /// The records of a scope, as those that list them have them, too.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -67,12 +70,22 @@ impl Records {
         self.inner.servers.slot(name)
     }
 
-    /// Reads the records of these names; all of one slot where they are together.
+    /// Reads the records of these names.
     pub(super) fn read(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read_with(names, call, |_, stored| Ok(stored))
+    }
+
+    /// Reads the records of these names, and gives what `read` makes of each, with its position.
+    pub(super) fn read_with<T>(
+        &self,
+        names: &[Vec<u8>],
+        call: Call,
+        read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let servers = &self.inner.servers;
         let Some(first) = names.first() else { return Ok(Vec::new()) };
         if self.are_together() {
-            return servers.run(self.slot(first), call, |link| self.read_on(link, names));
+            return servers.run(self.slot(first), call, |link| self.read_on(link, names, &read));
         }
         let unit = |name: &Vec<u8>| {
             let mut commands = Commands::default();
@@ -80,37 +93,40 @@ impl Records {
             (self.slot(name), commands)
         };
         let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
-        answers.into_iter().map(|answer| Ok(self.form.stored(answer)?)).collect()
+        let answers = answers.into_iter().enumerate();
+        answers.map(|(at, answer)| read(at, self.form.stored(answer)?)).collect()
     }
 
-    /// Reads records on the connection to who has them.
-    pub(super) fn read_on(
+    /// The same on the connection to who has them. What comes is read while more is on its way.
+    pub(super) fn read_on<T>(
         &self,
         link: &mut Link,
         names: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
+    ) -> Result<Vec<T>, Failed> {
         let mut commands = Commands::default();
+        let mut all = Vec::with_capacity(names.len());
         if !self.form.is_string() {
             names.iter().for_each(|name| self.form.read(&mut commands, name));
             link.send(&commands)?;
-            let one = Commands::one(&[b"HGETALL", b""]);
-            return names.iter().map(|_| self.form.stored(link.answer_to(&one)?)).collect();
+            for at in 0..names.len() {
+                all.push(read(at, self.form.stored(accepted(link.answer()?)?)?)?);
+            }
+            return Ok(all);
         }
-        for names in names.chunks(super::PAGE) {
+        for names in names.chunks(READ) {
             commands.begin(1 + names.len());
             commands.part(b"MGET");
             names.iter().for_each(|name| commands.part(name));
         }
-        let mut stored = Vec::with_capacity(names.len());
-        for answer in link.ask(&commands)? {
-            let Value::Array(values) = accepted(answer)? else {
-                return Err(unexpected());
-            };
+        link.send(&commands)?;
+        for _ in 0..commands.count() {
+            let Value::Array(values) = accepted(link.answer()?)? else { return Err(unexpected()) };
             for value in values {
-                stored.push(self.form.stored(value)?);
+                all.push(read(all.len(), self.form.stored(value)?)?);
             }
         }
-        Ok(stored)
+        Ok(all)
     }
 }
 
@@ -157,8 +173,8 @@ impl ScopeStore for RedisScope {
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let stored = self.records.read(&self.names(keys), self.call())?;
-        keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
+        let names = self.names(keys);
+        self.records.read_with(&names, self.call(), |at, stored| self.decode(&keys[at], stored))
     }
 
     fn set(&self, row: Row) -> Result<()> {

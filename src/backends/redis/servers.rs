@@ -1,6 +1,7 @@
 //! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
 //! and asks again where the answer is that somebody else has it, or a connection was lost.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -114,32 +115,32 @@ impl Servers {
         mut work: impl FnMut(&mut Link) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let mut attempts = Attempts::new(call);
-        let mut asked = None;
+        let mut asked: Option<Address> = None;
         loop {
-            let found = match asked.take() {
+            let found = match &asked {
                 Some(address) => self.at(address),
-                None => self.pool(slot, call.deadline).map(|pool| (pool, false)),
+                None => self.pool(slot, call.deadline),
             };
-            let failed = match found {
-                Err(failed) => self.retry(failed, None, &mut attempts)?,
-                Ok((pool, asking)) => match pool.run(call.deadline, |link| {
-                    if asking {
+            let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
+                let run = pool.run(call.deadline, |link| {
+                    if asked.is_some() {
                         link.ask_one(&Commands::one(&[b"ASKING"]))?;
                     }
                     work(link)
-                }) {
-                    Ok(done) => return Ok(done),
-                    Err(failed) => self.retry(failed, Some(&pool), &mut attempts)?,
-                },
-            };
-            asked = failed;
+                });
+                run.map_err(|failed| (failed, Some(pool)))
+            });
+            match result {
+                Ok(done) => return Ok(done),
+                Err((failed, pool)) => asked = self.retry(failed, pool.as_ref(), &mut attempts)?,
+            }
         }
     }
 
     /// The connections to a server that may have a key already, before its slot is there.
-    fn at(&self, address: Address) -> Result<(Arc<Pool>, bool), Failed> {
+    fn at(&self, address: &Address) -> Result<Arc<Pool>, Failed> {
         match self {
-            Self::Cluster(cluster) => Ok((cluster.at(&address), true)),
+            Self::Cluster(cluster) => Ok(cluster.at(address)),
             _ => Err(Failed::Elsewhere(Elsewhere::Later)),
         }
     }
@@ -153,23 +154,7 @@ impl Servers {
         attempts: &mut Attempts,
     ) -> Result<Option<Address>, Failed> {
         let again = attempts.again(&failed, self);
-        if let (Some(pool), Failed::Lost(_) | Failed::NotSent(_)) = (pool, &failed) {
-            pool.give_up();
-        }
-        match &failed {
-            Failed::Own(_) => {}
-            Failed::Elsewhere(Elsewhere::Moved(address)) => {
-                if let Self::Cluster(cluster) = self {
-                    cluster.moved(address);
-                }
-            }
-            Failed::Elsewhere(Elsewhere::Ask(_)) => {}
-            _ => {
-                if let Some(pool) = pool {
-                    self.doubt(pool);
-                }
-            }
-        }
+        self.learn(&failed, pool);
         match (again, failed) {
             (Again::No, failed) => Err(attempts.outcome(failed)),
             (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
@@ -184,83 +169,135 @@ impl Servers {
         }
     }
 
+    /// Takes from a failure what it says about the servers.
+    fn learn(&self, failed: &Failed, pool: Option<&Arc<Pool>>) {
+        match (failed, pool) {
+            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_)), _) => {}
+            (Failed::Elsewhere(Elsewhere::Moved(address)), _) => {
+                if let Self::Cluster(cluster) = self {
+                    cluster.moved(address);
+                }
+            }
+            (Failed::Lost(_) | Failed::NotSent(_), Some(pool)) => {
+                pool.give_up();
+                self.doubt(pool);
+            }
+            (_, Some(pool)) => self.doubt(pool),
+            (_, None) => {}
+        }
+    }
+
     /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
     /// answer to each, in order.
-    pub(super) fn spread(&self, call: Call, commands: &[(u16, Commands)]) -> Result<Vec<Value>> {
-        let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
+    pub(super) fn spread(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
+        let mut answers: Vec<Option<Value>> = vec![None; units.len()];
         let mut attempts = Attempts::new(call);
         loop {
-            let open = (0..commands.len()).filter(|&at| answers[at].is_none()).collect::<Vec<_>>();
+            let open = (0..units.len()).filter(|&at| answers[at].is_none()).collect::<Vec<_>>();
             if open.is_empty() {
                 return Ok(answers.into_iter().flatten().collect());
             }
-            let Err((failed, pool)) = self.round(call, commands, &open, &mut answers) else {
+            let Err((failed, pool)) = self.round(call, units, &open, &mut answers) else {
                 continue;
             };
             let asked = self.retry(failed, pool.as_ref(), &mut attempts);
             // Of those whose slot is about to move one goes alone.
             if asked.map_err(Failed::into_error)?.is_some() {
                 let first = answers.iter().position(Option::is_none).unwrap_or_default();
-                let (slot, unit) = &commands[first];
+                let (slot, unit) = &units[first];
                 answers[first] = Some(self.run(*slot, call, |link| link.ask_one(unit))?);
             }
         }
     }
 
-    /// Sends the commands that have no answer yet, each server its own, and takes the answers. The
+    /// Sends the units that have no answer yet, each server its own, and takes the answers. The
     /// first failure is given, with whose it was, when all others have answered.
     fn round(
         &self,
         call: Call,
-        commands: &[(u16, Commands)],
+        units: &[(u16, Commands)],
         open: &[usize],
         answers: &mut [Option<Value>],
-    ) -> Result<(), (Failed, Option<Arc<Pool>>)> {
-        // In the order of their addresses, so that no two calls wait for one another.
-        let mut groups = std::collections::BTreeMap::<Address, (Arc<Pool>, Vec<usize>)>::new();
-        for &at in open {
-            let pool = self.pool(commands[at].0, call.deadline).map_err(|failed| (failed, None))?;
-            let new = || (pool.clone(), Vec::new());
-            groups.entry(pool.address.clone()).or_insert_with(new).1.push(at);
-        }
-        let mut failure = None;
-        let mut taken = Vec::new();
-        for (pool, group) in groups.values() {
-            // Nothing is sent to any before there is a connection to each.
-            let link = pool.take(call.deadline).map_err(|failed| (failed, Some(pool.clone())))?;
-            taken.push((pool, group, link));
-        }
-        for (pool, group, link) in &mut taken {
-            let mut all = Commands::default();
-            group.iter().for_each(|&at| all.append(&commands[at].1));
-            all.append(&waiting(call));
-            if let Err(failed) = link.link().send(&all) {
-                failure.get_or_insert((failed, Some((*pool).clone())));
+    ) -> Result<(), Trouble> {
+        let shares = self.shares(call, units, open)?;
+        // Nothing is sent to any before there is a connection to each.
+        let links =
+            shares.iter().map(|share| share.pool.take(call.deadline).map_err(share.blame()));
+        let mut links = links.collect::<Result<Vec<_>, _>>()?;
+        let mut trouble = None;
+        for (share, link) in shares.iter().zip(&mut links) {
+            if let Err(failed) = share.send(link.link(), units, call) {
+                trouble.get_or_insert(share.blame()(failed));
             }
         }
-        for (pool, group, link) in &mut taken {
+        for (share, link) in shares.iter().zip(&mut links) {
             if link.link().is_lost() {
                 continue;
             }
-            for &at in group.iter() {
-                match link.link().answer_to(&commands[at].1) {
-                    Ok(answer) => answers[at] = Some(answer),
-                    Err(failed) => {
-                        let lost = matches!(failed, Failed::Lost(_));
-                        failure.get_or_insert((failed, Some((*pool).clone())));
-                        if lost {
-                            break;
-                        }
-                    }
-                }
-            }
-            if !link.link().is_lost()
-                && let Err(failed) = link.link().replicated(call)
-            {
-                failure.get_or_insert((failed, Some((*pool).clone())));
+            if let Err(failed) = share.receive(link.link(), units, call, answers) {
+                trouble.get_or_insert(share.blame()(failed));
             }
         }
-        failure.map_or(Ok(()), Err)
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// What each server has to do, in the order of their addresses, so that no two calls that take
+    /// connections wait for one another.
+    fn shares(
+        &self,
+        call: Call,
+        units: &[(u16, Commands)],
+        open: &[usize],
+    ) -> Result<Vec<Share>, Trouble> {
+        let mut shares = BTreeMap::<Address, Share>::new();
+        for &at in open {
+            let pool = self.pool(units[at].0, call.deadline).map_err(|failed| (failed, None))?;
+            let new = || Share { pool: pool.clone(), units: Vec::new() };
+            shares.entry(pool.address.clone()).or_insert_with(new).units.push(at);
+        }
+        Ok(shares.into_values().collect())
+    }
+}
+
+/// A failure, and whose it was where that is known.
+type Trouble = (Failed, Option<Arc<Pool>>);
+
+/// What one server has to do of a round.
+struct Share {
+    pool: Arc<Pool>,
+    units: Vec<usize>,
+}
+
+impl Share {
+    fn blame(&self) -> impl Fn(Failed) -> Trouble {
+        |failed| (failed, Some(self.pool.clone()))
+    }
+
+    fn send(&self, link: &mut Link, units: &[(u16, Commands)], call: Call) -> Result<(), Failed> {
+        let mut all = Commands::default();
+        self.units.iter().for_each(|&at| all.append(&units[at].1));
+        all.append(&waiting(call));
+        link.send(&all)
+    }
+
+    /// Takes all answers, unless the connection is lost; gives the first failure.
+    fn receive(
+        &self,
+        link: &mut Link,
+        units: &[(u16, Commands)],
+        call: Call,
+        answers: &mut [Option<Value>],
+    ) -> Result<(), Failed> {
+        let mut failure = None;
+        for &at in &self.units {
+            match link.answer_to(&units[at].1) {
+                Ok(answer) => answers[at] = Some(answer),
+                Err(failed @ Failed::Lost(_)) => return Err(failed),
+                Err(failed) => drop(failure.get_or_insert(failed)),
+            }
+        }
+        let replicated = link.replicated(call);
+        failure.map_or(replicated, Err)
     }
 }
 

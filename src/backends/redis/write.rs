@@ -218,7 +218,7 @@ impl Records {
         watch.part(b"WATCH");
         batch.names.iter().for_each(|name| watch.part(name));
         link.ask_one(&watch)?;
-        let standing = self.read_on(link, &batch.names);
+        let standing = self.read_on(link, &batch.names, |_, stored| Ok(stored));
         let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,

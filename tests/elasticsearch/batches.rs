@@ -1,17 +1,20 @@
 //! What becomes of the items of a batch.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use elasticsearch::http::Method;
-use hilcat::ErrorKind;
+use hilcat::{Cache, ErrorKind};
 use serde_json::{Value as Json, json};
 
 use crate::Test;
+use crate::connect::Proxy;
 use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
     ("a_refused_item_is_told_by_its_key", a_refused_item_is_told_by_its_key),
     ("a_refused_batch_changes_nothing", a_refused_batch_changes_nothing),
+    ("a_lost_batch_says_what_is_known", a_lost_batch_says_what_is_known),
     ("what_is_too_much_is_sent_again", what_is_too_much_is_sent_again),
     ("a_batch_and_others_lose_nothing", a_batch_and_others_lose_nothing),
 ];
@@ -56,6 +59,25 @@ fn a_refused_batch_changes_nothing(server: &Server) {
     server.put(&path, json!({"index": {"blocks": {"write": false}}}));
     let expected = [Some(json!({"id": "a", "n": 1})), Some(json!({"id": "b", "n": 2})), None];
     assert_eq!(a.fetch_many(["a", "b", "c"]).unwrap(), expected);
+}
+
+/// The connection is lost with the second piece of a batch under way, and for good.
+fn a_lost_batch_says_what_is_known(server: &Server) {
+    let proxy = Proxy::open(server);
+    let a = Cache::from_uri(&proxy.uri).unwrap().dynamic_with(scope([int("n")])).unwrap();
+    proxy.batches.store(1, Ordering::Relaxed);
+    let batch = (0..2_500).map(|n| (format!("k{n}"), json!({"n": n})));
+    let error = a.set_many(batch).unwrap_err();
+    let message = error.to_string();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{message}");
+    for part in ["key `k1000`", "1000 of 2500 records of the batch were written", "is not known"] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    let here = server.cache().dynamic_with(scope([int("n")])).unwrap();
+    assert_eq!(here.len().unwrap(), 1_000);
+    // Where nothing could be sent, it is known that nothing was done.
+    let error = a.set("x", json!({"n": 1})).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
 }
 
 /// As a server that has too much to do, or too little room, refuses writes for a while.

@@ -1,7 +1,7 @@
 //! How a cluster is connected to.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -231,30 +231,55 @@ fn a_certificate_is_checked(server: &Server) {
     assert!(refused(&uri).to_string().contains("certificate"));
 }
 
-/// The URI of a cache whose requests go through something that counts them.
-pub fn counting(server: &Server) -> (String, Arc<AtomicUsize>) {
-    let (_, _, place) = server.parts();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = listener.local_addr().unwrap().to_string();
-    let uri = server.indices.uri("timeout=30s").replace(&place, &proxy);
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            let mut upstream = TcpStream::connect(&place).unwrap();
-            let (mut down, mut up) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut up, &mut down));
-            let counted = counted.clone();
-            thread::spawn(move || {
-                let mut buffer = [0; 65_536];
-                while let Ok(read @ 1..) = client.read(&mut buffer) {
-                    let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                    counted.fetch_add(text.matches(" HTTP/1.1\r\n").count(), Ordering::Relaxed);
-                    upstream.write_all(&buffer[..read]).unwrap();
+/// Something that a cache's requests go through, which counts them and can be cut.
+pub struct Proxy {
+    pub uri: String,
+    pub requests: AtomicUsize,
+    /// How many batches it lets through: at the next one all connections are cut for good.
+    pub batches: AtomicUsize,
+    place: String,
+}
+
+impl Proxy {
+    pub fn open(server: &Server) -> Arc<Self> {
+        let (_, _, place) = server.parts();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap().to_string();
+        let uri = server.indices.uri("timeout=30s").replace(&place, &here);
+        let (requests, batches) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        let proxy = Arc::new(Self { uri, requests, batches, place });
+        let serving = proxy.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, proxy) = (client.unwrap(), serving.clone());
+                if proxy.batches.load(Ordering::Relaxed) > 0 {
+                    thread::spawn(move || proxy.serve(client));
                 }
-            });
+            }
+        });
+        proxy
+    }
+
+    fn serve(&self, mut client: TcpStream) {
+        let mut upstream = TcpStream::connect(&self.place).unwrap();
+        let (mut down, mut up) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+        thread::spawn(move || std::io::copy(&mut up, &mut down));
+        let mut buffer = [0; 65_536];
+        while let Ok(read @ 1..) = client.read(&mut buffer) {
+            let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            self.requests.fetch_add(text.matches(" HTTP/1.1\r\n").count(), Ordering::Relaxed);
+            if text.contains("POST /_bulk") && self.is_cut() {
+                break;
+            }
+            upstream.write_all(&buffer[..read]).unwrap();
         }
-    });
-    (uri, count)
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = upstream.shutdown(Shutdown::Both);
+    }
+
+    /// Counts a batch.
+    fn is_cut(&self) -> bool {
+        let left = |left: usize| left.checked_sub(1);
+        self.batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err()
+    }
 }

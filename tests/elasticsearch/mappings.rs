@@ -8,6 +8,7 @@ use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Schema};
 use serde_json::{Value as Json, json};
 
 use crate::Test;
+use crate::connect::Proxy;
 use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
@@ -115,10 +116,11 @@ fn unchanged_scopes_are_one_question(server: &Server) {
     let cache = server.cache();
     (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
     let before: Vec<Json> = (0..5).map(|n| server.mappings(&format!("s{n}"))).collect();
-    let (proxy, asked) = crate::connect::counting(server);
-    let cache = Cache::from_uri(&proxy).unwrap();
+    let proxy = Proxy::open(server);
+    let asked = || proxy.requests.load(Ordering::Relaxed);
+    let cache = Cache::from_uri(&proxy.uri).unwrap();
     (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
-    assert_eq!(asked.load(Ordering::Relaxed), 2, "one when it was opened, one for all scopes");
+    assert_eq!(asked(), 2, "one when it was opened, one for all scopes");
     // One that is opened anew is looked at.
     let other = schema(1).column(null(int("m")));
     cache.dynamic_with(other).unwrap();
@@ -126,7 +128,7 @@ fn unchanged_scopes_are_one_question(server: &Server) {
         cache.dynamic_with(schema(1).ttl(SECOND)).unwrap_err().kind(),
         ErrorKind::SchemaChange
     );
-    assert!(asked.load(Ordering::Relaxed) > 4);
+    assert!(asked() > 4);
     let reordered = Schema::new("s0").column(int("n")).unique(text("id"));
     cache.dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
     assert_eq!(server.mappings("s0"), before[0], "the order of columns is no difference");

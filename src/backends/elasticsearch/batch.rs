@@ -120,17 +120,17 @@ impl Session<'_> {
     pub(super) fn set_many(&self, rows: &[Row]) -> Result<(), Failed> {
         let (ids, drafts) = self.drafts(rows)?;
         let mut left: Vec<usize> = (0..ids.len()).collect();
-        let mut done = 0;
+        let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
         while !left.is_empty() {
             let writes = self.writes(&ids, &drafts, &left)?;
             let sent: Vec<_> = left.iter().map(|&at| ids[at].as_str()).zip(&writes).collect();
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
             let key = |at: usize| self.schema.key_of(&drafts[left[at]].row);
-            let conflicts = conflicts(progress, done, ids.len(), key)?;
+            let conflicts = batch.conflicts(progress, done, key)?;
             done += left.len() - conflicts.len();
             left = conflicts.into_iter().map(|at| left[at]).collect();
             if !left.is_empty() && Instant::now() >= self.deadline {
-                return Err(partly(met_others(), done, ids.len()).into());
+                return Err(batch.partly(met_others(), done).into());
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Session<'_> {
         let mut popped = vec![None; keys.len()];
         let mut seen = HashSet::new();
         let mut left: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&ids[at])).collect();
-        let mut done = 0;
+        let (batch, mut done) = (Batch::of_removals(keys.len()), 0);
         while !left.is_empty() {
             let standing = self.standing(keys, &ids, &left)?;
             let sent: Vec<_> =
@@ -211,7 +211,7 @@ impl Session<'_> {
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
             let missing = missing(&progress);
             let key = |at: usize| keys[standing[at].0].clone();
-            let conflicts = conflicts(progress, done, keys.len(), key)?;
+            let conflicts = batch.conflicts(progress, done, key)?;
             done += standing.len() - conflicts.len();
             left = conflicts.iter().map(|&at| standing[at].0).collect();
             for (which, (at, row, _)) in standing.into_iter().enumerate() {
@@ -221,7 +221,7 @@ impl Session<'_> {
                 }
             }
             if !left.is_empty() && Instant::now() >= self.deadline {
-                return Err(partly(met_others(), done, keys.len()).into());
+                return Err(batch.partly(met_others(), done).into());
             }
         }
         Ok(popped)
@@ -250,61 +250,85 @@ fn missing(progress: &Progress) -> HashSet<usize> {
     outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Missing)).map(|(at, _)| at).collect()
 }
 
-/// Those writes of a batch that others came before. Where a write failed, or is not known to be
-/// done, that is the error, and it says how many were done.
-fn conflicts(
-    progress: Progress,
-    done: usize,
+/// What a batch does, for its messages.
+#[derive(Clone, Copy)]
+struct Batch {
+    /// What was done to those records that it was done to.
+    did: &'static str,
+    /// What to do about the others.
+    advice: &'static str,
     of: usize,
-    key: impl Fn(usize) -> Key,
-) -> Result<Vec<usize>, Failed> {
-    let Progress { outcomes, failed } = progress;
-    let is_done =
-        |outcome: &&Option<Outcome>| matches!(outcome, Some(Outcome::Done | Outcome::Missing));
-    let done = done + outcomes.iter().filter(is_done).count();
-    if let Some(error) = failed {
-        return Err(partly(error, done, of).into());
-    }
-    let mut refused = outcomes.iter().enumerate().filter_map(|(at, outcome)| match outcome {
-        Some(Outcome::Refused(fault)) => Some((at, fault)),
-        _ => None,
-    });
-    if let Some((at, fault)) = refused.next() {
-        let more = refused.count();
-        return Err(refusal(fault.clone(), done, of, more, &key(at)));
-    }
-    let at = |(at, outcome)| (outcome == Some(Outcome::Conflict)).then_some(at);
-    Ok(outcomes.into_iter().enumerate().filter_map(at).collect())
 }
 
-fn refusal(fault: Fault, done: usize, of: usize, more: usize, key: &Key) -> Failed {
-    match fault.into_failed() {
-        Failed::Own(error) => {
-            let also = match more {
-                0 => String::new(),
-                more => format!(" (and that of {more} more)"),
-            };
-            let message = format!("the record of this key{also}: {}", error.message());
-            let error = Error::new(error.kind(), message).with_retryable(error.is_retryable());
-            Failed::Own(partly(error, done, of).with_key(key))
+impl Batch {
+    fn of_writes(of: usize) -> Self {
+        Self { did: "written", advice: "repeat the batch", of }
+    }
+
+    fn of_removals(of: usize) -> Self {
+        Self { did: "removed", advice: "the others may stand", of }
+    }
+
+    /// Those writes that others came before. Where a write failed, or is not known to be done,
+    /// that is the error, and it says how many were done.
+    fn conflicts(
+        self,
+        progress: Progress,
+        done: usize,
+        key: impl Fn(usize) -> Key,
+    ) -> Result<Vec<usize>, Failed> {
+        let Progress { outcomes, failed } = progress;
+        let is_done =
+            |outcome: &&Option<Outcome>| matches!(outcome, Some(Outcome::Done | Outcome::Missing));
+        let done = done + outcomes.iter().filter(is_done).count();
+        if let Some(error) = failed {
+            // From this one on nothing is known.
+            let first = outcomes.iter().position(Option::is_none).unwrap_or_default();
+            return Err(self.partly(error, done).with_key(key(first)).into());
         }
-        // The index is seen to, and the batch begins anew.
-        failed => failed,
+        let mut refused = outcomes.iter().enumerate().filter_map(|(at, outcome)| match outcome {
+            Some(Outcome::Refused(fault)) => Some((at, fault)),
+            _ => None,
+        });
+        if let Some((at, fault)) = refused.next() {
+            let more = refused.count();
+            return Err(self.refusal(fault.clone(), done, more, &key(at)));
+        }
+        let at = |(at, outcome)| (outcome == Some(Outcome::Conflict)).then_some(at);
+        Ok(outcomes.into_iter().enumerate().filter_map(at).collect())
     }
-}
 
-/// The error of a batch of which some writes were done: no engine of documents can take them back.
-fn partly(error: Error, done: usize, of: usize) -> Error {
-    if done == 0 {
-        return error;
+    fn refusal(self, fault: Fault, done: usize, more: usize, key: &Key) -> Failed {
+        match fault.into_failed() {
+            Failed::Own(error) => {
+                let also = match more {
+                    0 => String::new(),
+                    more => format!(" (and that of {more} more)"),
+                };
+                let message = format!("the record of this key{also}: {}", error.message());
+                let error = Error::new(error.kind(), message).with_retryable(error.is_retryable());
+                Failed::Own(self.partly(error, done).with_key(key))
+            }
+            // The index is seen to, and the batch begins anew.
+            failed => failed,
+        }
     }
-    let message = format!(
-        "{done} of {of} records of the batch were written before it failed: {}; repeat the batch",
-        error.message()
-    );
-    let kind = match error.kind() {
-        ErrorKind::Timeout => ErrorKind::Unavailable,
-        kind => kind,
-    };
-    Error::new(kind, message).with_retryable(error.is_retryable())
+
+    /// The error of a batch of which some records were done: no engine of documents can take that
+    /// back.
+    fn partly(self, error: Error, done: usize) -> Error {
+        if done == 0 {
+            return error;
+        }
+        let Self { did, advice, of } = self;
+        let message = format!(
+            "{done} of {of} records of the batch were {did} before it failed: {}; {advice}",
+            error.message()
+        );
+        let kind = match error.kind() {
+            ErrorKind::Timeout => ErrorKind::Unavailable,
+            kind => kind,
+        };
+        Error::new(kind, message).with_retryable(error.is_retryable())
+    }
 }

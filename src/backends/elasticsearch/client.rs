@@ -199,10 +199,16 @@ impl Client {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
+                // The first attempt may have been done, whatever became of the second.
+                Ok(answer) if repeated && matches!(answer.status, 429 | 500..) => {
+                    let why = format!("and then it was refused with status {}", answer.status);
+                    return Err(Lost::Meanwhile(why));
+                }
                 Ok(answer) => return Ok(answer),
                 Err(Lost::Meanwhile(_)) if request.effect != Effect::Once && !repeated => {
                     repeated = true;
                 }
+                Err(Lost::Unreachable(why)) if repeated => return Err(Lost::Meanwhile(why)),
                 Err(lost) => return Err(lost),
             }
         }

@@ -62,12 +62,18 @@ impl<T: ColumnValue> OfColumn<T> for &Return<T> {
     }
 }
 
+/// What is left: it is asked where the type stands, so that it is one error there.
 pub trait OfNothing<T> {
-    fn kind(&self) -> Neither<T>;
+    fn kind(&self) -> Neither<T>
+    where
+        T: Returned;
 }
 
 impl<T> OfNothing<T> for Return<T> {
-    fn kind(&self) -> Neither<T> {
+    fn kind(&self) -> Neither<T>
+    where
+        T: Returned,
+    {
         Neither(PhantomData)
     }
 }
@@ -225,7 +231,7 @@ impl<T: Serialize + DeserializeOwned, const NULLABLE: bool> Kind for Json<T, NUL
     }
 }
 
-impl<T: Returned> Kind for Neither<T> {
+impl<T> Kind for Neither<T> {
     type Value = T;
 
     fn schema(function: &Function, _: &[Part]) -> Result<Schema> {

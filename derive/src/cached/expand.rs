@@ -202,10 +202,11 @@ fn kind_of(function: &Function<'_>) -> TokenStream {
     if let Some(Nullable(nullable)) = function.json {
         return quote!(#krate::__private::cached::Json::<#value, #nullable>::NEW);
     }
+    let kind = Ident::new("kind", Span::call_site().located_at(value.span()));
     quote! {{
         #[allow(unused_imports)]
         use #krate::__private::cached::{OfColumn as _, OfNothing as _, OfRecord as _};
-        (&&&#krate::__private::cached::Return::<#value>::NEW).kind()
+        (&&&#krate::__private::cached::Return::<#value>::NEW).#kind()
     }}
 }
 
@@ -257,7 +258,9 @@ fn call(function: &Function<'_>, what: What, sig: &Signature, names: &Names) -> 
         Failure::Map(map) => quote!((#map)(#error)),
         Failure::From(span) => {
             let span = Span::call_site().located_at(*span);
-            quote_spanned!(span=> #krate::__private::cached::FromCacheError::from_cache_error(#error))
+            quote_spanned! {span=>
+                { <_ as #krate::__private::cached::FromCacheError>::from_cache_error }(#error)
+            }
         }
     };
     quote! {

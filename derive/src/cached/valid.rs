@@ -1,13 +1,12 @@
 //! The rules: makes a [`Function`] of what was written, or says everything that is wrong with it.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::visit::Visit;
 use syn::{
     Expr, FnArg, GenericArgument, GenericParam, ItemFn, Pat, PatType, Path, PathArguments,
-    Receiver, ReturnType, Signature, Type, TypeImplTrait,
+    Receiver, ReturnType, Signature, Type,
 };
 
 use super::attr::FunctionAttrs;
@@ -36,7 +35,8 @@ pub(super) fn function(
     errors.finish(Function {
         item,
         krate: library(said.krate.map(|krate| krate.value)),
-        clones_cache: takes_self_whole(&item.sig) && mentions_self(cache.to_token_stream()),
+        clones_cache: takes_self_whole(&item.sig)
+            && word(cache.to_token_stream(), "self").is_some(),
         cache,
         scope: said.scope.map(|scope| scope.value),
         table: said.table.map(|table| table.value),
@@ -93,16 +93,17 @@ fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
 }
 
 /// Where `impl Trait` stands in a type.
-fn impl_trait(ty: &Type) -> Option<proc_macro2::Span> {
-    struct Find(Option<proc_macro2::Span>);
-    impl Visit<'_> for Find {
-        fn visit_type_impl_trait(&mut self, found: &TypeImplTrait) {
-            self.0 = self.0.or(Some(found.impl_token.span()));
-        }
-    }
-    let mut find = Find(None);
-    find.visit_type(ty);
-    find.0
+fn impl_trait(ty: &Type) -> Option<Span> {
+    word(ty.to_token_stream(), "impl")
+}
+
+/// Where a word stands.
+fn word(tokens: TokenStream, wanted: &str) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) => (ident == wanted).then(|| ident.span()),
+        TokenTree::Group(group) => word(group.stream(), wanted),
+        _ => None,
+    })
 }
 
 fn key(item: &ItemFn, said: &FunctionAttrs, errors: &mut Errors) -> Key {
@@ -176,7 +177,7 @@ fn check_column(said: &FunctionAttrs, key: &Key, errors: &mut Errors) {
 struct Returned {
     value: Type,
     /// It is in a `Result`, written here.
-    result: Option<proc_macro2::Span>,
+    result: Option<Span>,
 }
 
 fn returned(sig: &Signature, errors: &mut Errors) -> Returned {
@@ -255,12 +256,4 @@ fn takes_self_whole(sig: &Signature) -> bool {
     let shared =
         |receiver: &Receiver| receiver.reference.is_some() && receiver.mutability.is_none();
     sig.receiver().is_some_and(|receiver| !shared(receiver))
-}
-
-fn mentions_self(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "self",
-        TokenTree::Group(group) => mentions_self(group.stream()),
-        _ => false,
-    })
 }

@@ -125,6 +125,10 @@ pub const LAYERS: &[&[Backend]] = &[
     layers!("sqlite", Keeps::ForGood, Ok(Place::file("sqlite", "t.db", ""))),
     #[cfg(feature = "postgresql")]
     layers!("postgresql15", Keeps::ForGood, Place::server("HILCAT_TEST_POSTGRESQL15")),
+    #[cfg(feature = "redis")]
+    layers!("redis", Keeps::ForGood, Place::server("HILCAT_TEST_REDIS")),
+    #[cfg(unix)]
+    layers!("files", Keeps::ForGood, Ok(Place::file("file", "d", ""))),
 ];
 
 /// Every backend and every layer.

@@ -14,6 +14,7 @@ use super::document;
 use super::failure::{Cause, Failed, Fault, met_others};
 use super::scope::Session;
 use super::single::Document;
+use super::target::Target;
 use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
 /// How many documents are asked for at once.
@@ -136,6 +137,36 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Writes records in place of all that stand: into an index of their own, which the alias is
+    /// given to when they are all there.
+    pub(super) fn replace_all(&self, rows: &[Row]) -> Result<(), Failed> {
+        if self.target.foreign {
+            let message = "the index is another program's: its records are written one by one, and not replaced all or nothing";
+            return Err(Error::unsupported(message).into());
+        }
+        let (ids, drafts) = self.drafts(rows)?;
+        let write = |draft: &Draft| {
+            let write = self.write_anew(draft);
+            write.map_err(|error| error.with_key(self.schema.key_of(&draft.row)))
+        };
+        let writes = drafts.iter().map(write).collect::<Result<Vec<_>>>()?;
+        let sent: Vec<_> = ids.iter().map(String::as_str).zip(&writes).collect();
+        self.begin_anew(|index| {
+            // It has no alias yet that a write could ask for.
+            let target = Target::new(index.to_owned(), self.target.fields.clone(), true);
+            let progress = self.cluster.bulk(&target, &sent, self.deadline);
+            let key = |at: usize| self.schema.key_of(&drafts[at].row);
+            all_done(progress, key)
+        })
+    }
+
+    fn write_anew(&self, draft: &Draft) -> Result<Write> {
+        let full = draft.full.as_ref().map_err(Error::clone)?;
+        let source = document::write(full, self.target)?;
+        check_size(&source)?;
+        Ok(Write::Put { source, over: None })
+    }
+
     /// The records of a batch, one for each key, in the order in which their keys come first.
     fn drafts(&self, rows: &[Row]) -> Result<(Vec<String>, Vec<Draft>)> {
         let (mut ids, mut drafts) = (Vec::new(), Vec::<Draft>::new());
@@ -242,6 +273,25 @@ impl Session<'_> {
             Ok((at, row, Write::Remove { seen: document.seen }))
         };
         Ok(standing.map(row).collect::<Result<Vec<_>>>()?)
+    }
+}
+
+/// An error where a write was not done, of a batch of which nothing is kept then.
+fn all_done(progress: Progress, key: impl Fn(usize) -> Key) -> Result<(), Failed> {
+    if let Some(error) = progress.failed {
+        return Err(error.into());
+    }
+    let mut outcomes = progress.outcomes.into_iter().enumerate();
+    match outcomes.find(|(_, outcome)| *outcome != Some(Outcome::Done)) {
+        None => Ok(()),
+        Some((at, Some(Outcome::Refused(fault)))) => Err(match fault.into_failed() {
+            Failed::Own(error) => error.with_key(key(at)).into(),
+            failed => failed,
+        }),
+        Some((at, _)) => {
+            let error = Error::new(ErrorKind::Backend, "the cluster did not write the record");
+            Err(error.with_key(key(at)).into())
+        }
     }
 }
 

@@ -225,8 +225,8 @@ impl Cluster {
         body
     }
 
-    /// Puts an empty index in the place of the one that stands, in one step. Where that one is
-    /// gone meanwhile, somebody else did the same.
+    /// Puts a new index in the place of the one that stands, in one step, once `fill` is done with
+    /// it. Where the old one is gone meanwhile, somebody else did the same.
     ///
     /// # Errors
     ///
@@ -237,9 +237,14 @@ impl Cluster {
         old: &str,
         body: &Json,
         deadline: Instant,
+        fill: impl FnOnce(&str) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
         let new = names::index(alias, &random());
         self.create(&new, body, deadline)?;
+        if let Err(failed) = fill(&new) {
+            let _ = self.client.send(delete(&new), deadline);
+            return Err(failed);
+        }
         let actions = json!({"actions": [
             {"remove_index": {"index": old}},
             {"add": {"index": new, "alias": alias}},

@@ -87,7 +87,7 @@ impl Cluster {
             // Where it stands already, somebody else was first.
             Work::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
             Work::Change(index, body) => self.put_mapping(&index, &body, deadline),
-            Work::Recreate(index, body) => self.swap(alias, &index, &body, deadline),
+            Work::Recreate(index, body) => self.swap(alias, &index, &body, deadline, |_| Ok(())),
         }
     }
 

@@ -132,15 +132,22 @@ impl ScopeStore for Scope {
     fn clear(&self) -> Result<()> {
         self.call(|session| match session.target.foreign {
             true => session.remove_all(),
-            false => session.begin_anew(),
+            false => session.begin_anew(|_| Ok(())),
         })
+    }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.call(|session| session.replace_all(&rows))
     }
 }
 
 impl Session<'_> {
-    /// Puts an empty index of the same mapping in the place of the one that stands: all records
-    /// are gone in one step, however many they are.
-    fn begin_anew(&self) -> Result<(), Failed> {
+    /// Puts a new index of the same mapping in the place of the one that stands, once `fill` is
+    /// done with it: all records are gone in one step, however many they are.
+    pub(super) fn begin_anew(
+        &self,
+        fill: impl FnOnce(&str) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
         let alias = &self.target.name;
         let Found::Own(own) = self.cluster.look(alias, self.deadline)? else {
             return Err(Failed::Gone);
@@ -151,7 +158,7 @@ impl Session<'_> {
                 body["settings"][setting] = own.settings[setting].clone();
             }
         }
-        self.cluster.swap(alias, &own.index, &body, self.deadline)
+        self.cluster.swap(alias, &own.index, &body, self.deadline, fill)
     }
 
     /// Removes the documents of another program's index, whose mapping and settings are its own.

@@ -237,4 +237,8 @@ impl ScopeStore for RedisScope {
     fn clear(&self) -> Result<()> {
         self.records.clear()
     }
+
+    fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.put_all(rows)
+    }
 }

@@ -5,6 +5,7 @@
 //! meanwhile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use redis::Value;
 
@@ -120,6 +121,34 @@ impl RedisScope {
         }
     }
 
+    /// Writes rows in place of all that stand, in one transaction.
+    pub(super) fn put_all(&self, mut rows: Vec<Row>) -> Result<()> {
+        let records = &self.records;
+        if !records.are_together() {
+            return Err(Error::unsupported(
+                "the records of the scope are spread over the cluster, and cannot be replaced all or nothing; with `slots=scope` they are in one slot",
+            ));
+        }
+        let call = records.inner.writing(true);
+        rows.iter_mut().try_for_each(|row| records.schema.fill_absent(row))?;
+        // Asked for its errors: all columns are written, whatever others know.
+        self.is_blind(&rows, call)?;
+        let batch = Batch::new(records, rows);
+        let standing = records.all_names()?;
+        let Some(name) = standing.first().or(batch.names.first()) else { return Ok(()) };
+        let mut unit = Commands::default();
+        for names in standing.chunks(PAGE) {
+            unit.begin(1 + names.len());
+            unit.part(b"UNLINK");
+            names.iter().for_each(|name| unit.part(name));
+        }
+        let written = records.encoded(&batch)?;
+        unit.append(&records.write_together(batch.names.iter().zip(&written)));
+        let unit = unit.atomic();
+        records.inner.servers.run(records.slot(name), call, |link| link.write(&unit, call))?;
+        Ok(())
+    }
+
     /// Writes rows over what stands in one slot, one after the other and in one transaction: what
     /// they leave out stays, and so does what a newer schema has. Gives what each found.
     fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
@@ -159,16 +188,21 @@ impl Records {
         }
     }
 
+    /// The last row of each name, as it is written.
+    fn encoded(&self, batch: &Batch) -> Result<Vec<Written>> {
+        let mut last: Vec<Option<&Row>> = vec![None; batch.names.len()];
+        batch.places.iter().zip(&batch.rows).for_each(|(&place, row)| last[place] = Some(row));
+        last.into_iter().flatten().map(|row| self.form.encode(row)).collect()
+    }
+
     /// Writes the last row of each name.
     fn write_many(&self, batch: &Batch, together: bool, call: Call) -> Result<()> {
-        let mut last: Vec<&Row> = vec![&batch.rows[0]; batch.names.len()];
-        batch.places.iter().zip(&batch.rows).for_each(|(&place, row)| last[place] = row);
-        let written = last.into_iter().map(|row| self.form.encode(row));
-        let written = written.collect::<Result<Vec<_>>>()?;
+        let written = self.encoded(batch)?;
         let records = batch.names.iter().zip(&written);
         let servers = &self.inner.servers;
         if together {
             let unit = self.write_together(records);
+            let unit = if unit.count() == 1 { unit } else { unit.atomic() };
             servers.run(self.slot(&batch.names[0]), call, |link| link.write(&unit, call))?;
         } else {
             let unit = |(name, written): (&Vec<u8>, &Written)| {
@@ -179,7 +213,7 @@ impl Records {
         Ok(())
     }
 
-    /// The unit of commands that writes records of one slot.
+    /// The commands that write records of one slot.
     fn write_together<'a>(
         &self,
         records: impl ExactSizeIterator<Item = (&'a Vec<u8>, &'a Written)>,
@@ -203,7 +237,17 @@ impl Records {
             }
             left -= 1;
         }
-        if commands.count() == 1 { commands } else { commands.atomic() }
+        commands
+    }
+
+    /// The names of all records that stand.
+    fn all_names(self: &Arc<Self>) -> Result<Vec<Vec<u8>>> {
+        let mut listing = Listing::begin(self)?;
+        let mut all = Vec::new();
+        while let Some(names) = listing.page()? {
+            all.extend(names);
+        }
+        Ok(all)
     }
 
     /// Writes rows over what stands; not where somebody else writes one of the records meanwhile.
@@ -275,7 +319,7 @@ impl Records {
     }
 
     /// Removes all records of the scope, and nothing else.
-    pub(super) fn clear(self: &std::sync::Arc<Self>) -> Result<()> {
+    pub(super) fn clear(self: &Arc<Self>) -> Result<()> {
         let mut listing = Listing::begin(self)?;
         while let Some(names) = listing.page()? {
             let call = self.inner.writing(true);

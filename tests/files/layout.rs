@@ -55,6 +55,19 @@ fn readable_keys_are_readable_names_also_nested_ones() {
 }
 
 #[test]
+fn keys_of_many_parts_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let scope = open(&directory, "").map::<String, i64>("s").unwrap();
+    let keys: Vec<String> = (1..12).map(|parts| vec!["p"; parts].join("/")).collect();
+    scope.set_many(keys.iter().map(|key| (key.clone(), 1))).unwrap();
+    let mut found: Vec<String> = scope.keys().unwrap().map(Result::unwrap).collect();
+    found.sort();
+    assert_eq!(found, keys);
+    assert!(directory.path().join("s/p/p/p/p/p/p/p/p.json").is_file(), "eight are a path");
+    assert!(!directory.path().join("s/p/p/p/p/p/p/p/p").exists(), "nine are not");
+}
+
+#[test]
 fn directories_that_are_empty_go() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").map::<String, i64>("s").unwrap();

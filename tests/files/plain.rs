@@ -53,6 +53,24 @@ fn what_python_wrote_is_read() {
 }
 
 #[test]
+fn a_tuple_is_an_array() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::from_store(Files::json(directory.path()).plain().open().unwrap());
+    let mut schema = record().shape(Shape::Tuple);
+    schema.columns[0].in_value = false;
+    let scope = cache.dynamic_with(schema).unwrap();
+    scope.set("x", json!(["n", 3])).unwrap();
+    let file = directory.path().join("a/x.json");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "[\"n\", 3]");
+    std::fs::write(&file, "[\"short\"]").unwrap();
+    assert_eq!(scope.fetch("x").unwrap(), Some(json!(["short", null])));
+    for wrong in ["[1, 2]", "[\"a\", 1, 2]", "{}", "[", "\"a\""] {
+        std::fs::write(&file, wrong).unwrap();
+        assert_eq!(scope.fetch("x").unwrap_err().kind(), ErrorKind::InvalidData, "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_written_is_the_bare_value() {
     let directory = tempfile::tempdir().unwrap();
     let open = |options: &str| {

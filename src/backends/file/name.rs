@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// No name is longer, on any usual file system.
 const MAX_NAME: usize = 255;
-/// A key with more slashes than this is not a path of as many directories.
-const MAX_DEPTH: usize = 8;
+/// No key is a path of more parts.
+pub(super) const MAX_DEPTH: usize = 8;
 /// What stands for a part of a key that is empty. In an escape two digits follow the sign.
 const EMPTY: &str = "%";
 /// What stands before the digest in the name of a long key.

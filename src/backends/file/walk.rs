@@ -3,7 +3,7 @@
 use rustix::fs::Dir as Entries;
 
 use super::dir::{Dir, entry, failed};
-use super::name::Place;
+use super::name::{MAX_DEPTH, Place};
 use crate::Result;
 
 /// All files below a directory. A file that is removed meanwhile may or may not be among them.
@@ -35,6 +35,8 @@ impl Walk {
                 Some((file, false)) => {
                     return Ok(Some(Place { directories: self.names.clone(), file }));
                 }
+                // No key is nested deeper: those directories are somebody else's.
+                Some((_, true)) if self.names.len() + 1 >= MAX_DEPTH => {}
                 Some((name, true)) => {
                     if let Some(inner) = directory.directory(&name)? {
                         let entries = inner.entries()?;

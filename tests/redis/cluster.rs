@@ -103,7 +103,7 @@ fn a_slot_that_moves_is_followed(server: &Server) {
 
 fn replicas_that_are_not_there_are_missed(server: &Server) {
     let open = |replicas: u32| {
-        let options = format!("timeout=1s&replicas={replicas}");
+        let options = format!("timeout=4s&replicas={replicas}");
         Cache::from_uri(&server.with(&options)).unwrap().dynamic_with(numbers()).unwrap()
     };
     let scope = open(1);

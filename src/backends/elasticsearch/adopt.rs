@@ -15,7 +15,7 @@ impl Cluster {
     /// The names of hilcat's own scopes, sorted.
     pub(super) fn scopes(&self) -> Result<Vec<String>> {
         const WHAT: &str = "*.aliases,*.mappings._meta.hilcat.scope,*.mappings._meta.hilcat.table";
-        let indices = self.described(WHAT)?.into_values();
+        let indices = self.described(WHAT, self.deadline())?.into_values();
         let mut scopes: Vec<String> = indices.filter_map(|index| self.scope(&index)).collect();
         scopes.sort_unstable();
         scopes.dedup();
@@ -34,7 +34,7 @@ impl Cluster {
     /// The indices of other programs, as scopes.
     pub(super) fn adopt(&self) -> Result<Adopted> {
         let mut adopted = Adopted::default();
-        for (index, described) in self.described("*.aliases,*.mappings")? {
+        for (index, described) in self.described("*.aliases,*.mappings", self.deadline())? {
             if described.is_own() {
                 continue;
             }

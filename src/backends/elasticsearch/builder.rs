@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
@@ -10,6 +10,7 @@ use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::Url;
 use elasticsearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use parking_lot::Mutex;
 
 use super::client::Client;
 use super::cluster::Cluster;
@@ -228,7 +229,7 @@ impl ElasticsearchBuilder {
             refresh: self.refresh,
             shards: self.shards,
             replicas: self.replicas,
-            known: OnceLock::new(),
+            known: Mutex::default(),
         };
         cluster.ask()?;
         Ok(Elasticsearch(Arc::new(cluster)))

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use elasticsearch::http::Method;
@@ -29,7 +28,7 @@ pub(super) struct Cluster {
     pub(super) shards: Option<u32>,
     pub(super) replicas: Option<u32>,
     /// What stood when the first scope was opened, by alias: each is good for one opening.
-    pub(super) known: OnceLock<Mutex<HashMap<String, Layout>>>,
+    pub(super) known: Mutex<Option<HashMap<String, Layout>>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -139,36 +138,46 @@ impl Cluster {
 
     /// The target of a scope, where it is known that its index is the very one that the schema
     /// needs: all that stand are asked for together when the first scope is opened.
-    pub(super) fn known(&self, schema: &Schema) -> Option<Target> {
-        let alias = names::alias(&self.prefix, &schema.table).ok()?;
-        let known = self.known.get_or_init(|| Mutex::new(self.layouts().unwrap_or_default()));
-        let layout = known.lock().remove(&alias)?;
-        let same = layout.is_of(schema) && layout.schema.name == schema.name;
-        same.then(|| layout.target(&alias, schema).ok())?
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster does not answer.
+    pub(super) fn known(&self, schema: &Schema, deadline: Instant) -> Result<Option<Target>> {
+        let alias = names::alias(&self.prefix, &schema.table)?;
+        if self.known.lock().is_none() {
+            let layouts = self.layouts(deadline)?;
+            self.known.lock().get_or_insert(layouts);
+        }
+        let layout = self.forget(&alias);
+        let same = |layout: &Layout| layout.is_of(schema) && layout.schema.name == schema.name;
+        // What cannot be read is told by one who looks at that scope alone.
+        Ok(layout.filter(same).and_then(|layout| layout.target(&alias, schema).ok()))
     }
 
-    fn layouts(&self) -> Result<HashMap<String, Layout>> {
+    fn layouts(&self, deadline: Instant) -> Result<HashMap<String, Layout>> {
+        let described = match self.described("*.aliases,*.mappings._meta.hilcat", deadline) {
+            // A login may know of single indices alone.
+            Err(error) if error.kind() == ErrorKind::Backend => return Ok(HashMap::new()),
+            described => described?,
+        };
         let mut layouts = HashMap::new();
-        for described in self.described("*.aliases,*.mappings._meta.hilcat")?.into_values() {
+        for described in described.into_values() {
             let Ok(layout) = Layout::from_json(&described.mappings["_meta"]["hilcat"]) else {
                 continue;
             };
             for alias in described.aliases.into_keys() {
                 // Of one that is of several indices it is not known.
-                match layouts.remove(&alias) {
-                    Some(_) => {}
-                    None => drop(layouts.insert(alias, layout.clone())),
+                if layouts.remove(&alias).is_none() {
+                    layouts.insert(alias, layout.clone());
                 }
             }
         }
         Ok(layouts)
     }
 
-    /// Forgets what is known of a scope that is looked at anew.
-    pub(super) fn forget(&self, alias: &str) {
-        if let Some(known) = self.known.get() {
-            known.lock().remove(alias);
-        }
+    /// Gives what is known of a scope, and has it looked at anew the next time.
+    pub(super) fn forget(&self, alias: &str) -> Option<Layout> {
+        self.known.lock().as_mut()?.remove(alias)
     }
 
     /// All indices whose names begin with the prefix.
@@ -176,10 +185,14 @@ impl Cluster {
     /// # Errors
     ///
     /// Where the cluster cannot be asked.
-    pub(super) fn described(&self, what: &str) -> Result<BTreeMap<String, Described>> {
+    pub(super) fn described(
+        &self,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<BTreeMap<String, Described>> {
         let prefix = names::in_path(&self.prefix);
         let path = format!("{prefix}*?expand_wildcards=open&filter_path={what}");
-        let answer = self.client.send(Request::read(path).about_indices(), self.deadline())?;
+        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
         answer.read().map_err(Failed::into_error)
     }
 

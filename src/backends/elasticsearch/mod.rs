@@ -88,9 +88,10 @@ impl Store for Elasticsearch {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let target = match self.0.known(schema) {
+        let deadline = self.0.deadline();
+        let target = match self.0.known(schema, deadline)? {
             Some(target) => target,
-            None => self.0.ensure(schema, Apply::OnOpen, self.0.deadline())?.0,
+            None => self.0.ensure(schema, Apply::OnOpen, deadline)?.0,
         };
         Ok(Arc::new(Scope::new(self.0.clone(), schema.clone(), target)))
     }

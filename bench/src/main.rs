@@ -11,6 +11,7 @@
 #![allow(unreachable_pub, reason = "nothing outside of a program sees what is in it")]
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
+mod functions;
 mod harness;
 mod memory;
 mod record;
@@ -26,7 +27,8 @@ use report::{HEAD, Line};
 /// Runs the races of an engine, giving each line as it comes.
 type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 
-const ENGINES: &[(&str, Engine)] = &[("sqlite", sqlite::run), ("memory", memory::run)];
+const ENGINES: &[(&str, Engine)] =
+    &[("sqlite", sqlite::run), ("memory", memory::run), ("functions", functions::run)];
 
 fn main() -> ExitCode {
     match run(&std::env::args().skip(1).collect::<Vec<_>>()) {

@@ -18,17 +18,15 @@ fn ours(id: &str) -> Item {
     DATA.items.iter().find(|item| item.id == id).unwrap().clone()
 }
 
-#[cached::proc_macro::cached(
-    ty = "cached::SizedCache<String, Item>",
-    create = "{ cached::SizedCache::with_size(1_000_000) }",
-    convert = r#"{ id.to_owned() }"#
-)]
+#[cached::macros::cached(max_size = 1_000_000, key = "String", convert = { id.to_owned() })]
 fn theirs(id: &str) -> Item {
     DATA.items.iter().find(|item| item.id == id).unwrap().clone()
 }
 
 pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
-    data.items.iter().for_each(|item| assert!(ours(&item.id) == *item && theirs(&item.id) == *item));
+    data.items
+        .iter()
+        .for_each(|item| assert!(ours(&item.id) == *item && theirs(&item.id) == *item));
     let scope = CACHE.scope::<Item>()?;
     let hit = Race::new("a cached function: a hit")
         .hilcat(|step| {
@@ -38,7 +36,7 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
             let id = black_box(data.pick(step).id.as_str());
             black_box(scope.get(id, || unreachable!("it is stored")).unwrap());
         })
-        .against("`cached` with a SizedCache", Goal::AtMost(1.0), |step| {
+        .against("`cached`, its LRU store", Goal::AtMost(1.0), |step| {
             black_box(theirs(black_box(data.pick(step).id.as_str())));
         });
     hit.run().into_iter().for_each(&mut *print);

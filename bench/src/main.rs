@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
 mod files;
+mod functions;
 mod harness;
 mod memory;
 mod mysql;
@@ -38,6 +39,7 @@ type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 const ENGINES: &[(&str, Engine)] = &[
     ("sqlite", sqlite::run),
     ("memory", memory::run),
+    ("functions", functions::run),
     ("files", files::run),
     ("postgresql", postgresql::run),
     ("mysql", mysql::run),

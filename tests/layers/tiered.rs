@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = tests![
     a_panic_in_the_far_store_is_survived,
     an_older_handle_does_not_fill_what_a_newer_one_reads,
     two_caches_over_one_near_store_are_one,
+    nothing_is_kept_near_for_longer_than_anybody_says,
     nobody_reads_what_is_older_than_was_acknowledged,
     both_stores_agree_when_all_is_done,
 ];
@@ -358,6 +359,25 @@ fn two_caches_over_one_near_store_are_one() {
         there.set("a", &-value).unwrap();
         assert_eq!(here.fetch("a").unwrap(), Some(-value));
     }
+}
+
+fn nothing_is_kept_near_for_longer_than_anybody_says() {
+    let open = |uri: &str| Cache::from_uri(uri).unwrap();
+    // The far store lets it go, and the near one must not bring it back.
+    let cache = Cache::tiered(open("memory:"), open("memory:?ttl=30ms"));
+    let scope: Map = cache.map("m").unwrap();
+    scope.set("a", &1).unwrap();
+    assert_eq!(scope.fetch("a").unwrap(), Some(1));
+    thread::sleep(Duration::from_millis(60));
+    assert_eq!(scope.fetch("a").unwrap(), None);
+    // What others write is seen when the near store has let the record go, whatever the scope says.
+    let (near, far) = (open("memory:?ttl=30ms"), Cache::memory());
+    let lasting = two_columns("p").ttl(Duration::from_secs(3600));
+    let scope = Cache::tiered(near, far.clone()).dynamic_with(lasting.clone()).unwrap();
+    scope.set("a", json!({"x": 1})).unwrap();
+    far.dynamic_with(lasting).unwrap().set("a", json!({"x": 2})).unwrap();
+    thread::sleep(Duration::from_millis(60));
+    assert_eq!(scope.fetch("a").unwrap().unwrap()["x"], 2);
 }
 
 /// A far store that takes a while now here, now there.

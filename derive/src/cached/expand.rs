@@ -230,31 +230,38 @@ fn borrowed(function: &Function<'_>, cache: &Ident) -> TokenStream {
 
 /// The call of the library that runs the function where it has to, and what becomes of its result.
 fn call(function: &Function<'_>, what: What, sig: &Signature, names: &Names) -> TokenStream {
-    let Names { function: data, cache, parts, kind, value, error } = names;
+    let Names { function: data, cache, parts, kind, .. } = names;
     let krate = &function.krate;
     let is_async = sig.asyncness.is_some();
-    let (tried, told) = match &function.failure {
-        Failure::From(_) | Failure::Map(_) => (true, None),
+    let told = match &function.failure {
+        Failure::From(_) | Failure::Map(_) => None,
         Failure::Plain(on_error) | Failure::Hidden(on_error) => {
-            (false, Some(tell(function, on_error, names)))
+            let told = tell(function, on_error, names);
+            Some(quote!(#told,))
         }
     };
     let callee = format_ident!(
         "{}{}{}",
-        if tried { "try_" } else { "" },
+        if told.is_none() { "try_" } else { "" },
         if what == What::Refresh { "refresh" } else { "call" },
         if is_async { "_async" } else { "" },
     );
     let cache = if is_async { quote!(#cache) } else { borrowed(function, cache) };
     let compute = compute(function, sig);
-    let told = told.map(|told| quote!(#told,));
     let wait = is_async.then(|| quote!(.await));
     let called = quote! {
         #krate::__private::cached::#callee(#kind, #data, #cache, #parts, #told #compute) #wait
     };
+    finished(function, &called, names)
+}
+
+/// The result of a call as the function returns it.
+fn finished(function: &Function<'_>, called: &TokenStream, names: &Names) -> TokenStream {
+    let Names { value, error, .. } = names;
+    let krate = &function.krate;
     let convert = match &function.failure {
         Failure::Plain(_) => return quote!(#krate::__private::cached::unfailing(#called)),
-        Failure::Hidden(_) => return called,
+        Failure::Hidden(_) => return called.clone(),
         Failure::Map(map) => quote!((#map)(#error)),
         Failure::From(span) => {
             let span = Span::call_site().located_at(*span);

@@ -43,6 +43,13 @@ impl Tiered {
         Self { near, far }
     }
 
+    /// The near store keeps nothing for longer than anybody says.
+    fn near_schema(&self, schema: &Schema) -> Schema {
+        let mut near = schema.clone().migrate(Migrate::Recreate);
+        near.ttl = [schema.ttl, self.near.ttl, self.far.ttl].into_iter().flatten().min();
+        near
+    }
+
     /// Whether opening a scope will drop what the far store has of it.
     fn is_to_be_recreated(&self, schema: &Schema) -> Result<bool> {
         if schema.migrate != Migrate::Recreate {
@@ -75,8 +82,7 @@ impl Store for Tiered {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let recreated = self.is_to_be_recreated(schema)?;
         let far = self.far.open(schema)?;
-        let near = Schema::clone(schema).migrate(Migrate::Recreate);
-        let near = self.near.open(&Arc::new(near))?;
+        let near = self.near.open(&Arc::new(self.near_schema(schema)))?;
         let tier = self.near.tiers.of(&schema.name);
         let generation = tier.enter_layout(schema, &near, recreated);
         let scope = TieredScope::new(schema.clone(), (near, far), tier, generation);

@@ -16,10 +16,10 @@ pub const CASES: &[Case] = cases![
     no_write_is_lost_when_the_server_is_restarted,
 ];
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn open(server: &Server) -> hilcat::Result<(Cache, DynScope)> {
-    let cache = Cache::from_uri(&server.with("timeout=1s"))?;
+    let cache = Cache::from_uri(&server.with("timeout=2s"))?;
     let scope = cache.dynamic_with(texts(&name()))?;
     scope.set("a", json!({"v": "1"}))?;
     Ok((cache, scope))

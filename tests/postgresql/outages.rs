@@ -24,12 +24,12 @@ pub(crate) const TESTS: &[Test] = &[
     }),
 ];
 
-const TIMEOUT: Duration = Duration::from_millis(1000);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn open(server: &Server) -> DynScope {
     // Made by a cache that has more time.
     server.cache().dynamic_with(scope([int("n")])).unwrap();
-    let cache = Cache::from_uri(&server.with("timeout=1s&pool_size=4")).unwrap();
+    let cache = Cache::from_uri(&server.with("timeout=2s&pool_size=4")).unwrap();
     cache.dynamic_with(scope([int("n")])).unwrap()
 }
 

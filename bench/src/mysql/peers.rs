@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use hilcat::Cache;
 use hilcat::backend::MysqlLink;
 use mysql::prelude::Queryable as _;
-use mysql::{Conn, Opts, Statement};
+use mysql::{Conn, Opts, OptsBuilder, Statement};
 
 use crate::harness::Outcome;
 use crate::record::{Item, items};
@@ -30,7 +30,9 @@ pub struct RawPeer {
 fn connect(uri: &str) -> Outcome<Conn> {
     let uri = uri.replacen("mariadb:", "mysql:", 1);
     let uri = uri.split('?').next().unwrap_or_default();
-    Ok(Conn::new(Opts::from_url(uri)?)?)
+    // It would turn to the socket of the file system of its own accord, which is another race.
+    let options = OptsBuilder::from_opts(Opts::from_url(uri)?).prefer_socket(false);
+    Ok(Conn::new(options)?)
 }
 
 impl RawPeer {

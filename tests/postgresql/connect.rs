@@ -156,7 +156,7 @@ fn the_session_is_as_hilcat_needs_it(server: &Server) {
     server.run("ALTER TABLE a ADD COLUMN asked text");
     for (name, value) in [
         ("timezone", "UTC"),
-        ("statement_timeout", "1234ms"),
+        ("statement_timeout", "1172ms"),
         ("application_name", "hilcat"),
         ("client_encoding", "UTF8"),
         ("standard_conforming_strings", "on"),

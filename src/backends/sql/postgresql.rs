@@ -214,7 +214,9 @@ impl PostgresqlBuilder {
 
     /// What each session is set to, whatever the server's own defaults are.
     fn settings(&self) -> Result<Vec<(&'static str, String)>> {
-        let timeout = self.options.timeout.as_millis().clamp(1, i32::MAX as u128);
+        // The server gives up a little before the connection does: then it is known that nothing
+        // was done.
+        let timeout = self.options.timeout.mul_f64(0.95).as_millis().clamp(1, i32::MAX as u128);
         let synchronous_commit = if self.synchronous_commit { "on" } else { "off" };
         let mut settings = vec![
             ("TimeZone", "UTC".to_owned()),

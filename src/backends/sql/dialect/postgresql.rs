@@ -315,9 +315,8 @@ impl Dialect for Pg {
         body(connection)
     }
 
-    /// A little later than the server's own limit, so that it can say that it passed.
     fn set_deadline(connection: &mut PgLink, left: Duration) -> QueryResult<()> {
-        connection.set_deadline(Instant::now() + left + left / 25);
+        connection.set_deadline(Instant::now() + left);
         Ok(())
     }
 

@@ -41,6 +41,17 @@ macro_rules! behind_feature {
     };
 }
 
+/// Redis: those with two letters `s` are encrypted.
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+];
+
 /// All backends. A new one is a line here.
 const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
@@ -48,7 +59,7 @@ const DRIVERS: &[Driver] = &[
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
-    behind_feature!("redis", redis::SCHEMES, redis::open),
+    behind_feature!("redis", REDIS, redis::open),
 ];
 
 /// Opens the store that a URI names, with the options that hold where the URI says nothing.

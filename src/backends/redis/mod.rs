@@ -35,7 +35,7 @@ pub use self::place::Resp;
 use self::registry::{Entry, Registry};
 use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
-pub(crate) use self::uri::{SCHEMES, open};
+pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
 use crate::schema::{Apply, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};

@@ -12,17 +12,6 @@ use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
-/// The schemes; those with two letters `s` are encrypted.
-pub(crate) const SCHEMES: &[&str] = &[
-    "redis",
-    "rediss",
-    "redis+unix",
-    "redis+cluster",
-    "rediss+cluster",
-    "redis+sentinel",
-    "rediss+sentinel",
-];
-
 /// Opens a Redis URI.
 pub(crate) fn open(uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let builder = read(uri, options)?;

@@ -51,36 +51,35 @@ macro_rules! behind_feature {
     };
 }
 
+/// Redis: those with two letters `s` are encrypted.
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+];
+
 /// All backends, and the layers, which open what they are made of by this table too. A new one is
 /// a line here.
 const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
+    Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     #[cfg(unix)]
     Driver { schemes: &["file"], feature: None, open: Some(file::open) },
-    Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("sqlite", &["sqlite+kv"], sql::kv::open),
-    behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
-    behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
+    behind_feature!("redis", REDIS, redis::open),
+    behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
     Driver { schemes: &["tiered"], feature: None, open: Some(config::open_tiered) },
     Driver { schemes: &["staged"], feature: None, open: Some(config::open_staged) },
     Driver { schemes: &["fan-out"], feature: None, open: Some(config::open_fan_out) },
     Driver { schemes: &["prefix"], feature: None, open: Some(config::open_prefix) },
     Driver { schemes: &["layers"], feature: None, open: Some(config::open_file) },
-    behind_feature!(
-        "redis",
-        &[
-            "redis",
-            "rediss",
-            "redis+unix",
-            "redis+cluster",
-            "rediss+cluster",
-            "redis+sentinel",
-            "rediss+sentinel",
-        ],
-        redis::open
-    ),
 ];
 
 /// The URI schemes of the backends that are built in: those whose cargo feature is on.

@@ -98,7 +98,7 @@ impl Sides<'_> {
         let (scope, items) = (self.scope()?, &self.data.items[..BATCH]);
         let (mut setter, mut getter, mut many) = (self.peer()?, self.peer()?, self.peer()?);
         let set = Race::batches("Redis: set_many of 1,000", BATCH)
-            .hilcat(|_| drop(scope.set_many(black_box(items)).unwrap()))
+            .hilcat(|_| scope.set_many(black_box(items)).unwrap())
             .against("redis-rs, a pipeline of SET", MANY, |_| {
                 let mut pipe = Pipeline::with_capacity(BATCH);
                 black_box(items).iter().for_each(|item| put(&mut pipe, item));
@@ -111,7 +111,9 @@ impl Sides<'_> {
             .hilcat(|_| drop(black_box(scope.fetch_many(keys.iter().copied()).unwrap())))
             .against("redis-rs, a pipeline of GET", MANY, |_| {
                 let mut pipe = Pipeline::with_capacity(BATCH);
-                items.iter().for_each(|item| drop(pipe.get(name(item))));
+                for item in items {
+                    pipe.get(name(item));
+                }
                 let found: Vec<Vec<u8>> = pipe.query(&mut getter).unwrap();
                 black_box(read(&found));
             })

@@ -39,6 +39,21 @@ pub use crate::backends::sql::sql_types;
 pub use hilcat_derive::{ScopeRecord, cached};
 
 /// The backends that can be opened by typed constructors.
+///
+/// The stores of servers and databases are cheap to clone, and clones share their connections: one
+/// pool is given to as many caches as there are.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// use hilcat::{Cache, backend::Sqlite};
+///
+/// let store = Sqlite::in_memory().open()?;
+/// let (one, another) = (Cache::from_store(store.clone()), Cache::from_store(store));
+/// one.map::<i64, i64>("squares")?.set(7, &49)?;
+/// assert_eq!(another.map::<i64, i64>("squares")?.fetch(7)?, Some(49));
+/// # }
+/// # Ok::<(), hilcat::Error>(())
+/// ```
 pub mod backend {
     #[cfg(feature = "elasticsearch")]
     pub use crate::backends::elasticsearch::{Elasticsearch, ElasticsearchBuilder, Refresh};

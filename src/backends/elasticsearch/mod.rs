@@ -54,6 +54,7 @@ use crate::{Plan, Result, Schema};
 /// let cache = Cache::from_store(store);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Elasticsearch(Arc<Cluster>);
 
 impl Elasticsearch {

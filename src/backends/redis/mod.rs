@@ -57,6 +57,7 @@ const PAGE: usize = 1_000;
 /// let cache = Cache::from_store(store);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Redis {
     inner: Arc<Inner>,
 }

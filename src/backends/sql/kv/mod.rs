@@ -42,6 +42,7 @@ type Engine = sqlite::Sqlite;
 /// assert_eq!(squares.get(7, || 49)?, 49);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct SqliteKv {
     database: Arc<Inner<Engine>>,
     registry: Arc<Registry>,

@@ -10,20 +10,11 @@ use super::failure::Failed;
 use super::mapping::{can_be, column_type, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
-use crate::schema::{Standing, diff};
+use crate::schema::{Apply, Standing, diff};
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
 /// How often a plan is computed anew because others changed the index meanwhile.
 const ROUNDS: usize = 5;
-
-/// When a change is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Apply {
-    /// When the scope is opened: the schema's policy counts.
-    OnOpen,
-    /// By a call of its own.
-    OnDemand,
-}
 
 /// What is to be sent.
 enum Work {

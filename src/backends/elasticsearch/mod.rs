@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 pub use self::builder::{ElasticsearchBuilder, Refresh};
 use self::cluster::Cluster;
-use self::migrate::Apply;
 use self::scope::Scope;
+use crate::schema::Apply;
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 

@@ -10,9 +10,9 @@ use super::cluster::{Cluster, Found};
 use super::failure::Failed;
 use super::id;
 use super::listing::{Id, Listing};
-use super::migrate::Apply;
 use super::single::Document;
 use super::target::Target;
+use crate::schema::Apply;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 

@@ -34,7 +34,15 @@ type Opened = Result<(Arc<dyn Store>, Options)>;
 struct Driver {
     schemes: &'static [&'static str],
     feature: Option<&'static str>,
-    open: Option<fn(Uri, Options) -> Opened>,
+    open: Option<Open>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    Backend(fn(Uri, Options) -> Opened),
+    /// A layer, whose parts have URIs of their own: the registry opens them.
+    Layer(fn(Uri, Options, &Registry) -> Opened),
 }
 
 /// Registers a backend that is built only with a cargo feature of its module's name.
@@ -44,7 +52,7 @@ macro_rules! behind_feature {
             schemes: $schemes,
             feature: Some($feature),
             #[cfg(feature = $feature)]
-            open: Some($open),
+            open: Some(Open::Backend($open)),
             #[cfg(not(feature = $feature))]
             open: None,
         }
@@ -65,21 +73,21 @@ const REDIS: &[&str] = &[
 /// All backends, and the layers, which open what they are made of by this table too. A new one is
 /// a line here.
 const DRIVERS: &[Driver] = &[
-    Driver { schemes: &["memory"], feature: None, open: Some(memory::open) },
-    Driver { schemes: &["noop"], feature: None, open: Some(noop::open) },
+    Driver { schemes: &["memory"], feature: None, open: Some(Open::Backend(memory::open)) },
+    Driver { schemes: &["noop"], feature: None, open: Some(Open::Backend(noop::open)) },
     #[cfg(unix)]
-    Driver { schemes: &["file"], feature: None, open: Some(file::open) },
+    Driver { schemes: &["file"], feature: None, open: Some(Open::Backend(file::open)) },
     behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
     behind_feature!("sqlite", &["sqlite+kv"], sql::kv::open),
     behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
     behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
     behind_feature!("redis", REDIS, redis::open),
     behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
-    Driver { schemes: &["tiered"], feature: None, open: Some(config::open_tiered) },
-    Driver { schemes: &["staged"], feature: None, open: Some(config::open_staged) },
-    Driver { schemes: &["fan-out"], feature: None, open: Some(config::open_fan_out) },
-    Driver { schemes: &["prefix"], feature: None, open: Some(config::open_prefix) },
-    Driver { schemes: &["layers"], feature: None, open: Some(config::open_file) },
+    Driver { schemes: &["tiered"], feature: None, open: Some(Open::Layer(config::open_tiered)) },
+    Driver { schemes: &["staged"], feature: None, open: Some(Open::Layer(config::open_staged)) },
+    Driver { schemes: &["fan-out"], feature: None, open: Some(Open::Layer(config::open_fan_out)) },
+    Driver { schemes: &["prefix"], feature: None, open: Some(Open::Layer(config::open_prefix)) },
+    Driver { schemes: &["layers"], feature: None, open: Some(Open::Layer(config::open_file)) },
 ];
 
 /// The URI schemes of the backends that are built in: those whose cargo feature is on.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DRIVERS, Driver, Opened};
+use super::{DRIVERS, Driver, Open, Opened};
 use crate::error::did_you_mean;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
-type Open = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
+type Added = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 
 /// The schemes that URIs can have, each with how its backend is opened.
 ///
@@ -34,7 +34,7 @@ type Open = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    added: BTreeMap<String, Open>,
+    added: BTreeMap<String, Added>,
 }
 
 impl Registry {
@@ -58,7 +58,7 @@ impl Registry {
         open: impl Fn(&mut Uri, &Options) -> Result<S> + Send + Sync + 'static,
     ) -> Result<Self> {
         check(scheme)?;
-        let open: Open = Arc::new(move |mut uri, common| {
+        let open: Added = Arc::new(move |mut uri, common| {
             let common = uri.take_common(common)?;
             let store = open(&mut uri, &common)?;
             uri.finish(options)?;
@@ -88,7 +88,8 @@ impl Registry {
         }
         let driver = driver(uri.scheme()).ok_or_else(|| self.unknown_scheme(uri.scheme()))?;
         match (driver.open, driver.feature) {
-            (Some(open), _) => open(uri, options),
+            (Some(Open::Backend(open)), _) => open(uri, options),
+            (Some(Open::Layer(open)), _) => open(uri, options, self),
             (None, feature) => Err(Error::invalid_config(format!(
                 "`{}:` needs the cargo feature `{}` of hilcat",
                 uri.scheme(),
@@ -145,6 +146,16 @@ mod tests {
         }
         let error = registry.open("mine:?x=1", Options::default()).unwrap_err().to_string();
         assert!(error.contains("has no option `x`"), "{error}");
+    }
+
+    #[test]
+    fn an_added_scheme_stands_in_layers() {
+        let registry = Registry::new().register("mine", &[], |_, _| Ok(Noop)).unwrap();
+        for uri in ["tiered:?near=memory:&far=mine:", "prefix:?name=a&cache=mine:"] {
+            assert!(registry.open(uri, Options::default()).is_ok(), "{uri}");
+            let error = Registry::new().open(uri, Options::default()).unwrap_err().to_string();
+            assert!(error.contains("unknown scheme `mine:`"), "{error}");
+        }
     }
 
     #[test]

@@ -44,22 +44,22 @@ enum Spec {
 }
 
 /// Opens `tiered:`.
-pub(crate) fn open_tiered(uri: Uri, options: Options) -> Opened {
-    from_uri(uri, options, &["near", "far"], |uri| {
+pub(crate) fn open_tiered(uri: Uri, options: Options, registry: &Registry) -> Opened {
+    from_uri(uri, (options, registry), &["near", "far"], |uri| {
         Ok(Spec::Tiered { near: part(uri, "near")?, far: part(uri, "far")? })
     })
 }
 
 /// Opens `staged:`.
-pub(crate) fn open_staged(uri: Uri, options: Options) -> Opened {
-    from_uri(uri, options, &["memory", "storage"], |uri| {
+pub(crate) fn open_staged(uri: Uri, options: Options, registry: &Registry) -> Opened {
+    from_uri(uri, (options, registry), &["memory", "storage"], |uri| {
         Ok(Spec::Staged { memory: part(uri, "memory")?, storage: part(uri, "storage")? })
     })
 }
 
 /// Opens `fan-out:`.
-pub(crate) fn open_fan_out(uri: Uri, options: Options) -> Opened {
-    from_uri(uri, options, &["primary", "writers", "on_failure"], |uri| {
+pub(crate) fn open_fan_out(uri: Uri, options: Options, registry: &Registry) -> Opened {
+    from_uri(uri, (options, registry), &["primary", "writers", "on_failure"], |uri| {
         let primary = part(uri, "primary")?;
         let writers = given(uri, "writers")?;
         let writers = writers.split_ascii_whitespace().map(|uri| Spec::Uri(uri.to_owned()));
@@ -70,14 +70,14 @@ pub(crate) fn open_fan_out(uri: Uri, options: Options) -> Opened {
 }
 
 /// Opens `prefix:`.
-pub(crate) fn open_prefix(uri: Uri, options: Options) -> Opened {
-    from_uri(uri, options, &["name", "cache"], |uri| {
+pub(crate) fn open_prefix(uri: Uri, options: Options, registry: &Registry) -> Opened {
+    from_uri(uri, (options, registry), &["name", "cache"], |uri| {
         Ok(Spec::Prefix { name: given(uri, "name")?, cache: part(uri, "cache")? })
     })
 }
 
 /// Opens `layers:`.
-pub(crate) fn open_file(mut uri: Uri, options: Options) -> Opened {
+pub(crate) fn open_file(mut uri: Uri, options: Options, registry: &Registry) -> Opened {
     let options = uri.take_common(options)?;
     let path = uri.rest().strip_prefix("///").map(decode).transpose()?;
     let path = path.filter(|path| !path.is_empty()).ok_or_else(|| {
@@ -86,12 +86,12 @@ pub(crate) fn open_file(mut uri: Uri, options: Options) -> Opened {
         )
     })?;
     uri.finish(&[])?;
-    toml::read(&path)?.store(options)
+    toml::read(&path)?.store(options, registry)
 }
 
 fn from_uri(
     mut uri: Uri,
-    options: Options,
+    (options, registry): (Options, &Registry),
     known: &[&str],
     read: impl FnOnce(&mut Uri) -> Result<Spec>,
 ) -> Opened {
@@ -105,7 +105,7 @@ fn from_uri(
     let options = uri.take_common(options)?;
     let spec = read(&mut uri)?;
     uri.finish(known)?;
-    spec.store(options)
+    spec.store(options, registry)
 }
 
 fn part(uri: &mut Uri, name: &str) -> Result<Box<Spec>> {
@@ -119,34 +119,35 @@ fn given(uri: &mut Uri, name: &str) -> Result<String> {
 }
 
 impl Spec {
-    /// Opens the store. The options are those of its parts where they say nothing themselves, so
+    /// Opens the store, its parts by the registry. The options are those of its parts where they say nothing themselves, so
     /// that nothing is left of them for the cache.
-    fn store(self, options: Options) -> Opened {
+    fn store(self, options: Options, registry: &Registry) -> Opened {
+        let open = |spec: Spec, part: &str| spec.open(part, options, registry);
         let left = Options { ttl: None, ..options };
         let store: Arc<dyn Store> = match self {
-            Self::Uri(uri) => return deeper(|| Registry::new().open(&uri, options)),
+            Self::Uri(uri) => return deeper(|| registry.open(&uri, options)),
             Self::Tiered { near, far } => {
-                Arc::new(Tiered::new(near.open("near", options)?, far.open("far", options)?))
+                Arc::new(Tiered::new(open(*near, "near")?, open(*far, "far")?))
             }
             Self::Staged { memory, storage } => {
-                let storage = storage.open("storage", options)?;
-                Arc::new(Staged::new(memory.open("memory", options)?, storage))
+                let storage = open(*storage, "storage")?;
+                Arc::new(Staged::new(open(*memory, "memory")?, storage))
             }
             Self::FanOut { primary, writers, on_failure } => {
-                let primary = primary.open("primary", options)?;
-                let writers = writers.into_iter().map(|writer| writer.open("writers", options));
+                let primary = open(*primary, "primary")?;
+                let writers = writers.into_iter().map(|writer| open(writer, "writers"));
                 Arc::new(FanOut::new(primary, writers.collect::<Result<_>>()?, on_failure))
             }
             Self::Prefix { name, cache } => {
-                Arc::new(Prefixed::new(cache.open("cache", options)?, Namespace::new(&name)))
+                Arc::new(Prefixed::new(open(*cache, "cache")?, Namespace::new(&name)))
             }
         };
         Ok((store, left))
     }
 
     /// Opens it as a part of a layer; an error names the part.
-    fn open(self, part: &str, options: Options) -> Result<Member> {
-        let (store, options) = self.store(options).map_err(|error| {
+    fn open(self, part: &str, options: Options, registry: &Registry) -> Result<Member> {
+        let (store, options) = self.store(options, registry).map_err(|error| {
             let message = format!("`{part}`: {}", error.message());
             Error::new(error.kind(), message).with_retryable(error.is_retryable())
         })?;

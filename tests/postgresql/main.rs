@@ -11,6 +11,8 @@ mod layout;
 mod load;
 mod outages;
 mod processes;
+#[path = "../servers/stopped.rs"]
+mod stopped;
 mod support;
 mod together;
 mod trips;

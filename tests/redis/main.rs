@@ -11,6 +11,8 @@ mod layout;
 mod listing;
 mod outages;
 mod plain;
+#[path = "../servers/stopped.rs"]
+mod stopped;
 mod support;
 
 use std::process::ExitCode;

@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hilcat::{Cache, DynScope, Error, ErrorKind};
+use hilcat::{Cache, DynScope};
 use serde_json::json;
 
 use crate::Test;
+use crate::stopped;
 use crate::support::{SECOND, Server, numbers, services, until};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -22,78 +23,12 @@ fn open(server: &Server) -> DynScope {
     cache.dynamic_with(numbers()).unwrap()
 }
 
-type Call = fn(&DynScope) -> Option<Error>;
-const CALLS: [Call; 11] = [
-    |a| a.fetch("x").err(),
-    |a| a.exists("x").err(),
-    |a| a.fetch_many(["x", "y"]).err(),
-    |a| a.set("x", json!({"n": 2})).err(),
-    |a| a.update("x", json!({"n": 2})).err(),
-    |a| a.set_many([("x", json!({"n": 2}))]).err(),
-    |a| a.pop("x").err(),
-    |a| a.pop_many(["x", "y"]).err(),
-    |a| a.len().err(),
-    |a| a.keys().err(),
-    |a| a.clear().err(),
-];
-
-/// Those that cannot be repeated where nobody knows whether they were done.
-const ONCE: [usize; 3] = [4, 6, 7];
-
 fn every_call_ends_while_the_server_is_stopped(server: &Server) {
-    let a = open(server);
-    a.set("x", json!({"n": 1})).unwrap();
-    services("pause", server.engine);
-    let calls = CALLS.map(|call| {
-        let start = Instant::now();
-        (call(&a), start.elapsed())
-    });
-    let at_once = thread::scope(|threads| {
-        let threads = [(); 8].map(|()| {
-            threads.spawn(|| {
-                let start = Instant::now();
-                (a.fetch("x").err(), start.elapsed())
-            })
-        });
-        threads.map(|thread| thread.join().unwrap())
-    });
-    services("resume", server.engine);
-    for (error, took) in calls.into_iter().chain(at_once) {
-        let error = error.unwrap();
-        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
-        assert!(error.is_retryable());
-        assert!(took >= TIMEOUT * 9 / 10 && took <= TIMEOUT * 11 / 10, "{took:?}: {error}");
-    }
-    // No restart of the application is needed.
-    until(SECOND * 5, || a.set("x", json!({"n": 3})).is_ok());
-    assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 3})));
+    stopped::every_call_ends(&open(server), TIMEOUT, |command| services(command, server.engine));
 }
 
 fn a_restart_is_not_noticed(server: &Server) {
-    let a = open(server);
-    // As many connections as there can be, all of them dead afterwards.
-    let fill = || {
-        thread::scope(|threads| {
-            (0..4).for_each(|_| {
-                drop(threads.spawn(|| (0..50).for_each(|_| drop(a.fetch("x").unwrap()))))
-            });
-        });
-    };
-    for (at, call) in CALLS.into_iter().enumerate() {
-        a.set("x", json!({"n": 1})).unwrap();
-        fill();
-        services("restart", server.engine);
-        if let Some(error) = call(&a) {
-            assert!(ONCE.contains(&at), "call {at}: {error}");
-            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-            assert!(call(&a).is_none());
-        }
-    }
-    services("kill", server.engine);
-    let error = a.set("x", json!({"n": 1})).unwrap_err();
-    assert!(error.is_retryable(), "{error}");
-    services("start", server.engine);
-    until(SECOND * 5, || a.fetch("x").is_ok());
+    stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
 }
 
 /// Writes as fast as it goes until the time is over, and gives the keys that were acknowledged and

@@ -1,0 +1,94 @@
+//! What a caller sees of a server that stops answering, and of one that is restarted.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hilcat::{DynScope, Error, ErrorKind};
+use serde_json::json;
+
+/// How long a server that is back may take until calls succeed again.
+const BACK: Duration = Duration::from_secs(5);
+
+type Call = fn(&DynScope) -> Option<Error>;
+const CALLS: [Call; 11] = [
+    |a| a.fetch("x").err(),
+    |a| a.exists("x").err(),
+    |a| a.fetch_many(["x", "y"]).err(),
+    |a| a.set("x", json!({"n": 2})).err(),
+    |a| a.update("x", json!({"n": 2})).err(),
+    |a| a.set_many([("x", json!({"n": 2}))]).err(),
+    |a| a.pop("x").err(),
+    |a| a.pop_many(["x", "y"]).err(),
+    |a| a.len().err(),
+    |a| a.keys().err(),
+    |a| a.clear().err(),
+];
+
+/// Those that cannot be repeated where nobody knows whether they were done.
+const ONCE: [usize; 3] = [4, 6, 7];
+
+/// Every call on a scope of this deadline ends by it while the server is stopped, and none needs
+/// the application to be restarted afterwards. The scope has a column `n`; `services` runs one
+/// command on its server.
+pub(crate) fn every_call_ends(a: &DynScope, timeout: Duration, services: impl Fn(&str)) {
+    a.set("x", json!({"n": 1})).unwrap();
+    services("pause");
+    let calls = CALLS.map(|call| {
+        let start = Instant::now();
+        (call(a), start.elapsed())
+    });
+    let at_once = thread::scope(|threads| {
+        let threads = [(); 8].map(|()| {
+            threads.spawn(|| {
+                let start = Instant::now();
+                (a.fetch("x").err(), start.elapsed())
+            })
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    services("resume");
+    for (error, took) in calls.into_iter().chain(at_once) {
+        let error = error.unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+        assert!(error.is_retryable());
+        assert!(took >= timeout * 9 / 10 && took <= timeout * 11 / 10, "{took:?}: {error}");
+    }
+    // No restart of the application is needed.
+    succeeds(|| a.set("x", json!({"n": 3})));
+    assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 3})));
+}
+
+/// A restart fails no call but those that cannot be repeated, and each of these once.
+pub(crate) fn a_restart_is_not_noticed(a: &DynScope, services: impl Fn(&str)) {
+    // As many connections as there can be, all of them dead afterwards.
+    let fill = || {
+        thread::scope(|threads| {
+            (0..4).for_each(|_| {
+                drop(threads.spawn(|| (0..50).for_each(|_| drop(a.fetch("x").unwrap()))))
+            });
+        });
+    };
+    for (at, call) in CALLS.into_iter().enumerate() {
+        a.set("x", json!({"n": 1})).unwrap();
+        fill();
+        services("restart");
+        if let Some(error) = call(a) {
+            assert!(ONCE.contains(&at), "call {at}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(call(a).is_none());
+        }
+    }
+    services("kill");
+    let error = a.set("x", json!({"n": 1})).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    services("start");
+    succeeds(|| a.fetch("x"));
+}
+
+fn succeeds<T>(call: impl Fn() -> Result<T, Error>) {
+    let start = Instant::now();
+    while let Err(error) = call() {
+        assert!(start.elapsed() < BACK, "{error}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

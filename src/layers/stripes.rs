@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Key;

@@ -12,6 +12,13 @@ pub(super) fn resolve(host: &str, port: u16, left: Duration) -> io::Result<Vec<S
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
+    let too_late = || {
+        let message = "the address of the host was not found in time";
+        io::Error::new(io::ErrorKind::TimedOut, message)
+    };
+    if left.is_zero() {
+        return Err(too_late());
+    }
     let (answer, answered) = mpsc::sync_channel(1);
     let host = host.to_owned();
     let look_up = move || {
@@ -20,10 +27,7 @@ pub(super) fn resolve(host: &str, port: u16, left: Duration) -> io::Result<Vec<S
         let _ = answer.send(addresses.map(Iterator::collect));
     };
     thread::Builder::new().name("hilcat-resolve".to_owned()).spawn(look_up)?;
-    answered.recv_timeout(left).unwrap_or_else(|_| {
-        let message = "the address of the host was not found in time";
-        Err(io::Error::new(io::ErrorKind::TimedOut, message))
-    })
+    answered.recv_timeout(left).unwrap_or_else(|_| Err(too_late()))
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ pub use self::options::Options;
 pub use self::uri::Uri;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
 pub use crate::codec::{Codec, CodecOptions, Replaced};
-use crate::schema::Plan;
-use crate::schema::{Apply, Migrate};
+use crate::schema::{Apply, Migrate, Plan};
 pub use crate::schema::{Upgrade, plan};
 use crate::{Key, Result, Row, Schema};
 

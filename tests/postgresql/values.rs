@@ -10,6 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("json_comes_back_as_it_was", json_comes_back_as_it_was),
     ("nul_is_refused_before_anything_is_sent", nul_is_refused_before_anything_is_sent),
     ("a_record_that_cannot_be_read_stays", a_record_that_cannot_be_read_stays),
+    ("a_record_that_cannot_be_read_is_nobody_elses", a_record_that_cannot_be_read_is_nobody_elses),
     ("no_message_holds_a_value", no_message_holds_a_value),
 ];
 
@@ -84,6 +85,35 @@ fn a_record_that_cannot_be_read_stays(server: &Server) {
         assert!(a.pop("x").unwrap().is_some());
         assert!(a.pop("x").unwrap().is_none());
     }
+}
+
+/// Fetches that meet go as one statement, but what is wrong with one record, or one key, is told to
+/// whoever asked for it.
+fn a_record_that_cannot_be_read_is_nobody_elses(server: &Server) {
+    let cache = server.cache();
+    let a = cache.dynamic_with(scope([Column::new("v", ColumnType::Date)])).unwrap();
+    a.set_many((0..8).map(|n| (format!("k{n}"), json!({"v": "2026-01-02"})))).unwrap();
+    server.run("INSERT INTO a VALUES ('hostile', 'infinity')");
+    std::thread::scope(|threads| {
+        for n in 0..8 {
+            let a = &a;
+            let key = format!("k{n}");
+            threads.spawn(move || {
+                for _ in 0..50 {
+                    let found = a.fetch(key.as_str()).unwrap();
+                    assert_eq!(found, Some(json!({"id": key, "v": "2026-01-02"})));
+                }
+            });
+            threads.spawn(move || {
+                for _ in 0..50 {
+                    let error = a.fetch("hostile").unwrap_err();
+                    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("v")));
+                    assert_eq!(a.fetch("a\0").unwrap_err().kind(), ErrorKind::Unsupported);
+                    assert_eq!(a.fetch("none").unwrap(), None);
+                }
+            });
+        }
+    });
 }
 
 fn no_message_holds_a_value(server: &Server) {

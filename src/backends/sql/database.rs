@@ -96,6 +96,25 @@ impl<D: Dialect> Inner<D> {
         self.run(&self.readers, true, call)
     }
 
+    /// The same on a server, until a deadline.
+    pub(super) fn read_until<T>(
+        &self,
+        deadline: Instant,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.run_on_server(&self.readers, true, deadline, call)
+    }
+
+    /// How many connections read at once.
+    pub(super) fn readers(&self) -> u32 {
+        self.readers.size()
+    }
+
+    /// When a call that begins now has to end.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
     /// Runs a call that writes.
     pub(super) fn write<T>(
         &self,
@@ -120,7 +139,7 @@ impl<D: Dialect> Inner<D> {
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         if D::ON_SERVER {
-            return self.run_on_server(pool, twice, call);
+            return self.run_on_server(pool, twice, self.deadline(), call);
         }
         let result = pool.run(self.timeout, |connection, waited| {
             // What was waited for the connection is taken off what the engine may wait.
@@ -149,10 +168,10 @@ impl<D: Dialect> Inner<D> {
         &self,
         pool: &Pool<D>,
         twice: bool,
+        deadline: Instant,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        let start = Instant::now();
-        let left = || self.timeout.saturating_sub(start.elapsed());
+        let left = || deadline.saturating_duration_since(Instant::now());
         let (mut losses, mut meetings) = (0, 0);
         loop {
             let result = pool.run(left(), |connection, _| {

@@ -74,6 +74,7 @@ mod database;
 mod dialect;
 pub(crate) mod engine;
 mod error;
+mod gather;
 mod identity;
 pub(crate) mod join;
 #[cfg(feature = "sqlite")]

@@ -160,6 +160,11 @@ impl<D: Dialect> Pool<D> {
         }
     }
 
+    /// How many connections there can be at once.
+    pub(super) fn size(&self) -> u32 {
+        self.pool.max_size()
+    }
+
     /// Runs a call on a connection, for which it waits for at most `timeout`; the call is told how
     /// long it waited. After a call that fails or panics the connection is tested before it is
     /// used again.

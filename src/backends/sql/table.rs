@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
+use super::gather::Gathering;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_one};
 use super::write::put;
@@ -51,6 +52,7 @@ pub(super) struct TableInner<D: Dialect> {
     /// The positions of the columns that hold less than their type.
     narrow: Vec<(usize, Fits)>,
     restore: Restore<D>,
+    gathering: Gathering,
 }
 
 /// Makes a table again that was dropped behind hilcat's back.
@@ -114,6 +116,7 @@ impl<D: Dialect> Table<D> {
         let narrow = narrow.filter_map(|(name, fits)| Some((position(name)?, fits.clone())));
         let narrow = narrow.collect();
         let schema = schema.clone();
+        let gathering = Gathering::new(database.readers());
         let inner = TableInner {
             database,
             schema,
@@ -124,6 +127,7 @@ impl<D: Dialect> Table<D> {
             numbers,
             narrow,
             restore,
+            gathering,
         };
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
@@ -252,6 +256,22 @@ impl<D: Dialect> TableInner<D> {
             row.take_if(|row| !self.is_of(row, key));
         }
         Ok(rows)
+    }
+
+    /// The row of a key, in one statement with those that others ask for meanwhile.
+    fn fetch_with_others(&self, key: &Key) -> Result<Option<Row>> {
+        let deadline = self.database.deadline();
+        let fetch = |key: &Key| {
+            self.restoring(|database| {
+                database.read_until(deadline, |connection| self.fetch(connection, key))
+            })
+        };
+        let fetch_many = |keys: &[Key]| {
+            self.restoring(|database| {
+                database.read_until(deadline, |connection| self.fetch_many(connection, keys))
+            })
+        };
+        self.gathering.fetch(key, deadline, fetch, fetch_many)
     }
 
     pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
@@ -383,7 +403,12 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.read(|connection| inner.fetch(connection, key)))
+        match D::ON_SERVER {
+            true => inner.fetch_with_others(key),
+            false => {
+                inner.restoring(|database| database.read(|connection| inner.fetch(connection, key)))
+            }
+        }
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![Storing:
     batches_in_opposite_orders,
     handles_go_into_threads,
     sixteen_threads_of_mixed_work,
+    each_who_fetches_gets_what_was_asked,
 ];
 
 /// Runs the same work in several threads that start together.
@@ -187,4 +188,21 @@ fn sixteen_threads_of_mixed_work(ground: Ground) -> Result<()> {
     })?;
     assert_eq!(scope.len()?, 0);
     Ok(())
+}
+
+/// Fetches that meet may go as one statement: nobody gets another's record, or one of before.
+fn each_who_fetches_gets_what_was_asked(ground: Ground) -> Result<()> {
+    let scope = ground.texts()?;
+    scope.set(&pair("shared", "of all"))?;
+    in_threads(16, |thread| {
+        let id = format!("of {thread}");
+        for round in 0..20 {
+            let record = pair(id.as_str(), format!("{thread} in {round}"));
+            scope.set(&record)?;
+            assert_eq!(scope.fetch(key(id.as_str()))?, Some(record));
+            assert_eq!(scope.fetch(key("shared"))?, Some(pair("shared", "of all")));
+            assert_eq!(scope.fetch(key(format!("{id}, which is not there")))?, None);
+        }
+        Ok(())
+    })
 }

@@ -1,0 +1,451 @@
+//! Fetches of one record each that meet: those that come while others are under way wait for them
+//! and go together, as one statement.
+//!
+//! Nobody is there to gather them. A caller that finds few enough statements under way runs its
+//! own; one that finds more joins those who wait. Whoever is done lets one of them run a statement
+//! for all that wait by then. So a single caller waits for nobody, and the more there are the fewer
+//! round trips each of them takes. (It is the group commit of databases, turned to reads.)
+//!
+//! How many are few enough depends on what a statement waits for. With a server that is far it is
+//! the way, of which each connection has its own: callers wait where they would wait for one. With
+//! one that is near it is the processors.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use crate::{Error, ErrorKind, Key, Result, Row};
+
+/// A server that has answered in this time is near. Between two machines of one building the way
+/// alone takes about so long.
+const NEAR: Duration = Duration::from_micros(150);
+
+/// Where the fetches of a table meet.
+///
+/// The locks are those of the standard library, whose condition wakes all who wait at once; that of
+/// `parking_lot` lets each wake the next one, which took a third more time.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    /// How many statements are under way at once before callers wait for them, with a server that
+    /// is far and with one that is near.
+    far: usize,
+    near: usize,
+    /// The shortest time that a statement has taken, in nanoseconds.
+    shortest: AtomicU64,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// How many statements are under way.
+    running: usize,
+    /// Those who wait.
+    party: Option<Arc<Party>>,
+}
+
+/// Callers whose records one statement fetches.
+#[derive(Debug, Default)]
+struct Party {
+    state: Mutex<State>,
+    turned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: Vec<Key>,
+    /// How many wait for their records.
+    waiting: usize,
+    turn: Turn,
+}
+
+/// How far a party is.
+#[derive(Debug, Default)]
+enum Turn {
+    /// It waits until a statement can be begun.
+    #[default]
+    Wait,
+    /// One of it is to run the statement.
+    Called,
+    /// One of it runs the statement.
+    Led,
+    /// The records stand here, as the keys do.
+    Done(Vec<Option<Row>>),
+    /// The statement failed. Each asks for itself: what was wrong may be another's record.
+    Failed,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is half done where somebody panics: that is not while a lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gathering {
+    /// For a table that so many connections read.
+    pub(super) fn new(connections: u32) -> Self {
+        let far = usize::try_from(connections).unwrap_or(usize::MAX);
+        // The callers and the server share the processors.
+        let near = available_parallelism().map_or(1, |count| count.get() / 2).clamp(1, far.max(1));
+        Self { far, near, shortest: AtomicU64::new(u64::MAX), line: Mutex::default() }
+    }
+
+    fn at_once(&self) -> usize {
+        let shortest = Duration::from_nanos(self.shortest.load(Ordering::Relaxed));
+        if shortest <= NEAR { self.near } else { self.far }
+    }
+
+    /// Fetches a record and notes how long it took.
+    fn timed(&self, fetch: impl FnOnce() -> Result<Option<Row>>) -> Result<Option<Row>> {
+        let begun = Instant::now();
+        let found = fetch()?;
+        let taken = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if taken < self.shortest.load(Ordering::Relaxed) {
+            self.shortest.fetch_min(taken, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// The record of a key, which `fetch` gives, or `fetch_many` with those of others in the order
+    /// of their keys.
+    ///
+    /// # Errors
+    ///
+    /// That of `fetch`, and [`ErrorKind::Timeout`] where the caller's turn did not come until
+    /// `deadline`.
+    pub(super) fn fetch(
+        &self,
+        key: &Key,
+        deadline: Instant,
+        fetch: impl Fn(&Key) -> Result<Option<Row>>,
+        fetch_many: impl FnOnce(&[Key]) -> Result<Vec<Option<Row>>>,
+    ) -> Result<Option<Row>> {
+        let Some((party, at)) = self.join(key) else {
+            let _running = Running(self);
+            return self.timed(|| fetch(key));
+        };
+        let mut state = party.wait(deadline);
+        let (alone, late) = (state.waiting == 0, Instant::now() >= deadline);
+        match &mut state.turn {
+            Turn::Done(rows) => Ok(rows[at].take()),
+            Turn::Failed => {
+                drop(state);
+                fetch(key)
+            }
+            Turn::Called if alone => {
+                drop(state);
+                let _running = Running(self);
+                fetch(key)
+            }
+            Turn::Called if !late => {
+                let led = Led { party: &party, running: Some(Running(self)) };
+                led.run(state, at, fetch_many).or_else(|_| fetch(key))
+            }
+            Turn::Called => {
+                party.turned.notify_one();
+                Err(too_late())
+            }
+            Turn::Wait | Turn::Led => Err(too_late()),
+        }
+    }
+
+    /// Joins those who wait, as the one `at` a place; none where the caller need not wait.
+    fn join(&self, key: &Key) -> Option<(Arc<Party>, usize)> {
+        let mut line = lock(&self.line);
+        if line.running < self.at_once() {
+            line.running += 1;
+            return None;
+        }
+        let party = line.party.get_or_insert_default().clone();
+        let mut state = lock(&party.state);
+        let at = state.keys.len();
+        state.keys.push(key.clone());
+        state.waiting += 1;
+        drop(state);
+        Some((party, at))
+    }
+}
+
+fn too_late() -> Error {
+    let message = "no statement for the record was done until the deadline passed";
+    Error::new(ErrorKind::Timeout, message)
+}
+
+impl Party {
+    /// Waits until there is something to do for the caller, or no time left.
+    fn wait(&self, deadline: Instant) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        while let Turn::Wait | Turn::Led = state.turn {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let turned = self.turned.wait_timeout(state, left);
+            state = turned.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.waiting -= 1;
+        state
+    }
+}
+
+/// A statement under way. When it ends, those who wait have theirs.
+struct Running<'a>(&'a Gathering);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut line = lock(&self.0.line);
+        if let Some(party) = line.party.take() {
+            let mut state = lock(&party.state);
+            if state.waiting > 0 {
+                state.turn = Turn::Called;
+                party.turned.notify_one();
+                return;
+            }
+        }
+        line.running -= 1;
+    }
+}
+
+/// A party whose statement its leader runs.
+struct Led<'a> {
+    party: &'a Party,
+    running: Option<Running<'a>>,
+}
+
+impl Led<'_> {
+    /// Runs the statement and gives the record of the leader, who stands `at` this place.
+    fn run(
+        mut self,
+        mut state: MutexGuard<'_, State>,
+        at: usize,
+        fetch_many: impl FnOnce(&[Key]) -> Result<Vec<Option<Row>>>,
+    ) -> Result<Option<Row>> {
+        state.turn = Turn::Led;
+        let keys = std::mem::take(&mut state.keys);
+        drop(state);
+        let mut rows = fetch_many(&keys)?;
+        // The next statement need not wait until all of these are awake.
+        self.running = None;
+        let own = rows[at].take();
+        lock(&self.party.state).turn = Turn::Done(rows);
+        self.party.turned.notify_all();
+        Ok(own)
+    }
+}
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.party.state);
+        if let Turn::Led = state.turn {
+            state.turn = Turn::Failed;
+            self.party.turned.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Value;
+
+    fn key(id: i64) -> Key {
+        Key::single(Value::Int(id))
+    }
+
+    fn row(key: &Key) -> Option<Row> {
+        Some(key.values().to_vec())
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    fn not_alone(_: &Key) -> Result<Option<Row>> {
+        panic!("it was not to be asked for alone")
+    }
+
+    fn not_together(_: &[Key]) -> Result<Vec<Option<Row>>> {
+        panic!("it was not to be asked for with others")
+    }
+
+    /// Runs `others` while a statement is under way, which ends, as `end` says, once so many
+    /// callers stand in line.
+    fn meanwhile<T: Send>(
+        gathering: &Gathering,
+        many: usize,
+        end: impl Fn() -> Result<Option<Row>> + Sync,
+        others: impl FnOnce() -> T + Send,
+    ) -> T {
+        let (began, begun) = mpsc::channel();
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let fetch = |_: &Key| {
+                    began.send(()).unwrap();
+                    while lock(&gathering.line)
+                        .party
+                        .as_ref()
+                        .map_or(0, |party| lock(&party.state).waiting)
+                        < many
+                    {
+                        thread::yield_now();
+                    }
+                    end()
+                };
+                let call = || gathering.fetch(&key(0), soon(), fetch, not_together);
+                let _ = catch_unwind(AssertUnwindSafe(call));
+            });
+            begun.recv().unwrap();
+            others()
+        })
+    }
+
+    /// Fetches these keys at once.
+    fn at_once(
+        gathering: &Gathering,
+        keys: std::ops::Range<i64>,
+        fetch: impl Fn(&Key) -> Result<Option<Row>> + Sync,
+        fetch_many: impl Fn(&[Key]) -> Result<Vec<Option<Row>>> + Sync,
+    ) -> Vec<Result<Option<Row>>> {
+        thread::scope(|threads| {
+            let call = |id| gathering.fetch(&key(id), soon(), &fetch, &fetch_many);
+            let callers: Vec<_> = keys.map(|id| threads.spawn(move || call(id))).collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        })
+    }
+
+    #[test]
+    fn who_meets_nobody_goes_alone() {
+        let gathering = Gathering::new(1);
+        for id in 0..3 {
+            let found = gathering.fetch(&key(id), soon(), |key| Ok(row(key)), not_together);
+            assert_eq!(found.unwrap(), row(&key(id)));
+        }
+        assert_eq!(lock(&gathering.line).running, 0);
+    }
+
+    #[test]
+    fn a_server_that_answered_fast_is_near() {
+        let gathering = Gathering::new(1_000);
+        let slow = || {
+            thread::sleep(2 * NEAR);
+            Ok(None)
+        };
+        gathering.timed(slow).unwrap();
+        assert_eq!(gathering.at_once(), 1_000);
+        // Now and then a thread is held up in between.
+        while gathering.at_once() == 1_000 {
+            gathering.timed(|| Ok(None)).unwrap();
+        }
+        gathering.timed(slow).unwrap();
+        assert_eq!(gathering.at_once(), gathering.near);
+        assert!(gathering.near < 1_000);
+    }
+
+    #[test]
+    fn those_who_meet_go_in_one_statement() {
+        let gathering = Gathering::new(1);
+        let statements = Mutex::new(Vec::new());
+        let together = |keys: &[Key]| {
+            lock(&statements).push(keys.len());
+            Ok(keys.iter().map(|key| row(key).filter(|_| *key != self::key(5))).collect())
+        };
+        let found = meanwhile(
+            &gathering,
+            8,
+            || Ok(None),
+            || at_once(&gathering, 1..9, not_alone, together),
+        );
+        for (found, id) in found.into_iter().zip(1..9) {
+            assert_eq!(found.unwrap(), row(&key(id)).filter(|_| id != 5));
+        }
+        assert_eq!(*lock(&statements), [8]);
+        assert_eq!(lock(&gathering.line).running, 0);
+    }
+
+    #[test]
+    fn what_fails_together_is_asked_for_alone() {
+        let fail = |_: &[Key]| Err(Error::new(ErrorKind::InvalidData, "of another"));
+        let panicking = |_: &[Key]| panic!("in the middle");
+        let alone = |key: &Key| match *key == self::key(2) {
+            true => Err(Error::new(ErrorKind::InvalidData, "its own")),
+            false => Ok(row(key)),
+        };
+        let gathering = Gathering::new(1);
+        let found =
+            meanwhile(&gathering, 3, || Ok(None), || at_once(&gathering, 1..4, alone, fail));
+        let messages = found.iter().filter_map(|found| found.as_ref().err());
+        let messages: Vec<_> = messages.map(ToString::to_string).collect();
+        assert!(matches!(&messages[..], [one] if one.contains("its own")), "{messages:?}");
+        assert_eq!(lock(&gathering.line).running, 0);
+
+        // The one who panics is the leader; the others have their records.
+        let found = meanwhile(
+            &gathering,
+            3,
+            || Ok(None),
+            || {
+                let call = |id| at_once(&gathering, id..id + 1, |key| Ok(row(key)), panicking);
+                thread::scope(|threads| {
+                    let callers = [1, 2, 3].map(|id| threads.spawn(move || call(id)));
+                    callers.map(|caller| caller.join().is_ok())
+                })
+            },
+        );
+        assert_eq!(found.iter().filter(|found| **found).count(), 2);
+        assert_eq!(lock(&gathering.line).running, 0);
+    }
+
+    #[test]
+    fn a_panic_lets_the_line_go_on() {
+        let gathering = Gathering::new(1);
+        let found = meanwhile(
+            &gathering,
+            1,
+            || panic!("in the middle"),
+            || at_once(&gathering, 1..2, |key| Ok(row(key)), not_together),
+        );
+        assert_eq!(found[0].as_ref().unwrap(), &row(&key(1)));
+        assert_eq!(lock(&gathering.line).running, 0);
+    }
+
+    #[test]
+    fn nobody_stands_in_line_for_longer_than_there_is_time() {
+        let gathering = Gathering::new(1);
+        let gone = AtomicBool::new(false);
+        // The first caller's statement lasts until the two others are gone and one more has come.
+        let end = || {
+            while !gone.load(Ordering::SeqCst)
+                || lock(&gathering.line)
+                    .party
+                    .as_ref()
+                    .map_or(0, |party| lock(&party.state).waiting)
+                    != 1
+            {
+                thread::yield_now();
+            }
+            Ok(None)
+        };
+        meanwhile(&gathering, 0, end, || {
+            thread::scope(|threads| {
+                let late = || {
+                    let deadline = Instant::now() + Duration::from_millis(50);
+                    gathering.fetch(&key(1), deadline, not_alone, not_together)
+                };
+                for caller in [threads.spawn(late), threads.spawn(late)] {
+                    assert_eq!(caller.join().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+                }
+            });
+            gone.store(true, Ordering::SeqCst);
+            let found = gathering.fetch(&key(2), soon(), |key| Ok(row(key)), not_together);
+            assert_eq!(found.unwrap(), row(&key(2)));
+        });
+        assert_eq!(lock(&gathering.line).running, 0);
+    }
+}

@@ -38,7 +38,7 @@ pub(crate) fn every_call_ends(a: &DynScope, timeout: Duration, services: impl Fn
         (call(a), start.elapsed())
     });
     let at_once = thread::scope(|threads| {
-        let threads = [(); 8].map(|()| {
+        let threads = [(); 32].map(|()| {
             threads.spawn(|| {
                 let start = Instant::now();
                 (a.fetch("x").err(), start.elapsed())

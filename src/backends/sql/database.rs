@@ -110,6 +110,11 @@ impl<D: Dialect> Inner<D> {
         self.readers.size()
     }
 
+    /// How long a call may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// When a call that begins now has to end.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout

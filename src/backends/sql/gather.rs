@@ -15,11 +15,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use crate::{Error, ErrorKind, Key, Result, Row};
+use crate::{Key, Result, Row};
 
 /// A server that has answered in this time is near. Between two machines of one building the way
 /// alone takes about so long.
 const NEAR: Duration = Duration::from_micros(150);
+
+/// How long a caller waits for others at the least.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Where the fetches of a table meet.
 ///
@@ -33,6 +36,9 @@ pub(super) struct Gathering {
     near: usize,
     /// The shortest time that a statement has taken, in nanoseconds.
     shortest: AtomicU64,
+    /// How long a caller waits for others at the least, where statements take less, and at the most.
+    patience: Duration,
+    longest: Duration,
     line: Mutex<Line>,
 }
 
@@ -81,12 +87,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gathering {
-    /// For a table that so many connections read.
-    pub(super) fn new(connections: u32) -> Self {
+    /// For a table that so many connections read, with so much time for each call.
+    pub(super) fn new(connections: u32, timeout: Duration) -> Self {
         let far = usize::try_from(connections).unwrap_or(usize::MAX);
         // The callers and the server share the processors.
         let near = available_parallelism().map_or(1, |count| count.get() / 2).clamp(1, far.max(1));
-        Self { far, near, shortest: AtomicU64::new(u64::MAX), line: Mutex::default() }
+        Self {
+            far,
+            near,
+            shortest: AtomicU64::new(u64::MAX),
+            patience: PATIENCE,
+            // Who goes alone needs time, too.
+            longest: timeout / 2,
+            line: Mutex::default(),
+        }
     }
 
     fn at_once(&self) -> usize {
@@ -105,17 +119,22 @@ impl Gathering {
         Ok(found)
     }
 
+    /// How long a caller waits for others before it goes alone, as if there were none: a statement
+    /// may hang that is under way, while other connections are well.
+    fn patience(&self) -> Duration {
+        let shortest = Duration::from_nanos(self.shortest.load(Ordering::Relaxed));
+        self.patience.max(shortest.saturating_mul(4)).min(self.longest)
+    }
+
     /// The record of a key, which `fetch` gives, or `fetch_many` with those of others in the order
     /// of their keys.
     ///
     /// # Errors
     ///
-    /// That of `fetch`, and [`ErrorKind::Timeout`] where the caller's turn did not come until
-    /// `deadline`.
+    /// Those of `fetch`.
     pub(super) fn fetch(
         &self,
         key: &Key,
-        deadline: Instant,
         fetch: impl Fn(&Key) -> Result<Option<Row>>,
         fetch_many: impl FnOnce(&[Key]) -> Result<Vec<Option<Row>>>,
     ) -> Result<Option<Row>> {
@@ -123,28 +142,36 @@ impl Gathering {
             let _running = Running(self);
             return self.timed(|| fetch(key));
         };
-        let mut state = party.wait(deadline);
-        let (alone, late) = (state.waiting == 0, Instant::now() >= deadline);
+        let mut state = party.wait(self.patience());
+        let alone = state.waiting == 0;
         match &mut state.turn {
-            Turn::Done(rows) => Ok(rows[at].take()),
-            Turn::Failed => {
-                drop(state);
-                fetch(key)
-            }
+            Turn::Done(rows) => return Ok(rows[at].take()),
             Turn::Called if alone => {
                 drop(state);
                 let _running = Running(self);
-                fetch(key)
-            }
-            Turn::Called if !late => {
-                let led = Led { party: &party, running: Some(Running(self)) };
-                led.run(state, at, fetch_many).or_else(|_| fetch(key))
+                return fetch(key);
             }
             Turn::Called => {
-                party.turned.notify_one();
-                Err(too_late())
+                let led = Led { party: &party, running: Some(Running(self)) };
+                if let Ok(row) = led.run(state, at, fetch_many) {
+                    return Ok(row);
+                }
             }
-            Turn::Wait | Turn::Led => Err(too_late()),
+            Turn::Failed | Turn::Led => drop(state),
+            Turn::Wait => {
+                drop(state);
+                self.break_up(&party);
+            }
+        }
+        fetch(key)
+    }
+
+    /// Lets nobody join a party any more that one has left: the others are about to leave it, too,
+    /// and their keys are not to pile up behind a statement that hangs.
+    fn break_up(&self, party: &Arc<Party>) {
+        let mut line = lock(&self.line);
+        if line.party.as_ref().is_some_and(|waiting| Arc::ptr_eq(waiting, party)) {
+            line.party = None;
         }
     }
 
@@ -165,23 +192,12 @@ impl Gathering {
     }
 }
 
-fn too_late() -> Error {
-    let message = "no statement for the record was done until the deadline passed";
-    Error::new(ErrorKind::Timeout, message)
-}
-
 impl Party {
-    /// Waits until there is something to do for the caller, or no time left.
-    fn wait(&self, deadline: Instant) -> MutexGuard<'_, State> {
-        let mut state = lock(&self.state);
-        while let Turn::Wait | Turn::Led = state.turn {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let turned = self.turned.wait_timeout(state, left);
-            state = turned.unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// Waits until there is something to do for the caller, but not for ever.
+    fn wait(&self, patience: Duration) -> MutexGuard<'_, State> {
+        let waits = |state: &mut State| matches!(state.turn, Turn::Wait | Turn::Led);
+        let turned = self.turned.wait_timeout_while(lock(&self.state), patience, waits);
+        let mut state = turned.unwrap_or_else(PoisonError::into_inner).0;
         state.waiting -= 1;
         state
     }
@@ -247,13 +263,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
     use super::*;
-    use crate::Value;
+    use crate::{Error, ErrorKind, Value};
 
     fn key(id: i64) -> Key {
         Key::single(Value::Int(id))
@@ -263,8 +279,10 @@ mod tests {
         Some(key.values().to_vec())
     }
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(20)
+    /// One whose callers wait for others for as long as it takes.
+    fn patient() -> Gathering {
+        let long = Duration::from_secs(20);
+        Gathering { patience: long, ..Gathering::new(1, 2 * long) }
     }
 
     fn not_alone(_: &Key) -> Result<Option<Row>> {
@@ -298,7 +316,7 @@ mod tests {
                     }
                     end()
                 };
-                let call = || gathering.fetch(&key(0), soon(), fetch, not_together);
+                let call = || gathering.fetch(&key(0), fetch, not_together);
                 let _ = catch_unwind(AssertUnwindSafe(call));
             });
             begun.recv().unwrap();
@@ -314,7 +332,7 @@ mod tests {
         fetch_many: impl Fn(&[Key]) -> Result<Vec<Option<Row>>> + Sync,
     ) -> Vec<Result<Option<Row>>> {
         thread::scope(|threads| {
-            let call = |id| gathering.fetch(&key(id), soon(), &fetch, &fetch_many);
+            let call = |id| gathering.fetch(&key(id), &fetch, &fetch_many);
             let callers: Vec<_> = keys.map(|id| threads.spawn(move || call(id))).collect();
             callers.into_iter().map(|caller| caller.join().unwrap()).collect()
         })
@@ -322,9 +340,9 @@ mod tests {
 
     #[test]
     fn who_meets_nobody_goes_alone() {
-        let gathering = Gathering::new(1);
+        let gathering = patient();
         for id in 0..3 {
-            let found = gathering.fetch(&key(id), soon(), |key| Ok(row(key)), not_together);
+            let found = gathering.fetch(&key(id), |key| Ok(row(key)), not_together);
             assert_eq!(found.unwrap(), row(&key(id)));
         }
         assert_eq!(lock(&gathering.line).running, 0);
@@ -332,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_server_that_answered_fast_is_near() {
-        let gathering = Gathering::new(1_000);
+        let gathering = Gathering::new(1_000, Duration::from_secs(1));
         let slow = || {
             thread::sleep(2 * NEAR);
             Ok(None)
@@ -350,7 +368,7 @@ mod tests {
 
     #[test]
     fn those_who_meet_go_in_one_statement() {
-        let gathering = Gathering::new(1);
+        let gathering = patient();
         let statements = Mutex::new(Vec::new());
         let together = |keys: &[Key]| {
             lock(&statements).push(keys.len());
@@ -377,7 +395,7 @@ mod tests {
             true => Err(Error::new(ErrorKind::InvalidData, "its own")),
             false => Ok(row(key)),
         };
-        let gathering = Gathering::new(1);
+        let gathering = patient();
         let found =
             meanwhile(&gathering, 3, || Ok(None), || at_once(&gathering, 1..4, alone, fail));
         let messages = found.iter().filter_map(|found| found.as_ref().err());
@@ -404,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_panic_lets_the_line_go_on() {
-        let gathering = Gathering::new(1);
+        let gathering = patient();
         let found = meanwhile(
             &gathering,
             1,
@@ -416,36 +434,26 @@ mod tests {
     }
 
     #[test]
-    fn nobody_stands_in_line_for_longer_than_there_is_time() {
-        let gathering = Gathering::new(1);
-        let gone = AtomicBool::new(false);
-        // The first caller's statement lasts until the two others are gone and one more has come.
-        let end = || {
-            while !gone.load(Ordering::SeqCst)
-                || lock(&gathering.line)
-                    .party
-                    .as_ref()
-                    .map_or(0, |party| lock(&party.state).waiting)
-                    != 1
-            {
+    fn who_has_waited_for_long_goes_alone() {
+        let gathering = Gathering::new(1, Duration::from_secs(20));
+        gathering.timed(|| Ok(None)).unwrap();
+        let done = AtomicUsize::new(0);
+        // The statement that is under way hangs until all the others have their records.
+        let hang = || {
+            while done.load(Ordering::SeqCst) < 4 {
                 thread::yield_now();
             }
             Ok(None)
         };
-        meanwhile(&gathering, 0, end, || {
-            thread::scope(|threads| {
-                let late = || {
-                    let deadline = Instant::now() + Duration::from_millis(50);
-                    gathering.fetch(&key(1), deadline, not_alone, not_together)
-                };
-                for caller in [threads.spawn(late), threads.spawn(late)] {
-                    assert_eq!(caller.join().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
-                }
-            });
-            gone.store(true, Ordering::SeqCst);
-            let found = gathering.fetch(&key(2), soon(), |key| Ok(row(key)), not_together);
-            assert_eq!(found.unwrap(), row(&key(2)));
-        });
+        let alone = |key: &Key| {
+            done.fetch_add(1, Ordering::SeqCst);
+            Ok(row(key))
+        };
+        let found =
+            meanwhile(&gathering, 0, hang, || at_once(&gathering, 1..5, alone, not_together));
+        for (found, id) in found.into_iter().zip(1..5) {
+            assert_eq!(found.unwrap(), row(&key(id)));
+        }
         assert_eq!(lock(&gathering.line).running, 0);
     }
 }

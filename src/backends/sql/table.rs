@@ -116,7 +116,7 @@ impl<D: Dialect> Table<D> {
         let narrow = narrow.filter_map(|(name, fits)| Some((position(name)?, fits.clone())));
         let narrow = narrow.collect();
         let schema = schema.clone();
-        let gathering = Gathering::new(database.readers());
+        let gathering = Gathering::new(database.readers(), database.timeout());
         let inner = TableInner {
             database,
             schema,
@@ -271,7 +271,7 @@ impl<D: Dialect> TableInner<D> {
                 database.read_until(deadline, |connection| self.fetch_many(connection, keys))
             })
         };
-        self.gathering.fetch(key, deadline, fetch, fetch_many)
+        self.gathering.fetch(key, fetch, fetch_many)
     }
 
     pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {

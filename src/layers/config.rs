@@ -119,8 +119,8 @@ fn given(uri: &mut Uri, name: &str) -> Result<String> {
 }
 
 impl Spec {
-    /// Opens the store, its parts by the registry. The options are those of its parts where they say nothing themselves, so
-    /// that nothing is left of them for the cache.
+    /// Opens the store, its parts by the registry. The options are those of its parts where they
+    /// say nothing themselves, so that nothing is left of them for the cache.
     fn store(self, options: Options, registry: &Registry) -> Opened {
         let open = |spec: Spec, part: &str| spec.open(part, options, registry);
         let left = Options { ttl: None, ..options };

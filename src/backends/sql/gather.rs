@@ -11,7 +11,7 @@
 //! one that is near it is the processors.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,11 @@ use crate::{Key, Result, Row};
 /// A server that has answered in this time is near. Between two machines of one building the way
 /// alone takes about so long.
 const NEAR: Duration = Duration::from_micros(150);
+
+/// With a server that is near, callers and server share the processors. They are counted once: that
+/// reads files.
+static HALF_OF_THE_PROCESSORS: LazyLock<usize> =
+    LazyLock::new(|| available_parallelism().map_or(1, |count| count.get() / 2).max(1));
 
 /// How long a caller waits for others at the least.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -30,10 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// `parking_lot` lets each wake the next one, which took a third more time.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    /// How many statements are under way at once before callers wait for them, with a server that
-    /// is far and with one that is near.
-    far: usize,
-    near: usize,
+    /// How many connections read the table.
+    connections: usize,
     /// The shortest time that a statement has taken, in nanoseconds.
     shortest: AtomicU64,
     /// How long a caller waits for others at the least, where statements take less, and at the most.
@@ -89,12 +92,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Gathering {
     /// For a table that so many connections read, with so much time for each call.
     pub(super) fn new(connections: u32, timeout: Duration) -> Self {
-        let far = usize::try_from(connections).unwrap_or(usize::MAX);
-        // The callers and the server share the processors.
-        let near = available_parallelism().map_or(1, |count| count.get() / 2).clamp(1, far.max(1));
         Self {
-            far,
-            near,
+            connections: usize::try_from(connections).unwrap_or(usize::MAX),
             shortest: AtomicU64::new(u64::MAX),
             patience: PATIENCE,
             // Who goes alone needs time, too.
@@ -103,9 +102,17 @@ impl Gathering {
         }
     }
 
+    /// How many statements are under way at once before callers wait for them.
     fn at_once(&self) -> usize {
-        let shortest = Duration::from_nanos(self.shortest.load(Ordering::Relaxed));
-        if shortest <= NEAR { self.near } else { self.far }
+        match self.shortest() <= NEAR {
+            true => self.connections.min(*HALF_OF_THE_PROCESSORS),
+            false => self.connections,
+        }
+    }
+
+    /// The shortest time that a statement has taken, and a very long one before the first.
+    fn shortest(&self) -> Duration {
+        Duration::from_nanos(self.shortest.load(Ordering::Relaxed))
     }
 
     /// Fetches a record and notes how long it took.
@@ -122,8 +129,7 @@ impl Gathering {
     /// How long a caller waits for others before it goes alone, as if there were none: a statement
     /// may hang that is under way, while other connections are well.
     fn patience(&self) -> Duration {
-        let shortest = Duration::from_nanos(self.shortest.load(Ordering::Relaxed));
-        self.patience.max(shortest.saturating_mul(4)).min(self.longest)
+        self.patience.max(self.shortest().saturating_mul(4)).min(self.longest)
     }
 
     /// The record of a key, which `fetch` gives, or `fetch_many` with those of others in the order
@@ -362,8 +368,8 @@ mod tests {
             gathering.timed(|| Ok(None)).unwrap();
         }
         gathering.timed(slow).unwrap();
-        assert_eq!(gathering.at_once(), gathering.near);
-        assert!(gathering.near < 1_000);
+        assert_eq!(gathering.at_once(), *HALF_OF_THE_PROCESSORS);
+        assert!(gathering.at_once() < 1_000);
     }
 
     #[test]

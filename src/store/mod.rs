@@ -264,6 +264,36 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// As [`set`](ScopeStore::set).
     fn update(&self, row: Row) -> Result<Option<Row>>;
 
+    /// Inserts a record if its key has none. Returns `None` if the record was inserted; otherwise
+    /// the stored record, which is left as it is.
+    ///
+    /// The check and the insertion are one atomic step: of any number of concurrent calls for one
+    /// key, in one process or in many, exactly one inserts. A column that the row leaves
+    /// [`Absent`](crate::Value::Absent) has its default.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](ScopeStore::set); as [`fetch`](ScopeStore::fetch) if the stored record cannot be
+    /// read.
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let key = self.schema().key_of(&row);
+        match self.fetch(&key)? {
+            Some(stored) => Ok(Some(stored)),
+            None => self.set(row).map(|()| None),
+        }
+    }
+
+    /// Inserts those records whose keys have none, as [`insert`](ScopeStore::insert) does for one.
+    /// Returns, in the order of the rows, `None` for each that was inserted and the stored record
+    /// for each other. No key occurs twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](ScopeStore::insert).
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        rows.into_iter().map(|row| self.insert(row)).collect()
+    }
+
     /// Inserts or overwrites records, all or none.
     ///
     /// # Errors

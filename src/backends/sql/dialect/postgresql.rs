@@ -324,8 +324,8 @@ impl Dialect for Pg {
         match code(info) {
             Some("55P03") => Failure::Busy,
             Some("57014") => Failure::TooLong,
-            // A prepared statement that does not fit the table any more, or is gone.
-            Some("0A000" | "26000") => Failure::Again,
+            // A prepared statement that is gone, or has the name of another one.
+            Some("26000" | "42P05") => Failure::Again,
             Some("42P01") => Failure::NoTable,
             Some("42703") => Failure::NoColumn,
             Some(limit) if limit.starts_with("54") => Failure::TooLarge,

@@ -12,7 +12,7 @@ use crate::backends::sql::link::error::{ServerError, closed};
 /// The error of a call.
 pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
-        return Error::DatabaseError(kind(server.code()), Box::new(of_server(server)));
+        return Error::DatabaseError(kind(server), Box::new(of_server(server)));
     }
     let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match io {
@@ -39,6 +39,13 @@ pub(super) fn of_connecting(error: &tokio_postgres::Error) -> crate::Error {
     crate::Error::new(ErrorKind::Unavailable, message).with_retryable(!hopeless)
 }
 
+/// The error of the first transaction behind a pooler.
+pub(super) fn of_first_unit(error: &Error) -> crate::Error {
+    crate::Error::unsupported(format!(
+        "the server is reached through a pooler that allows no transactions, which a pooler in statement mode does not; set its mode to transaction or session for this database ({error})"
+    ))
+}
+
 /// A message with its cause.
 fn describe(error: &tokio_postgres::Error) -> String {
     let message = error.to_string();
@@ -52,16 +59,19 @@ fn describe(error: &tokio_postgres::Error) -> String {
 /// do so, too: of values that were refused, and of what triggers and functions raise.
 fn of_server(server: &DbError) -> ServerError {
     let code = server.code().code();
-    let message = match &code[..2] {
-        "22" => "a value was refused",
-        "P0" => "a trigger or function raised an error",
-        _ => server.message(),
+    let message = match (&code[..2], server.detail()) {
+        ("22", _) => "a value was refused".to_owned(),
+        ("P0", _) => "a trigger or function raised an error".to_owned(),
+        // What depends on what was to be changed; no record is in it.
+        ("0A" | "2B", Some(detail)) => format!("{}: {detail}", server.message()),
+        _ => server.message().to_owned(),
     };
     ServerError::new(message, code).about(server.table(), server.column(), server.constraint())
 }
 
-fn kind(code: &SqlState) -> DatabaseErrorKind {
-    match *code {
+fn kind(server: &DbError) -> DatabaseErrorKind {
+    match *server.code() {
+        _ if is_outdated_plan(server) => DatabaseErrorKind::SerializationFailure,
         SqlState::UNIQUE_VIOLATION => DatabaseErrorKind::UniqueViolation,
         SqlState::FOREIGN_KEY_VIOLATION => DatabaseErrorKind::ForeignKeyViolation,
         SqlState::NOT_NULL_VIOLATION => DatabaseErrorKind::NotNullViolation,
@@ -72,9 +82,17 @@ fn kind(code: &SqlState) -> DatabaseErrorKind {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
             DatabaseErrorKind::SerializationFailure
         }
-        _ if ends_the_session(code.code()) => DatabaseErrorKind::ClosedConnection,
+        _ if ends_the_session(server.code().code()) => DatabaseErrorKind::ClosedConnection,
         _ => DatabaseErrorKind::Unknown,
     }
+}
+
+/// Whether a table was changed since a statement was prepared ("cached plan must not change result
+/// type"): it was not done, and is prepared anew. The code is that of everything the server cannot
+/// do, and the message is in the server's language.
+fn is_outdated_plan(server: &DbError) -> bool {
+    *server.code() == SqlState::FEATURE_NOT_SUPPORTED
+        && server.routine() == Some("RevalidateCachedQuery")
 }
 
 /// Whether the server closes the connection with an error of this code.

@@ -33,6 +33,7 @@ use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, Config, RowStream, Statement};
 
 use self::encrypted::{Connector, Encrypted};
+pub(in crate::backends::sql) use self::failure::OUTDATED_PLAN;
 use self::row::Bind;
 pub(in crate::backends::sql) use self::row::PgRow;
 pub use self::session::Pooler;
@@ -294,7 +295,7 @@ fn is_outdated(error: &Error) -> bool {
     matches!(
         error,
         Error::DatabaseError(_, info)
-            if matches!(code(&**info), Some("0A000" | "26000" | "42P05"))
+            if matches!(code(&**info), Some(OUTDATED_PLAN | "26000" | "42P05"))
     )
 }
 

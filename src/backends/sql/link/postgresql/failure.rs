@@ -12,7 +12,7 @@ use crate::backends::sql::link::error::{ServerError, closed};
 /// The error of a call.
 pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
-        return Error::DatabaseError(kind(server), Box::new(of_server(server)));
+        return Error::DatabaseError(kind(server.code()), Box::new(of_server(server)));
     }
     let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match io {
@@ -58,7 +58,10 @@ fn describe(error: &tokio_postgres::Error) -> String {
 /// The details are left out, since they hold values of records; so is the message where it may
 /// do so, too: of values that were refused, and of what triggers and functions raise.
 fn of_server(server: &DbError) -> ServerError {
-    let code = server.code().code();
+    let code = match is_outdated_plan(server) {
+        true => OUTDATED_PLAN,
+        false => server.code().code(),
+    };
     let message = match (&code[..2], server.detail()) {
         ("22", _) => "a value was refused".to_owned(),
         ("P0", _) => "a trigger or function raised an error".to_owned(),
@@ -69,9 +72,8 @@ fn of_server(server: &DbError) -> ServerError {
     ServerError::new(message, code).about(server.table(), server.column(), server.constraint())
 }
 
-fn kind(server: &DbError) -> DatabaseErrorKind {
-    match *server.code() {
-        _ if is_outdated_plan(server) => DatabaseErrorKind::SerializationFailure,
+fn kind(code: &SqlState) -> DatabaseErrorKind {
+    match *code {
         SqlState::UNIQUE_VIOLATION => DatabaseErrorKind::UniqueViolation,
         SqlState::FOREIGN_KEY_VIOLATION => DatabaseErrorKind::ForeignKeyViolation,
         SqlState::NOT_NULL_VIOLATION => DatabaseErrorKind::NotNullViolation,
@@ -82,14 +84,16 @@ fn kind(server: &DbError) -> DatabaseErrorKind {
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
             DatabaseErrorKind::SerializationFailure
         }
-        _ if ends_the_session(server.code().code()) => DatabaseErrorKind::ClosedConnection,
+        _ if ends_the_session(code.code()) => DatabaseErrorKind::ClosedConnection,
         _ => DatabaseErrorKind::Unknown,
     }
 }
 
-/// Whether a table was changed since a statement was prepared ("cached plan must not change result
-/// type"): it was not done, and is prepared anew. The code is that of everything the server cannot
-/// do, and the message is in the server's language.
+/// In place of the code of a statement that was prepared before its table was changed ("cached plan
+/// must not change result type"): the server's is that of everything it cannot do, and its message
+/// is in its own language.
+pub(in crate::backends::sql) const OUTDATED_PLAN: &str = "0A000 plan";
+
 fn is_outdated_plan(server: &DbError) -> bool {
     *server.code() == SqlState::FEATURE_NOT_SUPPORTED
         && server.routine() == Some("RevalidateCachedQuery")

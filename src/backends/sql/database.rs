@@ -111,7 +111,15 @@ impl<D: Dialect> Inner<D> {
         self.run(&self.readers, true, call)
     }
 
-    /// The same on a server, until a deadline.
+    /// The same for a call that cannot be made a second time.
+    pub(super) fn read_once<T>(
+        &self,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        self.run(&self.readers, false, call)
+    }
+
+    /// Runs a call that reads on a server, until a deadline.
     pub(super) fn read_until<T>(
         &self,
         deadline: Deadline,

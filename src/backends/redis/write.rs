@@ -338,7 +338,7 @@ impl Records {
     }
 }
 
-fn busy() -> Failed {
+pub(super) fn busy() -> Failed {
     let message =
         "others kept writing the same records until the deadline passed; nothing was written";
     Failed::Own(Error::new(ErrorKind::Timeout, message))

@@ -18,6 +18,8 @@ use crate::backend::{Engine, Pooled};
 #[cfg(feature = "sql")]
 use crate::backends::sql::lend::Access;
 use crate::backends::{self, Registry};
+#[cfg(feature = "sql")]
+use crate::compute::TransactionWrites;
 use crate::error::did_you_mean;
 use crate::scope::Core;
 use crate::store::{Capabilities, Options, Store};
@@ -293,6 +295,7 @@ impl Cache {
     ///
     /// Where the storage fails.
     pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        self.inner.above.void(scopes);
         let loaded = self.inner.store.load(scopes);
         loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
     }
@@ -400,6 +403,7 @@ impl Cache {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let backend = self.inner.store.name();
+        let _writes = TransactionWrites::begin();
         let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
                 "the cache is on `{backend}`, and the closure wants a connection to `{}`",

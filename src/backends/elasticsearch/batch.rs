@@ -137,6 +137,36 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Writes records where there are none, and gives those that are there, in the order asked.
+    pub(super) fn insert_many(&self, rows: &[Row]) -> Result<Vec<Option<Row>>, Failed> {
+        let (ids, drafts) = self.drafts(rows)?;
+        let key = |at: usize| self.schema.key_of(&drafts[at].row);
+        let write =
+            |at: usize| self.write_anew(&drafts[at]).map_err(|error| error.with_key(key(at)));
+        let writes = (0..ids.len()).map(write).collect::<Result<Vec<_>>>()?;
+        let mut stored = vec![None; ids.len()];
+        let mut left: Vec<usize> = (0..ids.len()).collect();
+        let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
+        while !left.is_empty() {
+            let sent: Vec<_> = left.iter().map(|&at| (ids[at].as_str(), &writes[at])).collect();
+            let progress = self.cluster.bulk(self.target, &sent, self.deadline);
+            let there = batch.conflicts(progress, done, |which| key(left[which]))?;
+            done += left.len() - there.len();
+            let there: Vec<usize> = there.into_iter().map(|which| left[which]).collect();
+            let asked: Vec<&str> = there.iter().map(|&at| ids[at].as_str()).collect();
+            for (&at, document) in there.iter().zip(self.get_all(&asked)?) {
+                let row = document.map(|document| self.row(&ids[at], &document)).transpose();
+                stored[at] = row.map_err(|error| error.with_key(key(at)))?;
+            }
+            // Those are gone again.
+            left = there.into_iter().filter(|&at| stored[at].is_none()).collect();
+            if !left.is_empty() && Instant::now() >= self.deadline {
+                return Err(batch.partly(met_others(), done).into());
+            }
+        }
+        Ok(stored)
+    }
+
     /// Writes records in place of all that stand: into an index of their own, which the alias is
     /// given to when they are all there.
     pub(super) fn replace_all(&self, rows: &[Row]) -> Result<(), Failed> {

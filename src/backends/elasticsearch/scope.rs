@@ -99,6 +99,18 @@ impl ScopeStore for Scope {
         updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let inserted = self.call(|session| session.insert(&row));
+        inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        match rows.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.call(|session| session.insert_many(&rows)),
+        }
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         match rows.is_empty() {
             true => Ok(()),

@@ -131,6 +131,25 @@ impl Dir {
         }
     }
 
+    /// Moves a file to a name that no file has. False if one has it, which is left as it is.
+    ///
+    /// Where the system has no such call, a program that does not take the lock of the scope can
+    /// make a file of that name in between.
+    pub(super) fn rename_new(&self, name: &str, to: &Self, new: &str) -> Result<bool> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        match fs::renameat_with(&self.0, name, &to.0, new, fs::RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EXIST) => return Ok(false),
+            // Not every file system knows it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(failed("move a file to its place", errno.into())),
+        }
+        match to.stamp(new)?.is_some() {
+            true => Ok(false),
+            false => self.rename(name, to, new),
+        }
+    }
+
     /// Removes a file; false where there is none.
     pub(super) fn remove(&self, name: &str) -> Result<bool> {
         let removed = fs::unlinkat(&self.0, name, AtFlags::empty());

@@ -5,6 +5,7 @@ mod cluster;
 mod command;
 mod failed;
 mod form;
+mod insert;
 mod lease;
 mod link;
 mod list;

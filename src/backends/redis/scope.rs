@@ -185,6 +185,14 @@ impl ScopeStore for RedisScope {
         self.exchange(row)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        Ok(self.insert_rows(vec![row])?.pop().flatten())
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.insert_rows(rows)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.put_many(rows)
     }

@@ -13,10 +13,11 @@ use super::PAGE;
 use super::command::Commands;
 use super::failed::Failed;
 use super::form::{Replaced, Written};
-use super::link::{Link, left};
+use super::link::Link;
 use super::list::Listing;
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
+use crate::backoff::BackOff;
 use crate::{Error, ErrorKind, Key, Result, Row};
 
 /// Rows that are written together, with their keys, and the names that these have, each once.
@@ -154,11 +155,14 @@ impl RedisScope {
     fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
         records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
+            let mut back_off = BackOff::until(call.deadline);
             loop {
                 if let Some(found) = records.try_replace(link, batch, call)? {
                     return Ok(found);
                 }
-                left(call.deadline).map_err(|_| busy())?;
+                if !back_off.pause() {
+                    return Err(busy());
+                }
             }
         })
     }
@@ -338,7 +342,7 @@ impl Records {
     }
 }
 
-fn busy() -> Failed {
+pub(super) fn busy() -> Failed {
     let message =
         "others kept writing the same records until the deadline passed; nothing was written";
     Failed::Own(Error::new(ErrorKind::Timeout, message))

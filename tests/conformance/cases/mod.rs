@@ -3,6 +3,7 @@
 mod batches;
 mod compute;
 mod concurrent;
+mod fills;
 mod keys;
 mod listing;
 mod persistence;
@@ -65,7 +66,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 13] = [
+    let lists: [&'static [Case]; 15] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -74,6 +75,8 @@ fn all() -> impl Iterator<Item = &'static Case> {
         schema::CASES,
         schema::ACROSS_CACHES,
         compute::CASES,
+        fills::CASES,
+        fills::OF_PERSISTENT,
         persistence::CASES,
         persistence::OF_VOLATILE,
         batches::CASES,

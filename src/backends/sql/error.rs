@@ -45,6 +45,12 @@ impl Failed {
     }
 }
 
+/// The error for a record that another caller wrote or removed during the call, which is run again.
+pub(super) fn met_another() -> DieselError {
+    let message = "the record was changed at the same time".to_owned();
+    DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
+}
+
 /// What an error of the engine says.
 pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
     match error {
@@ -85,6 +91,12 @@ pub(super) fn from_caller<D: Dialect>(error: DieselError) -> Error {
 
 fn describe(failure: Failure, error: &DieselError) -> Error {
     match (failure, error) {
+        // That it could not be rolled back afterwards says nothing.
+        (failure, DieselError::RollbackErrorOnCommit { commit_error, .. })
+            if failure != Failure::Lost =>
+        {
+            describe(failure, commit_error)
+        }
         (Failure::Busy, _) => Error::new(
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",

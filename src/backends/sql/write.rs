@@ -3,10 +3,10 @@
 use diesel::QueryResult;
 
 use super::dialect::Dialect;
-use super::error::Failed;
-use super::render::Statements;
-use super::statement::{Conn, Sql, execute, load_one};
-use crate::{Error, Key, Row, Value};
+use super::error::{Failed, met_another};
+use super::render::{Statements, non_key};
+use super::statement::{Conn, Sql, Statement, execute, find, load_one};
+use crate::{Error, ErrorKind, Key, Row, Schema, Value};
 
 /// How a row is written.
 pub(super) struct Writing {
@@ -70,8 +70,57 @@ pub(super) fn put<D: Dialect>(
     let written = execute::<D>(connection, writing.statement(statements).with(values))?;
     match writing.incomplete {
         Some(incomplete) if written == 0 => Err(Failed::Own(incomplete)),
-        _ => Ok(()),
+        _ => check_written(&statements.schema, written, 1),
     }
+}
+
+/// Checks that a statement stored so many records. One that only has unique columns is not written
+/// where it is stored already.
+pub(super) fn check_written(schema: &Schema, written: usize, records: usize) -> Result<(), Failed> {
+    match written < records && non_key(schema).next().is_some() {
+        true => Err(Failed::Own(suppressed(schema, written, records))),
+        false => Ok(()),
+    }
+}
+
+/// The error of a statement that the database accepted and did not carry out.
+pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
+    let stored = match written {
+        0 => "stored nothing".to_owned(),
+        written => format!("stored {written} of {records} records"),
+    };
+    Error::new(
+        ErrorKind::Backend,
+        format!(
+            "the database accepted the statement and {stored}: look for a trigger, a rule or row-level security on the table `{}` that suppresses it",
+            schema.table
+        ),
+    )
+}
+
+/// Why a row was not written though its key has no record that the statement saw. That another
+/// call wrote it at the same time is what a fetch shows, or that the plain statement would write it
+/// now; it is undone in any case.
+pub(super) fn why_nothing<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+    statement: Statement<'_>,
+) -> Failed {
+    let schema = &statements.schema;
+    let fetch = statements.fetch.with(key.values());
+    match find::<D>(connection, fetch, &statements.types) {
+        Err(error) => return Failed::Engine(error),
+        Ok(None) if non_key(schema).next().is_some() => {}
+        Ok(_) => return Failed::Engine(met_another()),
+    }
+    let tried: Result<(), Failed> = D::write_transaction(connection, |connection| {
+        Err(match execute::<D>(connection, statement)? {
+            0 => Failed::Own(suppressed(schema, 0, 1)),
+            _ => Failed::Engine(met_another()),
+        })
+    });
+    tried.err().unwrap_or_else(|| Failed::Engine(met_another()))
 }
 
 /// Removes a row and gives it.

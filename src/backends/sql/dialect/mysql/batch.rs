@@ -8,8 +8,8 @@ use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::backends::sql::batch::{InOrder, sorted};
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::long_columns;
+use crate::backends::sql::dialect::{Dialect, transaction};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
@@ -191,7 +191,7 @@ pub(super) fn put_all<C: Conn<Mysql>>(
     let (size, _) = set.begin(schema, fitting(&rows, bytes));
     match size >= rows.len() {
         true => write(connection),
-        false => connection.transaction(write),
+        false => transaction(connection, write),
     }
 }
 
@@ -229,7 +229,7 @@ pub(super) fn update<C: Conn<Mysql>>(
     row: &Row,
 ) -> Result<Option<Row>, Failed> {
     let key = statements.schema.key_of(row);
-    connection.transaction(|connection| match lock(connection, statements, key.values())? {
+    transaction(connection, |connection| match lock(connection, statements, key.values())? {
         Some(old) => put::<Mysql>(connection, statements, row).map(|()| Some(old)),
         None => put_new(connection, statements, row).map(|()| None),
     })
@@ -300,7 +300,7 @@ pub(super) fn pop<C: Conn<Mysql>>(
         return Ok(row);
     }
     let (_, remove) = batches_of(statements)?.remove.begin(schema, 1);
-    connection.transaction(|connection| {
+    transaction(connection, |connection| {
         let row = lock(connection, statements, key.values())?;
         if row.is_some() {
             execute::<Mysql>(connection, remove.with(key.values()))?;
@@ -318,7 +318,7 @@ pub(super) fn pop_many<C: Conn<Mysql>>(
     let schema = &statements.schema;
     let batches = batches_of(statements)?;
     let stored = in_order(schema, keys);
-    connection.transaction(|connection| {
+    transaction(connection, |connection| {
         let mut rows = InOrder::new(schema, keys);
         in_pieces(&batches.lock, schema, &stored, <[Row]>::len, |sql, keys| {
             load::<Mysql>(connection, sql.with_rows(keys), &statements.types, |row| {

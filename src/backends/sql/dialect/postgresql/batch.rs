@@ -12,6 +12,7 @@ use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
+use crate::backends::sql::write::check_written;
 use crate::{Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.
@@ -130,7 +131,8 @@ pub(super) fn put<C: Conn<Pg>>(
     let put = |connection: &mut C| {
         for rows in &chunks {
             let columns = Column::all(rows, rows.first().map_or(0, |row| row.len()));
-            execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
+            let written = execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
+            check_written(&statements.schema, written, rows.len())?;
         }
         Ok(())
     };

@@ -107,7 +107,11 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         ),
         (Failure::Again, _) => Error::new(
             ErrorKind::Timeout,
-            "the call met others until it was given up; nothing was changed",
+            "gave up after repeated conflicts with other calls until the deadline passed; nothing was changed",
+        ),
+        (Failure::Stale, _) => Error::new(
+            ErrorKind::Timeout,
+            "gave up after repeated changes of the table during the call; nothing was changed",
         ),
         (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
             "the database cannot hold it; nothing was changed: {}",

@@ -123,6 +123,39 @@ pub(super) fn why_nothing<D: Dialect, C: Conn<D>>(
     tried.err().unwrap_or_else(|| Failed::Engine(met_another()))
 }
 
+/// How often keys that had a row when it was to be inserted, and none when that was fetched, are
+/// tried again on the connection that found it.
+const ROUNDS: usize = 8;
+
+/// Inserts rows by `insert`, which is given the positions of those that are pending and gives the
+/// positions of those that it did not insert. Fetches what is stored under the keys of these; where
+/// that was removed meanwhile, they are pending again. The keys are those of the rows.
+pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    rows: &[Row],
+    mut insert: impl FnMut(&mut C, &[usize]) -> Result<Vec<usize>, Failed>,
+) -> Result<Vec<Option<Row>>, Failed> {
+    let mut stored = vec![None; keys.len()];
+    let mut pending: Vec<usize> = (0..keys.len()).collect();
+    for _ in 0..ROUNDS {
+        pending = insert(connection, &pending)?;
+        if !pending.is_empty() {
+            let wanted: Vec<Key> = pending.iter().map(|&at| keys[at].clone()).collect();
+            let found = D::fetch_many(connection, statements, &wanted)?;
+            pending.iter().zip(found).for_each(|(&at, row)| stored[at] = row);
+            pending.retain(|&at| stored[at].is_none());
+        }
+        if pending.is_empty() {
+            return Ok(stored);
+        }
+    }
+    let row = &rows[pending[0]];
+    let (key, set) = (statements.schema.key_of(row), statements.set.with(row));
+    Err(why_nothing::<D, _>(connection, statements, &key, set))
+}
+
 /// Removes a row and gives it.
 pub(super) fn pop<D: Dialect>(
     connection: &mut impl Conn<D>,

@@ -6,6 +6,7 @@
 mod adopt;
 mod connect;
 mod idle;
+mod foreign;
 mod keys;
 mod layout;
 #[path = "../servers/load.rs"]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
         ("idle", idle::TESTS),
+        ("foreign", foreign::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),

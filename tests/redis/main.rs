@@ -8,6 +8,7 @@ mod cluster;
 mod connect;
 mod failover;
 mod layout;
+mod limits;
 mod listing;
 mod outages;
 mod plain;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, lists.into_iter().flat_map(trials).collect());
     // These stop the servers under all others, so they come when the others are done.
     let last = [
+        ("redis", "limits", limits::TESTS),
         ("redis", "outages", outages::TESTS),
         ("redis-cluster", "failover", failover::CLUSTER),
         ("redis-sentinel", "failover", failover::SENTINEL),

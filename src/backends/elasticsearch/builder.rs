@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
-use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::cert::Certificate;
 use elasticsearch::http::Url;
-use elasticsearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
-use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use parking_lot::Mutex;
 
 use super::client::Client;
 use super::cluster::Cluster;
 use super::hosts::{self, Place};
+use super::transport::Transport;
 use super::{Elasticsearch, names};
 use crate::store::{Options, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
 pub(super) const OPTIONS: [&str; 6] = ["api_key", "prefix", "refresh", "ca", "shards", "replicas"];
+
+const MAX_RESPONSE: usize = 256 << 20;
 
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.
@@ -242,22 +243,15 @@ impl ElasticsearchBuilder {
     fn transport(&self, host: &str) -> Result<Transport> {
         let (host, port) = hosts::address(host)?;
         let scheme = if self.https { "https" } else { "http" };
-        let url = format!("{scheme}://{host}:{port}/{}", self.path.trim_matches('/'));
+        let path = match self.path.trim_matches('/') {
+            "" => String::new(),
+            path => format!("{path}/"),
+        };
+        let url = format!("{scheme}://{host}:{port}/{path}");
         let url = Url::parse(&url)
             .map_err(|_| Error::invalid_config("the host or the path is none that a URL has"))?;
-        // Answers are not compressed: they are mostly short, and near.
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
-            .disable_proxy()
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(credentials) = self.credentials()? {
-            builder = builder.auth(credentials);
-        }
-        if let Some(authorities) = self.authorities()? {
-            builder = builder.cert_validation(CertificateValidation::Full(authorities));
-        }
-        builder.build().map_err(|_| {
-            Error::invalid_config("the client of Elasticsearch cannot be set up with these options")
-        })
+        let credentials = self.credentials()?;
+        Transport::new(url, credentials.as_ref(), self.authorities()?, MAX_RESPONSE)
     }
 
     fn credentials(&self) -> Result<Option<Credentials>> {

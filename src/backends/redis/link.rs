@@ -24,6 +24,7 @@ pub(super) struct Link {
     /// How many answers are still to come.
     pending: usize,
     broken: bool,
+    asking: bool,
     pub(super) used: Instant,
     /// Two connections of one lineage are to the same server, and it was never lost between.
     pub(super) lineage: u64,
@@ -47,6 +48,7 @@ impl Link {
             parser: Parser::new(),
             pending: 0,
             broken: false,
+            asking: false,
             used: Instant::now(),
             lineage: 0,
         };
@@ -75,14 +77,17 @@ impl Link {
         if login.database != 0 {
             commands.add(&[b"SELECT", login.database.to_string().as_bytes()]);
         }
-        match commands.count() {
-            0 => Ok(()),
-            _ => self.ask(&commands)?.iter().try_for_each(check),
+        if commands.count() == 0 {
+            // A server that turns the connection away says so to the first command that it gets,
+            // which is not to be the caller's.
+            commands.add(&[b"PING"]);
         }
+        self.ask(&commands)?.iter().try_for_each(check)
     }
 
     /// Begins a call that is to end by a deadline.
     pub(super) fn begin(&mut self, deadline: Instant) {
+        self.asking = false;
         self.stream.socket().deadline = deadline;
     }
 
@@ -90,7 +95,38 @@ impl Link {
     /// too.
     pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, Failed> {
         self.send(commands)?;
-        (0..commands.count()).map(|_| self.answer()).collect()
+        self.answers(commands.count())
+    }
+
+    fn answers(&mut self, count: usize) -> Result<Vec<Value>, Failed> {
+        (0..count).map(|_| self.answer()).collect()
+    }
+
+    /// Sends commands that are a unit each, and gives the answers to them.
+    pub(super) fn ask_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, Failed> {
+        let asking = self.asking();
+        let mut all = Commands::default();
+        for unit in units {
+            all.append(&asking);
+            all.append(unit);
+        }
+        let answers = self.ask(&all)?.into_iter();
+        answers.skip(asking.count()).step_by(1 + asking.count()).map(accepted).collect()
+    }
+
+    /// Prepares it for a call on a key whose slot is about to move to this server.
+    pub(super) fn ask_first(&mut self) -> Result<(), Failed> {
+        self.asking = true;
+        self.ask_one(&self.asking()).map(drop)
+    }
+
+    /// What has to be sent before each command or transaction but the first: nothing, unless the
+    /// slot of the key is about to move to this server.
+    pub(super) fn asking(&self) -> Commands {
+        match self.asking {
+            true => Commands::one(&[b"ASKING"]),
+            false => Commands::default(),
+        }
     }
 
     /// Sends commands that are one unit, as a single one is or a transaction, and gives the last

@@ -124,7 +124,7 @@ impl Servers {
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
                 let run = pool.run(call.deadline, |link| {
                     if asked.is_some() {
-                        link.ask_one(&Commands::one(&[b"ASKING"]))?;
+                        link.ask_first()?;
                     }
                     work(link)
                 });
@@ -172,7 +172,7 @@ impl Servers {
     /// Takes from a failure what it says about the servers.
     fn learn(&self, failed: &Failed, pool: Option<&Arc<Pool>>) {
         match (failed, pool) {
-            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_)), _) => {}
+            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_) | Elsewhere::Full), _) => {}
             (Failed::Elsewhere(Elsewhere::Moved(address)), _) => {
                 if let Self::Cluster(cluster) = self {
                     cluster.moved(address);

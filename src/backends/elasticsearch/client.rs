@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::failure::{Failed, Fault};
 use super::runtime;
 use super::transport::{Content, Failure, Transport};
+use crate::remote::{Retry, too_large};
 use crate::{Error, ErrorKind, Result};
 
 /// The first pause before a request that was refused for a moment is sent again; it doubles up to
@@ -28,6 +29,7 @@ pub(super) struct Client {
     next: Arc<AtomicUsize>,
     /// As many requests at once as there can be connections.
     permits: Arc<Semaphore>,
+    retry: Retry,
 }
 
 /// A host, and when it last left a request without an answer.
@@ -159,13 +161,14 @@ enum Lost {
     Unreachable(String),
     /// The connection was lost when the request was sent.
     Meanwhile(String),
-    /// The host gave an answer that is longer than it may be.
-    TooLong,
+    /// The host gave an answer that is longer than this limit.
+    TooLong(u64),
 }
 
 impl Client {
-    pub(super) fn new(hosts: Vec<Transport>, connections: u32) -> Self {
+    pub(super) fn new(hosts: Vec<Transport>, connections: u32, retry: Retry) -> Self {
         Self {
+            retry,
             hosts: hosts.into_iter().map(Host::new).collect(),
             next: Arc::default(),
             permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
@@ -212,12 +215,21 @@ impl Client {
                     return Err(Lost::Meanwhile(why));
                 }
                 Ok(answer) => return Ok(answer),
-                Err(Lost::Meanwhile(_)) if request.effect != Effect::Once && !repeated => {
+                Err(Lost::Meanwhile(_)) if self.repeats(request.effect) && !repeated => {
                     repeated = true;
                 }
                 Err(Lost::Unreachable(why)) if repeated => return Err(Lost::Meanwhile(why)),
                 Err(lost) => return Err(lost),
             }
+        }
+    }
+
+    /// Whether a request is sent once more whose connection was lost.
+    fn repeats(&self, effect: Effect) -> bool {
+        match effect {
+            Effect::Read => true,
+            Effect::Repeatable => self.retry != Retry::Never,
+            Effect::Once => false,
         }
     }
 
@@ -247,7 +259,7 @@ async fn send(host: &Transport, request: &Request) -> Result<Answer, Lost> {
     let sent = host.send(request.method, &request.path, request.body.as_ref(), request.content);
     match sent.await {
         Ok((status, body)) => Ok(Answer { status, body, private: request.private }),
-        Err(Failure::TooLong) => Err(Lost::TooLong),
+        Err(Failure::TooLong(limit)) => Err(Lost::TooLong(limit)),
         Err(Failure::Client(error)) => Err(lost(&error)),
     }
 }
@@ -271,7 +283,6 @@ fn lost(error: &reqwest::Error) -> Lost {
 
 fn lost_error(effect: Effect, lost: &Lost) -> Error {
     let unavailable = |message| Error::new(ErrorKind::Unavailable, message);
-    let too_long = "the cluster gave an answer that is longer than `max_response`";
     match (lost, effect) {
         (Lost::Unreachable(why), _) => unavailable(format!(
             "no host of the cluster can be reached; nothing was changed ({why})"
@@ -282,11 +293,7 @@ fn lost_error(effect: Effect, lost: &Lost) -> Error {
         (Lost::Meanwhile(why), _) => unavailable(format!(
             "the connection was lost; whether the call was done is not known ({why})"
         )),
-        (Lost::TooLong, Effect::Read) => Error::new(ErrorKind::Backend, too_long),
-        (Lost::TooLong, _) => {
-            unavailable(format!("{too_long}; whether the call was done is not known"))
-                .with_retryable(false)
-        }
+        (Lost::TooLong(limit), _) => too_large(*limit),
     }
 }
 

@@ -23,8 +23,11 @@ pub(super) struct Transport {
     client: reqwest::Client,
     url: Url,
     /// The bytes that the body of an answer may have.
-    limit: usize,
+    limit: u64,
 }
+
+/// Room that is made for an answer before it comes, whatever it says of its length.
+const FIRST: u64 = 1 << 20;
 
 /// The content of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +49,8 @@ impl Content {
 /// Why a request has no answer.
 pub(super) enum Failure {
     Client(reqwest::Error),
-    /// The body of the answer is longer than the limit.
-    TooLong,
+    /// The body of the answer is longer than this limit.
+    TooLong(u64),
 }
 
 impl From<reqwest::Error> for Failure {
@@ -61,7 +64,7 @@ impl Transport {
         url: Url,
         credentials: Option<&Credentials>,
         authorities: Option<Certificate>,
-        limit: usize,
+        limit: u64,
     ) -> Result<Self> {
         // Answers are not compressed: they are mostly short, and near.
         let mut builder = reqwest::Client::builder()
@@ -92,13 +95,13 @@ impl Transport {
         let mut response = request.send().await?;
         let status = response.status().as_u16();
         let length = response.content_length().unwrap_or_default();
-        if length > self.limit as u64 {
-            return Err(Failure::TooLong);
+        if length > self.limit {
+            return Err(Failure::TooLong(self.limit));
         }
-        let mut received = Vec::with_capacity(length as usize);
+        let mut received = Vec::with_capacity(length.min(FIRST) as usize);
         while let Some(chunk) = response.chunk().await? {
-            if received.len() + chunk.len() > self.limit {
-                return Err(Failure::TooLong);
+            if (received.len() + chunk.len()) as u64 > self.limit {
+                return Err(Failure::TooLong(self.limit));
             }
             received.extend_from_slice(&chunk);
         }

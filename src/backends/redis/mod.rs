@@ -12,6 +12,7 @@ mod names;
 mod place;
 mod pool;
 mod registry;
+mod reply;
 mod scope;
 mod sentinel;
 mod servers;
@@ -37,6 +38,7 @@ use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
+use crate::remote::{Deadline, Retry};
 use crate::schema::{Apply, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
@@ -67,6 +69,7 @@ struct Inner {
     servers: Servers,
     timeout: Duration,
     replicas: u32,
+    retry: Retry,
     prefix: String,
     naming: Naming,
     layout: RedisLayout,
@@ -105,15 +108,14 @@ impl Inner {
         Call { deadline: self.deadline(), twice, replicas: 0 }
     }
 
-    /// A call that begins now and writes.
+    /// A call that begins now and writes. None is sent twice where the options say so.
     fn writing(&self, twice: bool) -> Call {
+        let twice = twice && self.retry != Retry::Never;
         Call { replicas: self.replicas, ..self.call(twice) }
     }
 
     fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        // A hundred years are as good as for ever.
-        now.checked_add(self.timeout).unwrap_or(now + Duration::from_secs(3_153_600_000))
+        Deadline::of_call(self.timeout).instant()
     }
 
     fn form(&self, schema: &Arc<Schema>) -> Result<Form> {

@@ -13,6 +13,7 @@ use super::command::Commands;
 use super::failed::{Elsewhere, Failed};
 use super::link::Link;
 use super::place::{Address, Login};
+use super::servers::Call;
 use crate::{Error, ErrorKind};
 
 /// A connection idle for longer than this is tested before it is used.
@@ -21,6 +22,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How long a caller waits, at first and at the most, before it asks a server anew for a connection
 /// that the server had no room for.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// One idle for longer than this may have been closed by the server.
+const RECENT: Duration = Duration::from_millis(100);
 
 /// How connections are opened, and how many there may be to one server.
 #[derive(Debug, Clone)]
@@ -74,14 +78,15 @@ impl Pool {
     /// Runs a call on a connection.
     pub(super) fn run<T>(
         &self,
-        deadline: Instant,
-        call: impl FnOnce(&mut Link) -> Result<T, Failed>,
+        call: Call,
+        work: impl FnOnce(&mut Link) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        call(self.take(deadline)?.link())
+        work(self.take(call)?.link())
     }
 
     /// A connection to use alone, for which the caller waits until the deadline.
-    pub(super) fn take(&self, deadline: Instant) -> Result<Taken<'_>, Failed> {
+    pub(super) fn take(&self, call: Call) -> Result<Taken<'_>, Failed> {
+        let deadline = call.deadline;
         let (mut pause, mut full) = (PAUSES.0, false);
         loop {
             let mut taken = self.reserve(deadline)?;
@@ -99,7 +104,10 @@ impl Pool {
             };
             let idle = link.used.elapsed();
             link.begin(deadline);
-            if idle <= IDLE || link.ask_one(&Commands::one(&[b"PING"])).is_ok() {
+            // A look at the socket costs no round trip. A call that can be repeated does without
+            // where the connection was used a moment ago.
+            let closed = (idle > RECENT || !call.twice) && !link.is_quiet();
+            if !closed && (idle <= IDLE || link.ask_one(&Commands::one(&[b"PING"])).is_ok()) {
                 return Ok(taken);
             }
             link.give_up();

@@ -122,7 +122,7 @@ impl Servers {
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
-                let run = pool.run(call.deadline, |link| {
+                let run = pool.run(call, |link| {
                     if asked.is_some() {
                         link.ask_first()?;
                     }
@@ -221,8 +221,7 @@ impl Servers {
     ) -> Result<(), Trouble> {
         let shares = self.shares(call, units, open)?;
         // Nothing is sent to any before there is a connection to each.
-        let links =
-            shares.iter().map(|share| share.pool.take(call.deadline).map_err(share.blame()));
+        let links = shares.iter().map(|share| share.pool.take(call).map_err(share.blame()));
         let mut links = links.collect::<Result<Vec<_>, _>>()?;
         let mut trouble = None;
         for (share, link) in shares.iter().zip(&mut links) {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
@@ -15,6 +15,9 @@ use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
+#[cfg(feature = "server")]
+use crate::remote::Retry;
+use crate::remote::{Attempts, Deadline, Outcome};
 use crate::schema::{Change, Migrate, Plan, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
@@ -35,6 +38,8 @@ pub(super) struct Inner<D: Dialect> {
     capabilities: Capabilities,
     /// How many levels JSON can have, where that differs between servers of one engine.
     pub(super) deepest_json: Option<usize>,
+    /// Whether a write that is the same when it is done twice is sent again.
+    repeats_writes: bool,
     registry: Registry,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
@@ -76,10 +81,20 @@ impl<D: Dialect> Database<D> {
             timeout: options.timeout,
             capabilities,
             deepest_json,
+            repeats_writes: true,
             registry: Registry::new::<D>(),
             known: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same with writes sent again, or not, whose connection was lost.
+    #[cfg(feature = "server")]
+    pub(super) fn retrying(mut self, retry: Retry) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.repeats_writes = retry != Retry::Never;
+        }
+        self
     }
 
     pub(super) fn into_inner(self) -> Arc<Inner<D>> {
@@ -99,7 +114,7 @@ impl<D: Dialect> Inner<D> {
     /// The same on a server, until a deadline.
     pub(super) fn read_until<T>(
         &self,
-        deadline: Instant,
+        deadline: Deadline,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         self.run_on_server(&self.readers, true, deadline, call)
@@ -115,9 +130,9 @@ impl<D: Dialect> Inner<D> {
         self.timeout
     }
 
-    /// When a call that begins now has to end.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+    /// When a step that begins now has to end: with the public call that it is a part of.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::of_call(self.timeout)
     }
 
     /// Runs a call that writes.
@@ -134,7 +149,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, true, call)
+        self.run(&self.writers, self.repeats_writes, call)
     }
 
     fn run<T>(
@@ -146,7 +161,7 @@ impl<D: Dialect> Inner<D> {
         if D::ON_SERVER {
             return self.run_on_server(pool, twice, self.deadline(), call);
         }
-        let result = pool.run(self.timeout, |connection, waited| {
+        let result = pool.run(self.timeout, false, |connection, waited| {
             // What was waited for the connection is taken off what the engine may wait.
             match waited > self.timeout / 20 {
                 true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
@@ -173,26 +188,34 @@ impl<D: Dialect> Inner<D> {
         &self,
         pool: &Pool<D>,
         twice: bool,
-        deadline: Instant,
+        deadline: Deadline,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        let left = || deadline.saturating_duration_since(Instant::now());
-        let (mut losses, mut meetings) = (0, 0);
+        let mut attempts = Attempts::new(deadline, twice);
+        let mut meetings = 0;
         loop {
-            let result = pool.run(left(), |connection, _| {
-                D::set_deadline(connection, left())?;
-                call(connection)
-            })?;
-            let failed = match result {
+            let result = pool.run(deadline.left(), !twice, |connection, _| {
+                D::set_deadline(connection, deadline.left())?;
+                call(connection).inspect_err(|failed| {
+                    if failed.failure::<D>() == Failure::ReadOnly {
+                        D::abandon(connection);
+                    }
+                })
+            });
+            let failed = match result.map_err(|error| attempts.conclude(Outcome::NotDone, error))? {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            let again = match failed.failure::<D>() {
+            let failure = failed.failure::<D>();
+            let again = match failure {
                 Failure::Lost => {
                     // The others were probably lost with it.
                     pool.suspect_all();
-                    losses += 1;
-                    twice && losses <= 1
+                    attempts.again(Outcome::Unknown)
+                }
+                Failure::ReadOnly => {
+                    pool.close_idle();
+                    attempts.again(Outcome::NotDone)
                 }
                 Failure::Again => {
                     meetings += 1;
@@ -200,8 +223,8 @@ impl<D: Dialect> Inner<D> {
                 }
                 _ => false,
             };
-            if !again || left().is_zero() {
-                return Err(failed.into_error::<D>());
+            if !again || deadline.has_passed() {
+                return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
             }
         }
     }

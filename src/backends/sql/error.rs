@@ -97,6 +97,10 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
             ErrorKind::Timeout,
             "the call met others until it was given up; nothing was changed",
         ),
+        (Failure::ReadOnly, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the server takes no writes (it is read-only), and did not until the deadline passed; nothing was changed",
+        ),
         (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
             "the database cannot hold it; nothing was changed: {}",
             info.message()

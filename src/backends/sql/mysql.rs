@@ -12,8 +12,8 @@ use super::error::Failed;
 use super::link::mysql::{MysqlLink, Target, Traits};
 use super::pool;
 use super::single::{self, Layout, Single};
-use crate::backends::server::Server;
-use crate::backends::tls::SslMode;
+use crate::remote::tls::{self, SslMode};
+use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
@@ -45,7 +45,9 @@ impl Mysql {
             server: Server::default(),
             mode: SslMode::default(),
             ca: None,
+            public_key_retrieval: false,
             connect_timeout: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -58,7 +60,9 @@ pub struct MysqlBuilder {
     server: Server,
     mode: SslMode,
     ca: Option<PathBuf>,
+    public_key_retrieval: bool,
     connect_timeout: Option<Duration>,
+    server_options: ServerOptions,
     options: Options,
 }
 
@@ -113,6 +117,15 @@ impl MysqlBuilder {
         self
     }
 
+    /// Whether a server without TLS may be handed the password encrypted with a public key that it
+    /// supplies itself, as `caching_sha2_password` asks for at a user's first login; it may not by
+    /// default, since anybody in between could supply a key. On a Unix socket and a loopback address
+    /// the password is handed over without that.
+    pub fn allow_public_key_retrieval(mut self, allow: bool) -> Self {
+        self.public_key_retrieval = allow;
+        self
+    }
+
     /// How long opening one connection may take; as long as a call by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
@@ -124,6 +137,8 @@ impl MysqlBuilder {
         self.options.timeout = timeout;
         self
     }
+
+    server_option_methods!();
 
     /// How many connections are opened at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
@@ -140,6 +155,7 @@ impl MysqlBuilder {
     /// database is named or a part cannot be one.
     pub fn open(self) -> Result<Mysql> {
         let options = self.options;
+        let retry = self.server_options.retry;
         let target = self.target()?;
         let seen = Arc::new(OnceLock::new());
         let first = seen.clone();
@@ -154,11 +170,14 @@ impl MysqlBuilder {
             ..Capabilities::new()
         };
         let deepest = seen.get().and_then(deepest_json);
-        Ok(Mysql(Database::holding(pool.clone(), pool, options, capabilities, deepest)))
+        let database = Database::holding(pool.clone(), pool, options, capabilities, deepest);
+        Ok(Mysql(database.retrying(retry)))
     }
 
     fn target(self) -> Result<Target> {
-        let Self { server, mode, ca, connect_timeout, options } = self;
+        let Self { server, mode, ca, connect_timeout, options, .. } = self;
+        let (public_key_retrieval, server_options) =
+            (self.public_key_retrieval, self.server_options);
         server.check()?;
         let Some(database) = server.database.filter(|name| !name.is_empty()) else {
             return Err(Error::invalid_config(
@@ -171,18 +190,30 @@ impl MysqlBuilder {
             ));
         }
         Ok(Target {
-            host: server.host.unwrap_or_else(|| "localhost".to_owned()),
-            port: server.port.unwrap_or(3306),
-            socket: server.socket,
+            endpoint: match server.socket {
+                Some(path) => Endpoint::Unix(path),
+                None => Endpoint::tcp(
+                    server.host.as_deref().unwrap_or("localhost"),
+                    server.port.unwrap_or(3306),
+                ),
+            },
             user: server.user.unwrap_or_else(|| "root".to_owned()),
             password: server.password.unwrap_or_default(),
             database,
             mode,
-            ca,
+            tls: tls::config(mode, ca.as_deref()).map_err(|error| {
+                Error::invalid_config(format!("the file of `ssl-ca` cannot be used: {error}"))
+            })?,
+            public_key_retrieval,
             connect_timeout: connect_timeout.unwrap_or(options.timeout),
+            max_response: server_options.max_response,
         })
     }
 }
+
+/// The options of a URI that only this backend has.
+const OPTIONS: [&str; 6] =
+    ["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout", "allow_public_key_retrieval"];
 
 /// The words for the modes of TLS: MySQL's own, and those of PostgreSQL.
 const SSL_MODES: [(&str, SslMode); 9] = [
@@ -204,13 +235,16 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     builder.options = uri.take_common(options)?;
     builder.mode = take_mode(&mut uri)?;
     builder.ca = uri.take("ssl-ca").map(PathBuf::from);
+    let choices = [("true", true), ("false", false)];
+    builder.public_key_retrieval =
+        uri.take_choice("allow_public_key_retrieval", &choices)?.unwrap_or(false);
     builder.connect_timeout = uri.take_duration("connect_timeout")?;
+    builder.server_options = ServerOptions::take(&mut uri)?;
     if let Some(socket) = uri.take("socket") {
         builder.server.socket = Some(PathBuf::from(socket));
     }
     let single = single::take(&mut uri)?;
-    let own: &[&str] = &["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout"];
-    uri.finish(&[own, single::OPTIONS].concat())?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
     let options = builder.options;
     Ok((single::store(builder.open()?, single), options))
 }

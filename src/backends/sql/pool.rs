@@ -80,6 +80,8 @@ struct Idle<D: Dialect> {
     connections: Vec<Taken<D>>,
     /// When a connection was lost: those that were used before may be, too.
     lost: Option<Instant>,
+    /// When all connections were closed that were idle: r2d2 may still have some.
+    outdated: Option<Instant>,
     /// How many callers wait for r2d2 to give one out: they go before those that come later.
     waiting: usize,
 }
@@ -156,7 +158,12 @@ impl<D: Dialect> Pool<D> {
     fn new(pool: r2d2::Pool<Manager<D>>) -> Self {
         Self {
             pool,
-            idle: Arc::new(Mutex::new(Idle { connections: Vec::new(), lost: None, waiting: 0 })),
+            idle: Arc::new(Mutex::new(Idle {
+                connections: Vec::new(),
+                lost: None,
+                outdated: None,
+                waiting: 0,
+            })),
         }
     }
 
@@ -167,7 +174,8 @@ impl<D: Dialect> Pool<D> {
 
     /// Runs a call on a connection, for which it waits for at most `timeout`; the call is told how
     /// long it waited. After a call that fails or panics the connection is tested before it is
-    /// used again.
+    /// used again. A call that may not be repeated is `careful`: it is not given a connection that
+    /// the server has closed meanwhile.
     ///
     /// # Errors
     ///
@@ -175,11 +183,12 @@ impl<D: Dialect> Pool<D> {
     pub(super) fn run<T, E>(
         &self,
         timeout: Duration,
+        careful: bool,
         call: impl FnOnce(&mut D::Connection, Duration) -> Result<T, E>,
     ) -> Result<Result<T, E>> {
-        let (mut taken, waited) = match self.idle() {
+        let (mut taken, waited) = match self.idle(careful) {
             Some(taken) => (taken, Duration::ZERO),
-            None => self.wait(timeout)?,
+            None => self.wait(timeout, careful)?,
         };
         taken.suspect = true;
         let result = call(&mut taken.connection, waited);
@@ -191,10 +200,14 @@ impl<D: Dialect> Pool<D> {
     }
 
     /// A connection that nobody uses. Where there is none, the caller is noted as waiting.
-    fn idle(&self) -> Option<Taken<D>> {
+    fn idle(&self, careful: bool) -> Option<Taken<D>> {
         let mut idle = self.idle.lock();
         let now = D::ON_SERVER.then(Instant::now);
         while let Some(mut taken) = idle.connections.pop() {
+            if careful && !D::is_quiet(&taken.connection) {
+                taken.dead = true;
+                continue;
+            }
             match now {
                 // r2d2 gets it back, and tests it when it is wanted next.
                 Some(now) if now.duration_since(taken.used) > IDLE => {}
@@ -209,15 +222,15 @@ impl<D: Dialect> Pool<D> {
         None
     }
 
-    fn wait(&self, timeout: Duration) -> Result<(Taken<D>, Duration)> {
+    fn wait(&self, timeout: Duration, careful: bool) -> Result<(Taken<D>, Duration)> {
         let start = Instant::now();
-        let taken = self.take(start, timeout);
+        let taken = self.take(start, timeout, careful);
         self.idle.lock().waiting -= 1;
         taken.map(|taken| (taken, start.elapsed()))
     }
 
     /// A connection from r2d2, tested where it may be dead.
-    fn take(&self, start: Instant, timeout: Duration) -> Result<Taken<D>> {
+    fn take(&self, start: Instant, timeout: Duration, careful: bool) -> Result<Taken<D>> {
         loop {
             let left = timeout.saturating_sub(start.elapsed());
             let mut taken = self.pool.get_timeout(left).map_err(|error| {
@@ -226,7 +239,15 @@ impl<D: Dialect> Pool<D> {
                 );
                 Error::new(ErrorKind::Timeout, message)
             })?;
-            let lost = self.idle.lock().lost;
+            let (lost, outdated) = {
+                let idle = self.idle.lock();
+                (idle.lost, idle.outdated)
+            };
+            let outdated = outdated.is_some_and(|outdated| taken.used <= outdated);
+            if outdated || careful && !D::is_quiet(&taken.connection) {
+                taken.dead = true;
+                continue;
+            }
             if taken.is_alive::<D>(lost, timeout.saturating_sub(start.elapsed())) {
                 return Ok(taken);
             }
@@ -241,6 +262,13 @@ impl<D: Dialect> Pool<D> {
         drop(idle);
         // They go back to r2d2.
         drop(connections);
+    }
+
+    /// Closes the connections that nobody uses, so that the next calls open others.
+    pub(super) fn close_idle(&self) {
+        let mut idle = self.idle.lock();
+        idle.outdated = Some(Instant::now());
+        idle.connections.drain(..).for_each(|mut taken| taken.dead = true);
     }
 
     /// Keeps a connection for the next caller; those who wait get it through r2d2.
@@ -286,9 +314,9 @@ mod tests {
     fn a_connection_that_failed_goes_back_to_be_tested() {
         let pool: Pool<Sqlite> = open(1, in_memory).unwrap();
         let kept = |pool: &Pool<Sqlite>| pool.idle.lock().connections.len();
-        assert_eq!(pool.run(SECOND, |_, _| Err::<(), _>("failed")).unwrap(), Err("failed"));
+        assert_eq!(pool.run(SECOND, false, |_, _| Err::<(), _>("failed")).unwrap(), Err("failed"));
         assert_eq!(kept(&pool), 0);
-        assert_eq!(pool.run(SECOND, |_, _| Ok::<_, ()>(7)).unwrap(), Ok(7));
+        assert_eq!(pool.run(SECOND, false, |_, _| Ok::<_, ()>(7)).unwrap(), Ok(7));
         assert_eq!(kept(&pool), 1);
     }
 
@@ -299,7 +327,7 @@ mod tests {
         let pool: Pool<Sqlite> = open(3, in_memory).unwrap();
         let (in_use, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = || {
-            let done = pool.run(SECOND * 20, |_, _| {
+            let done = pool.run(SECOND * 20, false, |_, _| {
                 most.fetch_max(in_use.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 in_use.fetch_sub(1, Ordering::SeqCst);
@@ -319,8 +347,9 @@ mod tests {
     #[test]
     fn a_caller_waits_until_its_deadline() {
         let pool: Pool<Sqlite> = open(1, in_memory).unwrap();
-        let inner =
-            pool.run(SECOND, |_, _| Ok::<_, ()>(pool.run(SECOND / 50, |_, _| Ok::<_, ()>(()))));
+        let inner = pool.run(SECOND, false, |_, _| {
+            Ok::<_, ()>(pool.run(SECOND / 50, false, |_, _| Ok::<_, ()>(())))
+        });
         let error = inner.unwrap().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
     }

@@ -14,8 +14,8 @@ use super::error::Failed;
 use super::link::postgresql::{PgLink, Target};
 use super::pool;
 use super::single::{self, Layout, Single};
-use crate::backends::server::Server;
-use crate::backends::tls::{self, SslMode};
+use crate::remote::tls::{self, SslMode};
+use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -62,6 +62,7 @@ pub struct PostgresqlBuilder {
     schema: Option<String>,
     synchronous_commit: bool,
     connect_timeout: Option<Duration>,
+    server_options: ServerOptions,
     options: Options,
 }
 
@@ -74,6 +75,7 @@ impl PostgresqlBuilder {
             schema: None,
             synchronous_commit: true,
             connect_timeout: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -149,6 +151,8 @@ impl PostgresqlBuilder {
         self
     }
 
+    server_option_methods!();
+
     /// How many connections there are at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
@@ -164,6 +168,7 @@ impl PostgresqlBuilder {
     /// the schema does not stand or an option is wrong.
     pub fn open(self) -> Result<Postgresql> {
         let (options, schema) = (self.options, self.schema.clone());
+        let retry = self.server_options.retry;
         let target = self.target()?;
         let pool = pool::open(options.pool_size, move || connect(&target, schema.as_deref()))?;
         let capabilities = Capabilities {
@@ -172,7 +177,7 @@ impl PostgresqlBuilder {
             tables: true,
             ..Capabilities::new()
         };
-        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities)))
+        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).retrying(retry)))
     }
 
     fn target(self) -> Result<Target> {
@@ -183,20 +188,20 @@ impl PostgresqlBuilder {
             Error::invalid_config(format!("the file of `sslrootcert` cannot be used: {error}"))
         })?;
         let server = self.server;
+        let endpoint = endpoint(&server);
         let of_process = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let user = server.user.or_else(of_process).ok_or_else(|| {
             Error::invalid_config("no user is named; write it as //user:password@host/database")
         })?;
         Ok(Target {
-            host: server.host.unwrap_or_else(|| "localhost".to_owned()),
-            socket: server.socket,
-            port: server.port.unwrap_or(5432),
+            endpoint,
             database: server.database.unwrap_or_else(|| user.clone()),
             user,
             password: server.password,
             mode,
             tls,
             connect_timeout: self.connect_timeout.unwrap_or(self.options.timeout),
+            max_response: self.server_options.max_response,
             settings,
         })
     }
@@ -239,6 +244,15 @@ impl PostgresqlBuilder {
     }
 }
 
+/// Where the server listens: a Unix socket is a file in the directory that is named.
+fn endpoint(server: &Server) -> Endpoint {
+    let port = server.port.unwrap_or(5432);
+    match &server.socket {
+        Some(directory) => Endpoint::Unix(directory.join(format!(".s.PGSQL.{port}"))),
+        None => Endpoint::tcp(server.host.as_deref().unwrap_or("localhost"), port),
+    }
+}
+
 fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
     let mut link = PgLink::open(target)?;
     let current = sql_query("SELECT current_schema()::text AS name");
@@ -272,6 +286,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     builder.ssl_root_cert = uri.take("sslrootcert").map(PathBuf::from);
     builder.schema = uri.take("schema");
     builder.connect_timeout = uri.take_duration("connect_timeout")?;
+    builder.server_options = ServerOptions::take(&mut uri)?;
     let choices = [("on", true), ("off", false)];
     builder.synchronous_commit = uri.take_choice("synchronous_commit", &choices)?.unwrap_or(true);
     if let Some(host) = uri.take("host") {
@@ -283,7 +298,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
         builder = builder.host(host);
     }
     let single = single::take(&mut uri)?;
-    uri.finish(&[&OPTIONS, single::OPTIONS].concat())?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
     Ok((single::store(builder.open()?, single), options))
 }
 

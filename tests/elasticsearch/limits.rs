@@ -1,5 +1,7 @@
 //! Indices that take no writes, that are so new that they are not ready, or that are several.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +15,8 @@ use crate::support::{SECOND, Server, int, scope, text};
 pub const TESTS: &[Test] = &[
     ("an_index_that_takes_no_writes_is_reported_at_once", no_writes_are_reported_at_once),
     ("a_new_index_is_waited_for", a_new_index_is_waited_for),
+    ("answers_are_bounded", answers_are_bounded),
+    ("redirects_are_not_followed", redirects_are_not_followed),
     ("an_alias_of_several_indices_is_reported", an_alias_of_several_indices_is_reported),
 ];
 
@@ -138,4 +142,66 @@ fn an_alias_of_several_indices_is_reported(server: &Server) {
     ]
     .into_iter()
     .for_each(reported);
+}
+
+/// A server that gives every request the same answer, and then `tail` for ever. Gives its place.
+fn answering(head: String, tail: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let head = head.clone();
+            thread::spawn(move || answer(client, &head, tail));
+        }
+    });
+    place
+}
+
+fn answer(mut client: TcpStream, head: &str, tail: &str) -> std::io::Result<()> {
+    let mut asked = [0; 4_096];
+    while client.read(&mut asked)? > 0 {
+        client.write_all(head.as_bytes())?;
+        let piece = tail.repeat(1_000);
+        while !piece.is_empty() {
+            client.write_all(piece.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn answers_are_bounded(_: &Server) {
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    for (head, tail) in [
+        ("content-length: 9999999999\r\n\r\n", ""),
+        ("\r\n{\"a\":\"", "xxxxxxxxxxxxxxxx"),
+        ("transfer-encoding: chunked\r\n\r\n", "10\r\nxxxxxxxxxxxxxxxx\r\n"),
+    ] {
+        let place = answering(format!("{json}{head}"), tail);
+        let start = Instant::now();
+        let uri = format!("es://{place}?max_response=4mb&timeout=20s");
+        let error = Cache::from_uri(&uri).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Unsupported, false),
+            "{error}"
+        );
+        assert!(error.to_string().contains("max_response"), "{error}");
+        assert!(start.elapsed() < SECOND * 15, "{:?}", start.elapsed());
+    }
+}
+
+/// The login goes to the host that was named, and to no other.
+fn redirects_are_not_followed(_: &Server) {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("http://{}/", other.local_addr().unwrap());
+    for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
+        let head =
+            format!("HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        let uri = format!("es://me:secret@{}?timeout=5s", answering(head, ""));
+        let error = Cache::from_uri(&uri).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err(), "nothing was sent to where the answers pointed");
 }

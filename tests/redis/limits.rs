@@ -17,27 +17,34 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_are_removed_where_the_memory_is_full", records_are_removed_where_the_memory_is_full),
     ("what_a_user_may_not_do_is_named", what_a_user_may_not_do_is_named),
     ("a_server_that_cannot_save_is_named", a_server_that_cannot_save_is_named),
+    ("connections_that_were_closed_are_not_used", connections_that_were_closed_are_not_used),
+    ("a_write_is_sent_twice_only_where_that_is_allowed", a_write_is_sent_twice_only_if_allowed),
 ];
 
 /// A setting of a server, which is set back at the end.
 struct Setting<'a> {
-    other: Other,
+    server: &'a Server,
     name: &'a str,
     before: String,
 }
 
 impl<'a> Setting<'a> {
-    fn new(server: &Server, name: &'a str, value: &str) -> Self {
+    fn new(server: &'a Server, name: &'a str, value: &str) -> Self {
         let mut other = server.other();
         let before: Vec<String> = other.ask(&["CONFIG", "GET", name]);
         other.ask::<()>(&["CONFIG", "SET", name, value]);
-        Self { other, name, before: before[1].clone() }
+        Self { server, name, before: before[1].clone() }
     }
 }
 
 impl Drop for Setting<'_> {
     fn drop(&mut self) {
-        self.other.ask::<()>(&["CONFIG", "SET", self.name, &self.before]);
+        let set = ["CONFIG", "SET", self.name, &self.before];
+        // With no room for another connection at first.
+        until(SECOND * 10, || {
+            Other::try_at(self.server.address())
+                .is_some_and(|mut other| other.ask_or_refusal::<()>(&set).is_some())
+        });
     }
 }
 
@@ -183,4 +190,61 @@ fn a_server_that_cannot_save_is_named(server: &Server) {
         assert!(error.to_string().contains("disk"), "{error}");
     }
     scope.set("x", json!({"n": 1})).unwrap();
+}
+
+/// What cannot be repeated is not sent on a connection that the server has closed.
+fn connections_that_were_closed_are_not_used(server: &Server) {
+    let mut other = server.other();
+    let kill = |other: &mut Other| {
+        other.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        thread::sleep(SECOND / 20);
+    };
+    let setting = Setting::new(server, "timeout", "0");
+    for options in ["layout=record", "layout=hash", "layout=record&protocol=resp3"] {
+        let uri = server.with(&format!("{options}&timeout=10s&retry=never"));
+        let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
+        let calls = |mut before: Box<dyn FnMut() + '_>| {
+            scope.set_many(["a", "b", "c"].map(|key| (key, json!({"n": 1})))).unwrap();
+            before();
+            assert!(scope.pop("a").unwrap().is_some(), "{options}");
+            before();
+            assert!(scope.update("b", json!({"n": 2})).unwrap().is_some(), "{options}");
+            before();
+            scope.set("d", json!({"n": 2})).unwrap();
+            before();
+            assert_eq!(scope.pop_many(["b", "c"]).unwrap().iter().flatten().count(), 2);
+        };
+        for _ in 0..3 {
+            calls(Box::new(|| kill(&mut other)));
+        }
+        let mut idle = server.other();
+        idle.ask::<()>(&["CONFIG", "SET", "timeout", "1"]);
+        calls(Box::new(|| thread::sleep(SECOND * 5 / 2)));
+        server.other().ask::<()>(&["CONFIG", "SET", "timeout", "0"]);
+        other = server.other();
+    }
+    drop(setting);
+}
+
+fn a_write_is_sent_twice_only_if_allowed(server: &Server) {
+    for (retry, done) in [("idempotent", true), ("never", false)] {
+        let uri = server.with(&format!("timeout=20s&retry={retry}"));
+        let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
+        scope.set("x", json!({"n": 1})).unwrap();
+        let mut other = server.other();
+        other.ask::<()>(&["CLIENT", "PAUSE", "1500", "WRITE"]);
+        let result = thread::scope(|threads| {
+            let set = threads.spawn(|| scope.set("x", json!({"n": 2})));
+            thread::sleep(SECOND / 2);
+            other.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            set.join().unwrap()
+        });
+        assert_eq!(result.is_ok(), done, "{retry}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        }
+        other.ask::<()>(&["CLIENT", "UNPAUSE"]);
+        let n = if done { 2 } else { 1 };
+        assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": n})), "{retry}");
+    }
 }

@@ -7,6 +7,7 @@
 mod cluster;
 mod connect;
 mod failover;
+mod hostile;
 mod layout;
 mod limits;
 mod listing;
@@ -28,6 +29,7 @@ type Test = (&'static str, fn(&Server));
 fn main() -> ExitCode {
     let lists = [
         ("redis", "connect", connect::TESTS),
+        ("redis", "hostile", hostile::TESTS),
         ("redis", "layout", layout::TESTS),
         ("redis", "listing", listing::TESTS),
         ("redis", "plain", plain::TESTS),

@@ -136,7 +136,7 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
 }
 
 /// An error of our own that travelled through Diesel.
-fn own(error: DieselError) -> Result<Error, DieselError> {
+pub(super) fn own(error: DieselError) -> Result<Error, DieselError> {
     match error {
         DieselError::SerializationError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)

@@ -8,7 +8,8 @@ use diesel::mysql;
 use diesel::result::ConnectionError;
 
 use super::database::Database;
-use super::error::Failed;
+use super::dialect::Failure;
+use super::error::{failure, own};
 use super::link::mysql::{MysqlLink, Target, Traits};
 use super::pool;
 use super::single::{self, Layout, Single};
@@ -261,28 +262,22 @@ fn take_mode(uri: &mut Uri) -> Result<SslMode> {
 
 fn connect(target: &Target, timeout: Duration, seen: &OnceLock<Traits>) -> Result<MysqlLink> {
     let link = MysqlLink::open(target, timeout, |traits| settings(traits, timeout));
-    let link = link.map_err(refused)?;
+    let link = link.map_err(|error| refused(&target.endpoint, error))?;
     check_version(&link.traits())?;
     let _ = seen.set(link.traits());
     Ok(link)
 }
 
-fn refused(error: ConnectionError) -> Error {
-    match error {
-        ConnectionError::CouldntSetupConfiguration(error) => {
-            let failed = Failed::from(error);
-            let message = match &failed {
-                Failed::Engine(error) => format!("the server did not let us in: {error}"),
-                Failed::Own(error) => error.message().to_owned(),
-            };
-            let lost = failed.failure::<mysql::Mysql>() == super::dialect::Failure::Lost;
-            Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
-        }
-        error => {
-            let message = format!("the server cannot be reached: {error}");
-            Error::new(ErrorKind::Unavailable, message)
-        }
-    }
+fn refused(endpoint: &Endpoint, error: ConnectionError) -> Error {
+    let ConnectionError::CouldntSetupConfiguration(error) = error else {
+        let message = format!("the server {endpoint} cannot be reached: {error}");
+        return Error::new(ErrorKind::Unavailable, message);
+    };
+    let lost = failure::<mysql::Mysql>(&error) == Failure::Lost;
+    own(error).unwrap_or_else(|error| {
+        let message = format!("the server {endpoint} refused the connection: {error}");
+        Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
+    })
 }
 
 fn check_version(traits: &Traits) -> Result<()> {

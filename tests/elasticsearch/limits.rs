@@ -145,13 +145,13 @@ fn an_alias_of_several_indices_is_reported(server: &Server) {
 }
 
 /// A server that gives every request the same answer, and then `tail` for ever. Gives its place.
-fn answering(head: String, tail: &'static str) -> String {
+fn answering(head: String, tail: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let head = head.clone();
-            thread::spawn(move || answer(client, &head, tail));
+            let (head, tail) = (head.clone(), tail.clone());
+            thread::spawn(move || answer(client, &head, &tail));
         }
     });
     place
@@ -161,9 +161,8 @@ fn answer(mut client: TcpStream, head: &str, tail: &str) -> std::io::Result<()> 
     let mut asked = [0; 4_096];
     while client.read(&mut asked)? > 0 {
         client.write_all(head.as_bytes())?;
-        let piece = tail.repeat(1_000);
-        while !piece.is_empty() {
-            client.write_all(piece.as_bytes())?;
+        while !tail.is_empty() {
+            client.write_all(tail.as_bytes())?;
         }
     }
     Ok(())
@@ -171,10 +170,11 @@ fn answer(mut client: TcpStream, head: &str, tail: &str) -> std::io::Result<()> 
 
 fn answers_are_bounded(_: &Server) {
     let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    let piece = "x".repeat(0x4000);
     for (head, tail) in [
-        ("content-length: 9999999999\r\n\r\n", ""),
-        ("\r\n{\"a\":\"", "xxxxxxxxxxxxxxxx"),
-        ("transfer-encoding: chunked\r\n\r\n", "10\r\nxxxxxxxxxxxxxxxx\r\n"),
+        ("content-length: 9999999999\r\n\r\n", String::new()),
+        ("\r\n{\"a\":\"", piece.clone()),
+        ("transfer-encoding: chunked\r\n\r\n", format!("4000\r\n{piece}\r\n")),
     ] {
         let place = answering(format!("{json}{head}"), tail);
         let start = Instant::now();
@@ -197,7 +197,7 @@ fn redirects_are_not_followed(_: &Server) {
     for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
         let head =
             format!("HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
-        let uri = format!("es://me:secret@{}?timeout=5s", answering(head, ""));
+        let uri = format!("es://me:secret@{}?timeout=5s", answering(head, String::new()));
         let error = Cache::from_uri(&uri).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");

@@ -58,11 +58,6 @@ impl Other {
         Self(client.get_connection().unwrap())
     }
 
-    /// The same, where the server takes the connection.
-    pub(crate) fn try_at(address: &str) -> Option<Self> {
-        Client::open(format!("redis://{address}/")).unwrap().get_connection().ok().map(Self)
-    }
-
     pub(crate) fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> T {
         let mut command = Cmd::new();
         command.arg(words);

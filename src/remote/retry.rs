@@ -1,13 +1,8 @@
 //! When a call that failed is made again.
 
-use std::thread;
-use std::time::Duration;
-
 use super::Deadline;
+use crate::backoff::BackOff;
 use crate::{Error, ErrorKind};
-
-/// The first pause before a call is made again, and the longest: each is twice the one before.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 /// What is known of the effect of an attempt that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +23,19 @@ pub(crate) struct Attempts {
     idempotent: bool,
     /// The outcome of an attempt was unknown.
     unknown: bool,
-    pause: Duration,
+    back_off: BackOff,
 }
 
 impl Attempts {
     pub(crate) fn new(deadline: Deadline, idempotent: bool) -> Self {
-        Self { deadline, idempotent, unknown: false, pause: PAUSES.0 }
+        let back_off = BackOff::until(deadline.instant());
+        Self { deadline, idempotent, unknown: false, back_off }
     }
 
     /// Whether a call whose attempt failed is made again; waits before that where it is of use.
     pub(crate) fn again(&mut self, outcome: Outcome) -> bool {
         match outcome {
-            Outcome::NotDone => self.pause(),
+            Outcome::NotDone => self.back_off.pause(),
             Outcome::Unknown => {
                 let first = !std::mem::replace(&mut self.unknown, true);
                 first && self.idempotent && !self.deadline.has_passed()
@@ -59,21 +55,12 @@ impl Attempts {
         );
         Error::new(ErrorKind::Unavailable, message)
     }
-
-    /// Waits; false where the deadline would pass meanwhile.
-    fn pause(&mut self) -> bool {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(PAUSES.1);
-        let in_time = self.deadline.left() > pause;
-        if in_time {
-            thread::sleep(pause);
-        }
-        in_time
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -83,7 +70,7 @@ mod tests {
         let deadline = Deadline::after(SECOND / 10);
         let mut attempts = Attempts::new(deadline, false);
         let tried = (0..1_000).take_while(|_| attempts.again(Outcome::NotDone)).count();
-        assert!((1..10).contains(&tried), "{tried}");
+        assert!((1..200).contains(&tried), "{tried}");
     }
 
     #[test]

@@ -4,10 +4,16 @@ use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 #[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::SockRef;
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Type};
 
 use super::resolve::resolve;
 use super::{Deadline, Endpoint, too_large};
@@ -63,7 +69,7 @@ impl Socket {
         let transport = match endpoint {
             Endpoint::Tcp(host, port) => Transport::Tcp(connect(host, *port, deadline)?),
             #[cfg(unix)]
-            Endpoint::Unix(path) => Transport::Unix(UnixStream::connect(path)?),
+            Endpoint::Unix(path) => Transport::Unix(connect_unix(path, deadline)?),
             #[cfg(not(unix))]
             Endpoint::Unix(_) => {
                 let message = "this system has no Unix sockets";
@@ -181,6 +187,19 @@ fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
+/// Connects to the socket of a path. A server that is stopped takes no connection once those that
+/// wait for it are many: the timeout of writes bounds that, too.
+#[cfg(unix)]
+fn connect_unix(path: &Path, deadline: Deadline) -> io::Result<UnixStream> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(deadline.remaining()?))?;
+    socket.connect(&SockAddr::unix(path)?).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
@@ -213,6 +232,27 @@ mod tests {
         let error = socket.read_exact(&mut [0; 10_000]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() < SECOND * 5);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_unix_socket_that_nothing_accepts_from_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(2).unwrap();
+        let endpoint = Endpoint::Unix(path);
+        let mut connected = Vec::new();
+        // Until as many wait as the system lets wait.
+        let error = loop {
+            match Socket::connect(&endpoint, 1_000, Deadline::after(SECOND / 10)) {
+                Ok(socket) => connected.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(!connected.is_empty() && connected.iter().all(Socket::is_local));
     }
 
     #[test]

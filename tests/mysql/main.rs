@@ -5,10 +5,14 @@
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod connect;
+mod hostile;
+mod idle;
 mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
 mod load;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod server;
 mod tables;
 mod torment;
@@ -23,7 +27,15 @@ fn main() -> std::process::ExitCode {
     let mut arguments = Arguments::from_args();
     // The servers are stopped and killed: one test at a time.
     arguments.test_threads = Some(1);
-    let cases = [connect::CASES, tables::CASES, limits::CASES, interrupted::CASES, torment::CASES];
+    let cases = [
+        connect::CASES,
+        hostile::CASES,
+        idle::CASES,
+        tables::CASES,
+        limits::CASES,
+        interrupted::CASES,
+        torment::CASES,
+    ];
     let mut trials = Vec::new();
     for (name, run) in cases.concat() {
         for (engine, variable) in server::ENGINES {

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod connect;
+mod idle;
 mod keys;
 mod layout;
 #[path = "../servers/load.rs"]
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
+        ("idle", idle::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
         ("values", values::TESTS),
     ];
     // What these are about is between the server and its client.
-    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "trips");
+    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "trips");
     let on = |engine: &'static str| {
         let lists = lists
             .into_iter()

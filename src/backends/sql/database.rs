@@ -15,6 +15,7 @@ use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
+use crate::backoff::BackOff;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
 use crate::remote::{Attempts, Deadline, Outcome};
@@ -22,8 +23,8 @@ use crate::schema::{Change, Migrate, Plan, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
 
-/// How often a call is tried again that met another one, as in a deadlock.
-const MEETINGS: u32 = 10;
+/// How often a call is run again of which a prepared statement does not fit the table any more.
+const STALE: u32 = 10;
 
 /// A database that is opened, as a store.
 pub(super) struct Database<D: Dialect> {
@@ -108,10 +109,32 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.readers, true, call)
+        if D::ON_SERVER {
+            return self.read_until(self.deadline(), call);
+        }
+        // Reads do not wait for writers, and are too short to read the clock for each.
+        let result = self.readers.run(self.timeout, false, |connection, waited| {
+            // What was waited for the connection is taken off what the engine may wait.
+            match waited > self.timeout / 20 {
+                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
+                false => call(connection),
+            }
+        })?;
+        result.map_err(Failed::into_error::<D>)
     }
 
-    /// The same on a server, until a deadline.
+    /// The same for a call that cannot be made a second time.
+    pub(super) fn read_once<T>(
+        &self,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        match D::ON_SERVER {
+            true => self.run_on_server(&self.readers, false, self.deadline(), call),
+            false => self.read(call),
+        }
+    }
+
+    /// Runs a call that reads on a server, until a deadline.
     pub(super) fn read_until<T>(
         &self,
         deadline: Deadline,
@@ -140,7 +163,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, false, call)
+        self.run_writing(false, call)
     }
 
     /// Runs a call that writes the same when it is run twice; once more where the connection was
@@ -149,26 +172,44 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, self.repeats_writes, call)
+        self.run_writing(self.repeats_writes, call)
     }
 
-    fn run<T>(
+    fn run_writing<T>(
         &self,
-        pool: &Pool<D>,
-        twice: bool,
+        idempotent: bool,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        if D::ON_SERVER {
-            return self.run_on_server(pool, twice, self.deadline(), call);
+        match D::ON_SERVER {
+            true => self.run_on_server(&self.writers, idempotent, self.deadline(), call),
+            false => self.run_on_file(call),
         }
-        let result = pool.run(self.timeout, false, |connection, waited| {
-            // What was waited for the connection is taken off what the engine may wait.
-            match waited > self.timeout / 20 {
-                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
-                false => call(connection),
+    }
+
+    /// Runs a call that writes to a file. The engine waits for other writers, but may report at
+    /// once that the file is locked, and gives some of those that wait less often a turn than
+    /// others: the call is run again until its deadline.
+    fn run_on_file<T>(&self, call: impl Fn(&mut D::Connection) -> Result<T, Failed>) -> Result<T> {
+        let mut back_off = BackOff::until(self.deadline().instant());
+        let mut first = true;
+        loop {
+            let left = back_off.left();
+            let result = self.writers.run(left, false, |connection, waited| {
+                match first && waited <= self.timeout / 20 {
+                    true => call(connection),
+                    false => self.run_late(connection, left.saturating_sub(waited), &call),
+                }
+            })?;
+            first = false;
+            let failed = match result {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            let again = matches!(failed.failure::<D>(), Failure::Busy | Failure::Again);
+            if !again || !back_off.pause() {
+                return Err(failed.into_error::<D>());
             }
-        })?;
-        result.map_err(Failed::into_error::<D>)
+        }
     }
 
     fn run_late<T>(
@@ -192,7 +233,7 @@ impl<D: Dialect> Inner<D> {
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         let mut attempts = Attempts::new(deadline, twice);
-        let mut meetings = 0;
+        let mut stale = 0;
         loop {
             let result = pool.run(deadline.left(), !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
@@ -217,10 +258,11 @@ impl<D: Dialect> Inner<D> {
                     pool.close_idle();
                     attempts.again(Outcome::NotDone)
                 }
-                Failure::Again => {
-                    meetings += 1;
-                    meetings <= MEETINGS
+                Failure::Stale => {
+                    stale += 1;
+                    stale <= STALE
                 }
+                Failure::Again | Failure::Busy => attempts.again(Outcome::NotDone),
                 _ => false,
             };
             if !again || deadline.has_passed() {

@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Result};
 /// A connection idle for longer than this is tested before it is used.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// A connection to a server that was not used for so long is closed.
+const UNUSED: Duration = Duration::from_secs(600);
+
 /// The threads that open connections, for all pools of the process.
 static OPENERS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
     Arc::new(
@@ -86,6 +89,16 @@ struct Idle<D: Dialect> {
     waiting: usize,
 }
 
+impl<D: Dialect> Idle<D> {
+    /// Closes the connection that was used longest ago where that is too long.
+    fn close_unused(&mut self, now: Instant) {
+        let unused = |taken: &Taken<D>| now.saturating_duration_since(taken.used) > UNUSED;
+        if self.connections.first().is_some_and(unused) {
+            self.connections.remove(0).dead = true;
+        }
+    }
+}
+
 impl<D: Dialect> Clone for Pool<D> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), idle: self.idle.clone() }
@@ -109,21 +122,22 @@ pub(super) fn open<D: Dialect>(
     Ok(Pool::new(builder().max_size(size).build_unchecked(manager)))
 }
 
-/// A pool of the one connection to a database that lives in it: never closed for being idle or
-/// old.
+/// A pool of the one connection to a database that lives in it.
 pub(super) fn open_only<D: Dialect>(
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
     let first = Mutex::new(Some(connect()?));
     let manager = Manager { connect: Box::new(connect), first, only: true };
-    let pool = builder().max_size(1).idle_timeout(None).max_lifetime(None);
-    Ok(Pool::new(pool.build_unchecked(manager)))
+    Ok(Pool::new(builder().max_size(1).build_unchecked(manager)))
 }
 
 fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
     r2d2::Pool::builder()
         .min_idle(Some(0))
         .test_on_check_out(false)
+        // For either of these r2d2 schedules a job that outlives the pool.
+        .idle_timeout(None)
+        .max_lifetime(None)
         // Half of this is what is waited at the most between two attempts to connect.
         .connection_timeout(Duration::from_secs(2))
         .thread_pool(OPENERS.clone())
@@ -277,6 +291,9 @@ impl<D: Dialect> Pool<D> {
             return;
         }
         let mut idle = self.idle.lock();
+        if D::ON_SERVER {
+            idle.close_unused(taken.used);
+        }
         if idle.waiting == 0 {
             idle.connections.push(taken);
         }
@@ -298,14 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_is_the_database_is_kept_for_ever() {
+    fn no_pool_leaves_a_job_behind() {
         let only: Pool<Sqlite> = open_only(in_memory).unwrap();
-        let only = only.pool;
-        assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
         let many: Pool<Sqlite> = open(3, in_memory).unwrap();
-        let many = many.pool;
-        assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
-        assert_eq!(many.max_size(), 3);
+        for (pool, size) in [(only.pool, 1), (many.pool, 3)] {
+            assert_eq!((pool.idle_timeout(), pool.max_lifetime()), (None, None));
+            assert_eq!(pool.max_size(), size);
+        }
     }
 
     const SECOND: Duration = Duration::from_secs(1);

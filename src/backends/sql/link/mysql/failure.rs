@@ -66,11 +66,13 @@ impl Trouble {
             Self::Malformed(what) => closed(format!("the server sent {what}")),
             Self::Own(error) => own(error),
             Self::Server { code, state, message } => {
+                let index = index_of(code, &message);
                 let message = match SAFE_TO_TELL.contains(&code) {
                     true => message,
                     false => format!("an error of state {state}"),
                 };
-                Error::DatabaseError(kind(code), Box::new(ServerError::new(message, code)))
+                let error = ServerError::new(message, code).about(None, None, index.as_deref());
+                Error::DatabaseError(kind(code), Box::new(error))
             }
         }
     }
@@ -94,6 +96,13 @@ const SAFE_TO_TELL: &[u16] = &[
     1146, 1153, 1163, 1166, 1170, 1205, 1213, 1226, 1227, 1235, 1264, 1265, 1273, 1290, 1298, 1317,
     1364, 1390, 1406, 1461, 1698, 1792, 1836, 1969, 3024, 3157, 3159, 4025, 4031,
 ];
+
+/// The index that a duplicate entry is of. The message may hold a value, but before the name.
+fn index_of(code: u16, message: &str) -> Option<String> {
+    let message = (code == 1062).then_some(message)?;
+    let (_, index) = message.strip_suffix('\'')?.rsplit_once(" for key '")?;
+    Some(index.to_owned())
+}
 
 fn kind(code: u16) -> DatabaseErrorKind {
     match code {
@@ -128,6 +137,9 @@ mod tests {
         let early = Trouble::of_server(b"\xff\x10\x04Too many connections");
         assert_eq!(early.into_diesel().to_string(), "Too many connections [1040]");
         assert!(Trouble::of_server(b"\xff").ends_the_connection());
+        let message = "Duplicate entry 'a' for key 'b' for key 't.PRIMARY'";
+        assert_eq!(index_of(1062, message).as_deref(), Some("t.PRIMARY"));
+        assert_eq!(index_of(1062, "Duplicate entry 'for key 'secret"), None);
         assert_eq!(error(1146, "Table 'a.b' doesn't exist"), "Table 'a.b' doesn't exist [1146]");
     }
 }

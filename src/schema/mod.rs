@@ -5,6 +5,9 @@
 
 mod diff;
 mod project;
+#[cfg(feature = "sql")]
+mod projected;
+mod readable;
 mod standing;
 mod toml;
 mod types;
@@ -16,6 +19,13 @@ pub(crate) use self::diff::StandingColumn;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, diff};
 pub(crate) use self::project::project;
+#[cfg(feature = "sql")]
+pub(crate) use self::projected::Projected;
+pub(crate) use self::readable::check_readable;
+#[cfg(feature = "sql")]
+pub(crate) use self::readable::readable;
+#[cfg(feature = "elasticsearch")]
+pub(crate) use self::readable::unreadable;
 pub(crate) use self::standing::{Apply, upgrade};
 pub use self::standing::{Upgrade, plan};
 pub use self::toml::Schemas;
@@ -385,7 +395,8 @@ impl Schema {
         }
         let names: Vec<_> = self.key_columns().map(|column| column.name.as_str()).collect();
         Err(Error::invalid_input(format!(
-            "the key has {given} values; it is made of {}: {}",
+            "the key has {given} {}; it is made of {}: {}",
+            if given == 1 { "value" } else { "values" },
             names.len(),
             names.join(", ")
         )))

@@ -71,7 +71,7 @@ pub mod backend {
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::link::mysql::MysqlLink;
     #[cfg(feature = "postgresql")]
-    pub use crate::backends::sql::link::postgresql::PgLink;
+    pub use crate::backends::sql::link::postgresql::{PgLink, Pooler};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]

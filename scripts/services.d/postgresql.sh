@@ -18,7 +18,7 @@ postgresql_lacks() { :; }
 
 postgresql_home() {
     case $1 in
-        postgresql15) echo /usr/lib/postgresql/15 ;;
+        postgresql15 | pgbouncer) echo /usr/lib/postgresql/15 ;;
         postgresql18) echo "$CACHE/postgresql-$POSTGRESQL18_VERSION" ;;
     esac
 }

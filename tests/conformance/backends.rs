@@ -63,6 +63,10 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL15") },
     #[cfg(feature = "postgresql")]
     Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL18") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "pgbouncer", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_PGBOUNCER") },
+    #[cfg(feature = "postgresql")]
+    Backend { name: "pgbouncer-session", schemes: &["postgresql", "postgres"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_PGBOUNCER_SESSION") },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8-single-table", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]

@@ -10,6 +10,7 @@ mod layout;
 #[path = "../servers/load.rs"]
 mod load;
 mod outages;
+mod pooler;
 mod processes;
 #[path = "../servers/stopped.rs"]
 mod stopped;
@@ -28,7 +29,7 @@ use crate::support::Server;
 type Test = (&'static str, fn(&Server));
 
 fn main() -> ExitCode {
-    if let Some(code) = processes::child() {
+    if let Some(code) = processes::child().or_else(pooler::child) {
         return code;
     }
     let lists = [
@@ -41,14 +42,28 @@ fn main() -> ExitCode {
         ("trips", trips::TESTS),
         ("values", values::TESTS),
     ];
+    // What these are about is between the server and its client.
+    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "trips");
     let on = |engine: &'static str| {
-        lists.into_iter().flat_map(move |(list, tests)| {
+        let lists = lists
+            .into_iter()
+            .filter(move |(list, _)| engine.starts_with("postgresql") || behind_a_pooler(list));
+        lists.flat_map(move |(list, tests)| {
             tests
                 .iter()
                 .map(move |&(name, run)| trial(format!("{engine}::{list}::{name}"), engine, run))
         })
     };
     let mut trials: Vec<Trial> = on("postgresql15").chain(on("postgresql18")).collect();
+    for engine in ["pgbouncer", "pgbouncer_session"] {
+        let pooled = pooler::TESTS.iter();
+        trials.extend(on(engine).chain(
+            pooled.map(|&(name, run)| trial(format!("{engine}::pooler::{name}"), engine, run)),
+        ));
+    }
+    for (list, engine, (name, run)) in pooler::OTHERS.iter().copied() {
+        trials.push(trial(format!("{engine}::{list}::{name}"), engine, run));
+    }
     trials.extend(
         connect::ENCRYPTED.iter().map(|&(name, run)| {
             trial(format!("postgresql18::connect::{name}"), "postgresql18", run)

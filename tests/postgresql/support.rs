@@ -13,20 +13,27 @@ pub(crate) struct Server {
     pub(crate) engine: &'static str,
     /// Its URI, with an option already, without the schema.
     pub(crate) base: String,
+    /// The URI for plain SQL: that of the server itself where `base` is that of a pooler.
+    direct: String,
     pub(crate) schema: String,
 }
 
 impl Server {
     pub(crate) fn open(engine: &'static str) -> Result<Self, String> {
-        let variable = format!("HILCAT_TEST_{}", engine.to_uppercase());
-        let base = std::env::var(&variable).map_err(|_| format!("{variable} is not set"))?;
+        let named =
+            |variable: &str| std::env::var(variable).map_err(|_| format!("{variable} is not set"));
+        let base = named(&format!("HILCAT_TEST_{}", engine.to_uppercase()))?;
+        let direct = match engine.starts_with("pgbouncer") {
+            true => named("HILCAT_TEST_PGBOUNCER_SERVER")?,
+            false => base.clone(),
+        };
         let random = RandomState::new().hash_one(std::process::id());
-        let server = Self { engine, base, schema: format!("Pg Test {random:016x}") };
+        let server = Self { engine, base, direct, schema: format!("Pg Test {random:016x}") };
         server.run(&format!("CREATE SCHEMA {}", server.quoted()));
         Ok(server)
     }
 
-    fn quoted(&self) -> String {
+    pub(crate) fn quoted(&self) -> String {
         format!("\"{}\"", self.schema)
     }
 
@@ -54,7 +61,7 @@ impl Server {
 
     /// A client of its own, in the schema.
     pub(crate) fn sql(&self) -> Sql {
-        let sql = Sql::connect(&self.base);
+        let sql = Sql::connect(&self.direct);
         sql.run(&format!("SET search_path = {}", self.quoted()));
         sql
     }

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::pg::Pg;
-use diesel::sql_types::{Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::database::Database;
 use super::dialect::Dialect;
-use super::error::Failed;
-use super::link::postgresql::{PgLink, Target};
+use super::link::postgresql::{PgLink, Pooler, Target};
 use super::pool;
 use super::single::{self, Layout, Single};
 use crate::backends::server::Server;
@@ -20,8 +17,15 @@ use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
-const OPTIONS: [&str; 6] =
-    ["sslmode", "sslrootcert", "schema", "host", "connect_timeout", "synchronous_commit"];
+const OPTIONS: [&str; 7] =
+    ["sslmode", "sslrootcert", "schema", "host", "connect_timeout", "synchronous_commit", "pooler"];
+
+/// The values of `pooler`.
+const POOLERS: [(&str, Pooler); 3] = [
+    ("detect", Pooler::Detect),
+    ("session", Pooler::Session),
+    ("transaction", Pooler::Transaction),
+];
 
 /// A PostgreSQL database: a table for each scope, in one schema.
 ///
@@ -61,6 +65,7 @@ pub struct PostgresqlBuilder {
     ssl_root_cert: Option<PathBuf>,
     schema: Option<String>,
     synchronous_commit: bool,
+    pooler: Pooler,
     connect_timeout: Option<Duration>,
     options: Options,
 }
@@ -73,6 +78,7 @@ impl PostgresqlBuilder {
             ssl_root_cert: None,
             schema: None,
             synchronous_commit: true,
+            pooler: Pooler::default(),
             connect_timeout: None,
             options: Options::default(),
         }
@@ -137,6 +143,18 @@ impl PostgresqlBuilder {
         self
     }
 
+    /// Whether a pooler between the server and this client, such as PgBouncer, shares sessions among
+    /// clients; found out by default.
+    ///
+    /// Behind one, each call is a transaction with all its settings, sent at once: it takes a
+    /// little longer, and neither changes the sessions of others nor is changed by theirs.
+    /// [`Pooler::Session`] has statements prepared behind a pooler, too, which has to be in session
+    /// mode then: in another one records of other programs would be read.
+    pub fn pooler(mut self, pooler: Pooler) -> Self {
+        self.pooler = pooler;
+        self
+    }
+
     /// How long connecting and logging in may take; as long as a call by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
@@ -197,6 +215,7 @@ impl PostgresqlBuilder {
             mode,
             tls,
             connect_timeout: self.connect_timeout.unwrap_or(self.options.timeout),
+            pooler: self.pooler,
             settings,
         })
     }
@@ -241,10 +260,8 @@ impl PostgresqlBuilder {
 
 fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
     let mut link = PgLink::open(target)?;
-    let current = sql_query("SELECT current_schema()::text AS name");
-    let current: Current =
-        current.get_result(&mut link).map_err(|error| Failed::from(error).into_error::<Pg>())?;
-    match (current.name.as_deref(), schema) {
+    let current = link.begin_session(target)?;
+    match (current.as_deref(), schema) {
         (Some(current), Some(schema)) if current == schema => Ok(link),
         (Some(_), None) => Ok(link),
         (_, Some(schema)) => Err(Error::invalid_config(format!(
@@ -254,12 +271,6 @@ fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
             "no schema of the user's search path stands; name one by `schema=`",
         )),
     }
-}
-
-#[derive(QueryableByName)]
-struct Current {
-    #[diesel(sql_type = Nullable<Text>)]
-    name: Option<String>,
 }
 
 /// Opens `postgresql:` and `postgres:`.
@@ -274,6 +285,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     builder.connect_timeout = uri.take_duration("connect_timeout")?;
     let choices = [("on", true), ("off", false)];
     builder.synchronous_commit = uri.take_choice("synchronous_commit", &choices)?.unwrap_or(true);
+    builder.pooler = uri.take_choice("pooler", &POOLERS)?.unwrap_or_default();
     if let Some(host) = uri.take("host") {
         if placed {
             return Err(Error::invalid_config(

@@ -27,7 +27,7 @@ use super::{CHANGE, Dialect, Failure};
 use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
-use crate::backends::sql::link::postgresql::PgLink;
+use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PgLink};
 use crate::backends::sql::render::{Statements, Updates, columns, definition, on_conflict};
 use crate::backends::sql::statement::{Conn, Sql, find};
 use crate::schema::{self, Change, Standing};
@@ -324,8 +324,9 @@ impl Dialect for Pg {
         match code(info) {
             Some("55P03") => Failure::Busy,
             Some("57014") => Failure::TooLong,
-            // A prepared statement that does not fit the table any more, or is gone.
-            Some("0A000" | "26000") => Failure::Again,
+            // A prepared statement that does not fit the table any more, is gone, or has the name of
+            // another one.
+            Some(OUTDATED_PLAN | "26000" | "42P05") => Failure::Again,
             Some("42P01") => Failure::NoTable,
             Some("42703") => Failure::NoColumn,
             Some(limit) if limit.starts_with("54") => Failure::TooLarge,

@@ -5,6 +5,7 @@
 mod encrypted;
 mod failure;
 mod row;
+mod session;
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -26,16 +27,21 @@ use diesel::query_builder::{Query, QueryBuilder, QueryFragment, QueryId};
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionError, ConnectionResult, Error};
 use futures_util::TryStreamExt;
+use futures_util::future::join3;
 use rustls::ClientConfig;
-use tokio_postgres::types::{Kind, Type};
-use tokio_postgres::{Client, Config, Statement};
+use tokio_postgres::types::{Kind, ToSql, Type};
+use tokio_postgres::{Client, Config, RowStream, Statement};
 
 use self::encrypted::{Connector, Encrypted};
+pub(in crate::backends::sql) use self::failure::OUTDATED_PLAN;
 use self::row::Bind;
 pub(in crate::backends::sql) use self::row::PgRow;
+pub use self::session::Pooler;
+use self::session::Session;
 use super::error::{closed, code, is_closed};
 use super::socket::{Gate, Socket};
 use crate::ErrorKind;
+use crate::backends::sql::error::Failed;
 use crate::backends::tls::SslMode;
 
 /// Where and how to connect: plain values, none of them escaped.
@@ -51,7 +57,9 @@ pub(in crate::backends::sql) struct Target {
     pub(in crate::backends::sql) mode: SslMode,
     pub(in crate::backends::sql) tls: Arc<ClientConfig>,
     pub(in crate::backends::sql) connect_timeout: Duration,
-    /// Settings of the session: they travel with the first message.
+    /// Whether a pooler gives the session away between transactions.
+    pub(in crate::backends::sql) pooler: Pooler,
+    /// What every statement is to run under.
     pub(in crate::backends::sql) settings: Vec<(&'static str, String)>,
 }
 
@@ -69,11 +77,6 @@ impl Target {
             SslMode::Prefer => Mode::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Mode::Require,
         });
-        // Blanks and backslashes of a value are escaped by a backslash.
-        let escape = |value: &str| value.replace('\\', "\\\\").replace(' ', "\\ ");
-        let settings = self.settings.iter();
-        let settings = settings.map(|(name, value)| format!("-c {name}={}", escape(value)));
-        config.options(settings.collect::<Vec<_>>().join(" "));
         config
     }
 }
@@ -95,6 +98,7 @@ pub struct PgLink {
     machine: Option<Machine>,
     gate: Gate,
     deadline: Instant,
+    session: Session,
     statements: HashMap<Name, Statement, foldhash::fast::RandomState>,
     transaction: AnsiTransactionManager,
     types: PgMetadataCache,
@@ -136,11 +140,31 @@ impl PgLink {
             machine: Some(machine),
             gate,
             deadline,
+            session: Session::default(),
             statements: HashMap::default(),
             transaction: AnsiTransactionManager::default(),
             types: PgMetadataCache::new(),
             instrumentation: DynInstrumentation::none(),
         })
+    }
+
+    /// Sets what statements run under, and gives the schema that tables are in; once, at first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where a pooler allows no transactions.
+    pub(in crate::backends::sql) fn begin_session(
+        &mut self,
+        target: &Target,
+    ) -> crate::Result<Option<String>> {
+        let opened = self
+            .run(async |client| target.pooler.open(client, &target.settings).await)
+            .map_err(public)?;
+        self.session = Session::new(opened.shared, &target.settings);
+        if opened.shared {
+            self.run_in_unit(async |_| Ok(())).map_err(|error| failure::of_first_unit(&error))?;
+        }
+        Ok(opened.schema)
     }
 
     /// Sets by when all the requests that follow have to be done. One that is not makes the
@@ -189,6 +213,44 @@ impl PgLink {
         })
     }
 
+    /// Runs a request of one statement. Where sessions are shared and no transaction is open, it is
+    /// a transaction of its own, sent at once: where its beginning fails nothing else is done.
+    fn run_in_unit<T>(
+        &mut self,
+        request: impl AsyncFnOnce(&Client) -> Result<T, tokio_postgres::Error>,
+    ) -> QueryResult<T> {
+        let begin = match self.is_in_transaction()? {
+            true => None,
+            false => self.session.begin(),
+        };
+        self.run(async |client| {
+            let Some(begin) = begin else { return request(client).await };
+            let (begin, end) = (client.batch_execute(&begin), client.batch_execute("COMMIT"));
+            let (begun, given, ended) = join3(begin, request(client), end).await;
+            begun?;
+            let given = given?;
+            ended.map(|()| given)
+        })
+    }
+
+    fn is_in_transaction(&mut self) -> QueryResult<bool> {
+        let status = AnsiTransactionManager::transaction_manager_status_mut(self);
+        Ok(status.transaction_depth()?.is_some())
+    }
+
+    /// The text of a query, and its binds with their types.
+    fn text<T>(&mut self, query: &T) -> QueryResult<(String, Vec<(Bind, Type)>)>
+    where
+        T: QueryFragment<Pg>,
+    {
+        let mut binds = RawBytesBindCollector::<Pg>::new();
+        query.collect_binds(&mut binds, self, &Pg)?;
+        let types = binds.metadata.iter().map(type_of).collect::<QueryResult<Vec<_>>>()?;
+        let mut builder = PgQueryBuilder::new();
+        query.to_sql(&mut builder, &Pg)?;
+        Ok((builder.finish(), binds.binds.into_iter().map(Bind).zip(types).collect()))
+    }
+
     /// The prepared statement of a query, and its binds in binary.
     fn prepare<T>(&mut self, query: &T) -> QueryResult<(Statement, Vec<Bind>)>
     where
@@ -228,9 +290,32 @@ impl PgLink {
 }
 
 /// Whether an error says that a prepared statement is of no use any more: a table was changed
-/// ("cached plan must not change result type"), or somebody let go of it.
+/// ("cached plan must not change result type"), somebody let go of it, or its name is another's.
 fn is_outdated(error: &Error) -> bool {
-    matches!(error, Error::DatabaseError(_, info) if matches!(code(&**info), Some("0A000" | "26000")))
+    matches!(
+        error,
+        Error::DatabaseError(_, info)
+            if matches!(code(&**info), Some(OUTDATED_PLAN | "26000" | "42P05"))
+    )
+}
+
+/// The public error of a request that is no call of a scope's.
+fn public(error: Error) -> crate::Error {
+    Failed::from(error).into_error::<Pg>()
+}
+
+async fn collect(rows: RowStream) -> Result<Vec<PgRow>, tokio_postgres::Error> {
+    rows.map_ok(PgRow).try_collect().await
+}
+
+/// Runs a statement that has no name.
+async fn execute_text(
+    client: &Client,
+    sql: &str,
+    binds: &[(Bind, Type)],
+) -> Result<u64, tokio_postgres::Error> {
+    let binds = binds.iter().map(|(bind, ty)| (bind as &(dyn ToSql + Sync), ty.clone()));
+    client.execute_typed(sql, &binds.collect::<Vec<_>>()).await
 }
 
 fn type_of(metadata: &PgTypeMetadata) -> QueryResult<Type> {
@@ -243,6 +328,11 @@ impl ConnectionSealed for PgLink {}
 
 impl SimpleConnection for PgLink {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
+        let with_settings = match self.is_in_transaction() {
+            Ok(false) => self.session.with_settings(sql),
+            _ => None,
+        };
+        let sql = with_settings.as_deref().unwrap_or(sql);
         self.run(async |client| client.batch_execute(sql).await)
     }
 }
@@ -259,8 +349,16 @@ impl Connection for PgLink {
     where
         T: QueryFragment<Pg> + QueryId,
     {
-        let (statement, binds) = self.prepare(source)?;
-        let count = self.run(async |client| client.execute_raw(&statement, binds).await)?;
+        let count = match self.session {
+            Session::Own => {
+                let (statement, binds) = self.prepare(source)?;
+                self.run(async |client| client.execute_raw(&statement, binds).await)?
+            }
+            Session::Shared { .. } => {
+                let (sql, binds) = self.text(source)?;
+                self.run_in_unit(async |client| execute_text(client, &sql, &binds).await)?
+            }
+        };
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
@@ -294,11 +392,18 @@ impl LoadConnection for PgLink {
         T: Query + QueryFragment<Pg> + QueryId + 'query,
         Pg: QueryMetadata<T::SqlType>,
     {
-        let (statement, binds) = self.prepare(&source)?;
-        let rows = self.run(async |client| {
-            let rows = client.query_raw(&statement, binds).await?;
-            rows.map_ok(PgRow).try_collect::<Vec<_>>().await
-        })?;
+        let rows = match self.session {
+            Session::Own => {
+                let (statement, binds) = self.prepare(&source)?;
+                self.run(async |client| collect(client.query_raw(&statement, binds).await?).await)?
+            }
+            Session::Shared { .. } => {
+                let (sql, binds) = self.text(&source)?;
+                self.run_in_unit(async |client| {
+                    collect(client.query_typed_raw(&sql, binds).await?).await
+                })?
+            }
+        };
         Ok(rows.into_iter().map(Ok as fn(PgRow) -> QueryResult<PgRow>))
     }
 }

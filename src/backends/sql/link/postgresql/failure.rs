@@ -39,6 +39,13 @@ pub(super) fn of_connecting(error: &tokio_postgres::Error) -> crate::Error {
     crate::Error::new(ErrorKind::Unavailable, message).with_retryable(!hopeless)
 }
 
+/// The error of the first transaction behind a pooler.
+pub(super) fn of_first_unit(error: &Error) -> crate::Error {
+    crate::Error::unsupported(format!(
+        "the server is reached through a pooler that allows no transactions, which a pooler in statement mode does not; set its mode to transaction or session for this database ({error})"
+    ))
+}
+
 /// A message with its cause.
 fn describe(error: &tokio_postgres::Error) -> String {
     let message = error.to_string();
@@ -51,11 +58,16 @@ fn describe(error: &tokio_postgres::Error) -> String {
 /// The details are left out, since they hold values of records; so is the message where it may
 /// do so, too: of values that were refused, and of what triggers and functions raise.
 fn of_server(server: &DbError) -> ServerError {
-    let code = server.code().code();
-    let message = match &code[..2] {
-        "22" => "a value was refused",
-        "P0" => "a trigger or function raised an error",
-        _ => server.message(),
+    let code = match is_outdated_plan(server) {
+        true => OUTDATED_PLAN,
+        false => server.code().code(),
+    };
+    let message = match (&code[..2], server.detail()) {
+        ("22", _) => "a value was refused".to_owned(),
+        ("P0", _) => "a trigger or function raised an error".to_owned(),
+        // What depends on what was to be changed; no record is in it.
+        ("0A" | "2B", Some(detail)) => format!("{}: {detail}", server.message()),
+        _ => server.message().to_owned(),
     };
     ServerError::new(message, code).about(server.table(), server.column(), server.constraint())
 }
@@ -75,6 +87,16 @@ fn kind(code: &SqlState) -> DatabaseErrorKind {
         _ if ends_the_session(code.code()) => DatabaseErrorKind::ClosedConnection,
         _ => DatabaseErrorKind::Unknown,
     }
+}
+
+/// In place of the code of a statement that was prepared before its table was changed ("cached plan
+/// must not change result type"): the server's is that of everything it cannot do, and its message
+/// is in its own language.
+pub(in crate::backends::sql) const OUTDATED_PLAN: &str = "0A000 plan";
+
+fn is_outdated_plan(server: &DbError) -> bool {
+    *server.code() == SqlState::FEATURE_NOT_SUPPORTED
+        && server.routine() == Some("RevalidateCachedQuery")
 }
 
 /// Whether the server closes the connection with an error of this code.

@@ -12,6 +12,7 @@ mod standing;
 mod toml;
 mod types;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 #[cfg(feature = "sql")]
@@ -266,11 +267,12 @@ impl Schema {
         if self.key.is_empty() {
             return fail("a scope needs at least one unique column".into());
         }
-        for (at, column) in self.columns.iter().enumerate() {
+        let mut names = HashSet::new();
+        for column in &self.columns {
             if column.name.is_empty() {
                 return fail("the name of a column cannot be empty".into());
             }
-            if self.columns[..at].iter().any(|other| other.name == column.name) {
+            if !names.insert(column.name.as_str()) {
                 return fail(format!("two columns are named `{}`", column.name));
             }
             if let Some(default) = &column.default {

@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn only_a_connection_that_is_the_database_is_kept_for_ever() {
         let only: Pool<Sqlite> = open_only(in_memory).unwrap();
-        let only = only.pool;
+        let only = &only.pool;
         assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
         let many: Pool<Sqlite> = open(3, in_memory).unwrap();
-        let many = many.pool;
+        let many = &many.pool;
         assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
         assert_eq!(many.max_size(), 3);
     }

@@ -252,8 +252,9 @@ fn connect(
     timeout: Duration,
 ) -> Result<SqliteConnection> {
     let mut connection = SqliteConnection::establish(url).map_err(|error| {
-        let message =
-            format!("the database file cannot be opened: {error}; its directory must stand");
+        let message = format!(
+            "the database file {url} cannot be opened: {error}; its directory must stand, and both must be writable: to read what is not, open it with `read_only=true`"
+        );
         Error::new(ErrorKind::Unavailable, message).with_retryable(false)
     })?;
     prepare(&mut connection, in_memory, synchronous, timeout).map_err(|error| {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod backends;
+#[cfg(any(feature = "sql", feature = "redis"))]
+mod backoff;
 mod cache;
 mod check;
 #[allow(dead_code, reason = "not every choice of features has a backend for all of it")]

@@ -15,12 +15,13 @@ use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
+use crate::backoff::BackOff;
 use crate::schema::{Change, Migrate, Plan, Projected, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
 
-/// How often a call is tried again that met another one, as in a deadlock.
-const MEETINGS: u32 = 10;
+/// How often a call is run again of which a prepared statement does not fit the table any more.
+const STALE: u32 = 10;
 
 /// Tells whether a file is still the one that was opened.
 pub(super) type Unchanged = Box<dyn Fn() -> Result<()> + Send + Sync>;
@@ -121,7 +122,19 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.readers, true, call)
+        if D::ON_SERVER {
+            return self.read_until(self.deadline(), call);
+        }
+        // Reads do not wait for writers, and are too short to read the clock for each.
+        let result = self.readers.run(self.timeout, |connection, waited| {
+            // What was waited for the connection is taken off what the engine may wait.
+            match waited > self.timeout / 20 {
+                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
+                false => call(connection),
+            }
+        })?;
+        self.unchanged.as_ref().map_or(Ok(()), |unchanged| unchanged())?;
+        result.map_err(Failed::into_error::<D>)
     }
 
     /// The same on a server, until a deadline.
@@ -153,7 +166,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, false, call)
+        self.run_writing(false, call)
     }
 
     /// Runs a call that writes the same when it is run twice; once more where the connection was
@@ -162,27 +175,44 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run(&self.writers, true, call)
+        self.run_writing(true, call)
     }
 
-    fn run<T>(
+    fn run_writing<T>(
         &self,
-        pool: &Pool<D>,
-        twice: bool,
+        idempotent: bool,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        if D::ON_SERVER {
-            return self.run_on_server(pool, twice, self.deadline(), call);
+        match D::ON_SERVER {
+            true => self.run_on_server(&self.writers, idempotent, self.deadline(), call),
+            false => self.run_on_file(call),
         }
-        let result = pool.run(self.timeout, |connection, waited| {
-            // What was waited for the connection is taken off what the engine may wait.
-            match waited > self.timeout / 20 {
-                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
-                false => call(connection),
+    }
+
+    /// Runs a call that writes to a file. The engine waits for other writers, but may report at
+    /// once that the file is locked, and gives some of those that wait less often a turn than
+    /// others: the call is run again until its deadline.
+    fn run_on_file<T>(&self, call: impl Fn(&mut D::Connection) -> Result<T, Failed>) -> Result<T> {
+        let mut back_off = BackOff::until(self.deadline());
+        let mut first = true;
+        loop {
+            let left = back_off.left();
+            let result = self.writers.run(left, |connection, waited| {
+                match first && waited <= self.timeout / 20 {
+                    true => call(connection),
+                    false => self.run_late(connection, left.saturating_sub(waited), &call),
+                }
+            })?;
+            first = false;
+            let failed = match result {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            let again = matches!(failed.failure::<D>(), Failure::Busy | Failure::Again);
+            if !again || !back_off.pause() {
+                return Err(failed.into_error::<D>());
             }
-        })?;
-        self.unchanged.as_ref().map_or(Ok(()), |unchanged| unchanged())?;
-        result.map_err(Failed::into_error::<D>)
+        }
     }
 
     fn run_late<T>(
@@ -205,11 +235,11 @@ impl<D: Dialect> Inner<D> {
         deadline: Instant,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        let left = || deadline.saturating_duration_since(Instant::now());
-        let (mut losses, mut meetings) = (0, 0);
+        let mut back_off = BackOff::until(deadline);
+        let (mut losses, mut stale) = (0, 0);
         loop {
-            let result = pool.run(left(), |connection, _| {
-                D::set_deadline(connection, left())?;
+            let result = pool.run(back_off.left(), |connection, _| {
+                D::set_deadline(connection, back_off.left())?;
                 call(connection)
             })?;
             let failed = match result {
@@ -223,13 +253,14 @@ impl<D: Dialect> Inner<D> {
                     losses += 1;
                     twice && losses <= 1
                 }
-                Failure::Again => {
-                    meetings += 1;
-                    meetings <= MEETINGS
+                Failure::Stale => {
+                    stale += 1;
+                    stale <= STALE
                 }
+                Failure::Again | Failure::Busy => back_off.pause(),
                 _ => false,
             };
-            if !again || left().is_zero() {
+            if !again || back_off.left().is_zero() {
                 return Err(failed.into_error::<D>());
             }
         }

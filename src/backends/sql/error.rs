@@ -45,6 +45,12 @@ impl Failed {
     }
 }
 
+/// The error for a record that another caller wrote or removed during the call, which is run again.
+pub(super) fn met_another() -> DieselError {
+    let message = "the record was changed at the same time".to_owned();
+    DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
+}
+
 /// What an error of the engine says.
 pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
     match error {
@@ -95,7 +101,11 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         ),
         (Failure::Again, _) => Error::new(
             ErrorKind::Timeout,
-            "the call met others until it was given up; nothing was changed",
+            "gave up after repeated conflicts with other calls until the deadline passed; nothing was changed",
+        ),
+        (Failure::Stale, _) => Error::new(
+            ErrorKind::Timeout,
+            "gave up after repeated changes of the table during the call; nothing was changed",
         ),
         (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
             "the database cannot hold it; nothing was changed: {}",

@@ -24,6 +24,11 @@ pub(super) struct Statements {
     pub(super) set: Sql,
     /// The same for several rows.
     pub(super) set_rows: Sql,
+    /// For a row whose key has none; what there is of the key is left as it is.
+    pub(super) insert: Sql,
+    /// The same for many rows, where the engine can be given them at once: gives the keys of those
+    /// that were inserted.
+    pub(super) insert_many: Option<Sql>,
     /// For a row of which some columns are absent.
     pub(super) merge: Sql,
     /// The same where a new record could not be made: changes the record that there is.
@@ -51,8 +56,8 @@ pub(super) struct Batches {
     pub(super) lock: Buckets,
     pub(super) remove: Buckets,
     pub(super) set: Buckets,
-    /// Writes a row whose key no other one has.
-    pub(super) insert: Sql,
+    /// Inserts rows of keys that have none; fails where one has.
+    pub(super) insert: Buckets,
 }
 
 /// One statement in several sizes, each made when it is first needed.
@@ -60,6 +65,8 @@ pub(super) struct Batches {
 pub(super) struct Buckets {
     sizes: Vec<(usize, OnceLock<Sql>)>,
     make: fn(&Schema, usize) -> Sql,
+    /// Whether an item may be repeated to fill a statement.
+    padded: bool,
 }
 
 impl Buckets {
@@ -68,13 +75,23 @@ impl Buckets {
         sizes: impl IntoIterator<Item = usize>,
         make: fn(&Schema, usize) -> Sql,
     ) -> Self {
-        Self { sizes: sizes.into_iter().map(|size| (size, OnceLock::new())).collect(), make }
+        let sizes = sizes.into_iter().map(|size| (size, OnceLock::new())).collect();
+        Self { sizes, make, padded: true }
     }
 
-    /// The size and the statement that so many items begin with. It has room for more of them
+    /// The same where no item may be repeated.
+    pub(super) fn exact(
+        sizes: impl IntoIterator<Item = usize>,
+        make: fn(&Schema, usize) -> Sql,
+    ) -> Self {
+        Self { padded: false, ..Self::new(sizes, make) }
+    }
+
+    /// The size and the statement that so many items begin with. It may have room for more of them
     /// where they fill more than half of it: the last item is repeated then.
     pub(super) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
-        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size < items * 2);
+        let most = if self.padded { items * 2 - 1 } else { items };
+        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size <= most);
         let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
         let (size, sql) = roomy.or_else(full).unwrap_or(&self.sizes[0]);
         (*size, sql.get_or_init(|| (self.make)(schema, *size)))
@@ -119,6 +136,8 @@ impl Statements {
             fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
             set_rows: D::upsert_rows(schema),
+            insert: D::insert(schema),
+            insert_many: D::insert_listed(schema),
             merge: D::merge(schema),
             patch: patch::<D>(schema),
             updates: D::updates(schema),
@@ -221,6 +240,12 @@ pub(super) fn on_conflict<D: Dialect>(
         None => sql.text("NOTHING"),
         Some(_) => sql.text("UPDATE SET ").list(", ", non_key(schema), change),
     }
+}
+
+/// Adds to an `INSERT` that nothing is done where a record has the key.
+pub(super) fn unless_stored<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+    let keys = columns::<D>(schema.key_columns());
+    sql.text(&format!(" ON CONFLICT ({keys}) DO NOTHING"))
 }
 
 /// The columns that are not unique, in schema order.

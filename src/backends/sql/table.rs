@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
-use super::error::Failed;
+use super::error::{Failed, met_another};
 use super::gather::Gathering;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
@@ -232,8 +232,17 @@ impl<D: Dialect> TableInner<D> {
     }
 
     fn name_row(&self, row: &Row, error: Error) -> Error {
-        let key = self.schema().key_of(row).into_values();
-        error.with_key(Key::new(key.skip(self.fixed)))
+        self.name_key(&self.schema().key_of(row), error)
+    }
+
+    fn name_key(&self, key: &Key, error: Error) -> Error {
+        error.with_key(Key::new(key.values()[self.fixed..].iter().cloned()))
+    }
+
+    /// A row with the defaults of what is absent; or why it cannot have them.
+    fn filled(&self, mut row: Row) -> Result<Row> {
+        self.schema().fill_absent(&mut row)?;
+        Ok(row)
     }
 
     pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
@@ -286,6 +295,42 @@ impl<D: Dialect> TableInner<D> {
 
     pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
         put::<D>(connection, &self.statements, row)
+    }
+
+    /// Inserts a row, if its columns are known and its key has none. Gives the stored row of the key.
+    fn insert(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        row: &Result<Row>,
+    ) -> Result<Option<Row>, Failed> {
+        if let Ok(row) = row
+            && D::insert_one(connection, &self.statements, row)?
+        {
+            return Ok(None);
+        }
+        match (self.fetch(connection, key)?, row) {
+            (Some(stored), _) => Ok(Some(stored)),
+            (None, Err(incomplete)) => Err(Failed::Own(incomplete.clone())),
+            // It was removed after the attempt.
+            (None, Ok(_)) => Err(Failed::Engine(met_another())),
+        }
+    }
+
+    /// The same for rows of which some lack columns, all or none.
+    fn insert_each(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+        rows: &[Result<Row>],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        D::write_transaction(connection, |connection| {
+            let mut insert = |(key, row)| match self.insert(connection, key, row) {
+                Err(Failed::Own(error)) => Err(Failed::Own(self.name_key(key, error))),
+                result => result,
+            };
+            keys.iter().zip(rows).map(&mut insert).collect()
+        })
     }
 
     pub(super) fn update(
@@ -443,6 +488,34 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let inner = &self.inner;
         let row = inner.admit_row(row)?;
         inner.restoring(|database| database.write(|connection| inner.update(connection, &row)))
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let inner = &self.inner;
+        let key = inner.schema().key_of(&row);
+        let row = inner.filled(inner.admit_row(row)?);
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| inner.insert(connection, &key, &row))
+        })
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let inner = &self.inner;
+        let keys: Vec<Key> = rows.iter().map(|row| inner.schema().key_of(row)).collect();
+        let rows = inner.admit_rows(rows)?.into_iter().map(|row| inner.filled(row));
+        let rows: Vec<Result<Row>> = rows.collect();
+        if rows.iter().any(Result::is_err) {
+            return inner.restoring(|database| {
+                database
+                    .write_once_or_twice(|connection| inner.insert_each(connection, &keys, &rows))
+            });
+        }
+        let rows: Vec<Row> = rows.into_iter().flatten().collect();
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                D::insert_all(connection, &inner.statements, &keys, &rows)
+            })
+        })
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {

@@ -3,7 +3,7 @@
 use diesel::QueryResult;
 
 use super::dialect::Dialect;
-use super::error::Failed;
+use super::error::{Failed, met_another};
 use super::render::Statements;
 use super::statement::{Conn, Sql, execute, load_one};
 use crate::{Error, Key, Row, Value};
@@ -72,6 +72,36 @@ pub(super) fn put<D: Dialect>(
         Some(incomplete) if written == 0 => Err(Failed::Own(incomplete)),
         _ => Ok(()),
     }
+}
+
+/// How often keys that had a row when it was to be inserted, and none when that was fetched, are
+/// tried again on the connection that found it.
+const ROUNDS: usize = 8;
+
+/// Inserts rows by `insert`, which is given the positions of those that are pending and gives the
+/// positions of those that it did not insert. Fetches what is stored under the keys of these; where
+/// that was removed meanwhile, they are pending again.
+pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    mut insert: impl FnMut(&mut C, &[usize]) -> Result<Vec<usize>, Failed>,
+) -> Result<Vec<Option<Row>>, Failed> {
+    let mut stored = vec![None; keys.len()];
+    let mut pending: Vec<usize> = (0..keys.len()).collect();
+    for _ in 0..ROUNDS {
+        pending = insert(connection, &pending)?;
+        if !pending.is_empty() {
+            let wanted: Vec<Key> = pending.iter().map(|&at| keys[at].clone()).collect();
+            let found = D::fetch_many(connection, statements, &wanted)?;
+            pending.iter().zip(found).for_each(|(&at, row)| stored[at] = row);
+            pending.retain(|&at| stored[at].is_none());
+        }
+        if pending.is_empty() {
+            return Ok(stored);
+        }
+    }
+    Err(Failed::Engine(met_another()))
 }
 
 /// Removes a row and gives it.

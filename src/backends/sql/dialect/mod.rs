@@ -27,7 +27,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 use super::batch::Column;
 use super::error::Failed;
 use super::render::{Batches, Statements, Updates, columns, create_table};
-use super::statement::{Conn, Sql, find};
+use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -43,9 +43,11 @@ pub(super) enum Failure {
     Busy,
     /// It took longer than it may: it was not done.
     TooLong,
-    /// It met another one, or the table was changed under it: it was not done, and may be when it
-    /// is tried again at once.
+    /// It conflicted with another call: it was not done, and may be when it is run again.
     Again,
+    /// A prepared statement does not fit the table any more, or is gone: the call was not done, and
+    /// may be when it is run again at once.
+    Stale,
     /// The engine cannot hold what was to be written: it was not done.
     TooLarge,
     /// A table does not stand.
@@ -247,6 +249,12 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// listed.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
 
+    /// Inserts those of the rows in its binds whose keys have none, and gives the keys of those.
+    fn insert_listed(schema: &Schema) -> Option<Sql> {
+        let _ = schema;
+        None
+    }
+
     /// Removes the rows of all the keys that are listed in its binds, and gives them.
     fn pop_listed(schema: &Schema) -> Option<Sql> {
         let _ = schema;
@@ -258,6 +266,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// The same for as many rows as one statement of a batch writes.
     fn upsert_rows(schema: &Schema) -> Sql;
+
+    /// `INSERT` of a row, which does nothing where a record has its key, or fails.
+    fn insert(schema: &Schema) -> Sql;
 
     /// `INSERT` of a row of which some columns are absent. Its binds are the row and, for each
     /// column that is not unique, whether it is given.
@@ -356,6 +367,24 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), Failed>;
+
+    /// Inserts a complete row if its key has none. Gives whether it did.
+    fn insert_one<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<bool, Failed> {
+        Ok(execute::<Self>(connection, statements.insert.with(row))? > 0)
+    }
+
+    /// Inserts those of the complete rows whose keys have none. Gives the stored rows of the other
+    /// keys. No key occurs twice.
+    fn insert_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+    ) -> Result<Vec<Option<Row>>, Failed>;
 
     /// Writes a row, complete or not, and gives the one that it replaced.
     fn update<C: Conn<Self>>(

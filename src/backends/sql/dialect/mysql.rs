@@ -27,7 +27,7 @@ use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Statements, create_table, definition};
-use crate::backends::sql::statement::{Conn, Sql, load_one};
+use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
 use crate::schema::{Change, Standing, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -225,6 +225,11 @@ impl Dialect for Mysql {
         batch::upsert(schema, 1)
     }
 
+    /// Not `IGNORE`, which hides every other error as well, and cuts values that do not fit.
+    fn insert(schema: &Schema) -> Sql {
+        batch::insert(schema, 1)
+    }
+
     fn merge(schema: &Schema) -> Sql {
         batch::merge(schema)
     }
@@ -378,8 +383,9 @@ impl Dialect for Mysql {
             Some(1054) => Failure::NoColumn,
             Some(1205) => Failure::Busy,
             Some(1317 | 1969 | 3024) => Failure::TooLong,
-            // Of the others, a table that was changed since the statement was prepared.
-            Some(1213 | 1020 | 1412 | 1615) => Failure::Again,
+            Some(1213 | 1020) => Failure::Again,
+            // A table was changed since the statement was prepared.
+            Some(1412 | 1615) => Failure::Stale,
             Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
                 Failure::TooLarge
             }
@@ -402,6 +408,23 @@ impl Dialect for Mysql {
         rows: &[Row],
     ) -> Result<(), Failed> {
         Ok(batch::put_all(connection, statements, rows)?)
+    }
+
+    fn insert_one<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        row: &Row,
+    ) -> Result<bool, Failed> {
+        Ok(batch::inserted(execute::<Self>(connection, statements.insert.with(row)))?)
+    }
+
+    fn insert_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::insert_all(connection, statements, keys, rows)
     }
 
     fn update<C: Conn<Self>>(

@@ -28,7 +28,9 @@ use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PgLink};
-use crate::backends::sql::render::{Statements, Updates, columns, definition, on_conflict};
+use crate::backends::sql::render::{
+    Statements, Updates, columns, definition, on_conflict, unless_stored,
+};
 use crate::backends::sql::statement::{Conn, Sql, find};
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
@@ -241,12 +243,20 @@ impl Dialect for Pg {
         overwriting(batch::unnested(inserting_into(Sql::new(""), schema), schema), schema)
     }
 
+    fn insert(schema: &Schema) -> Sql {
+        unless_stored::<Self>(inserting(Sql::new(""), schema), schema)
+    }
+
     fn merge(schema: &Schema) -> Sql {
         merging(inserting(Sql::new(""), schema), schema)
     }
 
     fn updates(schema: &Schema) -> Option<Updates> {
         update::statements(schema)
+    }
+
+    fn insert_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::insert_listed(schema))
     }
 
     fn pop_condition(schema: &Schema) -> String {
@@ -326,7 +336,7 @@ impl Dialect for Pg {
             Some("57014") => Failure::TooLong,
             // A prepared statement that does not fit the table any more, is gone, or has the name of
             // another one.
-            Some(OUTDATED_PLAN | "26000" | "42P05") => Failure::Again,
+            Some(OUTDATED_PLAN | "26000" | "42P05") => Failure::Stale,
             Some("42P01") => Failure::NoTable,
             Some("42703") => Failure::NoColumn,
             Some(limit) if limit.starts_with("54") => Failure::TooLarge,
@@ -348,6 +358,15 @@ impl Dialect for Pg {
         rows: &[Row],
     ) -> Result<(), Failed> {
         batch::put(connection, statements, rows)
+    }
+
+    fn insert_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::insert(connection, statements, keys, rows)
     }
 
     fn update<C: Conn<Self>>(

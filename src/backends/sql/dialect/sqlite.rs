@@ -19,7 +19,7 @@ use self::introspect::Count;
 use super::{Dialect, Failure};
 use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, definition, on_conflict};
+use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
@@ -209,6 +209,10 @@ impl Dialect for Sqlite {
         overwriting(schema, rows_at_once(schema))
     }
 
+    fn insert(schema: &Schema) -> Sql {
+        unless_stored::<Self>(inserting(schema, 1), schema)
+    }
+
     fn merge(schema: &Schema) -> Sql {
         on_conflict::<Self>(inserting(schema, 1), schema, |sql, column| {
             let name = Self::quote(&column.name);
@@ -341,6 +345,23 @@ impl Dialect for Sqlite {
             Ok(())
         })?;
         Ok(rows.finish())
+    }
+
+    /// While the transaction is open nothing else writes: what has no row when it is asked for has
+    /// none when it is inserted.
+    fn insert_all<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            let stored = Self::fetch_many(connection, statements, keys)?;
+            let new = rows.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
+            let new: Vec<Row> = new.map(|(row, _)| row.clone()).collect();
+            Self::put_all(connection, statements, &new)?;
+            Ok(stored)
+        })
     }
 
     /// Several rows at once: each is a search of its own, but Diesel's work is done once.

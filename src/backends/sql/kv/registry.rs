@@ -154,6 +154,16 @@ pub(super) fn clear_table(
 
 /// The statement that writes a record only while the scope stands under this very schema.
 pub(super) fn put_if_current(schema: &Schema) -> Sql {
+    write_if_current(schema).text("UPDATE SET `value` = excluded.`value`")
+}
+
+/// The same for a record whose key has none; what there is of the key is left as it is.
+pub(super) fn insert_if_current(schema: &Schema) -> Sql {
+    write_if_current(schema).text("NOTHING")
+}
+
+/// The statement without what is done where a record has the key.
+fn write_if_current(schema: &Schema) -> Sql {
     let literal = |text: &str| Engine::literal(&text.into());
     let table = Engine::quote(&schema.table);
     Sql::new(format!("INSERT INTO {table} (`key`, `value`) SELECT "))
@@ -162,7 +172,7 @@ pub(super) fn put_if_current(schema: &Schema) -> Sql {
         .bind(ColumnType::Bytes)
         .text(&format!(
             " WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE scope = {} AND fingerprint = {}) \
-             ON CONFLICT (`key`) DO UPDATE SET `value` = excluded.`value`",
+             ON CONFLICT (`key`) DO ",
             literal(&schema.name),
             literal(&schema.fingerprint()),
         ))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
-use super::registry::{Registry, put_if_current};
+use super::registry::{Registry, insert_if_current, put_if_current};
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::statement::{Sql, execute};
@@ -25,6 +25,7 @@ pub(super) struct KvScope {
     table: Table<Engine>,
     registry: Arc<Registry>,
     put_if_current: Sql,
+    insert_if_current: Sql,
 }
 
 impl fmt::Debug for KvScope {
@@ -41,7 +42,9 @@ impl KvScope {
         options: CodecOptions,
     ) -> Self {
         let codec = Arc::new(Codec::new(schema, options));
-        Self { codec, table, registry, put_if_current: put_if_current(schema) }
+        let (put_if_current, insert_if_current) =
+            (put_if_current(schema), insert_if_current(schema));
+        Self { codec, table, registry, put_if_current, insert_if_current }
     }
 
     /// Reports a table of other columns, which another program made.
@@ -104,6 +107,29 @@ impl KvScope {
         let replaced = self.codec.replace(old.as_deref(), row)?;
         self.table.inner().set(connection, &stored_row(&key, replaced.bytes))?;
         Ok(replaced.old)
+    }
+
+    /// Inserts a row that has all columns, if the scope stands under the handle's very schema.
+    /// Gives whether it did, and else the bytes that are stored under its key.
+    fn insert_at_once(&self, key: &Key, row: &Row) -> Result<(bool, Option<Vec<u8>>)> {
+        let new = stored_row(key, self.codec.encode(row)?);
+        self.table.inner().restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                match execute::<Engine>(connection, self.insert_if_current.with(&new))? {
+                    0 => Ok((false, self.stored(connection, key)?)),
+                    _ => Ok((true, None)),
+                }
+            })
+        })
+    }
+
+    /// Rows of the table as those of keys.
+    fn decode_all(&self, keys: &[Key], rows: Vec<Option<Row>>) -> Result<Vec<Option<Row>>> {
+        let decode = |(key, row): (&Key, Option<Row>)| {
+            let row = row.map(|row| self.decode(key, row)).transpose();
+            row.map_err(|error| error.with_key(key))
+        };
+        keys.iter().zip(rows).map(decode).collect()
     }
 
     /// What a batch makes of its rows: one for each key.
@@ -171,12 +197,7 @@ impl ScopeStore for KvScope {
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let stored: Vec<Key> = keys.iter().map(stored_key).collect();
-        let found = self.table.fetch_many(&stored)?;
-        let decode = |(key, row): (&Key, Option<Row>)| {
-            let row = row.map(|row| self.decode(key, row)).transpose();
-            row.map_err(|error| error.with_key(key))
-        };
-        keys.iter().zip(found).map(decode).collect()
+        self.decode_all(keys, self.table.fetch_many(&stored)?)
     }
 
     fn set(&self, row: Row) -> Result<()> {
@@ -202,6 +223,34 @@ impl ScopeStore for KvScope {
         })
     }
 
+    fn insert(&self, mut row: Row) -> Result<Option<Row>> {
+        let key = self.schema().key_of(&row);
+        if self.schema().fill_absent(&mut row).is_ok() {
+            match self.insert_at_once(&key, &row)? {
+                (true, _) => return Ok(None),
+                (false, Some(stored)) => return self.codec.decode_at(&key, &stored).map(Some),
+                // Another schema stands, or the record was removed after the attempt.
+                (false, None) => {}
+            }
+        }
+        Ok(self.insert_many(vec![row])?.pop().flatten())
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let keys: Vec<Key> = rows.iter().map(|row| self.schema().key_of(row)).collect();
+        let stored_keys: Vec<Key> = keys.iter().map(stored_key).collect();
+        self.write(|connection| {
+            let stored = self.table.inner().fetch_many(connection, &stored_keys)?;
+            let new = rows.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
+            let new: Vec<Row> = new.map(|(row, _)| row.clone()).collect();
+            if !new.is_empty() {
+                let new = self.prepare(connection, &new)?;
+                self.table.inner().set_many(connection, &new)?;
+            }
+            Ok(self.decode_all(&keys, stored)?)
+        })
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -224,11 +273,7 @@ impl ScopeStore for KvScope {
         let stored: Vec<Key> = keys.iter().map(stored_key).collect();
         self.write(|connection| {
             let rows = self.table.inner().pop_many(connection, &stored)?;
-            let decode = |(key, row): (&Key, Option<Row>)| {
-                let row = row.map(|row| self.decode(key, row)).transpose();
-                row.map_err(|error| error.with_key(key))
-            };
-            Ok(keys.iter().zip(rows).map(decode).collect::<Result<_>>()?)
+            Ok(self.decode_all(keys, rows)?)
         })
     }
 

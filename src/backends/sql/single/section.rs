@@ -80,6 +80,15 @@ impl<D: Dialect> ScopeStore for Section<D> {
         Ok(self.table.update(self.row(row))?.map(|row| self.own(row)))
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        Ok(self.table.insert(self.row(row))?.map(|row| self.own(row)))
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let rows = rows.into_iter().map(|row| self.row(row)).collect();
+        Ok(self.own_rows(self.table.insert_many(rows)?))
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.table.set_many(rows.into_iter().map(|row| self.row(row)).collect())
     }

@@ -5,20 +5,23 @@ use std::any::Any;
 
 use diesel::QueryResult;
 use diesel::mysql::Mysql;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 use crate::backends::sql::batch::{InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::long_columns;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::{Failed, met_another};
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
-use crate::backends::sql::write::put;
+use crate::backends::sql::write::{insert_or_fetch, put};
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
 
 /// How many keys or rows a statement has.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
+
+/// The same where no row may be repeated to fill a statement.
+const EXACT_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// How many values a statement that writes has at the most. A server takes 65,535.
 const MOST_VALUES: usize = 4096;
@@ -43,7 +46,7 @@ pub(super) fn merge(schema: &Schema) -> Sql {
 }
 
 /// `INSERT` of so many rows.
-fn insert(schema: &Schema, rows: usize) -> Sql {
+pub(super) fn insert(schema: &Schema, rows: usize) -> Sql {
     let table = Mysql::quote(&schema.table);
     let mut names = columns::<Mysql>(&schema.columns);
     for long in long_columns::<Mysql>(schema) {
@@ -106,7 +109,7 @@ pub(super) fn batches(schema: &Schema) -> Batches {
         lock: Buckets::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
         remove: Buckets::new(SIZES, remove),
         set: Buckets::new(SIZES.into_iter().filter(writes), upsert),
-        insert: insert(schema, 1),
+        insert: Buckets::exact(EXACT_SIZES.into_iter().filter(writes), insert),
     }
 }
 
@@ -176,19 +179,29 @@ pub(super) fn put_all<C: Conn<Mysql>>(
     let schema = &statements.schema;
     let rows = sorted(schema.key.iter().copied(), rows.iter().map(Vec::as_slice).collect());
     let rows: Vec<Row> = rows.into_iter().map(<[Value]>::to_vec).collect();
+    write_pieces(connection, &batches_of(statements)?.set, schema, &rows)
+}
+
+/// Writes rows by a statement that has several sizes, in a transaction where one does not hold
+/// them.
+fn write_pieces<C: Conn<Mysql>>(
+    connection: &mut C,
+    write: &Buckets,
+    schema: &Schema,
+    rows: &[Row],
+) -> QueryResult<()> {
     // The last row may be repeated.
     let bytes = max_packet(connection) / 3;
-    let set = &batches_of(statements)?.set;
+    let (size, _) = write.begin(schema, fitting(rows, bytes));
     let write = |connection: &mut C| {
         in_pieces(
-            set,
+            write,
             schema,
-            &rows,
+            rows,
             |rows| fitting(rows, bytes),
             |sql, rows| execute::<Mysql>(connection, sql.with_rows(rows)).map(drop),
         )
     };
-    let (size, _) = set.begin(schema, fitting(&rows, bytes));
     match size >= rows.len() {
         true => write(connection),
         false => connection.transaction(write),
@@ -244,13 +257,57 @@ fn put_new<C: Conn<Mysql>>(
 ) -> Result<(), Failed> {
     let mut filled = row.clone();
     statements.schema.fill_absent(&mut filled)?;
-    let inserted = execute::<Mysql>(connection, batches_of(statements)?.insert.with(&filled));
-    match inserted {
-        Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, info)) => {
-            Err(DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, info).into())
-        }
-        inserted => Ok(inserted.map(drop)?),
+    match inserted(execute::<Mysql>(connection, statements.insert.with(&filled)))? {
+        true => Ok(()),
+        false => Err(Failed::Engine(met_another())),
     }
+}
+
+/// Whether rows were inserted; not where one of their keys has a row. Another index that allows a
+/// value once is an error.
+pub(super) fn inserted(result: QueryResult<usize>) -> QueryResult<bool> {
+    use DatabaseErrorKind::UniqueViolation;
+    match result {
+        Err(DieselError::DatabaseError(UniqueViolation, info)) if is_of_the_key(&*info) => {
+            Ok(false)
+        }
+        result => result.map(|_| true),
+    }
+}
+
+/// Whether the primary key is what an error is about.
+fn is_of_the_key(info: &dyn DatabaseErrorInformation) -> bool {
+    info.constraint_name().is_none_or(|index| index == "PRIMARY" || index.ends_with(".PRIMARY"))
+}
+
+/// Inserts those rows whose keys have none, all or none. Gives the stored rows of the other keys.
+/// A statement that meets one of these inserts nothing, and the rest is inserted by another one.
+pub(super) fn insert_all<C: Conn<Mysql>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    rows: &[Row],
+) -> Result<Vec<Option<Row>>, Failed> {
+    insert_or_fetch::<Mysql, _>(connection, statements, keys, |connection, pending| {
+        let rows = pending.iter().map(|&at| rows[at].as_slice()).collect();
+        Ok(match inserted(insert_new(connection, statements, rows))? {
+            true => Vec::new(),
+            false => pending.to_vec(),
+        })
+    })
+}
+
+/// Inserts rows, in a transaction where one statement does not hold them.
+fn insert_new<C: Conn<Mysql>>(
+    connection: &mut C,
+    statements: &Statements,
+    rows: Vec<&[Value]>,
+) -> QueryResult<usize> {
+    let (schema, insert) = (&statements.schema, &batches_of(statements)?.insert);
+    let rows = sorted(schema.key.iter().copied(), rows);
+    let rows: Vec<Row> = rows.into_iter().map(<[Value]>::to_vec).collect();
+    write_pieces(connection, insert, schema, &rows)?;
+    Ok(rows.len())
 }
 
 /// The row of a key, which nobody else changes until the transaction ends.

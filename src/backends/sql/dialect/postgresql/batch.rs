@@ -1,17 +1,19 @@
 //! Batches: many rows or keys in one statement, an array for each column.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
 
-use super::stored_types;
 use super::update::readable;
+use super::{inserting_into, stored_types};
 use crate::backends::sql::batch::{Column, InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, selected};
+use crate::backends::sql::render::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
+use crate::backends::sql::write::insert_or_fetch;
 use crate::{Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.
@@ -46,6 +48,13 @@ fn matching(sql: Sql, schema: &Schema) -> Sql {
     sql.text(&format!("({keys}) IN (SELECT * FROM unnest("))
         .list(", ", schema.key_columns(), |sql, column| sql.bind(column.ty))
         .text("))")
+}
+
+/// `INSERT` of those of the rows in the binds whose keys have none: gives the keys of these.
+pub(super) fn insert_listed(schema: &Schema) -> Sql {
+    let keys = selected::<Pg>(schema, schema.key_columns());
+    let sql = unnested(inserting_into(Sql::new(""), schema), schema);
+    unless_stored::<Pg>(sql, schema).text(&format!(" RETURNING {keys}"))
 }
 
 /// The rows in the arrays of the binds, as what an `INSERT` takes.
@@ -124,8 +133,7 @@ pub(super) fn put<C: Conn<Pg>>(
     statements: &Statements,
     rows: &[Row],
 ) -> Result<(), Failed> {
-    let rows =
-        sorted(statements.schema.key.iter().copied(), rows.iter().map(Vec::as_slice).collect());
+    let rows = sorted_rows(statements, rows);
     let chunks = chunks(&rows);
     let put = |connection: &mut C| {
         for rows in &chunks {
@@ -138,6 +146,52 @@ pub(super) fn put<C: Conn<Pg>>(
         0 | 1 => put(connection),
         _ => Pg::write_transaction(connection, put),
     }
+}
+
+/// Inserts those rows whose keys have none, all or none. Gives the stored rows of the other keys.
+pub(super) fn insert<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    rows: &[Row],
+) -> Result<Vec<Option<Row>>, Failed> {
+    let insert = |connection: &mut C| {
+        insert_or_fetch::<Pg, _>(connection, statements, keys, |connection, pending| {
+            let sorted = sorted_rows(statements, pending.iter().map(|&at| &rows[at]));
+            let inserted = insert_new(connection, statements, &chunks(&sorted))?;
+            Ok(pending.iter().copied().filter(|&at| !inserted.contains(&keys[at])).collect())
+        })
+    };
+    match chunks(&sorted_rows(statements, rows)).len() {
+        0 | 1 => insert(connection),
+        _ => Pg::write_transaction(connection, insert),
+    }
+}
+
+/// Inserts rows whose keys have none. Gives the keys of those that were inserted.
+fn insert_new<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    chunks: &[&[&[Value]]],
+) -> QueryResult<HashSet<Key>> {
+    let mut inserted = HashSet::new();
+    let Some(sql) = &statements.insert_many else { return Ok(inserted) };
+    for rows in chunks {
+        let columns = Column::all(rows, rows.first().map_or(0, |row| row.len()));
+        load::<Pg>(connection, sql.with_columns(&columns), &statements.key_types, |key| {
+            inserted.insert(Key::new(key));
+            Ok(())
+        })?;
+    }
+    Ok(inserted)
+}
+
+fn sorted_rows<'a>(
+    statements: &Statements,
+    rows: impl IntoIterator<Item = &'a Row>,
+) -> Vec<&'a [Value]> {
+    let rows = rows.into_iter().map(Vec::as_slice).collect();
+    sorted(statements.schema.key.iter().copied(), rows)
 }
 
 /// Cuts rows into the parts that one statement takes.

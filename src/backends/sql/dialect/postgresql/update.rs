@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::{Failed, met_another};
 use crate::backends::sql::render::{
     Statements, Updates, matching_key, non_key, patching, selected,
 };
@@ -99,13 +99,6 @@ pub(super) fn run<C: Conn<Pg>>(
         (_, true, _) => Ok(Some(old)),
         (true, false, _) => Ok(None),
     }
-}
-
-/// The error for a row that somebody else wrote at the same time.
-fn met_another() -> diesel::result::Error {
-    use diesel::result::{DatabaseErrorKind, Error};
-    let message = "another one wrote the record at the same time".to_owned();
-    Error::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
 }
 
 /// The same for a row that only reading tells whether it can be read.

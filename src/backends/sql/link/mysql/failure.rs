@@ -16,16 +16,25 @@ const SAFE_TO_TELL: &[u16] = &[
 pub(super) fn from_client(error: mysql::Error) -> Error {
     match error {
         mysql::Error::MySqlError(server) => {
+            let index = index_of(&server);
             let message = match SAFE_TO_TELL.contains(&server.code) {
                 true => server.message,
                 false => format!("an error of state {}", server.state),
             };
             let error = ServerError::new(message, server.code);
+            let error = error.about(None, None, index.as_deref());
             Error::DatabaseError(kind(server.code), Box::new(error))
         }
         error if timed_out(&error) => closed("the deadline passed"),
         error => closed(error.to_string()),
     }
+}
+
+/// The index that a duplicate entry is of. The message may hold a value, but before the name.
+fn index_of(server: &mysql::MySqlError) -> Option<String> {
+    let message = (server.code == 1062).then_some(server.message.as_str())?;
+    let (_, index) = message.strip_suffix('\'')?.rsplit_once(" for key '")?;
+    Some(index.to_owned())
 }
 
 fn kind(code: u16) -> DatabaseErrorKind {
@@ -75,6 +84,14 @@ mod tests {
             error(1062, "Duplicate entry 'secret' for key"),
             "an error of state 23000 [1062]"
         );
+        let server = |message: &str| mysql::MySqlError {
+            state: "23000".into(),
+            message: message.into(),
+            code: 1062,
+        };
+        let message = "Duplicate entry 'a' for key 'b' for key 't.PRIMARY'";
+        assert_eq!(index_of(&server(message)).as_deref(), Some("t.PRIMARY"));
+        assert_eq!(index_of(&server("Duplicate entry 'for key 'secret")), None);
         assert_eq!(error(1146, "Table 'a.b' doesn't exist"), "Table 'a.b' doesn't exist [1146]");
     }
 }

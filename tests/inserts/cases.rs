@@ -1,0 +1,237 @@
+//! What holds for every store.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use hilcat::store::ScopeStore;
+use hilcat::{Column, ColumnType, ErrorKind, Key, Row, Value};
+
+use super::{Case, list};
+use crate::stores::{Ground, row};
+
+pub const CASES: &[Case] = list![
+    what_is_stored_is_left_as_it_is,
+    what_is_absent_has_its_default,
+    what_cannot_be_a_record_is_refused,
+    keys_that_no_index_holds,
+    a_key_alone,
+    batches_insert_what_is_missing,
+    large_batches,
+    a_batch_of_which_one_row_is_incomplete,
+    of_many_threads_one_inserts,
+    batches_in_opposite_orders,
+    what_is_removed_can_be_inserted_again,
+];
+
+fn key(text: &str) -> Key {
+    Key::single(text.into())
+}
+
+fn what_is_stored_is_left_as_it_is(ground: &Ground) {
+    let store = ground.store(&ground.texts());
+    assert_eq!(store.insert(row(["a", "1"])).unwrap(), None);
+    assert_eq!(store.insert(row(["a", "2"])).unwrap(), Some(row(["a", "1"])));
+    assert_eq!(store.fetch(&key("a")).unwrap(), Some(row(["a", "1"])));
+    store.set(row(["a", "3"])).unwrap();
+    assert_eq!(store.insert(row(["a", "4"])).unwrap(), Some(row(["a", "3"])));
+    assert_eq!(store.pop(&key("a")).unwrap(), Some(row(["a", "3"])));
+    assert_eq!(store.insert(row(["a", "5"])).unwrap(), None);
+    assert_eq!(store.fetch(&key("a")).unwrap(), Some(row(["a", "5"])));
+}
+
+fn what_is_absent_has_its_default(ground: &Ground) {
+    if ground.tested.name.contains("single") {
+        // The options of its URI know no defaults.
+        return;
+    }
+    let column = |name| Column::new(name, ColumnType::Text);
+    let schema = ground.texts().column(column("d").default_value("x")).column(column("must"));
+    let store = ground.store(&schema);
+    let some = |must: Value| vec!["a".into(), Value::Absent, Value::Absent, must];
+    let error = store.insert(some(Value::Absent)).unwrap_err();
+    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("must")));
+    assert_eq!(store.len().unwrap(), 0);
+    assert_eq!(store.insert(some("m".into())).unwrap(), None);
+    let stored: Row = vec!["a".into(), Value::Null, "x".into(), "m".into()];
+    assert_eq!(store.fetch(&key("a")).unwrap(), Some(stored.clone()));
+    // A record is stored: what the row lacks does not matter.
+    assert_eq!(store.insert(some(Value::Absent)).unwrap(), Some(stored));
+}
+
+fn what_cannot_be_a_record_is_refused(ground: &Ground) {
+    let schema = ground.schema().unique(Column::new("id", ColumnType::Text));
+    let schema = schema.column(Column::new("n", ColumnType::Double).nullable(true));
+    let store = ground.store(&schema);
+    let numbers = vec!["a".into(), Value::Float(f64::NAN)];
+    match ground.tested.name {
+        name if name.contains("postgresql") || name.contains("kv") => {
+            assert_eq!(store.insert(numbers).unwrap(), None);
+        }
+        _ => {
+            let error = store.insert(numbers.clone()).unwrap_err();
+            assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("n")));
+            let rows = vec![vec!["b".into(), Value::Null], numbers];
+            assert_eq!(store.insert_many(rows).unwrap_err().kind(), ErrorKind::Unsupported);
+            assert_eq!(store.len().unwrap(), 0);
+        }
+    }
+}
+
+fn keys_that_no_index_holds(ground: &Ground) {
+    let store = ground.store(&ground.texts());
+    let long = |end: &str| format!("{}{end}", "k".repeat(5_000));
+    let (a, b, c) = (long("a"), long("b"), long("c"));
+    assert_eq!(store.insert(row([&a, "1"])).unwrap(), None);
+    assert_eq!(store.insert(row([&b, "2"])).unwrap(), None);
+    assert_eq!(store.insert(row([&a, "3"])).unwrap(), Some(row([&a, "1"])));
+    let rows = [[&*c, "4"], [&*b, "5"], ["short", "6"]].map(row).to_vec();
+    assert_eq!(store.insert_many(rows).unwrap(), [None, Some(row([&b, "2"])), None]);
+    assert_eq!(store.fetch(&key(&c)).unwrap(), Some(row([&c, "4"])));
+    assert_eq!(store.len().unwrap(), 4);
+}
+
+fn a_key_alone(ground: &Ground) {
+    if ground.tested.name.contains("single") {
+        return;
+    }
+    let column = |name, ty| Column::new(name, ty);
+    let schema = ground.schema().unique(column("a", ColumnType::Text));
+    let store = ground.store(&schema.unique(column("b", ColumnType::BigInt)));
+    let pair = |a: &str, b: i64| vec![a.into(), b.into()];
+    assert_eq!(store.insert(pair("x", 1)).unwrap(), None);
+    assert_eq!(store.insert(pair("x", 1)).unwrap(), Some(pair("x", 1)));
+    let inserted = store.insert_many(vec![pair("x", 2), pair("x", 1), pair("a", 2)]).unwrap();
+    assert_eq!(inserted, [None, Some(pair("x", 1)), None]);
+}
+
+fn batches_insert_what_is_missing(ground: &Ground) {
+    let store = ground.store(&ground.texts());
+    assert_eq!(store.insert_many(Vec::new()).unwrap(), Vec::<Option<Row>>::new());
+    let rows = |ids: &[&str], value: &str| ids.iter().map(|id| row([id, value])).collect();
+    assert_eq!(store.insert_many(rows(&["d", "b"], "1")).unwrap(), [None, None]);
+    let found = store.insert_many(rows(&["c", "b", "a", "d"], "2")).unwrap();
+    assert_eq!(found, [None, Some(row(["b", "1"])), None, Some(row(["d", "1"]))]);
+    let found = store.insert_many(rows(&["a", "b"], "3")).unwrap();
+    assert_eq!(found, [Some(row(["a", "2"])), Some(row(["b", "1"]))]);
+}
+
+fn large_batches(ground: &Ground) {
+    let store = ground.store(&ground.texts());
+    let one = |n: usize, value: &str| row([&format!("k{n:05}"), value]);
+    store.set_many((0..1_200).step_by(4).map(|n| one(n, "old")).collect()).unwrap();
+    // Backwards, and of a size that no statement has.
+    let found = store.insert_many((0..1_111).rev().map(|n| one(n, "new")).collect()).unwrap();
+    for (n, found) in (0..1_111).rev().zip(found) {
+        assert_eq!(found, (n % 4 == 0).then(|| one(n, "old")), "{n}");
+    }
+    assert_eq!(store.len().unwrap(), 1_111 + (1_200 - 1_112) / 4);
+    let big = "x".repeat(300_000);
+    let big = |n: usize| row([&format!("big{n}"), &big]);
+    let found = store.insert_many((0..70).map(big).collect()).unwrap();
+    assert!(found.iter().all(Option::is_none));
+    assert_eq!(store.fetch(&key("big69")).unwrap(), Some(big(69)));
+}
+
+fn a_batch_of_which_one_row_is_incomplete(ground: &Ground) {
+    if ground.tested.name.contains("single") {
+        return;
+    }
+    let store = ground.store(&ground.texts().column(Column::new("must", ColumnType::Text)));
+    let row = |id: &str, must: Value| vec![id.into(), Value::Absent, must];
+    let rows = vec![row("a", "1".into()), row("b", Value::Absent)];
+    let error = store.insert_many(rows.clone()).unwrap_err();
+    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("must")));
+    assert!(error.to_string().contains("b"), "{error}");
+    assert_eq!(store.len().unwrap(), 0, "{error}");
+    let stored = |id: &str, must: &str| vec![id.into(), Value::Null, must.into()];
+    store.set(stored("b", "0")).unwrap();
+    assert_eq!(store.insert_many(rows).unwrap(), [None, Some(stored("b", "0"))]);
+}
+
+/// Runs the same work in several threads that start together, on two stores.
+fn in_threads<T: Send>(
+    ground: &Ground,
+    count: usize,
+    work: impl Fn(usize, &dyn ScopeStore) -> T + Sync,
+) -> Vec<T> {
+    let schema = ground.texts();
+    let one = ground.store(&schema);
+    let other = match ground.tested.name {
+        "sqlite-memory" => one.clone(),
+        _ => ground.store(&schema),
+    };
+    let start = Barrier::new(count);
+    thread::scope(|threads| {
+        let run = |n: usize| {
+            let store: Arc<dyn ScopeStore> = if n % 2 == 0 { one.clone() } else { other.clone() };
+            let (start, work) = (&start, &work);
+            threads.spawn(move || {
+                start.wait();
+                work(n, &*store)
+            })
+        };
+        let threads: Vec<_> = (0..count).map(run).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn of_many_threads_one_inserts(ground: &Ground) {
+    let insert = |n: usize, store: &dyn ScopeStore| {
+        let insert = |k| store.insert(row([&format!("k{k}"), &format!("by {n}")])).unwrap();
+        (0..20).map(insert).collect::<Vec<_>>()
+    };
+    let found = in_threads(ground, 12, insert);
+    let store = ground.store(&ground.texts());
+    for k in 0..20 {
+        let inserted: Vec<usize> = (0..12).filter(|&n| found[n][k].is_none()).collect();
+        assert_eq!(inserted.len(), 1, "k{k} by {inserted:?}");
+        let stored = row([&format!("k{k}"), &format!("by {}", inserted[0])]);
+        assert!(found.iter().all(|found| found[k].as_ref().is_none_or(|found| *found == stored)));
+        if ground.tested.name != "sqlite-memory" {
+            assert_eq!(store.fetch(&key(&format!("k{k}"))).unwrap(), Some(stored));
+        }
+    }
+}
+
+fn batches_in_opposite_orders(ground: &Ground) {
+    let insert = |n: usize, store: &dyn ScopeStore| {
+        let batch = |round: usize| {
+            let ids = (0..60).map(|k| if n % 4 < 2 { k } else { 59 - k });
+            let row = |k| row([&format!("{round} {k:02}"), &format!("by {n}")]);
+            let found = store.insert_many(ids.map(row).collect()).unwrap();
+            found.iter().filter(|found| found.is_none()).count()
+        };
+        (0..5).map(batch).sum::<usize>()
+    };
+    assert_eq!(in_threads(ground, 8, insert).into_iter().sum::<usize>(), 5 * 60);
+}
+
+/// Every record that was inserted was popped once, or is stored at the end.
+fn what_is_removed_can_be_inserted_again(ground: &Ground) {
+    let work = |n: usize, store: &dyn ScopeStore| {
+        let (mut inserted, mut popped) = (0, 0);
+        for round in 0..60 {
+            let id = format!("k{}", round % 2);
+            match (n + round) % 3 {
+                0 => popped += usize::from(store.pop(&key(&id)).unwrap().is_some()),
+                1 => inserted += usize::from(store.insert(row([&id, "v"])).unwrap().is_none()),
+                _ => {
+                    let rows = vec![row(["k1", "v"]), row(["k0", "v"])];
+                    let found = store.insert_many(rows).unwrap();
+                    inserted += found.iter().filter(|found| found.is_none()).count();
+                }
+            }
+        }
+        (inserted, popped, store.len().unwrap())
+    };
+    let done = in_threads(ground, 8, work);
+    let inserted: usize = done.iter().map(|(inserted, ..)| inserted).sum();
+    let popped: usize = done.iter().map(|(_, popped, _)| popped).sum();
+    let left = match ground.tested.name {
+        // It is gone with its store.
+        "sqlite-memory" => inserted - popped,
+        _ => usize::try_from(ground.store(&ground.texts()).len().unwrap()).unwrap(),
+    };
+    assert_eq!(inserted, popped + left);
+    assert!(popped > 0);
+}

@@ -1,0 +1,122 @@
+//! Inserts that meet a record that is not committed yet, and other unique indexes.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use hilcat::backend::{MysqlLink, PgLink};
+use hilcat::store::ScopeStore;
+use hilcat::{Cache, ErrorKind, Key, Result, Row};
+
+use super::{Case, list};
+use crate::stores::{Ground, row};
+
+pub const CASES: &[Case] = list![
+    a_record_that_is_committed_is_waited_for,
+    a_record_that_is_rolled_back_is_waited_for,
+    a_record_is_waited_for_until_the_deadline,
+    another_unique_index_is_an_error,
+];
+
+/// Runs statements on a connection that the cache lends, and `body` before the last one.
+fn run(ground: &Ground, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
+    let [begin, write, end] = statements;
+    macro_rules! on {
+        ($connection:ty) => {
+            cache.diesel(|connection: &mut $connection| {
+                connection.batch_execute(begin)?;
+                connection.batch_execute(write)?;
+                body();
+                connection.batch_execute(end)
+            })
+        };
+    }
+    match ground.tested.name {
+        name if name.starts_with("sqlite") => on!(diesel::SqliteConnection),
+        name if name.starts_with("postgresql") => on!(PgLink),
+        _ => on!(MysqlLink),
+    }
+    .unwrap();
+}
+
+/// Inserts `a` and then `a` and `b` into the store while a transaction that has written `a` is
+/// held for so long, and is then committed or rolled back.
+fn while_held<T: Send + 'static>(
+    ground: &Ground,
+    end: &str,
+    hold: Duration,
+    timeout: &str,
+    insert: fn(&dyn ScopeStore) -> T,
+) -> (T, Duration) {
+    let store = ground.store_with(&ground.texts(), timeout);
+    let (held, is_held) = mpsc::channel();
+    let inserting = thread::spawn(move || {
+        is_held.recv().unwrap();
+        let start = Instant::now();
+        (insert(&*store), start.elapsed())
+    });
+    let write = format!("INSERT INTO {} (id, v) VALUES ('a', 'theirs')", ground.scope);
+    let begin = if ground.tested.name.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    run(ground, &ground.cache(), [begin, &write, end], || {
+        held.send(()).unwrap();
+        thread::sleep(hold);
+    });
+    inserting.join().unwrap()
+}
+
+type Found = (Option<Row>, Vec<Option<Row>>);
+
+fn insert_both(store: &dyn ScopeStore) -> Found {
+    let one = store.insert(row(["a", "ours"])).unwrap();
+    (one, store.insert_many(vec![row(["b", "ours"]), row(["a", "ours too"])]).unwrap())
+}
+
+const HOLD: Duration = Duration::from_millis(400);
+
+fn a_record_that_is_committed_is_waited_for(ground: &Ground) {
+    let (found, took) = while_held(ground, "COMMIT", HOLD, "20s", insert_both);
+    let theirs = Some(row(["a", "theirs"]));
+    assert_eq!(found, (theirs.clone(), vec![None, theirs]));
+    assert!(took >= HOLD / 2, "{took:?}");
+}
+
+fn a_record_that_is_rolled_back_is_waited_for(ground: &Ground) {
+    let (found, took) = while_held(ground, "ROLLBACK", HOLD, "20s", insert_both);
+    assert_eq!(found, (None, vec![None, Some(row(["a", "ours"]))]));
+    assert!(took >= HOLD / 2, "{took:?}");
+}
+
+fn a_record_is_waited_for_until_the_deadline(ground: &Ground) {
+    let insert = |store: &dyn ScopeStore| -> Result<Option<Row>> { store.insert(row(["a", "x"])) };
+    let hold = Duration::from_millis(3_000);
+    let (found, took) = while_held(ground, "ROLLBACK", hold, "1s", insert);
+    let error = found.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(took < Duration::from_millis(1_800), "{took:?}: {error}");
+    assert_eq!(ground.store(&ground.texts()).len().unwrap(), 0);
+    let many = |store: &dyn ScopeStore| store.insert_many(vec![row(["a", "x"]), row(["b", "x"])]);
+    let (found, took) = while_held(ground, "ROLLBACK", hold, "1s", many);
+    assert_eq!(found.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(took < Duration::from_millis(1_800), "{took:?}");
+    assert_eq!(ground.store(&ground.texts()).len().unwrap(), 0);
+}
+
+/// It is not taken for the key's, and the call is not run again until the deadline.
+fn another_unique_index_is_an_error(ground: &Ground) {
+    let column = |name| hilcat::Column::new(name, hilcat::ColumnType::BigInt);
+    let schema = ground.schema().unique(column("id")).column(column("v"));
+    let store = ground.store(&schema);
+    let index = format!("CREATE UNIQUE INDEX u_{0} ON {0} (v)", ground.scope);
+    run(ground, &ground.cache(), ["SELECT 1", &index, "SELECT 1"], || {});
+    let row = |id: i64, v: i64| vec![id.into(), v.into()];
+    assert_eq!(store.insert(row(1, 7)).unwrap(), None);
+    let start = Instant::now();
+    assert_eq!(store.insert(row(2, 7)).unwrap_err().kind(), ErrorKind::Backend);
+    let error = store.insert_many(vec![row(3, 8), row(2, 7)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(store.len().unwrap(), 1);
+    assert_eq!(store.insert(row(1, 9)).unwrap(), Some(row(1, 7)));
+    assert_eq!(store.fetch(&Key::single(2.into())).unwrap(), None);
+}

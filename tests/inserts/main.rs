@@ -1,0 +1,40 @@
+//! Conditional inserts, as the trait `ScopeStore` states them, on the stores of tables: a test for
+//! each store, ignored where its server is not running.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the modules of a test are its own")]
+
+mod cases;
+mod held;
+mod stores;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::stores::{Ground, STORES};
+
+/// A case: it panics where the store is wrong.
+type Case = (&'static str, fn(&Ground));
+
+/// A list of cases, each named as its function.
+macro_rules! list {
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case)),*] };
+}
+use list;
+
+fn main() -> ExitCode {
+    let trials = STORES.iter().flat_map(|store| {
+        let held = if store.lends { held::CASES } else { &[] };
+        cases::CASES.iter().chain(held).map(move |&(name, run)| {
+            Trial::ignorable_test(format!("{}::{name}", store.name), move || {
+                match Ground::open(store) {
+                    Ok(ground) => run(&ground),
+                    Err(reason) => return Ok(Completion::ignored_with(reason)),
+                }
+                Ok(Completion::Completed)
+            })
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}

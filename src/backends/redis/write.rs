@@ -170,6 +170,7 @@ impl RedisScope {
         let mut taken = vec![None; keys.len()];
         let mut seen = HashSet::new();
         let mut open: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&names[at])).collect();
+        let mut back_off = BackOff::until(call.deadline);
         loop {
             let found = self.found(keys, &names, &open, call)?;
             let removed = self.records.remove(&found, call)?;
@@ -183,7 +184,9 @@ impl RedisScope {
             if open.is_empty() {
                 return Ok(taken);
             }
-            left(call.deadline).map_err(|_| busy())?;
+            if !back_off.pause() {
+                return Err(busy());
+            }
         }
     }
 

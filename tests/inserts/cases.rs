@@ -163,7 +163,8 @@ fn in_threads<T: Send>(
     let start = Barrier::new(count);
     thread::scope(|threads| {
         let run = |n: usize| {
-            let store: Arc<dyn ScopeStore> = if n % 2 == 0 { one.clone() } else { other.clone() };
+            let store: Arc<dyn ScopeStore> =
+                if n.is_multiple_of(2) { one.clone() } else { other.clone() };
             let (start, work) = (&start, &work);
             threads.spawn(move || {
                 start.wait();

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_expire", records_expire),
     ("clear_removes_nothing_else", clear_removes_nothing_else),
     ("another_type_at_a_name_is_reported", another_type_at_a_name_is_reported),
+    ("what_appears_meanwhile_is_not_overwritten", what_appears_meanwhile_is_not_overwritten),
     ("an_emptied_server_is_filled_again", an_emptied_server_is_filled_again),
 ];
 
@@ -202,4 +203,22 @@ fn an_emptied_server_is_filled_again(server: &Server) {
     scope.set("x", json!({"n": 2})).unwrap();
     assert_eq!(cache.scopes().unwrap(), ["a"]);
     assert_eq!(server.cache().dynamic_with(numbers()).unwrap().len().unwrap(), 1);
+}
+
+/// A list of another program appears at the name while the value is computed.
+fn what_appears_meanwhile_is_not_overwritten(server: &Server) {
+    for options in ["", "layout=hash"] {
+        let cache = Cache::from_uri(&server.with(options)).unwrap();
+        let scope = cache.map::<i64, i64>("meanwhile").unwrap();
+        let mut other = server.other();
+        let name = format!("{}:meanwhile:1", server.prefix);
+        let got = scope.get(1, || {
+            other.ask::<i64>(&["RPUSH", &name, "theirs"]);
+            10
+        });
+        let error = got.unwrap_err();
+        assert_eq!(error.kind(), scope.fetch(1).unwrap_err().kind(), "{options}: {error}");
+        assert_eq!(other.ask::<Vec<String>>(&["LRANGE", &name, "0", "-1"]), ["theirs"]);
+        other.ask::<i64>(&["DEL", &name]);
+    }
 }

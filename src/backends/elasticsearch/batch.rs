@@ -141,14 +141,16 @@ impl Session<'_> {
     pub(super) fn insert_many(&self, rows: &[Row]) -> Result<Vec<Option<Row>>, Failed> {
         let (ids, drafts) = self.drafts(rows)?;
         let key = |at: usize| self.schema.key_of(&drafts[at].row);
-        let write =
-            |at: usize| self.write_anew(&drafts[at]).map_err(|error| error.with_key(key(at)));
-        let writes = (0..ids.len()).map(write).collect::<Result<Vec<_>>>()?;
-        let mut stored = vec![None; ids.len()];
-        let mut left: Vec<usize> = (0..ids.len()).collect();
+        let mut stored = self.stored_of_incomplete(&ids, &drafts)?;
+        let mut left: Vec<usize> = (0..ids.len()).filter(|&at| stored[at].is_none()).collect();
+        let mut writes = HashMap::new();
+        for &at in &left {
+            let write = self.write_anew(&drafts[at]);
+            writes.insert(at, write.map_err(|error| error.with_key(key(at)))?);
+        }
         let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
         while !left.is_empty() {
-            let sent: Vec<_> = left.iter().map(|&at| (ids[at].as_str(), &writes[at])).collect();
+            let sent: Vec<_> = left.iter().map(|at| (ids[*at].as_str(), &writes[at])).collect();
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
             let there = batch.conflicts(progress, done, |which| key(left[which]))?;
             done += left.len() - there.len();
@@ -165,6 +167,26 @@ impl Session<'_> {
             }
         }
         Ok(stored)
+    }
+
+    /// The stored records of those drafts that are no complete records.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is not stored.
+    fn stored_of_incomplete(
+        &self,
+        ids: &[String],
+        drafts: &[Draft],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        let stored = ids.iter().zip(drafts).map(|(id, draft)| {
+            let Err(lacks) = &draft.full else { return Ok(None) };
+            match self.get(id)? {
+                Some(document) => Ok(Some(self.row(id, &document)?)),
+                None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
+            }
+        });
+        stored.collect()
     }
 
     /// Writes records in place of all that stand: into an index of their own, which the alias is

@@ -167,8 +167,13 @@ impl Session<'_> {
     /// Writes a record where there is none: in one request, unless there is one, which is given.
     pub(super) fn insert(&self, row: &Row) -> Result<Option<Row>, Failed> {
         document::check(row, self.schema)?;
-        let id = self.id(&self.schema.key_of(row))?;
-        let source = document::write(&self.full(row)?, self.target)?;
+        let key = self.schema.key_of(row);
+        let full = match self.full(row) {
+            Ok(full) => full,
+            Err(lacks) => return self.fetch(&key)?.map(Some).ok_or(lacks.into()),
+        };
+        let id = self.id(&key)?;
+        let source = document::write(&full, self.target)?;
         // An insert that is repeated finds its own record, and gives that.
         self.again(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
             Ok(()) => Ok(None),

@@ -4,6 +4,8 @@
 //! transaction, which the server does not execute if another client wrote the key in between. A
 //! record that is there is never changed.
 
+use std::slice;
+
 use redis::Value;
 
 use super::command::Commands;
@@ -14,10 +16,13 @@ use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
 use crate::backoff::BackOff;
+use crate::store::ScopeStore;
 use crate::{Key, Result, Row};
 
 /// A record to be written, under the name of its key.
 struct New {
+    /// The position of its row.
+    at: usize,
     key: Key,
     name: Vec<u8>,
     written: Written,
@@ -25,34 +30,48 @@ struct New {
 
 impl RedisScope {
     /// Writes those rows whose keys have no record, and gives the records of the others.
-    pub(super) fn insert_rows(&self, mut rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+    pub(super) fn insert_rows(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
         // An insert that is repeated finds its own record, and gives that.
         let call = records.inner.writing(true);
         if let Some(lease) = &self.lease {
-            // Asked for its errors: there is nothing that others know more of than this handle.
+            // Asked for its errors: no record is overwritten, whatever others know of it.
             lease.is_current(records, call)?;
         }
-        rows.iter_mut().try_for_each(|row| records.schema.fill_absent(row))?;
-        let new = rows.iter().map(|row| records.new_record(row)).collect::<Result<Vec<_>>>()?;
-        let stored = match (&records.form, records.are_together()) {
-            (Form::Hash(_), true) => records.insert_watched(&new, call)?,
-            (Form::Hash(_), false) => {
-                let each =
-                    new.iter().map(|new| records.insert_watched(std::slice::from_ref(new), call));
-                each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+        let (mut stored, mut new) = (vec![None; rows.len()], Vec::new());
+        for (at, mut row) in rows.into_iter().enumerate() {
+            let key = records.schema.key_of(&row);
+            match records.schema.fill_absent(&mut row) {
+                Ok(()) => new.push(records.new_record(at, key, &row)?),
+                Err(lacks) => match self.fetch(&key)? {
+                    None => return Err(lacks.with_key(&key)),
+                    found => stored[at] = found,
+                },
             }
-            _ => records.insert_strings(&new, call)?,
-        };
-        new.iter().zip(stored).map(|(new, stored)| self.decode(&new.key, stored)).collect()
+        }
+        for (new, found) in new.iter().zip(records.insert(&new, call)?) {
+            stored[new.at] = self.decode(&new.key, found)?;
+        }
+        Ok(stored)
     }
 }
 
 impl Records {
-    fn new_record(&self, row: &Row) -> Result<New> {
-        let key = self.schema.key_of(row);
+    fn new_record(&self, at: usize, key: Key, row: &Row) -> Result<New> {
         let written = self.form.encode(row).map_err(|error| error.with_key(&key))?;
-        Ok(New { name: self.names.name(&key), key, written })
+        Ok(New { at, name: self.names.name(&key), key, written })
+    }
+
+    /// Writes records, each if there is none, and gives what is there of the others.
+    fn insert(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        match (&self.form, self.are_together()) {
+            (Form::Hash(_), true) => self.insert_watched(new, call),
+            (Form::Hash(_), false) => {
+                let each = new.iter().map(|new| self.insert_watched(slice::from_ref(new), call));
+                Ok(each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            }
+            _ => self.insert_strings(new, call),
+        }
     }
 
     /// Writes strings, each if there is none, and gives what is there of the others.

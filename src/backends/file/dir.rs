@@ -174,6 +174,12 @@ impl Dir {
         }
     }
 
+    /// The same after a change that others may see already: if it fails, the change may be on the
+    /// disk or not.
+    pub(super) fn sync_change(&self, durable: bool) -> Result<()> {
+        self.sync(durable).map_err(in_doubt)
+    }
+
     /// Has all that was written to the file system on the disk.
     pub(super) fn sync_all(&self, durable: bool) -> Result<()> {
         if !durable {
@@ -289,4 +295,16 @@ pub(super) fn failed(action: &str, error: std::io::Error) -> Error {
         ));
     }
     Error::new(ErrorKind::Io, format!("cannot {action}: {error}")).with_source(error)
+}
+
+/// The error of a failure of the file system after a change was begun that may take effect.
+pub(super) fn in_doubt(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Io => Error::new(
+            ErrorKind::Unavailable,
+            format!("{}; whether the call was done is not known", error.message()),
+        )
+        .with_source(error),
+        _ => error,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dir::{Dir, Stamp};
+use super::dir::{Dir, Stamp, in_doubt};
 use super::format::Format;
 use super::journal::{Directories, SCHEMA, Step};
 use super::lock::{Held, Lock};
@@ -162,7 +162,7 @@ impl Inner {
     fn put(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<()> {
         let directory = self.write_beside(key, place, bytes)?;
         self.at.temporary.rename(ONE, &directory, &place.file)?;
-        directory.sync(self.at.durable)
+        directory.sync_change(self.at.durable)
     }
 
     /// Writes a file where there is none, and gives what is there if there is one; the caller holds
@@ -171,7 +171,7 @@ impl Inner {
     fn put_new(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         let directory = self.write_beside(key, place, bytes)?;
         if self.at.temporary.rename_new(ONE, &directory, &place.file)? {
-            directory.sync(self.at.durable)?;
+            directory.sync_change(self.at.durable)?;
             return Ok(None);
         }
         match self.read(place)? {
@@ -441,8 +441,8 @@ impl ScopeStore for FileScope {
         let Some(row) = inner.fetch(key)? else { return Ok(None) };
         if let Some(directory) = inner.at.records.parent(&place)? {
             directory.remove(&place.file)?;
-            directory.sync(inner.at.durable)?;
-            inner.at.prune_above(&place)?;
+            directory.sync_change(inner.at.durable)?;
+            inner.at.prune_above(&place).map_err(in_doubt)?;
         }
         Ok(Some(row))
     }

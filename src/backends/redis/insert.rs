@@ -15,6 +15,7 @@ use super::link::{Link, accepted, left};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
+use crate::backoff::BackOff;
 use crate::store::ScopeStore;
 use crate::{Key, Result, Row};
 
@@ -131,11 +132,14 @@ impl Records {
     fn insert_watched(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let Some(first) = new.first() else { return Ok(Vec::new()) };
         self.inner.servers.run(self.slot(&first.name), call, |link| {
+            let mut back_off = BackOff::until(call.deadline);
             loop {
                 if let Some(stored) = self.try_insert(link, new, call)? {
                     return Ok(stored);
                 }
-                left(call.deadline).map_err(|_| busy())?;
+                if !back_off.pause() {
+                    return Err(busy());
+                }
             }
         })
     }

@@ -124,6 +124,10 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         (Failure::NoTable | Failure::NoColumn, DieselError::DatabaseError(_, info)) => {
             Error::changed_table(info.message())
         }
+        (Failure::Disk, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the disk failed (disk I/O error); whether the call was done is not known",
+        ),
         (Failure::Lost, error) => {
             let cause = match error {
                 DieselError::DatabaseError(_, info) => format!(" ({})", info.message()),

@@ -61,6 +61,8 @@ pub(super) enum Failure {
     NoTable,
     /// A column does not stand.
     NoColumn,
+    /// The disk failed: whether it was done is not known.
+    Disk,
     /// The connection is gone.
     Lost,
     /// Anything else.

@@ -17,7 +17,7 @@ mod resolve;
 mod retry;
 #[cfg(any(feature = "server", feature = "redis"))]
 mod socket;
-#[cfg(any(feature = "server", feature = "redis"))]
+#[cfg(any(feature = "mysql", feature = "redis"))]
 mod stream;
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) mod tls;
@@ -37,5 +37,5 @@ pub(crate) use self::options::{ServerOptions, server_option_methods, too_large};
 pub(crate) use self::retry::{Attempts, Outcome};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::socket::{Socket, too_large_error};
-#[cfg(any(feature = "server", feature = "redis"))]
+#[cfg(any(feature = "mysql", feature = "redis"))]
 pub(crate) use self::stream::Stream;

@@ -13,6 +13,7 @@ mod limits;
 mod load;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod redefine;
 mod server;
 mod tables;
 mod torment;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
         hostile::CASES,
         idle::CASES,
         tables::CASES,
+        redefine::CASES,
         limits::CASES,
         interrupted::CASES,
         torment::CASES,

@@ -181,7 +181,8 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// As [`decode_at`](Codec::decode_at), [`merge`](Codec::merge) and [`encode`](Codec::encode).
+    /// As [`decode`](Codec::decode), [`merge`](Codec::merge) and [`encode`](Codec::encode), and if
+    /// the stored record is one of another key.
     pub fn replace(&self, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
         let Some(stored) = old else {
             let row = self.merge(None, new)?;

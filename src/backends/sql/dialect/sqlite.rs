@@ -473,6 +473,8 @@ fn check_length(length: usize) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+    use diesel::Connection;
+
     use super::*;
 
     /// SQLite rolls everything back by itself, so that no savepoint is left to go back to.

@@ -474,7 +474,7 @@ fn check_length(length: usize) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-    use diesel::Connection as _;
+    use diesel::Connection;
 
     use super::*;
 

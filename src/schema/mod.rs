@@ -7,6 +7,7 @@ mod diff;
 mod project;
 #[cfg(feature = "sql")]
 mod projected;
+pub(crate) mod range;
 mod readable;
 mod standing;
 mod toml;

@@ -5,9 +5,9 @@
 
 mod diff;
 mod project;
-pub(crate) mod range;
 #[cfg(feature = "sql")]
 mod projected;
+pub(crate) mod range;
 mod readable;
 mod standing;
 mod toml;

@@ -349,7 +349,8 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Where the engine fails at the start; later failures are items.
+    /// Where the engine fails at the start; later failures are items, and the listing may go on
+    /// behind one that is about a single record.
     fn keys(&self) -> Result<Keys> {
         let schema = self.schema().clone();
         Ok(Box::new(self.rows()?.map(move |row| row.map(|row| schema.key_of(&row)))))

@@ -185,7 +185,7 @@ impl RedisScope {
                 return Ok(taken);
             }
             if !back_off.pause() {
-                return Err(busy());
+                return Err(busy().into_error());
             }
         }
     }

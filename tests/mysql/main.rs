@@ -7,6 +7,7 @@
 mod connect;
 mod hostile;
 mod idle;
+mod folding;
 mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
@@ -52,6 +53,15 @@ fn main() -> std::process::ExitCode {
                 }
             }));
         }
+    }
+    for (name, run) in folding::CASES {
+        let (engine, variable) = server::LOWER;
+        trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
+            match server::Server::of(engine, variable) {
+                Ok(server) => run(&server),
+                Err(reason) => Ok(Completion::ignored_with(reason)),
+            }
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -6,29 +6,47 @@
 
 use serde_json::{Map, Number, Value as Json};
 
+use crate::schema::range;
 use crate::{ColumnType, Error, Result, Value, decimal, temporal, text};
 
-/// Reads a JSON text, as `serde_json` does, but for integers beyond 64 bits: those are an error
-/// instead of losing their digits.
+/// Reads a JSON text, as `serde_json` does, but for numbers that would become others: integers
+/// beyond 64 bits, which would lose digits, and numbers too small for a float, which would become
+/// zero.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not JSON or holds such
-/// an integer.
+/// a number.
 pub fn parse(text: &str) -> Result<Json> {
     let value = serde_json::from_str(text)
         .map_err(|error| Error::invalid_input(format!("not JSON: {}", describe(&error))))?;
-    match has_long_integer(text) {
-        false => Ok(value),
-        true => Err(Error::invalid_input(
-            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a string",
-        )),
+    match numbers(text).find_map(fault) {
+        None => Ok(value),
+        Some(fault) => Err(Error::invalid_input(fault)),
     }
+}
+
+/// Why a number of a JSON text is not the one that `serde_json` reads.
+fn fault(token: &str) -> Option<&'static str> {
+    let integer = !token.contains(['.', 'e', 'E']);
+    if integer && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
+        return Some(
+            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a string",
+        );
+    }
+    let lost = !integer && token.parse().is_ok_and(|nearest| range::is_lost(token, nearest));
+    lost.then_some(
+        "the JSON holds a number so small that it would become zero; write it as a string",
+    )
 }
 
 /// The message of a JSON error without the text that it may quote.
 pub(crate) fn describe(error: &serde_json::Error) -> String {
     let what = match error.classify() {
+        // The only error of this text; it quotes nothing.
+        _ if error.to_string().starts_with("number out of range") => {
+            "a number beyond the largest floating-point number"
+        }
         serde_json::error::Category::Eof => "it ends too early",
         serde_json::error::Category::Data => "a value is of another type",
         _ => "a syntax error",
@@ -36,26 +54,24 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
     format!("{what} at line {} column {}", error.line(), error.column())
 }
 
-/// Whether a valid JSON text has an integer that neither `i64` nor `u64` holds.
-fn has_long_integer(text: &str) -> bool {
+/// The numbers of a valid JSON text.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => at = string_end(bytes, at),
-            b'-' | b'0'..=b'9' => {
-                let length = bytes[at..].iter().take_while(|b| is_number_byte(**b)).count();
-                let token = &text[at..at + length];
-                let integer = !token.contains(['.', 'e', 'E']);
-                if integer && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
-                    return true;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            match bytes[at] {
+                b'"' => at = string_end(bytes, at),
+                b'-' | b'0'..=b'9' => {
+                    let start = at;
+                    at += bytes[at..].iter().take_while(|b| is_number_byte(**b)).count();
+                    return Some(&text[start..at]);
                 }
-                at += length;
+                _ => at += 1,
             }
-            _ => at += 1,
         }
-    }
-    false
+        None
+    })
 }
 
 fn is_number_byte(byte: u8) -> bool {
@@ -112,11 +128,9 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
             v.as_i64().map(Value::Int)
         }
         (ColumnType::UBigInt, Json::Number(v)) => v.as_u64().map(Value::UInt),
-        (ColumnType::Double, Json::Number(v)) => whole_float(&v)?.map(Value::Float),
-        (ColumnType::Real, Json::Number(v)) => match whole_float(&v)? {
-            Some(number) => Some(Value::Float(text::nearest_real(number)?)),
-            None => None,
-        },
+        (ColumnType::Real | ColumnType::Double, Json::Number(v)) => {
+            Some(range::number_as_float(&v, ty)?)
+        }
         (ColumnType::Real | ColumnType::Double, Json::Object(map)) => tagged_float(&map),
         (ColumnType::Text | ColumnType::Varchar(_), Json::String(v)) => Some(Value::Text(v)),
         (ColumnType::Bytes, Json::Object(map)) => match untag(&map, "$bytes") {
@@ -151,23 +165,7 @@ fn check_integer(json: &Json, ty: ColumnType) -> Result<()> {
     };
     match fits {
         true => Ok(()),
-        false => Err(Error::invalid_input(format!("the value is out of the range of type {ty}"))),
-    }
-}
-
-/// A number as a float, unless it is an integer that no float holds exactly.
-fn whole_float(number: &Number) -> Result<Option<f64>> {
-    let value = number.as_f64();
-    let exact = match (number.as_i64(), number.as_u64(), value) {
-        (Some(integer), _, Some(float)) => float as i128 == i128::from(integer),
-        (None, Some(integer), Some(float)) => float as i128 == i128::from(integer),
-        _ => true,
-    };
-    match exact {
-        true => Ok(value),
-        false => Err(Error::invalid_input(
-            "the integer has more digits than a floating-point number holds",
-        )),
+        false => Err(range::out_of_range(ty)),
     }
 }
 
@@ -262,6 +260,8 @@ mod tests {
         assert_eq!(real, Value::Float(f64::from(0.1_f32)));
         assert_eq!(to_value(from_value(real.clone()), ColumnType::Real).unwrap(), real);
         assert!(to_value(json!(1e300), ColumnType::Real).is_err());
+        assert!(to_value(json!(1e-50), ColumnType::Real).is_err());
+        assert!(to_value(json!(16_777_217), ColumnType::Real).is_err());
     }
 
     #[test]
@@ -269,7 +269,9 @@ mod tests {
         assert!(parse("[18446744073709551615, -9223372036854775808]").is_ok());
         assert!(parse(r#"{"a": 18446744073709551616}"#).is_err());
         assert!(parse(r#"{"18446744073709551616": "18446744073709551616\""}"#).is_ok());
-        assert!(parse("1e400").is_err());
+        assert!(parse("1e400").unwrap_err().to_string().contains("beyond the largest"));
+        assert!(parse("[1e-400]").unwrap_err().to_string().contains("become zero"));
+        assert!(parse("[0e-400, 0.0, 5e-324]").is_ok());
         assert!(parse("123456789012345678901234.5").is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Dates, times and timestamps: between the numbers that [`Value`](crate::Value) holds and text.
 //!
 //! All are of the proleptic Gregorian calendar, years 1 to 9999, which is what every engine can
-//! hold; times are cut to the microsecond.
+//! hold; times are cut to whole microseconds, towards the past.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
@@ -35,10 +35,13 @@ pub(crate) fn time_to_chrono(micros: i64) -> Option<NaiveTime> {
 }
 
 pub(crate) fn time_from_chrono(time: NaiveTime) -> i64 {
-    // A leap second, which chrono writes as a second of more than 10^9 nanoseconds, is cut to the
-    // last microsecond of its minute.
-    let micros = i64::from(time.nanosecond().min(999_999_999) / 1000);
-    i64::from(time.num_seconds_from_midnight()) * MICROS_A_SECOND + micros
+    i64::from(time.num_seconds_from_midnight()) * MICROS_A_SECOND + cut(time.nanosecond())
+}
+
+/// The whole microseconds of nanoseconds. A leap second, which chrono writes as a second of more
+/// than 10^9 nanoseconds, is cut to the last microsecond of its minute.
+fn cut(nanos: u32) -> i64 {
+    i64::from(nanos.min(999_999_999) / 1000)
 }
 
 pub(crate) fn timestamp_to_chrono(micros: i64) -> Option<DateTime<Utc>> {
@@ -46,7 +49,7 @@ pub(crate) fn timestamp_to_chrono(micros: i64) -> Option<DateTime<Utc>> {
 }
 
 pub(crate) fn timestamp_from_chrono(timestamp: DateTime<Utc>) -> i64 {
-    timestamp.timestamp_micros()
+    timestamp.timestamp() * MICROS_A_SECOND + cut(timestamp.timestamp_subsec_nanos())
 }
 
 /// `2013-01-31`.
@@ -137,6 +140,21 @@ mod tests {
             parse_timestamp("2013-01-31 03:15:00").unwrap()
         );
         assert_eq!(time_to_text(parse_time("05:15").unwrap()), "05:15:00");
+    }
+
+    #[test]
+    fn times_are_cut_towards_the_past() {
+        for (text, cut) in [
+            ("2013-01-31T05:15:00.123456999Z", "2013-01-31T05:15:00.123456Z"),
+            ("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999Z"),
+            ("1900-01-01T00:00:00.000000001Z", "1900-01-01T00:00:00Z"),
+            ("2016-12-31T23:59:60.500Z", "2016-12-31T23:59:59.999999Z"),
+            ("2013-01-31 05:15:00.1234569999999", "2013-01-31T05:15:00.123456Z"),
+        ] {
+            assert_eq!(timestamp_to_text(parse_timestamp(text).unwrap()), cut, "{text}");
+        }
+        assert_eq!(time_to_text(parse_time("23:59:60.5").unwrap()), "23:59:59.999999");
+        assert_eq!(time_to_text(parse_time("05:15:00.0000019").unwrap()), "05:15:00.000001");
     }
 
     #[test]

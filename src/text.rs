@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::schema::range;
 use crate::{ColumnType, Error, Result, Value, decimal, json, temporal};
 
 /// The text of a value; NULL is the empty text.
@@ -46,8 +47,7 @@ pub(crate) fn to_value(text: &str, ty: ColumnType) -> Result<Value> {
             Value::Int(text.parse().map_err(|_| not())?)
         }
         ColumnType::UBigInt => Value::UInt(text.parse().map_err(|_| not())?),
-        ColumnType::Double => Value::Float(text.parse().map_err(|_| not())?),
-        ColumnType::Real => Value::Float(nearest_real(text.parse().map_err(|_| not())?)?),
+        ColumnType::Real | ColumnType::Double => range::text_as_float(text, ty)?,
         ColumnType::Decimal { precision, scale } => {
             Value::Decimal(decimal::canonical(text, precision, scale)?)
         }
@@ -59,19 +59,6 @@ pub(crate) fn to_value(text: &str, ty: ColumnType) -> Result<Value> {
         ColumnType::Timestamp => Value::Timestamp(temporal::parse_timestamp(text)?),
         ColumnType::Uuid => Value::Uuid(parse_uuid(text)?),
     })
-}
-
-/// The 32-bit float that is nearest to a number that was written in digits.
-///
-/// # Errors
-///
-/// Where the number is beyond all of them.
-pub(crate) fn nearest_real(value: f64) -> Result<f64> {
-    let nearest = value as f32;
-    match nearest.is_infinite() && value.is_finite() {
-        false => Ok(f64::from(nearest)),
-        true => Err(Error::invalid_input("the number is out of the range of type real")),
-    }
 }
 
 /// The shortest text that reads back as the same float.

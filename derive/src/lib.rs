@@ -85,6 +85,16 @@ use crate::error::Errors;
 /// Without `type` and `json` the column has the type of the field's `hilcat::ColumnValue`, and can
 /// be NULL where the field is an `Option`.
 ///
+/// # Times
+///
+/// Columns hold whole microseconds. A time is cut to them, towards the past, when a record is turned
+/// into a row: a `chrono::DateTime<Utc>` as `Utc::now()` gives it, with nanoseconds, comes back
+/// without its last three digits, so that the record that is fetched does not equal the one that
+/// was set. `get` returns what was stored, and so does `update` of what it replaced. Cut the time
+/// first where it is compared: `Utc::now().trunc_subsecs(6)`, of `chrono::SubsecRound`. Two keys
+/// that differ by less are one key. All other values come back exactly, or are refused: see
+/// `hilcat::ColumnType`.
+///
 /// # Diesel
 ///
 /// `#[scope(diesel)]` declares Diesel's table of the scope beside the struct (`diesel::table!`), in

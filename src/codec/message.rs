@@ -10,6 +10,7 @@ use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag};
 use super::json::check_depth;
 use super::upgrade::Extras;
 use super::{Codec, MAX_DEPTH, STAMP};
+use crate::schema::range;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
 pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
@@ -166,7 +167,10 @@ pub(super) fn to_value(value: ValueRef<'_>, column: &Column) -> Result<Value> {
     let value = match (column.ty, value) {
         (ColumnType::Bytes, ValueRef::Binary(v)) => Value::Bytes(v.to_vec()),
         (ColumnType::Real | ColumnType::Double, ValueRef::F32(v)) => Value::Float(v.into()),
-        (ColumnType::Real | ColumnType::Double, ValueRef::F64(v)) => Value::Float(v),
+        (ColumnType::Real | ColumnType::Double, ValueRef::F64(v)) => {
+            range::fraction_as_float(v, column.ty)
+                .map_err(|error| invalid(column, error.message()))?
+        }
         (_, value) => return from_json(to_json(value), column),
     };
     column.check(&value).map_err(|error| invalid(column, error.message()))?;

@@ -5,6 +5,7 @@
 
 mod diff;
 mod project;
+pub(crate) mod range;
 mod standing;
 mod toml;
 mod types;

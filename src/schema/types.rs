@@ -3,10 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::range;
 use crate::error::did_you_mean;
-use crate::{Error, Result, Value, decimal, temporal};
+use crate::{Error, Result, Value, decimal};
 
 /// The type of a column, by one set of names on every engine.
+///
+/// # Ranges
+///
+/// The same value has the same verdict wherever it comes from: a field, a cell of a CSV, a JSON
+/// number, a key on the command line, a default in TOML.
+///
+/// - A value out of its type's range is an error, never cut or wrapped.
+/// - An integer literal in a `real` or `double` column must be exactly a float of that type
+///   (`16777217` is no `real`). A literal with a point or an exponent is rounded to the nearest
+///   float, as in Rust. One beyond the largest float is an error, and so is one other than zero
+///   that would be rounded to zero. Infinities and NaN are spelled out (`inf`, `NaN`).
+/// - A `Value::Float` or an `f64` field in a `real` column must be exactly an `f32`.
+/// - Times and timestamps are cut to whole microseconds, towards the past, when a record is turned
+///   into a row: `DateTime<Utc>` of `12:00:00.000000999` is stored as `12:00:00`, and so is the text
+///   `12:00:00.000000999`. A leap second is cut to the last microsecond before it. `get` returns
+///   what was stored, so that a computed record equals the one that is fetched later; compare
+///   with a fetched record, or cut times before `set`.
+/// - A decimal is never rounded: digits beyond its scale are an error, unless they are zeros.
 ///
 /// ```
 /// use hilcat::ColumnType;
@@ -226,39 +245,7 @@ impl ColumnType {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is of another kind or
     /// out of the type's range.
     pub fn check(self, value: &Value) -> Result<()> {
-        let fits = match (self, value) {
-            (_, Value::Null) => true,
-            (Self::SmallInt, Value::Int(v)) => i16::try_from(*v).is_ok(),
-            (Self::Int, Value::Int(v)) => i32::try_from(*v).is_ok(),
-            (Self::Real, Value::Float(v)) => v.is_nan() || f64::from(*v as f32) == *v,
-            (Self::Varchar(length), Value::Text(v)) => fits_varchar(v, length),
-            (Self::Date, Value::Date(v)) => temporal::DATES.contains(v),
-            (Self::Time, Value::Time(v)) => temporal::TIMES.contains(v),
-            (Self::Timestamp, Value::Timestamp(v)) => temporal::TIMESTAMPS.contains(v),
-            (Self::Decimal { precision, scale }, Value::Decimal(v)) => {
-                decimal::canonical(v, precision, scale)? == *v
-            }
-            (Self::Bool, Value::Bool(_))
-            | (Self::BigInt, Value::Int(_))
-            | (Self::UBigInt, Value::UInt(_))
-            | (Self::Double, Value::Float(_))
-            | (Self::Text, Value::Text(_))
-            | (Self::Bytes, Value::Bytes(_))
-            | (Self::Json, Value::Json(_))
-            | (Self::Uuid, Value::Uuid(_)) => true,
-            _ => {
-                let kind = value.kind();
-                return Err(Error::invalid_input(format!(
-                    "expected a value of type {self}, found {kind}"
-                )));
-            }
-        };
-        match fits {
-            true => Ok(()),
-            false => {
-                Err(Error::invalid_input(format!("the value is out of the range of type {self}")))
-            }
-        }
+        range::check(self, value)
     }
 
     /// Brings a value of a near kind into this type: an integer of another width, a number or a
@@ -282,9 +269,11 @@ impl ColumnType {
             (Self::Decimal { precision, scale }, Value::Int(v)) => {
                 Value::Decimal(decimal::canonical(&v.to_string(), precision, scale)?)
             }
-            (Self::Real | Self::Double, Value::Int(v)) if (v as f64) as i128 == i128::from(v) => {
-                Value::Float(v as f64)
+            (Self::Decimal { precision, scale }, Value::UInt(v)) => {
+                Value::Decimal(decimal::canonical(&v.to_string(), precision, scale)?)
             }
+            (Self::Real | Self::Double, Value::Int(v)) => range::integer_as_float(v.into(), self)?,
+            (Self::Real | Self::Double, Value::UInt(v)) => range::integer_as_float(v.into(), self)?,
             (Self::Date | Self::Time | Self::Timestamp | Self::Uuid, Value::Text(v)) => {
                 crate::text::to_value(&v, self)?
             }
@@ -293,12 +282,6 @@ impl ColumnType {
         self.check(&value)?;
         Ok(value)
     }
-}
-
-/// Whether a text has at most `length` characters.
-fn fits_varchar(text: &str, length: u32) -> bool {
-    let length = length as usize;
-    text.len() <= length || text.chars().count() <= length
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What an import says of its input.
 
-use crate::{Ended, ended, in_memory};
+use std::fs;
+
+use crate::{Ended, ended, in_memory, program, run_with};
 
 fn import(words: &[&str], input: &str) -> Ended {
     in_memory(&[&["import"], words].concat(), input)
@@ -103,4 +105,32 @@ fn the_format_is_told_by_the_file_or_by_an_option() {
         import(&["a", "--format", "csv", "--null", ","], ""),
         ended(2, "", "hilcat: --null can have no comma, quote or end of line\n")
     );
+}
+
+/// Cells, JSON and keys on the command line have one verdict.
+#[test]
+fn a_number_that_would_become_another_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let schemas = directory.path().join("s.toml");
+    let columns = "columns = [\"r\", \"d\"]\ncolumn_types = { id = \"real\", r = \"real\", d = \"double\" }\n";
+    fs::write(&schemas, format!("[scopes.f]\n{columns}")).unwrap();
+    let told = |words: &[&str], input: &str| {
+        let mut program = program();
+        program.args(["--cache", "memory:", "--schemas"]).arg(&schemas).args(words);
+        run_with(&mut program, input.as_bytes())
+    };
+    let refused = "\
+line 2: column `d`: the value is out of the range of type double
+line 3: column `r`: the value is out of the range of type real
+line 4: column `r`: the value is out of the range of type real
+line 5: column `d`: the integer has more digits than a value of type double holds; with a point, as in 1.0, it is rounded
+line 6: column `r`: the integer has more digits than a value of type real holds; with a point, as in 1.0, it is rounded
+1 row imported, 5 bad rows left out
+";
+    let csv = "id,r,d\n1,0,1e400\n2,1e400,0\n3,1e-50,0\n4,0,9007199254740993\n5,16777217,0\n6,0.1,9007199254740993.0\n";
+    assert_eq!(told(&["import", "f", "--format", "csv"], csv), ended(2, "", refused));
+    for key in ["16777217", "1e-50", "1e400"] {
+        let told = told(&["get", "f", key], "");
+        assert!(told.code == 2 && told.stderr.contains("type real"), "{told:?}");
+    }
 }

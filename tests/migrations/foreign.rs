@@ -157,34 +157,100 @@ fn a_str_column_becomes_text_and_turns_nothing_into_numbers_any_more() {
     assert!(cache.plan(&schema).unwrap().is_empty());
 }
 
-/// What hilcat does not know of a table is never dropped with it: a change that needs the table
-/// made anew is refused.
+/// What another program gave a table is in the one that is made anew in its place.
 #[test]
-fn a_table_with_more_than_columns_is_not_made_anew() {
-    for (what, sql) in [
-        ("UNIQUE", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL UNIQUE)"),
-        ("CHECK", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n > 0))"),
-        ("COLLATE", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL COLLATE NOCASE)"),
-        ("REFERENCES", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL REFERENCES b (x))"),
-        ("STRICT", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT"),
-        (
-            "the default of `n`",
-            "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 7)",
-        ),
-        ("AS", "CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL, [CHECK] INT AS (n + 1))"),
+fn a_table_that_is_made_anew_has_all_that_it_had() {
+    for (column, rest) in [
+        ("n INTEGER NOT NULL UNIQUE", ")"),
+        ("n INTEGER NOT NULL CHECK (n > 0)", ")"),
+        ("n INTEGER NOT NULL COLLATE NOCASE", ")"),
+        ("n INTEGER NOT NULL REFERENCES b (x) ON DELETE CASCADE", ")"),
+        ("n INTEGER NOT NULL", ") STRICT"),
+        ("n INTEGER NOT NULL DEFAULT 7", ")"),
+        ("n INTEGER NOT NULL, [CHECK] INT AS (n + 1)", ", CHECK ([CHECK] > 1) /* so */)"),
     ] {
-        let file = File::with(sql);
+        let sql = format!("CREATE TABLE a (id TEXT NOT NULL PRIMARY KEY, {column}{rest}");
+        let file = File::with(&sql);
         file.run("CREATE TABLE b (x INTEGER PRIMARY KEY); INSERT INTO b VALUES (7)");
-        file.run("INSERT INTO a (id, n) VALUES ('x', 7)");
-        let before = file.dump();
-        let error = file.cache().dynamic_with(scope([null(int("n"))])).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
-        assert!(error.to_string().contains(&format!("would be lost ({what})")), "{error}");
-        assert!(error.to_string().contains("let column `n` be NULL"), "{error}");
-        assert_eq!(file.dump(), before);
-        // Without that change it is used as it stands.
-        assert_eq!(file.cache().dynamic_with(scope([int("n")])).unwrap().len().unwrap(), 1);
+        file.run("INSERT INTO a (rowid, id, n) VALUES (5, 'x', 7)");
+        let scope = file.cache().dynamic_with(scope([null(int("n"))])).unwrap();
+        let expected =
+            sql.replacen(" NOT NULL", "", 2).replacen(" PRIMARY", " NOT NULL PRIMARY", 1);
+        assert_eq!(file.ddl("a").replacen("\"a\"", "a", 1), expected);
+        assert_eq!(file.query("SELECT rowid || id || n FROM a"), ["5x7"]);
+        scope.set("y", json!({"n": null})).unwrap();
+        assert_eq!(scope.len().unwrap(), 2);
     }
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_with_nothing_changed() {
+    // A row that another program wrote past its own check.
+    let file = File::with(
+        "CREATE TABLE a (id TEXT PRIMARY KEY, n INT NOT NULL CHECK (n > 0), v varchar(9));
+         PRAGMA ignore_check_constraints = ON; INSERT INTO a VALUES ('x', 0, 'v')",
+    );
+    let before = file.query("SELECT * FROM (SELECT sql FROM sqlite_schema ORDER BY name)");
+    let schema = scope([null(int("n")), null(text("v")), null(int("m"))]);
+    let error = file.cache().dynamic_with(schema).unwrap_err();
+    assert!(error.to_string().contains("CHECK constraint failed"), "{error}");
+    let after = file
+        .query("SELECT * FROM (SELECT sql FROM sqlite_schema WHERE tbl_name = 'a' ORDER BY name)");
+    assert_eq!(after, before);
+    assert_eq!(file.query("SELECT id || n || v FROM a"), ["x0v"]);
+}
+
+/// An index of words whose content is a table, by the numbers of its rows, with the triggers that
+/// keep it so.
+#[test]
+fn an_index_of_words_goes_on_when_its_table_is_made_anew() {
+    let file = File::with(
+        "CREATE TABLE a (id TEXT PRIMARY KEY, body str NOT NULL, n INT NOT NULL DEFAULT 3);
+         CREATE VIRTUAL TABLE words USING fts5(body, content='a');
+         CREATE TRIGGER made AFTER INSERT ON A BEGIN
+           INSERT INTO words (rowid, body) VALUES (new.rowid, new.body); END;
+         CREATE TRIGGER gone AFTER DELETE ON a BEGIN
+           INSERT INTO words (words, rowid, body) VALUES ('delete', old.rowid, old.body); END;
+         CREATE TRIGGER other AFTER UPDATE ON a BEGIN
+           INSERT INTO words (words, rowid, body) VALUES ('delete', old.rowid, old.body);
+           INSERT INTO words (rowid, body) VALUES (new.rowid, new.body); END;
+         INSERT INTO a (rowid, id, body) VALUES (7, 'x', 'one two'), (3, 'y', 'three'), (11, 'z', 'four')",
+    );
+    let schema = scope([null(text("body")), null(int("n")), null(int("more"))]);
+    let scope = file.cache().dynamic_with(schema).unwrap();
+    assert!(!file.ddl("a").contains("ROWID"), "{}", file.ddl("a"));
+    assert_eq!(
+        file.query("SELECT * FROM (SELECT rowid || id FROM a ORDER BY rowid)"),
+        ["3y", "7x", "11z"]
+    );
+    let found = |word: &str| {
+        file.query(&format!(
+            "SELECT id FROM words JOIN a ON a.rowid = words.rowid WHERE words MATCH '{word}'"
+        ))
+    };
+    assert_eq!(found("two"), ["x"]);
+    scope.set("x", json!({"body": "five"})).unwrap();
+    scope.set("w", json!({"body": "six"})).unwrap();
+    scope.pop("y").unwrap();
+    assert_eq!(
+        (found("two"), found("five"), found("six"), found("three")),
+        (vec![], vec!["x".into()], vec!["w".into()], vec![])
+    );
+    file.run("INSERT INTO words (words) VALUES ('integrity-check')");
+    assert_eq!(file.query("SELECT n FROM a WHERE id = 'z'"), ["3"]);
+}
+
+#[test]
+fn numbers_that_are_never_used_again_are_not_after_a_change_either() {
+    let file = File::with(
+        "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, n INT NOT NULL);
+         INSERT INTO a (n) VALUES (1), (2), (3); DELETE FROM a",
+    );
+    let schema = Schema::new("a").unique(column("id", ColumnType::BigInt)).column(null(int("n")));
+    let scope = file.cache().dynamic_with(schema).unwrap();
+    file.run("INSERT INTO a (n) VALUES (NULL)");
+    assert_eq!(scope.fetch(4).unwrap(), Some(json!({"id": 4, "n": null})));
+    assert_eq!(file.query("SELECT name || seq FROM sqlite_sequence"), ["a4"]);
 }
 
 #[test]

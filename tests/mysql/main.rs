@@ -9,6 +9,7 @@ mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
 mod load;
+mod redefine;
 mod server;
 mod tables;
 mod torment;
@@ -23,7 +24,14 @@ fn main() -> std::process::ExitCode {
     let mut arguments = Arguments::from_args();
     // The servers are stopped and killed: one test at a time.
     arguments.test_threads = Some(1);
-    let cases = [connect::CASES, tables::CASES, limits::CASES, interrupted::CASES, torment::CASES];
+    let cases = [
+        connect::CASES,
+        tables::CASES,
+        redefine::CASES,
+        limits::CASES,
+        interrupted::CASES,
+        torment::CASES,
+    ];
     let mut trials = Vec::new();
     for (name, run) in cases.concat() {
         for (engine, variable) in server::ENGINES {

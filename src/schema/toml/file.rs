@@ -68,6 +68,11 @@ impl Source<'_> {
         Error::invalid_schema(format!("{}: {message}", self.place(span)))
     }
 
+    /// What is written at a place.
+    pub(super) fn written(&self, span: Span) -> Option<&str> {
+        self.text.get(span?)
+    }
+
     /// `FILE:LINE:COLUMN`, both counted from 1 and the column in characters.
     fn place(&self, span: Span) -> String {
         let start = span.map_or(0, |span| span.start).min(self.text.len());

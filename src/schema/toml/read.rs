@@ -4,6 +4,7 @@ use toml_edit::{Item, Key, TableLike, Value as Toml};
 
 use super::file::{Source, Span};
 use crate::error::did_you_mean;
+use crate::schema::range;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value, duration};
 
 /// The keys of a scope.
@@ -297,12 +298,22 @@ impl<'a> Fields<'a> {
         word.text.parse().map_err(|error| self.source.error(word.span.clone(), error))
     }
 
+    /// The value of a TOML float: what is written tells whether it was rounded to zero.
+    fn float(&self, item: &Item, value: f64, ty: ColumnType) -> Result<Value> {
+        match (ty, self.source.written(item.span())) {
+            (ColumnType::Real | ColumnType::Double, Some(literal)) => {
+                range::text_as_float(&literal.replace('_', ""), ty)
+            }
+            _ => ty.coerce(Value::Float(value)),
+        }
+    }
+
     fn default(&self, column: &Column, item: &Item) -> Result<Value> {
         let (name, ty) = (&column.name, column.ty);
         let value = match item.as_value() {
             Some(Toml::String(text)) => Value::from_text(text.value(), ty),
             Some(Toml::Integer(number)) => ty.coerce(Value::Int(*number.value())),
-            Some(Toml::Float(number)) => ty.coerce(Value::Float(*number.value())),
+            Some(Toml::Float(number)) => self.float(item, *number.value(), ty),
             Some(Toml::Boolean(value)) => ty.coerce(Value::Bool(*value.value())),
             Some(Toml::Datetime(time)) => Value::from_text(&time.value().to_string(), ty),
             _ => {

@@ -8,6 +8,8 @@ pub(super) mod mysql;
 pub(super) mod postgresql;
 #[cfg(feature = "sqlite")]
 pub(super) mod sqlite;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod tokens;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! MySQL and MariaDB.
 
+mod alter;
 mod batch;
 mod introspect;
 mod keys;
 mod narrow;
+mod redefine;
 mod values;
 
 use std::borrow::Cow;
@@ -18,15 +20,15 @@ use diesel::serialize::Output;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::keys::{
-    check_name as check_own, long_column, long_columns, needs_whole, selected, sized_columns,
-    stored_key, stored_row,
+    check_name as check_own, long_column, long_columns, selected, sized_columns, stored_key,
+    stored_row,
 };
 use super::{CHANGE, Dialect, Failure, Fits};
 use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::mysql::MysqlLink;
-use crate::backends::sql::render::{Batches, Statements, create_table, definition};
+use crate::backends::sql::render::{Batches, Statements, create_table};
 use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
 use crate::schema::{Change, Standing, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
@@ -281,36 +283,19 @@ impl Dialect for Mysql {
         connection.batch_execute(&format!("DROP TABLE IF EXISTS {new}, {old}"))
     }
 
-    /// One statement for each change. Of several of one column the first makes them all.
+    /// One statement for all changes, which the engine makes or leaves undone as a whole: nothing
+    /// is lost where one of them fails.
     fn alter(
-        _: &mut MysqlLink,
+        connection: &mut MysqlLink,
         schema: &Schema,
         standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
-        let table = Self::quote(&schema.table);
-        let mut modified: Vec<&str> = Vec::new();
-        let steps = changes.iter().map(|change| {
-            let alter = match change {
-                Change::RenameColumn { from, to } => {
-                    format!("RENAME COLUMN {} TO {}", Self::quote(from), Self::quote(to))
-                }
-                Change::AddColumn(column) => {
-                    format!("ADD COLUMN {}", in_utf8(definition::<Self>(column), column.ty))
-                }
-                Change::WidenColumn { column, .. } | Change::AllowNull(column) => {
-                    if modified.contains(&column.as_str()) {
-                        return Vec::new();
-                    }
-                    modified.push(column);
-                    let nullable = changes.contains(&Change::AllowNull(column.clone()));
-                    modify(schema, standing, column, nullable)
-                }
-                _ => return Vec::new(),
-            };
-            vec![format!("ALTER TABLE {table} {alter}")]
-        });
-        Ok(steps.collect())
+        let mut steps = vec![Vec::new(); changes.len()];
+        if let Some(first) = steps.first_mut() {
+            first.push(alter::statement(connection, schema, standing, changes)?);
+        }
+        Ok(steps)
     }
 
     fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
@@ -469,34 +454,6 @@ fn in_utf8(definition: String, ty: ColumnType) -> String {
             definition.replacen(&spelled, &format!("{spelled} CHARACTER SET utf8mb4 {EXACT}"), 1)
         }
         _ => definition,
-    }
-}
-
-/// Gives a column the type and the default that its schema says.
-fn modify(schema: &Schema, standing: &Standing, name: &str, nullable: bool) -> String {
-    let Some(column) = schema.columns.iter().find(|column| column.name == name) else {
-        return String::new();
-    };
-    let stands = standing.columns.iter().find(|stands| {
-        stands.name == name || column.was.as_ref().is_some_and(|was| stands.name == *was)
-    });
-    let mut column = column.clone();
-    column.nullable = nullable || stands.is_some_and(|stands| stands.nullable);
-    let Some(long) = long_column::<Mysql>(schema, name) else {
-        return format!("MODIFY COLUMN {}", in_utf8(definition::<Mysql>(&column), column.ty));
-    };
-    // A column that comes to have stand-ins gets the column of the whole keys in the same step.
-    let whole = format!("{} {}", Mysql::quote(&long.whole), Mysql::column_type(column.ty));
-    let has_whole =
-        stands.is_some_and(|stands| needs_whole::<Mysql>(stands.ty, sized_columns(schema)));
-    match has_whole {
-        true => format!("MODIFY COLUMN {}", in_utf8(whole, column.ty)),
-        false => format!(
-            "MODIFY COLUMN {} {} CHARACTER SET utf8mb4 {EXACT} NOT NULL, ADD COLUMN {}",
-            Mysql::quote(name),
-            keys::declared(&long),
-            in_utf8(whole, column.ty)
-        ),
     }
 }
 

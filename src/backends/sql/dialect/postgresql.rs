@@ -19,6 +19,7 @@ use diesel::sql_types::BigInt;
 use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
+use self::introspect::Collation;
 use super::keys::{
     check_name, long_column, long_columns, needs_whole, selected, sized_columns, stored_key,
     stored_row,
@@ -267,11 +268,12 @@ impl Dialect for Pg {
     }
 
     fn alter(
-        _: &mut PgLink,
+        connection: &mut PgLink,
         schema: &Schema,
         standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
+        let collations = introspect::collations(connection, &schema.table)?;
         let table = Self::quote(&schema.table);
         let altered = |action: String| vec![format!("ALTER TABLE {table} {action}")];
         let statements = changes.iter().map(|change| match change {
@@ -281,7 +283,9 @@ impl Dialect for Pg {
             Change::AddColumn(column) => {
                 altered(format!("ADD COLUMN {}", definition::<Self>(column)))
             }
-            Change::WidenColumn { column, to, .. } => widened(schema, standing, column, *to),
+            Change::WidenColumn { column, to, .. } => {
+                widened(schema, standing, &collations, column, *to)
+            }
             Change::AllowNull(column) => {
                 altered(format!("ALTER COLUMN {} DROP NOT NULL", Self::quote(column)))
             }
@@ -413,7 +417,21 @@ const STANDING: &str = "hilcat_standing";
 
 /// The statements that give a column another type. One of the key may come to have stand-ins; one
 /// that has them keeps its type, and the column of the whole keys has that of the schema.
-fn widened(schema: &Schema, standing: &Standing, name: &str, to: ColumnType) -> Vec<String> {
+/// The collation that another program gave a column, quoted: of the column before it is renamed.
+fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<String> {
+    let column = schema.columns.iter().find(|column| column.name == name)?;
+    let of = |name: &String| collations.iter().find(|collation| collation.column == *name);
+    let found = of(&column.name).or_else(|| of(column.was.as_ref()?))?;
+    Some(format!("{}.{}", Pg::quote(&found.namespace), Pg::quote(&found.name)))
+}
+
+fn widened(
+    schema: &Schema,
+    standing: &Standing,
+    collations: &[Collation],
+    name: &str,
+    to: ColumnType,
+) -> Vec<String> {
     let table = Pg::quote(&schema.table);
     let retyped = |name: &str, ty: String| {
         vec![format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {ty}", Pg::quote(name))]
@@ -421,7 +439,13 @@ fn widened(schema: &Schema, standing: &Standing, name: &str, to: ColumnType) -> 
     let key = schema.key_columns().any(|key| key.name == name);
     match long_column::<Pg>(schema, name) {
         None if key => retyped(name, Pg::key_type(to)),
-        None => retyped(name, Pg::column_type(to)),
+        // A type that is given without a collation has the database's own.
+        None => match collation(schema, collations, name) {
+            Some(collation) => {
+                retyped(name, format!("{} COLLATE {collation}", Pg::column_type(to)))
+            }
+            None => retyped(name, Pg::column_type(to)),
+        },
         Some(long) if standing.wholes.contains(&long.whole) => {
             retyped(&long.whole, Pg::column_type(to))
         }

@@ -1,5 +1,6 @@
 //! SQLite.
 
+mod created;
 mod introspect;
 mod rebuild;
 mod values;
@@ -224,9 +225,9 @@ impl Dialect for Sqlite {
 
     /// Columns are renamed and added where they stand. For anything else the table is made anew
     /// beside the old one, filled from it and put in its place, as SQLite's documentation of
-    /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7), with the
-    /// indexes and triggers that stood on it: before any column is renamed, while they have the
-    /// names that these know.
+    /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7): before all
+    /// other changes, while the columns are those that the table's statement, indexes and
+    /// triggers know.
     fn alter(
         connection: &mut SqliteConnection,
         schema: &Schema,
@@ -247,12 +248,9 @@ impl Dialect for Sqlite {
         };
         let mut steps: Vec<Vec<String>> =
             changes.iter().map(|change| in_place(change).into_iter().collect()).collect();
-        if let Some(first) = steps.iter().position(Vec::is_empty) {
-            let renames =
-                changes.iter().any(|change| matches!(change, Change::RenameColumn { .. }));
-            let at = if renames { 0 } else { first };
-            let rebuild = rebuild::statements(connection, schema, standing, changes, at)?;
-            steps[at].splice(0..0, rebuild);
+        if steps.iter().any(Vec::is_empty) {
+            let rebuild = rebuild::statements(connection, schema, standing, changes)?;
+            steps[0].splice(0..0, rebuild);
         }
         Ok(steps)
     }

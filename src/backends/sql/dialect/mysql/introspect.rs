@@ -2,6 +2,7 @@
 
 use diesel::mysql::Mysql;
 
+use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
@@ -87,6 +88,29 @@ fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The statement that makes a table as it is.
+pub(super) fn shown(connection: &mut MysqlLink, table: &str) -> Result<String> {
+    let sql = Sql::new(format!("SHOW CREATE TABLE {}", Mysql::quote(table)));
+    let rows = ask(connection, &sql, &[], &[ColumnType::Text, ColumnType::Text])?;
+    let shown = rows.into_iter().next().and_then(|row| texts(row).nth(1));
+    shown.ok_or_else(|| Error::invalid_data("SHOW CREATE TABLE gave no statement"))
+}
+
+/// The triggers of a table: their names and what they do.
+pub(super) fn triggers(connection: &mut MysqlLink, table: &str) -> Result<Vec<(String, String)>> {
+    use ColumnType::Text;
+    let sql = Sql::new(
+        "SELECT trigger_name, action_statement FROM information_schema.triggers WHERE event_object_schema = DATABASE() AND event_object_table = ",
+    )
+    .bind(Text);
+    let rows = ask(connection, &sql, &[table.into()], &[Text, Text])?;
+    let pair = |row: Row| {
+        let mut texts = texts(row);
+        texts.next().zip(texts.next())
+    };
+    Ok(rows.into_iter().filter_map(pair).collect())
 }
 
 fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {

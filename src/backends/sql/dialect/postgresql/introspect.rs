@@ -91,6 +91,30 @@ fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
     columns.bind::<Oid, _>(table).load(connection)
 }
 
+/// The collations of a table's columns, but for the database's own.
+pub(super) fn collations(connection: &mut PgLink, table: &str) -> QueryResult<Vec<Collation>> {
+    let collations = sql_query(
+        "SELECT a.attname::text AS \"column\", n.nspname::text AS namespace, c.collname::text AS name
+         FROM pg_catalog.pg_attribute a
+         JOIN pg_catalog.pg_class t ON t.oid = a.attrelid
+         JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
+         WHERE t.relname = $1 AND t.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())
+           AND a.attnum > 0 AND NOT a.attisdropped AND c.collname <> 'default'",
+    );
+    collations.bind::<Text, _>(table).load(connection)
+}
+
+#[derive(QueryableByName)]
+pub(super) struct Collation {
+    #[diesel(sql_type = Text)]
+    pub(super) column: String,
+    #[diesel(sql_type = Text)]
+    pub(super) namespace: String,
+    #[diesel(sql_type = Text)]
+    pub(super) name: String,
+}
+
 /// Keys are exact, and what stands is overwritten: a table whose key takes two texts for one, or
 /// is checked at the end of a transaction, cannot be a scope.
 fn exact(column: &Attribute) -> Result<()> {

@@ -1,90 +1,143 @@
-//! Making a table anew from the one that stands, for changes that SQLite cannot make in place.
+//! Making a table anew from the one that is there, for changes that SQLite cannot make in place.
+//!
+//! The new table is made by the old one's own statement, of which only the words are changed that
+//! the changes are about, so that it has all that another program gave it. Its rows keep their
+//! numbers, which FTS5 tables, triggers and other programs may refer to.
 
 use diesel::result::Error as DieselError;
 use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
+use super::created::{Created, Edit};
 use super::introspect::Name;
 use super::{Dialect, is_computed};
-use crate::backends::sql::render::{columns, create_table};
+use crate::backends::sql::render::definition;
 use crate::schema::{Change, Standing, StandingColumn};
 use crate::{Column, ColumnType, Error, ErrorKind, Schema};
 
-/// What a table can have that its new self would not: hilcat knows columns and keys.
-const LOST: [&str; 8] =
-    ["AUTOINCREMENT", "CHECK", "COLLATE", "GENERATED", "AS", "REFERENCES", "STRICT", "UNIQUE"];
+/// The names by which the number of a row can be asked for, where no column has them.
+const ROWIDS: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
-/// The statements that make the table anew as the change at position `at`. Its columns have the
-/// names that they have before any is renamed, and those are left out that are added later.
+/// The statements that make the table anew, before any column is renamed, or added in place.
 pub(super) fn statements(
     connection: &mut SqliteConnection,
     schema: &Schema,
     standing: &Standing,
     changes: &[Change],
-    at: usize,
 ) -> QueryResult<Vec<String>> {
-    let words = words_of(connection, &schema.table)?;
-    refuse_loss(connection, schema, standing, changes, &words)?;
-    let mut former = former(schema, changes, at);
-    let temporary = format!("hilcat_new_{}", schema.table);
-    let created = if has_rowid_key(standing, &words) {
-        former.columns[former.key[0]].ty = ColumnType::Int;
-        let created = create_table::<Sqlite>(&former, &temporary);
-        created.trim_end_matches(Sqlite::TABLE_OPTIONS).to_owned()
-    } else {
-        create_table::<Sqlite>(&former, &temporary)
+    let names = columns(connection, &schema.table)?;
+    let attached = attached(connection, &schema.table)?;
+    let sql = statement(connection, &schema.table)?;
+    let refused = |what: &str| {
+        let error = refused(schema, changes, what);
+        DieselError::QueryBuilderError(Box::new(error))
     };
-    let values = former.columns.iter().map(|column| value(standing, column));
-    let values = values.collect::<Vec<_>>().join(", ");
-    let (table, temporary) =
-        (Sqlite::quote_in_definition(&schema.table), Sqlite::quote_in_definition(&temporary));
-    let names = columns::<Sqlite>(&former.columns);
+    let created =
+        Created::parse(&sql).ok_or_else(|| refused("its statement, which is not understood"))?;
+    let edits = edits(schema, standing, changes);
+    if created.is_strict() && edits.iter().any(|edit| edit.ty.is_some()) {
+        return Err(refused("STRICT, which takes no other names of types than SQLite's own"));
+    }
+    let temporary = format!("hilcat_new_{}", schema.table);
+    let new = Sqlite::quote_in_definition(&temporary);
+    let added: Vec<&Column> = computed(changes).collect();
+    let definitions: Vec<String> =
+        added.iter().map(|column| definition::<Sqlite>(column)).collect();
+    let create = created
+        .edited(&new, &edits, &definitions)
+        .ok_or_else(|| refused("a column that its statement does not name"))?;
+
+    let mut filled: Vec<(String, String)> =
+        names.iter().map(|name| (Sqlite::quote(name), value(schema, standing, name))).collect();
+    filled.extend(added.into_iter().map(|column| {
+        let default = column.default.as_ref().map_or("NULL".to_owned(), Sqlite::literal);
+        (Sqlite::quote(&column.name), default)
+    }));
+    // A key that is the row's number is among the columns: setting both is the same twice.
+    let is_free = |rowid: &&&str| !names.iter().any(|name| name.eq_ignore_ascii_case(rowid));
+    if let Some(rowid) = ROWIDS.iter().find(is_free).filter(|_| created.has_rowid()) {
+        filled.insert(0, ((*rowid).to_owned(), (*rowid).to_owned()));
+    }
+    let (into, from): (Vec<String>, Vec<String>) = filled.into_iter().unzip();
+    let table = Sqlite::quote_in_definition(&schema.table);
     let mut statements = vec![
-        created,
-        format!("INSERT INTO {temporary} ({names}) SELECT {values} FROM {table}"),
+        create,
+        format!("INSERT INTO {new} ({}) SELECT {} FROM {table}", into.join(", "), from.join(", ")),
+    ];
+    if created.counts_on() {
+        statements.extend(counted_on(&schema.table, &temporary));
+    }
+    statements.extend([
         format!("DROP TABLE {table}"),
         // Views that name the table are left alone.
         "PRAGMA legacy_alter_table = ON".to_owned(),
-        format!("ALTER TABLE {temporary} RENAME TO {table}"),
+        format!("ALTER TABLE {new} RENAME TO {table}"),
         "PRAGMA legacy_alter_table = OFF".to_owned(),
-    ];
-    statements.extend(attached(connection, &schema.table)?);
+    ]);
+    statements.extend(attached);
     Ok(statements)
 }
 
-/// The schema before columns are renamed and added from the change at position `at` on.
-fn former(schema: &Schema, changes: &[Change], at: usize) -> Schema {
-    let mut former = schema.clone();
-    for change in changes {
-        let named = |name: &str| schema.columns.iter().position(|column| column.name == name);
-        if let Change::RenameColumn { from, to } = change
-            && let Some(at) = named(to)
-        {
-            former.columns[at].name.clone_from(from);
-        }
-    }
-    let later = |column: &Column| {
-        changes[at..].iter().any(|change| {
-            matches!(change, Change::AddColumn(added) if added == column && !is_computed(added))
+/// What has to be changed in the definitions of columns, by the names that they have.
+fn edits(schema: &Schema, standing: &Standing, changes: &[Change]) -> Vec<Edit> {
+    let edit = |column: &Column| {
+        let widened = changes.iter().any(
+            |change| matches!(change, Change::WidenColumn { column: name, .. } if *name == column.name),
+        );
+        let nullable = changes.contains(&Change::AllowNull(column.name.clone()));
+        (widened || nullable).then(|| Edit {
+            column: former_name(standing, column).to_owned(),
+            ty: widened.then(|| Sqlite::column_type(column.ty)),
+            nullable,
         })
     };
-    let key: Vec<String> = former.key_columns().map(|column| column.name.clone()).collect();
-    former.columns.retain(|column| !later(column));
-    let place = |name: &String| former.columns.iter().position(|column| column.name == *name);
-    former.key = key.iter().filter_map(place).collect();
-    former
+    schema.columns.iter().filter_map(edit).collect()
 }
 
-/// What a column is filled with.
-fn value(standing: &Standing, column: &Column) -> String {
-    let name = Sqlite::quote(&column.name);
-    let Some(have) = standing.columns.iter().find(|have| have.name == column.name) else {
-        return column.default.as_ref().map_or("NULL".to_owned(), Sqlite::literal);
-    };
-    match column.ty {
-        ColumnType::Decimal { scale, .. } => decimal(&name, have, usize::from(scale)),
-        _ => name,
+/// The name that a column has in the table.
+fn former_name<'a>(standing: &Standing, column: &'a Column) -> &'a str {
+    let has = |name: &&String| standing.columns.iter().any(|have| have.name == **name);
+    [Some(&column.name), column.was.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(has)
+        .unwrap_or(&column.name)
+}
+
+/// The columns that are added with the table, since their default is an expression.
+fn computed(changes: &[Change]) -> impl Iterator<Item = &Column> {
+    changes.iter().filter_map(|change| match change {
+        Change::AddColumn(column) if is_computed(column) => Some(column),
+        _ => None,
+    })
+}
+
+/// The last number that was given to a row, which can be that of none that is left.
+fn counted_on(table: &str, temporary: &str) -> [String; 2] {
+    let text = |name: &str| format!("'{}'", name.replace('\'', "''"));
+    let (table, temporary) = (text(table), text(temporary));
+    [
+        format!("DELETE FROM sqlite_sequence WHERE name = {temporary}"),
+        format!(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT {temporary}, seq FROM sqlite_sequence WHERE name = {table}"
+        ),
+    ]
+}
+
+/// What a column of the table is filled with in the new one.
+fn value(schema: &Schema, standing: &Standing, name: &str) -> String {
+    let have = standing.columns.iter().find(|have| have.name.eq_ignore_ascii_case(name));
+    let column = schema
+        .columns
+        .iter()
+        .find(|column| former_name(standing, column).eq_ignore_ascii_case(name));
+    let quoted = Sqlite::quote(name);
+    match (column.map(|column| column.ty), have) {
+        (Some(ColumnType::Decimal { scale, .. }), Some(have)) => {
+            decimal(&quoted, have, usize::from(scale))
+        }
+        _ => quoted,
     }
 }
 
@@ -106,89 +159,44 @@ fn decimal(name: &str, have: &StandingColumn, scale: usize) -> String {
     )
 }
 
-/// The indexes and triggers that stand on a table, as they were made.
+/// The columns of a table that are not computed.
+fn columns(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
+    let columns: Vec<Name> =
+        sql_query("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid")
+            .bind::<Text, _>(table)
+            .load(connection)?;
+    Ok(columns.into_iter().map(|column| column.name).collect())
+}
+
+/// The statement that made a table.
+fn statement(connection: &mut SqliteConnection, table: &str) -> QueryResult<String> {
+    let statement =
+        sql_query("SELECT sql AS name FROM sqlite_schema WHERE type = 'table' AND name = ?");
+    let statement: Name = statement.bind::<Text, _>(table).get_result(connection)?;
+    Ok(statement.name)
+}
+
+/// The indexes and triggers of a table, as they were made. A trigger's statement may spell the
+/// table's name in another case.
 fn attached(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
     let attached: Vec<Name> = sql_query(
-        "SELECT sql AS name FROM sqlite_schema WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
+        "SELECT sql AS name FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
     )
     .bind::<Text, _>(table)
     .load(connection)?;
     Ok(attached.into_iter().map(|statement| statement.name).collect())
 }
 
-/// Whether the key is another name of SQLite's own row number, which numbers new rows by itself.
-fn has_rowid_key(standing: &Standing, words: &[String]) -> bool {
-    let [key] = &standing.key[..] else { return false };
-    let key = standing.columns.iter().find(|column| column.name == *key);
-    key.is_some_and(|column| column.declared.eq_ignore_ascii_case("INTEGER"))
-        && !words.iter().any(|word| word == "WITHOUT")
-}
-
-/// The error for a table that has more than columns and a key: that would be gone.
-fn refuse_loss(
-    connection: &mut SqliteConnection,
-    schema: &Schema,
-    standing: &Standing,
-    changes: &[Change],
-    words: &[String],
-) -> QueryResult<()> {
-    let mut lost: Vec<String> = LOST
-        .iter()
-        .filter(|lost| words.iter().any(|word| word == *lost))
-        .map(|word| (*word).to_owned())
-        .collect();
-    for Name { name } in defaults(connection, &schema.table)? {
-        let ours = standing.columns.iter().any(|column| column.name == name && column.known);
-        let kept =
-            schema.columns.iter().any(|column| column.name == name && column.default.is_some());
-        if !ours && !kept {
-            lost.push(format!("the default of `{name}`"));
-        }
-    }
-    if lost.is_empty() {
-        return Ok(());
-    }
+/// The error for a table that cannot be made anew as it is.
+fn refused(schema: &Schema, changes: &[Change], lost: &str) -> Error {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    let error = Error::new(
+    Error::new(
         ErrorKind::SchemaChange,
         format!(
-            "the table differs from the schema, and nothing was changed; sqlite has to make it anew, and what another program gave it would be lost ({}): change it by hand\nscope `{}`, table `{}`:\n  ! {}",
-            lost.join(", "),
+            "the table differs from the schema, and nothing was changed; sqlite has to make it anew, and what another program gave it would be lost ({lost}): change it by hand\nscope `{}`, table `{}`:\n  ! {}",
             schema.name,
             schema.table,
             changes.join("\n  ! "),
         ),
-    );
-    Err(DieselError::QueryBuilderError(Box::new(error)))
-}
-
-/// The columns that have a default.
-fn defaults(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<Name>> {
-    sql_query("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 AND dflt_value IS NOT NULL")
-        .bind::<Text, _>(table)
-        .load(connection)
-}
-
-/// The words of a table's `CREATE TABLE` in upper case, without quoted names and texts.
-fn words_of(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
-    let statement =
-        sql_query("SELECT sql AS name FROM sqlite_schema WHERE type = 'table' AND name = ?");
-    let statement: Name = statement.bind::<Text, _>(table).get_result(connection)?;
-    let mut bare = String::new();
-    let mut rest = statement.name.chars();
-    while let Some(character) = rest.next() {
-        let end = match character {
-            '\'' | '"' | '`' => character,
-            '[' => ']',
-            other => {
-                bare.push(other);
-                continue;
-            }
-        };
-        // A doubled quote ends one part and begins another.
-        rest.by_ref().find(|character| *character == end);
-        bare.push(' ');
-    }
-    let words = bare.split(|character: char| !character.is_alphanumeric() && character != '_');
-    Ok(words.filter(|word| !word.is_empty()).map(str::to_ascii_uppercase).collect())
+    )
 }

@@ -5,9 +5,9 @@
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod connect;
+mod folding;
 mod hostile;
 mod idle;
-mod folding;
 mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]

@@ -5,8 +5,8 @@
 
 mod adopt;
 mod connect;
-mod idle;
 mod foreign;
+mod idle;
 mod keys;
 mod layout;
 #[path = "../servers/load.rs"]
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
-        ("idle", idle::TESTS),
         ("foreign", foreign::TESTS),
+        ("idle", idle::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),

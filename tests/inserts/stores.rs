@@ -20,6 +20,13 @@ pub struct Tested {
     pub lends: bool,
 }
 
+impl Tested {
+    /// Its records are gone with the store that holds them, and no other one sees them.
+    pub fn is_volatile(&self) -> bool {
+        self.uri.ends_with(':')
+    }
+}
+
 const fn tables(name: &'static str, uri: &'static str) -> Tested {
     Tested { name, uri, single: false, options: "", lends: true }
 }

@@ -139,6 +139,21 @@ impl ScopeStore for MemoryScope {
         kept.map(|stored| read(&stored, &self.layout)).transpose()
     }
 
+    fn insert_many(&self, mut rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.check_generation()?;
+        let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
+        let mut kept = vec![None; rows.len()];
+        let mut change = |at: usize, old: Option<&Arc<Stored>>| match self.live(old.cloned()) {
+            None => self.merge(std::mem::take(&mut rows[at]), None),
+            stored => {
+                kept[at].clone_from(&stored);
+                Ok(stored)
+            }
+        };
+        self.table.rows.change_many(&keys, &mut change)?;
+        self.read_all(kept)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.check_generation()?;
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();

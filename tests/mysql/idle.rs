@@ -1,7 +1,6 @@
 //! Connections that the server closed while they were idle, and servers that take no writes any
 //! more.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,28 +57,49 @@ fn connections_that_were_killed_while_idle(server: &Server) -> Result<Completion
     PASSED
 }
 
+/// Sets a variable of the server, and sets it back at the end, also of a test that fails.
+struct Global<'a> {
+    server: &'a Server,
+    name: &'static str,
+    before: u64,
+}
+
+impl<'a> Global<'a> {
+    fn set(server: &'a Server, name: &'static str, value: u64) -> Self {
+        let mut raw = server.raw();
+        let before = raw.query_first(format!("SELECT @@global.{name}")).unwrap().unwrap();
+        raw.query_drop(format!("SET GLOBAL {name} = {value}")).unwrap();
+        Self { server, name, before }
+    }
+}
+
+impl Drop for Global<'_> {
+    fn drop(&mut self) {
+        let sql = format!("SET GLOBAL {} = {}", self.name, self.before);
+        self.server.raw().query_drop(sql).unwrap();
+    }
+}
+
 fn connections_that_waited_too_long(server: &Server) -> Result<Completion, Failed> {
-    let mut raw = server.raw();
-    let before: u64 = raw.query_first("SELECT @@global.wait_timeout").unwrap().unwrap();
-    raw.query_drop("SET GLOBAL wait_timeout = 1").unwrap();
-    let scope = scope(server, "timeout=10s");
-    let result = catch_unwind(AssertUnwindSafe(|| once(&scope, || thread::sleep(SECOND * 3 / 2))));
-    server.raw().query_drop(format!("SET GLOBAL wait_timeout = {before}")).unwrap();
-    assert!(result.is_ok());
+    let schema = texts(&name());
+    server.open().dynamic_with(schema.clone())?;
+    let _two_seconds = Global::set(server, "wait_timeout", 2);
+    let scope = Cache::from_uri(&server.with("timeout=10s"))?.dynamic_with(schema)?;
+    once(&scope, || thread::sleep(SECOND * 3));
     PASSED
 }
 
 fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completion, Failed> {
     let scope = scope(server, "timeout=10s");
     scope.set("a", json!({"v": "1"})).unwrap();
-    server.raw().query_drop("SET GLOBAL read_only = 1").unwrap();
+    let read_only = Global::set(server, "read_only", 1);
     let done = thread::scope(|threads| {
         let calls = threads.spawn(|| {
             scope.set("a", json!({"v": "2"}))?;
             scope.update("a", json!({"v": "3"}))
         });
         thread::sleep(SECOND);
-        server.raw().query_drop("SET GLOBAL read_only = 0").unwrap();
+        drop(read_only);
         calls.join().unwrap()
     });
     assert_eq!(done.unwrap().unwrap()["v"], json!("2"));
@@ -89,11 +109,11 @@ fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completi
 fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> {
     let scope = scope(server, "timeout=1s");
     scope.set("a", json!({"v": "1"})).unwrap();
-    server.raw().query_drop("SET GLOBAL read_only = 1").unwrap();
+    let read_only = Global::set(server, "read_only", 1);
     let start = Instant::now();
     let (refused, read) = (scope.pop("a"), scope.fetch("a"));
     let took = start.elapsed();
-    server.raw().query_drop("SET GLOBAL read_only = 0").unwrap();
+    drop(read_only);
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("read-only"), "{error}");

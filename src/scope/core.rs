@@ -152,11 +152,27 @@ impl Core {
     }
 
     pub(crate) fn keys(&self) -> Result<Keys> {
-        in_one_step(|| self.store.keys()).map_err(|error| self.place("keys", None, error))
+        let keys = in_one_step(|| self.store.keys());
+        let keys = keys.map_err(|error| self.place("keys", None, error))?;
+        Ok(self.listed("keys", keys))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        in_one_step(|| self.store.rows()).map_err(|error| self.place("iter", None, error))
+        let rows = in_one_step(|| self.store.rows());
+        let rows = rows.map_err(|error| self.place("iter", None, error))?;
+        Ok(self.listed("iter", rows))
+    }
+
+    /// A listing whose errors have their context.
+    fn listed<T: 'static>(
+        &self,
+        operation: &'static str,
+        items: Box<dyn Iterator<Item = Result<T>> + Send>,
+    ) -> Box<dyn Iterator<Item = Result<T>> + Send> {
+        let (backend, schema) = (self.backend, self.schema.clone());
+        let place =
+            move |error: Error| error.in_operation(backend, operation).with_scope(&schema.name);
+        Box::new(items.map(move |item| item.map_err(&place)))
     }
 
     pub(crate) fn len(&self) -> Result<u64> {

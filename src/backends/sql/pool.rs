@@ -99,6 +99,25 @@ impl<D: Dialect> Idle<D> {
     }
 }
 
+/// Closes the connections in the thread that drops the last handle of the pool. A thread of r2d2's
+/// may hold the pool for a moment longer, and a process that ends meanwhile would leave them
+/// unclosed: in SQLite the last connection removes the files beside the database when it is closed.
+impl<D: Dialect> Drop for Pool<D> {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.idle) > 1 {
+            return;
+        }
+        let mut closing = std::mem::take(&mut self.idle.lock().connections);
+        while self.pool.state().idle_connections > 0
+            && let Some(taken) = self.pool.try_get()
+        {
+            closing.push(taken);
+        }
+        // r2d2 closes what comes back dead.
+        closing.iter_mut().for_each(|taken| taken.dead = true);
+    }
+}
+
 impl<D: Dialect> Clone for Pool<D> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), idle: self.idle.clone() }
@@ -318,7 +337,7 @@ mod tests {
     fn no_pool_leaves_a_job_behind() {
         let only: Pool<Sqlite> = open_only(in_memory).unwrap();
         let many: Pool<Sqlite> = open(3, in_memory).unwrap();
-        for (pool, size) in [(only.pool, 1), (many.pool, 3)] {
+        for (pool, size) in [(&only.pool, 1), (&many.pool, 3)] {
             assert_eq!((pool.idle_timeout(), pool.max_lifetime()), (None, None));
             assert_eq!(pool.max_size(), size);
         }

@@ -152,14 +152,14 @@ impl Core {
     }
 
     pub(crate) fn keys(&self) -> Result<Keys> {
-        let keys = in_one_step(|| self.store.keys());
-        let keys = keys.map_err(|error| self.place("keys", None, error))?;
+        let keys =
+            in_one_step(|| self.store.keys()).map_err(|error| self.place("keys", None, error))?;
         Ok(self.listed("keys", keys))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        let rows = in_one_step(|| self.store.rows());
-        let rows = rows.map_err(|error| self.place("iter", None, error))?;
+        let rows =
+            in_one_step(|| self.store.rows()).map_err(|error| self.place("iter", None, error))?;
         Ok(self.listed("iter", rows))
     }
 

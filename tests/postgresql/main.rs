@@ -5,6 +5,7 @@
 
 mod adopt;
 mod connect;
+mod foreign;
 mod idle;
 mod keys;
 mod layout;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
+        ("foreign", foreign::TESTS),
         ("idle", idle::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),

@@ -353,6 +353,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// each one's waiting for others.
     fn set_deadline(connection: &mut Self::Connection, left: Duration) -> QueryResult<()>;
 
+    /// Whether an error of a migration says that another process has made the same change
+    /// meanwhile, which the engine's lock did not keep out.
+    fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
+        let _ = info;
+        false
+    }
+
     /// What an error says.
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
 

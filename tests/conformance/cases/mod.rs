@@ -6,6 +6,7 @@ mod concurrent;
 mod keys;
 mod listing;
 mod persistence;
+mod read_only;
 mod schema;
 mod scopes;
 mod single;
@@ -65,7 +66,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 13] = [
+    let lists: [&'static [Case]; 14] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -75,6 +76,7 @@ fn all() -> impl Iterator<Item = &'static Case> {
         schema::ACROSS_CACHES,
         compute::CASES,
         persistence::CASES,
+        read_only::CASES,
         persistence::OF_VOLATILE,
         batches::CASES,
         listing::CASES,

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 
 use super::dialect::{Dialect, Failure};
-use super::error::{Failed, from_migration};
+use super::error::Failed;
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
@@ -359,7 +358,7 @@ impl<D: Dialect> Inner<D> {
         let races = AtomicU32::new(0);
         let (plan, entry, found) = self.write(|connection| {
             let migrated = D::exclusively(connection, |connection| {
-                connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
+                migrate::make_registry::<D>(connection)?;
                 D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
                 let registered = registry::of_table(&entries, schema);

@@ -399,6 +399,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         let _ = connection;
     }
 
+    /// Whether an error of a migration says that another process has made the same change
+    /// meanwhile, which the engine's lock did not keep out.
+    fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
+        let _ = info;
+        false
+    }
+
     /// What an error says.
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
 

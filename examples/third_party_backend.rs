@@ -31,6 +31,11 @@ impl Store for Shelf {
         *standing = schema.clone();
         Ok(Arc::new(Scope(Codec::new(schema, CodecOptions::default()), shared.clone())))
     }
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let Some(shared) = self.0.lock().get(&schema.name).cloned() else { return Ok(None) };
+        store::check_readable(&shared.lock().0, schema)?;
+        Ok(Some(Arc::new(Scope(Codec::new(schema, CodecOptions::default()), shared))))
+    }
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let shared = self.0.lock().get(&schema.name).cloned();
         Ok(shared.map_or(Plan::empty(schema), |shared| store::plan(&shared.lock().0, schema)))

@@ -21,6 +21,7 @@ use crate::backends::{self, Registry};
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
 use crate::error::did_you_mean;
+use crate::layers::ReadOnly;
 use crate::scope::Core;
 use crate::store::{Capabilities, Options, Store};
 use crate::{
@@ -198,6 +199,11 @@ impl Cache {
     fn unknown_scope(&self, name: &str) -> Error {
         let names: Vec<&str> =
             self.inner.schemas.iter().map(|schema| schema.name.as_str()).collect();
+        if let Some((_, reason)) = self.inner.left_out.iter().find(|(table, _)| table == name) {
+            let message =
+                format!("no scope `{name}`: the table of that name cannot be one: {reason}");
+            return Error::new(ErrorKind::UnknownScope, message);
+        }
         let known = match names.is_empty() {
             true => "no scope is declared; give the builder its schemas".to_owned(),
             false => format!("the declared scopes are {}", names.join(", ")),
@@ -403,6 +409,9 @@ impl Cache {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let backend = self.inner.store.name();
+        if access == Access::Write && self.capabilities().read_only {
+            return Err(Error::read_only().in_operation(backend, operation));
+        }
         let _writes = TransactionWrites::begin();
         let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
@@ -514,6 +523,44 @@ impl CacheBuilder {
         self
     }
 
+    /// Opens the cache to be read: nothing that is stored is changed, not even by opening it or a
+    /// scope. No file, directory, table, column, index or registry is made, and nothing is left
+    /// behind; every write is [`ErrorKind::ReadOnly`]. `read_only=true` is the same in a URI.
+    ///
+    /// A scope without a table has no records. A column that its records lack reads as its default,
+    /// or NULL; if they cannot be read under the schema as they are, opening the scope is
+    /// [`ErrorKind::SchemaChange`]. A file or directory that does not exist is
+    /// [`ErrorKind::Unavailable`]. A `get` that finds nothing computes, and is an error as the write
+    /// that it needs is; `fetch` never writes.
+    ///
+    /// SQLite files and directories of files can be read without write permission and on a file
+    /// system that is mounted read-only. A tiered cache reads its far store only, and a staged cache
+    /// its storage.
+    ///
+    /// ```
+    /// use hilcat::{Cache, ErrorKind};
+    ///
+    /// let cache = Cache::builder("memory:").read_only(true).open()?;
+    /// let squares = cache.map::<i64, i64>("squares")?;
+    /// assert_eq!(squares.fetch(7)?, None);
+    /// assert_eq!(squares.set(7, &49).unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// assert!(cache.scopes()?.is_empty());
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.options.read_only = read_only;
+        self
+    }
+
+    /// Opens the cache for [`Cache::plan`]: [`read_only`](CacheBuilder::read_only), and a file or
+    /// directory that does not exist counts as an empty one, so that the plan says what would be
+    /// made.
+    pub fn plan_only(mut self) -> Self {
+        self.options.read_only = true;
+        self.options.missing_is_empty = true;
+        self
+    }
+
     /// Opens the cache.
     ///
     /// # Errors
@@ -522,6 +569,7 @@ impl CacheBuilder {
     /// backend that has none.
     pub fn open(self) -> Result<Cache> {
         let (store, options) = match self.source {
+            Source::Store(store) if self.options.read_only => (ReadOnly::wrap(store), self.options),
             Source::Store(store) => (store, self.options),
             Source::Uri(uri) => self.registry.open(&uri, self.options)?,
         };

@@ -29,6 +29,8 @@ pub enum ErrorKind {
     InvalidData,
     /// The backend cannot do this, or cannot hold this value.
     Unsupported,
+    /// The cache is opened read-only, and the call would have changed it. Nothing was changed.
+    ReadOnly,
     /// The backend cannot be reached, or the connection was lost while a call was under way: a
     /// write may or may not have happened.
     Unavailable,
@@ -59,6 +61,7 @@ impl ErrorKind {
             Self::SchemaChange => "schema_change",
             Self::InvalidData => "invalid_data",
             Self::Unsupported => "unsupported",
+            Self::ReadOnly => "read_only",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
             Self::Recursion => "recursion",
@@ -98,7 +101,6 @@ struct Inner {
     message: String,
     retryable: bool,
     /// Whether it is that a scope's table, or a column of it, does not stand.
-    #[cfg(feature = "sql")]
     changed_table: bool,
     context: Context,
     source: Option<Source>,
@@ -126,7 +128,6 @@ impl Error {
             kind,
             message: message.into(),
             retryable,
-            #[cfg(feature = "sql")]
             changed_table: false,
             context: Context::default(),
             source: None,
@@ -177,7 +178,7 @@ impl Error {
     }
 
     /// The error that a scope's table, or a column of it, does not stand, though it should.
-    #[cfg(feature = "sql")]
+    #[cfg(any(feature = "sql", feature = "elasticsearch"))]
     pub(crate) fn changed_table(found: &str) -> Self {
         let message = format!("another program dropped or changed the table: {found}");
         let mut error = Self::new(ErrorKind::Backend, message);
@@ -185,7 +186,6 @@ impl Error {
         error
     }
 
-    #[cfg(feature = "sql")]
     pub(crate) fn is_changed_table(&self) -> bool {
         self.0.changed_table
     }
@@ -204,6 +204,14 @@ impl Error {
 
     pub(crate) fn invalid_data(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidData, message)
+    }
+
+    /// The refusal of a call that would change a cache which is opened read-only.
+    pub(crate) fn read_only() -> Self {
+        Self::new(
+            ErrorKind::ReadOnly,
+            "the cache is opened read-only, and nothing was changed; open it without `read_only` to write",
+        )
     }
 
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {

@@ -21,6 +21,7 @@ mod scope;
 pub mod store;
 mod temporal;
 mod text;
+mod text_file;
 mod value;
 
 pub use crate::cache::{Cache, CacheBuilder};

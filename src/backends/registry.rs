@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{DRIVERS, Driver, Open, Opened};
 use crate::error::did_you_mean;
+use crate::layers::ReadOnly;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -82,6 +83,14 @@ impl Registry {
     ///
     /// As [`Cache::from_uri`](crate::Cache::from_uri).
     pub fn open(&self, uri: &str, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+        let (store, options) = self.open_store(uri, options)?;
+        match options.read_only {
+            true => Ok((ReadOnly::wrap(store), options)),
+            false => Ok((store, options)),
+        }
+    }
+
+    fn open_store(&self, uri: &str, options: Options) -> Opened {
         let uri: Uri = uri.parse()?;
         if let Some(open) = self.added.get(uri.scheme()) {
             return open(uri, options);

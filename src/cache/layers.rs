@@ -11,7 +11,7 @@ use crate::layers::fan_out::FanOut;
 use crate::layers::prefix::{Namespace, Prefixed};
 use crate::layers::staged::Staged;
 use crate::layers::tiered::Tiered;
-use crate::layers::{Member, OnFailure, Tiers};
+use crate::layers::{Member, OnFailure, ReadOnly, Tiers};
 use crate::store::Store;
 
 /// What a cache shares with the layers above it, however many of them there are.
@@ -178,6 +178,30 @@ impl Cache {
         let flights = beneath.inner.above.flights.clone();
         let above = Above { flights, beneath: Some((beneath, namespace)), ..Above::default() };
         self.made(store, self.inner.schemas.clone(), above)
+    }
+
+    /// The same cache, only read: every write to it is [`ErrorKind::ReadOnly`], and opening a scope
+    /// changes nothing that is stored. A scope that does not exist has no records, and none is made.
+    ///
+    /// What this cache needs was made when it was opened: where that is to change nothing either,
+    /// open it by [`CacheBuilder::read_only`](crate::CacheBuilder::read_only).
+    ///
+    /// ```
+    /// use hilcat::{Cache, ErrorKind};
+    ///
+    /// let cache = Cache::memory();
+    /// cache.map::<i64, i64>("squares")?.set(7, &49)?;
+    /// let squares = cache.read_only().map::<i64, i64>("squares")?;
+    /// assert_eq!(squares.fetch(7)?, Some(49));
+    /// assert_eq!(squares.pop(7).unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn read_only(&self) -> Cache {
+        let inner = &*self.inner;
+        let store = ReadOnly::wrap(inner.store.clone());
+        let new_scope = inner.new_scope.clone();
+        let (schemas, left_out) = (inner.schemas.clone(), inner.left_out.clone());
+        Self::build(store, schemas, left_out, new_scope, inner.ttl)
     }
 
     /// The cache as a part of a layer.

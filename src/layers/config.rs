@@ -21,6 +21,7 @@ use super::staged::Staged;
 use super::tiered::Tiered;
 use super::{Member, OnFailure};
 use crate::backends::Registry;
+use crate::backends::noop::Noop;
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -123,19 +124,26 @@ impl Spec {
     /// say nothing themselves, so that nothing is left of them for the cache.
     fn store(self, options: Options, registry: &Registry) -> Opened {
         let open = |spec: Spec, part: &str| spec.open(part, options, registry);
+        // What is only read needs no store to be filled, and what is only planned no less of them.
+        let unread = |spec: Spec, part: &str| match options.read_only {
+            true => Ok(Member::new(Arc::new(Noop), None)),
+            false => open(spec, part),
+        };
         let left = Options { ttl: None, ..options };
         let store: Arc<dyn Store> = match self {
             Self::Uri(uri) => return deeper(|| registry.open(&uri, options)),
             Self::Tiered { near, far } => {
-                Arc::new(Tiered::new(open(*near, "near")?, open(*far, "far")?))
+                Arc::new(Tiered::new(unread(*near, "near")?, open(*far, "far")?))
             }
             Self::Staged { memory, storage } => {
                 let storage = open(*storage, "storage")?;
-                Arc::new(Staged::new(open(*memory, "memory")?, storage))
+                Arc::new(Staged::new(unread(*memory, "memory")?, storage))
             }
             Self::FanOut { primary, writers, on_failure } => {
                 let primary = open(*primary, "primary")?;
-                let writers = writers.into_iter().map(|writer| open(writer, "writers"));
+                let read_alone = options.read_only && !options.missing_is_empty;
+                let writers = writers.into_iter().filter(|_| !read_alone);
+                let writers = writers.map(|writer| open(writer, "writers"));
                 Arc::new(FanOut::new(primary, writers.collect::<Result<_>>()?, on_failure))
             }
             Self::Prefix { name, cache } => {

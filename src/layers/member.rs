@@ -35,6 +35,14 @@ impl Member {
         self.call(|store| store.open(&self.own(schema)))
     }
 
+    /// Opens a scope to be read, as [`Store::open_read_only`]; an error names this store.
+    pub(super) fn open_read_only(
+        &self,
+        schema: &Arc<Schema>,
+    ) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.call(|store| store.open_read_only(&self.own(schema)))
+    }
+
     /// Makes a call of the store; an error names it.
     pub(super) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
         call(&*self.store).map_err(|error| error.in_backend(self.store.name()))

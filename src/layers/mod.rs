@@ -10,10 +10,12 @@ mod limits;
 mod member;
 mod plans;
 pub(crate) mod prefix;
+mod read_only;
 pub(crate) mod staged;
 mod stripes;
 pub(crate) mod tiered;
 
 pub use self::fan_out::OnFailure;
 pub(crate) use self::member::Member;
+pub(crate) use self::read_only::ReadOnly;
 pub(crate) use self::tiered::Tiers;

@@ -5,11 +5,15 @@
 
 mod diff;
 mod project;
+#[cfg(feature = "sql")]
+mod projected;
 pub(crate) mod range;
+mod readable;
 mod standing;
 mod toml;
 mod types;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 #[cfg(feature = "sql")]
@@ -17,6 +21,13 @@ pub(crate) use self::diff::StandingColumn;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{Standing, diff};
 pub(crate) use self::project::project;
+#[cfg(feature = "sql")]
+pub(crate) use self::projected::Projected;
+pub(crate) use self::readable::check_readable;
+#[cfg(feature = "sql")]
+pub(crate) use self::readable::readable;
+#[cfg(feature = "elasticsearch")]
+pub(crate) use self::readable::unreadable;
 pub(crate) use self::standing::{Apply, upgrade};
 pub use self::standing::{Upgrade, plan};
 pub use self::toml::Schemas;
@@ -257,11 +268,12 @@ impl Schema {
         if self.key.is_empty() {
             return fail("a scope needs at least one unique column".into());
         }
-        for (at, column) in self.columns.iter().enumerate() {
+        let mut names = HashSet::new();
+        for column in &self.columns {
             if column.name.is_empty() {
                 return fail("the name of a column cannot be empty".into());
             }
-            if self.columns[..at].iter().any(|other| other.name == column.name) {
+            if !names.insert(column.name.as_str()) {
                 return fail(format!("two columns are named `{}`", column.name));
             }
             if let Some(default) = &column.default {
@@ -386,7 +398,8 @@ impl Schema {
         }
         let names: Vec<_> = self.key_columns().map(|column| column.name.as_str()).collect();
         Err(Error::invalid_input(format!(
-            "the key has {given} values; it is made of {}: {}",
+            "the key has {given} {}; it is made of {}: {}",
+            if given == 1 { "value" } else { "values" },
             names.len(),
             names.join(", ")
         )))

@@ -176,11 +176,25 @@ impl Core {
     }
 
     pub(crate) fn keys(&self) -> Result<Keys> {
-        self.store.keys().map_err(|error| self.place("keys", None, error))
+        let keys = self.store.keys().map_err(|error| self.place("keys", None, error))?;
+        Ok(self.listed("keys", keys))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        self.store.rows().map_err(|error| self.place("iter", None, error))
+        let rows = self.store.rows().map_err(|error| self.place("iter", None, error))?;
+        Ok(self.listed("iter", rows))
+    }
+
+    /// A listing whose errors have their context.
+    fn listed<T: 'static>(
+        &self,
+        operation: &'static str,
+        items: Box<dyn Iterator<Item = Result<T>> + Send>,
+    ) -> Box<dyn Iterator<Item = Result<T>> + Send> {
+        let (backend, schema) = (self.backend, self.schema.clone());
+        let place =
+            move |error: Error| error.in_operation(backend, operation).with_scope(&schema.name);
+        Box::new(items.map(move |item| item.map_err(&place)))
     }
 
     pub(crate) fn len(&self) -> Result<u64> {

@@ -36,6 +36,16 @@ pub fn upgrade(standing: &Schema, schema: &Schema) -> Result<Upgrade> {
     crate::schema::upgrade(standing, schema, Apply::OnOpen)
 }
 
+/// Checks, when a scope is opened to be read, that records which are stored under one schema can be
+/// read under another as they are.
+///
+/// # Errors
+///
+/// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if they cannot.
+pub fn check_readable(stored: &Schema, schema: &Schema) -> Result<()> {
+    crate::schema::check_readable(stored, schema)
+}
+
 /// What a backend does beyond the contract that all share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -57,6 +67,8 @@ pub struct Capabilities {
     pub evicts: bool,
     /// No call ever waits for a file or a server, so that futures need no thread for it.
     pub immediate: bool,
+    /// It is opened read-only: every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
+    pub read_only: bool,
 }
 
 impl Capabilities {
@@ -71,6 +83,7 @@ impl Capabilities {
             stores: true,
             evicts: false,
             immediate: false,
+            read_only: false,
         }
     }
 }
@@ -113,6 +126,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the engine cannot hold such
     /// a schema.
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>>;
+
+    /// Opens a scope to be read, and changes nothing that is stored: no table, directory, column or
+    /// registry is made, and records are never dropped. `None` if the backend has nothing of the
+    /// scope.
+    ///
+    /// A column of the schema that the stored records lack reads as its default, or NULL. Only the
+    /// methods of the returned scope that read are called. A backend without this method cannot be
+    /// opened read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if the records
+    /// cannot be read under the schema as they are stored;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as [`open`](Store::open), and if
+    /// the backend has no such method.
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let _ = schema;
+        Err(crate::Error::unsupported(format!("{} cannot be opened read-only", self.name())))
+    }
 
     /// What [`open`](Store::open) or [`migrate`](Store::migrate) would change. Changes nothing.
     ///
@@ -317,7 +349,8 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Where the engine fails at the start; later failures are items.
+    /// Where the engine fails at the start; later failures are items, and the listing may go on
+    /// behind one that is about a single record.
     fn keys(&self) -> Result<Keys> {
         let schema = self.schema().clone();
         Ok(Box::new(self.rows()?.map(move |row| row.map(|row| schema.key_of(&row)))))

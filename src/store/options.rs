@@ -13,10 +13,24 @@ pub struct Options {
     pub pool_size: u32,
     /// How long records are good for in scopes that do not say it themselves.
     pub ttl: Option<Duration>,
+    /// Whether nothing stored may be changed: no file, directory, table, column or registry is made,
+    /// and every write is an error. The store is wrapped accordingly by the registry that opens it;
+    /// a backend has to look at this only where opening itself would change something.
+    pub read_only: bool,
+    /// With `read_only`: whether a file or a directory that does not exist counts as an empty one
+    /// instead of being an error, so that [`Store::plan`](crate::store::Store::plan) can say what
+    /// would be made.
+    pub missing_is_empty: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), pool_size: 8, ttl: None }
+        Self {
+            timeout: Duration::from_secs(5),
+            pool_size: 8,
+            ttl: None,
+            read_only: false,
+            missing_is_empty: false,
+        }
     }
 }

@@ -92,6 +92,9 @@ impl Uri {
     pub fn take_common(&mut self, mut options: Options) -> Result<Options> {
         options.timeout = self.take_duration("timeout")?.unwrap_or(options.timeout);
         options.ttl = self.take_duration("ttl")?.or(options.ttl);
+        let read_only = self.take_choice("read_only", &[("true", true), ("false", false)])?;
+        // What is opened read-only as a whole is not written to in a part.
+        options.read_only |= read_only.unwrap_or_default();
         let pool_size = self.take_parsed::<std::num::NonZeroU32>("pool_size", "a number from 1")?;
         options.pool_size = pool_size.map_or(options.pool_size, Into::into);
         Ok(options)
@@ -105,7 +108,9 @@ impl Uri {
     /// knows.
     pub fn finish(self, known: &[&str]) -> Result<()> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
-        let known = || ["timeout", "pool_size", "ttl"].into_iter().chain(known.iter().copied());
+        let known = || {
+            ["read_only", "timeout", "pool_size", "ttl"].into_iter().chain(known.iter().copied())
+        };
         Err(Error::invalid_config(format!(
             "`{}:` has no option `{name}`; its options are {}{}",
             self.scheme,

@@ -4,6 +4,9 @@
 
 mod batch;
 mod import;
+mod inputs;
+#[cfg(all(unix, feature = "sqlite"))]
+mod read_only;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(unix, feature = "sqlite"))]
@@ -137,7 +140,7 @@ fn what_is_not_there_is_code_1() {
 fn a_key_has_a_word_for_each_unique_column() {
     assert_eq!(
         in_memory(&["get", "d", "d1"], ""),
-        ended(2, "", "hilcat: scope `d`: the key has 1 values; it is made of 2: id1, id2\n")
+        ended(2, "", "hilcat: scope `d`: the key has 1 value; it is made of 2: id1, id2\n")
     );
     let key = ["2013", "1", "x", "UA", "1545", "EWR", "IAH", "515"];
     assert_eq!(

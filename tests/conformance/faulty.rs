@@ -131,6 +131,10 @@ impl Store for FaultyStore {
         Ok(Arc::new(FaultyScope { inner, schema, fault, listings: Arc::default() }))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.inner.open_read_only(schema)
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         match self.fault {
             Fault::PlansNothing => Ok(Plan::empty(schema)),

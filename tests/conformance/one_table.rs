@@ -61,6 +61,10 @@ impl<T: Tables + Clone> Store for OneTable<T> {
         self.of(schema)?.open(schema)
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.of(schema)?.open_read_only(schema)
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         self.of(schema)?.plan(schema)
     }

@@ -9,6 +9,7 @@ mod killed;
 mod layout;
 mod outside;
 mod plain;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -97,6 +97,13 @@ impl Store for Spied {
         Ok(Arc::new(SpiedScope { inner: self.inner.open(schema)?, spy: self.spy.clone() }))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let scope = |inner| -> Arc<dyn ScopeStore> {
+            Arc::new(SpiedScope { inner, spy: self.spy.clone() })
+        };
+        Ok(self.inner.open_read_only(schema)?.map(scope))
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         self.inner.plan(schema)
     }

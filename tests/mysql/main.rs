@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod connect;
+mod folding;
 mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
@@ -42,6 +43,15 @@ fn main() -> std::process::ExitCode {
                 }
             }));
         }
+    }
+    for (name, run) in folding::CASES {
+        let (engine, variable) = server::LOWER;
+        trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
+            match server::Server::of(engine, variable) {
+                Ok(server) => run(&server),
+                Err(reason) => Ok(Completion::ignored_with(reason)),
+            }
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

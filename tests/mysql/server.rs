@@ -14,6 +14,9 @@ pub type Case = (&'static str, fn(&Server) -> Result<Completion, Failed>);
 pub const ENGINES: [(&str, &str); 2] =
     [("mysql8", "HILCAT_TEST_MYSQL8"), ("mariadb", "HILCAT_TEST_MARIADB")];
 
+/// A server that takes upper and lower case for one in the names of tables.
+pub const LOWER: (&str, &str) = ("mysql8-lower", "HILCAT_TEST_MYSQL8_LOWER");
+
 /// Names the functions of a list of tests.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), |server| $name(server))),*] };

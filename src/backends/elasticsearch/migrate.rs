@@ -10,7 +10,7 @@ use super::failure::Failed;
 use super::mapping::{can_be, column_type, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
-use crate::schema::{Apply, Standing, diff};
+use crate::schema::{Apply, Standing, check_readable, diff, unreadable};
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
 /// How often a plan is computed anew because others changed the index meanwhile.
@@ -35,6 +35,32 @@ impl Cluster {
         let found = self.look(&alias, self.deadline());
         let (plan, _) = self.work(&alias, &found.map_err(Failed::into_error)?, schema)?;
         Ok(plan)
+    }
+
+    /// Where a scope can be read while its index stays as it is; `None` if there is no index.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SchemaChange`] with the plan if its documents cannot be read under the schema.
+    pub(super) fn readable(&self, schema: &Schema, deadline: Instant) -> Result<Option<Target>> {
+        let alias = names::alias(&self.prefix, &schema.table)?;
+        match self.look(&alias, deadline).map_err(Failed::into_error)? {
+            Found::Nothing => Ok(None),
+            Found::Own(own) => {
+                check_scope(&own, schema)?;
+                check_readable(&own.layout.schema, schema)?;
+                let wanted = schema.clone().migrate(Migrate::Safe);
+                let changes = changes_of(&own, &wanted);
+                evolved(&own, schema, &changes)?.0.target(&alias, schema).map(Some)
+            }
+            Found::Foreign(foreign) => {
+                let changes = foreign_changes(&foreign, schema);
+                match changes.iter().all(Change::is_safe) {
+                    true => Ok(Some(foreign_target(&alias, schema))),
+                    false => Err(unreadable(schema, changes)),
+                }
+            }
+        }
     }
 
     /// Brings the index under a schema, and gives where it is and what that changed.
@@ -97,10 +123,7 @@ impl Cluster {
 
     fn work_on_own(&self, alias: &str, own: &Own, schema: &Schema) -> Result<(Plan, Work)> {
         check_scope(own, schema)?;
-        let changes = match own.layout.is_of(schema) {
-            true => Vec::new(),
-            false => diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
-        };
+        let changes = changes_of(own, schema);
         if changes.is_empty() {
             return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
         }
@@ -201,8 +224,23 @@ pub(super) fn mappings(schema: &Schema) -> Json {
     })
 }
 
+fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
+    match own.layout.is_of(schema) {
+        true => Vec::new(),
+        false => diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
+    }
+}
+
 /// What is put into the mapping for safe changes. What else stands in `_meta` stays.
 fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
+    let (layout, new) = evolved(own, schema, changes)?;
+    let mut meta = own.mappings["_meta"].clone();
+    meta["hilcat"] = layout.to_json();
+    Ok(json!({"_meta": meta, "properties": new}))
+}
+
+/// The layout after safe changes, and the fields that they add.
+fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Map<String, Json>)> {
     let mut layout = own.layout.clone();
     let mut new = Map::new();
     let mut taken: BTreeSet<String> = match own.mappings["properties"].as_object() {
@@ -226,9 +264,7 @@ fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
         layout.add(column, field)?;
     }
     layout.take(schema);
-    let mut meta = own.mappings["_meta"].clone();
-    meta["hilcat"] = layout.to_json();
-    Ok(json!({"_meta": meta, "properties": new}))
+    Ok((layout, new))
 }
 
 fn renamed(change: &Change) -> Option<(&str, &str)> {

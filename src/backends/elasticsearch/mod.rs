@@ -97,6 +97,14 @@ impl Store for Elasticsearch {
         Ok(Arc::new(Scope::new(self.0.clone(), schema.clone(), target)))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let target = self.0.readable(schema, self.0.deadline())?;
+        let scope = |target| -> Arc<dyn ScopeStore> {
+            Arc::new(Scope::read_only(self.0.clone(), schema.clone(), target))
+        };
+        Ok(target.map(scope))
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         self.0.plan(schema)
     }

@@ -14,7 +14,7 @@ use super::single::Document;
 use super::target::Target;
 use crate::schema::Apply;
 use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Key, Result, Row, Schema};
+use crate::{Error, Key, Result, Row, Schema};
 
 /// A handle on the documents of a scope.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(super) struct Scope {
     cluster: Arc<Cluster>,
     schema: Arc<Schema>,
     target: RwLock<Arc<Target>>,
+    read_only: bool,
 }
 
 /// One call on a scope.
@@ -44,7 +45,12 @@ impl Session<'_> {
 
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
-        Self { cluster, schema, target: RwLock::new(Arc::new(target)) }
+        Self { cluster, schema, target: RwLock::new(Arc::new(target)), read_only: false }
+    }
+
+    /// A handle that never makes or upgrades the index.
+    pub(super) fn read_only(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
+        Self { read_only: true, ..Self::new(cluster, schema, target) }
     }
 
     /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
@@ -58,6 +64,9 @@ impl Scope {
             call(&Session { cluster, schema, target: &target, deadline })
         };
         let done = match once() {
+            Err(Failed::Gone | Failed::Outdated) if self.read_only => {
+                return Err(Error::changed_table("its index is gone"));
+            }
             Err(Failed::Gone | Failed::Outdated) => {
                 let (target, _) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
                 *self.target.write() = Arc::new(target);

@@ -112,7 +112,8 @@ impl FilesBuilder {
             Error::invalid_config("the directory of the files is not named").with_source(error)
         })?;
         let names = Names { suffix, plain: self.plain };
-        Ok(Files { root, names, content, durable: self.durable, timeout: self.timeout })
+        let (durable, timeout) = (self.durable, self.timeout);
+        Ok(Files { root, names, content, durable, timeout, must_exist: false })
     }
 
     fn content(&self) -> Result<Content> {

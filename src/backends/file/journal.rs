@@ -133,7 +133,7 @@ impl Directories {
     }
 
     fn clear(&self) -> Result<()> {
-        for found in Walk::all(self.records.clone()) {
+        for found in Walk::records(self.records.clone(), &self.names) {
             let place = found?;
             if self.names.read(&place).is_some()
                 && let Some(directory) = self.records.parent(&place)?

@@ -22,9 +22,10 @@ use self::journal::Directories;
 use self::lock::Lock;
 use self::name::{Names, directory_of};
 use self::scope::{FileScope, read_schema};
-use crate::schema::{Apply, plan};
+use self::walk::LOST_AND_FOUND;
+use crate::schema::{Apply, check_readable, plan};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
-use crate::{Error, Plan, Result, Schema};
+use crate::{Error, ErrorKind, Plan, Result, Schema};
 
 /// Where hilcat keeps what is its own: a name that no scope's directory has.
 const OWN: &str = ".hilcat";
@@ -55,6 +56,8 @@ pub struct Files {
     content: Content,
     durable: bool,
     timeout: Duration,
+    /// Whether the root has to exist: it is only read.
+    must_exist: bool,
 }
 
 impl Files {
@@ -111,13 +114,51 @@ impl Files {
         let format = Format::new(schema, self.content)?;
         let at = self.directories(schema)?;
         let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
-        Ok(FileScope::new(schema.clone(), format, at, lock))
+        Ok(FileScope::new(schema.clone(), format, at, Some(lock)))
+    }
+
+    /// A scope as it can be read while nothing is made. A batch that a process did not complete
+    /// before it died is completed by the next opening that may write.
+    fn read_scope(&self, schema: &Arc<Schema>) -> Result<Option<FileScope>> {
+        let format = Format::new(schema, self.content)?;
+        let name = self.directory_name(schema)?;
+        let Some(root) = self.existing_root()? else { return Ok(None) };
+        let own = root.directory(OWN)?;
+        let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
+        let standing = own.as_ref().map(|own| scope::standing(own, schema)).transpose()?.flatten();
+        standing.map_or(Ok(()), |standing| check_readable(&standing, schema))?;
+        let Some(records) = root.directory(&name)? else { return Ok(None) };
+        // Another program's directory has none of these: then there is nothing to be found there.
+        let own = own.unwrap_or_else(|| records.clone());
+        let keys = own.directory("keys")?.unwrap_or_else(|| own.clone());
+        let (temporary, names, durable) = (own.clone(), self.names.clone(), self.durable);
+        let at = Directories { records, temporary, keys, own, names, durable };
+        Ok(Some(FileScope::new(schema.clone(), format, at, None)))
+    }
+
+    /// The root; `None` if it does not exist and need not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if it is only read and does not exist.
+    fn existing_root(&self) -> Result<Option<Dir>> {
+        match Dir::root(&self.root)? {
+            None if self.must_exist => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "no such directory: {}; the cache is opened read-only, which makes none",
+                    self.root.display()
+                ),
+            )
+            .with_retryable(false)),
+            root => Ok(root),
+        }
     }
 
     /// The schema that a scope stands under; none where it was never opened.
     fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
         self.directory_name(schema)?;
-        let own = Dir::root(&self.root)?.map(|root| root.directory(OWN)).transpose()?.flatten();
+        let own = self.existing_root()?.map(|root| root.directory(OWN)).transpose()?.flatten();
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
         own.map(|own| read_schema(&own)).transpose().map(Option::flatten)
     }
@@ -152,7 +193,12 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     let options = uri.take_common(options)?;
     let builder = FilesBuilder::from_uri(&mut uri)?;
     uri.finish(builder::NAMES)?;
-    Ok((Arc::new(builder.timeout(options.timeout).open()?), options))
+    let mut files = builder.timeout(options.timeout).open()?;
+    files.must_exist = options.read_only && !options.missing_is_empty;
+    if files.must_exist {
+        files.existing_root()?;
+    }
+    Ok((Arc::new(files), options))
 }
 
 impl Store for Files {
@@ -170,6 +216,11 @@ impl Store for Files {
         Ok(Arc::new(scope))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let scope = self.read_scope(schema)?;
+        Ok(scope.map(|scope| -> Arc<dyn ScopeStore> { Arc::new(scope) }))
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let standing = self.standing(schema)?;
         Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
@@ -184,11 +235,12 @@ impl Store for Files {
 
     /// In the layout of the Python package a directory that it made is a scope, too.
     fn scopes(&self) -> Result<Vec<String>> {
-        let Some(root) = Dir::root(&self.root)? else { return Ok(Vec::new()) };
+        let Some(root) = self.existing_root()? else { return Ok(Vec::new()) };
         let mut names = Self::opened(&root)?;
         if self.names.plain {
             let others = directories_in(&root)?.into_iter();
-            names.extend(others.filter(|name| !name.starts_with('.')));
+            let own = |name: &String| !name.starts_with('.') && name != LOST_AND_FOUND;
+            names.extend(others.filter(own));
         }
         Ok(names.into_iter().collect())
     }

@@ -76,6 +76,11 @@ impl Names {
         }
     }
 
+    /// Whether a key can be in a directory of this name.
+    pub(super) fn has(&self, directory: &str) -> bool {
+        self.plain || unsegment(directory).is_some_and(|part| self.directory(&part) == directory)
+    }
+
     /// A directory never has the name that a file could have.
     fn directory(&self, part: &str) -> String {
         let mut name = segment(part);

@@ -31,7 +31,8 @@ struct Inner {
     schema: Arc<Schema>,
     format: Format,
     at: Directories,
-    lock: Lock<Seen>,
+    /// None in a directory that is only read.
+    lock: Option<Lock<Seen>>,
 }
 
 /// The schema that stands, as it was seen last.
@@ -47,7 +48,7 @@ impl FileScope {
         schema: Arc<Schema>,
         format: Format,
         at: Directories,
-        lock: Lock<Seen>,
+        lock: Option<Lock<Seen>>,
     ) -> Self {
         Self(Arc::new(Inner { schema, format, at, lock }))
     }
@@ -55,9 +56,9 @@ impl FileScope {
     /// Completes what another process left, and brings the scope under the schema.
     pub(super) fn apply(&self, when: Apply) -> Result<Plan> {
         let inner = &*self.0;
-        let _held = inner.lock.hold()?;
+        let _held = inner.hold()?;
         inner.at.recover()?;
-        let Some(standing) = standing(&inner.at, &inner.schema)? else {
+        let Some(standing) = standing(&inner.at.own, &inner.schema)? else {
             inner.stand(&[])?;
             return Ok(Plan::empty(&inner.schema));
         };
@@ -72,8 +73,8 @@ impl FileScope {
 }
 
 /// The schema that a scope stands under; none where it was never opened.
-pub(super) fn standing(at: &Directories, schema: &Schema) -> Result<Option<Schema>> {
-    let Some(standing) = read_schema(&at.own)? else { return Ok(None) };
+pub(super) fn standing(own: &Dir, schema: &Schema) -> Result<Option<Schema>> {
+    let Some(standing) = read_schema(own)? else { return Ok(None) };
     match standing.name == schema.name {
         true => Ok(Some(standing)),
         false => Err(Error::invalid_schema(format!(
@@ -83,7 +84,7 @@ pub(super) fn standing(at: &Directories, schema: &Schema) -> Result<Option<Schem
     }
 }
 
-pub(super) fn read_schema(own: &super::dir::Dir) -> Result<Option<Schema>> {
+pub(super) fn read_schema(own: &Dir) -> Result<Option<Schema>> {
     let broken = || Error::invalid_data("the stored schema of the scope is not UTF-8");
     let text = own.read(SCHEMA)?.map(|bytes| String::from_utf8(bytes).map_err(|_| broken()));
     text.transpose()?.map(|text| Schema::from_stored(&text)).transpose()
@@ -99,9 +100,13 @@ impl Inner {
         self.at.commit(&steps)
     }
 
+    fn hold(&self) -> Result<Held<'_, Seen>> {
+        self.lock.as_ref().ok_or_else(Error::read_only)?.hold()
+    }
+
     /// Waits for the turn to write. What another process left half done is completed first.
     fn turn(&self) -> Result<Held<'_, Seen>> {
-        let mut held = self.lock.hold()?;
+        let mut held = self.hold()?;
         self.at.recover()?;
         let stamp = self.at.own.stamp(SCHEMA)?;
         if held.state.stamp.is_none() || held.state.stamp != stamp {
@@ -117,7 +122,7 @@ impl Inner {
     ///
     /// Where it is one that does not read what this handle writes.
     fn is_other(&self) -> Result<bool> {
-        let standing = standing(&self.at, &self.schema)?;
+        let standing = standing(&self.at.own, &self.schema)?;
         match standing.filter(|standing| plan(&self.schema, standing).is_safe()) {
             Some(standing) => {
                 Ok(standing.columns != self.schema.columns || standing.key != self.schema.key)
@@ -365,7 +370,7 @@ impl Inner {
     }
 
     fn walk(&self) -> Walk {
-        Walk::all(self.at.records.clone())
+        Walk::records(self.at.records.clone(), &self.at.names)
     }
 }
 

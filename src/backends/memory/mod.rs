@@ -22,7 +22,7 @@ use self::clock::Clock;
 use self::rows::Rows;
 use self::scope::MemoryScope;
 use self::table::Table;
-use crate::schema::Apply;
+use crate::schema::{Apply, check_readable};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
@@ -110,6 +110,12 @@ impl Store for Memory {
         };
         table.apply(schema, Apply::OnOpen)?;
         Ok(Arc::new(MemoryScope::new(schema.clone(), table, self.clock.clone())))
+    }
+
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let Some(table) = self.table(&schema.name) else { return Ok(None) };
+        check_readable(&table.layout(), schema)?;
+        Ok(Some(Arc::new(MemoryScope::new(schema.clone(), table, self.clock.clone()))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

@@ -38,7 +38,7 @@ use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
-use crate::schema::{Apply, plan, upgrade};
+use crate::schema::{Apply, check_readable, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
@@ -238,6 +238,18 @@ impl Store for Redis {
         let records = Arc::new(Records::new(&self.inner, schema)?);
         let lease = self.inner.ensure(schema)?;
         Ok(Arc::new(RedisScope { records, lease }))
+    }
+
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let inner = &self.inner;
+        let records = Arc::new(Records::new(inner, schema)?);
+        if inner.layout == RedisLayout::Plain {
+            return Ok(Some(Arc::new(RedisScope { records, lease: None })));
+        }
+        let entry = inner.registry.entry(&inner.servers, &schema.name, inner.call(true))?;
+        let Some(entry) = entry else { return Ok(None) };
+        check_readable(&entry.schema()?, schema)?;
+        Ok(Some(Arc::new(RedisScope { records, lease: Some(Lease::new(entry)) })))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

@@ -16,12 +16,15 @@ use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
 use crate::backoff::BackOff;
-use crate::schema::{Change, Migrate, Plan, Standing};
+use crate::schema::{Change, Migrate, Plan, Projected, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
 
 /// How often a call is run again of which a prepared statement does not fit the table any more.
 const STALE: u32 = 10;
+
+/// Tells whether a file is still the one that was opened.
+pub(super) type Unchanged = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// A database that is opened, as a store.
 pub(super) struct Database<D: Dialect> {
@@ -37,6 +40,8 @@ pub(super) struct Inner<D: Dialect> {
     /// How many levels JSON can have, where that differs between servers of one engine.
     pub(super) deepest_json: Option<usize>,
     registry: Registry,
+    /// Fails if what is read without locks was changed since it was opened.
+    unchanged: Option<Unchanged>,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
 }
@@ -71,12 +76,35 @@ impl<D: Dialect> Database<D> {
         capabilities: Capabilities,
         deepest_json: Option<usize>,
     ) -> Self {
+        Self::of(readers, writers, options, capabilities, deepest_json, None)
+    }
+
+    /// A database that is only read, through one pool. Each result counts only if `unchanged`
+    /// succeeds afterwards.
+    pub(super) fn read_only(
+        readers: Pool<D>,
+        options: Options,
+        capabilities: Capabilities,
+        unchanged: Option<Unchanged>,
+    ) -> Self {
+        Self::of(readers.clone(), readers, options, capabilities, None, unchanged)
+    }
+
+    fn of(
+        readers: Pool<D>,
+        writers: Pool<D>,
+        options: Options,
+        capabilities: Capabilities,
+        deepest_json: Option<usize>,
+        unchanged: Option<Unchanged>,
+    ) -> Self {
         let inner = Inner {
             readers,
             writers,
             timeout: options.timeout,
             capabilities,
             deepest_json,
+            unchanged,
             registry: Registry::new::<D>(),
             known: Mutex::new(None),
         };
@@ -105,6 +133,7 @@ impl<D: Dialect> Inner<D> {
                 false => call(connection),
             }
         })?;
+        self.unchanged.as_ref().map_or(Ok(()), |unchanged| unchanged())?;
         result.map_err(Failed::into_error::<D>)
     }
 
@@ -268,6 +297,20 @@ impl<D: Dialect> Inner<D> {
         })
     }
 
+    /// A table as it can be read while nothing is changed: the schema by which it is read, and what
+    /// is to be known of it. `None` if there is no table.
+    pub(super) fn readable(&self, schema: &Schema) -> Result<Option<(Schema, Found)>> {
+        migrate::check::<D>(schema)?;
+        self.read(|connection| {
+            let entries = self.registry.load::<D>(connection)?;
+            let registered = registry::of_table(&entries, schema);
+            let readable = migrate::readable::<D>(connection, schema, registered.as_ref())?;
+            let Some((stored, numbers)) = readable else { return Ok(None) };
+            let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, &stored)?;
+            Ok(Some((stored, Found { numbers, keys_in_clear, ..Found::default() })))
+        })
+    }
+
     /// What is to be known of a table that stands.
     fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, Failed> {
         let narrow = match schema.migrate {
@@ -350,6 +393,12 @@ impl<D: Dialect> Store for Database<D> {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let found = self.inner.ensure(schema)?;
         Ok(Arc::new(Table::new(self.inner.clone(), schema, &found)))
+    }
+
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let Some((stored, found)) = self.inner.readable(schema)? else { return Ok(None) };
+        let table = Table::read_only(self.inner.clone(), &Arc::new(stored), 0, &found);
+        Ok(Some(Projected::wrap(schema, Arc::new(table))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

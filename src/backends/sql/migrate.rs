@@ -64,6 +64,29 @@ pub(super) fn plan<D: Dialect>(
     Ok(plan_of(schema, steps))
 }
 
+/// A table as it can be read under a schema while it stays as it is: the schema by which it is read,
+/// and the columns of text of which the engine makes numbers. `None` if there is no table.
+pub(super) fn readable<D: Dialect>(
+    connection: &mut D::Connection,
+    schema: &Schema,
+    registered: Option<&Schema>,
+) -> Result<Option<(Schema, Vec<String>)>, Failed> {
+    let Some(mut standing) = D::table(connection, &schema.table)? else { return Ok(None) };
+    recall_types::<D>(&mut standing, registered);
+    recall_names::<D>(&mut standing, schema);
+    let managed = schema.migrate != Migrate::Manual;
+    let stored = crate::schema::readable(&standing, schema, |have, want| {
+        same_type::<D>(have, want, managed)
+    })?;
+    let is_text = |name: &str| {
+        stored.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Text)
+    };
+    let numbers = standing.columns.iter().filter(|have| !have.known && is_text(&have.name));
+    let numbers = numbers.filter(|have| D::makes_numbers(&have.declared));
+    let numbers = numbers.map(|have| have.name.clone()).collect();
+    Ok(Some((stored, numbers)))
+}
+
 fn plan_of(schema: &Schema, steps: Vec<Step>) -> Plan {
     Plan { steps, ..Plan::empty(schema) }
 }

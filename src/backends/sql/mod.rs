@@ -29,6 +29,13 @@ macro_rules! store_of_tables {
                 self.0.open(schema)
             }
 
+            fn open_read_only(
+                &self,
+                schema: &::std::sync::Arc<$crate::Schema>,
+            ) -> $crate::Result<Option<::std::sync::Arc<dyn $crate::store::ScopeStore>>> {
+                self.0.open_read_only(schema)
+            }
+
             fn plan(&self, schema: &$crate::Schema) -> $crate::Result<$crate::Plan> {
                 self.0.plan(schema)
             }

@@ -84,6 +84,25 @@ struct Idle<D: Dialect> {
     waiting: usize,
 }
 
+/// Closes the connections in the thread that drops the last handle of the pool. A thread of r2d2's
+/// may hold the pool for a moment longer, and a process that ends meanwhile would leave them
+/// unclosed: in SQLite the last connection removes the files beside the database when it is closed.
+impl<D: Dialect> Drop for Pool<D> {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.idle) > 1 {
+            return;
+        }
+        let mut closing = std::mem::take(&mut self.idle.lock().connections);
+        while self.pool.state().idle_connections > 0
+            && let Some(taken) = self.pool.try_get()
+        {
+            closing.push(taken);
+        }
+        // r2d2 closes what comes back dead.
+        closing.iter_mut().for_each(|taken| taken.dead = true);
+    }
+}
+
 impl<D: Dialect> Clone for Pool<D> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), idle: self.idle.clone() }
@@ -272,10 +291,10 @@ mod tests {
     #[test]
     fn only_a_connection_that_is_the_database_is_kept_for_ever() {
         let only: Pool<Sqlite> = open_only(in_memory).unwrap();
-        let only = only.pool;
+        let only = &only.pool;
         assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
         let many: Pool<Sqlite> = open(3, in_memory).unwrap();
-        let many = many.pool;
+        let many = &many.pool;
         assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
         assert_eq!(many.max_size(), 3);
     }

@@ -25,6 +25,7 @@ use super::error::Failed;
 use super::render::{columns, selected};
 use super::statement::{Sql, load};
 use super::table::{Found, Table, check_comes_back};
+use crate::schema::Projected;
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
@@ -235,6 +236,19 @@ impl<D: Dialect> Store for Single<D> {
         }
         let table = self.used_as(used_as, &found).section(&fixed);
         Ok(Arc::new(Section::new(schema.clone(), table, fixed)))
+    }
+
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let used_as = self.layout.used_as(schema)?;
+        let fixed = self.layout.values_of(&schema.name)?;
+        let readable = self.database.inner.readable(&self.layout.table)?;
+        let Some((stored, found)) = readable else { return Ok(None) };
+        let used_as = Arc::new(self.layout.stored_as(used_as, &stored));
+        let scope = Arc::new(self.layout.without_scope(&used_as, &schema.name));
+        let count = self.layout.scope_columns;
+        let table = Table::read_only(self.database.inner.clone(), &used_as, count, &found);
+        let section = Section::new(scope, table.section(&fixed), fixed);
+        Ok(Some(Projected::wrap(schema, Arc::new(section))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

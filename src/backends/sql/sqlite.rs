@@ -1,5 +1,7 @@
 //! Opening a SQLite database.
 
+mod read_only;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -167,6 +169,12 @@ impl SqliteBuilder {
     /// [`ErrorKind::Timeout`] where another process holds it until the deadline.
     pub fn open(self) -> Result<Sqlite> {
         let Self { path, synchronous, options } = self;
+        if let Some(path) = path.as_deref() {
+            check_name(path)?;
+            if options.read_only {
+                return read_only::open(path, options).map(Sqlite);
+            }
+        }
         let url = path.as_deref().map_or(Ok(":memory:".to_owned()), url_of)?;
         let in_memory = path.is_none();
         let connect = move || connect(&url, in_memory, synchronous, options.timeout);
@@ -180,6 +188,16 @@ impl SqliteBuilder {
             (pool::open(options.pool_size, connect)?, writers)
         };
         Ok(Sqlite(Database::new(readers, writers, options, capabilities(!in_memory))))
+    }
+}
+
+/// Refuses a path of which SQLite users mean something else.
+fn check_name(path: &Path) -> Result<()> {
+    match path.file_name().is_some_and(|name| name == ":memory:") {
+        false => Ok(()),
+        true => Err(Error::invalid_config(
+            "`:memory:` is the name of a file here; a database in memory is `sqlite::memory:` (`sqlite+kv::memory:`), or Sqlite::in_memory() in a program",
+        )),
     }
 }
 
@@ -234,8 +252,9 @@ fn connect(
     timeout: Duration,
 ) -> Result<SqliteConnection> {
     let mut connection = SqliteConnection::establish(url).map_err(|error| {
-        let message =
-            format!("the database file cannot be opened: {error}; its directory must stand");
+        let message = format!(
+            "the database file {url} cannot be opened: {error}; its directory must stand, and both must be writable: to read what is not, open it with `read_only=true`"
+        );
         Error::new(ErrorKind::Unavailable, message).with_retryable(false)
     })?;
     prepare(&mut connection, in_memory, synchronous, timeout).map_err(|error| {

@@ -206,8 +206,19 @@ pub(super) fn load<D: Dialect>(
     types: &[ColumnType],
     mut each: impl FnMut(Row) -> QueryResult<()>,
 ) -> QueryResult<()> {
+    load_keyed::<D>(connection, statement, types, &[], &mut each)
+}
+
+/// The same for rows of which an error of decoding names the key: the positions of its columns.
+pub(super) fn load_keyed<D: Dialect>(
+    connection: &mut impl Conn<D>,
+    statement: Statement<'_>,
+    types: &[ColumnType],
+    key: &[usize],
+    mut each: impl FnMut(Row) -> QueryResult<()>,
+) -> QueryResult<()> {
     for row in start::<D, _>(connection, statement)? {
-        each(decode::<D>(&row?, types)?)?;
+        each(decode::<D>(&row?, types, key)?)?;
     }
     Ok(())
 }
@@ -219,21 +230,21 @@ pub(super) fn find<D: Dialect>(
     types: &[ColumnType],
 ) -> QueryResult<Option<Row>> {
     let row = start::<D, _>(connection, statement)?.next();
-    row.map(|row| decode::<D>(&row?, types)).transpose()
+    row.map(|row| decode::<D>(&row?, types, &[])).transpose()
 }
 
 fn decode<'stmt, D: Dialect>(
     row: &impl diesel::row::Row<'stmt, D>,
     types: &[ColumnType],
+    key: &[usize],
 ) -> QueryResult<Row> {
     let mut values = Vec::with_capacity(types.len());
     for (at, ty) in types.iter().enumerate() {
         let field = row.get(at).ok_or_else(|| diesel::result::Error::NotFound)?;
         values.push(match field.value() {
             None => Value::Null,
-            Some(raw) => {
-                D::decode(raw, *ty).map_err(|error| decoding(error, field.field_name()))?
-            }
+            Some(raw) => D::decode(raw, *ty)
+                .map_err(|error| decoding(with_key(error, &values, key), field.field_name()))?,
         });
     }
     Ok(values)
@@ -251,6 +262,15 @@ pub(super) fn load_one<D: Dialect>(
         Ok(())
     })?;
     Ok(first)
+}
+
+/// Names the key of a row, where the values before the error have it.
+fn with_key(error: crate::Error, values: &[Value], key: &[usize]) -> crate::Error {
+    let parts: Option<Vec<Value>> = key.iter().map(|at| values.get(*at).cloned()).collect();
+    match parts.filter(|parts| !parts.is_empty()) {
+        Some(parts) => error.with_key(crate::Key::new(parts)),
+        None => error,
+    }
 }
 
 /// An error of decoding, with the name of its column.

@@ -11,7 +11,7 @@ use super::dialect::{Dialect, Fits, check_depth};
 use super::error::{Failed, met_another};
 use super::gather::Gathering;
 use super::render::{Listing, PAGE, Statements};
-use super::statement::{Conn, Sql, execute, find, load, load_one};
+use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
 use super::write::put;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -89,6 +89,16 @@ impl<D: Dialect> Table<D> {
         found: &Found,
     ) -> Self {
         Self::build(database, schema, made_as, fixed, found, Inner::restore)
+    }
+
+    /// A table that is only read: it is never made again.
+    pub(super) fn read_only(
+        database: Arc<Inner<D>>,
+        stored: &Arc<Schema>,
+        fixed: usize,
+        found: &Found,
+    ) -> Self {
+        Self::build(database, stored, stored, fixed, found, |_, _| Ok(()))
     }
 
     fn build(
@@ -426,7 +436,12 @@ impl<D: Dialect> TableInner<D> {
         self.restoring(|database| {
             database.read(|connection| {
                 let mut rows = Vec::new();
-                load::<D>(connection, sql.with(values), types, |row| {
+                let key = match types.len() == self.schema().columns.len() {
+                    true => &self.schema().key[fixed.len()..],
+                    // A listing of keys has nothing else that could be wrong.
+                    false => &[],
+                };
+                load_keyed::<D>(connection, sql.with(values), types, key, |row| {
                     rows.push(row);
                     Ok(())
                 })?;

@@ -1,11 +1,12 @@
 //! The words of the command line: as they are typed ([`Typed`]), and as they are used
 //! ([`Options`], [`Command`]).
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hilcat::{Cache, Schemas};
+use hilcat::{Cache, DynScope, Error, ErrorKind, Schemas};
 
 use crate::failure::Failure;
 
@@ -21,7 +22,7 @@ struct Typed {
     cache: Option<String>,
     /// The TOML file that declares the scopes, or a directory of such files
     #[arg(long, value_name = "PATH", env = "HILCAT_SCHEMAS", global = true)]
-    schemas: Option<PathBuf>,
+    schemas: Option<OsString>,
     /// Make a scope of each table that stands in the database, too
     #[arg(long, global = true)]
     adopt: bool,
@@ -65,6 +66,33 @@ pub(crate) enum Command {
     /// and pop_many (`keys`). A key of several columns is an array. Answers are
     /// {"ok":true,"result":...} or {"ok":false,"error":{"kind":...,"message":...}}.
     Batch,
+}
+
+/// What a command does with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    /// To say what a write would change.
+    Plan,
+    Write,
+}
+
+impl Command {
+    /// A command that only reads changes nothing that is stored, not even by opening the cache.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Self::Migrate { plan: true } => Access::Plan,
+            Self::Scopes | Self::Keys { .. } | Self::Exists(_) | Self::Get(_) | Self::Export(_) => {
+                Access::Read
+            }
+            Self::Migrate { plan: false }
+            | Self::Set(_)
+            | Self::Update(_)
+            | Self::Pop(_)
+            | Self::Import(_)
+            | Self::Batch => Access::Write,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -176,10 +204,54 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn open(self) -> Result<Cache, Failure> {
+    pub(crate) fn open(self, access: Access) -> Result<Source, Failure> {
+        let declared = self.schemas.iter().map(|schema| schema.name.clone()).collect();
         let builder = Cache::builder(self.cache).schemas(self.schemas);
+        let builder = match access {
+            Access::Read => builder.read_only(true),
+            Access::Plan => builder.plan_only(),
+            Access::Write => builder,
+        };
         let builder = if self.adopt { builder.adopt_tables() } else { builder };
-        Ok(builder.open()?)
+        Ok(Source { cache: builder.open()?, declared, adopt: self.adopt })
+    }
+}
+
+/// An opened cache.
+pub(crate) struct Source {
+    pub(crate) cache: Cache,
+    /// The scopes that the schemas declare.
+    declared: BTreeSet<String>,
+    pub(crate) adopt: bool,
+}
+
+impl Source {
+    /// The scopes that are tables of the database, and that no schema declares.
+    pub(crate) fn adopted(&self) -> impl Iterator<Item = &str> {
+        let names = self.cache.schemas().iter().map(|schema| schema.name.as_str());
+        names.filter(|name| !self.declared.contains(*name))
+    }
+
+    /// Opens a declared scope.
+    pub(crate) fn scope(&self, name: &str) -> hilcat::Result<DynScope> {
+        let none = self.cache.schemas().is_empty() && self.cache.left_out().is_empty();
+        self.cache.dynamic(name).map_err(|error| match error.kind() {
+            ErrorKind::UnknownScope if none => Error::new(
+                ErrorKind::UnknownScope,
+                format!("no scope `{name}`: {}", self.undeclared()),
+            ),
+            _ => error,
+        })
+    }
+
+    /// Why no scope is declared.
+    pub(crate) fn undeclared(&self) -> &'static str {
+        match self.adopt {
+            true => "no scope is declared, and the database has no table that could be one",
+            false => {
+                "no scope is declared; name the file or directory of schemas by --schemas PATH or by the variable HILCAT_SCHEMAS, or have a scope made of each table of the database by --adopt"
+            }
+        }
     }
 }
 
@@ -187,10 +259,12 @@ impl Options {
 /// does.
 pub(crate) fn parse() -> Result<(Options, Command), Failure> {
     let typed = Typed::try_parse().map_err(without_uri)?;
-    let cache = typed.cache.ok_or_else(|| {
+    // A variable that is set to nothing is not set.
+    let schemas = typed.schemas.filter(|path| !path.is_empty());
+    let cache = typed.cache.filter(|uri| !uri.is_empty()).ok_or_else(|| {
         Failure::usage("no cache is given; name it by --cache URI or by the variable HILCAT_CACHE")
     })?;
-    let schemas = typed.schemas.map(Schemas::from_path).transpose()?.unwrap_or_default();
+    let schemas = schemas.map(Schemas::from_path).transpose()?.unwrap_or_default();
     Ok((Options { cache, schemas, adopt: typed.adopt }, typed.command))
 }
 

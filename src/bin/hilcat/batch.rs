@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
 
-use hilcat::{Cache, DynScope, Error, ErrorKind};
+use hilcat::{DynScope, Error, ErrorKind};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::{Value as Json, json};
 
+use crate::args::Source;
 use crate::failure::Failure;
 use crate::lines::{self, Line};
 use crate::output::{InOrder, Output};
@@ -15,13 +16,14 @@ use crate::request::{Operation, Request};
 
 /// Answers the lines of an input, each before it waits for the next.
 pub(crate) fn run(
-    cache: &Cache,
+    source: &Source,
     input: impl Read,
     output: &mut Output,
 ) -> Result<ExitCode, Failure> {
     let mut input = BufReader::with_capacity(1 << 16, input);
-    let mut scopes = Scopes { cache, opened: HashMap::new() };
+    let mut scopes = Scopes { source, opened: HashMap::new() };
     let mut line = Vec::new();
+    let mut first = true;
     loop {
         // A line that is there already need not wait for the answers before it to be written.
         if !input.buffer().contains(&b'\n') {
@@ -29,6 +31,9 @@ pub(crate) fn run(
         }
         line.clear();
         let read = lines::read(&mut input, &mut line, lines::LIMIT);
+        if std::mem::take(&mut first) {
+            lines::skip_mark(&mut line);
+        }
         let answer = match read.map_err(Failure::io(None, "standard input"))? {
             Line::End => return Ok(ExitCode::SUCCESS),
             Line::TooLong => Answer::Error(Error::new(
@@ -43,14 +48,14 @@ pub(crate) fn run(
 
 /// The scopes that are in use, by name.
 struct Scopes<'a> {
-    cache: &'a Cache,
+    source: &'a Source,
     opened: HashMap<String, DynScope>,
 }
 
 impl Scopes<'_> {
     fn answer(&mut self, line: &[u8]) -> hilcat::Result<Answer> {
         match Request::parse(line)? {
-            Request::Scopes => Ok(Answer::Json(json!(self.cache.scopes()?))),
+            Request::Scopes => Ok(Answer::Json(json!(self.source.cache.scopes()?))),
             Request::OnScope(name, operation) => perform(self.open(name)?, operation),
         }
     }
@@ -59,7 +64,7 @@ impl Scopes<'_> {
         if let Some(scope) = self.opened.get(&name) {
             return Ok(scope.clone());
         }
-        let scope = self.cache.dynamic(&name)?;
+        let scope = self.source.scope(&name)?;
         self.opened.insert(name, scope.clone());
         Ok(scope)
     }

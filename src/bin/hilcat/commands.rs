@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use hilcat::{Cache, DynScope, Key};
+use hilcat::{DynScope, Key};
 use serde_json::Value as Json;
 
-use crate::args::{Command, Record, Write};
+use crate::args::{Command, Record, Source, Write};
 use crate::failure::Failure;
 use crate::output::{InOrder, Output};
 use crate::{batch, export, import, progress};
@@ -16,29 +16,29 @@ const NOT_FOUND: u8 = 1;
 const ERROR: u8 = 2;
 
 /// Runs a command on an opened cache.
-pub(crate) fn run(cache: &Cache, command: Command) -> Result<ExitCode> {
+pub(crate) fn run(source: &Source, command: Command) -> Result<ExitCode> {
     let mut output = Output::new();
     let code = match command {
-        Command::Migrate { plan: true } => plan(cache, &mut output),
-        Command::Migrate { plan: false } => migrate(cache, &mut output),
-        Command::Scopes => scopes(cache, &mut output),
-        Command::Keys { scope } => keys(&cache.dynamic(&scope)?, &mut output),
-        Command::Exists(record) => exists(cache, &record, &mut output),
-        Command::Get(record) => show(cache, &record, &mut output, DynScope::fetch),
-        Command::Pop(record) => show(cache, &record, &mut output, DynScope::pop),
-        Command::Set(write) => set(cache, &write),
-        Command::Update(write) => update(cache, &write, &mut output),
-        Command::Import(options) => import::run(cache, &options),
-        Command::Export(options) => export::run(cache, &options),
-        Command::Batch => batch::run(cache, std::io::stdin().lock(), &mut output),
+        Command::Migrate { plan: true } => plan(source, &mut output),
+        Command::Migrate { plan: false } => migrate(source, &mut output),
+        Command::Scopes => scopes(source, &mut output),
+        Command::Keys { scope } => keys(&source.scope(&scope)?, &mut output),
+        Command::Exists(record) => exists(source, &record, &mut output),
+        Command::Get(record) => show(source, &record, &mut output, DynScope::fetch),
+        Command::Pop(record) => show(source, &record, &mut output, DynScope::pop),
+        Command::Set(write) => set(source, &write),
+        Command::Update(write) => update(source, &write, &mut output),
+        Command::Import(options) => import::run(source, &options),
+        Command::Export(options) => export::run(source, &options),
+        Command::Batch => batch::run(source, std::io::stdin().lock(), &mut output),
     }?;
     output.flush()?;
     Ok(code)
 }
 
-fn plan(cache: &Cache, output: &mut Output) -> Result<ExitCode> {
-    for schema in declared(cache)? {
-        let plan = cache.plan(schema)?;
+fn plan(source: &Source, output: &mut Output) -> Result<ExitCode> {
+    for schema in declared(source)? {
+        let plan = source.cache.plan(schema)?;
         if !plan.is_empty() {
             output.line(plan)?;
         }
@@ -47,10 +47,10 @@ fn plan(cache: &Cache, output: &mut Output) -> Result<ExitCode> {
 }
 
 /// Migrates every scope that can be; one that cannot does not keep the others from it.
-fn migrate(cache: &Cache, output: &mut Output) -> Result<ExitCode> {
+fn migrate(source: &Source, output: &mut Output) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    for schema in declared(cache)? {
-        match cache.migrate(schema) {
+    for schema in declared(source)? {
+        match source.cache.migrate(schema) {
             Ok(plan) if plan.is_empty() => {}
             Ok(plan) => output.line(plan)?,
             Err(error) => {
@@ -62,29 +62,45 @@ fn migrate(cache: &Cache, output: &mut Output) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn declared(cache: &Cache) -> Result<impl Iterator<Item = &hilcat::Schema>> {
-    match cache.schemas().is_empty() {
+fn declared(source: &Source) -> Result<impl Iterator<Item = &hilcat::Schema>> {
+    match source.cache.schemas().is_empty() {
         true => Err(Failure::usage(
             "no scope is declared; name the file or directory of schemas by --schemas PATH or by the variable HILCAT_SCHEMAS",
         )),
-        false => Ok(cache.schemas().iter()),
+        false => Ok(source.cache.schemas().iter()),
     }
 }
 
-fn scopes(cache: &Cache, output: &mut Output) -> Result<ExitCode> {
-    cache.scopes()?.into_iter().try_for_each(|name| output.line(name))?;
+/// Those that the cache has, and with `--adopt` the tables that are scopes through it.
+fn scopes(source: &Source, output: &mut Output) -> Result<ExitCode> {
+    let mut names = source.cache.scopes()?;
+    names.extend(source.adopted().map(str::to_owned));
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().try_for_each(|name| output.line(name))?;
+    for (table, reason) in source.cache.left_out() {
+        progress::to_stderr(&format!("hilcat: the table `{table}` cannot be a scope: {reason}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn keys(scope: &DynScope, output: &mut Output) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
     for key in scope.keys()? {
-        output.json(&key?)?;
+        match key {
+            Ok(key) => output.json(&key)?,
+            // A record that cannot be told does not keep the others from it.
+            Err(error) => {
+                progress::to_stderr(&format!("hilcat: {error}"));
+                code = ExitCode::from(ERROR);
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
-fn exists(cache: &Cache, record: &Record, output: &mut Output) -> Result<ExitCode> {
-    let (scope, key) = locate(cache, &record.scope, &record.key)?;
+fn exists(source: &Source, record: &Record, output: &mut Output) -> Result<ExitCode> {
+    let (scope, key) = locate(source, &record.scope, &record.key)?;
     let found = scope.exists(key)?;
     output.line(found)?;
     Ok(found_or_not(found))
@@ -92,32 +108,32 @@ fn exists(cache: &Cache, record: &Record, output: &mut Output) -> Result<ExitCod
 
 /// Prints the record that `take` gives.
 fn show(
-    cache: &Cache,
+    source: &Source,
     record: &Record,
     output: &mut Output,
     take: impl FnOnce(&DynScope, Key) -> hilcat::Result<Option<Json>>,
 ) -> Result<ExitCode> {
-    let (scope, key) = locate(cache, &record.scope, &record.key)?;
+    let (scope, key) = locate(source, &record.scope, &record.key)?;
     let found = take(&scope, key)?;
     print(&scope, found.as_ref(), output)?;
     Ok(found_or_not(found.is_some()))
 }
 
-fn set(cache: &Cache, write: &Write) -> Result<ExitCode> {
-    let (scope, key) = locate(cache, &write.scope, &write.key)?;
+fn set(source: &Source, write: &Write) -> Result<ExitCode> {
+    let (scope, key) = locate(source, &write.scope, &write.key)?;
     scope.set(key, hilcat::parse_json(&write.json)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn update(cache: &Cache, write: &Write, output: &mut Output) -> Result<ExitCode> {
-    let (scope, key) = locate(cache, &write.scope, &write.key)?;
+fn update(source: &Source, write: &Write, output: &mut Output) -> Result<ExitCode> {
+    let (scope, key) = locate(source, &write.scope, &write.key)?;
     let replaced = scope.update(key, hilcat::parse_json(&write.json)?)?;
     print(&scope, replaced.as_ref(), output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn locate(cache: &Cache, scope: &str, words: &[String]) -> Result<(DynScope, Key)> {
-    let scope = cache.dynamic(scope)?;
+fn locate(source: &Source, scope: &str, words: &[String]) -> Result<(DynScope, Key)> {
+    let scope = source.scope(scope)?;
     let key = scope.schema().key_from_text(words.iter().map(String::as_str));
     let key = key.map_err(|error| error.with_scope(&scope.schema().name))?;
     Ok((scope, key))

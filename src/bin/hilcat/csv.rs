@@ -2,8 +2,12 @@
 //! one that is not, so that NULL (not quoted) and the text that stands for it (quoted) are two.
 
 use std::io::{self, BufRead, Write};
+use std::ops::RangeInclusive;
 
 use crate::lines::{self, Line};
+
+const UNCLOSED: &str =
+    "a quote is never closed, so that everything behind it is one row; close it, or write it twice";
 
 /// A record of a CSV.
 #[derive(Debug, Default)]
@@ -13,6 +17,8 @@ pub(crate) struct Record {
     cells: Vec<Cell>,
     /// The line that it begins on, counted from 1.
     pub(crate) line: u64,
+    /// The line that it ends on.
+    last: u64,
     /// What is wrong with it, if anything.
     pub(crate) fault: Option<&'static str>,
 }
@@ -36,6 +42,11 @@ impl Record {
 
     pub(crate) fn size(&self) -> usize {
         self.text.len()
+    }
+
+    /// The lines that it is on: of one that is as it should be the first stands for all.
+    pub(crate) fn lines(&self) -> RangeInclusive<u64> {
+        self.line..=if self.fault.is_some() { self.last } else { self.line }
     }
 
     fn clear(&mut self) {
@@ -79,7 +90,8 @@ impl<R: BufRead> Reader<R> {
             match self.next_line(self.limit)? {
                 Line::End => return Ok(false),
                 Line::TooLong => {
-                    (record.line, record.fault) = (self.number, Some("the line is too long"));
+                    (record.line, record.last) = (self.number, self.number);
+                    record.fault = Some("the line is too long");
                     return Ok(true);
                 }
                 Line::Read if without_end(&self.line).is_empty() => {}
@@ -90,6 +102,7 @@ impl<R: BufRead> Reader<R> {
         let mut state = State::Start;
         loop {
             state = scan(&self.line, state, record);
+            record.last = self.number;
             if state != State::Quoted {
                 record.end_cell(state == State::Closing);
                 return Ok(true);
@@ -98,7 +111,7 @@ impl<R: BufRead> Reader<R> {
             match self.next_line(room)? {
                 Line::Read => {}
                 Line::TooLong | Line::End => {
-                    record.fault = Some("a quote is never closed");
+                    record.fault = Some(UNCLOSED);
                     return Ok(true);
                 }
             }
@@ -111,8 +124,8 @@ impl<R: BufRead> Reader<R> {
         if read != Line::End {
             self.number += 1;
         }
-        if self.number == 1 && self.line.starts_with("\u{feff}".as_bytes()) {
-            self.line.drain(..3);
+        if self.number == 1 {
+            lines::skip_mark(&mut self.line);
         }
         Ok(read)
     }
@@ -242,7 +255,7 @@ mod tests {
             [
                 (1, Err("text stands behind a closing quote")),
                 (2, Ok(plain(&["d"]))),
-                (3, Err("a quote is never closed")),
+                (3, Err(UNCLOSED)),
             ]
         );
         assert_eq!(

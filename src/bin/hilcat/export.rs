@@ -1,29 +1,27 @@
-//! `hilcat export`: all records of a scope, streaming.
+//! `hilcat export`: all records of a scope, streaming, and all or nothing where it goes to a file.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use hilcat::{Cache, DynScope, Row, Schema, Value};
+use hilcat::{DynScope, Row, Schema, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::args::{Export, Format, Place};
+use crate::args::{Export, Format, Place, Source};
 use crate::csv;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::target::Target;
 
 /// Runs the command.
-pub(crate) fn run(cache: &Cache, options: &Export) -> Result<ExitCode, Failure> {
+pub(crate) fn run(source: &Source, options: &Export) -> Result<ExitCode, Failure> {
     let place = options.place()?;
-    let scope = cache.dynamic(&options.scope)?;
+    let scope = source.scope(&options.scope)?;
     let failed = |error| Failure::io(place.file.as_deref(), "standard output")(error);
-    let output: Box<dyn Write> = match &place.file {
-        Some(file) => Box::new(File::create(file).map_err(failed)?),
-        None => Box::new(io::stdout().lock()),
-    };
-    let mut output = BufWriter::with_capacity(1 << 16, output);
+    let target = Target::open(place.file.as_deref()).map_err(failed)?;
+    let mut output = BufWriter::with_capacity(1 << 16, target);
     write(&scope, &place, &mut output)?;
-    output.flush().map_err(failed)?;
+    let target = output.into_inner().map_err(|error| failed(error.into_error()))?;
+    target.finish().map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 

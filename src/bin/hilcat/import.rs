@@ -5,11 +5,12 @@ mod json_rows;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
-use hilcat::{Cache, Column, DynScope, Error, ErrorKind, Row, Value};
+use hilcat::{Column, DynScope, Error, ErrorKind, Row, Value};
 
-use crate::args::{Format, Import, Place};
+use crate::args::{Format, Import, Place, Source};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -20,9 +21,9 @@ const BATCH_ROWS: usize = 1000;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Runs the command.
-pub(crate) fn run(cache: &Cache, options: &Import) -> Result<ExitCode> {
+pub(crate) fn run(source: &Source, options: &Import) -> Result<ExitCode> {
     let place = options.place()?;
-    let scope = cache.dynamic(&options.scope)?;
+    let scope = source.scope(&options.scope)?;
     let failed = |error| Failure::io(place.file.as_deref(), "standard input")(error);
     let (input, size): (Box<dyn Read>, _) = match &place.file {
         Some(path) => {
@@ -49,7 +50,7 @@ pub(crate) struct Importer {
     strict: bool,
     progress: Progress,
     /// The rows that are not written or reported yet, with their lines.
-    pending: Vec<(u64, hilcat::Result<Row>)>,
+    pending: Vec<(RangeInclusive<u64>, hilcat::Result<Row>)>,
     pending_bytes: usize,
     pub(crate) imported: u64,
     pub(crate) bad: u64,
@@ -78,10 +79,15 @@ impl Importer {
     }
 
     /// Takes one row of about `size` bytes, or why it is none.
-    fn take(&mut self, line: u64, row: hilcat::Result<Row>, size: usize) -> Result<()> {
+    fn take(
+        &mut self,
+        lines: RangeInclusive<u64>,
+        row: hilcat::Result<Row>,
+        size: usize,
+    ) -> Result<()> {
         // Rows before a bad one are there when it stops the import.
         let stops = self.strict && row.is_err();
-        self.pending.push((line, row));
+        self.pending.push((lines, row));
         self.pending_bytes += size;
         match stops || self.pending.len() >= BATCH_ROWS || self.pending_bytes >= BATCH_BYTES {
             true => self.write(),
@@ -103,31 +109,31 @@ impl Importer {
             Err(error) if is_of_row(&error) => false,
             Err(error) => return Err(error.into()),
         };
-        for (line, row) in pending {
+        for (lines, row) in pending {
             match row {
-                Err(error) => self.report(line, &error)?,
+                Err(error) => self.report(&lines, &error)?,
                 Ok(_) if written => {}
-                Ok(row) => self.write_one(line, row)?,
+                Ok(row) => self.write_one(&lines, row)?,
             }
         }
         self.progress.message(|| format!("{} rows", self.imported));
         Ok(())
     }
 
-    fn write_one(&mut self, line: u64, row: Row) -> Result<()> {
+    fn write_one(&mut self, lines: &RangeInclusive<u64>, row: Row) -> Result<()> {
         match self.scope.set_rows([row]) {
             Ok(_) => {
                 self.imported += 1;
                 Ok(())
             }
-            Err(error) if is_of_row(&error) => self.report(line, &error),
+            Err(error) if is_of_row(&error) => self.report(lines, &error),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn report(&mut self, line: u64, error: &Error) -> Result<()> {
+    fn report(&mut self, lines: &RangeInclusive<u64>, error: &Error) -> Result<()> {
         self.bad += 1;
-        self.progress.tell(&format!("line {line}: {error}"));
+        self.progress.tell(&format!("{}: {error}", lines_of(lines)));
         if self.strict { Err(Failure::BadRow) } else { Ok(()) }
     }
 
@@ -149,6 +155,14 @@ impl Importer {
 fn is_of_row(error: &Error) -> bool {
     use ErrorKind::{Backend, InvalidData, InvalidInput, Unsupported};
     matches!(error.kind(), InvalidInput | InvalidData | Unsupported | Backend)
+}
+
+/// Names the lines of the input that a row is on.
+fn lines_of(lines: &RangeInclusive<u64>) -> String {
+    match (lines.start(), lines.end()) {
+        (first, last) if first == last => format!("line {first}"),
+        (first, last) => format!("lines {first} to {last}"),
+    }
 }
 
 fn invalid(message: impl Into<String>) -> Error {

@@ -16,6 +16,13 @@ pub(crate) enum Line {
     End,
 }
 
+/// Passes over the byte order mark, which some programs write at the beginning of UTF-8.
+pub(crate) fn skip_mark(line: &mut Vec<u8>) {
+    if line.starts_with("\u{feff}".as_bytes()) {
+        line.drain(..3);
+    }
+}
+
 /// Reads a line behind what the buffer has; the line may make it as long as the limit.
 pub(crate) fn read(
     input: &mut impl BufRead,

@@ -11,6 +11,7 @@ mod lines;
 mod output;
 mod progress;
 mod request;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Failure> {
     let (options, command) = args::parse()?;
-    let cache = options.open()?;
-    // What a staged cache has is in its storage between two runs; other caches do nothing here.
-    cache.load(None)?;
-    let code = commands::run(&cache, command)?;
-    cache.backup(None)?;
+    let source = options.open(command.access())?;
+    // What a staged cache has is in its storage between two runs; other caches do nothing here, and
+    // neither does one that is only read.
+    source.cache.load(None)?;
+    let code = commands::run(&source, command)?;
+    source.cache.backup(None)?;
     Ok(code)
 }

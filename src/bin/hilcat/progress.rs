@@ -1,5 +1,6 @@
 //! What is told on standard error: messages, and a progress bar where a person looks.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Read, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -70,7 +71,23 @@ impl Drop for Progress {
     }
 }
 
-/// Writes a line to standard error. Where it is closed there is nobody to tell.
+/// Writes a line to standard error, if that is open. Names that come from outside can hold control
+/// characters, which a terminal would obey: they are escaped.
 pub(crate) fn to_stderr(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", escaped(line));
+}
+
+fn escaped(line: &str) -> Cow<'_, str> {
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !line.contains(is_obeyed) {
+        return Cow::Borrowed(line);
+    }
+    let escape = |text: &mut String, c: char| match is_obeyed(c) {
+        true => text.extend(c.escape_default()),
+        false => text.push(c),
+    };
+    Cow::Owned(line.chars().fold(String::new(), |mut text, c| {
+        escape(&mut text, c);
+        text
+    }))
 }

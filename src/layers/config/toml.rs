@@ -3,19 +3,21 @@
 //! A cache is a string with its URI, `{ env = "NAME" }` for a URI in the environment, or a table
 //! that names its `layer`; the document itself is such a table.
 
+use std::path::Path;
+
 use toml_edit::{Document, Item, TableLike, Value};
 
 use super::{ON_FAILURE, OnFailure, Spec};
 use crate::error::did_you_mean;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result, text_file};
 
 const LAYERS: [&str; 4] = ["tiered", "staged", "fan-out", "prefix"];
 
 /// Reads the file of a cache. No error shows what stands in it: there may be a password.
 pub(super) fn read(path: &str) -> Result<Spec> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!("{path}: cannot be read: {}", error.kind());
-        Error::new(ErrorKind::Io, message).with_source(error)
+    let bytes = text_file::read(Path::new(path), "the TOML file of the layers")?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Error::invalid_config(format!("{path}: not UTF-8, which TOML is written in"))
     })?;
     parse(&text).map_err(|error| Error::new(error.kind(), format!("{path}: {}", error.message())))
 }

@@ -99,6 +99,10 @@ impl Store for FanOut {
         Ok(Arc::new(FanOutScope { schema, targets, on_failure: self.on_failure, order, limits }))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.primary().open_read_only(schema)
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         self.merged_plans(|store| store.plan(schema))
     }

@@ -81,6 +81,14 @@ impl Store for Prefixed {
         Ok(Arc::new(PrefixedScope { schema: schema.clone(), inner }))
     }
 
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        let inner = self.inner.open_read_only(&Arc::new(self.under(schema)?))?;
+        let own = |inner| -> Arc<dyn ScopeStore> {
+            Arc::new(PrefixedScope { schema: schema.clone(), inner })
+        };
+        Ok(inner.map(own))
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let under = self.under(schema)?;
         Ok(Self::own_plan(schema, self.inner.call(|inner| inner.plan(&under))?))

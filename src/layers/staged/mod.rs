@@ -126,6 +126,14 @@ impl Store for Staged {
         Ok(Arc::new(StagedScope::new(schema.clone(), memory, stage, limits)))
     }
 
+    /// A scope that is worked on is read as it is here, any other one as it is in the storage.
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        match self.inner.lock().stages.contains_key(&schema.name) {
+            true => self.memory.open_read_only(schema),
+            false => self.storage.open_read_only(schema),
+        }
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let plan = self.storage.call(|storage| storage.plan(schema))?;
         Ok(merged(plan, self.memory.call(|memory| memory.plan(schema))?))

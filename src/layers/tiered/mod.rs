@@ -89,6 +89,11 @@ impl Store for Tiered {
         Ok(Arc::new(scope.named(self.far.store.name()).limited(self.capabilities())))
     }
 
+    /// The far store has the truth.
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.far.open_read_only(schema)
+    }
+
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         self.far.call(|far| far.plan(schema))
     }

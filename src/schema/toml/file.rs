@@ -1,5 +1,7 @@
 //! The files that schemas are read from, and the places in them that errors name.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,21 +10,28 @@ use toml_edit::{Document, Item, TableLike};
 use super::Schemas;
 use super::read;
 use crate::error::did_you_mean;
-use crate::{Error, ErrorKind, Result, Schema};
+use crate::text_file::{self, unreadable};
+use crate::{Error, Result, Schema};
+
+/// What a path of schemas is.
+const WHAT: &str = "the TOML file of the schemas, or a directory of such files";
 
 /// Where something stands in a TOML text, in bytes.
 pub(super) type Span = Option<Range<usize>>;
 
 /// The `.toml` files that a path stands for, sorted.
 pub(super) fn toml_files(path: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error| unreadable(path, error);
+    let failed = |error| unreadable(path, WHAT, error);
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
+        if path.extension().is_some_and(|extension| extension == "toml")
+            && !is_hidden(&path)
+            && path.is_file()
+        {
             files.push(path);
         }
     }
@@ -36,30 +45,58 @@ pub(super) fn toml_files(path: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// Files that begin with a dot are hidden, and those of editors begin with one or with `#`.
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.as_encoded_bytes());
+    name.is_some_and(|name| name.starts_with(b".") || name.starts_with(b"#"))
+}
+
 /// The text of a file.
 pub(super) fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+    let bytes = text_file::read(path, WHAT)?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         let file = path.display().to_string();
         let end = valid.len();
-        Source { file: Some(&file), text: &valid }
+        Source::new(Some(&file), &valid)
             .error(Some(end..end), "not UTF-8, which TOML is written in")
     })
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let message = format!("{}: cannot be read: {}", path.display(), error.kind());
-    Error::new(ErrorKind::Io, message).with_source(error)
 }
 
 /// A TOML text, and the name of its file where it has one.
 pub(super) struct Source<'a> {
     file: Option<&'a str>,
     text: &'a str,
+    /// The place that was asked for last: places are mostly asked for in the order of the text, and
+    /// each is counted from the one before.
+    last: Cell<Position>,
 }
 
-impl Source<'_> {
+/// A place in a text: its offset in bytes, and its line and column, both counted from 0 and the
+/// column in characters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Position {
+    fn pass(mut self, letter: char) -> Self {
+        self.offset += letter.len_utf8();
+        match letter {
+            '\n' => (self.line, self.column) = (self.line + 1, 0),
+            _ => self.column += 1,
+        }
+        self
+    }
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: Option<&'a str>, text: &'a str) -> Self {
+        Self { file, text, last: Cell::default() }
+    }
+
     /// An error at a place of the text, where there is one.
     pub(super) fn error(&self, span: Span, message: impl std::fmt::Display) -> Error {
         if self.text.is_empty() {
@@ -76,9 +113,11 @@ impl Source<'_> {
     /// `FILE:LINE:COLUMN`, both counted from 1 and the column in characters.
     fn place(&self, span: Span) -> String {
         let start = span.map_or(0, |span| span.start).min(self.text.len());
-        let before = self.text.get(..start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&letter| letter != '\n').count() + 1;
+        let last = Some(self.last.get()).filter(|last| last.offset <= start).unwrap_or_default();
+        let between = self.text.get(last.offset..start).unwrap_or_default();
+        let position = between.chars().fold(last, Position::pass);
+        self.last.set(position);
+        let (line, column) = (position.line + 1, position.column + 1);
         match self.file {
             Some(file) => format!("{file}:{line}:{column}"),
             None => format!("{line}:{column}"),
@@ -90,12 +129,16 @@ impl Source<'_> {
 #[derive(Default)]
 pub(super) struct Files {
     read: Vec<(Schema, String)>,
+    /// Where in `read` the scope of a name, and that of a table, is.
+    names: HashMap<String, usize>,
+    tables: HashMap<String, usize>,
 }
 
 impl Files {
     /// Reads one more file.
     pub(super) fn add(&mut self, file: Option<&str>, text: &str) -> Result<()> {
-        let source = Source { file, text };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = Source::new(file, text);
         let document = Document::parse(text).map_err(|error| {
             source.error(error.span(), error.message().trim_end().replace('\n', "; "))
         })?;
@@ -120,10 +163,9 @@ impl Files {
         for (name, item) in scopes.iter() {
             let key = scopes.key(name).and_then(toml_edit::Key::span);
             let schema = read_scope(source, name, item, key.clone())?;
-            let same = |(other, _): &&(Schema, String)| {
-                other.name == schema.name || other.table == schema.table
-            };
-            if let Some((other, place)) = self.read.iter().find(same) {
+            let same = [self.names.get(&schema.name), self.tables.get(&schema.table)];
+            if let Some((other, place)) = same.into_iter().flatten().min().map(|at| &self.read[*at])
+            {
                 let message = match other.name == schema.name {
                     true => format!("the scope `{name}` is declared at {place} already"),
                     false => format!(
@@ -133,6 +175,8 @@ impl Files {
                 };
                 return Err(source.error(key, message));
             }
+            self.names.insert(schema.name.clone(), self.read.len());
+            self.tables.insert(schema.table.clone(), self.read.len());
             self.read.push((schema, source.place(key)));
         }
         Ok(())
@@ -146,7 +190,7 @@ impl Files {
 /// The schema of a scope whose table a program made: it stands in no text that errors could name.
 #[cfg(feature = "sql")]
 pub(super) fn scope_of(name: &str, table: &dyn TableLike) -> Result<Schema> {
-    let schema = read::scope(&Source { file: None, text: "" }, name, table)?;
+    let schema = read::scope(&Source::new(None, ""), name, table)?;
     schema.validate()?;
     Ok(schema)
 }

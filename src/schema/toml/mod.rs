@@ -89,13 +89,15 @@ pub(crate) fn scope_of(name: &str, table: &dyn toml_edit::TableLike) -> Result<S
 }
 
 impl Schemas {
-    /// Reads a TOML file, or every `.toml` file of a directory.
+    /// Reads a TOML file, or every `.toml` file of a directory but for those whose names begin with
+    /// `.` or `#`. A file is a regular one, of up to 64 MiB.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), as `FILE:LINE:COLUMN: what
     /// was wrong`; also where a directory has no such file, or two scopes have one name or one
-    /// table. [`ErrorKind::Io`](crate::ErrorKind::Io) where a file cannot be read.
+    /// table. [`ErrorKind::Io`](crate::ErrorKind::Io) where a file cannot be read, is not a regular one or
+    /// is too large.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
         let mut files = Files::default();
         for path in file::toml_files(path.as_ref())? {

@@ -1,5 +1,7 @@
 //! Reads the table of one scope.
 
+use std::collections::{HashMap, HashSet};
+
 use toml_edit::{Item, Key, TableLike, Value as Toml};
 
 use super::file::{Source, Span};
@@ -45,9 +47,9 @@ pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> R
     let shape = shape(&fields, &unique, &declared)?;
     let mut schema = Schema::new(name).shape(shape);
     schema.columns = columns(&fields, &unique, &declared, shape)?;
-    let position =
-        |word: &Word<'_>| schema.columns.iter().position(|column| column.name == word.text);
-    schema.key = unique.iter().filter_map(position).collect();
+    let names = schema.columns.iter().enumerate().map(|(at, column)| (column.name.as_str(), at));
+    let positions: HashMap<&str, usize> = names.collect();
+    schema.key = unique.iter().filter_map(|word| positions.get(word.text).copied()).collect();
     if let Some(word) = fields.word("table")? {
         schema.table = word.text.to_owned();
     }
@@ -122,34 +124,36 @@ fn columns(
 ) -> Result<Vec<Column>> {
     fields.check_repeats(unique)?;
     fields.check_repeats(declared)?;
-    let is_in = |words: &[Word<'_>], name: &str| words.iter().any(|word| word.text == name);
-    let key_only = unique.iter().filter(|word| !is_in(declared, word.text));
+    let (unique_names, declared_names) = (names_of(unique), names_of(declared));
+    let key_only = unique.iter().filter(|word| !declared_names.contains(word.text));
     let words: Vec<&Word<'_>> = key_only.chain(declared).collect();
-    let known = Known { fields, names: words.iter().map(|word| word.text).collect() };
+    let names: Vec<&str> = words.iter().map(|word| word.text).collect();
+    let known = Known { fields, set: names.iter().copied().collect(), names };
     let types = known.entries("column_types")?;
     let defaults = known.entries("defaults")?;
     let former = known.entries("was")?;
     let not_null = fields.words("not_null")?.unwrap_or_default();
     not_null.iter().try_for_each(|word| known.check("not_null", word))?;
+    let not_null = names_of(&not_null);
     let default_type = match fields.word("default_column_type")? {
         Some(word) => Some(fields.column_type(&word)?),
         None => None,
     };
     let column = |word: &&Word<'_>| {
-        let (name, is_unique) = (word.text, is_in(unique, word.text));
-        let ty = match (find(&types, name), default_type) {
-            (Some((_, item)), _) => fields.column_type(&fields.text(name, item)?)?,
+        let (name, is_unique) = (word.text, unique_names.contains(word.text));
+        let ty = match (types.get(name).copied(), default_type) {
+            (Some(item), _) => fields.column_type(&fields.text(name, item)?)?,
             (None, Some(ty)) => ty,
             (None, None) if shape == Shape::Json && !is_unique => ColumnType::Json,
             (None, None) => ColumnType::Text,
         };
         let mut column = Column::new(name, ty);
-        column.nullable = !is_unique && !is_in(&not_null, name);
-        column.in_value = is_in(declared, name);
-        if let Some((_, item)) = find(&defaults, name) {
+        column.nullable = !is_unique && !not_null.contains(name);
+        column.in_value = declared_names.contains(name);
+        if let Some(item) = defaults.get(name).copied() {
             column.default = Some(fields.default(&column, item)?);
         }
-        if let Some((_, item)) = find(&former, name) {
+        if let Some(item) = former.get(name).copied() {
             column.was = Some(fields.text(name, item)?.text.to_owned());
         }
         Ok(column)
@@ -157,35 +161,38 @@ fn columns(
     words.iter().map(column).collect()
 }
 
-type Entry<'a> = (Word<'a>, &'a Item);
-
-fn find<'e, 'a>(entries: &'e [Entry<'a>], name: &str) -> Option<&'e Entry<'a>> {
-    entries.iter().find(|(word, _)| word.text == name)
+fn names_of<'a>(words: &[Word<'a>]) -> HashSet<&'a str> {
+    words.iter().map(|word| word.text).collect()
 }
+
+/// The entries of a table by the names of columns.
+type Entries<'a> = HashMap<&'a str, &'a Item>;
 
 /// The names of the columns there are.
 struct Known<'f, 'a> {
     fields: &'f Fields<'a>,
     names: Vec<&'f str>,
+    /// The same, to be looked up.
+    set: HashSet<&'f str>,
 }
 
 impl<'a> Known<'_, 'a> {
     /// The entries of a key whose value is a table of columns.
-    fn entries(&self, key: &str) -> Result<Vec<Entry<'a>>> {
-        let Some(item) = self.fields.get(key) else { return Ok(Vec::new()) };
+    fn entries(&self, key: &str) -> Result<Entries<'a>> {
+        let Some(item) = self.fields.get(key) else { return Ok(Entries::new()) };
         let table = item.as_table_like().ok_or_else(|| {
             self.fields.wrong_kind(key, item, "a table by the names of columns, as { NAME = ... }")
         })?;
         let entries = table.iter().map(|(name, item)| {
             let word = Word { text: name, span: table.key(name).and_then(Key::span) };
             self.check(key, &word)?;
-            Ok((word, item))
+            Ok((name, item))
         });
         entries.collect()
     }
 
     fn check(&self, key: &str, word: &Word<'_>) -> Result<()> {
-        if self.names.contains(&word.text) {
+        if self.set.contains(word.text) {
             return Ok(());
         }
         let message = format!(
@@ -268,12 +275,10 @@ impl<'a> Fields<'a> {
     }
 
     fn check_repeats(&self, words: &[Word<'_>]) -> Result<()> {
-        let repeated = |&(at, word): &(usize, &Word<'_>)| {
-            words[..at].iter().any(|before| before.text == word.text)
-        };
-        match words.iter().enumerate().find(repeated) {
+        let mut seen = HashSet::new();
+        match words.iter().find(|word| !seen.insert(word.text)) {
             None => Ok(()),
-            Some((_, word)) => {
+            Some(word) => {
                 let message = format!("the column `{}` is named twice", word.text);
                 Err(self.source.error(word.span.clone(), message))
             }

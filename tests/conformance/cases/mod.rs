@@ -7,6 +7,7 @@ mod fills;
 mod keys;
 mod listing;
 mod persistence;
+mod read_only;
 mod schema;
 mod scopes;
 mod single;
@@ -66,7 +67,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 15] = [
+    let lists: [&'static [Case]; 16] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -78,6 +79,7 @@ fn all() -> impl Iterator<Item = &'static Case> {
         fills::CASES,
         fills::OF_PERSISTENT,
         persistence::CASES,
+        read_only::CASES,
         persistence::OF_VOLATILE,
         batches::CASES,
         listing::CASES,

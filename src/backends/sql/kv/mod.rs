@@ -16,9 +16,9 @@ use super::database::Inner;
 use super::dialect::Dialect;
 use super::error::Failed;
 use super::sqlite::{SqliteBuilder, Synchronous};
-use super::table::Table;
+use super::table::{Found, Table};
 use crate::codec::CodecOptions;
-use crate::schema::{Apply, plan, upgrade};
+use crate::schema::{Apply, check_readable, plan, upgrade};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Column, ColumnType, Error, Plan, Result, Schema};
 
@@ -206,6 +206,21 @@ impl Store for SqliteKv {
         let scope = KvScope::new(schema, table, self.registry.clone(), self.options);
         scope.check_layout()?;
         Ok(Arc::new(scope))
+    }
+
+    /// A table that another program made is read, too, though no schema is known of it.
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        if let Some(standing) = self.standing(schema)? {
+            check_readable(&standing, schema)?;
+        }
+        let stored = Arc::new(table_of(schema));
+        let table = Table::read_only(self.database.clone(), &stored, 0, &Found::default());
+        let scope = KvScope::new(schema, table, self.registry.clone(), self.options);
+        match scope.check_layout() {
+            Ok(()) => Ok(Some(Arc::new(scope))),
+            Err(error) if error.is_changed_table() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

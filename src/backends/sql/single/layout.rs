@@ -42,7 +42,12 @@ impl Layout {
 
     /// The schema of the records of a scope.
     pub(super) fn records(&self, scope: &str) -> Schema {
-        let mut schema = Schema::clone(&self.table);
+        self.without_scope(&self.table, scope)
+    }
+
+    /// The schema of the records of a scope in a table that is used as this.
+    pub(super) fn without_scope(&self, used_as: &Schema, scope: &str) -> Schema {
+        let mut schema = used_as.clone();
         scope.clone_into(&mut schema.name);
         schema.columns.drain(..self.scope_columns);
         schema.key.drain(..self.scope_columns);
@@ -58,6 +63,25 @@ impl Layout {
         used.name.clone_from(&self.table.name);
         used.table.clone_from(&self.table.table);
         Ok(used)
+    }
+
+    /// The table as a scope reads it where it is stored under fewer or narrower columns.
+    pub(super) fn stored_as(&self, used_as: Schema, stored: &Schema) -> Schema {
+        let former = |name: &str| {
+            let column = self.table.columns.iter().find(|column| column.name == name)?;
+            column.was.as_deref()
+        };
+        let mut reads = Schema { columns: Vec::new(), key: Vec::new(), ..used_as.clone() };
+        let mut places = vec![None; used_as.columns.len()];
+        for (at, column) in used_as.columns.iter().enumerate() {
+            let find = |name: &str| stored.columns.iter().find(|have| have.name == name);
+            let have = find(&column.name).or_else(|| find(former(&column.name)?));
+            let Some(have) = have else { continue };
+            places[at] = Some(reads.columns.len());
+            reads.columns.push(Column { was: Some(column.name.clone()), ..have.clone() });
+        }
+        reads.key = used_as.key.iter().filter_map(|at| places[*at]).collect();
+        reads
     }
 
     /// The values of the columns that say the scope.

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use hilcat::{Column, ColumnType, Row, Schema, Value};
 
-use super::{Importer, Result, check, invalid};
+use super::{Importer, Result, check, invalid, lines_of};
 use crate::csv::{Reader, Record};
 use crate::failure::Failure;
 use crate::lines;
@@ -25,7 +25,7 @@ pub(super) fn import(
     let header = header(&schema, &record)?;
     while reader.read(&mut record).map_err(&failed)? {
         let row = row(&schema, &header, &record, null);
-        importer.take(record.line, row, record.size())?;
+        importer.take(record.lines(), row, record.size())?;
     }
     Ok(())
 }
@@ -33,7 +33,8 @@ pub(super) fn import(
 /// The positions of the columns that a header names.
 fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
     let wrong = |error: hilcat::Error| {
-        Failure::usage(format!("line {}, the header: {}", record.line, error.message()))
+        let lines = lines_of(&record.lines());
+        Failure::usage(format!("{lines}, the header: {}", error.message()))
     };
     if let Some(fault) = record.fault {
         return Err(wrong(invalid(fault)));
@@ -43,6 +44,7 @@ fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
         let name = str::from_utf8(name).map_err(|_| wrong(invalid("it is not UTF-8")))?;
         let position = schema.position(name).map_err(wrong)?;
         if positions.contains(&position) {
+            let name = &schema.columns[position].name;
             return Err(wrong(invalid(format!("it names the column `{name}` twice"))));
         }
         positions.push(position);

@@ -19,13 +19,17 @@ pub(super) fn import(
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let row = match lines::read(&mut input, &mut line, lines::LIMIT).map_err(&failed)? {
+        let read = lines::read(&mut input, &mut line, lines::LIMIT).map_err(&failed)?;
+        if number == 1 {
+            lines::skip_mark(&mut line);
+        }
+        let row = match read {
             Line::End => break,
             Line::TooLong => Err(invalid("the line is too long")),
             Line::Read if line.trim_ascii().is_empty() => continue,
             Line::Read => row(&schema, &line),
         };
-        importer.take(number, row, line.len())?;
+        importer.take(number..=number, row, line.len())?;
     }
     Ok(())
 }

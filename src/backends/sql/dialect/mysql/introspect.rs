@@ -2,10 +2,11 @@
 
 use diesel::mysql::Mysql;
 
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
+use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::registry;
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{Standing, StandingColumn};
 use crate::{ColumnType, Error, Result, Row, Value};
@@ -78,6 +79,9 @@ fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
         let mut row = texts(row);
         let (Some(stands), Some(kind)) = (row.next(), row.next()) else { continue };
         if stands == name || folds && stands.to_lowercase() == name.to_lowercase() {
+            if folds {
+                check_spelling(connection, name)?;
+            }
             return match kind.as_str() {
                 "BASE TABLE" => Ok(true),
                 kind => Err(Error::unsupported(format!(
@@ -88,6 +92,33 @@ fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Refuses a table that another scope has under another spelling, where the server takes the two
+/// for one: each would see the records of the other.
+fn check_spelling(connection: &mut MysqlLink, name: &str) -> Result<()> {
+    let sql = Sql::new(format!("SELECT scope, table_name FROM {}", Mysql::quote(registry::TABLE)));
+    let mut noted = Vec::new();
+    let loaded =
+        load::<Mysql>(connection, sql.with(&[]), &[ColumnType::Text, ColumnType::Text], |row| {
+            noted.push(row);
+            Ok(())
+        });
+    match loaded.map_err(Failed::from) {
+        Err(failed) if failed.failure::<Mysql>() == Failure::NoTable => return Ok(()),
+        loaded => loaded.map_err(Failed::into_error::<Mysql>)?,
+    }
+    let other = |row: Row| {
+        let mut texts = texts(row);
+        let (scope, table) = texts.next().zip(texts.next())?;
+        (table != name && table.to_lowercase() == name.to_lowercase()).then_some((scope, table))
+    };
+    match noted.into_iter().find_map(other) {
+        None => Ok(()),
+        Some((scope, table)) => Err(Error::invalid_schema(format!(
+            "the table `{name}` is `{table}` of the scope `{scope}`: this server takes upper and lower case for one in the names of tables (lower_case_table_names); give one of the scopes another table"
+        ))),
+    }
 }
 
 /// The statement that makes a table as it is.

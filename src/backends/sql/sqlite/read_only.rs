@@ -1,0 +1,204 @@
+//! Opening a SQLite file that is only read.
+//!
+//! Readers of a database in WAL mode take part in its locking, through the files `-wal` and `-shm`
+//! beside it. SQLite removes these when the last connection is closed, but only one that may write
+//! can do that. So there are three ways to open a file:
+//!
+//! - The process may write the file and its directory: the connection may, too, and refuses every
+//!   statement that writes (`query_only`). Closing it leaves nothing behind.
+//! - It may not, and the database is not in WAL mode or both files exist: `mode=ro`.
+//! - It may not, the database is in WAL mode, and there is no log: nobody has the database open.
+//!   Then it is read without locks (`immutable`), and each result counts only if the file is
+//!   afterwards still the one that was opened and there is still no log. Since a writer makes a log
+//!   before it changes the file, and changes the file before it removes the log, an unchanged file
+//!   without a log was not being written in between.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::super::database::{Database, Unchanged};
+use super::super::dialect::Dialect;
+use super::super::error::Failed;
+use super::super::pool;
+use super::capabilities;
+use crate::store::Options;
+use crate::{Error, ErrorKind, Result};
+
+/// What is not escaped in the path of a `file:` URI of SQLite.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    QueryOnly,
+    ReadOnly,
+    Immutable,
+}
+
+impl Mode {
+    fn parameters(self) -> &'static str {
+        match self {
+            Self::QueryOnly => "mode=rw",
+            Self::ReadOnly => "mode=ro",
+            Self::Immutable => "mode=ro&immutable=1",
+        }
+    }
+}
+
+/// Opens a file to be read.
+pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(path, options),
+        Err(error) => return Err(failed(path, &error)),
+    };
+    let before = Stamp::of(&path).map_err(|error| failed(&path, &error))?;
+    let mode = mode(&path)?;
+    let url = url_of(&path, mode)?;
+    let shown = path.display().to_string();
+    let connect = move || connect(&url, &shown, options);
+    let unchanged: Option<Unchanged> = match mode {
+        Mode::Immutable => Some(Box::new(move || before.check(&path))),
+        _ => None,
+    };
+    let readers = pool::open(options.pool_size, connect)?;
+    Ok(Database::read_only(readers, options, capabilities(true), unchanged))
+}
+
+/// What is opened where there is no file.
+fn missing(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
+    if !options.missing_is_empty {
+        return Err(unavailable(format!(
+            "no such file: {}; the database is opened read-only, which makes none",
+            path.display()
+        )));
+    }
+    let readers = pool::open_only(move || connect(":memory:", "an empty database", options))?;
+    Ok(Database::read_only(readers, options, capabilities(true), None))
+}
+
+fn mode(path: &Path) -> Result<Mode> {
+    let directory = path.parent().unwrap_or(path);
+    if may_write(path) && may_write(directory) {
+        return Ok(Mode::QueryOnly);
+    }
+    if !is_write_ahead(path).map_err(|error| failed(path, &error))? {
+        return Ok(Mode::ReadOnly);
+    }
+    let log = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
+    match (beside(path, "-shm").exists(), log) {
+        (true, _) if beside(path, "-wal").exists() => Ok(Mode::ReadOnly),
+        (_, 0) => Ok(Mode::Immutable),
+        _ => Err(unavailable(format!(
+            "{}-wal holds changes that only a process with write permission for the file and its directory can read; open it once with that permission, or copy both files to a place that has it",
+            path.display()
+        ))),
+    }
+}
+
+/// Whether the header says that the database is in WAL mode. An empty file is not.
+fn is_write_ahead(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::new();
+    File::open(path)?.take(20).read_to_end(&mut header)?;
+    Ok(header.get(18) == Some(&2))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(unix)]
+fn may_write(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+fn may_write(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| !file.permissions().readonly())
+}
+
+fn url_of(path: &Path, mode: Mode) -> Result<String> {
+    let text = super::url_of(path)?;
+    Ok(format!("file:{}?{}", utf8_percent_encode(&text, PATH), mode.parameters()))
+}
+
+fn connect(url: &str, shown: &str, options: Options) -> Result<SqliteConnection> {
+    let mut connection = SqliteConnection::establish(url)
+        .map_err(|error| unavailable(format!("{shown}: the database cannot be opened: {error}")))?;
+    prepare(&mut connection, options).map_err(|error| {
+        let error = Failed::from(error).into_error::<sqlite::Sqlite>();
+        match error.kind() {
+            ErrorKind::Timeout => error,
+            _ => unavailable(format!("{shown}: the database cannot be read: {}", error.message())),
+        }
+    })?;
+    Ok(connection)
+}
+
+/// Reads something, so that what is no database is reported now.
+fn prepare(connection: &mut SqliteConnection, options: Options) -> QueryResult<()> {
+    sqlite::Sqlite::set_deadline(connection, options.timeout)?;
+    connection.batch_execute("PRAGMA query_only = 1; SELECT count(*) FROM sqlite_master")
+}
+
+/// Which file a path names, and when it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    file: Vec<i128>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::metadata(path)?;
+        Ok(Self { size: file.len(), file: identity(&file) })
+    }
+
+    /// Fails if the file is another one, or if it has a log now.
+    fn check(&self, path: &Path) -> Result<()> {
+        let log = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
+        let same = Self::of(path).is_ok_and(|now| now == *self);
+        match same && log == 0 {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "another process writes {}, and without write permission for it and its directory this one cannot take part in its locking; open it again",
+                    path.display()
+                ),
+            )),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(file: &fs::Metadata) -> Vec<i128> {
+    use std::os::unix::fs::MetadataExt as _;
+    let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+    let ids = [i128::from(file.dev()), i128::from(file.ino())];
+    ids.into_iter().chain(times.map(i128::from)).collect()
+}
+
+#[cfg(not(unix))]
+fn identity(file: &fs::Metadata) -> Vec<i128> {
+    let time = file.modified().ok();
+    let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    vec![time.map_or(0, |time| time.as_nanos() as i128)]
+}
+
+fn failed(path: &Path, error: &io::Error) -> Error {
+    unavailable(format!("{}: the database cannot be opened: {error}", path.display()))
+}
+
+fn unavailable(message: String) -> Error {
+    Error::new(ErrorKind::Unavailable, message).with_retryable(false)
+}

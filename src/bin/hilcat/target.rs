@@ -1,0 +1,221 @@
+//! Where an export goes: a file that is replaced whole, or a stream.
+//!
+//! A file is written beside its place and moved there when it is complete and on the disk, so that
+//! a failure leaves the previous file as it was. On Linux the new file has no name until then:
+//! nothing is left of it however the process ends. Elsewhere it has a name of its own, and is
+//! removed if the export fails.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A target that is being written.
+pub(crate) enum Target {
+    /// Standard output, a pipe, a device: what is written is gone.
+    Stream(Box<dyn Write>),
+    File(Replacement),
+}
+
+/// A file that takes the place of another one when it is complete.
+pub(crate) struct Replacement {
+    file: File,
+    place: PathBuf,
+    /// The name that it has meanwhile.
+    temporary: Option<Temporary>,
+}
+
+/// A file that is removed unless it is moved to its place.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What cannot be removed stays; the failure that led here is the one to be reported.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Target {
+    /// Opens a file, or standard output.
+    pub(crate) fn open(file: Option<&Path>) -> io::Result<Self> {
+        let Some(file) = file else { return Ok(Self::Stream(Box::new(io::stdout().lock()))) };
+        let place = place_of(file);
+        match fs::metadata(&place) {
+            // A descriptor that is named by a path is written to where it stands.
+            _ if is_descriptor(file) => {}
+            Ok(there) if there.is_file() => {
+                // It has to be writable, as if it were written over.
+                OpenOptions::new().write(true).open(&place)?;
+                return Replacement::new(place, Some(&there)).map(Self::File);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Replacement::new(place, None).map(Self::File);
+            }
+            _ => {}
+        }
+        Ok(Self::Stream(Box::new(File::create(file)?)))
+    }
+
+    /// Has all that was written stand in its place.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Stream(mut stream) => stream.flush(),
+            Self::File(file) => file.finish(),
+        }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.write(bytes),
+            Self::File(file) => file.file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.flush(),
+            Self::File(file) => file.file.flush(),
+        }
+    }
+}
+
+/// The file that a path names: a symbolic link stays, and what it leads to is replaced.
+fn place_of(file: &Path) -> PathBuf {
+    match (fs::canonicalize(file), fs::read_link(file)) {
+        (Ok(place), _) => place,
+        // It leads to a file that is to be made.
+        (Err(_), Ok(link)) => directory_of(file).join(link),
+        _ => file.to_owned(),
+    }
+}
+
+fn is_descriptor(file: &Path) -> bool {
+    file.starts_with("/dev") || file.starts_with("/proc")
+}
+
+fn directory_of(place: &Path) -> &Path {
+    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Replacement {
+    fn new(place: PathBuf, old: Option<&fs::Metadata>) -> io::Result<Self> {
+        let made = match unnamed(directory_of(&place)) {
+            Some(file) => Self { file, place, temporary: None },
+            None => {
+                let (file, temporary) = named(&place).map_err(|error| beside(&place, &error))?;
+                Self { file, place, temporary: Some(temporary) }
+            }
+        };
+        if let Some(old) = old {
+            made.file.set_permissions(old.permissions())?;
+            keep_owner(&made.file, old);
+        }
+        Ok(made)
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
+            None => self.give_name()?,
+        };
+        fs::rename(&temporary.0, &self.place)?;
+        // The name is gone: there is nothing to be removed.
+        std::mem::forget(temporary);
+        sync(directory_of(&self.place))
+    }
+
+    /// A name for a file that has none yet.
+    fn give_name(&mut self) -> io::Result<Temporary> {
+        for number in 0.. {
+            let temporary = temporary_name(&self.place, number);
+            match link(&self.file, &temporary) {
+                Ok(()) => return Ok(Temporary(temporary)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(_) => break,
+            }
+        }
+        // Without /proc a file cannot be given a name: its bytes go into one that has.
+        let (mut copy, temporary) = named(&self.place)?;
+        copy.set_permissions(self.file.metadata()?.permissions())?;
+        io::Seek::rewind(&mut self.file)?;
+        io::copy(&mut self.file, &mut copy)?;
+        copy.sync_all()?;
+        Ok(temporary)
+    }
+}
+
+fn temporary_name(place: &Path, number: u32) -> PathBuf {
+    let process = std::process::id();
+    directory_of(place).join(format!(".hilcat-export-{process}-{number}"))
+}
+
+fn named(place: &Path) -> io::Result<(File, Temporary)> {
+    let mut number = 0;
+    loop {
+        let name = temporary_name(place, number);
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&name) {
+            Ok(file) => return Ok((file, Temporary(name))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn beside(place: &Path, error: &io::Error) -> io::Error {
+    let directory = directory_of(place).display();
+    io::Error::new(
+        error.kind(),
+        format!(
+            "a temporary file cannot be made beside it, in {directory}: {error}; name a file in a directory that can be written, or export to standard output"
+        ),
+    )
+}
+
+/// A file without a name in a directory; `None` where there are none.
+#[cfg(target_os = "linux")]
+fn unnamed(directory: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    open(directory, flags, Mode::from_raw_mode(0o666)).ok().map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed(_: &Path) -> Option<File> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn link(file: &File, name: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, descriptor, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn link(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Gives a file the owner of the one that it replaces, where that is allowed.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &fs::Metadata) {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &fs::Metadata) {}
+
+#[cfg(unix)]
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> io::Result<()> {
+    Ok(())
+}

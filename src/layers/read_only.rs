@@ -1,0 +1,209 @@
+//! A store that is only read.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::store::{Adopted, Capabilities, Keys, Rows, ScopeStore, Store};
+use crate::{Error, Key, Plan, Result, Row, Schema};
+
+/// A store whose scopes are opened by [`Store::open_read_only`] and refuse every write.
+#[derive(Debug)]
+pub(crate) struct ReadOnly(Arc<dyn Store>);
+
+impl ReadOnly {
+    /// Wraps a store, unless it is only read already.
+    pub(crate) fn wrap(store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match store.capabilities().read_only {
+            true => store,
+            false => Arc::new(Self(store)),
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for ReadOnly {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { read_only: true, ..self.0.capabilities() }
+    }
+
+    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        Ok(Arc::new(ReadOnlyScope::open(&self.0, schema)?))
+    }
+
+    fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
+        self.0.open_read_only(schema)
+    }
+
+    fn plan(&self, schema: &Schema) -> Result<Plan> {
+        self.0.plan(schema)
+    }
+
+    fn migrate(&self, _: &Schema) -> Result<Plan> {
+        Err(Error::read_only())
+    }
+
+    fn scopes(&self) -> Result<Vec<String>> {
+        self.0.scopes()
+    }
+
+    fn undeclared(&self, scope: &str) -> Option<Schema> {
+        self.0.undeclared(scope)
+    }
+
+    fn adopt(&self) -> Result<Adopted> {
+        self.0.adopt()
+    }
+
+    fn database(&self) -> Option<&dyn std::any::Any> {
+        self.0.database()
+    }
+
+    /// Scopes are read where they are kept: there is nothing to load.
+    fn load(&self, _: Option<&[String]>) -> Result<()> {
+        Ok(())
+    }
+
+    /// There is never unsaved work.
+    fn backup(&self, _: Option<&[String]>) -> Result<()> {
+        Ok(())
+    }
+
+    fn unsaved(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A scope of a store that is only read. While the store has nothing of the scope, every read is a
+/// miss, and each asks the store again.
+#[derive(Debug)]
+struct ReadOnlyScope {
+    store: Arc<dyn Store>,
+    schema: Arc<Schema>,
+    found: Mutex<Option<Arc<dyn ScopeStore>>>,
+}
+
+impl ReadOnlyScope {
+    fn open(store: &Arc<dyn Store>, schema: &Arc<Schema>) -> Result<Self> {
+        let found = store.open_read_only(schema)?;
+        let (store, schema) = (store.clone(), schema.clone());
+        Ok(Self { store, schema, found: Mutex::new(found) })
+    }
+
+    /// The lock is not held while the store works.
+    fn scope(&self) -> Result<Option<Arc<dyn ScopeStore>>> {
+        if let Some(scope) = &*self.found.lock() {
+            return Ok(Some(scope.clone()));
+        }
+        let found = self.store.open_read_only(&self.schema)?;
+        self.found.lock().clone_from(&found);
+        Ok(found)
+    }
+
+    /// Makes a call that reads; `T::default()` is the result for a scope without records. If the
+    /// table was dropped or changed since it was opened, it is opened again.
+    fn read<T: Default>(&self, call: impl Fn(&dyn ScopeStore) -> Result<T>) -> Result<T> {
+        let Some(scope) = self.scope()? else { return Ok(T::default()) };
+        match call(&*scope) {
+            Err(error) if error.is_changed_table() => {
+                *self.found.lock() = None;
+                self.scope()?.map_or_else(|| Ok(T::default()), |scope| call(&*scope))
+            }
+            result => result,
+        }
+    }
+}
+
+fn refused<T>() -> Result<T> {
+    Err(Error::read_only())
+}
+
+/// A listing that may be of a scope without records.
+struct Listed<T>(Box<dyn Iterator<Item = Result<T>> + Send>);
+
+impl<T: 'static> Default for Listed<T> {
+    fn default() -> Self {
+        Self(Box::new(std::iter::empty()))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl ScopeStore for ReadOnlyScope {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.read(|scope| scope.exists(key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        self.read(|scope| scope.fetch(key))
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let mut rows = self.read(|scope| scope.fetch_many(keys))?;
+        rows.resize(keys.len(), None);
+        Ok(rows)
+    }
+
+    fn set(&self, _: Row) -> Result<()> {
+        refused()
+    }
+
+    fn update(&self, _: Row) -> Result<Option<Row>> {
+        refused()
+    }
+
+    fn insert(&self, _: Row) -> Result<Option<Row>> {
+        refused()
+    }
+
+    fn insert_many(&self, _: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        refused()
+    }
+
+    fn set_many(&self, _: Vec<Row>) -> Result<()> {
+        refused()
+    }
+
+    fn pop(&self, _: &Key) -> Result<Option<Row>> {
+        refused()
+    }
+
+    fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
+        refused()
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        Ok(self.read(|scope| scope.keys().map(Listed))?.0)
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        Ok(self.read(|scope| scope.rows().map(Listed))?.0)
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.read(|scope| scope.len())
+    }
+
+    fn clear(&self) -> Result<()> {
+        refused()
+    }
+
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.read(|scope| scope.snapshot())
+    }
+
+    fn replace_all(&self, _: Vec<Row>) -> Result<()> {
+        refused()
+    }
+
+    fn table(&self) -> Option<&dyn std::any::Any> {
+        None
+    }
+}

@@ -1,0 +1,113 @@
+//! A scope that is stored under one schema and read as another.
+
+use std::sync::Arc;
+
+use super::project;
+use crate::store::{Keys, Rows, ScopeStore};
+use crate::{Column, Error, Key, Result, Row, Schema};
+
+/// A scope of fewer or narrower columns than its schema has, which is only read.
+#[derive(Debug)]
+pub(crate) struct Projected {
+    schema: Arc<Schema>,
+    stored: Arc<dyn ScopeStore>,
+}
+
+impl Projected {
+    /// A scope as it is read under a schema: the scope itself if it has the very columns.
+    pub(crate) fn wrap(schema: &Arc<Schema>, stored: Arc<dyn ScopeStore>) -> Arc<dyn ScopeStore> {
+        let same = |(a, b): (&Column, &Column)| a.name == b.name && a.ty == b.ty;
+        let (have, want) = (stored.schema(), schema);
+        let columns = have.columns.iter().zip(&want.columns);
+        match have.columns.len() == want.columns.len() && have.key == want.key {
+            true if columns.into_iter().all(same) => stored,
+            _ => Arc::new(Self { schema: schema.clone(), stored }),
+        }
+    }
+
+    /// A key as it is stored; `None` if it is outside the stored types, so that no record has it.
+    fn stored_key(&self, key: &Key) -> Option<Key> {
+        let columns = self.stored.schema().key_columns();
+        let values = columns.zip(key.values()).map(|(column, value)| {
+            let value = column.ty.coerce(value.clone())?;
+            column.ty.check(&value).map(|()| value)
+        });
+        values.collect::<Result<Vec<_>>>().ok().map(Key::new)
+    }
+
+    fn projected(&self, row: Row) -> Result<Row> {
+        project(row, self.stored.schema(), &self.schema)
+    }
+}
+
+fn refused<T>() -> Result<T> {
+    Err(Error::read_only())
+}
+
+impl ScopeStore for Projected {
+    fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    fn exists(&self, key: &Key) -> Result<bool> {
+        self.stored_key(key).map_or(Ok(false), |key| self.stored.exists(&key))
+    }
+
+    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+        let Some(key) = self.stored_key(key) else { return Ok(None) };
+        self.stored.fetch(&key)?.map(|row| self.projected(row)).transpose()
+    }
+
+    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let stored: Vec<Option<Key>> = keys.iter().map(|key| self.stored_key(key)).collect();
+        let asked: Vec<Key> = stored.iter().flatten().cloned().collect();
+        let mut rows = self.stored.fetch_many(&asked)?.into_iter();
+        let row = |key: &Option<Key>| match key {
+            Some(_) => rows.next().flatten().map(|row| self.projected(row)).transpose(),
+            None => Ok(None),
+        };
+        stored.iter().map(row).collect()
+    }
+
+    fn update(&self, _: Row) -> Result<Option<Row>> {
+        refused()
+    }
+
+    fn insert(&self, _: Row) -> Result<Option<Row>> {
+        refused()
+    }
+
+    fn set_many(&self, _: Vec<Row>) -> Result<()> {
+        refused()
+    }
+
+    fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
+        refused()
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        let types: Vec<_> = self.schema.key_columns().map(|column| column.ty).collect();
+        let key = move |key: Result<Key>| {
+            let values = key?.into_values().zip(&types).map(|(value, ty)| ty.coerce(value));
+            values.collect::<Result<Vec<_>>>().map(Key::new)
+        };
+        Ok(Box::new(self.stored.keys()?.map(key)))
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        let (from, to) = (self.stored.schema().clone(), self.schema.clone());
+        Ok(Box::new(self.stored.rows()?.map(move |row| project(row?, &from, &to))))
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.stored.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        refused()
+    }
+
+    fn snapshot(&self) -> Result<Vec<Row>> {
+        self.stored.snapshot()?.into_iter().map(|row| self.projected(row)).collect()
+    }
+}

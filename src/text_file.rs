@@ -1,0 +1,73 @@
+//! Reading a text file that others wrote, of a bounded size.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The largest file that is read: 64 MiB.
+const LIMIT: u64 = 64 << 20;
+
+/// The bytes of a regular file, without the byte order mark that some programs write. `what` says
+/// in messages what the file should be.
+///
+/// The kind and the size are those of the opened file, so that no other file can take its place in
+/// between; a pipe is not waited for.
+///
+/// # Errors
+///
+/// [`ErrorKind::Io`] if it cannot be read, is not a regular file, or is too large.
+pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
+    let failed = |error| unreadable(path, what, error);
+    let file = open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(refused(path, &format!("not a regular file, which {what} is")));
+    }
+    if metadata.len() > LIMIT {
+        return Err(too_large(path));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > LIMIT {
+        true => Err(too_large(path)),
+        false => Ok(without_mark(bytes)),
+    }
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(open(path, flags, Mode::empty())?))
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(..3);
+    }
+    bytes
+}
+
+/// The error for a path that cannot be read.
+pub(crate) fn unreadable(path: &Path, what: &str, error: io::Error) -> Error {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => format!("no such file; name {what}"),
+        _ => format!("cannot be read: {error}"),
+    };
+    refused(path, &why).with_source(error)
+}
+
+fn too_large(path: &Path) -> Error {
+    refused(path, &format!("larger than {} MiB, which is the most that is read", LIMIT >> 20))
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("{}: {why}", path.display()))
+}

@@ -1,0 +1,218 @@
+//! Files and variables that others wrote: hostile, large, half written.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{SCHEMAS, ended, in_memory, program, run, run_with};
+
+fn scopes_by(path: &Path) -> crate::Ended {
+    run(&["--cache", "memory:", "--schemas", path.to_str().unwrap(), "keys", "a"])
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("p.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let told = scopes_by(&pipe);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("p.toml: not a regular file"), "{told:?}");
+    let uri = format!("layers:///{}", pipe.display());
+    let told = run(&["--cache", &uri, "scopes"]);
+    assert!(told.code == 2 && told.stderr.contains("p.toml: not a regular file"), "{told:?}");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let large = directory.path().join("large.toml");
+    File::create(&large).unwrap().set_len(1 << 30).unwrap();
+    let told = scopes_by(&large);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("large.toml: larger than 64 MiB"), "{told:?}");
+    let told = run(&["--cache", &format!("layers:///{}", large.display()), "scopes"]);
+    assert!(told.code == 2 && told.stderr.contains("larger than 64 MiB"), "{told:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let told = scopes_by(Path::new("no/such.toml"));
+    let expected = "hilcat: no/such.toml: no such file; name the TOML file of the schemas, or a \
+                    directory of such files\n";
+    assert_eq!(told, ended(2, "", expected));
+    let told = run(&["--cache", "layers:///no/such.toml", "scopes"]);
+    assert_eq!(
+        told.stderr,
+        "hilcat: no/such.toml: no such file; name the TOML file of the layers\n"
+    );
+}
+
+#[test]
+fn hidden_files_and_those_of_editors_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("a.toml"), "\u{feff}[scopes.a]\n").unwrap();
+    for name in [".#a.toml", ".a.toml", "#a.toml#", "a.toml~", "#a.toml"] {
+        fs::write(path(name), "not TOML").unwrap();
+    }
+    assert_eq!(scopes_by(directory.path()), ended(0, "", ""));
+}
+
+#[test]
+fn a_variable_that_is_empty_is_not_set() {
+    let mut command = program();
+    command.env("HILCAT_SCHEMAS", "").env("HILCAT_CACHE", "memory:").arg("scopes");
+    assert_eq!(run_with(&mut command, b""), ended(0, "", ""));
+    let mut command = program();
+    command.env("HILCAT_CACHE", "").arg("scopes");
+    let expected =
+        "hilcat: no cache is given; name it by --cache URI or by the variable HILCAT_CACHE\n";
+    assert_eq!(run_with(&mut command, b""), ended(2, "", expected));
+}
+
+#[test]
+fn many_scopes_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("s.toml");
+    let mut text: String = (0..20_000).map(|n| format!("[scopes.s{n}]\n")).collect();
+    fs::write(&file, &text).unwrap();
+    let words = ["--cache", "memory:", "--schemas", file.to_str().unwrap(), "keys", "s19999"];
+    assert_eq!(run(&words), ended(0, "", ""));
+    text.push_str("[scopes.x]\ntable = 's7'\n");
+    fs::write(&file, &text).unwrap();
+    let told = run(&words);
+    let place =
+        format!("{0}:20001:9: the table `s7` is that of the scope `s7` at {0}:8:9", file.display());
+    assert!(told.stderr.contains(&place), "{told:?}");
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let jsonl = "\u{feff}{\"id\":\"a1\"}\n{\"id\":\"a2\"}\n";
+    let told = in_memory(&["import", "a", "--format", "jsonl"], jsonl);
+    assert_eq!(told, ended(0, "", "2 rows imported\n"));
+    let told = in_memory(&["import", "a", "--format", "csv"], "\u{feff}id\na1\n");
+    assert_eq!(told, ended(0, "", "1 row imported\n"));
+    let told = in_memory(&["batch"], "\u{feff}{\"op\":\"scopes\"}\n");
+    assert_eq!(told, ended(0, "{\"ok\":true,\"result\":[]}\n", ""));
+}
+
+#[test]
+fn the_lines_of_a_quote_that_is_never_closed_are_named() {
+    let rows: String = (0..995).map(|n| format!("k{n},x\n")).collect();
+    let csv = format!("id,name\ngood,x\n\"bad,x\n{rows}");
+    let told = in_memory(&["import", "a", "--format", "csv"], &csv);
+    let expected = "lines 3 to 998: a quote is never closed, so that everything behind it is one \
+                    row; close it, or write it twice\n\
+                    1 row imported, 1 bad row left out\n";
+    assert_eq!(told, ended(2, "", expected));
+}
+
+#[test]
+fn names_from_outside_are_printed_without_control_characters() {
+    let told = in_memory(&["import", "a", "--format", "csv"], "id,\u{1b}[31mred\u{7}\n");
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("no column `\\u{1b}[31mred\\u{7}`"), "{told:?}");
+    let told = in_memory(&["import", "a", "--format", "jsonl"], r#"{"id":"x","\u001b[0m":1}"#);
+    assert!(!told.stderr.contains('\u{1b}'), "{told:?}");
+}
+
+#[cfg(feature = "sqlite")]
+mod exports {
+    use super::*;
+
+    /// A cache whose second record cannot be read.
+    fn broken() -> (tempfile::TempDir, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let uri = format!("sqlite+kv:///{}", directory.path().join("t.db").display());
+        let options = ["--cache", uri.as_str(), "--schemas", SCHEMAS];
+        let csv = "id,name\na1,x\na2,y\n";
+        let words = ["import", "a", "--format", "csv"];
+        let told = run_with(program().args(options).args(words), csv.as_bytes());
+        assert_eq!(told.code, 0, "{told:?}");
+        (directory, uri)
+    }
+
+    fn spoil(directory: &Path) {
+        let path = directory.join("t.db");
+        let mut connection: diesel::SqliteConnection =
+            diesel::Connection::establish(path.to_str().unwrap()).unwrap();
+        diesel::connection::SimpleConnection::batch_execute(
+            &mut connection,
+            "UPDATE a SET value = x'00' WHERE key LIKE '%a2%'",
+        )
+        .unwrap();
+    }
+
+    fn export(uri: &str, target: &str) -> crate::Ended {
+        let options = ["--cache", uri, "--schemas", SCHEMAS];
+        run_with(program().args(options).args(["export", "a", target, "--format", "csv"]), b"")
+    }
+
+    const ALL: &str = "id,name,comment,count\na1,x,,\na2,y,,\n";
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let (directory, uri) = broken();
+        let names = || {
+            let entries = fs::read_dir(directory.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let file = directory.path().join("old.csv");
+        fs::write(&file, "precious").unwrap();
+        let before = names();
+        spoil(directory.path());
+        let told = export(&uri, file.to_str().unwrap());
+        assert_eq!(told.code, 2);
+        assert!(told.stderr.contains("sqlite+kv iter, scope `a`, key `a2`"), "{told:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+        let new = directory.path().join("new.csv");
+        assert_eq!(export(&uri, new.to_str().unwrap()).code, 2);
+        assert_eq!(names(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_keeps_its_mode_and_its_links() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let (directory, uri) = broken();
+        let file = directory.path().join("old.csv");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let link = directory.path().join("link.csv");
+        symlink("old.csv", &link).unwrap();
+        assert_eq!(export(&uri, link.to_str().unwrap()), ended(0, "", ""));
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), ALL);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn streams_are_written_to_as_they_are() {
+        let (directory, uri) = broken();
+        assert_eq!(export(&uri, "/dev/stdout"), ended(0, ALL, ""));
+        assert_eq!(export(&uri, "/dev/null"), ended(0, "", ""));
+        let pipe = directory.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn().unwrap();
+        assert_eq!(export(&uri, pipe.to_str().unwrap()), ended(0, "", ""));
+        assert_eq!(reader.wait_with_output().unwrap().stdout, ALL.as_bytes());
+        // What standard output already has stays.
+        let out = directory.path().join("out.txt");
+        let mut file = File::create(&out).unwrap();
+        file.write_all(b"before\n").unwrap();
+        let options = ["--cache", uri.as_str(), "--schemas", SCHEMAS];
+        let mut command = program();
+        command.args(options).args(["export", "a", "-", "--format", "csv"]);
+        assert!(command.stdout(file).status().unwrap().success());
+        assert_eq!(fs::read_to_string(&out).unwrap(), format!("before\n{ALL}"));
+    }
+}

@@ -178,3 +178,48 @@ fn the_options_can_change_at_any_time() {
     let store = SqliteKv::builder(ground.path()).message_pack().compress_above(10).open().unwrap();
     assert_eq!(Cache::from_store(store).map::<i64, String>("s").unwrap().len().unwrap(), 4);
 }
+
+/// While a cache is open, and between two.
+#[test]
+fn a_dropped_registry_is_made_again() {
+    let ground = Ground::new();
+    let cache = ground.cache("");
+    let a = cache.dynamic_with(articles()).unwrap();
+    a.set("old", json!({"count": 1})).unwrap();
+    type Write = fn(&hilcat::DynScope) -> hilcat::Result<()>;
+    let writes: [Write; 5] = [
+        |a| a.set("x", json!({"count": 1})),
+        |a| a.set("x", json!({})),
+        |a| a.set_many([("x", json!({"count": 1}))]).map(drop),
+        |a| a.update("x", json!({"count": 1})).map(drop),
+        |a| a.get("new", || json!({"count": 1})).map(drop),
+    ];
+    for write in writes {
+        ground.run("DROP TABLE hilcat_kv");
+        write(&a).unwrap();
+        assert_eq!(ground.query("SELECT scope AS line FROM hilcat_kv"), ["articles"]);
+    }
+    ground.run("DROP TABLE hilcat_kv; DROP TABLE articles");
+    a.set("x", json!({"count": 1})).unwrap();
+    ground.run("DROP TABLE hilcat_kv");
+    let again = ground.cache("").dynamic_with(articles()).unwrap();
+    assert_eq!(again.fetch("x").unwrap(), Some(json!({"id": "x", "count": 1})));
+}
+
+/// A trigger that has a write ignored.
+#[test]
+fn a_suppressed_write_is_an_error() {
+    let ground = Ground::new();
+    let a = ground.cache("").dynamic_with(articles()).unwrap();
+    ground.run("CREATE TRIGGER no BEFORE INSERT ON articles BEGIN SELECT RAISE(IGNORE); END");
+    for result in [
+        a.set("x", json!({"count": 1})),
+        a.set_many([("x", json!({"count": 1}))]).map(drop),
+        a.update("x", json!({"count": 1})).map(drop),
+        a.get("x", || json!({"count": 1})).map(drop),
+    ] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("stored nothing"), "{error}");
+    }
+}

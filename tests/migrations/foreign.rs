@@ -450,3 +450,60 @@ fn an_unknown_type_is_reported() {
     assert_eq!(error.kind(), ErrorKind::SchemaChange);
     assert!(error.to_string().contains("! change column `shape` from GEOMETRY to text"), "{error}");
 }
+
+/// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
+#[test]
+fn a_dropped_registry_is_made_again() {
+    let named = |name: &str| {
+        let mut schema = scope([null(int("n"))]);
+        (schema.name, schema.table) = (name.to_owned(), name.to_owned());
+        schema
+    };
+    let file = File::new();
+    let cache = file.cache();
+    let a = cache.dynamic_with(named("a")).unwrap();
+    for (name, dropped) in [
+        ("b", vec!["hilcat_scopes"]),
+        ("c", vec!["__diesel_schema_migrations"]),
+        ("d", vec!["hilcat_scopes", "__diesel_schema_migrations"]),
+    ] {
+        let drop_them =
+            || dropped.iter().for_each(|table| file.run(&format!("DROP TABLE IF EXISTS {table}")));
+        drop_them();
+        a.set("x", json!({"n": 1})).unwrap();
+        cache.dynamic_with(named(name)).unwrap().set("x", json!({"n": 1})).unwrap();
+        assert!(file.query("SELECT scope FROM hilcat_scopes").contains(&name.to_owned()));
+        drop_them();
+        let again = file.cache().dynamic_with(named("a")).unwrap();
+        assert_eq!(again.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
+        assert!(file.query("SELECT scope FROM hilcat_scopes").contains(&"a".to_owned()));
+    }
+}
+
+/// A trigger that has a write ignored.
+#[test]
+fn a_suppressed_write_is_an_error() {
+    let file = File::new();
+    let a = file.cache().dynamic_with(scope([null(int("n")), null(int("m"))])).unwrap();
+    a.set("old", json!({"n": 1, "m": 1})).unwrap();
+    file.run(
+        "CREATE TRIGGER no_insert BEFORE INSERT ON a BEGIN SELECT RAISE(IGNORE); END;
+         CREATE TRIGGER no_update BEFORE UPDATE ON a BEGIN SELECT RAISE(IGNORE); END",
+    );
+    for key in ["old", "new"] {
+        let results = [
+            a.set(key, json!({"n": 2, "m": 2})),
+            a.set(key, json!({"n": 2})),
+            a.set_many([(key, json!({"n": 2, "m": 2}))]).map(drop),
+            a.set_many((0..100).map(|_| (key, json!({"n": 2, "m": 2})))).map(drop),
+            a.update(key, json!({"n": 2, "m": 2})).map(drop),
+            a.update(key, json!({"n": 2})).map(drop),
+        ];
+        for result in results {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+            assert!(error.to_string().contains("stored nothing"), "{error}");
+        }
+    }
+    assert_eq!(file.query("SELECT id || n FROM a"), ["old1"]);
+}

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     another_unique_index_is_refused,
     a_foreign_column_is_widened,
     names_that_cannot_be,
+    a_dropped_registry_is_made_again,
 ];
 
 fn every_type(name: &str) -> Schema {
@@ -281,5 +282,35 @@ fn names_that_cannot_be(server: &Server) -> Result<Completion, Failed> {
         let schema = texts(&name()).column(Column::new(twice, ColumnType::Int).nullable(true));
         assert_eq!(cache.dynamic_with(schema).unwrap_err().kind(), ErrorKind::Unsupported);
     }
+    PASSED
+}
+
+/// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
+fn a_dropped_registry_is_made_again(server: &Server) -> Result<Completion, Failed> {
+    let (database, mut raw) = (name(), server.raw());
+    raw.query_drop(format!("CREATE DATABASE {database}"))?;
+    raw.query_drop(format!("USE {database}"))?;
+    let old = server.uri.split('?').next().unwrap().rsplit('/').next().unwrap();
+    let uri = server.uri.replacen(&format!("/{old}"), &format!("/{database}"), 1);
+    let cache = Cache::from_uri(&uri)?;
+    let a = cache.dynamic_with(texts("a"))?;
+    for (name, dropped) in [
+        ("b", "hilcat_scopes"),
+        ("c", "__diesel_schema_migrations"),
+        ("d", "hilcat_scopes, __diesel_schema_migrations"),
+    ] {
+        let scopes = |raw: &mut mysql::Conn| -> Vec<String> {
+            raw.query("SELECT CAST(scope AS CHAR) FROM hilcat_scopes").unwrap()
+        };
+        raw.query_drop(format!("DROP TABLE IF EXISTS {dropped}"))?;
+        a.set("x", json!({"v": "1"}))?;
+        cache.dynamic_with(texts(name))?.set("x", json!({"v": "1"}))?;
+        assert!(scopes(&mut raw).contains(&name.to_owned()));
+        raw.query_drop(format!("DROP TABLE IF EXISTS {dropped}"))?;
+        let again = Cache::from_uri(&uri)?.dynamic_with(texts("a"))?;
+        assert_eq!(again.fetch("x")?, Some(json!({"id": "x", "v": "1"})));
+        assert!(scopes(&mut raw).contains(&"a".to_owned()));
+    }
+    raw.query_drop(format!("DROP DATABASE {database}"))?;
     PASSED
 }

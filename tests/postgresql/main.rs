@@ -5,6 +5,7 @@
 
 mod adopt;
 mod connect;
+mod foreign;
 mod keys;
 mod layout;
 #[path = "../servers/load.rs"]
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let lists = [
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
+        ("foreign", foreign::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),

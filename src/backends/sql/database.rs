@@ -6,11 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 
 use super::dialect::{Dialect, Failure};
-use super::error::{Failed, from_migration};
+use super::error::Failed;
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
@@ -354,7 +353,7 @@ impl<D: Dialect> Inner<D> {
         migrate::check::<D>(schema)?;
         let (plan, entry, found) = self.write(|connection| {
             D::exclusively(connection, |connection| {
-                connection.run_pending_migrations(D::MIGRATIONS).map_err(from_migration::<D>)?;
+                migrate::make_registry::<D>(connection)?;
                 D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
                 let registered = registry::of_table(&entries, schema);

@@ -91,6 +91,12 @@ pub(super) fn from_caller<D: Dialect>(error: DieselError) -> Error {
 
 fn describe(failure: Failure, error: &DieselError) -> Error {
     match (failure, error) {
+        // That it could not be rolled back afterwards says nothing.
+        (failure, DieselError::RollbackErrorOnCommit { commit_error, .. })
+            if failure != Failure::Lost =>
+        {
+            describe(failure, commit_error)
+        }
         (Failure::Busy, _) => Error::new(
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",

@@ -9,7 +9,9 @@ use std::fmt;
 
 use diesel::backend::Backend;
 use diesel::connection::BoxableConnection;
-use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationVersion};
+use diesel::migration::{
+    Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
+};
 use diesel_migrations::MigrationHarness;
 
 use super::dialect::{Dialect, Fits};
@@ -166,6 +168,29 @@ pub(super) fn narrow<D: Dialect>(
     Ok(narrow)
 }
 
+/// Makes hilcat's own table where it does not exist. That it exists is asked, and not what Diesel's
+/// table of migrations says: another program may have dropped either.
+pub(super) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Result<(), Failed> {
+    let applied = connection.applied_migrations().map_err(from_migration::<D>)?;
+    let exists = D::has_registry(connection)?;
+    let migrations: Vec<Box<dyn Migration<D>>> =
+        D::MIGRATIONS.migrations().map_err(from_migration::<D>)?;
+    for (at, migration) in migrations.iter().enumerate() {
+        let version = migration.name().version().as_owned();
+        let recorded = applied.contains(&version);
+        // The first one makes the table.
+        if !exists || at > 0 && !recorded {
+            migration.run(connection).map_err(from_migration::<D>)?;
+        }
+        if !recorded {
+            let (version, label) = (version.to_string(), migration.name().to_string());
+            let done = Computed { version, label, sql: Vec::new() };
+            connection.run_migration(&done).map_err(from_migration::<D>)?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.
 pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
     if plan.is_empty() {
@@ -180,7 +205,6 @@ pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> 
                 version: format!("{prefix}{number:06}"),
                 label: format!("{} of {}", step.change, plan.table),
                 sql: sql.to_vec(),
-                in_transaction: D::MIGRATES_IN_TRANSACTION,
             };
             connection.run_migration(&migration).map_err(from_migration::<D>)?;
         }
@@ -231,7 +255,6 @@ struct Computed {
     version: String,
     label: String,
     sql: Vec<String>,
-    in_transaction: bool,
 }
 
 impl<DB: Backend> Migration<DB> for Computed {
@@ -254,7 +277,8 @@ impl<DB: Backend> Migration<DB> for Computed {
 
 impl MigrationMetadata for Computed {
     fn run_in_transaction(&self) -> bool {
-        self.in_transaction
+        // Where a transaction undoes it, the caller has begun one.
+        false
     }
 }
 

@@ -68,7 +68,11 @@ impl Registry {
             true => SCHEMA.clone(),
             false => Arc::new(Schema::clone(&SCHEMA).with_keys_in_clear(true)),
         };
-        let columns = super::render::selected::<D>(&schema, &schema.columns);
+        let columns = schema.columns.iter().map(|column| match column.name.as_str() {
+            "fingerprint" => D::noted_fingerprint(),
+            _ => D::selected(&schema, column),
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
         let all = super::statement::Sql::new(format!("SELECT {columns} FROM {}", D::quote(TABLE)));
         Self { statements: Statements::new::<D>(&schema), all, schema }
     }

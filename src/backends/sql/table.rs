@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
-use super::error::{Failed, met_another};
+use super::error::Failed;
 use super::gather::Gathering;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
-use super::write::put;
+use super::write::{put, why_nothing};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -312,8 +312,11 @@ impl<D: Dialect> TableInner<D> {
         match (self.fetch(connection, key)?, row) {
             (Some(stored), _) => Ok(Some(stored)),
             (None, Err(incomplete)) => Err(Failed::Own(incomplete.clone())),
-            // It was removed after the attempt.
-            (None, Ok(_)) => Err(Failed::Engine(met_another())),
+            // It was removed after the attempt, or the database stores nothing.
+            (None, Ok(row)) => {
+                let (statements, key) = (&self.statements, D::stored_key(self.schema(), key));
+                Err(why_nothing::<D, _>(connection, statements, &key, statements.set.with(row)))
+            }
         }
     }
 

@@ -4,9 +4,9 @@ use diesel::QueryResult;
 
 use super::dialect::Dialect;
 use super::error::{Failed, met_another};
-use super::render::Statements;
-use super::statement::{Conn, Sql, execute, load_one};
-use crate::{Error, Key, Row, Value};
+use super::render::{Statements, non_key};
+use super::statement::{Conn, Sql, Statement, execute, find, load_one};
+use crate::{Error, ErrorKind, Key, Row, Schema, Value};
 
 /// How a row is written.
 pub(super) struct Writing {
@@ -70,8 +70,57 @@ pub(super) fn put<D: Dialect>(
     let written = execute::<D>(connection, writing.statement(statements).with(values))?;
     match writing.incomplete {
         Some(incomplete) if written == 0 => Err(Failed::Own(incomplete)),
-        _ => Ok(()),
+        _ => check_written(&statements.schema, written, 1),
     }
+}
+
+/// Checks that a statement stored so many records. One that only has unique columns is not written
+/// where it is stored already.
+pub(super) fn check_written(schema: &Schema, written: usize, records: usize) -> Result<(), Failed> {
+    match written < records && non_key(schema).next().is_some() {
+        true => Err(Failed::Own(suppressed(schema, written, records))),
+        false => Ok(()),
+    }
+}
+
+/// The error of a statement that the database accepted and did not carry out.
+pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
+    let stored = match written {
+        0 => "stored nothing".to_owned(),
+        written => format!("stored {written} of {records} records"),
+    };
+    Error::new(
+        ErrorKind::Backend,
+        format!(
+            "the database accepted the statement and {stored}: look for a trigger, a rule or row-level security on the table `{}` that suppresses it",
+            schema.table
+        ),
+    )
+}
+
+/// Why a row was not written though its key has no record that the statement saw. That another
+/// call wrote it at the same time is what a fetch shows, or that the plain statement would write it
+/// now; it is undone in any case.
+pub(super) fn why_nothing<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+    statement: Statement<'_>,
+) -> Failed {
+    let schema = &statements.schema;
+    let fetch = statements.fetch.with(key.values());
+    match find::<D>(connection, fetch, &statements.types) {
+        Err(error) => return Failed::Engine(error),
+        Ok(None) if non_key(schema).next().is_some() => {}
+        Ok(_) => return Failed::Engine(met_another()),
+    }
+    let tried: Result<(), Failed> = D::write_transaction(connection, |connection| {
+        Err(match execute::<D>(connection, statement)? {
+            0 => Failed::Own(suppressed(schema, 0, 1)),
+            _ => Failed::Engine(met_another()),
+        })
+    });
+    tried.err().unwrap_or_else(|| Failed::Engine(met_another()))
 }
 
 /// How often keys that had a row when it was to be inserted, and none when that was fetched, are
@@ -80,11 +129,12 @@ const ROUNDS: usize = 8;
 
 /// Inserts rows by `insert`, which is given the positions of those that are pending and gives the
 /// positions of those that it did not insert. Fetches what is stored under the keys of these; where
-/// that was removed meanwhile, they are pending again.
+/// that was removed meanwhile, they are pending again. The keys are those of the rows.
 pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     keys: &[Key],
+    rows: &[Row],
     mut insert: impl FnMut(&mut C, &[usize]) -> Result<Vec<usize>, Failed>,
 ) -> Result<Vec<Option<Row>>, Failed> {
     let mut stored = vec![None; keys.len()];
@@ -101,7 +151,9 @@ pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
             return Ok(stored);
         }
     }
-    Err(Failed::Engine(met_another()))
+    let row = &rows[pending[0]];
+    let (key, set) = (statements.schema.key_of(row), statements.set.with(row));
+    Err(why_nothing::<D, _>(connection, statements, &key, set))
 }
 
 /// Removes a row and gives it.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::backend::Backend;
-use diesel::connection::LoadConnection;
+use diesel::connection::{LoadConnection, TransactionManager};
 use diesel::expression::QueryMetadata;
 use diesel::query_builder::AstPass;
 use diesel::r2d2::R2D2Connection;
@@ -27,7 +27,8 @@ use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::batch::Column;
-use super::error::Failed;
+use super::error::{Failed, failure};
+use super::registry;
 use super::render::{Batches, Statements, Updates, columns, create_table};
 use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
@@ -328,7 +329,22 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut C,
         body: impl FnOnce(&mut C) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        connection.transaction(body)
+        transaction(connection, body)
+    }
+
+    /// How the fingerprint is selected of an entry of hilcat's own table; another one than was noted
+    /// where the scope's table has to be looked at again.
+    fn noted_fingerprint() -> String {
+        Self::quote("fingerprint")
+    }
+
+    /// Whether hilcat's own table exists, asked so that a transaction goes on where it does not.
+    fn has_registry(connection: &mut Self::Connection) -> QueryResult<bool> {
+        let look = Sql::new(format!("SELECT 1 FROM {} WHERE 1 = 0", Self::quote(registry::TABLE)));
+        match execute::<Self>(connection, look.with(&[])) {
+            Err(error) if failure::<Self>(&error) == Failure::NoTable => Ok(false),
+            looked => looked.map(|_| true),
+        }
     }
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
@@ -424,6 +440,34 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         Self::write_transaction(connection, |connection| {
             keys.iter().map(|key| Ok(pop::<Self>(connection, statements, key)?)).collect()
         })
+    }
+}
+
+/// Runs `body` in a transaction, which in another one is a savepoint. The error is that of `body`,
+/// also where rolling back fails: SQLite has done so by itself when its disk is full, and a lost
+/// connection cannot.
+pub(super) fn transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
+    connection: &mut C,
+    body: impl FnOnce(&mut C) -> Result<T, E>,
+) -> Result<T, E> {
+    C::TransactionManager::begin_transaction(connection)?;
+    in_transaction(connection, body)
+}
+
+/// The same in a transaction that was begun.
+fn in_transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
+    connection: &mut C,
+    body: impl FnOnce(&mut C) -> Result<T, E>,
+) -> Result<T, E> {
+    match body(connection) {
+        Ok(value) => {
+            C::TransactionManager::commit_transaction(connection)?;
+            Ok(value)
+        }
+        Err(error) => {
+            let _ = C::TransactionManager::rollback_transaction(connection);
+            Err(error)
+        }
     }
 }
 

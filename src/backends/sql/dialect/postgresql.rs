@@ -16,7 +16,7 @@ use diesel::query_builder::AstPass;
 use diesel::result::DatabaseErrorInformation;
 use diesel::serialize::Output;
 use diesel::sql_types::BigInt;
-use diesel::{Connection, QueryResult, RunQueryDsl, sql_query};
+use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Collation;
@@ -29,6 +29,7 @@ use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
 use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PgLink};
+use crate::backends::sql::registry;
 use crate::backends::sql::render::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
@@ -302,13 +303,22 @@ impl Dialect for Pg {
         introspect::tables(connection)
     }
 
+    /// A table may be given children after it was noted.
+    fn noted_fingerprint() -> String {
+        introspect::fingerprint_without_children()
+    }
+
+    fn has_registry(connection: &mut PgLink) -> QueryResult<bool> {
+        introspect::has_table(connection, registry::TABLE)
+    }
+
     /// The lock comes before anything else: of two that make Diesel's own table at once one would
     /// fail.
     fn exclusively<T>(
         connection: &mut PgLink,
         body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        connection.transaction(|connection| {
+        super::transaction(connection, |connection| {
             let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK);
             lock.execute(connection)?;
             body(connection)
@@ -393,7 +403,7 @@ impl Dialect for Pg {
             Ok(super::pop::<Self>(connection, statements, key)?)
         };
         let Some(condition) = update::readable(&statements.schema) else {
-            return connection.transaction(pop);
+            return super::transaction(connection, pop);
         };
         let row = pop(connection)?;
         if row.is_none() && !condition.is_empty() {

@@ -22,6 +22,7 @@ use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
+use crate::backends::sql::write::check_written;
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -272,20 +273,10 @@ impl Dialect for Sqlite {
         // itself the caller has to see to that.
         let own = (connection as &mut dyn Any).downcast_mut::<SqliteConnection>();
         let Some(own) = own.and_then(outside_of_transactions) else {
-            return connection.transaction(body);
+            return super::transaction(connection, body);
         };
         AnsiTransactionManager::begin_transaction_sql(own, "BEGIN IMMEDIATE")?;
-        match body(connection) {
-            Ok(value) => {
-                C::TransactionManager::commit_transaction(connection)?;
-                Ok(value)
-            }
-            Err(failed) => {
-                // As Diesel does: why it ended says more than why it could not be rolled back.
-                let _ = C::TransactionManager::rollback_transaction(connection);
-                Err(failed)
-            }
-        }
+        super::in_transaction(connection, body)
     }
 
     /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
@@ -297,10 +288,14 @@ impl Dialect for Sqlite {
         let enforced = sql_query("SELECT foreign_keys AS count FROM pragma_foreign_keys");
         let enforced = enforced.get_result::<Count>(connection)?.count != 0;
         connection.batch_execute("PRAGMA foreign_keys = OFF")?;
-        let result = connection.immediate_transaction(body);
-        connection.batch_execute("PRAGMA legacy_alter_table = OFF")?;
-        connection.batch_execute(&format!("PRAGMA foreign_keys = {}", u8::from(enforced)))?;
-        result
+        let result = Self::write_transaction(connection, body);
+        let restored = connection.batch_execute(&format!(
+            "PRAGMA legacy_alter_table = OFF; PRAGMA foreign_keys = {}",
+            u8::from(enforced)
+        ));
+        let value = result?;
+        restored?;
+        Ok(value)
     }
 
     fn set_deadline(connection: &mut SqliteConnection, left: Duration) -> QueryResult<()> {
@@ -329,7 +324,7 @@ impl Dialect for Sqlite {
         let listed = statements.fetch_many.as_ref().zip(list(keys));
         let Some((fetch_many, list)) = listed else {
             // One transaction for all: most of a fetch from a file is its own.
-            return connection.transaction(|connection| {
+            return super::transaction(connection, |connection| {
                 let mut fetch = |key: &Key| {
                     let fetch = statements.fetch.with(key.values());
                     find::<Self>(connection, fetch, &statements.types)
@@ -369,13 +364,16 @@ impl Dialect for Sqlite {
         rows: &[Row],
     ) -> Result<(), Failed> {
         Self::write_transaction(connection, |connection| {
-            let chunks = rows.chunks_exact(rows_at_once(&statements.schema));
+            let schema = &statements.schema;
+            let chunks = rows.chunks_exact(rows_at_once(schema));
             let rest = chunks.remainder();
             for rows in chunks {
-                execute::<Self>(connection, statements.set_rows.with_rows(rows))?;
+                let written = execute::<Self>(connection, statements.set_rows.with_rows(rows))?;
+                check_written(schema, written, rows.len())?;
             }
             for row in rest {
-                execute::<Self>(connection, statements.set.with(row))?;
+                let written = execute::<Self>(connection, statements.set.with(row))?;
+                check_written(schema, written, 1)?;
             }
             Ok(())
         })
@@ -466,5 +464,29 @@ fn check_length(length: usize) -> Result<()> {
     match length {
         0..=999_000_000 => Ok(()),
         _ => Err(Error::unsupported("sqlite holds values of up to 999,000,000 bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use diesel::Connection;
+
+    use super::*;
+
+    /// SQLite rolls everything back by itself, so that no savepoint is left to go back to.
+    #[test]
+    fn a_full_disk_is_the_error_of_a_transaction_in_another() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection.batch_execute("PRAGMA max_page_count = 10; CREATE TABLE a (b)").unwrap();
+        let result: Result<(), Failed> = Sqlite::write_transaction(&mut connection, |connection| {
+            Sqlite::write_transaction(connection, |connection| {
+                let fill = "INSERT INTO a VALUES (zeroblob(3000))";
+                (0..20).try_for_each(|_| Ok(connection.batch_execute(fill)?))
+            })
+        });
+        let error = result.unwrap_err().into_error::<Sqlite>();
+        assert!(error.to_string().contains("full"), "{error}");
     }
 }

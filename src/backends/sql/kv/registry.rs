@@ -85,6 +85,23 @@ impl Registry {
         }
     }
 
+    /// The same in a transaction that writes: where another program dropped the registry, it is made
+    /// again with this schema.
+    pub(super) fn find_or_make(
+        &self,
+        connection: &mut SqliteConnection,
+        schema: &Schema,
+    ) -> Result<Option<Schema>, Failed> {
+        match self.find(connection, &schema.name) {
+            Err(Failed::Engine(error)) if failure::<Engine>(&error) == Failure::NoTable => {
+                self.make(connection)?;
+                self.note(connection, schema)?;
+                self.find(connection, &schema.name)
+            }
+            result => result,
+        }
+    }
+
     /// Refuses a table that another scope has, or one whose name differs from it only in case.
     pub(super) fn check_table(
         &self,

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
 use super::registry::{Registry, insert_if_current, put_if_current};
 use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
-use crate::backends::sql::statement::{Sql, execute};
+use crate::backends::sql::error::{Failed, failure};
+use crate::backends::sql::statement::{Sql, Statement, execute};
 use crate::backends::sql::table::Table;
 use crate::codec::key::{from_text, to_text};
 use crate::codec::{Codec, CodecOptions};
@@ -90,7 +91,7 @@ impl KvScope {
     /// Gives whether another schema stands that reads what this one writes.
     fn is_other(&self, connection: &mut SqliteConnection) -> Result<bool, Failed> {
         let schema = self.schema();
-        let standing = self.registry.find_if_any(connection, &schema.name)?;
+        let standing = self.registry.find_or_make(connection, schema)?;
         match standing.filter(|standing| plan(schema, standing).is_safe()) {
             Some(standing) => Ok(standing.columns != schema.columns || standing.key != schema.key),
             None => Err(Failed::Own(Error::new(
@@ -115,7 +116,7 @@ impl KvScope {
         let new = stored_row(key, self.codec.encode(row)?);
         self.table.inner().restoring(|database| {
             database.write_once_or_twice(|connection| {
-                match execute::<Engine>(connection, self.insert_if_current.with(&new))? {
+                match written(connection, self.insert_if_current.with(&new))? {
                     0 => Ok((false, self.stored(connection, key)?)),
                     _ => Ok((true, None)),
                 }
@@ -163,6 +164,15 @@ impl KvScope {
     }
 }
 
+/// Runs a statement that writes only under the very schema, and gives how many records it wrote:
+/// none where another program dropped the registry, which is made again with the next attempt.
+fn written(connection: &mut SqliteConnection, statement: Statement<'_>) -> QueryResult<usize> {
+    match execute::<Engine>(connection, statement) {
+        Err(error) if failure::<Engine>(&error) == Failure::NoTable => Ok(0),
+        written => written,
+    }
+}
+
 /// The key as the table has it.
 fn stored_key(key: &Key) -> Key {
     Key::single(Value::Text(to_text(key).into_owned()))
@@ -206,7 +216,7 @@ impl ScopeStore for KvScope {
             let stored = stored_row(&key, self.codec.encode(&row)?);
             let written = self.table.inner().restoring(|database| {
                 database.write_once_or_twice(|connection| {
-                    Ok(execute::<Engine>(connection, self.put_if_current.with(&stored))?)
+                    Ok(written(connection, self.put_if_current.with(&stored))?)
                 })
             })?;
             if written > 0 {

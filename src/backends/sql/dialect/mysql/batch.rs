@@ -8,8 +8,8 @@ use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 use crate::backends::sql::batch::{InOrder, sorted};
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::long_columns;
+use crate::backends::sql::dialect::{Dialect, transaction};
 use crate::backends::sql::error::{Failed, met_another};
 use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
@@ -204,7 +204,7 @@ fn write_pieces<C: Conn<Mysql>>(
     };
     match size >= rows.len() {
         true => write(connection),
-        false => connection.transaction(write),
+        false => transaction(connection, write),
     }
 }
 
@@ -242,7 +242,7 @@ pub(super) fn update<C: Conn<Mysql>>(
     row: &Row,
 ) -> Result<Option<Row>, Failed> {
     let key = statements.schema.key_of(row);
-    connection.transaction(|connection| match lock(connection, statements, key.values())? {
+    transaction(connection, |connection| match lock(connection, statements, key.values())? {
         Some(old) => put::<Mysql>(connection, statements, row).map(|()| Some(old)),
         None => put_new(connection, statements, row).map(|()| None),
     })
@@ -288,7 +288,7 @@ pub(super) fn insert_all<C: Conn<Mysql>>(
     keys: &[Key],
     rows: &[Row],
 ) -> Result<Vec<Option<Row>>, Failed> {
-    insert_or_fetch::<Mysql, _>(connection, statements, keys, |connection, pending| {
+    insert_or_fetch::<Mysql, _>(connection, statements, keys, rows, |connection, pending| {
         let rows = pending.iter().map(|&at| rows[at].as_slice()).collect();
         Ok(match inserted(insert_new(connection, statements, rows))? {
             true => Vec::new(),
@@ -357,7 +357,7 @@ pub(super) fn pop<C: Conn<Mysql>>(
         return Ok(row);
     }
     let (_, remove) = batches_of(statements)?.remove.begin(schema, 1);
-    connection.transaction(|connection| {
+    transaction(connection, |connection| {
         let row = lock(connection, statements, key.values())?;
         if row.is_some() {
             execute::<Mysql>(connection, remove.with(key.values()))?;
@@ -375,7 +375,7 @@ pub(super) fn pop_many<C: Conn<Mysql>>(
     let schema = &statements.schema;
     let batches = batches_of(statements)?;
     let stored = in_order(schema, keys);
-    connection.transaction(|connection| {
+    transaction(connection, |connection| {
         let mut rows = InOrder::new(schema, keys);
         in_pieces(&batches.lock, schema, &stored, <[Row]>::len, |sql, keys| {
             load::<Mysql>(connection, sql.with_rows(keys), &statements.types, |row| {

@@ -13,7 +13,7 @@ use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
-use crate::backends::sql::write::insert_or_fetch;
+use crate::backends::sql::write::{check_written, insert_or_fetch};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.
@@ -138,7 +138,8 @@ pub(super) fn put<C: Conn<Pg>>(
     let put = |connection: &mut C| {
         for rows in &chunks {
             let columns = Column::all(rows, rows.first().map_or(0, |row| row.len()));
-            execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
+            let written = execute::<Pg>(connection, statements.set_rows.with_columns(&columns))?;
+            check_written(&statements.schema, written, rows.len())?;
         }
         Ok(())
     };
@@ -156,7 +157,7 @@ pub(super) fn insert<C: Conn<Pg>>(
     rows: &[Row],
 ) -> Result<Vec<Option<Row>>, Failed> {
     let insert = |connection: &mut C| {
-        insert_or_fetch::<Pg, _>(connection, statements, keys, |connection, pending| {
+        insert_or_fetch::<Pg, _>(connection, statements, keys, rows, |connection, pending| {
             let sorted = sorted_rows(statements, pending.iter().map(|&at| &rows[at]));
             let inserted = insert_new(connection, statements, &chunks(&sorted))?;
             Ok(pending.iter().copied().filter(|&at| !inserted.contains(&keys[at])).collect())

@@ -27,6 +27,7 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
         };
         return Err(Error::unsupported(format!("`{name}` is {what}, not a table")));
     }
+    refuse_children(connection, name, &relation)?;
     let columns = columns(connection, relation.oid).map_err(fail)?;
     let wholes: Vec<String> = columns
         .iter()
@@ -45,6 +46,43 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
             .collect(),
         wholes,
     }))
+}
+
+/// Refuses a table that others inherit from: what is read of it are their rows, too, and two rows
+/// can have one key. The parts of a partitioned table are its own.
+fn refuse_children(connection: &mut PgLink, name: &str, relation: &Relation) -> Result<()> {
+    if relation.kind != "r" {
+        return Ok(());
+    }
+    let children = sql_query(
+        "SELECT inhrelid::regclass::text AS name FROM pg_catalog.pg_inherits WHERE inhparent = $1 ORDER BY 1",
+    );
+    let children: QueryResult<Vec<Name>> = children.bind::<Oid, _>(relation.oid).load(connection);
+    let children = children.map_err(|error| Failed::from(error).into_error::<Pg>())?;
+    let names: Vec<String> =
+        children.into_iter().map(|child| format!("`{}`", child.name)).collect();
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(Error::unsupported(format!(
+            "the table `{name}` has tables that inherit from it ({}), whose rows would be read and removed with its own; end that by ALTER TABLE ... NO INHERIT, or partition the table",
+            names.join(", ")
+        ))),
+    }
+}
+
+/// The fingerprint in hilcat's own table of scopes; nothing where others inherit from the scope's
+/// table.
+pub(super) fn fingerprint_without_children() -> String {
+    "CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent WHERE c.relname = hilcat_scopes.table_name AND c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())) THEN '' ELSE fingerprint END".to_owned()
+}
+
+/// Whether a table of this name exists.
+pub(super) fn has_table(connection: &mut PgLink, name: &str) -> QueryResult<bool> {
+    let found = sql_query(
+        "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())",
+    );
+    let found: Option<Name> = found.bind::<Text, _>(name).get_result(connection).optional()?;
+    Ok(found.is_some())
 }
 
 /// A column as it stands. Of one of the key that has a column of the whole keys beside it that one

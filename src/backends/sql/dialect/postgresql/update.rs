@@ -4,12 +4,12 @@ use diesel::pg::Pg;
 
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::{Failed, met_another};
+use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{
     Statements, Updates, matching_key, non_key, patching, selected,
 };
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
-use crate::backends::sql::write::{How, Writing, put};
+use crate::backends::sql::write::{How, Writing, check_written, put, why_nothing};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
 
 /// The condition that a row can be read, where one is needed: another program may have stored what
@@ -95,8 +95,17 @@ pub(super) fn run<C: Conn<Pg>>(
     let stood = !statements.schema.key.first().is_some_and(|&at| old[at].is_null());
     match (written, stood, writing.incomplete) {
         (false, false, Some(incomplete)) => Err(Failed::Own(incomplete)),
-        (false, false, None) => Err(Failed::Engine(met_another())),
-        (_, true, _) => Ok(Some(old)),
+        (false, false, None) => {
+            let sql = match writing.how {
+                How::Merge => &statements.merge,
+                _ => &statements.set,
+            };
+            Err(why_nothing::<Pg, _>(connection, statements, &key, sql.with(values)))
+        }
+        (written, true, _) => {
+            check_written(&statements.schema, usize::from(written), 1)?;
+            Ok(Some(old))
+        }
         (true, false, _) => Ok(None),
     }
 }

@@ -20,7 +20,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("clear_removes_nothing_else", clear_removes_nothing_else),
     ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
     ("each_record_is_popped_once", each_record_is_popped_once),
-    ("another_type_at_a_name_is_reported", another_type_at_a_name_is_reported),
     ("what_appears_meanwhile_is_not_overwritten", what_appears_meanwhile_is_not_overwritten),
     ("an_emptied_server_is_filled_again", an_emptied_server_is_filled_again),
 ];

@@ -27,7 +27,9 @@ const SERVERS: [(&str, &str); 6] = [
     ("elasticsearch8", "HILCAT_TEST_ELASTICSEARCH8"),
 ];
 
-const CASES: [(&str, fn(&Test)); 6] = [
+type Case = (&'static str, fn(&Test));
+
+const CASES: [Case; 6] = [
     ("a_slow_link", a_slow_link),
     ("a_server_that_drips", a_server_that_drips),
     ("opening_through_a_server_that_drips", opening_through_a_server_that_drips),

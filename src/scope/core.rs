@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use crate::compute::{ComputeGuard, Flights, Role};
+use crate::remote::CallClock;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
@@ -77,7 +78,7 @@ impl Core {
         call: impl FnOnce(&Key) -> Result<T>,
     ) -> Result<T> {
         let key = self.admit_key(operation, key)?;
-        call(&key).map_err(|error| self.place(operation, Some(&key), error))
+        in_one_step(|| call(&key)).map_err(|error| self.place(operation, Some(&key), error))
     }
 
     pub(crate) fn exists(&self, key: Key) -> Result<bool> {
@@ -114,7 +115,7 @@ impl Core {
         call: impl FnOnce(&[Key]) -> Result<T>,
     ) -> Result<T> {
         let keys = self.admit_keys(operation, keys)?;
-        call(&keys).map_err(|error| self.place(operation, None, error))
+        in_one_step(|| call(&keys)).map_err(|error| self.place(operation, None, error))
     }
 
     fn admit_keys(
@@ -152,7 +153,7 @@ impl Core {
         call: impl FnOnce(Row) -> Result<T>,
     ) -> Result<T> {
         let row = self.admit_row(operation, row)?;
-        call(row).map_err(|error| self.place(operation, None, error))
+        in_one_step(|| call(row)).map_err(|error| self.place(operation, None, error))
     }
 
     pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
@@ -171,17 +172,19 @@ impl Core {
     ) -> Result<usize> {
         let rows = rows.map(|row| self.admit_row(operation, row)).collect::<Result<Vec<_>>>()?;
         let count = rows.len();
-        call(rows).map_err(|error| self.place(operation, None, error))?;
+        in_one_step(|| call(rows)).map_err(|error| self.place(operation, None, error))?;
         Ok(count)
     }
 
     pub(crate) fn keys(&self) -> Result<Keys> {
-        let keys = self.store.keys().map_err(|error| self.place("keys", None, error))?;
+        let keys =
+            in_one_step(|| self.store.keys()).map_err(|error| self.place("keys", None, error))?;
         Ok(self.listed("keys", keys))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        let rows = self.store.rows().map_err(|error| self.place("iter", None, error))?;
+        let rows =
+            in_one_step(|| self.store.rows()).map_err(|error| self.place("iter", None, error))?;
         Ok(self.listed("iter", rows))
     }
 
@@ -198,12 +201,12 @@ impl Core {
     }
 
     pub(crate) fn len(&self) -> Result<u64> {
-        self.store.len().map_err(|error| self.place("len", None, error))
+        in_one_step(|| self.store.len()).map_err(|error| self.place("len", None, error))
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
         self.flights.void_all();
-        self.store.clear().map_err(|error| self.place("clear", None, error))
+        in_one_step(|| self.store.clear()).map_err(|error| self.place("clear", None, error))
     }
 
     /// The stored row, or the one that `compute` gives, which is stored; computed once however
@@ -213,7 +216,9 @@ impl Core {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = self.admit_key("get", key)?;
-        if let Some(row) = self.look(&key)? {
+        // One deadline for all that is asked of the store, and none for the computation.
+        let clock = CallClock::default();
+        if let Some(row) = clock.step(|| self.look(&key))? {
             return Ok(row);
         }
         let guard = loop {
@@ -225,11 +230,11 @@ impl Core {
             }
         };
         // The row may have been stored between the look and the claim.
-        if let Some(row) = self.look(&key)? {
+        if let Some(row) = clock.step(|| self.look(&key))? {
             return Ok(row);
         }
         let row = compute().map_err(|error| self.computing_failed(&key, error))?;
-        self.fill(guard, row)
+        clock.step(|| self.fill(guard, row))
     }
 
     /// The same for a computation that is a future; the store is asked by threads that may wait.
@@ -244,7 +249,8 @@ impl Core {
         F: Future<Output = Result<Row, E>>,
     {
         let key = self.admit_key("get", key)?;
-        if let Some(row) = self.look_async(&key).await? {
+        let clock = Arc::new(CallClock::default());
+        if let Some(row) = self.look_async(&key, &clock).await? {
             return Ok(row);
         }
         let guard = loop {
@@ -255,19 +261,23 @@ impl Core {
                 Role::Retry => {}
             }
         };
-        if let Some(row) = self.look_async(&key).await? {
+        if let Some(row) = self.look_async(&key, &clock).await? {
             return Ok(row);
         }
         let row = guard.compute(compute).await;
         let row = row.map_err(|error| self.computing_failed(&key, error))?;
         // The guard goes along: if this future is dropped, the flight lands when the store is done.
-        self.apart(move |core| core.fill(guard, row)).await
+        self.apart(move |core| clock.step(|| core.fill(guard, row))).await
     }
 
     #[cfg(feature = "async")]
-    async fn look_async(self: &Arc<Self>, key: &Key) -> Result<Option<Row>> {
-        let key = key.clone();
-        self.apart(move |core| core.look(&key)).await
+    async fn look_async(
+        self: &Arc<Self>,
+        key: &Key,
+        clock: &Arc<CallClock>,
+    ) -> Result<Option<Row>> {
+        let (key, clock) = (key.clone(), clock.clone());
+        self.apart(move |core| clock.step(|| core.look(&key))).await
     }
 
     /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
@@ -351,7 +361,8 @@ impl Core {
         I: Iterator<Item = Result<Row>>,
     {
         let keys = self.admit_keys("get_many", keys)?;
-        let mut found = self.look_many(&keys)?;
+        let clock = &CallClock::default();
+        let mut found = clock.step(|| self.look_many(&keys))?;
         loop {
             let mut seen = HashSet::new();
             let missing = keys.iter().filter(|key| !found.contains_key(*key) && seen.insert(*key));
@@ -359,7 +370,7 @@ impl Core {
             if missing.is_empty() {
                 break;
             }
-            self.find_missing(&missing, &mut found, &mut compute)?;
+            self.find_missing(&missing, &mut found, clock, &mut compute)?;
         }
         Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
@@ -377,6 +388,7 @@ impl Core {
         &self,
         missing: &[Key],
         found: &mut Found,
+        clock: &CallClock,
         compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<()>
     where
@@ -393,16 +405,17 @@ impl Core {
         }
         // Some of them may have been stored before they were claimed.
         let keys: Vec<Key> = guards.iter().map(|guard| guard.key().clone()).collect();
-        found.extend(self.look_many(&keys)?);
+        found.extend(clock.step(|| self.look_many(&keys))?);
         let guards: Vec<_> =
             guards.into_iter().filter(|guard| !found.contains_key(guard.key())).collect();
-        if guards.is_empty() { Ok(()) } else { self.compute_rows(guards, found, compute) }
+        if guards.is_empty() { Ok(()) } else { self.compute_rows(guards, found, clock, compute) }
     }
 
     fn compute_rows<I>(
         &self,
         guards: Vec<ComputeGuard>,
         found: &mut Found,
+        clock: &CallClock,
         mut compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<()>
     where
@@ -424,7 +437,7 @@ impl Core {
             );
         }
         let missing = keys.iter().find(|key| !rows.contains_key(*key)).cloned();
-        self.fill_many(guards, rows, found)?;
+        clock.step(|| self.fill_many(guards, rows, found))?;
         match missing {
             Some(key) => wrong(
                 &key,
@@ -467,6 +480,11 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Runs a call whose steps in the store have one deadline.
+fn in_one_step<T>(call: impl FnOnce() -> T) -> T {
+    CallClock::default().step(call)
 }
 
 /// Rows by their keys.

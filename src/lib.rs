@@ -16,6 +16,7 @@ mod json;
 mod key;
 mod layers;
 mod record;
+mod remote;
 mod schema;
 mod scope;
 pub mod store;
@@ -82,9 +83,11 @@ pub mod backend {
     pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
-    #[cfg(any(feature = "server", feature = "redis"))]
-    pub use crate::backends::tls::SslMode;
     pub use crate::backends::{Registry, schemes};
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    pub use crate::remote::Retry;
+    #[cfg(any(feature = "server", feature = "redis"))]
+    pub use crate::remote::tls::SslMode;
 }
 
 /// What derived code calls; not for use by hand.

@@ -9,16 +9,8 @@ pub(crate) mod noop;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod registry;
-#[cfg(any(feature = "server", feature = "redis"))]
-pub(crate) mod server;
 #[cfg(feature = "sql")]
 pub(crate) mod sql;
-#[cfg(any(feature = "server", feature = "redis"))]
-#[cfg_attr(
-    not(any(feature = "postgresql", feature = "redis")),
-    allow(dead_code, reason = "the client of MySQL has TLS of its own")
-)]
-pub(crate) mod tls;
 
 use std::sync::Arc;
 

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use self::cell::Cell;
 pub use self::options::CodecOptions;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::options::parse_size;
 pub(crate) use self::options::{Format, compress_above};
 pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{Extras, upgrade};

@@ -71,7 +71,7 @@ pub(crate) fn compress_above(text: &str) -> Result<usize> {
             "the option `compress` needs the cargo feature `zstd` of hilcat",
         ));
     }
-    size(text).ok_or_else(|| {
+    parse_size(text).ok_or_else(|| {
         Error::invalid_config(
             "the option `compress` is the size above which records are compressed, as 1kb or 4096",
         )
@@ -79,7 +79,7 @@ pub(crate) fn compress_above(text: &str) -> Result<usize> {
 }
 
 /// Reads a number of bytes: `4096`, `1kb`, `2 MiB`. A kilobyte is 1,024 bytes.
-fn size(text: &str) -> Option<usize> {
+pub(crate) fn parse_size(text: &str) -> Option<usize> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match text[digits.len()..].trim() {
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         for (text, bytes) in [("0", 0), ("4096", 4_096), ("1kb", 1_024), ("2 MiB", 2 << 20)] {
-            assert_eq!(size(text), Some(bytes), "{text}");
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         for text in ["", "kb", "-1", "1.5kb", "1tb", "99999999999999999999"] {
-            assert_eq!(size(text), None, "{text}");
+            assert_eq!(parse_size(text), None, "{text}");
         }
     }
 

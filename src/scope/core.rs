@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 
 use crate::compute::{Flights, Turn};
+use crate::remote::CallClock;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
@@ -72,7 +73,7 @@ impl Core {
         call: impl FnOnce(&Key) -> Result<T>,
     ) -> Result<T> {
         let key = self.admit_key(operation, key)?;
-        call(&key).map_err(|error| self.place(operation, Some(&key), error))
+        in_one_step(|| call(&key)).map_err(|error| self.place(operation, Some(&key), error))
     }
 
     pub(crate) fn exists(&self, key: Key) -> Result<bool> {
@@ -103,7 +104,7 @@ impl Core {
         call: impl FnOnce(&[Key]) -> Result<T>,
     ) -> Result<T> {
         let keys = self.admit_keys(operation, keys)?;
-        call(&keys).map_err(|error| self.place(operation, None, error))
+        in_one_step(|| call(&keys)).map_err(|error| self.place(operation, None, error))
     }
 
     fn admit_keys(
@@ -130,7 +131,7 @@ impl Core {
         call: impl FnOnce(Row) -> Result<T>,
     ) -> Result<T> {
         let row = self.admit_row(operation, row)?;
-        call(row).map_err(|error| self.place(operation, None, error))
+        in_one_step(|| call(row)).map_err(|error| self.place(operation, None, error))
     }
 
     pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
@@ -146,17 +147,19 @@ impl Core {
     ) -> Result<usize> {
         let rows = rows.map(|row| self.admit_row(operation, row)).collect::<Result<Vec<_>>>()?;
         let count = rows.len();
-        call(rows).map_err(|error| self.place(operation, None, error))?;
+        in_one_step(|| call(rows)).map_err(|error| self.place(operation, None, error))?;
         Ok(count)
     }
 
     pub(crate) fn keys(&self) -> Result<Keys> {
-        let keys = self.store.keys().map_err(|error| self.place("keys", None, error))?;
+        let keys =
+            in_one_step(|| self.store.keys()).map_err(|error| self.place("keys", None, error))?;
         Ok(self.listed("keys", keys))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        let rows = self.store.rows().map_err(|error| self.place("iter", None, error))?;
+        let rows =
+            in_one_step(|| self.store.rows()).map_err(|error| self.place("iter", None, error))?;
         Ok(self.listed("iter", rows))
     }
 
@@ -173,11 +176,11 @@ impl Core {
     }
 
     pub(crate) fn len(&self) -> Result<u64> {
-        self.store.len().map_err(|error| self.place("len", None, error))
+        in_one_step(|| self.store.len()).map_err(|error| self.place("len", None, error))
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
-        self.store.clear().map_err(|error| self.place("clear", None, error))
+        in_one_step(|| self.store.clear()).map_err(|error| self.place("clear", None, error))
     }
 
     /// The stored row, or the one that `compute` gives, which is stored; computed once however
@@ -187,19 +190,21 @@ impl Core {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = self.admit_key("get", key)?;
-        if let Some(row) = self.look(&key)? {
+        // One deadline for all that is asked of the store, and none for the computation.
+        let clock = CallClock::default();
+        if let Some(row) = clock.step(|| self.look(&key))? {
             return Ok(row);
         }
         loop {
             let turn = self.flights.turn(&key);
             let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
             // Somebody may have stored it between the look and the turn.
-            if let Some(row) = self.look(&key)? {
+            if let Some(row) = clock.step(|| self.look(&key))? {
                 return Ok(row);
             }
             let Turn::Compute(_lease) = turn else { continue };
             let row = compute().map_err(|error| self.computing_failed(&key, error))?;
-            return self.keep(&key, row);
+            return clock.step(|| self.keep(&key, row));
         }
     }
 
@@ -215,26 +220,31 @@ impl Core {
         F: Future<Output = Result<Row, E>>,
     {
         let key = self.admit_key("get", key)?;
-        if let Some(row) = self.look_async(&key).await? {
+        let clock = Arc::new(CallClock::default());
+        if let Some(row) = self.look_async(&key, &clock).await? {
             return Ok(row);
         }
         loop {
             let turn = self.flights.turn_async(&key).await;
             let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
-            if let Some(row) = self.look_async(&key).await? {
+            if let Some(row) = self.look_async(&key, &clock).await? {
                 return Ok(row);
             }
             let Turn::Compute(lease) = turn else { continue };
             let row = lease.compute(compute).await;
             let row = row.map_err(|error| self.computing_failed(&key, error))?;
-            return self.apart(move |core| core.keep(&key, row)).await;
+            return self.apart(move |core| clock.step(|| core.keep(&key, row))).await;
         }
     }
 
     #[cfg(feature = "async")]
-    async fn look_async(self: &Arc<Self>, key: &Key) -> Result<Option<Row>> {
-        let key = key.clone();
-        self.apart(move |core| core.look(&key)).await
+    async fn look_async(
+        self: &Arc<Self>,
+        key: &Key,
+        clock: &Arc<CallClock>,
+    ) -> Result<Option<Row>> {
+        let (key, clock) = (key.clone(), clock.clone());
+        self.apart(move |core| clock.step(|| core.look(&key))).await
     }
 
     /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
@@ -306,7 +316,8 @@ impl Core {
         I: Iterator<Item = Result<Row>>,
     {
         let keys = self.admit_keys("get_many", keys)?;
-        let mut found = self.look_many(&keys)?;
+        let clock = &CallClock::default();
+        let mut found = clock.step(|| self.look_many(&keys))?;
         loop {
             let mut seen = HashSet::new();
             let missing = keys.iter().filter(|key| !found.contains_key(*key) && seen.insert(*key));
@@ -314,7 +325,7 @@ impl Core {
             if missing.is_empty() {
                 break;
             }
-            self.find_missing(&missing, &mut found, &mut compute)?;
+            self.find_missing(&missing, &mut found, clock, &mut compute)?;
         }
         Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
@@ -332,6 +343,7 @@ impl Core {
         &self,
         missing: &[Key],
         found: &mut Found,
+        clock: &CallClock,
         compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<()>
     where
@@ -341,20 +353,21 @@ impl Core {
         if leases.is_empty() {
             let turn = self.flights.turn(&missing[0]);
             drop(turn.map_err(|error| self.place("get_many", Some(&missing[0]), error))?);
-            found.extend(self.look_many(missing)?);
+            found.extend(clock.step(|| self.look_many(missing))?);
             return Ok(());
         }
         // Somebody may have stored some of them before the leases were taken.
         let ours: Vec<Key> = leases.iter().map(|lease| lease.key().clone()).collect();
-        found.extend(self.look_many(&ours)?);
+        found.extend(clock.step(|| self.look_many(&ours))?);
         let ours: Vec<Key> = ours.into_iter().filter(|key| !found.contains_key(key)).collect();
-        if ours.is_empty() { Ok(()) } else { self.compute_rows(ours, found, compute) }
+        if ours.is_empty() { Ok(()) } else { self.compute_rows(ours, found, clock, compute) }
     }
 
     fn compute_rows<I>(
         &self,
         keys: Vec<Key>,
         found: &mut Found,
+        clock: &CallClock,
         mut compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<()>
     where
@@ -373,7 +386,7 @@ impl Core {
                 "the computation gave a record for this key, which was not asked for",
             );
         }
-        let stored = self.store.set_many(rows.values().cloned().collect());
+        let stored = clock.step(|| self.store.set_many(rows.values().cloned().collect()));
         stored.map_err(|error| self.place("get_many", None, error))?;
         if let Some(key) = keys.iter().find(|key| !rows.contains_key(*key)) {
             return wrong(
@@ -384,6 +397,11 @@ impl Core {
         found.extend(rows);
         Ok(())
     }
+}
+
+/// Runs a call whose steps in the store have one deadline.
+fn in_one_step<T>(call: impl FnOnce() -> T) -> T {
+    CallClock::default().step(call)
 }
 
 /// Rows by their keys.

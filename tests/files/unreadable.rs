@@ -27,7 +27,7 @@ fn an_unreadable_directory_is_an_error_among_the_records() {
     for name in ["closed", "lost+found", "not a key%"] {
         let directory = root.path().join("s").join(name);
         fs::create_dir_all(&directory).unwrap();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let (keys, errors): (Vec<Result<String>>, Vec<_>) =
         scope.keys().unwrap().partition(|key: &Result<String>| key.is_ok());

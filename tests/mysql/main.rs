@@ -6,10 +6,14 @@
 
 mod connect;
 mod folding;
+mod hostile;
+mod idle;
 mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
 mod load;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod redefine;
 mod server;
 mod tables;
@@ -27,6 +31,8 @@ fn main() -> std::process::ExitCode {
     arguments.test_threads = Some(1);
     let cases = [
         connect::CASES,
+        hostile::CASES,
+        idle::CASES,
         tables::CASES,
         redefine::CASES,
         limits::CASES,
@@ -36,6 +42,10 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     for (name, run) in cases.concat() {
         for (engine, variable) in server::ENGINES {
+            // These bring a server of their own.
+            if engine == "mariadb" && hostile::CASES.iter().any(|(case, _)| *case == name) {
+                continue;
+            }
             trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
                 match server::Server::of(engine, variable) {
                     Ok(server) => run(&server),

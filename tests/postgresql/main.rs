@@ -6,6 +6,7 @@
 mod adopt;
 mod connect;
 mod foreign;
+mod idle;
 mod keys;
 mod layout;
 #[path = "../servers/load.rs"]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("adopt", adopt::TESTS),
         ("connect", connect::TESTS),
         ("foreign", foreign::TESTS),
+        ("idle", idle::TESTS),
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
         ("values", values::TESTS),
     ];
     // What these are about is between the server and its client.
-    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "trips");
+    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "trips");
     let on = |engine: &'static str| {
         let lists = lists
             .into_iter()

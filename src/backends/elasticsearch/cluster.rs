@@ -14,6 +14,7 @@ use super::client::{Client, Effect, Request, parse};
 use super::failure::{Failed, Fault};
 use super::names;
 use super::target::{Layout, Target};
+use crate::remote::Deadline;
 use crate::{Error, ErrorKind, Result, Schema};
 
 /// What is asked of an index.
@@ -86,7 +87,7 @@ impl Described {
 
 impl Cluster {
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+        Deadline::of_call(self.timeout).instant()
     }
 
     /// How long a server may go on with a request: not beyond its deadline.

@@ -15,9 +15,9 @@ use super::registry::Registry;
 use super::sentinel::Sentinels;
 use super::servers::Servers;
 use super::{Inner, Known, Redis};
-use crate::backends::server::Server;
-use crate::backends::tls::{self, SslMode};
 use crate::codec::CodecOptions;
+use crate::remote::Server;
+use crate::remote::tls::{self, SslMode};
 use crate::store::Options;
 use crate::{Error, Result};
 

@@ -70,14 +70,7 @@ fn lost(kind: io::ErrorKind) -> Error {
 
 /// Where no connection can be had.
 pub(super) fn unreachable(address: &Address, error: &io::Error) -> Failed {
-    let message = match error.kind() {
-        io::ErrorKind::TimedOut => {
-            let message = format!("{address} could not be connected to until the deadline passed");
-            return Failed::NotSent(Error::new(ErrorKind::Timeout, message));
-        }
-        _ => format!("{address} cannot be connected to: {error}"),
-    };
-    Failed::NotSent(Error::new(ErrorKind::Unavailable, message))
+    Failed::NotSent(address.unreachable(error))
 }
 
 /// What a server's refusal means. Its own words may hold keys and values, and are not passed on.

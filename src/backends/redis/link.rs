@@ -1,20 +1,15 @@
-//! One connection to a server: a blocking socket, every read and write of which is bounded by the
-//! deadline of the call.
+//! One connection to a server.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use redis::{Parser, Value};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
 
 use super::command::Commands;
 use super::failed::{Failed, refused, unreachable};
 use super::place::{Address, Login, Resp};
 use super::servers::Call;
+use crate::remote::{Deadline, Stream};
 use crate::{Error, ErrorKind};
 
 /// A connection that is set up.
@@ -40,7 +35,7 @@ impl Link {
         login: &Login,
         deadline: Instant,
     ) -> Result<Self, Failed> {
-        let stream = Stream::open(address, login, deadline);
+        let stream = Stream::open(address, login.tls.as_ref(), u64::MAX, Deadline::at(deadline));
         let stream = stream.map_err(|error| unreachable(address, &error))?;
         let mut link = Self {
             stream,
@@ -83,7 +78,7 @@ impl Link {
 
     /// Begins a call that is to end by a deadline.
     pub(super) fn begin(&mut self, deadline: Instant) {
-        self.stream.socket().deadline = deadline;
+        self.stream.begin(Deadline::at(deadline));
     }
 
     /// Sends commands and gives the answers to them. One that the server refused is an answer,
@@ -178,6 +173,11 @@ impl Link {
         Failed::Lost(kind)
     }
 
+    /// Whether nothing has arrived since the last answer, such as the end of the stream.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.stream.is_quiet()
+    }
+
     /// Whether nothing comes from it any more.
     pub(super) fn is_lost(&self) -> bool {
         self.broken
@@ -230,164 +230,6 @@ pub(super) fn unexpected() -> Failed {
     ))
 }
 
-enum Stream {
-    Plain(Socket),
-    Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
-}
-
-impl Stream {
-    fn open(address: &Address, login: &Login, deadline: Instant) -> io::Result<Self> {
-        let socket = Socket::open(address, deadline)?;
-        let Some(config) = &login.tls else { return Ok(Self::Plain(socket)) };
-        let name = ServerName::try_from(address.host().to_owned()).map_err(io::Error::other)?;
-        let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let mut stream = Box::new(StreamOwned::new(connection, socket));
-        // Now, so that what is wrong with a certificate is said as what it is.
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Self::Encrypted(stream))
-    }
-
-    fn socket(&mut self) -> &mut Socket {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Encrypted(stream) => &mut stream.sock,
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Encrypted(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Encrypted(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(_) => Ok(()),
-            Self::Encrypted(stream) => stream.flush(),
-        }
-    }
-}
-
-enum Transport {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-/// A socket that knows how long it may block.
-struct Socket {
-    transport: Transport,
-    deadline: Instant,
-    /// What the transport's own timeout is set to.
-    armed: Duration,
-}
-
-impl Socket {
-    fn open(address: &Address, deadline: Instant) -> io::Result<Self> {
-        let transport = match address {
-            Address::Tcp(host, port) => Transport::Tcp(connect(host, *port, deadline)?),
-            #[cfg(unix)]
-            Address::Unix(path) => Transport::Unix(UnixStream::connect(path)?),
-            #[cfg(not(unix))]
-            Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
-        };
-        Ok(Self { transport, deadline, armed: Duration::ZERO })
-    }
-
-    /// Sets the timeout to what is left of the call, where it differs by much.
-    fn arm(&mut self) -> io::Result<()> {
-        let left = left(self.deadline)?;
-        if left.abs_diff(self.armed) > left / 32 {
-            match &self.transport {
-                Transport::Tcp(stream) => {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.set_write_timeout(Some(left))?;
-                }
-                #[cfg(unix)]
-                Transport::Unix(stream) => {
-                    stream.set_read_timeout(Some(left))?;
-                    stream.set_write_timeout(Some(left))?;
-                }
-            }
-            self.armed = left;
-        }
-        Ok(())
-    }
-
-    fn again(
-        &mut self,
-        mut step: impl FnMut(&mut Transport) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        loop {
-            self.arm()?;
-            match step(&mut self.transport) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // So a stream says that its timeout has passed.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                result => return result,
-            }
-        }
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.again(|transport| match transport {
-            Transport::Tcp(stream) => stream.read(buffer),
-            #[cfg(unix)]
-            Transport::Unix(stream) => stream.read(buffer),
-        })
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.again(|transport| match transport {
-            Transport::Tcp(stream) => stream.write(bytes),
-            #[cfg(unix)]
-            Transport::Unix(stream) => stream.write(bytes),
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Tries each address of a host in turn.
-fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
-    match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
-        left => Ok(left),
-    }
+    Deadline::at(deadline).remaining()
 }

@@ -37,6 +37,7 @@ use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
+use crate::remote::Deadline;
 use crate::schema::{Apply, check_readable, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
@@ -111,9 +112,7 @@ impl Inner {
     }
 
     fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        // A hundred years are as good as for ever.
-        now.checked_add(self.timeout).unwrap_or(now + Duration::from_secs(3_153_600_000))
+        Deadline::of_call(self.timeout).instant()
     }
 
     fn form(&self, schema: &Arc<Schema>) -> Result<Form> {

@@ -1,40 +1,11 @@
-//! Where servers are, and how a connection to one is set up.
+//! How a connection to a server is set up.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-/// Where one server listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Address {
-    Tcp(String, u16),
-    Unix(PathBuf),
-}
-
-impl Address {
-    pub(super) fn tcp(host: &str, port: u16) -> Self {
-        Self::Tcp(host.to_owned(), port)
-    }
-
-    /// The name or address of the host; nothing for a socket.
-    pub(super) fn host(&self) -> &str {
-        match self {
-            Self::Tcp(host, _) => host,
-            Self::Unix(_) => "",
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
+pub(super) use crate::remote::Endpoint as Address;
 
 /// The version of the protocol that is spoken. Records are the same in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

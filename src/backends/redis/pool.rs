@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind};
 /// A connection idle for longer than this is tested before it is used.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// One idle for longer than this may have been closed by the server.
+const RECENT: Duration = Duration::from_millis(100);
+
 /// How connections are opened, and how many there may be to one server.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
@@ -90,7 +93,9 @@ impl Pool {
             };
             let idle = link.used.elapsed();
             link.begin(deadline);
-            if idle <= IDLE || link.ask_one(&Commands::one(&[b"PING"])).is_ok() {
+            // A look at the socket costs no round trip.
+            let closed = idle > RECENT && !link.is_quiet();
+            if !closed && (idle <= IDLE || link.ask_one(&Commands::one(&[b"PING"])).is_ok()) {
                 return Ok(taken);
             }
             link.give_up();

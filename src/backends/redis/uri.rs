@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::builder::{Named, RedisBuilder, RedisLayout};
 use super::place::{Address, Resp};
-use crate::backends::server::Server;
-use crate::backends::tls::SslMode;
 use crate::codec::CodecOptions;
+use crate::remote::Server;
+use crate::remote::tls::SslMode;
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -16,6 +16,9 @@ use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
 use super::{migrate, registry};
 use crate::backoff::BackOff;
+#[cfg(feature = "server")]
+use crate::remote::Retry;
+use crate::remote::{Attempts, Deadline, Outcome};
 use crate::schema::{Change, Migrate, Plan, Projected, Standing};
 use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
@@ -41,6 +44,8 @@ pub(super) struct Inner<D: Dialect> {
     capabilities: Capabilities,
     /// How many levels JSON can have, where that differs between servers of one engine.
     pub(super) deepest_json: Option<usize>,
+    /// Whether a write that is the same when it is done twice is sent again.
+    repeats_writes: bool,
     registry: Registry,
     /// Fails if what is read without locks was changed since it was opened.
     unchanged: Option<Unchanged>,
@@ -106,11 +111,21 @@ impl<D: Dialect> Database<D> {
             timeout: options.timeout,
             capabilities,
             deepest_json,
+            repeats_writes: true,
             unchanged,
             registry: Registry::new::<D>(),
             known: Mutex::new(None),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same with writes sent again, or not, whose connection was lost.
+    #[cfg(feature = "server")]
+    pub(super) fn retrying(mut self, retry: Retry) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.repeats_writes = retry != Retry::Never;
+        }
+        self
     }
 
     pub(super) fn into_inner(self) -> Arc<Inner<D>> {
@@ -128,7 +143,7 @@ impl<D: Dialect> Inner<D> {
             return self.read_until(self.deadline(), call);
         }
         // Reads do not wait for writers, and are too short to read the clock for each.
-        let result = self.readers.run(self.timeout, |connection, waited| {
+        let result = self.readers.run(self.timeout, false, |connection, waited| {
             // What was waited for the connection is taken off what the engine may wait.
             match waited > self.timeout / 20 {
                 true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
@@ -139,10 +154,21 @@ impl<D: Dialect> Inner<D> {
         result.map_err(Failed::into_error::<D>)
     }
 
-    /// The same on a server, until a deadline.
+    /// The same for a call that cannot be made a second time.
+    pub(super) fn read_once<T>(
+        &self,
+        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+    ) -> Result<T> {
+        match D::ON_SERVER {
+            true => self.run_on_server(&self.readers, false, self.deadline(), call),
+            false => self.read(call),
+        }
+    }
+
+    /// Runs a call that reads on a server, until a deadline.
     pub(super) fn read_until<T>(
         &self,
-        deadline: Instant,
+        deadline: Deadline,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         self.run_on_server(&self.readers, true, deadline, call)
@@ -158,9 +184,9 @@ impl<D: Dialect> Inner<D> {
         self.timeout
     }
 
-    /// When a call that begins now has to end.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+    /// When a step that begins now has to end: with the public call that it is a part of.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::of_call(self.timeout)
     }
 
     /// Runs a call that writes.
@@ -177,7 +203,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        self.run_writing(true, call)
+        self.run_writing(self.repeats_writes, call)
     }
 
     fn run_writing<T>(
@@ -195,11 +221,11 @@ impl<D: Dialect> Inner<D> {
     /// once that the file is locked, and gives some of those that wait less often a turn than
     /// others: the call is run again until its deadline.
     fn run_on_file<T>(&self, call: impl Fn(&mut D::Connection) -> Result<T, Failed>) -> Result<T> {
-        let mut back_off = BackOff::until(self.deadline());
+        let mut back_off = BackOff::until(self.deadline().instant());
         let mut first = true;
         loop {
             let left = back_off.left();
-            let result = self.writers.run(left, |connection, waited| {
+            let result = self.writers.run(left, false, |connection, waited| {
                 match first && waited <= self.timeout / 20 {
                     true => call(connection),
                     false => self.run_late(connection, left.saturating_sub(waited), &call),
@@ -234,36 +260,44 @@ impl<D: Dialect> Inner<D> {
         &self,
         pool: &Pool<D>,
         twice: bool,
-        deadline: Instant,
+        deadline: Deadline,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
-        let mut back_off = BackOff::until(deadline);
-        let (mut losses, mut stale) = (0, 0);
+        let mut attempts = Attempts::new(deadline, twice);
+        let mut stale = 0;
         loop {
-            let result = pool.run(back_off.left(), |connection, _| {
-                D::set_deadline(connection, back_off.left())?;
-                call(connection)
-            })?;
-            let failed = match result {
+            let result = pool.run(deadline.left(), !twice, |connection, _| {
+                D::set_deadline(connection, deadline.left())?;
+                call(connection).inspect_err(|failed| {
+                    if failed.failure::<D>() == Failure::ReadOnly {
+                        D::abandon(connection);
+                    }
+                })
+            });
+            let failed = match result.map_err(|error| attempts.conclude(Outcome::NotDone, error))? {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            let again = match failed.failure::<D>() {
+            let failure = failed.failure::<D>();
+            let again = match failure {
                 Failure::Lost => {
                     // The others were probably lost with it.
                     pool.suspect_all();
-                    losses += 1;
-                    twice && losses <= 1
+                    attempts.again(Outcome::Unknown)
+                }
+                Failure::ReadOnly => {
+                    pool.close_idle();
+                    attempts.again(Outcome::NotDone)
                 }
                 Failure::Stale => {
                     stale += 1;
                     stale <= STALE
                 }
-                Failure::Again | Failure::Busy => back_off.pause(),
+                Failure::Again | Failure::Busy => attempts.again(Outcome::NotDone),
                 _ => false,
             };
-            if !again || back_off.left().is_zero() {
-                return Err(failed.into_error::<D>());
+            if !again || deadline.has_passed() {
+                return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
             }
         }
     }

@@ -125,6 +125,10 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
             ErrorKind::Timeout,
             "gave up after repeated changes of the table during the call; nothing was changed",
         ),
+        (Failure::ReadOnly, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the server takes no writes (it is read-only), and did not until the deadline passed; nothing was changed",
+        ),
         (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
             "the database cannot hold it; nothing was changed: {}",
             info.message()
@@ -160,7 +164,7 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
 }
 
 /// An error of our own that travelled through Diesel.
-fn own(error: DieselError) -> Result<Error, DieselError> {
+pub(super) fn own(error: DieselError) -> Result<Error, DieselError> {
     match error {
         DieselError::SerializationError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)

@@ -41,7 +41,7 @@ impl<D: Dialect> Inner<D> {
             None => Err(Failed::Own(Error::new(ErrorKind::Unavailable, "the connection was lost"))),
         };
         match access {
-            Access::Read => self.read(lent),
+            Access::Read => self.read_once(lent),
             Access::Write => self.write(lent),
         }
     }

@@ -8,12 +8,13 @@ use diesel::mysql;
 use diesel::result::ConnectionError;
 
 use super::database::Database;
-use super::error::Failed;
+use super::dialect::Failure;
+use super::error::{failure, own};
 use super::link::mysql::{MysqlLink, Target, Traits};
 use super::pool;
 use super::single::{self, Layout, Single};
-use crate::backends::server::Server;
-use crate::backends::tls::SslMode;
+use crate::remote::tls::{self, SslMode};
+use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
@@ -45,7 +46,9 @@ impl Mysql {
             server: Server::default(),
             mode: SslMode::default(),
             ca: None,
+            public_key_retrieval: false,
             connect_timeout: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -58,7 +61,9 @@ pub struct MysqlBuilder {
     server: Server,
     mode: SslMode,
     ca: Option<PathBuf>,
+    public_key_retrieval: bool,
     connect_timeout: Option<Duration>,
+    server_options: ServerOptions,
     options: Options,
 }
 
@@ -113,6 +118,15 @@ impl MysqlBuilder {
         self
     }
 
+    /// Whether a server without TLS may be handed the password encrypted with a public key that it
+    /// supplies itself, as `caching_sha2_password` asks for at a user's first login; it may not by
+    /// default, since anybody in between could supply a key. On a Unix socket and a loopback address
+    /// the password is handed over without that.
+    pub fn allow_public_key_retrieval(mut self, allow: bool) -> Self {
+        self.public_key_retrieval = allow;
+        self
+    }
+
     /// How long opening one connection may take; as long as a call by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
@@ -124,6 +138,8 @@ impl MysqlBuilder {
         self.options.timeout = timeout;
         self
     }
+
+    server_option_methods!();
 
     /// How many connections are opened at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
@@ -140,6 +156,7 @@ impl MysqlBuilder {
     /// database is named or a part cannot be one.
     pub fn open(self) -> Result<Mysql> {
         let options = self.options;
+        let retry = self.server_options.retry;
         let target = self.target()?;
         let seen = Arc::new(OnceLock::new());
         let first = seen.clone();
@@ -154,11 +171,14 @@ impl MysqlBuilder {
             ..Capabilities::new()
         };
         let deepest = seen.get().and_then(deepest_json);
-        Ok(Mysql(Database::holding(pool.clone(), pool, options, capabilities, deepest)))
+        let database = Database::holding(pool.clone(), pool, options, capabilities, deepest);
+        Ok(Mysql(database.retrying(retry)))
     }
 
     fn target(self) -> Result<Target> {
-        let Self { server, mode, ca, connect_timeout, options } = self;
+        let Self { server, mode, ca, connect_timeout, options, .. } = self;
+        let (public_key_retrieval, server_options) =
+            (self.public_key_retrieval, self.server_options);
         server.check()?;
         let Some(database) = server.database.filter(|name| !name.is_empty()) else {
             return Err(Error::invalid_config(
@@ -171,18 +191,30 @@ impl MysqlBuilder {
             ));
         }
         Ok(Target {
-            host: server.host.unwrap_or_else(|| "localhost".to_owned()),
-            port: server.port.unwrap_or(3306),
-            socket: server.socket,
+            endpoint: match server.socket {
+                Some(path) => Endpoint::Unix(path),
+                None => Endpoint::tcp(
+                    server.host.as_deref().unwrap_or("localhost"),
+                    server.port.unwrap_or(3306),
+                ),
+            },
             user: server.user.unwrap_or_else(|| "root".to_owned()),
             password: server.password.unwrap_or_default(),
             database,
             mode,
-            ca,
+            tls: tls::config(mode, ca.as_deref()).map_err(|error| {
+                Error::invalid_config(format!("the file of `ssl-ca` cannot be used: {error}"))
+            })?,
+            public_key_retrieval,
             connect_timeout: connect_timeout.unwrap_or(options.timeout),
+            max_response: server_options.max_response,
         })
     }
 }
+
+/// The options of a URI that only this backend has.
+const OPTIONS: [&str; 6] =
+    ["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout", "allow_public_key_retrieval"];
 
 /// The words for the modes of TLS: MySQL's own, and those of PostgreSQL.
 const SSL_MODES: [(&str, SslMode); 9] = [
@@ -204,13 +236,16 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     builder.options = uri.take_common(options)?;
     builder.mode = take_mode(&mut uri)?;
     builder.ca = uri.take("ssl-ca").map(PathBuf::from);
+    let choices = [("true", true), ("false", false)];
+    builder.public_key_retrieval =
+        uri.take_choice("allow_public_key_retrieval", &choices)?.unwrap_or(false);
     builder.connect_timeout = uri.take_duration("connect_timeout")?;
+    builder.server_options = ServerOptions::take(&mut uri)?;
     if let Some(socket) = uri.take("socket") {
         builder.server.socket = Some(PathBuf::from(socket));
     }
     let single = single::take(&mut uri)?;
-    let own: &[&str] = &["ssl-mode", "sslmode", "ssl-ca", "socket", "connect_timeout"];
-    uri.finish(&[own, single::OPTIONS].concat())?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
     let options = builder.options;
     Ok((single::store(builder.open()?, single), options))
 }
@@ -227,28 +262,22 @@ fn take_mode(uri: &mut Uri) -> Result<SslMode> {
 
 fn connect(target: &Target, timeout: Duration, seen: &OnceLock<Traits>) -> Result<MysqlLink> {
     let link = MysqlLink::open(target, timeout, |traits| settings(traits, timeout));
-    let link = link.map_err(refused)?;
+    let link = link.map_err(|error| refused(&target.endpoint, error))?;
     check_version(&link.traits())?;
     let _ = seen.set(link.traits());
     Ok(link)
 }
 
-fn refused(error: ConnectionError) -> Error {
-    match error {
-        ConnectionError::CouldntSetupConfiguration(error) => {
-            let failed = Failed::from(error);
-            let message = match &failed {
-                Failed::Engine(error) => format!("the server did not let us in: {error}"),
-                Failed::Own(error) => error.message().to_owned(),
-            };
-            let lost = failed.failure::<mysql::Mysql>() == super::dialect::Failure::Lost;
-            Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
-        }
-        error => {
-            let message = format!("the server cannot be reached: {error}");
-            Error::new(ErrorKind::Unavailable, message)
-        }
-    }
+fn refused(endpoint: &Endpoint, error: ConnectionError) -> Error {
+    let ConnectionError::CouldntSetupConfiguration(error) = error else {
+        let message = format!("the server {endpoint} cannot be reached: {error}");
+        return Error::new(ErrorKind::Unavailable, message);
+    };
+    let lost = failure::<mysql::Mysql>(&error) == Failure::Lost;
+    own(error).unwrap_or_else(|error| {
+        let message = format!("the server {endpoint} refused the connection: {error}");
+        Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
+    })
 }
 
 fn check_version(traits: &Traits) -> Result<()> {

@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Result};
 /// A connection idle for longer than this is tested before it is used.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// A connection to a server that was not used for so long is closed.
+const UNUSED: Duration = Duration::from_secs(600);
+
 /// The threads that open connections, for all pools of the process.
 static OPENERS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
     Arc::new(
@@ -80,8 +83,20 @@ struct Idle<D: Dialect> {
     connections: Vec<Taken<D>>,
     /// When a connection was lost: those that were used before may be, too.
     lost: Option<Instant>,
+    /// When all connections were closed that were idle: r2d2 may still have some.
+    outdated: Option<Instant>,
     /// How many callers wait for r2d2 to give one out: they go before those that come later.
     waiting: usize,
+}
+
+impl<D: Dialect> Idle<D> {
+    /// Closes the connection that was used longest ago where that is too long.
+    fn close_unused(&mut self, now: Instant) {
+        let unused = |taken: &Taken<D>| now.saturating_duration_since(taken.used) > UNUSED;
+        if self.connections.first().is_some_and(unused) {
+            self.connections.remove(0).dead = true;
+        }
+    }
 }
 
 /// Closes the connections in the thread that drops the last handle of the pool. A thread of r2d2's
@@ -126,21 +141,22 @@ pub(super) fn open<D: Dialect>(
     Ok(Pool::new(builder().max_size(size).build_unchecked(manager)))
 }
 
-/// A pool of the one connection to a database that lives in it: never closed for being idle or
-/// old.
+/// A pool of the one connection to a database that lives in it.
 pub(super) fn open_only<D: Dialect>(
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
     let first = Mutex::new(Some(connect()?));
     let manager = Manager { connect: Box::new(connect), first, only: true };
-    let pool = builder().max_size(1).idle_timeout(None).max_lifetime(None);
-    Ok(Pool::new(pool.build_unchecked(manager)))
+    Ok(Pool::new(builder().max_size(1).build_unchecked(manager)))
 }
 
 fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
     r2d2::Pool::builder()
         .min_idle(Some(0))
         .test_on_check_out(false)
+        // For either of these r2d2 schedules a job that outlives the pool.
+        .idle_timeout(None)
+        .max_lifetime(None)
         // Half of this is what is waited at the most between two attempts to connect.
         .connection_timeout(Duration::from_secs(2))
         .thread_pool(OPENERS.clone())
@@ -175,7 +191,12 @@ impl<D: Dialect> Pool<D> {
     fn new(pool: r2d2::Pool<Manager<D>>) -> Self {
         Self {
             pool,
-            idle: Arc::new(Mutex::new(Idle { connections: Vec::new(), lost: None, waiting: 0 })),
+            idle: Arc::new(Mutex::new(Idle {
+                connections: Vec::new(),
+                lost: None,
+                outdated: None,
+                waiting: 0,
+            })),
         }
     }
 
@@ -186,7 +207,8 @@ impl<D: Dialect> Pool<D> {
 
     /// Runs a call on a connection, for which it waits for at most `timeout`; the call is told how
     /// long it waited. After a call that fails or panics the connection is tested before it is
-    /// used again.
+    /// used again. A call that may not be repeated is `careful`: it is not given a connection that
+    /// the server has closed meanwhile.
     ///
     /// # Errors
     ///
@@ -194,11 +216,12 @@ impl<D: Dialect> Pool<D> {
     pub(super) fn run<T, E>(
         &self,
         timeout: Duration,
+        careful: bool,
         call: impl FnOnce(&mut D::Connection, Duration) -> Result<T, E>,
     ) -> Result<Result<T, E>> {
-        let (mut taken, waited) = match self.idle() {
+        let (mut taken, waited) = match self.idle(careful) {
             Some(taken) => (taken, Duration::ZERO),
-            None => self.wait(timeout)?,
+            None => self.wait(timeout, careful)?,
         };
         taken.suspect = true;
         let result = call(&mut taken.connection, waited);
@@ -210,10 +233,14 @@ impl<D: Dialect> Pool<D> {
     }
 
     /// A connection that nobody uses. Where there is none, the caller is noted as waiting.
-    fn idle(&self) -> Option<Taken<D>> {
+    fn idle(&self, careful: bool) -> Option<Taken<D>> {
         let mut idle = self.idle.lock();
         let now = D::ON_SERVER.then(Instant::now);
         while let Some(mut taken) = idle.connections.pop() {
+            if careful && !D::is_quiet(&taken.connection) {
+                taken.dead = true;
+                continue;
+            }
             match now {
                 // r2d2 gets it back, and tests it when it is wanted next.
                 Some(now) if now.duration_since(taken.used) > IDLE => {}
@@ -228,15 +255,15 @@ impl<D: Dialect> Pool<D> {
         None
     }
 
-    fn wait(&self, timeout: Duration) -> Result<(Taken<D>, Duration)> {
+    fn wait(&self, timeout: Duration, careful: bool) -> Result<(Taken<D>, Duration)> {
         let start = Instant::now();
-        let taken = self.take(start, timeout);
+        let taken = self.take(start, timeout, careful);
         self.idle.lock().waiting -= 1;
         taken.map(|taken| (taken, start.elapsed()))
     }
 
     /// A connection from r2d2, tested where it may be dead.
-    fn take(&self, start: Instant, timeout: Duration) -> Result<Taken<D>> {
+    fn take(&self, start: Instant, timeout: Duration, careful: bool) -> Result<Taken<D>> {
         loop {
             let left = timeout.saturating_sub(start.elapsed());
             let mut taken = self.pool.get_timeout(left).map_err(|error| {
@@ -245,7 +272,15 @@ impl<D: Dialect> Pool<D> {
                 );
                 Error::new(ErrorKind::Timeout, message)
             })?;
-            let lost = self.idle.lock().lost;
+            let (lost, outdated) = {
+                let idle = self.idle.lock();
+                (idle.lost, idle.outdated)
+            };
+            let outdated = outdated.is_some_and(|outdated| taken.used <= outdated);
+            if outdated || careful && !D::is_quiet(&taken.connection) {
+                taken.dead = true;
+                continue;
+            }
             if taken.is_alive::<D>(lost, timeout.saturating_sub(start.elapsed())) {
                 return Ok(taken);
             }
@@ -262,12 +297,22 @@ impl<D: Dialect> Pool<D> {
         drop(connections);
     }
 
+    /// Closes the connections that nobody uses, so that the next calls open others.
+    pub(super) fn close_idle(&self) {
+        let mut idle = self.idle.lock();
+        idle.outdated = Some(Instant::now());
+        idle.connections.drain(..).for_each(|mut taken| taken.dead = true);
+    }
+
     /// Keeps a connection for the next caller; those who wait get it through r2d2.
     fn give_back(&self, mut taken: Taken<D>) {
         if taken.connection.is_broken() {
             return;
         }
         let mut idle = self.idle.lock();
+        if D::ON_SERVER {
+            idle.close_unused(taken.used);
+        }
         if idle.waiting == 0 {
             idle.connections.push(taken);
         }
@@ -289,14 +334,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_is_the_database_is_kept_for_ever() {
+    fn no_pool_leaves_a_job_behind() {
         let only: Pool<Sqlite> = open_only(in_memory).unwrap();
-        let only = &only.pool;
-        assert_eq!((only.idle_timeout(), only.max_lifetime(), only.max_size()), (None, None, 1));
         let many: Pool<Sqlite> = open(3, in_memory).unwrap();
-        let many = &many.pool;
-        assert!(many.idle_timeout().is_some() && many.max_lifetime().is_some());
-        assert_eq!(many.max_size(), 3);
+        for (pool, size) in [(&only.pool, 1), (&many.pool, 3)] {
+            assert_eq!((pool.idle_timeout(), pool.max_lifetime()), (None, None));
+            assert_eq!(pool.max_size(), size);
+        }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -305,9 +349,9 @@ mod tests {
     fn a_connection_that_failed_goes_back_to_be_tested() {
         let pool: Pool<Sqlite> = open(1, in_memory).unwrap();
         let kept = |pool: &Pool<Sqlite>| pool.idle.lock().connections.len();
-        assert_eq!(pool.run(SECOND, |_, _| Err::<(), _>("failed")).unwrap(), Err("failed"));
+        assert_eq!(pool.run(SECOND, false, |_, _| Err::<(), _>("failed")).unwrap(), Err("failed"));
         assert_eq!(kept(&pool), 0);
-        assert_eq!(pool.run(SECOND, |_, _| Ok::<_, ()>(7)).unwrap(), Ok(7));
+        assert_eq!(pool.run(SECOND, false, |_, _| Ok::<_, ()>(7)).unwrap(), Ok(7));
         assert_eq!(kept(&pool), 1);
     }
 
@@ -318,7 +362,7 @@ mod tests {
         let pool: Pool<Sqlite> = open(3, in_memory).unwrap();
         let (in_use, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = || {
-            let done = pool.run(SECOND * 20, |_, _| {
+            let done = pool.run(SECOND * 20, false, |_, _| {
                 most.fetch_max(in_use.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 in_use.fetch_sub(1, Ordering::SeqCst);
@@ -338,8 +382,9 @@ mod tests {
     #[test]
     fn a_caller_waits_until_its_deadline() {
         let pool: Pool<Sqlite> = open(1, in_memory).unwrap();
-        let inner =
-            pool.run(SECOND, |_, _| Ok::<_, ()>(pool.run(SECOND / 50, |_, _| Ok::<_, ()>(()))));
+        let inner = pool.run(SECOND, false, |_, _| {
+            Ok::<_, ()>(pool.run(SECOND / 50, false, |_, _| Ok::<_, ()>(())))
+        });
         let error = inner.unwrap().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
     }

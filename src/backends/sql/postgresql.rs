@@ -11,8 +11,8 @@ use super::dialect::Dialect;
 use super::link::postgresql::{PgLink, Pooler, Target};
 use super::pool;
 use super::single::{self, Layout, Single};
-use crate::backends::server::Server;
-use crate::backends::tls::{self, SslMode};
+use crate::remote::tls::{self, SslMode};
+use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
 use crate::store::{Capabilities, Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -67,6 +67,7 @@ pub struct PostgresqlBuilder {
     synchronous_commit: bool,
     pooler: Pooler,
     connect_timeout: Option<Duration>,
+    server_options: ServerOptions,
     options: Options,
 }
 
@@ -80,6 +81,7 @@ impl PostgresqlBuilder {
             synchronous_commit: true,
             pooler: Pooler::default(),
             connect_timeout: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -167,6 +169,8 @@ impl PostgresqlBuilder {
         self
     }
 
+    server_option_methods!();
+
     /// How many connections there are at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
@@ -182,6 +186,7 @@ impl PostgresqlBuilder {
     /// the schema does not stand or an option is wrong.
     pub fn open(self) -> Result<Postgresql> {
         let (options, schema) = (self.options, self.schema.clone());
+        let retry = self.server_options.retry;
         let target = self.target()?;
         let pool = pool::open(options.pool_size, move || connect(&target, schema.as_deref()))?;
         let capabilities = Capabilities {
@@ -190,7 +195,7 @@ impl PostgresqlBuilder {
             tables: true,
             ..Capabilities::new()
         };
-        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities)))
+        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).retrying(retry)))
     }
 
     fn target(self) -> Result<Target> {
@@ -201,20 +206,20 @@ impl PostgresqlBuilder {
             Error::invalid_config(format!("the file of `sslrootcert` cannot be used: {error}"))
         })?;
         let server = self.server;
+        let endpoint = endpoint(&server);
         let of_process = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let user = server.user.or_else(of_process).ok_or_else(|| {
             Error::invalid_config("no user is named; write it as //user:password@host/database")
         })?;
         Ok(Target {
-            host: server.host.unwrap_or_else(|| "localhost".to_owned()),
-            socket: server.socket,
-            port: server.port.unwrap_or(5432),
+            endpoint,
             database: server.database.unwrap_or_else(|| user.clone()),
             user,
             password: server.password,
             mode,
             tls,
             connect_timeout: self.connect_timeout.unwrap_or(self.options.timeout),
+            max_response: self.server_options.max_response,
             pooler: self.pooler,
             settings,
         })
@@ -258,6 +263,15 @@ impl PostgresqlBuilder {
     }
 }
 
+/// Where the server listens: a Unix socket is a file in the directory that is named.
+fn endpoint(server: &Server) -> Endpoint {
+    let port = server.port.unwrap_or(5432);
+    match &server.socket {
+        Some(directory) => Endpoint::Unix(directory.join(format!(".s.PGSQL.{port}"))),
+        None => Endpoint::tcp(server.host.as_deref().unwrap_or("localhost"), port),
+    }
+}
+
 fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
     let mut link = PgLink::open(target)?;
     let current = link.begin_session(target)?;
@@ -283,6 +297,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     builder.ssl_root_cert = uri.take("sslrootcert").map(PathBuf::from);
     builder.schema = uri.take("schema");
     builder.connect_timeout = uri.take_duration("connect_timeout")?;
+    builder.server_options = ServerOptions::take(&mut uri)?;
     let choices = [("on", true), ("off", false)];
     builder.synchronous_commit = uri.take_choice("synchronous_commit", &choices)?.unwrap_or(true);
     builder.pooler = uri.take_choice("pooler", &POOLERS)?.unwrap_or_default();
@@ -295,7 +310,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
         builder = builder.host(host);
     }
     let single = single::take(&mut uri)?;
-    uri.finish(&[&OPTIONS, single::OPTIONS].concat())?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
     Ok((single::store(builder.open()?, single), options))
 }
 

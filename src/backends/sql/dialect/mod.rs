@@ -32,6 +32,7 @@ use super::registry;
 use super::render::{Batches, Statements, Updates, columns, create_table};
 use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
+use crate::remote::Outcome;
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -53,6 +54,9 @@ pub(super) enum Failure {
     Stale,
     /// The engine cannot hold what was to be written: it was not done.
     TooLarge,
+    /// The server at the other end takes no writes, as one that another took over from: it was not
+    /// done, and may be on a new connection.
+    ReadOnly,
     /// A table does not stand.
     NoTable,
     /// A column does not stand.
@@ -61,6 +65,18 @@ pub(super) enum Failure {
     Lost,
     /// Anything else.
     Other,
+}
+
+impl Failure {
+    /// What is known of the effect of a call that failed so.
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Self::Busy | Self::TooLong | Self::Again | Self::Stale | Self::ReadOnly => {
+                Outcome::NotDone
+            }
+            _ => Outcome::Unknown,
+        }
+    }
 }
 
 /// Checks that a value comes back from a column as it went in.
@@ -374,6 +390,18 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
         let _ = info;
         false
+    }
+
+    /// Whether nothing has arrived on an idle connection, such as the end of the stream. Costs no
+    /// round trip.
+    fn is_quiet(connection: &Self::Connection) -> bool {
+        let _ = connection;
+        true
+    }
+
+    /// Makes a connection useless, so that the next call opens another one.
+    fn abandon(connection: &mut Self::Connection) {
+        let _ = connection;
     }
 
     /// What an error says.

@@ -367,6 +367,14 @@ impl Dialect for Mysql {
         matches!(code(info), Some("1050" | "1062"))
     }
 
+    fn is_quiet(connection: &MysqlLink) -> bool {
+        connection.is_quiet()
+    }
+
+    fn abandon(connection: &mut MysqlLink) {
+        connection.abandon();
+    }
+
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
         match code(info).and_then(|code| code.parse::<u16>().ok()) {
             Some(1146 | 1051) => Failure::NoTable,
@@ -379,6 +387,7 @@ impl Dialect for Mysql {
             Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
                 Failure::TooLarge
             }
+            Some(1290 | 1792 | 1836) => Failure::ReadOnly,
             Some(2006 | 2013) => Failure::Lost,
             _ => Failure::Other,
         }

@@ -8,7 +8,7 @@ mod update;
 mod values;
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::{Pg, PgValue};
@@ -34,6 +34,7 @@ use crate::backends::sql::render::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
 use crate::backends::sql::statement::{Conn, Sql, find};
+use crate::remote::Deadline;
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
@@ -331,7 +332,7 @@ impl Dialect for Pg {
         wait: Duration,
         body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        connection.set_deadline(Instant::now() + CHANGE);
+        connection.set_deadline(Deadline::after(CHANGE));
         let wait = wait.as_millis().max(1);
         connection.batch_execute(&format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {wait}"
@@ -340,8 +341,16 @@ impl Dialect for Pg {
     }
 
     fn set_deadline(connection: &mut PgLink, left: Duration) -> QueryResult<()> {
-        connection.set_deadline(Instant::now() + left);
+        connection.set_deadline(Deadline::after(left));
         Ok(())
+    }
+
+    fn is_quiet(connection: &PgLink) -> bool {
+        connection.is_quiet()
+    }
+
+    fn abandon(connection: &mut PgLink) {
+        connection.abandon();
     }
 
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
@@ -351,6 +360,7 @@ impl Dialect for Pg {
             // A prepared statement that does not fit the table any more, is gone, or has the name of
             // another one.
             Some(OUTDATED_PLAN | "26000" | "42P05") => Failure::Stale,
+            Some("25006") => Failure::ReadOnly,
             Some("42P01") => Failure::NoTable,
             Some("42703") => Failure::NoColumn,
             Some(limit) if limit.starts_with("54") => Failure::TooLarge,

@@ -9,6 +9,3 @@ pub(super) mod error;
 pub(crate) mod mysql;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;
-mod resolve;
-#[cfg(feature = "postgresql")]
-mod socket;

@@ -1,12 +1,18 @@
-//! A Diesel connection to MySQL and MariaDB in pure Rust, over the blocking `mysql` client.
+//! A Diesel connection to MySQL and MariaDB in pure Rust.
+//!
+//! The protocol is spoken here, over a socket that knows the deadline of the call; values, rows and
+//! the proofs of passwords are those of the crate `mysql_common`. Nothing that a server sends is
+//! trusted: what is malformed or too long is an error, after which the connection is closed.
 
+mod client;
 mod failure;
+mod login;
 mod row;
 mod statements;
 mod target;
+mod wire;
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::connection::{
@@ -21,14 +27,15 @@ use diesel::query_builder::bind_collector::RawBytesBindCollector;
 use diesel::query_builder::{Query, QueryFragment, QueryId};
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionError, ConnectionResult};
-use mysql::prelude::Queryable;
 
+use self::client::{Client, Statement};
+use self::failure::Trouble;
 use self::row::LinkRow;
 use self::statements::Statements;
 pub(in crate::backends::sql) use self::target::Target;
-use super::error::{closed, is_closed};
+use super::error::closed;
 use crate::Error;
-use crate::backends::tls::SslMode;
+use crate::remote::Deadline;
 
 /// What a server is and what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +49,15 @@ pub(in crate::backends::sql) struct Traits {
     pub(in crate::backends::sql) folds_tables: bool,
 }
 
-/// A connection. Every call ends by its deadline: the socket's own timeout is what is left.
+/// A connection. Every call ends by its deadline.
 pub struct MysqlLink {
-    client: mysql::Conn,
+    client: Client,
     statements: Statements,
     traits: Traits,
     /// When the call that is under way has to end; none outside of calls.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     /// How long a request may take outside of calls.
     timeout: Duration,
-    /// What the socket's timeout is set to.
-    armed: Duration,
     broken: bool,
     transaction: AnsiTransactionManager,
     instrumentation: DynInstrumentation,
@@ -66,19 +71,11 @@ impl MysqlLink {
         timeout: Duration,
         settings: impl FnOnce(&Traits) -> String,
     ) -> ConnectionResult<Self> {
-        // The client takes rustls' provider from the process: there has to be one. Where the
-        // program has chosen another one, that is used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let options = target.options()?;
-        let client = match (mysql::Conn::new(options.clone()), target.mode) {
-            (Err(error), SslMode::Prefer) if failure::is_without_tls(&error) => {
-                mysql::Conn::new(options.ssl_opts(None::<mysql::SslOpts>))
-            }
-            (result, _) => result,
-        };
+        let deadline = Deadline::after(target.connect_timeout);
         let refused = ConnectionError::CouldntSetupConfiguration;
+        let client = Client::connect(target, deadline);
         let mut link = Self {
-            client: client.map_err(|error| refused(failure::from_client(error)))?,
+            client: client.map_err(|trouble| refused(trouble.into_diesel()))?,
             statements: Statements::default(),
             traits: Traits {
                 mariadb: false,
@@ -86,9 +83,8 @@ impl MysqlLink {
                 max_packet: usize::MAX,
                 folds_tables: false,
             },
-            deadline: Some(Instant::now() + target.connect_timeout),
+            deadline: Some(deadline),
             timeout,
-            armed: target.connect_timeout,
             broken: false,
             transaction: AnsiTransactionManager::default(),
             instrumentation: DynInstrumentation::default_instrumentation(),
@@ -100,17 +96,24 @@ impl MysqlLink {
     }
 
     fn ask_traits(&mut self) -> QueryResult<Traits> {
-        let asked: Option<(String, usize, u8)> = self.run(|client, _| {
-            client.query_first(
-                "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names <> 0",
-            )
+        const SQL: &str = "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names <> 0";
+        let mut answer = Vec::new();
+        self.run(|client| {
+            client.query(SQL, |fields| {
+                let text = |field: &Option<&[u8]>| {
+                    String::from_utf8_lossy(field.unwrap_or_default()).into_owned()
+                };
+                answer = fields.iter().map(text).collect();
+            })
         })?;
-        let (name, max_packet, folds) = asked.unwrap_or_default();
+        let [name, max_packet, folds] = &answer[..] else {
+            return Err(closed("the server does not say what it is"));
+        };
         Ok(Traits {
             mariadb: name.contains("MariaDB"),
-            version: version_of(&name),
-            max_packet,
-            folds_tables: folds != 0,
+            version: version_of(name),
+            max_packet: max_packet.parse().unwrap_or(usize::MAX),
+            folds_tables: folds != "0",
         })
     }
 
@@ -120,36 +123,42 @@ impl MysqlLink {
 
     /// Says that what follows has to be done in this time.
     pub(in crate::backends::sql) fn begin(&mut self, left: Duration) {
-        self.deadline = Some(Instant::now() + left);
+        self.deadline = Some(Deadline::after(left));
     }
 
     /// What is left of the call that is under way.
     pub(in crate::backends::sql) fn left(&self) -> Duration {
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        self.deadline.map_or(self.timeout, left)
+        self.deadline.map_or(self.timeout, Deadline::left)
+    }
+
+    /// Whether nothing has arrived since the last request.
+    pub(in crate::backends::sql) fn is_quiet(&self) -> bool {
+        self.client.is_quiet()
+    }
+
+    /// Keeps the connection from being used again.
+    pub(in crate::backends::sql) fn abandon(&mut self) {
+        self.broken = true;
     }
 
     /// Runs a request, within what is left of the call.
     fn run<T>(
         &mut self,
-        request: impl FnOnce(&mut mysql::Conn, &mut Clock) -> Result<T, mysql::Error>,
+        request: impl FnOnce(&mut Client) -> Result<T, Trouble>,
     ) -> QueryResult<T> {
         if self.broken {
             return Err(closed("the connection was lost before"));
         }
-        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + self.timeout);
-        let mut clock = Clock { deadline, armed: self.armed };
-        let result = clock.arm(&self.client).and_then(|()| request(&mut self.client, &mut clock));
-        self.armed = clock.armed;
-        result.map_err(|error| {
-            let error = failure::from_client(error);
-            self.broken |= is_closed(&error);
-            error
+        let deadline = self.deadline.unwrap_or_else(|| Deadline::after(self.timeout));
+        self.client.begin(deadline);
+        request(&mut self.client).map_err(|trouble| {
+            self.broken |= trouble.ends_the_connection();
+            trouble.into_diesel()
         })
     }
 
     /// The prepared statement of a query, and whether it is kept.
-    fn prepare<T>(&mut self, query: &T) -> QueryResult<(mysql::Statement, bool)>
+    fn prepare<T>(&mut self, query: &T) -> QueryResult<(Statement, bool)>
     where
         T: QueryFragment<Mysql> + QueryId,
     {
@@ -157,10 +166,10 @@ impl MysqlLink {
             Ok(statement) => return Ok((statement, true)),
             Err(unknown) => unknown,
         };
-        let statement = self.run(|client, _| client.prep(known.text()))?;
+        let statement = self.run(|client| client.prepare(known.text()))?;
         let kept = query.is_safe_to_cache_prepared(&Mysql)?;
-        if kept && let Some(evicted) = self.statements.keep(known, statement.clone()) {
-            self.run(|client, _| client.close(evicted))?;
+        if kept && let Some(evicted) = self.statements.keep(known, statement) {
+            self.run(|client| client.close(evicted))?;
         }
         Ok((statement, kept))
     }
@@ -182,7 +191,7 @@ impl MysqlLink {
     }
 
     /// Runs a statement and gives each row to `each`. Gives how many rows it changed.
-    fn execute<T>(&mut self, query: &T, mut each: impl FnMut(mysql::Row)) -> QueryResult<u64>
+    fn execute<T>(&mut self, query: &T, mut each: impl FnMut(mysql_common::Row)) -> QueryResult<u64>
     where
         T: QueryFragment<Mysql> + QueryId,
     {
@@ -197,7 +206,7 @@ impl MysqlLink {
     fn execute_prepared<T>(
         &mut self,
         query: &T,
-        each: &mut dyn FnMut(mysql::Row),
+        each: &mut dyn FnMut(mysql_common::Row),
     ) -> QueryResult<u64>
     where
         T: QueryFragment<Mysql> + QueryId,
@@ -207,23 +216,9 @@ impl MysqlLink {
         query.collect_binds(&mut binds, &mut (), &Mysql)?;
         self.check_size(&binds.binds)?;
         let parameters = row::parameters(binds)?;
-        let result = self.run(|client, clock| {
-            let mut result = client.exec_iter(&statement, parameters)?;
-            let changed = result.affected_rows();
-            let mut seen = 0_u32;
-            while let Some(rows) = result.iter() {
-                for row in rows {
-                    each(row?);
-                    seen += 1;
-                    if seen.is_multiple_of(256) {
-                        clock.check()?;
-                    }
-                }
-            }
-            Ok(changed)
-        });
+        let result = self.run(|client| client.execute(statement, &parameters, each));
         if !kept && !self.broken {
-            self.run(|client, _| client.close(statement))?;
+            self.run(|client| client.close(statement))?;
         }
         result
     }
@@ -238,51 +233,11 @@ fn version_of(name: &str) -> (u16, u16, u16) {
     (next(), next(), next())
 }
 
-/// What is left of a call.
-struct Clock {
-    deadline: Instant,
-    armed: Duration,
-}
-
-impl Clock {
-    fn check(&self) -> Result<Duration, mysql::Error> {
-        match self.deadline.saturating_duration_since(Instant::now()) {
-            Duration::ZERO => Err(mysql::Error::IoError(std::io::ErrorKind::TimedOut.into())),
-            left => Ok(left),
-        }
-    }
-
-    /// Sets the socket's timeout to what is left, where it differs by much.
-    #[expect(unsafe_code, reason = "the client shows its socket as a number alone")]
-    fn arm(&mut self, client: &mysql::Conn) -> Result<(), mysql::Error> {
-        let left = self.check()?;
-        if left.abs_diff(self.armed) > left / 20 {
-            // SAFETY: the client keeps its socket open for as long as it is borrowed here.
-            let socket = unsafe { BorrowedFd::borrow_raw(client.as_raw_fd()) };
-            let socket = socket2::SockRef::from(&socket);
-            socket.set_read_timeout(Some(left))?;
-            socket.set_write_timeout(Some(left))?;
-            self.armed = left;
-        }
-        Ok(())
-    }
-}
-
 impl SimpleConnection for MysqlLink {
-    /// Runs statements, and fails where any of them does: the client's own `query_drop` tells of
-    /// the first only.
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         let shown = StrQueryHelper::new(sql);
         self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
-        let result = self.run(|client, _| {
-            let mut result = client.query_iter(sql)?;
-            while let Some(rows) = result.iter() {
-                for row in rows {
-                    row?;
-                }
-            }
-            Ok(())
-        });
+        let result = self.run(|client| client.query(sql, |_| {}));
         let error = result.as_ref().err();
         self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&shown, error));
         result
@@ -351,7 +306,7 @@ impl MigrationConnection for MysqlLink {
 
 impl R2D2Connection for MysqlLink {
     fn ping(&mut self) -> QueryResult<()> {
-        self.run(|client, _| client.ping())
+        self.run(Client::ping)
     }
 
     fn is_broken(&mut self) -> bool {

@@ -2,6 +2,7 @@
 //! thread drives it over a blocking socket. There is no runtime, so that it can be called from
 //! anywhere, from inside of an asynchronous one too.
 
+mod driven;
 mod encrypted;
 mod failure;
 mod row;
@@ -9,10 +10,9 @@ mod session;
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::connection::{
@@ -32,6 +32,7 @@ use rustls::ClientConfig;
 use tokio_postgres::types::{Kind, ToSql, Type};
 use tokio_postgres::{Client, Config, RowStream, Statement};
 
+use self::driven::{Driven, Gate};
 use self::encrypted::{Connector, Encrypted};
 pub(in crate::backends::sql) use self::failure::OUTDATED_PLAN;
 use self::row::Bind;
@@ -39,24 +40,22 @@ pub(in crate::backends::sql) use self::row::PgRow;
 pub use self::session::Pooler;
 use self::session::Session;
 use super::error::{closed, code, is_closed};
-use super::socket::{Gate, Socket};
-use crate::ErrorKind;
 use crate::backends::sql::error::Failed;
-use crate::backends::tls::SslMode;
+use crate::remote::tls::SslMode;
+use crate::remote::{Deadline, Endpoint, Socket};
 
 /// Where and how to connect: plain values, none of them escaped.
 #[derive(Clone)]
 pub(in crate::backends::sql) struct Target {
-    pub(in crate::backends::sql) host: String,
-    /// The directory of a Unix socket, in place of the host.
-    pub(in crate::backends::sql) socket: Option<PathBuf>,
-    pub(in crate::backends::sql) port: u16,
+    pub(in crate::backends::sql) endpoint: Endpoint,
     pub(in crate::backends::sql) user: String,
     pub(in crate::backends::sql) password: Option<String>,
     pub(in crate::backends::sql) database: String,
     pub(in crate::backends::sql) mode: SslMode,
     pub(in crate::backends::sql) tls: Arc<ClientConfig>,
     pub(in crate::backends::sql) connect_timeout: Duration,
+    /// How many bytes an answer may have.
+    pub(in crate::backends::sql) max_response: u64,
     /// Whether a pooler gives the session away between transactions.
     pub(in crate::backends::sql) pooler: Pooler,
     /// What every statement is to run under.
@@ -72,7 +71,7 @@ impl Target {
             config.password(password);
         }
         config.ssl_mode(match self.mode {
-            _ if self.socket.is_some() => Mode::Disable,
+            _ if matches!(self.endpoint, Endpoint::Unix(_)) => Mode::Disable,
             SslMode::Disable => Mode::Disable,
             SslMode::Prefer => Mode::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Mode::Require,
@@ -81,7 +80,7 @@ impl Target {
     }
 }
 
-type Machine = tokio_postgres::Connection<Socket, Encrypted<Socket>>;
+type Machine = tokio_postgres::Connection<Driven, Encrypted<Driven>>;
 
 /// What a prepared statement is found by: the identity of its query where it has one, else its
 /// text.
@@ -97,7 +96,7 @@ pub struct PgLink {
     /// None once the connection has ended: dropping the machine lets go of its requests.
     machine: Option<Machine>,
     gate: Gate,
-    deadline: Instant,
+    deadline: Deadline,
     session: Session,
     statements: HashMap<Name, Statement, foldhash::fast::RandomState>,
     transaction: AnsiTransactionManager,
@@ -108,22 +107,13 @@ pub struct PgLink {
 impl PgLink {
     /// Connects and logs in.
     pub(in crate::backends::sql) fn open(target: &Target) -> crate::Result<Self> {
-        let deadline = Instant::now() + target.connect_timeout;
-        let socket = match &target.socket {
-            Some(directory) => {
-                Socket::unix(&directory.join(format!(".s.PGSQL.{}", target.port)), deadline)
-            }
-            None => Socket::tcp(&target.host, target.port, deadline),
-        };
-        let socket = socket.map_err(|error| {
-            let message = format!("the server cannot be reached: {error}");
-            crate::Error::new(ErrorKind::Unavailable, message)
-        })?;
-        let gate = socket.gate();
-        gate.begin(deadline);
-        let tls = Connector { config: target.tls.clone(), host: target.host.clone() };
+        let deadline = Deadline::after(target.connect_timeout);
+        let socket = Socket::connect(&target.endpoint, target.max_response, deadline)
+            .map_err(|error| target.endpoint.unreachable(&error))?;
+        let gate = Gate::new(socket);
+        let tls = Connector { config: target.tls.clone(), host: target.endpoint.host().to_owned() };
         let connecting = target.config();
-        let connecting = connecting.connect_raw(socket, tls);
+        let connecting = connecting.connect_raw(gate.driven(), tls);
         let (client, machine) =
             gate.drive(connecting, |_| {}).map_err(|error| failure::of_connecting(&error))?;
         match machine.parameter("server_encoding") {
@@ -169,8 +159,18 @@ impl PgLink {
 
     /// Sets by when all the requests that follow have to be done. One that is not makes the
     /// connection useless.
-    pub(in crate::backends::sql) fn set_deadline(&mut self, deadline: Instant) {
+    pub(in crate::backends::sql) fn set_deadline(&mut self, deadline: Deadline) {
         self.deadline = deadline;
+    }
+
+    /// Whether nothing has arrived since the last request.
+    pub(in crate::backends::sql) fn is_quiet(&self) -> bool {
+        self.gate.is_quiet()
+    }
+
+    /// Closes the connection.
+    pub(in crate::backends::sql) fn abandon(&mut self) {
+        self.machine = None;
     }
 
     /// Runs a request to its end, or to the deadline.

@@ -10,21 +10,18 @@ use diesel::mysql::{Mysql, MysqlType, MysqlValue};
 use diesel::query_builder::bind_collector::RawBytesBindCollector;
 use diesel::result::Error;
 use diesel::row::{Field, PartialRow, Row, RowIndex, RowSealed};
-use mysql::consts::ColumnType;
+use mysql_common::constants::ColumnType;
+use mysql_common::packets::Column;
+use mysql_common::value::Value;
 
 /// The binds of a query as the client takes them.
-pub(super) fn parameters(binds: RawBytesBindCollector<Mysql>) -> QueryResult<mysql::Params> {
+pub(super) fn parameters(binds: RawBytesBindCollector<Mysql>) -> QueryResult<Vec<Value>> {
     let values = binds.metadata.into_iter().zip(binds.binds).map(|(ty, bytes)| bind(ty, bytes));
-    let values = values.collect::<QueryResult<Vec<_>>>()?;
-    Ok(match values.is_empty() {
-        true => mysql::Params::Empty,
-        false => mysql::Params::Positional(values),
-    })
+    values.collect()
 }
 
 /// What Diesel has as bytes, as the client takes it.
-fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<mysql::Value> {
-    use mysql::Value;
+fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<Value> {
     let Some(bytes) = bytes else { return Ok(Value::NULL) };
     fn array<const N: usize>(bytes: &[u8]) -> QueryResult<[u8; N]> {
         bytes.try_into().map_err(|_| Error::SerializationError("a number is cut short".into()))
@@ -54,23 +51,23 @@ fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<mysql::Value> {
     })
 }
 
-fn bind_time(ty: MysqlType, time: &MysqlTime) -> mysql::Value {
+fn bind_time(ty: MysqlType, time: &MysqlTime) -> Value {
     let (hour, minute, second) = (time.hour as u8, time.minute as u8, time.second as u8);
     let micros = time.second_part as u32;
     match ty {
-        MysqlType::Time => mysql::Value::Time(time.neg, time.day, hour, minute, second, micros),
+        MysqlType::Time => Value::Time(time.neg, time.day, hour, minute, second, micros),
         _ => {
             let (year, month, day) = (time.year as u16, time.month as u8, time.day as u8);
-            mysql::Value::Date(year, month, day, hour, minute, second, micros)
+            Value::Date(year, month, day, hour, minute, second, micros)
         }
     }
 }
 
 /// A row of a result.
-pub struct LinkRow(mysql::Row);
+pub struct LinkRow(mysql_common::Row);
 
 impl LinkRow {
-    pub(super) fn new(row: mysql::Row) -> Self {
+    pub(super) fn new(row: mysql_common::Row) -> Self {
         Self(row)
     }
 }
@@ -126,8 +123,7 @@ enum Bytes<'a> {
 }
 
 /// Numbers are given in their widest form: Diesel narrows them, with a check.
-fn bytes_of(value: &mysql::Value, column: ColumnType) -> (Bytes<'_>, MysqlType) {
-    use mysql::Value;
+fn bytes_of(value: &Value, column: ColumnType) -> (Bytes<'_>, MysqlType) {
     match value {
         Value::NULL => (Bytes::Null, MysqlType::String),
         Value::Int(v) => (Bytes::Number(v.to_ne_bytes()), MysqlType::LongLong),
@@ -185,7 +181,7 @@ fn bytes_of(value: &mysql::Value, column: ColumnType) -> (Bytes<'_>, MysqlType) 
 
 /// A field of a row.
 pub struct LinkField<'a> {
-    column: &'a mysql::Column,
+    column: &'a Column,
     bytes: Bytes<'a>,
     ty: MysqlType,
 }

@@ -6,7 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use diesel::QueryResult;
 use diesel::mysql::{Mysql, MysqlQueryBuilder};
 use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
-use mysql::Statement;
+
+use super::client::Statement;
 
 /// How many a connection keeps. A server has room for 16,382 of all its connections together.
 const LIMIT: usize = 400;
@@ -45,14 +46,14 @@ impl Statements {
     {
         let ty = T::query_id().map(Name::Type);
         if let Some(statement) = ty.as_ref().and_then(|ty| self.kept.get(ty)) {
-            return Ok(Ok(statement.clone()));
+            return Ok(Ok(*statement));
         }
         let mut builder = MysqlQueryBuilder::new();
         query.to_sql(&mut builder, &Mysql)?;
         let text = builder.finish();
         let name = ty.unwrap_or_else(|| Name::Text(text.clone()));
         Ok(match self.kept.get(&name) {
-            Some(statement) => Ok(statement.clone()),
+            Some(statement) => Ok(*statement),
             None => Err(Unknown { name, text }),
         })
     }

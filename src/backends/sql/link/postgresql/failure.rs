@@ -8,6 +8,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::ErrorKind;
 use crate::backends::sql::link::error::{ServerError, closed};
+use crate::remote::too_large_error;
 
 /// The error of a call.
 pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
@@ -15,6 +16,9 @@ pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
         return Error::DatabaseError(kind(server.code()), Box::new(of_server(server)));
     }
     let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    if let Some(error) = io.and_then(too_large_error) {
+        return Error::DeserializationError(Box::new(error));
+    }
     match io {
         // What was to be sent is too long for the protocol: nothing was sent.
         Some(io) if io.kind() == io::ErrorKind::InvalidInput => {

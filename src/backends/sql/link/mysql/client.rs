@@ -1,0 +1,263 @@
+//! The commands of the MySQL protocol.
+
+use std::sync::Arc;
+
+use mysql_common::constants::ColumnType;
+use mysql_common::io::ParseBuf;
+use mysql_common::packets::Column;
+use mysql_common::proto::{Binary, MySerialize};
+use mysql_common::row::{Row, RowDeserializer};
+use mysql_common::value::{ServerSide, Value};
+
+use super::failure::Trouble;
+use super::login;
+use super::target::Target;
+use super::wire::{Parts, Wire};
+use crate::remote::Deadline;
+
+const COM_QUERY: u8 = 0x03;
+const COM_PING: u8 = 0x0e;
+const COM_STMT_PREPARE: u8 = 0x16;
+const COM_STMT_EXECUTE: u8 = 0x17;
+const COM_STMT_CLOSE: u8 = 0x19;
+
+/// The flag of a status that says that another result follows.
+const MORE_RESULTS: u64 = 0x0008;
+
+/// No table and no result has more columns.
+const MOST_COLUMNS: u64 = 4_096;
+
+/// A prepared statement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Statement {
+    id: u32,
+    parameters: usize,
+}
+
+/// A connection that is logged in.
+pub(super) struct Client {
+    wire: Wire,
+    /// The packet that was read last.
+    packet: Vec<u8>,
+}
+
+/// What an answer begins with.
+enum Head {
+    /// A statement without rows: how many it changed, and the status.
+    Done {
+        changed: u64,
+        status: u64,
+    },
+    Columns(u64),
+}
+
+impl Client {
+    pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Self, Trouble> {
+        Ok(Self { wire: login::connect(target, deadline)?, packet: Vec::new() })
+    }
+
+    pub(super) fn begin(&mut self, deadline: Deadline) {
+        self.wire.begin(deadline);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.wire.is_quiet()
+    }
+
+    pub(super) fn ping(&mut self) -> Result<(), Trouble> {
+        self.wire.request(&[COM_PING])?;
+        self.receive()
+    }
+
+    /// Runs statements, and fails where any of them does. `each` is given the fields of each row.
+    pub(super) fn query(
+        &mut self,
+        sql: &str,
+        mut each: impl FnMut(&[Option<&[u8]>]),
+    ) -> Result<(), Trouble> {
+        self.wire.request(&[&[COM_QUERY], sql.as_bytes()].concat())?;
+        loop {
+            let status = match self.head()? {
+                Head::Done { status, .. } => status,
+                Head::Columns(count) => {
+                    self.skip_columns(count)?;
+                    self.text_rows(count, &mut each)?
+                }
+            };
+            if status & MORE_RESULTS == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn text_rows(
+        &mut self,
+        count: u64,
+        each: &mut dyn FnMut(&[Option<&[u8]>]),
+    ) -> Result<u64, Trouble> {
+        loop {
+            self.receive()?;
+            if let Some(status) = self.end()? {
+                return Ok(status);
+            }
+            let mut parts = Parts(&self.packet);
+            let fields = (0..count).map(|_| parts.text()).collect::<Result<Vec<_>, _>>()?;
+            each(&fields);
+        }
+    }
+
+    pub(super) fn prepare(&mut self, sql: &str) -> Result<Statement, Trouble> {
+        self.wire.request(&[&[COM_STMT_PREPARE], sql.as_bytes()].concat())?;
+        self.receive()?;
+        let mut parts = Parts(&self.packet);
+        parts.bytes(1)?;
+        let id = parts.number(4)? as u32;
+        let (columns, parameters) = (parts.number(2)?, parts.number(2)?);
+        for described in [parameters, columns] {
+            if described > 0 {
+                self.skip_columns(described)?;
+            }
+        }
+        Ok(Statement { id, parameters: parameters as usize })
+    }
+
+    /// Lets go of a statement; the server does not answer.
+    pub(super) fn close(&mut self, statement: Statement) -> Result<(), Trouble> {
+        self.wire.request(&[&[COM_STMT_CLOSE], &statement.id.to_le_bytes()[..]].concat())
+    }
+
+    /// Executes a statement and gives each row to `each`. Gives how many rows it changed.
+    pub(super) fn execute(
+        &mut self,
+        statement: Statement,
+        values: &[Value],
+        mut each: impl FnMut(Row),
+    ) -> Result<u64, Trouble> {
+        if values.len() != statement.parameters {
+            return Err(Trouble::Malformed("another number of parameters than the statement has"));
+        }
+        self.wire.request(&execution(statement, values))?;
+        let mut all_changed = 0;
+        loop {
+            let status = match self.head()? {
+                Head::Done { changed, status } => {
+                    all_changed += changed;
+                    status
+                }
+                Head::Columns(count) => {
+                    let columns = self.columns(count)?;
+                    self.rows(&columns, &mut each)?
+                }
+            };
+            if status & MORE_RESULTS == 0 {
+                return Ok(all_changed);
+            }
+        }
+    }
+
+    fn rows(&mut self, columns: &Arc<[Column]>, each: &mut dyn FnMut(Row)) -> Result<u64, Trouble> {
+        loop {
+            self.receive()?;
+            if let Some(status) = self.end()? {
+                return Ok(status);
+            }
+            let row = ParseBuf(&self.packet).parse(columns.clone());
+            let row: RowDeserializer<ServerSide, Binary> =
+                row.map_err(|_| Trouble::Malformed("a row that cannot be read"))?;
+            each(row.into_inner());
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Trouble> {
+        self.wire.receive(&mut self.packet)
+    }
+
+    fn head(&mut self) -> Result<Head, Trouble> {
+        self.receive()?;
+        let mut parts = Parts(&self.packet);
+        if self.packet[..1] == [0] {
+            parts.bytes(1)?;
+            let changed = parts.length_encoded()?.unwrap_or_default();
+            parts.length_encoded()?;
+            return Ok(Head::Done { changed, status: parts.number(2)? });
+        }
+        match parts.length_encoded()? {
+            Some(count @ 1..=MOST_COLUMNS) => Ok(Head::Columns(count)),
+            Some(_) => Err(Trouble::Malformed("a result of more columns than any has")),
+            None => Err(Trouble::Malformed("a request for a file of this machine")),
+        }
+    }
+
+    fn columns(&mut self, count: u64) -> Result<Arc<[Column]>, Trouble> {
+        let mut columns = Vec::new();
+        for _ in 0..count {
+            self.receive()?;
+            let column = ParseBuf(&self.packet).parse(());
+            columns.push(column.map_err(|_| Trouble::Malformed("a column that cannot be read"))?);
+        }
+        self.expect_end()?;
+        Ok(columns.into())
+    }
+
+    fn skip_columns(&mut self, count: u64) -> Result<(), Trouble> {
+        (0..count).try_for_each(|_| self.receive())?;
+        self.expect_end()
+    }
+
+    fn expect_end(&mut self) -> Result<(), Trouble> {
+        self.receive()?;
+        match self.end()? {
+            Some(_) => Ok(()),
+            None => Err(Trouble::Malformed("more columns than were announced")),
+        }
+    }
+
+    /// The status in a packet that ends a list.
+    fn end(&self) -> Result<Option<u64>, Trouble> {
+        if self.packet.len() >= 9 || self.packet.first() != Some(&0xfe) {
+            return Ok(None);
+        }
+        let mut parts = Parts(&self.packet);
+        parts.bytes(3)?;
+        parts.number(2).map(Some)
+    }
+}
+
+/// The command that executes a statement.
+fn execution(statement: Statement, values: &[Value]) -> Vec<u8> {
+    let size: u64 = values.iter().map(|value| value.bin_len() + 3).sum();
+    let mut bytes = Vec::with_capacity(size as usize + 16);
+    bytes.push(COM_STMT_EXECUTE);
+    bytes.extend_from_slice(&statement.id.to_le_bytes());
+    // Without a cursor, once.
+    bytes.extend_from_slice(&[0, 1, 0, 0, 0]);
+    if values.is_empty() {
+        return bytes;
+    }
+    for eight in values.chunks(8) {
+        let null = |(at, value): (usize, &Value)| u8::from(*value == Value::NULL) << at;
+        bytes.push(eight.iter().enumerate().map(null).sum());
+    }
+    // The types follow.
+    bytes.push(1);
+    for value in values {
+        let (ty, unsigned) = type_of(value);
+        bytes.extend_from_slice(&[ty as u8, if unsigned { 0x80 } else { 0 }]);
+    }
+    values.iter().for_each(|value| value.serialize(&mut bytes));
+    bytes
+}
+
+/// The type of a value, and whether it is unsigned.
+fn type_of(value: &Value) -> (ColumnType, bool) {
+    let ty = match value {
+        Value::NULL => ColumnType::MYSQL_TYPE_NULL,
+        Value::Bytes(_) => ColumnType::MYSQL_TYPE_VAR_STRING,
+        Value::Int(_) | Value::UInt(_) => ColumnType::MYSQL_TYPE_LONGLONG,
+        Value::Float(_) => ColumnType::MYSQL_TYPE_FLOAT,
+        Value::Double(_) => ColumnType::MYSQL_TYPE_DOUBLE,
+        Value::Date(..) => ColumnType::MYSQL_TYPE_DATETIME,
+        Value::Time(..) => ColumnType::MYSQL_TYPE_TIME,
+    };
+    (ty, matches!(value, Value::UInt(_)))
+}

@@ -1,0 +1,41 @@
+//! The transport that every server backend is built on.
+//!
+//! A call has one [`Deadline`]: name look-up, connection, encryption, login, every read and every
+//! write end by it. What a failed call changed is an [`Outcome`]; a call is repeated by
+//! [`Attempts`], with growing pauses, until the same deadline.
+
+#[cfg(any(feature = "server", feature = "redis"))]
+mod authority;
+mod deadline;
+#[cfg(any(feature = "server", feature = "redis"))]
+mod endpoint;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+mod options;
+#[cfg(any(feature = "server", feature = "redis"))]
+mod resolve;
+#[cfg(feature = "sql")]
+mod retry;
+#[cfg(any(feature = "server", feature = "redis"))]
+mod socket;
+#[cfg(any(feature = "mysql", feature = "redis"))]
+mod stream;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) mod tls;
+
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) use self::authority::Server;
+pub(crate) use self::deadline::CallClock;
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::deadline::Deadline;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) use self::endpoint::Endpoint;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+pub use self::options::Retry;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::options::{ServerOptions, server_option_methods, too_large};
+#[cfg(feature = "sql")]
+pub(crate) use self::retry::{Attempts, Outcome};
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) use self::socket::{Socket, too_large_error};
+#[cfg(any(feature = "mysql", feature = "redis"))]
+pub(crate) use self::stream::Stream;

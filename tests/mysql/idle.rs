@@ -1,0 +1,147 @@
+//! Connections that the server closed while they were idle, and servers that take no writes any
+//! more.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hilcat::{Cache, DynScope, ErrorKind};
+use libtest_mimic::{Completion, Failed};
+use mysql::prelude::Queryable;
+use serde_json::json;
+
+use crate::server::{Case, PASSED, Server, cases, name, texts};
+
+pub const CASES: &[Case] = cases![
+    connections_that_were_killed_while_idle,
+    connections_that_waited_too_long,
+    a_server_that_takes_no_writes_for_a_while,
+    a_server_that_takes_no_writes,
+    a_write_is_not_sent_twice_where_that_is_refused,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn scope(server: &Server, options: &str) -> DynScope {
+    Cache::from_uri(&server.with(options)).unwrap().dynamic_with(texts(&name())).unwrap()
+}
+
+/// Kills all connections of the library, of whatever test.
+fn kill_all(raw: &mut mysql::Conn) {
+    let ids: Vec<u64> = raw
+        .query("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'hilcat'")
+        .unwrap();
+    for id in ids {
+        // It may have ended itself.
+        let _ = raw.query_drop(format!("KILL {id}"));
+    }
+    // The ends of the streams are on their way.
+    thread::sleep(SECOND / 5);
+}
+
+/// The calls that may not be repeated.
+fn once(scope: &DynScope, mut before: impl FnMut()) {
+    for _ in 0..3 {
+        scope.set_many(["a", "b", "c"].map(|key| (key, json!({"v": "1"})))).unwrap();
+        before();
+        assert!(scope.pop("a").unwrap().is_some());
+        before();
+        assert!(scope.update("b", json!({"v": "2"})).unwrap().is_some());
+        before();
+        assert_eq!(scope.pop_many(["b", "c"]).unwrap().iter().flatten().count(), 2);
+    }
+}
+
+fn connections_that_were_killed_while_idle(server: &Server) -> Result<Completion, Failed> {
+    let mut raw = server.raw();
+    once(&scope(server, "timeout=10s"), || kill_all(&mut raw));
+    PASSED
+}
+
+/// Sets a variable of the server, and sets it back at the end, also of a test that fails.
+struct Global<'a> {
+    server: &'a Server,
+    name: &'static str,
+    before: u64,
+}
+
+impl<'a> Global<'a> {
+    fn set(server: &'a Server, name: &'static str, value: u64) -> Self {
+        let mut raw = server.raw();
+        let before = raw.query_first(format!("SELECT @@global.{name}")).unwrap().unwrap();
+        raw.query_drop(format!("SET GLOBAL {name} = {value}")).unwrap();
+        Self { server, name, before }
+    }
+}
+
+impl Drop for Global<'_> {
+    fn drop(&mut self) {
+        let sql = format!("SET GLOBAL {} = {}", self.name, self.before);
+        self.server.raw().query_drop(sql).unwrap();
+    }
+}
+
+fn connections_that_waited_too_long(server: &Server) -> Result<Completion, Failed> {
+    let schema = texts(&name());
+    server.open().dynamic_with(schema.clone())?;
+    let _two_seconds = Global::set(server, "wait_timeout", 2);
+    let scope = Cache::from_uri(&server.with("timeout=10s"))?.dynamic_with(schema)?;
+    once(&scope, || thread::sleep(SECOND * 3));
+    PASSED
+}
+
+fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completion, Failed> {
+    let scope = scope(server, "timeout=10s");
+    scope.set("a", json!({"v": "1"})).unwrap();
+    let read_only = Global::set(server, "read_only", 1);
+    let done = thread::scope(|threads| {
+        let calls = threads.spawn(|| {
+            scope.set("a", json!({"v": "2"}))?;
+            scope.update("a", json!({"v": "3"}))
+        });
+        thread::sleep(SECOND);
+        drop(read_only);
+        calls.join().unwrap()
+    });
+    assert_eq!(done.unwrap().unwrap()["v"], json!("2"));
+    PASSED
+}
+
+fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> {
+    let scope = scope(server, "timeout=1s");
+    scope.set("a", json!({"v": "1"})).unwrap();
+    let read_only = Global::set(server, "read_only", 1);
+    let start = Instant::now();
+    let (refused, read) = (scope.pop("a"), scope.fetch("a"));
+    let took = start.elapsed();
+    drop(read_only);
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("read-only"), "{error}");
+    assert!(read.unwrap().is_some() && took < SECOND * 2, "{took:?}");
+    assert!(scope.pop("a").unwrap().is_some());
+    PASSED
+}
+
+fn a_write_is_not_sent_twice_where_that_is_refused(server: &Server) -> Result<Completion, Failed> {
+    use crate::proxy::{Mode, Proxy};
+    let (proxy, uri) = Proxy::before(&server.uri);
+    for (retry, done) in [("idempotent", true), ("never", false)] {
+        let cache = Cache::from_uri(&format!("{uri}?timeout=10s&retry={retry}")).unwrap();
+        let scope = cache.dynamic_with(texts(&name())).unwrap();
+        scope.set("a", json!({"v": "1"})).unwrap();
+        proxy.set(Mode::Silent);
+        let result = thread::scope(|threads| {
+            let set = threads.spawn(|| scope.set("a", json!({"v": "2"})));
+            thread::sleep(SECOND / 2);
+            kill_all(&mut server.raw());
+            proxy.set(Mode::Pass);
+            set.join().unwrap()
+        });
+        assert_eq!(result.is_ok(), done, "{retry}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("not known"), "{error}");
+        }
+    }
+    PASSED
+}

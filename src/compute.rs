@@ -43,6 +43,7 @@ use parking_lot::{Condvar, Mutex};
 #[cfg(feature = "sql")]
 pub(crate) use self::transaction::TransactionWrites;
 use self::who::{Waiting, Who};
+use crate::remote::begin_step;
 use crate::{Key, Result, Row, Schema};
 
 /// The computations under way in all scopes, by the names of these.
@@ -209,6 +210,9 @@ impl Flights {
     pub(crate) fn void(&self, keys: impl IntoIterator<Item = Key>) {
         if self.is_busy() {
             let storing = self.void_unsent(keys);
+            if !storing.is_empty() {
+                begin_step();
+            }
             storing.iter().for_each(|flight| drop(flight.wait_until_landed()));
         }
     }

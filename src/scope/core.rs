@@ -301,8 +301,11 @@ impl Core {
         let key = self.admit_key("refresh", key)?;
         let row = self.admit_row("get", Ok(row))?;
         self.check_computed(&key, &row)?;
-        self.flights.void([key.clone()]);
-        self.store.set(row.clone()).map_err(|error| self.place("get", Some(&key), error))?;
+        let stored = in_one_step(|| {
+            self.flights.void([key.clone()]);
+            self.store.set(row.clone())
+        });
+        stored.map_err(|error| self.place("get", Some(&key), error))?;
         Ok(row)
     }
 

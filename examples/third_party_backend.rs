@@ -23,13 +23,19 @@ impl Store for Shelf {
     }
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let new = || Arc::new(Mutex::new((schema.clone(), Records::new())));
-        let shared = self.0.lock().entry(schema.name.clone()).or_insert_with(new).clone();
-        let (standing, records) = &mut *shared.lock();
-        if store::upgrade(standing, schema)?.recreate {
+        let mut scopes = self.0.lock();
+        check_table(&scopes, schema)?;
+        let shared = scopes.entry(schema.name.clone()).or_insert_with(new).clone();
+        let (stored, records) = &mut *shared.lock();
+        let upgrade = store::upgrade(stored, schema)?;
+        if upgrade.recreate {
             records.clear();
         }
-        *standing = schema.clone();
-        Ok(Arc::new(Scope(Codec::new(schema, CodecOptions::default()), shared.clone())))
+        if upgrade.other {
+            *stored = Arc::new(upgrade.stored);
+        }
+        let codec = Codec::new(schema, CodecOptions::default()).beside(stored);
+        Ok(Arc::new(Scope(codec, shared.clone())))
     }
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let Some(shared) = self.0.lock().get(&schema.name).cloned() else { return Ok(None) };
@@ -37,11 +43,21 @@ impl Store for Shelf {
         Ok(Some(Arc::new(Scope(Codec::new(schema, CodecOptions::default()), shared))))
     }
     fn plan(&self, schema: &Schema) -> Result<Plan> {
+        check_table(&self.0.lock(), schema)?;
         let shared = self.0.lock().get(&schema.name).cloned();
         Ok(shared.map_or(Plan::empty(schema), |shared| store::plan(&shared.lock().0, schema)))
     }
     fn scopes(&self) -> Result<Vec<String>> {
         Ok(self.0.lock().keys().cloned().collect())
+    }
+}
+
+/// Refuses a table that another scope has.
+fn check_table(scopes: &BTreeMap<String, Shared>, schema: &Schema) -> Result<()> {
+    let mut others = scopes.iter().filter(|(name, _)| **name != schema.name);
+    match others.find(|(_, shared)| shared.lock().0.table == schema.table) {
+        None => Ok(()),
+        Some((other, _)) => Err(store::table_of_another(schema, other)),
     }
 }
 

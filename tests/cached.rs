@@ -553,3 +553,44 @@ fn a_record_with_another_key_is_refused() {
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("unique columns key: say `key = ...`"), "{message}");
 }
+
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// One function before and after its signature changed, as two programs have it.
+mod signatures {
+    use super::*;
+
+    #[cached(cache = CACHE, scope = "signature")]
+    pub fn before(x: i64) -> i64 {
+        x
+    }
+
+    #[cached(cache = CACHE, scope = "signature")]
+    pub fn after(x: i64) -> String {
+        x.to_string()
+    }
+
+    #[cached(cache = CACHE, scope = "signature", on_error = |error: &Error| TOLD.lock().unwrap().push(error.to_string()))]
+    pub fn telling(x: i64) -> String {
+        x.to_string()
+    }
+
+    #[cached(cache = CACHE, scope = "signature", migrate = "recreate")]
+    pub fn recreating(x: i64) -> String {
+        format!("new {x}")
+    }
+}
+
+#[test]
+fn another_signature_is_told_and_taken_by_recreate() {
+    assert_eq!(signatures::before(1), 1);
+    assert_eq!([signatures::after(1), signatures::after(1)], ["1", "1"], "it is computed");
+    let error = signatures::after_forget(1).unwrap_err();
+    assert_eq!((error.kind(), error.scope()), (ErrorKind::SchemaChange, Some("signature")));
+    assert!(error.to_string().contains("change column `value` from bigint to text"), "{error}");
+    assert!(error.to_string().contains("recreate"), "{error}");
+    assert_eq!(signatures::telling(1), "1");
+    assert!(TOLD.lock().unwrap()[0].contains("change column `value`"));
+    assert_eq!(signatures::recreating(1), "new 1");
+    assert!(signatures::recreating_forget(1).unwrap(), "it was stored");
+}

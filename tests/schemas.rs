@@ -140,7 +140,7 @@ fn wrong_toml_is_reported_with_its_place() {
         error_of(&[("s.toml", "[scopes.a]\ntables = 'x'\n")]).1,
         "s.toml:2:1: unknown key `tables`; the keys of a scope are table, unique_column, \
          unique_columns, columns, column_types, default_column_type, value, not_null, defaults, \
-         was, ttl, migrate; did you mean `table`?"
+         was, ttl, migrate, dropped, keep; did you mean `table`?"
     );
 }
 

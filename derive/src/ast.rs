@@ -16,6 +16,10 @@ pub(crate) struct Record {
     /// In milliseconds.
     pub(crate) ttl: Option<u64>,
     pub(crate) migrate: Option<Migrate>,
+    /// The columns that are removed from the table.
+    pub(crate) dropped: Vec<String>,
+    /// The columns of the table that belong to other programs.
+    pub(crate) keep: Vec<String>,
     /// The module of the Diesel table that goes with it, where one is asked for.
     pub(crate) diesel: Option<Ident>,
     /// All fields in the order of the struct.

@@ -13,7 +13,8 @@ use crate::duration;
 use crate::error::{Errors, did_you_mean};
 
 /// The attributes of a struct.
-const OF_STRUCT: [&str; 6] = ["name", "table", "ttl", "migrate", "diesel", "crate"];
+const OF_STRUCT: [&str; 8] =
+    ["name", "table", "ttl", "migrate", "dropped", "keep", "diesel", "crate"];
 /// The attributes of a field.
 const OF_FIELD: [&str; 7] = ["unique", "column", "type", "json", "default", "skip", "was"];
 
@@ -30,6 +31,10 @@ pub(crate) struct StructAttrs {
     pub(crate) table: Option<Given<String>>,
     pub(crate) ttl: Option<Given<u64>>,
     pub(crate) migrate: Option<Given<Migrate>>,
+    /// Columns that are removed from the table.
+    pub(crate) dropped: Option<Given<Vec<Given<String>>>>,
+    /// Columns of the table that belong to other programs.
+    pub(crate) keep: Option<Given<Vec<Given<String>>>>,
     /// The module of the table, where it is named.
     pub(crate) diesel: Option<Given<Option<Ident>>>,
     pub(crate) krate: Option<Given<Path>>,
@@ -70,7 +75,9 @@ pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs
             "name" => item.put(&mut said.name, Item::name),
             "table" => item.put(&mut said.table, Item::name),
             "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
-            "migrate" => item.put(&mut said.migrate, |item| item.text(migrate)),
+            "migrate" => item.put(&mut said.migrate, Item::migrate),
+            "dropped" => item.put(&mut said.dropped, Item::names),
+            "keep" => item.put(&mut said.keep, Item::names),
             "diesel" => item.put(&mut said.diesel, Item::module),
             "crate" => item.put(&mut said.krate, Item::path),
             name => Err(item.unknown(name, "the struct", &OF_STRUCT, "a field", &OF_FIELD)),
@@ -220,6 +227,28 @@ impl Item {
             "" => Err(format!("`{}` cannot be empty", self.name)),
             text => Ok(text.to_owned()),
         })
+    }
+
+    /// The policy for migrations.
+    pub(crate) fn migrate(&self) -> syn::Result<Migrate> {
+        self.text(migrate)
+    }
+
+    /// An array of string literals that are not empty.
+    fn names(&self) -> syn::Result<Vec<Given<String>>> {
+        let takes =
+            format!("`{name}` takes names of columns: `{name} = [\"...\"]`", name = self.name);
+        let value = self.value.as_ref().ok_or_else(|| self.wrong(takes.clone()))?;
+        let Expr::Array(array) = ungrouped(value) else {
+            return Err(syn::Error::new(value.span(), takes));
+        };
+        let name = |element: &Expr| match ungrouped(element) {
+            Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) if !name.value().is_empty() => {
+                Ok(Given { value: name.value(), span: name.span() })
+            }
+            other => Err(syn::Error::new(other.span(), &takes)),
+        };
+        array.elems.iter().map(name).collect()
     }
 
     /// A path, bare or in a string literal.

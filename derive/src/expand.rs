@@ -120,23 +120,31 @@ pub(crate) fn check_written(
 }
 
 fn schema(record: &Record) -> TokenStream {
-    let Record { krate, name, table, ttl, migrate, .. } = record;
+    let Record { krate, name, table, ttl, migrate, dropped, keep, .. } = record;
     let table = table.as_ref().map(|table| quote!(.table(#table)));
     let columns = record.columns().map(|(field, column)| schema_column(krate, field, column));
     let ttl = ttl.map(|millis| quote!(.ttl(::core::time::Duration::from_millis(#millis))));
     let migrate = migrate.map(|policy| {
-        let policy = match policy {
-            Migrate::Safe => quote!(Safe),
-            Migrate::Recreate => quote!(Recreate),
-            Migrate::Manual => quote!(Manual),
-        };
-        quote!(.migrate(#krate::Migrate::#policy))
+        let policy = policy_of(krate, policy);
+        quote!(.migrate(#policy))
     });
+    let dropped = (!dropped.is_empty()).then(|| quote!(.dropped([#(#dropped),*])));
+    let keep = (!keep.is_empty()).then(|| quote!(.keep([#(#keep),*])));
     quote! {
         fn schema() -> #krate::Schema {
-            #krate::Schema::new(#name) #table #(#columns)* #ttl #migrate
+            #krate::Schema::new(#name) #table #(#columns)* #ttl #migrate #dropped #keep
         }
     }
+}
+
+/// The policy for migrations, as the library has it.
+pub(crate) fn policy_of(krate: &Path, policy: Migrate) -> TokenStream {
+    let policy = match policy {
+        Migrate::Safe => quote!(Safe),
+        Migrate::Recreate => quote!(Recreate),
+        Migrate::Manual => quote!(Manual),
+    };
+    quote!(#krate::Migrate::#policy)
 }
 
 /// `.unique(..)` or `.column(..)`.

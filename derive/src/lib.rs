@@ -66,6 +66,8 @@ use crate::error::Errors;
 /// | `table = "t"` | the name of its table; without it, the name of the scope |
 /// | `ttl = "1h"` | how long a record is good for: `30s`, `5m`, `1h30m`, `2d`, `250ms` |
 /// | `migrate = "safe"` | what is done with a table that differs: `safe` (as without it), `recreate` or `manual`; see `hilcat::Migrate` |
+/// | `dropped = ["old"]` | columns that are removed from the table, with their values; one that is not there is no error |
+/// | `keep = ["old"]` | columns of the table that belong to other programs, so that none is taken for the former name of a new field |
 /// | `diesel` | makes a Diesel table, too: see below. `diesel = "m"` names its module |
 /// | `crate = "path"` | where the library is, if not at `::hilcat` |
 ///
@@ -148,6 +150,7 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 /// | `table = "t"` | the name of the table |
 /// | `column = "c"` | the name of the value's column; without it `value`, or `result` where an argument is named `value` |
 /// | `ttl = "1h"` | how long a value is good for |
+/// | `migrate = "recreate"` | what is done where the stored schema is that of another signature: the stored values are dropped; without it they stay, and nothing is stored; see `hilcat::Migrate` |
 /// | `key = EXPR` | the key, made of the arguments, in place of them: a value, or a tuple for a key of several columns |
 /// | `json` | the value is any serde type, kept as JSON |
 /// | `map_error = EXPR` | makes the function's error of a `hilcat::Error`: a function or closure |
@@ -178,6 +181,12 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 /// that returns a `Result` returns the cache's error: its own error type is `From<hilcat::Error>`,
 /// or `map_error` says how. `on_error` chooses for either. What was computed before the cache failed
 /// is never computed twice.
+///
+/// A function whose arguments or return type changed does not go with the values that are stored.
+/// Where a schema is stored beside them, the scope is refused
+/// (`hilcat::ErrorKind::SchemaChange`, with the plan), and nothing is stored until `migrate` or
+/// another `scope` says what is to be done. A function that returns no `Result` goes on computing; the
+/// error is given to `on_error`, and by each call of `NAME_forget`.
 ///
 /// # Beside the function
 ///

@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Fields, Ident, Path, Type};
 
 use crate::ast::{Column, Field, Kind, Record};
-use crate::attr::{self, FieldAttrs, StructAttrs};
+use crate::attr::{self, FieldAttrs, Given, StructAttrs};
 use crate::column_type::{self, ColumnType};
 use crate::error::Errors;
 
@@ -23,6 +23,7 @@ pub(crate) fn record(
     check_generics(input, &mut errors);
     let fields = fields(input, &mut errors);
     check_columns(&fields, &mut errors);
+    check_others(&fields, &said, &mut errors);
     // A mistyped attribute may have been the one that is missed here.
     if errors.is_empty() {
         check_key(input, &fields, &mut errors);
@@ -40,8 +41,46 @@ pub(crate) fn record(
         table: said.table.map(|table| table.value),
         ttl: said.ttl.map(|ttl| ttl.value),
         migrate: said.migrate.map(|migrate| migrate.value),
+        dropped: names(said.dropped),
+        keep: names(said.keep),
         fields,
     })
+}
+
+fn names(given: Option<Given<Vec<Given<String>>>>) -> Vec<String> {
+    let names = given.into_iter().flat_map(|given| given.value);
+    names.map(|name| name.value).collect()
+}
+
+/// The columns that the struct names without having them are none of its own, and each is named
+/// once.
+fn check_others(fields: &[Field], said: &StructAttrs, errors: &mut Errors) {
+    let columns = || fields.iter().filter_map(|field| field.column.as_ref());
+    let mut named = HashSet::new();
+    for (list, given) in [("dropped", &said.dropped), ("keep", &said.keep)] {
+        for Given { value: name, span } in given.iter().flat_map(|given| &given.value) {
+            if columns().any(|column| column.name == *name) {
+                errors.at(
+                    *span,
+                    format!("`{list}` names the column `{name}`, which a field is for: leave out one of the two"),
+                );
+            } else if columns()
+                .any(|column| column.was.as_ref().is_some_and(|(was, _)| was == name))
+            {
+                errors.at(
+                    *span,
+                    format!("`{list}` names the column `{name}`, which is renamed by `was`: leave out one of the two"),
+                );
+            } else if !named.insert(name.as_str()) {
+                errors.at(
+                    *span,
+                    format!(
+                        "the column `{name}` is named twice: once in `dropped` or `keep` is enough"
+                    ),
+                );
+            }
+        }
+    }
 }
 
 /// The path of the library.

@@ -27,6 +27,7 @@ pub(crate) use self::options::parse_size;
 pub(crate) use self::options::{Format, compress_above};
 pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{Extras, upgrade};
+use crate::schema::unknown_columns;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// The name under which a record has the fingerprint of its schema.
@@ -67,6 +68,10 @@ pub struct Codec {
     names: Vec<String>,
     /// What stands in JSON before the first value, and before each one.
     heads: Vec<Vec<u8>>,
+    /// The names of the columns in records that other programs have besides.
+    others: Vec<String>,
+    /// Those of the columns that are removed from records.
+    dropped: Vec<String>,
 }
 
 /// What a write makes of a stored record.
@@ -86,7 +91,31 @@ impl Codec {
         let names: Vec<String> =
             schema.columns.iter().map(|column| stored_name(&column.name)).collect();
         let heads = names.iter().enumerate().map(|(at, name)| json::head(at, name, &fingerprint));
-        Self { schema: schema.clone(), options, heads: heads.collect(), fingerprint, names }
+        let heads = heads.collect();
+        let [others, dropped] = [&schema.keep, &schema.dropped]
+            .map(|names| names.iter().map(|name| stored_name(name)).collect());
+        let schema = schema.clone();
+        Self { schema, options, heads, fingerprint, names, others, dropped }
+    }
+
+    /// Tells the codec the schema that the records stand under, which may have columns that this
+    /// one does not know: they belong to other programs, and a record that has one of them in
+    /// place of a column of this schema is not taken for one in which that column has another
+    /// name. Writes keep them.
+    pub fn beside(mut self, stored: &Schema) -> Self {
+        let unknown = unknown_columns(stored, &self.schema);
+        self.others.extend(unknown.map(|column| stored_name(&column.name)));
+        self
+    }
+
+    /// Whether a member of a record that is no column of this schema is known to be another's.
+    fn is_known(&self, name: &str) -> bool {
+        self.others.iter().chain(&self.dropped).any(|other| other == name)
+    }
+
+    /// The names in records of the columns that are removed from them.
+    pub(crate) fn dropped(&self) -> &[String] {
+        &self.dropped
     }
 
     /// The schema that rows are of.

@@ -32,6 +32,11 @@ impl PlainCodec {
         Self { codec, bare }
     }
 
+    /// As [`Codec::beside`].
+    pub(crate) fn beside(self, stored: &Schema) -> Self {
+        Self { codec: self.codec.beside(stored), ..self }
+    }
+
     /// The bytes of a complete row.
     ///
     /// # Errors

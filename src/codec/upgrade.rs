@@ -10,7 +10,8 @@ pub(super) type Extras<'a> = Vec<(String, Cell<'a>)>;
 /// The row of a record whose cells are at hand by name, and the cells that are left.
 ///
 /// A column is found by its name, or by the name that it had; one that is new has its default, or
-/// NULL. Of a record that has other columns instead nothing is guessed.
+/// NULL. Of a record that has other columns instead nothing is guessed, unless these are known to
+/// belong to other programs. What the schema drops is left out.
 ///
 /// # Errors
 ///
@@ -29,7 +30,7 @@ pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extr
     }
     let missing = match stamp {
         Some(stamp) if stamp == codec.fingerprint.as_str() => Missing::Broken,
-        Some(_) if !cells.is_empty() => Missing::Elsewhere,
+        Some(_) if !cells.iter().all(|(name, _)| codec.is_known(name)) => Missing::Elsewhere,
         _ => Missing::New,
     };
     let columns = codec.schema.columns.iter().zip(found);
@@ -37,7 +38,9 @@ pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extr
         Some(cell) => cell.into_value(column),
         None => missing.value(column),
     });
-    Ok((row.collect::<Result<Row>>()?, cells))
+    let row = row.collect::<Result<Row>>()?;
+    cells.retain(|(name, _)| !codec.dropped().contains(name));
+    Ok((row, cells))
 }
 
 /// The name under which a record has a column. A name that another column had before, and does not

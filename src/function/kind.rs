@@ -126,6 +126,7 @@ impl<T: ScopeRecord> Kind for Record<T> {
             table.clone_into(&mut schema.table);
         }
         schema.ttl = function.ttl_of().or(schema.ttl);
+        schema.migrate = function.migrate.unwrap_or(schema.migrate);
         check_record(function, parts, &schema)?;
         Ok(schema)
     }
@@ -174,6 +175,7 @@ fn of_value(function: &Function, parts: &[Part], ty: ColumnType, nullable: bool)
         schema = schema.unique(Column::new(column, part.ty));
     }
     schema.ttl = function.ttl_of();
+    schema.migrate = function.migrate.unwrap_or_default();
     schema.column(Column::new(value_column(function), ty).nullable(nullable))
 }
 

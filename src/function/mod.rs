@@ -19,7 +19,7 @@ pub use self::key::{KeyPart, Part};
 pub use self::kind::{Json, Kind, OfColumn, OfNothing, OfRecord, Return};
 use crate::cache::Number;
 use crate::scope::Core;
-use crate::{Cache, Error, ErrorKind, Key, Result, Row};
+use crate::{Cache, Error, ErrorKind, Key, Migrate, Result, Row};
 
 /// What the macro knows of a function; one for each place that calls the cache for it.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub struct Function {
     column: Option<&'static str>,
     /// In milliseconds.
     ttl: Option<u64>,
+    migrate: Option<Migrate>,
     /// The function's own name.
     name: &'static str,
     /// The names of the key's columns, where the arguments are the key.
@@ -39,8 +40,9 @@ pub struct Function {
 
 impl Function {
     pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
-        let (scope, table, column, ttl) = (None, None, None, None);
-        Self { scope, table, column, ttl, name, keys, number: Number::new() }
+        let (scope, table, column, ttl, migrate) = (None, None, None, None, None);
+        let number = Number::new();
+        Self { scope, table, column, ttl, migrate, name, keys, number }
     }
 
     pub const fn scope(mut self, scope: &'static str) -> Self {
@@ -60,6 +62,11 @@ impl Function {
 
     pub const fn ttl(mut self, millis: u64) -> Self {
         self.ttl = Some(millis);
+        self
+    }
+
+    pub const fn migrate(mut self, migrate: Migrate) -> Self {
+        self.migrate = Some(migrate);
         self
     }
 

@@ -23,6 +23,7 @@ impl Standing {
             ty: Some(column.ty),
             known: true,
             nullable: column.nullable,
+            required: !column.nullable && column.default.is_none(),
         };
         Self {
             columns: schema.columns.iter().map(column).collect(),
@@ -43,6 +44,8 @@ pub(crate) struct StandingColumn {
     /// Whether the type is known from hilcat's own bookkeeping and not from its spelling.
     pub(crate) known: bool,
     pub(crate) nullable: bool,
+    /// Whether a record cannot be inserted without a value for it.
+    pub(crate) required: bool,
 }
 
 /// One difference between a table and its schema.
@@ -73,8 +76,19 @@ pub enum Change {
     AllowNull(String),
     /// A column that must have a value is new, and nothing says what older records have in it.
     AddRequiredColumn(Column),
-    /// The table has a column that the schema has not.
+    /// The schema says that a column of the table is removed.
     DropColumn(String),
+    /// A column is new, and the table has others that the schema does not know: one of them may be
+    /// this column under a former name.
+    PossibleRename {
+        /// The new column.
+        column: Column,
+        /// The columns of the table that the schema does not know.
+        unknown: Vec<String>,
+    },
+    /// The table has a column that the schema does not know, and without a value for it no record
+    /// can be inserted.
+    UnknownRequiredColumn(String),
     /// A column's type becomes one that may not hold all its values.
     ChangeType {
         /// The column.
@@ -96,12 +110,18 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether it is applied without being told to: no value is lost, and no reader is misled.
+    /// Whether it is applied without being told to: no value is lost that the schema does not
+    /// say is to be removed, and no reader is misled.
     pub fn is_safe(&self) -> bool {
-        use Change::{AddColumn, AllowNull, CreateTable, RenameColumn, WidenColumn};
+        use Change::{AddColumn, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn};
         matches!(
             self,
-            CreateTable | AddColumn(_) | RenameColumn { .. } | WidenColumn { .. } | AllowNull(_)
+            CreateTable
+                | AddColumn(_)
+                | RenameColumn { .. }
+                | WidenColumn { .. }
+                | AllowNull(_)
+                | DropColumn(_)
         )
     }
 }
@@ -118,12 +138,14 @@ impl fmt::Display for Change {
             Self::AllowNull(column) => write!(f, "let column `{column}` be NULL"),
             Self::AddRequiredColumn(column) => write!(
                 f,
-                "add column `{}` {}, which can be neither NULL nor has a default for the records that stand",
+                "add column `{}` {}, which cannot be NULL and has no default for existing records: give it a default or let it be NULL",
                 column.name, column.ty
             ),
-            Self::DropColumn(column) => write!(
+            Self::DropColumn(column) => write!(f, "drop column `{column}`, as the schema says"),
+            Self::PossibleRename { column, unknown } => possible_rename(f, column, unknown),
+            Self::UnknownRequiredColumn(column) => write!(
                 f,
-                "drop column `{column}`, which the schema does not have (a new name is declared by `was`)"
+                "column `{column}` of the table is not in the schema, cannot be NULL and has no default, so that no record could be inserted: add it to the schema, give it a default or let it be NULL, declare its new name by was = \"{column}\", or remove it with its values by dropped = [\"{column}\"]"
             ),
             Self::ChangeType { column, from, to } => write!(
                 f,
@@ -135,6 +157,19 @@ impl fmt::Display for Change {
             Self::Recreate => write!(f, "drop the table with its records and create it anew"),
         }
     }
+}
+
+fn possible_rename(f: &mut fmt::Formatter<'_>, column: &Column, unknown: &[String]) -> fmt::Result {
+    let quoted = |quote: &str, separator: &str| {
+        let names = unknown.iter().map(|name| format!("{quote}{name}{quote}"));
+        names.collect::<Vec<_>>().join(separator)
+    };
+    let (name, ty, first) = (&column.name, column.ty, unknown.first().map_or("", String::as_str));
+    let (listed, list) = (quoted("`", ", "), quoted("\"", ", "));
+    write!(
+        f,
+        "add column `{name}` {ty}, which may be a new name of a column that the schema does not have ({listed}): say was = \"{first}\" of `{name}` if it is, dropped = [{list}] to remove what is not in the schema, or keep = [{list}] if it belongs to other programs"
+    )
 }
 
 /// One step of a [`Plan`]: a change, and the SQL that makes it.
@@ -201,7 +236,8 @@ impl fmt::Display for Plan {
 /// schema's would be given.
 ///
 /// A column that the schema says is never NULL and that the table lets be NULL is no difference:
-/// hilcat itself sees to it that none is written.
+/// hilcat itself sees to it that none is written. Neither is a column that the schema does not
+/// know, as long as records can be inserted without a value for it.
 pub(crate) fn diff(
     standing: &Standing,
     schema: &Schema,
@@ -210,14 +246,15 @@ pub(crate) fn diff(
     let mut changes = Vec::new();
     let mut left: Vec<&StandingColumn> = standing.columns.iter().collect();
     let mut key_names = standing.key.clone();
+    let mut new = Vec::new();
     for column in &schema.columns {
         let by = |name: &str| left.iter().position(|have| have.name == name);
         let at = by(&column.name).or_else(|| by(column.was.as_deref()?));
         let Some(at) = at else {
-            changes.push(added(column));
+            new.push(column);
             continue;
         };
-        let have = left.swap_remove(at);
+        let have = left.remove(at);
         if have.name != column.name {
             let (from, to) = (have.name.clone(), column.name.clone());
             key_names.iter_mut().filter(|name| **name == from).for_each(|name| *name = to.clone());
@@ -228,8 +265,17 @@ pub(crate) fn diff(
             changes.push(Change::AllowNull(column.name.clone()));
         }
     }
-    let dropped = standing.columns.iter().filter(|have| left.contains(have));
-    changes.extend(dropped.map(|have| Change::DropColumn(have.name.clone())));
+    let (dropped, unknown): (Vec<_>, Vec<_>) =
+        left.into_iter().partition(|have| schema.dropped.contains(&have.name));
+    changes.extend(dropped.iter().map(|have| Change::DropColumn(have.name.clone())));
+    changes.extend(new.into_iter().map(|column| match schema.exact {
+        true => Change::AddRequiredColumn(column.clone()),
+        false => added(column, &unknown, &schema.keep),
+    }));
+    let required = unknown
+        .iter()
+        .filter(|have| (have.required || schema.exact) && !standing.key.contains(&have.name));
+    changes.extend(required.map(|have| Change::UnknownRequiredColumn(have.name.clone())));
     let wanted: Vec<String> = schema.key_columns().map(|column| column.name.clone()).collect();
     if wanted != key_names {
         changes.push(Change::ChangeKey { from: standing.key.clone(), to: wanted });
@@ -239,20 +285,25 @@ pub(crate) fn diff(
 }
 
 /// Names come first, so that what follows can use them; a table is made anew, where an engine has
-/// to, when it has all its columns.
+/// to, when it has all its columns, and what is dropped is dropped last.
 fn rank(change: &Change) -> u8 {
     match change {
         Change::RenameColumn { .. } => 0,
         Change::AddColumn(_) => 1,
         Change::WidenColumn { .. } | Change::AllowNull(_) => 2,
+        Change::DropColumn(_) => 4,
         _ => 3,
     }
 }
 
-fn added(column: &Column) -> Change {
-    match column.nullable || column.default.is_some() {
-        true => Change::AddColumn(column.clone()),
-        false => Change::AddRequiredColumn(column.clone()),
+/// What a new column is beside columns that the schema does not know.
+fn added(column: &Column, unknown: &[&StandingColumn], keep: &[String]) -> Change {
+    let unknown = unknown.iter().map(|have| &have.name).filter(|name| !keep.contains(name));
+    let unknown: Vec<String> = unknown.cloned().collect();
+    match (unknown.is_empty(), column.nullable || column.default.is_some()) {
+        (false, _) => Change::PossibleRename { column: column.clone(), unknown },
+        (true, true) => Change::AddColumn(column.clone()),
+        (true, false) => Change::AddRequiredColumn(column.clone()),
     }
 }
 
@@ -283,6 +334,7 @@ mod tests {
             ty: Some(ty),
             known: false,
             nullable,
+            required: !nullable,
         };
         Standing {
             columns: columns.iter().map(column).collect(),
@@ -323,9 +375,44 @@ mod tests {
         let found = changes(&table, &schema().column(new.clone()));
         assert!(!found.iter().all(Change::is_safe));
         assert!(found.contains(&AddRequiredColumn(new)));
+    }
 
-        let narrow = Schema::new("a").unique(Column::new("id", ColumnType::Text));
-        assert_eq!(changes(&table, &narrow), [DropColumn("n".into())]);
+    #[test]
+    fn an_unknown_column_is_left_alone_unless_it_is_required_or_may_be_renamed() {
+        let column = |name: &str| Column::new(name, ColumnType::Int).nullable(true);
+        let narrow = || {
+            Schema::new("a")
+                .unique(Column::new("id", ColumnType::Text))
+                .column(Column::new("v", ColumnType::Int))
+        };
+        let of = |nullable| {
+            let columns = [
+                ("id", ColumnType::Text, false),
+                ("v", ColumnType::Int, false),
+                ("n", ColumnType::Int, nullable),
+            ];
+            standing(&columns, &["id"])
+        };
+        assert_eq!(changes(&of(true), &narrow()), []);
+        assert_eq!(changes(&of(false), &narrow()), [UnknownRequiredColumn("n".into())]);
+        let kept = narrow().keep(["n"]);
+        assert_eq!(changes(&of(false), &kept), [UnknownRequiredColumn("n".into())]);
+        let dropped = narrow().dropped(["n", "gone"]);
+        assert_eq!(changes(&of(false), &dropped), [DropColumn("n".into())]);
+
+        let renamed = changes(&of(true), &narrow().column(column("m")));
+        let possible = PossibleRename { column: column("m"), unknown: vec!["n".into()] };
+        assert_eq!(renamed, [possible]);
+        let text = renamed[0].to_string();
+        for way in [r#"was = "n""#, r#"dropped = ["n"]"#, r#"keep = ["n"]"#] {
+            assert!(text.contains(way), "{text}");
+        }
+        assert!(!renamed[0].is_safe());
+        assert_eq!(changes(&of(true), &kept.column(column("m"))), [AddColumn(column("m"))]);
+        assert_eq!(
+            changes(&of(true), &dropped.column(column("m"))),
+            [AddColumn(column("m")), DropColumn("n".into())]
+        );
     }
 
     #[test]

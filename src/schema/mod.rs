@@ -28,8 +28,12 @@ pub(crate) use self::readable::check_readable;
 pub(crate) use self::readable::readable;
 #[cfg(feature = "elasticsearch")]
 pub(crate) use self::readable::unreadable;
-pub(crate) use self::standing::{Apply, upgrade};
-pub use self::standing::{Upgrade, plan};
+#[cfg(any(feature = "sql", feature = "elasticsearch"))]
+pub(crate) use self::standing::refused;
+pub(crate) use self::standing::{Apply, merged, unknown_columns, upgrade};
+pub use self::standing::{Upgrade, plan, table_of_another};
+#[cfg(feature = "elasticsearch")]
+pub(crate) use self::standing::{has_new_default, new_defaults};
 pub use self::toml::Schemas;
 #[cfg(feature = "sql")]
 pub(crate) use self::toml::scope_of;
@@ -186,6 +190,14 @@ pub struct Schema {
     pub ttl: Option<Duration>,
     /// What is done with a table that differs.
     pub migrate: Migrate,
+    /// Columns of an existing table that are removed from it.
+    pub dropped: Vec<String>,
+    /// Columns of an existing table that belong to other programs: none of them is taken for the
+    /// former name of a new column.
+    pub keep: Vec<String>,
+    /// Whether existing records are of no use unless they have the columns of the schema and no
+    /// others: those of a near store, which a far one has whole.
+    pub(crate) exact: bool,
     /// Whether the keys of the table are known to stand in clear, however long: it is another
     /// program's, and has no columns for the whole of those that an index cannot hold.
     pub(crate) keys_in_clear: bool,
@@ -203,6 +215,9 @@ impl Schema {
             shape: Shape::default(),
             ttl: None,
             migrate: Migrate::default(),
+            dropped: Vec::new(),
+            keep: Vec::new(),
+            exact: false,
             keys_in_clear: false,
         }
     }
@@ -244,6 +259,21 @@ impl Schema {
         self
     }
 
+    /// Removes these columns, with their values, from an existing table. A column that the table
+    /// does not have is no error: it was removed before.
+    pub fn dropped(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.dropped = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Says that these columns of an existing table belong to other programs. A column that the
+    /// schema does not name is left alone anyway; where the schema has a new column, though, any
+    /// other unknown one may be that column under a former name.
+    pub fn keep(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.keep = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Says whether the keys of the table stand in clear, however long.
     #[cfg(feature = "sql")]
     pub(crate) fn with_keys_in_clear(mut self, keys_in_clear: bool) -> Self {
@@ -258,8 +288,9 @@ impl Schema {
     /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) where a name is empty or
     /// stands twice, there is no unique column, a unique column is nullable or of type `json`, a
     /// default is not of its column's type or is NULL, the shape does not fit the columns, the
-    /// columns that are not part of the value are not the first unique ones in key order, or the
-    /// time to live is not of whole milliseconds.
+    /// columns that are not part of the value are not the first unique ones in key order, the
+    /// time to live is not of whole milliseconds, or a column of `dropped` or `keep` is one of the
+    /// schema or is named twice.
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| Err(Error::invalid_schema(message).with_scope(&self.name));
         if self.name.is_empty() || self.table.is_empty() {
@@ -287,6 +318,7 @@ impl Schema {
                 })?;
             }
         }
+        self.check_others().map_err(|error| error.with_scope(&self.name))?;
         for column in self.key_columns() {
             if column.nullable || column.ty == ColumnType::Json {
                 return fail(format!(
@@ -317,6 +349,30 @@ impl Schema {
         }
     }
 
+    /// Checks the columns that the schema names without having them.
+    fn check_others(&self) -> Result<()> {
+        let dropped = self.dropped.iter().map(|name| ("dropped", name));
+        let others: Vec<_> = dropped.chain(self.keep.iter().map(|name| ("keep", name))).collect();
+        for (at, (list, name)) in others.iter().enumerate() {
+            let wrong = |why: &str| {
+                Err(Error::invalid_schema(format!("`{list}` names the column `{name}`, {why}")))
+            };
+            if name.is_empty() {
+                return Err(Error::invalid_schema(format!("`{list}` has an empty name")));
+            }
+            if self.columns.iter().any(|column| &column.name == *name) {
+                return wrong("which the schema has: leave it out of one of the two");
+            }
+            if self.columns.iter().any(|column| column.was.as_ref() == Some(*name)) {
+                return wrong("which another column was: it is renamed, not left or removed");
+            }
+            if others[..at].iter().any(|(_, other)| other == name) {
+                return wrong("which `dropped` and `keep` can name only once");
+            }
+        }
+        Ok(())
+    }
+
     /// The unique columns, in key order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key.iter().map(|&at| &self.columns[at])
@@ -325,6 +381,11 @@ impl Schema {
     /// The columns that are part of a dynamic scope's values, with their positions.
     pub(crate) fn value_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| column.in_value)
+    }
+
+    /// Whether a unique column has this name.
+    pub(crate) fn is_key_name(&self, name: &str) -> bool {
+        self.key_columns().any(|column| column.name == name)
     }
 
     /// Whether the column at a position is unique.

@@ -24,10 +24,9 @@ pub(crate) fn readable(
     // Nothing is made anew when it is only read.
     let wanted = schema.clone().migrate(Migrate::Safe);
     let changes = diff(standing, &wanted, &same_type);
-    let is_new = |change: &Change| matches!(change, Change::AddColumn(_));
-    let is_unknown = |change: &Change| matches!(change, Change::DropColumn(_));
-    let ambiguous = changes.iter().any(is_new) && changes.iter().any(is_unknown);
-    if ambiguous || changes.iter().any(|change| !change.is_safe() && !is_unknown(change)) {
+    // A column that an insert has to fill is of no interest to a reader.
+    let is_unknown = |change: &Change| matches!(change, Change::UnknownRequiredColumn(_));
+    if changes.iter().any(|change| !change.is_safe() && !is_unknown(change)) {
         return Err(unreadable(schema, changes));
     }
     let find = |name: &str| standing.columns.iter().find(|have| have.name == name);

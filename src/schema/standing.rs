@@ -1,7 +1,7 @@
 //! The schema that the records of a scope stand under, where no table of typed columns says it: in
 //! memory, and in the stores that keep serialised values.
 
-use super::{Change, Plan, Schema, Schemas, Standing, Step, diff};
+use super::{Change, Column, Plan, Schema, Schemas, Shape, Standing, Step, diff};
 use crate::{Error, ErrorKind, Migrate, Result};
 
 /// When a change of the schema is asked for.
@@ -21,8 +21,10 @@ pub struct Upgrade {
     pub plan: Plan,
     /// The records are dropped.
     pub recreate: bool,
-    /// The schema is another than the one that stands, if only in what is no step of a plan: it
-    /// is to be the one that stands.
+    /// The schema that the records stand under afterwards: the one that is opened, and what other
+    /// programs have besides.
+    pub stored: Schema,
+    /// It is another than the one that stood before, and is to be written down.
     pub other: bool,
 }
 
@@ -47,23 +49,93 @@ pub(crate) fn upgrade(standing: &Schema, schema: &Schema, when: Apply) -> Result
     let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
     let recreate = plan.steps.iter().any(|step| step.change == Change::Recreate);
     if !recreate && (!plan.is_safe() || manual && !plan.is_empty()) {
-        return Err(refusal(&plan, manual && plan.is_safe()));
+        return Err(refused("the stored schema differs", &plan, manual));
     }
-    let other = standing.columns != schema.columns || standing.key != schema.key;
-    Ok(Upgrade { plan, recreate, other })
+    let stored = merged((!recreate).then_some(standing), schema);
+    let moved = standing.table != schema.table;
+    let other = !plan.is_empty() || moved || has_new_default(standing, &stored);
+    Ok(Upgrade { plan, recreate, stored, other })
 }
 
-/// The error for a plan that is not applied.
-fn refusal(plan: &Plan, manual: bool) -> Error {
-    let why = match manual {
-        true => "the schema's policy is manual: apply it with Cache::migrate",
+/// Whether a column has a default that it lacked before: then a program that does not know the
+/// column can insert records.
+pub(crate) fn has_new_default(old: &Schema, new: &Schema) -> bool {
+    new_defaults(old, new).next().is_some()
+}
+
+/// The columns that have a default and lacked it before.
+pub(crate) fn new_defaults<'a>(
+    old: &'a Schema,
+    new: &'a Schema,
+) -> impl Iterator<Item = &'a Column> {
+    let lacked = |name: &str| {
+        old.columns.iter().any(|column| column.name == name && column.default.is_none())
+    };
+    new.columns.iter().filter(move |column| column.default.is_some() && lacked(&column.name))
+}
+
+/// The columns of a stored schema that another schema does not know: what its writes have to keep.
+pub(crate) fn unknown_columns<'a>(
+    stored: &'a Schema,
+    schema: &'a Schema,
+) -> impl Iterator<Item = &'a Column> {
+    let has = |name: &str| stored.columns.iter().any(|column| column.name == name);
+    stored.columns.iter().filter(move |column| {
+        let is = |known: &Column| {
+            known.name == column.name
+                || known.was.as_ref() == Some(&column.name) && !has(&known.name)
+        };
+        !schema.columns.iter().any(is) && !schema.dropped.contains(&column.name)
+    })
+}
+
+/// The schema that records stand under once a scope was opened with `schema`, for which the plan
+/// was carried out: its own columns, and after them those that it does not know.
+///
+/// Opening a scope by two programs in turns gives the same columns each time, so that neither has
+/// to write the schema down again.
+pub(crate) fn merged(stored: Option<&Schema>, schema: &Schema) -> Schema {
+    let mut merged =
+        Schema { dropped: Vec::new(), keep: Vec::new(), exact: false, ..schema.clone() };
+    let Some(stored) = stored else { return merged };
+    for column in &mut merged.columns {
+        let by = |name: &str| stored.columns.iter().find(|known| known.name == name);
+        if let Some(known) = by(&column.name).or_else(|| by(column.was.as_deref()?)) {
+            // A column that could be NULL may still hold one.
+            column.nullable |= known.nullable && !schema.is_key_name(&column.name);
+            let default = known.default.clone().filter(|default| column.check(default).is_ok());
+            column.default = column.default.take().or(default);
+        }
+    }
+    merged.columns.extend(unknown_columns(stored, schema).cloned());
+    if merged.columns.len() > schema.columns.len() {
+        merged.shape = Shape::Record;
+    }
+    merged
+}
+
+/// The error for a schema whose table another scope has: each would read the records of the other.
+pub fn table_of_another(schema: &Schema, other: &str) -> Error {
+    Error::invalid_schema(format!(
+        "the table `{}` is that of the scope `{other}`; give this one another by `table`",
+        schema.table
+    ))
+}
+
+/// The error for a plan that is not applied to what `differs` from a schema, which says what to do
+/// for it to be. `manual` says whether it was the schema's policy that forbade it.
+pub(crate) fn refused(differs: &str, plan: &Plan, manual: bool) -> Error {
+    let why = match manual && plan.is_safe() {
+        true => {
+            "the schema's policy is manual: apply the plan by the command `hilcat --cache URI --schemas PATH migrate`, with the URI of this cache and a file that has this schema, or by a call of Cache::migrate with this schema"
+        }
         false => {
-            "steps marked with ! can lose records or values: let the scope be made anew with migrate = \"recreate\""
+            "nothing applies the steps marked with !, since they can lose records or values: change the schema or the stored table as they say; or, where the records can be lost, say migrate = \"recreate\" in the schema in place of another policy and open the scope or run `hilcat --cache URI --schemas PATH migrate`"
         }
     };
     Error::new(
         ErrorKind::SchemaChange,
-        format!("the records stand under another schema, and nothing was changed; {why}\n{plan}"),
+        format!("{differs} from the schema, and nothing was changed; {why}\n{plan}"),
     )
 }
 

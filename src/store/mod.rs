@@ -16,7 +16,7 @@ pub use self::uri::Uri;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
 pub use crate::codec::{Codec, CodecOptions, Replaced};
 use crate::schema::{Apply, Migrate, Plan};
-pub use crate::schema::{Upgrade, plan};
+pub use crate::schema::{Upgrade, plan, table_of_another};
 use crate::{Key, Result, Row, Schema};
 
 /// The keys of a scope, streaming.

@@ -20,6 +20,8 @@ pub struct Place {
     open: Open,
     /// Nobody else uses it, so that every scope in it is of the case.
     private: bool,
+    /// All scopes of the same columns are in one table.
+    one_table: bool,
     /// Forgets what caches that are open at the same time share.
     close: Box<dyn Fn() + Send + Sync>,
     _directory: Option<tempfile::TempDir>,
@@ -47,7 +49,7 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.db");
         let open = one_table("all", move || hilcat::backend::Sqlite::builder(&path).open());
-        Self { _directory: Some(directory), ..Self::new(open, true) }
+        Self { _directory: Some(directory), one_table: true, ..Self::new(open, true) }
     }
 
     /// The same on a server that other cases and other runs use at the same time.
@@ -65,7 +67,7 @@ impl Place {
                 .ssl_mode(SslMode::Disable)
                 .open()
         });
-        Ok(Self::new(open, false))
+        Ok(Self { one_table: true, ..Self::new(open, false) })
     }
 
     /// The same on MySQL or MariaDB.
@@ -83,7 +85,7 @@ impl Place {
                 .database(&server.database)
                 .open()
         });
-        Ok(Self::new(open, false))
+        Ok(Self { one_table: true, ..Self::new(open, false) })
     }
 
     /// A server that other cases and other runs use at the same time.
@@ -117,6 +119,7 @@ impl Place {
         Self {
             open,
             private,
+            one_table: false,
             close: Box::new(|| {}),
             _directory: None,
             #[cfg(feature = "elasticsearch")]
@@ -243,6 +246,11 @@ impl Ground {
     /// Whether nobody else uses the place.
     pub fn is_private(&self) -> bool {
         self.place.private
+    }
+
+    /// Whether all scopes of the same columns are in one table.
+    pub fn has_one_table(&self) -> bool {
+        self.place.one_table
     }
 
     /// Closes the cache and opens it again where records outlive that; elsewhere it is the same.

@@ -12,3 +12,4 @@ mod processes;
 mod refused;
 mod steps;
 mod support;
+mod unknown;

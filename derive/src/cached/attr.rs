@@ -5,12 +5,24 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Expr, ExprLit, Lit, Path};
 
 use super::model::OnError;
+use crate::ast::Migrate;
 use crate::attr::{Given, Item};
 use crate::duration;
 use crate::error::{Errors, did_you_mean};
 
-const KNOWN: [&str; 10] =
-    ["cache", "scope", "table", "column", "ttl", "key", "json", "map_error", "on_error", "crate"];
+const KNOWN: [&str; 11] = [
+    "cache",
+    "scope",
+    "table",
+    "column",
+    "ttl",
+    "migrate",
+    "key",
+    "json",
+    "map_error",
+    "on_error",
+    "crate",
+];
 
 /// What is said of a function.
 #[derive(Default)]
@@ -20,6 +32,7 @@ pub(super) struct FunctionAttrs {
     pub(super) table: Option<Given<String>>,
     pub(super) column: Option<Given<String>>,
     pub(super) ttl: Option<Given<u64>>,
+    pub(super) migrate: Option<Given<Migrate>>,
     pub(super) key: Option<Given<Expr>>,
     pub(super) json: Option<Given<()>>,
     pub(super) map_error: Option<Given<Expr>>,
@@ -43,6 +56,7 @@ pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> Funct
             "table" => item.put(&mut said.table, Item::name),
             "column" => item.put(&mut said.column, Item::name),
             "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
+            "migrate" => item.put(&mut said.migrate, Item::migrate),
             "key" => item.put(&mut said.key, Item::expr),
             "json" => item.put(&mut said.json, Item::flag),
             "map_error" => item.put(&mut said.map_error, Item::expr),

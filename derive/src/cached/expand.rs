@@ -9,6 +9,8 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, ReturnType, Signature};
 
+use crate::expand::policy_of;
+
 use super::model::{Argument, Failure, Function, Key, Nullable, OnError};
 
 /// The names that the macro makes up.
@@ -150,9 +152,13 @@ fn describe(function: &Function<'_>) -> TokenStream {
     let table = function.table.as_ref().map(|table| quote!(.table(#table)));
     let column = function.column.as_ref().map(|column| quote!(.column(#column)));
     let ttl = function.ttl.map(|millis| quote!(.ttl(#millis)));
+    let migrate = function.migrate.map(|policy| {
+        let policy = policy_of(krate, policy);
+        quote!(.migrate(#policy))
+    });
     quote! {{
         static FUNCTION: #krate::__private::cached::Function =
-            #krate::__private::cached::Function::new(#name, &[#(#keys),*]) #scope #table #column #ttl;
+            #krate::__private::cached::Function::new(#name, &[#(#keys),*]) #scope #table #column #ttl #migrate;
         &FUNCTION
     }}
 }

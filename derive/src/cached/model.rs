@@ -3,6 +3,8 @@
 use proc_macro2::Span;
 use syn::{Expr, Ident, ItemFn, Path, Type};
 
+use crate::ast::Migrate;
+
 /// A function that is to be cached.
 pub(super) struct Function<'a> {
     /// As it was written.
@@ -17,6 +19,7 @@ pub(super) struct Function<'a> {
     pub(super) column: Option<String>,
     /// In milliseconds.
     pub(super) ttl: Option<u64>,
+    pub(super) migrate: Option<Migrate>,
     pub(super) key: Key,
     /// The type of what is kept: what is in a `Result`, or what is returned.
     pub(super) value: Type,

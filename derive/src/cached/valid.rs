@@ -42,6 +42,7 @@ pub(super) fn function(
         table: said.table.map(|table| table.value),
         column: said.column.map(|column| column.value),
         ttl: said.ttl.map(|ttl| ttl.value),
+        migrate: said.migrate.map(|migrate| migrate.value),
         key,
         json: said.json.map(|_| Nullable(is_option(&returned.value))),
         value: returned.value,

@@ -15,6 +15,7 @@ use super::failure::{Failed, Fault};
 use super::names;
 use super::target::{Layout, Target};
 use crate::remote::Deadline;
+use crate::schema::table_of_another;
 use crate::{Error, ErrorKind, Result, Schema};
 
 /// What is asked of an index.
@@ -149,7 +150,7 @@ impl Cluster {
             self.known.lock().get_or_insert(layouts);
         }
         let layout = self.forget(&alias);
-        let same = |layout: &Layout| layout.is_of(schema) && layout.schema.name == schema.name;
+        let same = |layout: &Layout| layout.schema.name == schema.name && layout.covers(schema);
         // What cannot be read is told by one who looks at that scope alone.
         Ok(layout.filter(same).and_then(|layout| layout.target(&alias, schema).ok()))
     }
@@ -344,9 +345,6 @@ fn random() -> String {
 pub(super) fn check_scope(own: &Own, schema: &Schema) -> Result<()> {
     match own.layout.schema.name == schema.name {
         true => Ok(()),
-        false => Err(Error::invalid_schema(format!(
-            "the index is that of the scope `{}`; name another table",
-            own.layout.schema.name
-        ))),
+        false => Err(table_of_another(schema, &own.layout.schema.name)),
     }
 }

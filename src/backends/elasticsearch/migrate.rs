@@ -10,7 +10,7 @@ use super::failure::Failed;
 use super::mapping::{can_be, column_type, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
-use crate::schema::{Apply, Standing, check_readable, diff, unreadable};
+use crate::schema::{Apply, Standing, check_readable, diff, new_defaults, refused, unreadable};
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
 /// How often a plan is computed anew because others changed the index meanwhile.
@@ -85,7 +85,7 @@ impl Cluster {
             }
             let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
             if manual || matches!(work, Work::Refuse) {
-                return Err(refused(&plan, manual));
+                return Err(refused("the index differs", &plan, manual));
             }
             self.apply(&alias, work, deadline).map_err(Failed::into_error)?;
             applied.get_or_insert(plan);
@@ -124,7 +124,8 @@ impl Cluster {
     fn work_on_own(&self, alias: &str, own: &Own, schema: &Schema) -> Result<(Plan, Work)> {
         check_scope(own, schema)?;
         let changes = changes_of(own, schema);
-        if changes.is_empty() {
+        let policy = schema.migrate;
+        if own.layout.covers(schema) || changes.is_empty() && policy == Migrate::Manual {
             return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
         }
         if !changes.iter().all(Change::is_safe) {
@@ -198,19 +199,6 @@ fn request(method: &str, path: &str, body: &Json) -> String {
     format!("{method} /{path} {body}")
 }
 
-fn refused(plan: &Plan, manual: bool) -> Error {
-    let why = match manual && plan.is_safe() {
-        true => "the schema's policy is manual: apply it with `hilcat migrate` or Cache::migrate",
-        false => {
-            "steps marked with ! can lose records or values: let the scope be made anew with migrate = \"recreate\""
-        }
-    };
-    Error::new(
-        ErrorKind::SchemaChange,
-        format!("the index differs from the schema, and nothing was changed; {why}\n{plan}"),
-    )
-}
-
 /// The mapping of a new index.
 pub(super) fn mappings(schema: &Schema) -> Json {
     let layout = Layout::new(schema);
@@ -225,10 +213,7 @@ pub(super) fn mappings(schema: &Schema) -> Json {
 }
 
 fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
-    match own.layout.is_of(schema) {
-        true => Vec::new(),
-        false => diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty)),
-    }
+    diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty))
 }
 
 /// What is put into the mapping for safe changes. What else stands in `_meta` stays.
@@ -255,6 +240,10 @@ fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Ma
         if taken.insert(alias.clone()) {
             new.insert(alias, json!({"type": "alias", "path": path}));
         }
+    }
+    for column in new_defaults(&own.layout.schema, schema) {
+        let field = layout.field(&column.name);
+        layout.add(column, field)?;
     }
     for change in changes {
         let Change::AddColumn(column) = change else { continue };

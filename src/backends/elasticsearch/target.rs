@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::document::{self, Member};
 use super::names;
+use crate::schema::{has_new_default, merged, plan};
 use crate::{Column, Error, Result, Schema, Schemas, Value};
 
 /// The release of what stands in `_meta`.
@@ -62,7 +63,7 @@ impl Layout {
     pub(super) fn new(schema: &Schema) -> Self {
         Self {
             fingerprint: schema.fingerprint(),
-            schema: schema.clone(),
+            schema: merged(None, schema),
             fields: BTreeMap::new(),
             fills: BTreeMap::new(),
         }
@@ -107,15 +108,21 @@ impl Layout {
         }
     }
 
-    /// Takes another schema, for which all columns are there.
+    /// Takes another schema, for which all columns are there. What it does not know stays, but for
+    /// the columns that it drops: their fields are those of no column any more.
     pub(super) fn take(&mut self, schema: &Schema) {
-        self.schema = schema.clone();
-        self.fingerprint = schema.fingerprint();
+        for column in &schema.dropped {
+            self.fields.remove(column);
+            self.fills.remove(column);
+        }
+        self.schema = merged(Some(&self.schema), schema);
+        self.fingerprint = self.schema.fingerprint();
     }
 
-    /// Whether a schema is the very one that the index has.
-    pub(super) fn is_of(&self, schema: &Schema) -> bool {
+    /// Whether the index has all that a schema needs.
+    pub(super) fn covers(&self, schema: &Schema) -> bool {
         self.fingerprint == schema.fingerprint()
+            || plan(&self.schema, schema).is_empty() && !has_new_default(&self.schema, schema)
     }
 
     /// The target of a schema for which all columns are there.

@@ -47,6 +47,15 @@ impl Format {
         })
     }
 
+    /// As [`Codec::beside`].
+    pub(super) fn beside(self, stored: &Schema) -> Self {
+        match self {
+            Self::Records(codec) => Self::Records(codec.beside(stored)),
+            Self::Bare(codec) => Self::Bare(codec.beside(stored)),
+            whole @ Self::Whole { .. } => whole,
+        }
+    }
+
     /// Whether a file holds its key, too.
     pub(super) fn has_key(&self) -> bool {
         matches!(self, Self::Records(_))

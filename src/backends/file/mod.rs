@@ -23,7 +23,7 @@ use self::lock::Lock;
 use self::name::{Names, directory_of};
 use self::scope::{FileScope, read_schema};
 use self::walk::LOST_AND_FOUND;
-use crate::schema::{Apply, check_readable, plan};
+use crate::schema::{Apply, check_readable, plan, table_of_another};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
@@ -110,23 +110,28 @@ impl Files {
         })
     }
 
-    fn scope(&self, schema: &Arc<Schema>) -> Result<FileScope> {
+    /// Brings a scope under a schema, and gives it and what that changed.
+    fn scope(&self, schema: &Arc<Schema>, when: Apply) -> Result<(FileScope, Plan)> {
         let format = Format::new(schema, self.content)?;
         let at = self.directories(schema)?;
         let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
-        Ok(FileScope::new(schema.clone(), format, at, Some(lock)))
+        let (stored, plan) = scope::apply(&at, &lock, schema, when)?;
+        Ok((FileScope::new(schema.clone(), format.beside(&stored), at, Some(lock)), plan))
     }
 
     /// A scope as it can be read while nothing is made. A batch that a process did not complete
     /// before it died is completed by the next opening that may write.
     fn read_scope(&self, schema: &Arc<Schema>) -> Result<Option<FileScope>> {
-        let format = Format::new(schema, self.content)?;
+        let mut format = Format::new(schema, self.content)?;
         let name = self.directory_name(schema)?;
         let Some(root) = self.existing_root()? else { return Ok(None) };
         let own = root.directory(OWN)?;
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
         let standing = own.as_ref().map(|own| scope::standing(own, schema)).transpose()?.flatten();
-        standing.map_or(Ok(()), |standing| check_readable(&standing, schema))?;
+        if let Some(standing) = standing {
+            check_readable(&standing, schema)?;
+            format = format.beside(&standing);
+        }
         let Some(records) = root.directory(&name)? else { return Ok(None) };
         // Another program's directory has none of these: then there is nothing to be found there.
         let own = own.unwrap_or_else(|| records.clone());
@@ -160,7 +165,13 @@ impl Files {
         self.directory_name(schema)?;
         let own = self.existing_root()?.map(|root| root.directory(OWN)).transpose()?.flatten();
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
-        own.map(|own| read_schema(&own)).transpose().map(Option::flatten)
+        let stored = own.map(|own| read_schema(&own)).transpose()?.flatten();
+        match stored {
+            Some(stored) if stored.name != schema.name => {
+                Err(table_of_another(schema, &stored.name))
+            }
+            stored => Ok(stored),
+        }
     }
 
     /// The names of the scopes that were opened.
@@ -211,8 +222,7 @@ impl Store for Files {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let scope = self.scope(schema)?;
-        scope.apply(Apply::OnOpen)?;
+        let (scope, _) = self.scope(schema, Apply::OnOpen)?;
         Ok(Arc::new(scope))
     }
 
@@ -228,7 +238,7 @@ impl Store for Files {
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         match self.standing(schema)? {
-            Some(_) => self.scope(&Arc::new(schema.clone()))?.apply(Apply::OnDemand),
+            Some(_) => Ok(self.scope(&Arc::new(schema.clone()), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
     }

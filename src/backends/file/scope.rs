@@ -10,7 +10,7 @@ use super::lock::{Held, Lock};
 use super::name::{Named, Place};
 use super::walk::Walk;
 use crate::codec::key::{from_text, to_text};
-use crate::schema::{Apply, plan, upgrade};
+use crate::schema::{Apply, merged, plan, table_of_another, unknown_columns, upgrade};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Plan, Result, Row, Schema};
 
@@ -39,7 +39,7 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     stamp: Option<Stamp>,
-    /// It is another one than the handle's.
+    /// It has columns that the handle's does not know.
     other: bool,
 }
 
@@ -52,24 +52,38 @@ impl FileScope {
     ) -> Self {
         Self(Arc::new(Inner { schema, format, at, lock }))
     }
+}
 
-    /// Completes what another process left, and brings the scope under the schema.
-    pub(super) fn apply(&self, when: Apply) -> Result<Plan> {
-        let inner = &*self.0;
-        let _held = inner.hold()?;
-        inner.at.recover()?;
-        let Some(standing) = standing(&inner.at.own, &inner.schema)? else {
-            inner.stand(&[])?;
-            return Ok(Plan::empty(&inner.schema));
-        };
-        let upgrade = upgrade(&standing, &inner.schema, when)?;
-        match (upgrade.recreate, upgrade.other) {
-            (true, _) => inner.stand(&[Step::Clear])?,
-            (false, true) => inner.stand(&[])?,
-            (false, false) => {}
-        }
-        Ok(upgrade.plan)
+/// Completes what another process left, and brings a scope under a schema. Gives the schema that
+/// its records stand under then, and what that changed.
+pub(super) fn apply(
+    at: &Directories,
+    lock: &Lock<Seen>,
+    schema: &Schema,
+    when: Apply,
+) -> Result<(Schema, Plan)> {
+    let _held = lock.hold()?;
+    at.recover()?;
+    let Some(standing) = standing(&at.own, schema)? else {
+        let stored = merged(None, schema);
+        write_schema(at, &stored, &[])?;
+        return Ok((stored, Plan::empty(schema)));
+    };
+    let upgrade = upgrade(&standing, schema, when)?;
+    match (upgrade.recreate, upgrade.other) {
+        (true, _) => write_schema(at, &upgrade.stored, &[Step::Clear])?,
+        (false, true) => write_schema(at, &upgrade.stored, &[])?,
+        (false, false) => return Ok((standing, upgrade.plan)),
     }
+    Ok((upgrade.stored, upgrade.plan))
+}
+
+/// Has a schema be the one that the records stand under, after these steps.
+fn write_schema(at: &Directories, schema: &Schema, before: &[Step]) -> Result<()> {
+    at.temporary.write(ONE, schema.to_toml().as_bytes(), at.durable)?;
+    let mut steps = before.to_vec();
+    steps.push(Step::Schema(ONE.to_owned()));
+    at.commit(&steps)
 }
 
 /// The schema that a scope stands under; none where it was never opened.
@@ -77,10 +91,7 @@ pub(super) fn standing(own: &Dir, schema: &Schema) -> Result<Option<Schema>> {
     let Some(standing) = read_schema(own)? else { return Ok(None) };
     match standing.name == schema.name {
         true => Ok(Some(standing)),
-        false => Err(Error::invalid_schema(format!(
-            "the directory `{}` is that of the scope `{}`; give this one another by `table`",
-            schema.table, standing.name
-        ))),
+        false => Err(table_of_another(schema, &standing.name)),
     }
 }
 
@@ -91,15 +102,6 @@ pub(super) fn read_schema(own: &Dir) -> Result<Option<Schema>> {
 }
 
 impl Inner {
-    /// Has the handle's schema be the one that stands, after these steps.
-    fn stand(&self, before: &[Step]) -> Result<()> {
-        let text = self.schema.to_toml();
-        self.at.temporary.write(ONE, text.as_bytes(), self.at.durable)?;
-        let mut steps = before.to_vec();
-        steps.push(Step::Schema(ONE.to_owned()));
-        self.at.commit(&steps)
-    }
-
     fn hold(&self) -> Result<Held<'_, Seen>> {
         self.lock.as_ref().ok_or_else(Error::read_only)?.hold()
     }
@@ -116,7 +118,7 @@ impl Inner {
         Ok(held)
     }
 
-    /// Whether another schema stands than the handle's.
+    /// Whether the stored schema has columns that the handle's does not know.
     ///
     /// # Errors
     ///
@@ -124,9 +126,7 @@ impl Inner {
     fn is_other(&self) -> Result<bool> {
         let standing = standing(&self.at.own, &self.schema)?;
         match standing.filter(|standing| plan(&self.schema, standing).is_safe()) {
-            Some(standing) => {
-                Ok(standing.columns != self.schema.columns || standing.key != self.schema.key)
-            }
+            Some(standing) => Ok(unknown_columns(&standing, &self.schema).next().is_some()),
             None => Err(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",

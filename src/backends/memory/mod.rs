@@ -22,7 +22,7 @@ use self::clock::Clock;
 use self::rows::Rows;
 use self::scope::MemoryScope;
 use self::table::Table;
-use crate::schema::{Apply, check_readable};
+use crate::schema::{Apply, check_readable, table_of_another};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
@@ -91,6 +91,17 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(builder.build()?), options))
 }
 
+/// Refuses a table that another scope has.
+fn check_table(tables: &BTreeMap<String, Arc<Table>>, schema: &Schema) -> Result<()> {
+    if tables.contains_key(&schema.name) {
+        return Ok(());
+    }
+    match tables.iter().find(|(_, table)| table.layout().table == schema.table) {
+        None => Ok(()),
+        Some((other, _)) => Err(table_of_another(schema, other)),
+    }
+}
+
 impl Store for Memory {
     fn name(&self) -> &'static str {
         "memory"
@@ -104,8 +115,9 @@ impl Store for Memory {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let table = {
             let mut tables = self.tables.lock();
+            check_table(&tables, schema)?;
             let count = tables.len();
-            let new = || Arc::new(Table::new(schema.clone(), self.rows(count)));
+            let new = || Arc::new(Table::new(schema, self.rows(count)));
             tables.entry(schema.name.clone()).or_insert_with(new).clone()
         };
         table.apply(schema, Apply::OnOpen)?;
@@ -119,7 +131,10 @@ impl Store for Memory {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        Ok(self.table(&schema.name).map_or_else(|| Plan::empty(schema), |table| table.plan(schema)))
+        let tables = self.tables.lock();
+        check_table(&tables, schema)?;
+        let table = tables.get(&schema.name);
+        Ok(table.map_or_else(|| Plan::empty(schema), |table| table.plan(schema)))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {

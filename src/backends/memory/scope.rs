@@ -66,7 +66,7 @@ impl MemoryScope {
             None => layout.fill_absent(&mut row)?,
             Some(old) if Arc::ptr_eq(&old.layout, &layout) => keep(&mut row, &old.row),
             Some(old) => {
-                layout = self.table.layout();
+                layout = self.table.layout_for(&layout);
                 row = translate(row, &self.layout, &layout)?;
                 keep(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
             }

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::rows::{Rows, Stored};
-use crate::schema::{Apply, plan, project, upgrade};
+use crate::schema::{Apply, merged, plan, project, unknown_columns, upgrade};
 use crate::{ColumnType, Plan, Result, Schema};
 
 /// The records of a scope. All handles on the scope share it.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Arc<dyn Rows>,
-    /// The schema that it was last opened with. Rows keep the one that they were written under.
+    /// The columns of all schemas that it was opened with. Rows keep the schema that they were
+    /// written under.
     layout: RwLock<Arc<Schema>>,
     /// How often its records were dropped for a schema that does not go with the one before.
     generation: AtomicU64,
@@ -22,9 +23,9 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(schema: Arc<Schema>, rows: Arc<dyn Rows>) -> Self {
+    pub(super) fn new(schema: &Arc<Schema>, rows: Arc<dyn Rows>) -> Self {
         let expiring = AtomicBool::new(schema.ttl.is_some());
-        Self { rows, layout: RwLock::new(schema), generation: AtomicU64::new(0), expiring }
+        Self { rows, layout: RwLock::new(schema.clone()), generation: AtomicU64::new(0), expiring }
     }
 
     pub(super) fn layout(&self) -> Arc<Schema> {
@@ -63,9 +64,24 @@ impl Table {
             if !upgrade.recreate && spells_keys_anew(&layout, schema) {
                 self.rekey(schema)?;
             }
-            *layout = schema.clone();
+            // Most schemas know all columns: then handles share the layout of their rows.
+            *layout = match upgrade.stored == **schema {
+                true => schema.clone(),
+                false => Arc::new(upgrade.stored),
+            };
         }
         Ok(upgrade.plan)
+    }
+
+    /// The layout for what a handle under a schema writes over a record of another layout: the
+    /// one that stands, and what the schema has besides since another program dropped it.
+    pub(super) fn layout_for(&self, schema: &Schema) -> Arc<Schema> {
+        let layout = self.layout();
+        let knows_all = unknown_columns(schema, &layout).next().is_none();
+        match knows_all {
+            true => layout,
+            false => Arc::new(merged(Some(&layout), schema)),
+        }
     }
 
     /// Stores every record again under the key that it has in a new schema.

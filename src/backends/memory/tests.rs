@@ -33,7 +33,7 @@ fn stores() -> [Memory; 2] {
 fn a_bound_of_entries_holds_for_all_scopes() {
     let memory = Memory::builder().max_entries(100).build().unwrap();
     let scopes = ["a", "b"].map(|name| {
-        let mut schema = schema();
+        let mut schema = schema().table(name);
         schema.name = name.into();
         open(&memory, schema)
     });

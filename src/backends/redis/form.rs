@@ -64,6 +64,15 @@ pub(super) struct Replaced {
 }
 
 impl Form {
+    /// As [`Codec::beside`].
+    pub(super) fn beside(self, stored: &Schema) -> Self {
+        match self {
+            Self::Record(codec) => Self::Record(codec.beside(stored)),
+            Self::Hash(codec) => Self::Hash(codec.beside(stored)),
+            plain @ Self::Plain(_) => plain,
+        }
+    }
+
     /// The type of the server's that a record is of.
     pub(super) fn server_type(&self) -> &'static [u8] {
         match self {
@@ -130,8 +139,15 @@ impl Form {
             }
             Written::Fields(fields) => fields,
         };
-        if !kept {
-            commands.add(&[b"DEL", name]);
+        match self {
+            _ if !kept => commands.add(&[b"DEL", name]),
+            Self::Hash(codec) if !codec.dropped().is_empty() => {
+                commands.begin(2 + codec.dropped().len());
+                commands.part(b"HDEL");
+                commands.part(name);
+                codec.dropped().iter().for_each(|field| commands.part(field.as_bytes()));
+            }
+            _ => {}
         }
         commands.begin(2 + fields.len());
         commands.part(b"HSET");

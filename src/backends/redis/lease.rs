@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::registry::Entry;
 use super::scope::Records;
 use super::servers::Call;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, Schema};
 
 /// How long it is good.
 const GOOD_FOR: Duration = Duration::from_millis(100);
@@ -33,19 +33,26 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// The handle's own schema, or one that is as good.
+    /// One of which the handle's schema knows all columns.
     Current,
-    /// One with other columns.
+    /// One with columns that it does not know.
     Other,
+}
+
+impl Standing {
+    fn of(entry: &Entry, schema: &Schema) -> Result<Self> {
+        Ok(if entry.is_known_to(schema)? { Self::Current } else { Self::Other })
+    }
 }
 
 impl Lease {
     /// Of a scope whose entry was this when it was last looked at.
-    pub(super) fn new(entry: Entry) -> Self {
-        Self(Mutex::new(State { asked: None, entry, standing: Standing::Current }))
+    pub(super) fn new(entry: Entry, schema: &Schema) -> Result<Self> {
+        let standing = Standing::of(&entry, schema)?;
+        Ok(Self(Mutex::new(State { asked: None, entry, standing })))
     }
 
-    /// Whether the records stand under the handle's own schema.
+    /// Whether the records stand under a schema of which the handle's own knows all columns.
     ///
     /// # Errors
     ///
@@ -79,10 +86,7 @@ fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
             "the scope was made anew under another schema since this handle was opened; open it again",
         ));
     }
-    state.standing = match entry.is_as_good_as(schema)? {
-        true => Standing::Current,
-        false => Standing::Other,
-    };
+    state.standing = Standing::of(&entry, schema)?;
     state.entry = entry;
     Ok(())
 }

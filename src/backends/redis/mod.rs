@@ -40,7 +40,7 @@ use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
 use crate::remote::{Deadline, Retry};
-use crate::schema::{Apply, check_readable, plan, upgrade};
+use crate::schema::{Apply, check_readable, merged, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
@@ -149,7 +149,7 @@ impl Inner {
 
     /// Makes sure that a scope's records stand under its schema, as its policy allows. Costs
     /// nothing where they do, as far as is known.
-    fn ensure(self: &Arc<Self>, schema: &Arc<Schema>) -> Result<Option<Lease>> {
+    fn ensure(self: &Arc<Self>, schema: &Arc<Schema>) -> Result<Option<Entry>> {
         let call = self.call(true);
         if let Known::Only(only) = &mut *self.known.lock() {
             return match only.get_or_insert_with(|| schema.name.clone()) == &schema.name {
@@ -157,13 +157,12 @@ impl Inner {
                 false => Err(another_scope()),
             };
         }
-        let fingerprint = schema.fingerprint();
         let known = self.known(&schema.name, call)?;
-        if let Some(entry) = known.filter(|entry| entry.fingerprint == fingerprint) {
-            return Ok(Some(Lease::new(entry)));
+        if let Some(entry) = known.filter(|entry| entry.covers(schema)) {
+            return Ok(Some(entry));
         }
         let (_, entry) = self.apply(schema, Apply::OnOpen)?;
-        Ok(Some(Lease::new(entry)))
+        Ok(Some(entry))
     }
 
     /// Brings a scope under a schema, and gives what that changed.
@@ -172,15 +171,21 @@ impl Inner {
             let call = self.call(true);
             let old = self.registry.entry(&self.servers, &schema.name, call)?;
             let Some(entry) = &old else {
+                self.registry.check_table(&self.servers, schema, call)?;
+                let new = Entry::new(&merged(None, schema), 0);
                 if when == Apply::OnDemand {
-                    return Ok((Plan::empty(schema), Entry::new(schema, 0)));
+                    return Ok((Plan::empty(schema), new));
                 }
-                match self.replace(schema, None, Entry::new(schema, 0), call)? {
+                match self.replace(schema, None, new, call)? {
                     Some(entry) => return Ok((Plan::empty(schema), entry)),
                     None => continue,
                 }
             };
-            let upgrade = upgrade(&entry.schema()?, schema, when)?;
+            let stored = entry.schema()?;
+            if stored.table != schema.table {
+                self.registry.check_table(&self.servers, schema, call)?;
+            }
+            let upgrade = upgrade(&stored, schema, when)?;
             if !upgrade.recreate && !upgrade.other {
                 self.learn(&schema.name, entry);
                 return Ok((upgrade.plan, entry.clone()));
@@ -188,7 +193,8 @@ impl Inner {
             if upgrade.recreate {
                 Arc::new(Records::new(self, schema)?).clear()?;
             }
-            let new = Entry::new(schema, entry.generation + u64::from(upgrade.recreate));
+            let generation = entry.generation + u64::from(upgrade.recreate);
+            let new = Entry::new(&upgrade.stored, generation);
             if let Some(entry) = self.replace(schema, old.as_ref(), new, call)? {
                 if !upgrade.plan.is_empty() {
                     thread::sleep(lease::WAIT);
@@ -237,21 +243,26 @@ impl Store for Redis {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let records = Arc::new(Records::new(&self.inner, schema)?);
-        let lease = self.inner.ensure(schema)?;
-        Ok(Arc::new(RedisScope { records, lease }))
+        let mut records = Records::new(&self.inner, schema)?;
+        let mut lease = None;
+        if let Some(entry) = self.inner.ensure(schema)? {
+            records = records.beside(&entry)?;
+            lease = Some(Lease::new(entry, schema)?);
+        }
+        Ok(Arc::new(RedisScope { records: Arc::new(records), lease }))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let inner = &self.inner;
-        let records = Arc::new(Records::new(inner, schema)?);
+        let records = Records::new(inner, schema)?;
         if inner.layout == RedisLayout::Plain {
-            return Ok(Some(Arc::new(RedisScope { records, lease: None })));
+            return Ok(Some(Arc::new(RedisScope { records: Arc::new(records), lease: None })));
         }
         let entry = inner.registry.entry(&inner.servers, &schema.name, inner.call(true))?;
         let Some(entry) = entry else { return Ok(None) };
         check_readable(&entry.schema()?, schema)?;
-        Ok(Some(Arc::new(RedisScope { records, lease: Some(Lease::new(entry)) })))
+        let records = Arc::new(records.beside(&entry)?);
+        Ok(Some(Arc::new(RedisScope { records, lease: Some(Lease::new(entry, schema)?) })))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
@@ -259,9 +270,13 @@ impl Store for Redis {
         if inner.layout == RedisLayout::Plain {
             return Ok(Plan::empty(schema));
         }
-        match inner.registry.entry(&inner.servers, &schema.name, inner.call(true))? {
+        let call = inner.call(true);
+        match inner.registry.entry(&inner.servers, &schema.name, call)? {
             Some(entry) => Ok(plan(&entry.schema()?, schema)),
-            None => Ok(Plan::empty(schema)),
+            None => {
+                inner.registry.check_table(&inner.servers, schema, call)?;
+                Ok(Plan::empty(schema))
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::link::unexpected;
 use super::servers::{Call, Servers};
-use crate::schema::plan;
+use crate::schema::{plan, table_of_another, unknown_columns};
 use crate::{Error, Result, Schema};
 
 /// The registry of a cache.
@@ -53,11 +53,22 @@ impl Entry {
         Schema::from_stored(&self.definition)
     }
 
-    /// Whether records under its schema are as good as under another: the same columns, if in
-    /// another order.
-    pub(super) fn is_as_good_as(&self, schema: &Schema) -> Result<bool> {
-        let standing = self.schema()?;
-        Ok(plan(&standing, schema).is_empty() && plan(schema, &standing).is_empty())
+    /// Whether a schema knows all columns of its own, so that records can be written over without
+    /// a look at them.
+    pub(super) fn is_known_to(&self, schema: &Schema) -> Result<bool> {
+        match self.fingerprint == schema.fingerprint() {
+            true => Ok(true),
+            false => Ok(unknown_columns(&self.schema()?, schema).next().is_none()),
+        }
+    }
+
+    /// Whether nothing has to be done for records to stand under a schema.
+    pub(super) fn covers(&self, schema: &Schema) -> bool {
+        let stored = || self.schema().ok();
+        self.fingerprint == schema.fingerprint()
+            || stored().is_some_and(|stored| {
+                stored.table == schema.table && plan(&stored, schema).is_empty()
+            })
     }
 }
 
@@ -113,6 +124,22 @@ impl Registry {
         call: Call,
     ) -> Result<Option<Entry>> {
         self.find(servers, scope, call)?.map(Entry::read).transpose()
+    }
+
+    /// Refuses a table that another scope has.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope; and
+    /// where the server fails.
+    pub(super) fn check_table(&self, servers: &Servers, schema: &Schema, call: Call) -> Result<()> {
+        for (scope, entry) in self.load(servers, call)? {
+            if scope != schema.name && entry.schema().is_ok_and(|other| other.table == schema.table)
+            {
+                return Err(table_of_another(schema, &scope));
+            }
+        }
+        Ok(())
     }
 
     /// Puts an entry where another stands, or none, and says whether that is what stood there.

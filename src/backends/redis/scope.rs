@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::link::{Link, accepted, unexpected};
 use super::list::Listing;
 use super::names::Names;
+use super::registry::Entry;
 use super::servers::Call;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
@@ -54,6 +55,14 @@ impl Records {
             schema: schema.clone(),
             ttl,
         })
+    }
+
+    /// The records where this stands in the registry.
+    pub(super) fn beside(self, entry: &Entry) -> Result<Self> {
+        match entry.is_known_to(&self.schema)? {
+            true => Ok(self),
+            false => Ok(Self { form: self.form.beside(&entry.schema()?), ..self }),
+        }
     }
 
     /// The time to live as it is sent.

@@ -306,13 +306,9 @@ impl<D: Dialect> Inner<D> {
     /// nothing where the registry says that it does.
     pub(super) fn ensure(&self, schema: &Schema) -> Result<Found> {
         migrate::check::<D>(schema)?;
-        if let Some(entry) = self.entry(&schema.name)? {
-            for keys_in_clear in [false, true] {
-                let schema = schema.clone().with_keys_in_clear(keys_in_clear);
-                if entry.fingerprint == registry::fingerprint::<D>(&schema) {
-                    return Ok(Found { keys_in_clear, ..Found::default() });
-                }
-            }
+        let entry = self.entry(&schema.name)?;
+        if let Some(keys_in_clear) = entry.and_then(|entry| entry.is_for::<D>(schema)) {
+            return Ok(Found { keys_in_clear, ..Found::default() });
         }
         match schema.migrate {
             Migrate::Manual => self.as_it_stands(schema),
@@ -381,6 +377,7 @@ impl<D: Dialect> Inner<D> {
 
     fn planned(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Plan, Failed> {
         let entries = self.registry.load::<D>(connection)?;
+        registry::check_table(&entries, schema)?;
         migrate::plan::<D>(connection, schema, registry::of_table(&entries, schema).as_ref())
     }
 
@@ -395,6 +392,7 @@ impl<D: Dialect> Inner<D> {
                 migrate::make_registry::<D>(connection)?;
                 D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
+                registry::check_table(&entries, schema)?;
                 let registered = registry::of_table(&entries, schema);
                 let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;
                 let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
@@ -408,7 +406,9 @@ impl<D: Dialect> Inner<D> {
                     })?,
                 }
                 let found = self.found(connection, schema)?;
-                let entry = self.registry.note::<D>(connection, schema, &found)?;
+                let recreated = plan.steps.iter().any(|step| step.change == Change::Recreate);
+                let registered = registered.as_ref().filter(|_| !recreated);
+                let entry = self.registry.note::<D>(connection, schema, registered, &found)?;
                 Ok((plan, entry, found))
             });
             migrated.map_err(|failed| match races.fetch_add(1, Ordering::Relaxed) {

@@ -19,8 +19,10 @@ use super::error::{Failed, from_migration};
 use super::registry;
 use super::render::create_table;
 use super::statement::{Sql, load_one};
-use crate::schema::{Change, Column, Migrate, Plan, Standing, StandingColumn, Step, diff, fnv1a};
-use crate::{ColumnType, Error, ErrorKind, Result, Schema, Value};
+use crate::schema::{
+    self, Change, Column, Migrate, Plan, Standing, StandingColumn, Step, diff, fnv1a,
+};
+use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The names that a scope's table cannot have.
 const RESERVED: [&str; 2] = [registry::TABLE, "__diesel_schema_migrations"];
@@ -235,18 +237,7 @@ fn last_number<D: Dialect>(connection: &mut D::Connection, prefix: &str) -> Resu
 
 /// The error for a plan that is not applied.
 pub(super) fn refused(plan: &Plan, policy: Migrate) -> Error {
-    let why = match policy {
-        Migrate::Manual => {
-            "the schema's policy is manual: apply it with `hilcat migrate` or Cache::migrate"
-        }
-        _ => {
-            "steps marked with ! can lose records or values: change the table by hand, or let the scope be made anew with migrate = \"recreate\""
-        }
-    };
-    Error::new(
-        ErrorKind::SchemaChange,
-        format!("the table differs from the schema, and nothing was changed; {why}\n{plan}"),
-    )
+    schema::refused("the table differs", plan, policy == Migrate::Manual)
 }
 
 /// A migration that was computed.

@@ -8,6 +8,7 @@ use super::error::Failed;
 use super::render::Statements;
 use super::statement::{execute, load};
 use super::table::Found;
+use crate::schema::{fnv1a, merged, plan, table_of_another};
 use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
 
 /// The table's name.
@@ -16,8 +17,10 @@ pub(super) const TABLE: &str = "hilcat_scopes";
 /// What the registry has of a scope.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) fingerprint: String,
-    /// The schema as TOML.
+    table: String,
+    fingerprint: String,
+    /// The schema as TOML: what the program that opened the scope last has, and what other programs
+    /// have besides.
     definition: String,
 }
 
@@ -26,18 +29,66 @@ impl Entry {
     pub(super) fn schema(&self, scope: &str) -> Option<Schema> {
         Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
     }
+
+    /// Whether the table is known to be such as a schema needs it, and if so, whether its keys
+    /// stand in clear: it was made for that very schema, or for one that has more columns.
+    pub(super) fn is_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
+        let (dropped, without) = (self.dropped(), without(&schema.dropped));
+        self.layout::<D>(schema, &without).or_else(|| {
+            // What is to be dropped may be in the table though no schema has it.
+            let is_dropped = schema.dropped.is_empty() || dropped == without;
+            let stored = self.schema(&schema.name).filter(|_| is_dropped)?;
+            let covers = stored.table == schema.table && plan(&stored, schema).is_empty();
+            covers.then(|| self.layout::<D>(&stored, dropped)).flatten()
+        })
+    }
+
+    /// The end of the fingerprint that says what was dropped.
+    fn dropped(&self) -> &str {
+        self.fingerprint.find(DROPPED).map_or("", |at| &self.fingerprint[at..])
+    }
+
+    /// Whether the keys stand in clear of a table of this very schema.
+    fn layout<D: Dialect>(&self, schema: &Schema, dropped: &str) -> Option<bool> {
+        [false, true].into_iter().find(|keys_in_clear| {
+            let schema = schema.clone().with_keys_in_clear(*keys_in_clear);
+            self.fingerprint == fingerprint::<D>(&schema) + dropped
+        })
+    }
 }
 
-/// The schema that the table of `schema` was given, by this scope or another one.
+/// What the fingerprint ends with of a table from which columns were dropped.
+const DROPPED: &str = ", without ";
+
+/// The end of the fingerprint of a table that is known to be without these columns.
+fn without(dropped: &[String]) -> String {
+    match dropped {
+        [] => String::new(),
+        dropped => format!("{DROPPED}{:016x}", fnv1a(format!("{dropped:?}").as_bytes())),
+    }
+}
+
+/// Refuses a table that another scope has: each would see the columns and the records of the other.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope.
+pub(super) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Result<()> {
+    let others = entries.iter().filter(|(scope, _)| **scope != schema.name);
+    match others.into_iter().find(|(_, entry)| entry.table == schema.table) {
+        None => Ok(()),
+        Some((other, _)) => Err(table_of_another(schema, other)),
+    }
+}
+
+/// The schema that the table of `schema` was given.
 pub(super) fn of_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Option<Schema> {
-    let own = entries.get_key_value(&schema.name);
-    let candidates = own.into_iter().chain(entries);
-    let mut schemas = candidates.filter_map(|(scope, entry)| entry.schema(scope));
-    schemas.find(|registered| registered.table == schema.table)
+    let registered = entries.get(&schema.name)?.schema(&schema.name);
+    registered.filter(|registered| registered.table == schema.table)
 }
 
 /// The fingerprint of a schema and of how its table stands.
-pub(super) fn fingerprint<D: Dialect>(schema: &Schema) -> String {
+fn fingerprint<D: Dialect>(schema: &Schema) -> String {
     schema.fingerprint() + D::layout(schema)
 }
 
@@ -84,10 +135,16 @@ impl Registry {
     ) -> Result<BTreeMap<String, Entry>, Failed> {
         let mut entries = BTreeMap::new();
         let loaded = load::<D>(connection, self.all.with(&[]), &self.statements.types, |row| {
-            if let Ok([Value::Text(scope), _, Value::Text(fingerprint), Value::Text(definition)]) =
-                <[Value; 4]>::try_from(row)
+            if let Ok(
+                [
+                    Value::Text(scope),
+                    Value::Text(table),
+                    Value::Text(fingerprint),
+                    Value::Text(definition),
+                ],
+            ) = <[Value; 4]>::try_from(row)
             {
-                entries.insert(scope, Entry { fingerprint, definition });
+                entries.insert(scope, Entry { table, fingerprint, definition });
             }
             Ok(())
         });
@@ -98,21 +155,24 @@ impl Registry {
         }
     }
 
-    /// Notes that a scope's table has this schema, and stands as it is said there.
+    /// Notes that a scope's table has this schema besides what is `registered`, and stands as it is
+    /// said there.
     pub(super) fn note<D: Dialect>(
         &self,
         connection: &mut D::Connection,
         schema: &Schema,
+        registered: Option<&Schema>,
         found: &Found,
     ) -> Result<Entry, Failed> {
-        let standing = schema.clone().with_keys_in_clear(found.keys_in_clear);
-        let mut fingerprint = fingerprint::<D>(&standing);
+        let stored = merged(registered, schema).with_keys_in_clear(found.keys_in_clear);
+        let mut fingerprint = fingerprint::<D>(&stored) + &without(&schema.dropped);
         if !found.narrow.is_empty() {
             // None that is computed: the table is looked at whenever it is opened.
             fingerprint.push_str(", narrow");
         }
-        let entry = Entry { fingerprint, definition: schema.to_toml() };
-        let row = [&schema.name, &schema.table, &entry.fingerprint, &entry.definition];
+        let (table, definition) = (schema.table.clone(), stored.to_toml());
+        let entry = Entry { table, fingerprint, definition };
+        let row = [&schema.name, &entry.table, &entry.fingerprint, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
         let row = row.into();
         D::check_row(&self.schema, &row)?;

@@ -43,9 +43,11 @@ impl Tiered {
         Self { near, far }
     }
 
-    /// The near store keeps nothing for longer than anybody says.
+    /// The near store keeps nothing for longer than anybody says, and nothing of other columns:
+    /// what it has of a record is all that there is of it.
     fn near_schema(&self, schema: &Schema) -> Schema {
         let mut near = schema.clone().migrate(Migrate::Recreate);
+        near.exact = true;
         near.ttl = [schema.ttl, self.near.ttl, self.far.ttl].into_iter().flatten().min();
         near
     }

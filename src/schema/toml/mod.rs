@@ -58,6 +58,8 @@ use crate::{Error, Result};
 /// | `was` | the former names of columns, by their names now | |
 /// | `ttl` | how long a record is good for, as `"1h30m"`, `"2d"`, `"250ms"` | for ever |
 /// | `migrate` | `"safe"`, `"recreate"` or `"manual"`, see [`Migrate`](crate::Migrate) | `"safe"` |
+/// | `dropped` | columns that are removed from the table, see [`Schema::dropped`] | none |
+/// | `keep` | columns of the table that belong to other programs, see [`Schema::keep`] | none |
 ///
 /// A unique column that is not among `columns` is part of the key only and stands first in the
 /// table; one that is stays in its place there.

@@ -10,7 +10,7 @@ use crate::schema::range;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value, duration};
 
 /// The keys of a scope.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "table",
     "unique_column",
     "unique_columns",
@@ -23,6 +23,8 @@ const KEYS: [&str; 12] = [
     "was",
     "ttl",
     "migrate",
+    "dropped",
+    "keep",
 ];
 /// Other spellings of keys, and what they stand for.
 const ALIASES: [(&str, &str); 2] =
@@ -60,7 +62,22 @@ pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> R
     if let Some(word) = fields.word("migrate")? {
         schema.migrate = fields.one_of("migrate", &word, &MIGRATES)?;
     }
+    schema.dropped = others(&fields, "dropped", &schema)?;
+    schema.keep = others(&fields, "keep", &schema)?;
     Ok(schema)
+}
+
+/// The columns that a key names though the schema does not have them.
+fn others(fields: &Fields<'_>, key: &str, schema: &Schema) -> Result<Vec<String>> {
+    let words = fields.words(key)?.unwrap_or_default();
+    fields.check_repeats(&words)?;
+    for word in &words {
+        if schema.columns.iter().any(|column| column.name == word.text) {
+            let message = format!("`{key}` names the column `{}`, which is declared", word.text);
+            return Err(fields.source.error(word.span.clone(), message));
+        }
+    }
+    Ok(words.iter().map(|word| word.text.to_owned()).collect())
 }
 
 fn plain(text: &str) -> Word<'_> {

@@ -132,7 +132,7 @@ fn an_error_has_its_place() {
         error("\n[scopes.a]\n  colums = ['x']"),
         "3:3: unknown key `colums`; the keys of a scope are table, unique_column, \
              unique_columns, columns, column_types, default_column_type, value, not_null, \
-             defaults, was, ttl, migrate; did you mean `columns`?"
+             defaults, was, ttl, migrate, dropped, keep; did you mean `columns`?"
     );
     assert_eq!(
         error("[scopes.'é']\ntable = 'é'\n[scopes.b]\n'é' = 1\n").split(';').next(),
@@ -237,6 +237,26 @@ fn schema() -> impl Strategy<Value = Schema> {
         }
         schema
     })
+}
+
+#[test]
+fn columns_of_others_are_named_without_being_declared() {
+    let text = "[scopes.a]\nunique_column = \"id\"\ncolumns = [\"v\"]\ndropped = [\"old\", \"x\"]\nkeep = [\"y\"]\n";
+    let schemas = Schemas::from_str(text).unwrap();
+    let schema = schemas.get("a").unwrap();
+    assert_eq!(
+        (&*schema.dropped, &*schema.keep),
+        (&["old".into(), "x".into()][..], &["y".into()][..])
+    );
+    assert_eq!(schema.to_toml(), text);
+    assert_eq!(
+        error("[scopes.a]\ncolumns = ['v']\ndropped = ['v']"),
+        "3:12: `dropped` names the column `v`, which is declared"
+    );
+    assert!(error("[scopes.a]\nkeep = ['x', 'x']").contains("named twice"));
+    assert!(error("[scopes.a]\nkeep = ['x']\ndropped = ['x']").contains("only once"));
+    assert!(error("[scopes.a]\nkeep = ['x']\nwas = { data = 'x' }").contains("it is renamed"));
+    assert!(error("[scopes.a]\ndropped = ['id']").contains("which is declared"));
 }
 
 proptest! {

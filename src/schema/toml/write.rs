@@ -50,6 +50,11 @@ fn scope(schema: &Schema) -> Table {
         Migrate::Recreate => put("migrate", "recreate".into()),
         Migrate::Manual => put("migrate", "manual".into()),
     }
+    for (key, columns) in [("dropped", &schema.dropped), ("keep", &schema.keep)] {
+        if !columns.is_empty() {
+            put(key, Array::from_iter(columns.iter().map(String::as_str)).into());
+        }
+    }
     table
 }
 

@@ -3,6 +3,7 @@
 mod batches;
 mod compute;
 mod concurrent;
+mod deploys;
 mod fills;
 mod keys;
 mod listing;
@@ -67,7 +68,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 16] = [
+    let lists: [&'static [Case]; 18] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -75,6 +76,8 @@ fn all() -> impl Iterator<Item = &'static Case> {
         scopes::CASES,
         schema::CASES,
         schema::ACROSS_CACHES,
+        deploys::CASES,
+        deploys::ACROSS_CACHES,
         compute::CASES,
         fills::CASES,
         fills::OF_PERSISTENT,

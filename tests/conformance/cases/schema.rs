@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![Storing:
     columns_in_another_order_are_the_same,
     several_changes_at_once,
     a_required_column_is_refused,
-    a_dropped_column_is_refused,
+    a_required_column_that_is_left_out_is_refused,
     a_changed_type_is_refused,
     a_narrower_type_is_refused,
     another_key_is_refused,
@@ -265,11 +265,12 @@ fn a_required_column_is_refused(mut ground: Ground) -> Result<()> {
     is_refused(&mut ground, new, "add column `must`")
 }
 
-fn a_dropped_column_is_refused(mut ground: Ground) -> Result<()> {
+fn a_required_column_that_is_left_out_is_refused(mut ground: Ground) -> Result<()> {
     old_records(&mut ground)?;
     let mut new = before(&ground);
-    new.columns.pop();
-    is_refused(&mut ground, new, "drop column `name`")
+    new.columns.remove(1);
+    is_refused(&mut ground, new.clone(), "column `n` of the table")?;
+    is_refused(&mut ground, new, "dropped = [\"n\"]")
 }
 
 fn a_changed_type_is_refused(mut ground: Ground) -> Result<()> {

@@ -288,6 +288,7 @@ impl Dialect for Pg {
             Change::WidenColumn { column, to, .. } => {
                 widened(schema, standing, &collations, column, *to)
             }
+            Change::DropColumn(column) => altered(format!("DROP COLUMN {}", Self::quote(column))),
             Change::AllowNull(column) => {
                 altered(format!("ALTER COLUMN {} DROP NOT NULL", Self::quote(column)))
             }

@@ -224,8 +224,8 @@ impl Dialect for Sqlite {
         })
     }
 
-    /// Columns are renamed and added where they stand. For anything else the table is made anew
-    /// beside the old one, filled from it and put in its place, as SQLite's documentation of
+    /// Columns are renamed, added and dropped where they stand. For anything else the table is made
+    /// anew beside the old one, filled from it and put in its place, as SQLite's documentation of
     /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7): before all
     /// other changes, while the columns are those that the table's statement, indexes and
     /// triggers know.
@@ -245,6 +245,10 @@ impl Dialect for Sqlite {
             Change::AddColumn(column) if !is_computed(column) => {
                 Some(format!("ALTER TABLE {table} ADD COLUMN {}", definition::<Self>(column)))
             }
+            Change::DropColumn(column) => Some(format!(
+                "ALTER TABLE {table} DROP COLUMN {}",
+                Self::quote_in_definition(column)
+            )),
             _ => None,
         };
         let mut steps: Vec<Vec<String>> =

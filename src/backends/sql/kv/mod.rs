@@ -18,7 +18,7 @@ use super::error::Failed;
 use super::sqlite::{SqliteBuilder, Synchronous};
 use super::table::{Found, Table};
 use crate::codec::CodecOptions;
-use crate::schema::{Apply, check_readable, plan, upgrade};
+use crate::schema::{Apply, check_readable, merged, plan, upgrade};
 use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
 use crate::{Column, ColumnType, Error, Plan, Result, Schema};
 
@@ -63,8 +63,9 @@ impl SqliteKv {
         SqliteKvBuilder { sqlite, codec: CodecOptions::default() }
     }
 
-    /// Brings a scope under a schema, in one transaction.
-    fn apply(&self, schema: &Schema, when: Apply) -> Result<Plan> {
+    /// Brings a scope under a schema, in one transaction. Gives the schema that its records stand
+    /// under then, and what that changed.
+    fn apply(&self, schema: &Schema, when: Apply) -> Result<(Schema, Plan)> {
         self.database.write(|connection| {
             Engine::write_transaction(connection, |connection| {
                 self.registry.make(connection)?;
@@ -75,13 +76,19 @@ impl SqliteKv {
                     None => None,
                 };
                 registry::make_table(connection, schema)?;
-                if upgrade.as_ref().is_some_and(|upgrade| upgrade.recreate) {
+                let (Some(standing), Some(upgrade)) = (standing, upgrade) else {
+                    let stored = merged(None, schema);
+                    self.registry.note(connection, &stored)?;
+                    return Ok((stored, Plan::empty(schema)));
+                };
+                if upgrade.recreate {
                     registry::clear_table(connection, schema)?;
                 }
-                if upgrade.as_ref().is_none_or(|upgrade| upgrade.recreate || upgrade.other) {
-                    self.registry.note(connection, schema)?;
+                if !upgrade.other {
+                    return Ok((standing, upgrade.plan));
                 }
-                Ok(upgrade.map_or_else(|| Plan::empty(schema), |upgrade| upgrade.plan))
+                self.registry.note(connection, &upgrade.stored)?;
+                Ok((upgrade.stored, upgrade.plan))
             })
         })
     }
@@ -197,25 +204,29 @@ impl Store for SqliteKv {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let standing = self.standing(schema)?;
-        if standing.as_ref() != Some(&**schema) {
-            self.apply(schema, Apply::OnOpen)?;
-        }
+        let covers =
+            |stored: &Schema| stored.table == schema.table && plan(stored, schema).is_empty();
+        let stored = match self.standing(schema)?.filter(covers) {
+            Some(stored) => stored,
+            None => self.apply(schema, Apply::OnOpen)?.0,
+        };
         let table = Arc::new(table_of(schema));
         let table = Table::restored_by(self.database.clone(), &table, restore);
-        let scope = KvScope::new(schema, table, self.registry.clone(), self.options);
+        let scope = KvScope::new(schema, &stored, table, self.registry.clone(), self.options);
         scope.check_layout()?;
         Ok(Arc::new(scope))
     }
 
     /// A table that another program made is read, too, though no schema is known of it.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        if let Some(standing) = self.standing(schema)? {
-            check_readable(&standing, schema)?;
+        let standing = self.standing(schema)?;
+        if let Some(standing) = &standing {
+            check_readable(standing, schema)?;
         }
         let stored = Arc::new(table_of(schema));
         let table = Table::read_only(self.database.clone(), &stored, 0, &Found::default());
-        let scope = KvScope::new(schema, table, self.registry.clone(), self.options);
+        let beside = standing.as_ref().unwrap_or(schema);
+        let scope = KvScope::new(schema, beside, table, self.registry.clone(), self.options);
         match scope.check_layout() {
             Ok(()) => Ok(Some(Arc::new(scope))),
             Err(error) if error.is_changed_table() => Ok(None),
@@ -225,12 +236,13 @@ impl Store for SqliteKv {
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let standing = self.standing(schema)?;
+        self.database.read(|connection| self.registry.check_table(connection, schema))?;
         Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         match self.standing(schema)? {
-            Some(_) => self.apply(schema, Apply::OnDemand),
+            Some(_) => Ok(self.apply(schema, Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
     }

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::{Failed, failure};
 use crate::backends::sql::statement::{Sql, execute, find, load};
+use crate::schema::{merged, table_of_another};
 use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The table's name.
@@ -37,7 +38,7 @@ impl Registry {
         let update = update.map(|(name, value)| format!("{name} = {value}")).join(", ");
         Self {
             find: select("definition").text(" WHERE scope = ").bind(TEXT),
-            of_table: select("scope").text(" WHERE table_name = ").bind(TEXT),
+            of_table: select("scope, table_name").text(" WHERE table_name = ").bind(TEXT),
             all: select("scope").text(" ORDER BY scope"),
             note: note
                 .list(", ", 0..4, |sql, _| sql.bind(TEXT))
@@ -95,7 +96,7 @@ impl Registry {
         match self.find(connection, &schema.name) {
             Err(Failed::Engine(error)) if failure::<Engine>(&error) == Failure::NoTable => {
                 self.make(connection)?;
-                self.note(connection, schema)?;
+                self.note(connection, &merged(None, schema))?;
                 self.find(connection, &schema.name)
             }
             result => result,
@@ -109,15 +110,20 @@ impl Registry {
         schema: &Schema,
     ) -> Result<(), Failed> {
         let values = [schema.table.as_str().into()];
-        let row = find::<Engine>(connection, self.of_table.with(&values), &[TEXT])?;
+        let row = match find::<Engine>(connection, self.of_table.with(&values), &[TEXT, TEXT]) {
+            Err(error) if failure::<Engine>(&error) == Failure::NoTable => return Ok(()),
+            row => row?,
+        };
         match row.as_deref() {
-            Some([Value::Text(scope)]) if *scope != schema.name => {
-                Err(Error::unsupported(format!(
-                    "the table `{}` is that of the scope `{scope}`: SQLite does not tell upper from lower case in names; give this one another by `table`",
-                    schema.table
-                ))
-                .into())
+            Some([Value::Text(scope), _]) if *scope == schema.name => Ok(()),
+            Some([Value::Text(scope), Value::Text(table)]) if *table == schema.table => {
+                Err(table_of_another(schema, scope).into())
             }
+            Some([Value::Text(scope), _]) => Err(Error::unsupported(format!(
+                "the table `{}` is that of the scope `{scope}`: SQLite does not tell upper from lower case in names; give this one another by `table`",
+                schema.table
+            ))
+            .into()),
             _ => Ok(()),
         }
     }
@@ -169,18 +175,19 @@ pub(super) fn clear_table(
     Ok(connection.batch_execute(&format!("DELETE FROM {table}"))?)
 }
 
-/// The statement that writes a record only while the scope stands under this very schema.
-pub(super) fn put_if_current(schema: &Schema) -> Sql {
-    write_if_current(schema).text("UPDATE SET `value` = excluded.`value`")
+/// The statement that writes a record only while the scope stands under the very schema that was
+/// stored when it was opened.
+pub(super) fn put_if_current(schema: &Schema, stored: &Schema) -> Sql {
+    write_if_current(schema, stored).text("UPDATE SET `value` = excluded.`value`")
 }
 
 /// The same for a record whose key has none; what there is of the key is left as it is.
-pub(super) fn insert_if_current(schema: &Schema) -> Sql {
-    write_if_current(schema).text("NOTHING")
+pub(super) fn insert_if_current(schema: &Schema, stored: &Schema) -> Sql {
+    write_if_current(schema, stored).text("NOTHING")
 }
 
 /// The statement without what is done where a record has the key.
-fn write_if_current(schema: &Schema) -> Sql {
+fn write_if_current(schema: &Schema, stored: &Schema) -> Sql {
     let literal = |text: &str| Engine::literal(&text.into());
     let table = Engine::quote(&schema.table);
     Sql::new(format!("INSERT INTO {table} (`key`, `value`) SELECT "))
@@ -191,6 +198,6 @@ fn write_if_current(schema: &Schema) -> Sql {
             " WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE scope = {} AND fingerprint = {}) \
              ON CONFLICT (`key`) DO ",
             literal(&schema.name),
-            literal(&schema.fingerprint()),
+            literal(&stored.fingerprint()),
         ))
 }

@@ -15,7 +15,7 @@ use crate::backends::sql::statement::{Sql, Statement, execute};
 use crate::backends::sql::table::Table;
 use crate::codec::key::{from_text, to_text};
 use crate::codec::{Codec, CodecOptions};
-use crate::schema::plan;
+use crate::schema::{plan, unknown_columns};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
 
@@ -25,7 +25,8 @@ pub(super) struct KvScope {
     /// Keys and values, as SQLite has them.
     table: Table<Engine>,
     registry: Arc<Registry>,
-    put_if_current: Sql,
+    /// None where there are columns that the schema does not know, which a record keeps.
+    put_if_current: Option<Sql>,
     insert_if_current: Sql,
 }
 
@@ -38,13 +39,15 @@ impl fmt::Debug for KvScope {
 impl KvScope {
     pub(super) fn new(
         schema: &Arc<Schema>,
+        stored: &Schema,
         table: Table<Engine>,
         registry: Arc<Registry>,
         options: CodecOptions,
     ) -> Self {
-        let codec = Arc::new(Codec::new(schema, options));
-        let (put_if_current, insert_if_current) =
-            (put_if_current(schema), insert_if_current(schema));
+        let codec = Arc::new(Codec::new(schema, options).beside(stored));
+        let knows_all = unknown_columns(stored, schema).next().is_none();
+        let put_if_current = knows_all.then(|| put_if_current(schema, stored));
+        let insert_if_current = insert_if_current(schema, stored);
         Self { codec, table, registry, put_if_current, insert_if_current }
     }
 
@@ -88,12 +91,12 @@ impl KvScope {
 
     /// Refuses to write where the scope was made anew, or removed, since the handle was opened.
     ///
-    /// Gives whether another schema stands that reads what this one writes.
+    /// Gives whether the stored schema has columns that this one does not know.
     fn is_other(&self, connection: &mut SqliteConnection) -> Result<bool, Failed> {
         let schema = self.schema();
         let standing = self.registry.find_or_make(connection, schema)?;
         match standing.filter(|standing| plan(schema, standing).is_safe()) {
-            Some(standing) => Ok(standing.columns != schema.columns || standing.key != schema.key),
+            Some(standing) => Ok(unknown_columns(&standing, schema).next().is_some()),
             None => Err(Failed::Own(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",
@@ -212,12 +215,12 @@ impl ScopeStore for KvScope {
 
     fn set(&self, row: Row) -> Result<()> {
         let key = self.schema().key_of(&row);
-        if !row.iter().any(Value::is_absent) {
+        let blind = self.put_if_current.as_ref();
+        if let Some(put) = blind.filter(|_| !row.iter().any(Value::is_absent)) {
             let stored = stored_row(&key, self.codec.encode(&row)?);
             let written = self.table.inner().restoring(|database| {
-                database.write_once_or_twice(|connection| {
-                    Ok(written(connection, self.put_if_current.with(&stored))?)
-                })
+                database
+                    .write_once_or_twice(|connection| Ok(written(connection, put.with(&stored))?))
             })?;
             if written > 0 {
                 return Ok(());

@@ -50,6 +50,10 @@ impl Alter<'_> {
                         parts.push(format!("RENAME COLUMN {from} TO {to}"));
                     }
                 }
+                Change::DropColumn(column) => {
+                    self.check_triggers(connection, column)?;
+                    parts.push(format!("DROP COLUMN {}", Mysql::quote(column)));
+                }
                 _ => {}
             }
         }
@@ -129,7 +133,7 @@ impl Alter<'_> {
             Some((trigger, _)) => Err(self.refused(
                 column,
                 &format!(
-                    "the trigger `{trigger}`, which names the column and is not renamed with it"
+                    "the trigger `{trigger}`, which names the column and is not changed with it"
                 ),
             )),
         }

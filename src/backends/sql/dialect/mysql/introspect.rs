@@ -22,6 +22,8 @@ struct Info {
     name: String,
     declared: String,
     nullable: bool,
+    /// Whether the server fills it in where an insert does not name it.
+    filled: bool,
     /// Of a column of text.
     charset: Option<String>,
     collation: Option<String>,
@@ -147,12 +149,12 @@ pub(super) fn triggers(connection: &mut MysqlLink, table: &str) -> Result<Vec<(S
 fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
     use ColumnType::{Bool, Text};
     let sql = Sql::new(
-        "SELECT column_name, column_type, character_set_name, collation_name, is_nullable = 'YES', COALESCE(generation_expression, '') <> '' FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ",
+        "SELECT column_name, column_type, character_set_name, collation_name, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%', COALESCE(generation_expression, '') <> '' FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ",
     )
     .bind(Text)
     .text(" ORDER BY ordinal_position");
-    let rows = ask(connection, &sql, &[table.into()], &[Text, Text, Text, Text, Bool, Bool])?;
-    let info = |row: Row| match <[Value; 6]>::try_from(row) {
+    let rows = ask(connection, &sql, &[table.into()], &[Text, Text, Text, Text, Bool, Bool, Bool])?;
+    let info = |row: Row| match <[Value; 7]>::try_from(row) {
         Ok(
             [
                 Value::Text(name),
@@ -160,12 +162,13 @@ fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
                 charset,
                 collation,
                 Value::Bool(nullable),
+                Value::Bool(filled),
                 Value::Bool(generated),
             ],
         ) => {
             let (charset, collation) = (text(charset), text(collation));
             let declared = canonical(&declared);
-            Some(Info { name, declared, nullable, charset, collation, generated })
+            Some(Info { name, declared, nullable, filled, charset, collation, generated })
         }
         _ => None,
     };
@@ -238,6 +241,7 @@ fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
         declared,
         known: false,
         nullable: info.nullable,
+        required: !info.nullable && !info.filled,
     }
 }
 

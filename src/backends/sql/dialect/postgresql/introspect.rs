@@ -106,6 +106,7 @@ fn standing_column(column: &Attribute, all: &[Attribute]) -> StandingColumn {
         ty,
         known: false,
         nullable: !column.required,
+        required: column.required && !column.filled,
     }
 }
 
@@ -115,6 +116,7 @@ fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
         "SELECT a.attname::text AS name,
                 format_type(a.atttypid, a.atttypmod) AS declared,
                 a.attnotnull AS required,
+                a.atthasdef OR a.attidentity <> '' AS filled,
                 a.attgenerated <> '' OR a.attidentity = 'a' AS computed,
                 coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum), 0) AS place,
                 c.collisdeterministic AS exact,
@@ -235,6 +237,9 @@ struct Attribute {
     declared: String,
     #[diesel(sql_type = Bool)]
     required: bool,
+    /// Whether the database fills it in where an insert does not name it.
+    #[diesel(sql_type = Bool)]
+    filled: bool,
     #[diesel(sql_type = Bool)]
     computed: bool,
     /// Where it stands in the primary key, from 1; else 0.

@@ -12,7 +12,7 @@ use crate::{ColumnType, Error, Result};
 pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
     let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Sqlite>();
     let stands = sql_query(
-        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS place FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
+        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
     );
     let stands: Option<TableInfo> =
         stands.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
@@ -31,7 +31,7 @@ pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Opt
     }
     // Generated columns, which are hidden, are not to be written.
     let info = sql_query(
-        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, pk AS place FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid",
+        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, dflt_value IS NOT NULL AS filled, pk AS place FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid",
     );
     let columns: Vec<TableInfo> = info.bind::<Text, _>(name).load(connection).map_err(fail)?;
     inexact_key(connection, name)?;
@@ -79,6 +79,7 @@ fn standing_column(info: &TableInfo) -> StandingColumn {
         ty: ty.map(|ty| if ty == ColumnType::UBigInt { ColumnType::BigInt } else { ty }),
         known: false,
         nullable: info.required == 0 && info.place == 0,
+        required: info.required != 0 && info.filled == 0,
     }
 }
 
@@ -92,6 +93,9 @@ struct TableInfo {
     declared: String,
     #[diesel(sql_type = BigInt)]
     required: i64,
+    /// Whether it has a default.
+    #[diesel(sql_type = BigInt)]
+    filled: i64,
     #[diesel(sql_type = BigInt)]
     place: i64,
 }

@@ -1,0 +1,362 @@
+//! Versions of a program that know different columns of a scope, one after the other and side by
+//! side: each reads and writes what it knows, and leaves the rest as it is.
+
+use hilcat::{Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
+use serde_json::json;
+
+use super::{Case, cases};
+use crate::ground::{Ground, all_rows, key, row, sorted};
+use crate::records::{Raw, declared_as};
+
+pub const CASES: &[Case] = cases![Storing:
+    an_older_version_restarts,
+    an_older_version_writes_defaults,
+    an_older_version_restarts_under_manual,
+    a_dynamic_scope_leaves_unknown_columns_alone,
+    a_dropped_column_is_removed_and_the_records_stay,
+    a_dropped_column_that_is_not_there_is_no_difference,
+    a_possible_rename_is_refused,
+    a_kept_column_is_not_taken_for_a_renamed_one,
+    one_table_for_two_scopes_is_refused,
+    a_refusal_says_what_works,
+];
+
+pub const ACROSS_CACHES: &[Case] = cases![Persistent:
+    programs_that_know_some_columns_each,
+    two_versions_at_once,
+    a_dropped_column_is_ignored_by_an_open_handle,
+];
+
+fn text(name: &str) -> Column {
+    Column::new(name, ColumnType::Text)
+}
+
+/// What the older version knows.
+fn v1(ground: &Ground) -> Schema {
+    ground.schema().unique(text("id")).column(text("name"))
+}
+
+/// What the newer one knows.
+fn v2(ground: &Ground) -> Schema {
+    v1(ground).column(text("extra").nullable(true))
+}
+
+fn old(id: &str, name: &str) -> Raw {
+    row([id.into(), name.into()])
+}
+
+fn new(id: &str, name: &str, extra: impl Into<Value>) -> Raw {
+    row([id.into(), name.into(), extra.into()])
+}
+
+/// The records after one version and the other wrote in turns.
+fn in_turns(ground: &mut Ground, (v1, v2): (Schema, Schema)) -> Result<()> {
+    let scope = ground.raw(v2.clone())?;
+    scope.set_many((0..6).map(|at| new(&format!("k{at}"), "two", format!("e{at}"))))?;
+    drop(scope);
+    ground.reopen()?;
+
+    let plan = ground.cache.plan(&v1)?;
+    assert!(plan.is_empty(), "{plan}");
+    let scope = ground.raw(v1.clone())?;
+    let read = (0..6).map(|at| old(&format!("k{at}"), "two"));
+    assert_eq!(all_rows(&scope)?, sorted(read));
+    assert_eq!(scope.fetch(key("k0"))?, Some(old("k0", "two")));
+    scope.set(&old("k0", "one"))?;
+    assert_eq!(scope.update(&old("k1", "one"))?, Some(old("k1", "two")));
+    scope.set_many([old("k2", "one"), old("n0", "one")])?;
+    scope.set(&row(["k3".into(), Value::Absent]))?;
+    assert_eq!(scope.pop(key("k4"))?, Some(old("k4", "two")));
+    scope.set(&old("k4", "one"))?;
+    scope.set(&old("n1", "one"))?;
+    drop(scope);
+    ground.reopen()?;
+
+    let plan = ground.cache.plan(&v2)?;
+    assert!(plan.is_empty(), "{plan}");
+    let scope = ground.raw(v2)?;
+    let expected = [
+        new("k0", "one", "e0"),
+        new("k1", "one", "e1"),
+        new("k2", "one", "e2"),
+        new("k3", "two", "e3"),
+        new("k4", "one", Value::Null),
+        new("k5", "two", "e5"),
+        new("n0", "one", Value::Null),
+        new("n1", "one", Value::Null),
+    ];
+    assert_eq!(all_rows(&scope)?, sorted(expected));
+    scope.clear()?;
+    drop(scope);
+    ground.reopen()
+}
+
+fn an_older_version_restarts(mut ground: Ground) -> Result<()> {
+    let versions = (v1(&ground), v2(&ground));
+    ground.raw(versions.0.clone())?.set(&old("k0", "one"))?;
+    ground.reopen()?;
+    in_turns(&mut ground, versions.clone())?;
+    in_turns(&mut ground, versions)
+}
+
+fn an_older_version_writes_defaults(mut ground: Ground) -> Result<()> {
+    let v1 = v1(&ground);
+    let v2 = v1.clone().column(Column::new("extra", ColumnType::Int).default_value(7));
+    ground.raw(v1.clone())?.set(&old("a", "one"))?;
+    ground.reopen()?;
+    ground.raw(v2.clone())?.set(&new("b", "two", 8))?;
+    ground.reopen()?;
+    let scope = ground.raw(v1)?;
+    scope.set_many([old("b", "one"), old("c", "one")])?;
+    assert_eq!(scope.get(key("d"), || old("d", "got"))?, old("d", "got"));
+    drop(scope);
+    ground.reopen()?;
+    let expected = [new("a", "one", 7), new("b", "one", 8), new("c", "one", 7), new("d", "got", 7)];
+    assert_eq!(all_rows(&ground.raw(v2)?)?, sorted(expected));
+    Ok(())
+}
+
+fn an_older_version_restarts_under_manual(mut ground: Ground) -> Result<()> {
+    let (v1, v2) = (v1(&ground), v2(&ground));
+    ground.raw(v1.clone())?.set(&old("k0", "one"))?;
+    ground.reopen()?;
+    let manual = v2.migrate(Migrate::Manual);
+    ground.raw(manual.clone()).unwrap_err();
+    ground.cache.migrate(&manual)?;
+    ground.reopen()?;
+    in_turns(&mut ground, (v1.migrate(Migrate::Manual), manual))
+}
+
+/// Two schemas as TOML has them.
+fn a_dynamic_scope_leaves_unknown_columns_alone(mut ground: Ground) -> Result<()> {
+    let (v1, v2) = (v1(&ground), v2(&ground));
+    let scope = ground.dynamic(v2.clone())?;
+    scope.set("a", json!({"id": "a", "name": "two", "extra": "e"}))?;
+    drop(scope);
+    ground.reopen()?;
+    let scope = ground.dynamic(v1)?;
+    assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "name": "two"})));
+    scope.set("a", json!({"id": "a", "name": "one"}))?;
+    drop(scope);
+    ground.reopen()?;
+    let kept = json!({"id": "a", "name": "one", "extra": "e"});
+    assert_eq!(ground.dynamic(v2)?.fetch("a")?, Some(kept));
+    Ok(())
+}
+
+/// Two programs, neither of which knows all columns.
+fn programs_that_know_some_columns_each(mut ground: Ground) -> Result<()> {
+    let a = ground.schema().unique(text("id")).column(text("a").nullable(true));
+    let b = ground.schema().unique(text("id")).column(text("b").nullable(true)).keep(["a"]);
+    ground.raw(a.clone())?.set(&old("x", "ax"))?;
+    ground.reopen()?;
+    for turn in 0..3 {
+        let scope = ground.raw(b.clone())?;
+        assert_eq!(scope.fetch(key("x"))?.map(|row| row.0[1].is_null()), Some(turn == 0));
+        scope.set_many([old("x", "bx"), old("y", "by")])?;
+        assert_eq!(scope.len()?, 2);
+        drop(scope);
+        ground.reopen()?;
+        let scope = ground.raw(a.clone())?;
+        let y = if turn == 0 { Value::Null } else { "ay".into() };
+        assert_eq!(all_rows(&scope)?, sorted([old("x", "ax"), row(["y".into(), y])]));
+        scope.set(&old("y", "ay"))?;
+        drop(scope);
+        ground.reopen()?;
+        for schema in [&a, &b] {
+            let plan = ground.cache.plan(schema)?;
+            assert!(plan.is_empty(), "{plan}");
+        }
+    }
+    let both = ground.schema().unique(text("id"));
+    let both = both.column(text("a").nullable(true)).column(text("b").nullable(true));
+    let expected = [new("x", "ax", "bx"), new("y", "ay", "by")];
+    assert_eq!(all_rows(&ground.raw(both)?)?, sorted(expected));
+    Ok(())
+}
+
+fn a_dropped_column_is_removed_and_the_records_stay(mut ground: Ground) -> Result<()> {
+    let required = ground.schema().unique(text("id")).column(text("name")).column(text("gone"));
+    ground.raw(required.clone())?.set_many([new("a", "one", "x"), new("b", "two", "y")])?;
+    ground.reopen()?;
+    let dropped = v1(&ground).dropped(["gone"]);
+    let plan = ground.cache.plan(&dropped)?;
+    assert!(
+        matches!(&plan.steps[..], [step] if step.change == Change::DropColumn("gone".into())),
+        "{plan}"
+    );
+    for turn in 0..2 {
+        let scope = ground.raw(dropped.clone())?;
+        assert!(ground.cache.plan(&dropped)?.is_empty());
+        let a = if turn == 0 { "one" } else { "new" };
+        assert_eq!(all_rows(&scope)?, sorted([old("a", a), old("b", "two")]));
+        scope.set(&old("a", "new"))?;
+        drop(scope);
+        ground.reopen()?;
+    }
+    // It is gone for those who know nothing of it, and new for those who know it.
+    assert!(ground.cache.plan(&v1(&ground))?.is_empty());
+    assert_eq!(ground.raw(v1(&ground))?.len()?, 2);
+    ground.reopen()?;
+    let plan = ground.cache.plan(&required)?;
+    assert!(
+        matches!(&plan.steps[..], [step] if matches!(step.change, Change::AddRequiredColumn(_))),
+        "{plan}"
+    );
+    Ok(())
+}
+
+fn a_dropped_column_that_is_not_there_is_no_difference(mut ground: Ground) -> Result<()> {
+    ground.raw(v1(&ground))?.set(&old("a", "one"))?;
+    ground.reopen()?;
+    let dropped = v1(&ground).dropped(["never", "there"]);
+    assert!(ground.cache.plan(&dropped)?.is_empty());
+    assert_eq!(ground.raw(dropped.clone())?.fetch(key("a"))?, Some(old("a", "one")));
+    ground.reopen()?;
+    assert!(ground.cache.plan(&dropped)?.is_empty());
+    Ok(())
+}
+
+fn a_possible_rename_is_refused(mut ground: Ground) -> Result<()> {
+    ground.raw(v2(&ground))?.set(&new("a", "one", "x"))?;
+    ground.reopen()?;
+    let renamed = v1(&ground).column(text("title").nullable(true));
+    for migrate in [Migrate::Safe, Migrate::Manual] {
+        let error = ground.raw(renamed.clone().migrate(migrate)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
+        let error = error.to_string();
+        for way in ["was = \"extra\"", "dropped = [\"extra\"]", "keep = [\"extra\"]", "`title`"] {
+            assert!(error.contains(way), "{way} is not in: {error}");
+        }
+        ground.cache.migrate(&renamed).unwrap_err();
+        ground.reopen()?;
+    }
+    assert!(ground.cache.plan(&v2(&ground))?.is_empty(), "nothing was changed");
+    assert_eq!(all_rows(&ground.raw(v2(&ground))?)?, [new("a", "one", "x")]);
+    ground.reopen()?;
+
+    let mut declared = v2(&ground);
+    declared.columns[2] = text("title").nullable(true).was("extra");
+    assert_eq!(all_rows(&ground.raw(declared)?)?, [new("a", "one", "x")]);
+    Ok(())
+}
+
+fn a_kept_column_is_not_taken_for_a_renamed_one(mut ground: Ground) -> Result<()> {
+    ground.raw(v2(&ground))?.set(&new("a", "one", "x"))?;
+    ground.reopen()?;
+    let kept = v1(&ground).column(text("title").nullable(true)).keep(["extra"]);
+    let plan = ground.cache.plan(&kept)?;
+    assert!(
+        matches!(&plan.steps[..], [step] if matches!(step.change, Change::AddColumn(_))),
+        "{plan}"
+    );
+    let scope = ground.raw(kept.clone())?;
+    assert_eq!(scope.fetch(key("a"))?, Some(new("a", "one", Value::Null)));
+    scope.set(&new("a", "new", "t"))?;
+    drop(scope);
+    ground.reopen()?;
+    assert!(ground.cache.plan(&kept)?.is_empty());
+    let scope = ground.raw(v2(&ground))?;
+    assert_eq!(scope.fetch(key("a"))?, Some(new("a", "new", "x")));
+    scope.set(&new("a", "newer", "y"))?;
+    drop(scope);
+    ground.reopen()?;
+    assert_eq!(ground.raw(kept)?.fetch(key("a"))?, Some(new("a", "newer", "t")));
+    Ok(())
+}
+
+fn one_table_for_two_scopes_is_refused(mut ground: Ground) -> Result<()> {
+    if ground.has_one_table() {
+        return Ok(());
+    }
+    let table = format!("{}_table", ground.scope);
+    let first = v1(&ground).table(&table);
+    ground.raw(first.clone())?.set(&old("a", "one"))?;
+    let mut second = v2(&ground).table(&table);
+    second.name.push_str("_other");
+    for _ in 0..2 {
+        let refused = [
+            ground.raw(second.clone()).unwrap_err(),
+            ground.raw(second.clone().migrate(Migrate::Manual)).unwrap_err(),
+            ground.cache.plan(&second).unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
+            let names = format!("{}`; give this one another by `table`", ground.scope);
+            assert!(error.to_string().contains(&names), "{error}");
+        }
+        assert!(!ground.cache.scopes()?.contains(&second.name));
+        ground.reopen()?;
+        assert_eq!(all_rows(&ground.raw(first.clone())?)?, [old("a", "one")]);
+    }
+    Ok(())
+}
+
+/// Under `manual`, what the message says is what works: the command for steps that are safe, and
+/// for others a policy under which that command applies them.
+fn a_refusal_says_what_works(mut ground: Ground) -> Result<()> {
+    let manual = |schema: Schema| schema.migrate(Migrate::Manual);
+    ground.raw(v1(&ground))?.set(&old("a", "one"))?;
+    ground.reopen()?;
+    let safe = manual(v2(&ground));
+    let error = ground.raw(safe.clone()).unwrap_err().to_string();
+    assert!(error.contains("`hilcat --cache URI --schemas PATH migrate`"), "{error}");
+    assert!(error.contains("Cache::migrate"), "{error}");
+    ground.cache.migrate(&safe)?;
+    ground.reopen()?;
+    assert_eq!(all_rows(&ground.raw(safe)?)?, [new("a", "one", Value::Null)]);
+    ground.reopen()?;
+
+    let mut lossy = v2(&ground);
+    lossy.columns[1].ty = ColumnType::Int;
+    for error in [
+        ground.raw(manual(lossy.clone())).unwrap_err(),
+        ground.cache.migrate(&manual(lossy.clone())).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("say migrate = \"recreate\" in the schema"), "{error}");
+        assert!(!error.contains("the schema's policy is manual"), "{error}");
+    }
+    ground.cache.migrate(&lossy.clone().migrate(Migrate::Recreate))?;
+    ground.reopen()?;
+    assert_eq!(all_rows(&ground.raw(lossy)?)?, []);
+    Ok(())
+}
+
+/// Both versions are open, each in a cache of its own.
+fn two_versions_at_once(ground: Ground) -> Result<()> {
+    let (v1, v2) = (v1(&ground), v2(&ground));
+    let newer = ground.another()?;
+    let both = declared_as(v2.clone(), || newer.scope::<Raw>())?;
+    both.set(&new("a", "two", "x"))?;
+    let known = ground.raw(v1)?;
+    for round in 0..5 {
+        let (name, extra) = (format!("name {round}"), format!("extra {round}"));
+        known.set(&old("a", &name))?;
+        known.set_many([old("b", &name)])?;
+        let b = if round == 0 { Value::Null } else { format!("extra {}", round - 1).into() };
+        let a = if round == 0 { "x".to_owned() } else { format!("extra {}", round - 1) };
+        assert_eq!(both.fetch(key("a"))?, Some(new("a", &name, a)), "round {round}");
+        assert_eq!(both.fetch(key("b"))?, Some(new("b", &name, b)), "round {round}");
+        both.set_many([new("a", "two", extra.clone()), new("b", "two", extra)])?;
+        let read = [old("a", "two"), old("b", "two")];
+        assert_eq!(all_rows(&known)?, sorted(read));
+    }
+    Ok(())
+}
+
+/// A version that knows the column goes on while another one drops it.
+fn a_dropped_column_is_ignored_by_an_open_handle(ground: Ground) -> Result<()> {
+    let (v1, v2) = (v1(&ground).dropped(["extra"]), v2(&ground));
+    let knows = ground.raw(v2)?;
+    knows.set(&new("a", "two", "x"))?;
+    let dropping = ground.another()?;
+    let drops = declared_as(v1, || dropping.scope::<Raw>())?;
+    assert_eq!(drops.fetch(key("a"))?, Some(old("a", "two")));
+    knows.set(&new("a", "two", "y"))?;
+    assert_eq!(drops.fetch(key("a"))?, Some(old("a", "two")));
+    assert_eq!(knows.fetch(key("a"))?.map(|row| row.0[1].clone()), Some("two".into()));
+    drops.set(&old("a", "one"))?;
+    assert_eq!(knows.fetch(key("a"))?.map(|row| row.0[1].clone()), Some("one".into()));
+    Ok(())
+}

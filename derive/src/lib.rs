@@ -186,7 +186,8 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 /// Where a schema is stored beside them, the scope is refused
 /// (`hilcat::ErrorKind::SchemaChange`, with the plan), and nothing is stored until `migrate` or
 /// another `scope` says what is to be done. A function that returns no `Result` goes on computing; the
-/// error is given to `on_error`, and by each call of `NAME_forget`.
+/// error is given to `on_error`, by each call of `NAME_forget`, and, with the feature `tracing` of
+/// hilcat, once for each process as an event of level WARN.
 ///
 /// # Beside the function
 ///

@@ -20,7 +20,8 @@ async fn open<K: Kind + 'static>(
         None => {
             let types = parts.clone();
             let open = move || cache.of_function(&function.number, || K::schema(function, &types));
-            blocking::unblock(open).await?
+            let opened = blocking::unblock(open).await;
+            opened.inspect_err(|error| function.say_refused(error))?
         }
     };
     Ok((core, Key::new(parts.into_iter().map(|part| part.value))))

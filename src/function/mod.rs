@@ -9,6 +9,8 @@ mod kind;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+#[cfg(feature = "tracing")]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[cfg(feature = "async")]
@@ -31,6 +33,9 @@ pub struct Function {
     /// In milliseconds.
     ttl: Option<u64>,
     migrate: Option<Migrate>,
+    /// Whether it was said that the stored schema is that of another signature.
+    #[cfg(feature = "tracing")]
+    said: AtomicBool,
     /// The function's own name.
     name: &'static str,
     /// The names of the key's columns, where the arguments are the key.
@@ -42,7 +47,18 @@ impl Function {
     pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
         let (scope, table, column, ttl, migrate) = (None, None, None, None, None);
         let number = Number::new();
-        Self { scope, table, column, ttl, migrate, name, keys, number }
+        Self {
+            scope,
+            table,
+            column,
+            ttl,
+            migrate,
+            #[cfg(feature = "tracing")]
+            said: AtomicBool::new(false),
+            name,
+            keys,
+            number,
+        }
     }
 
     pub const fn scope(mut self, scope: &'static str) -> Self {
@@ -68,6 +84,23 @@ impl Function {
     pub const fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = Some(migrate);
         self
+    }
+
+    /// Says once for each process, through `tracing`, that the values of the function are not
+    /// stored since the stored schema is that of another signature: a function that returns no
+    /// `Result` has no other place to say it.
+    fn say_refused(&self, error: &Error) {
+        #[cfg(feature = "tracing")]
+        if error.kind() == ErrorKind::SchemaChange && !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                function = self.name,
+                scope = error.scope(),
+                plan = error.message(),
+                "the values of a cached function are not stored: its signature does not go with the stored schema"
+            );
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = error;
     }
 
     fn ttl_of(&self) -> Option<Duration> {
@@ -113,7 +146,8 @@ fn open<K: Kind>(
     cache: &Cache,
     parts: Vec<Part>,
 ) -> Result<(Arc<Core>, Key)> {
-    let core = cache.of_function(&function.number, || K::schema(function, &parts))?;
+    let core = cache.of_function(&function.number, || K::schema(function, &parts));
+    let core = core.inspect_err(|error| function.say_refused(error))?;
     Ok((core, Key::new(parts.into_iter().map(|part| part.value))))
 }
 

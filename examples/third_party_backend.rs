@@ -76,6 +76,13 @@ impl ScopeStore for Scope {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         self.change(|records| self.put(records, row))
     }
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let key = store::key_to_text(&self.0.schema().key_of(&row)).into_owned();
+        self.change(|records| match records.get(&key) {
+            Some(stored) => self.0.decode(stored).map(Some),
+            None => self.put(records, row),
+        })
+    }
     fn set_many(&self, mut rows: Vec<Row>) -> Result<()> {
         self.change(|records| rows.drain(..).try_for_each(|row| self.put(records, row).map(drop)))
     }

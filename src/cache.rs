@@ -18,6 +18,8 @@ use crate::backend::{Engine, Pooled};
 #[cfg(feature = "sql")]
 use crate::backends::sql::lend::Access;
 use crate::backends::{self, Registry};
+#[cfg(feature = "sql")]
+use crate::compute::TransactionWrites;
 use crate::error::did_you_mean;
 use crate::layers::ReadOnly;
 use crate::scope::Core;
@@ -299,6 +301,7 @@ impl Cache {
     ///
     /// Where the storage fails.
     pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
+        self.inner.above.void(scopes);
         let loaded = self.inner.store.load(scopes);
         loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
     }
@@ -409,6 +412,7 @@ impl Cache {
         if access == Access::Write && self.capabilities().read_only {
             return Err(Error::read_only().in_operation(backend, operation));
         }
+        let _writes = TransactionWrites::begin();
         let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
                 "the cache is on `{backend}`, and the closure wants a connection to `{}`",

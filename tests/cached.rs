@@ -98,6 +98,38 @@ mod own_scope {
 }
 
 #[test]
+fn what_is_forgotten_meanwhile_is_not_stored() {
+    static RUNS: Runs = Runs::new();
+    #[cached(cache = CACHE, scope = "forgotten")]
+    fn counted(name: &str) -> u32 {
+        let run = RUNS.add();
+        match name {
+            "a" if run == 1 => drop(counted_forget(name).unwrap()),
+            "b" if run == 3 => drop(counted_refresh(name)),
+            _ => {}
+        }
+        run
+    }
+    assert_eq!((counted("a"), counted("a"), counted("a")), (1, 2, 2));
+    assert_eq!((counted("b"), counted("b")), (3, 4), "the fourth run was the refresh");
+}
+
+#[test]
+fn what_another_process_stored_meanwhile_is_returned() {
+    #[cached(cache = CACHE, scope = "elsewhere", column = "v")]
+    fn slow(name: &str) -> i64 {
+        let schema = hilcat::Schema::new("elsewhere")
+            .unique(hilcat::Column::new("name", ColumnType::Text))
+            .column(hilcat::Column::new("v", ColumnType::BigInt));
+        // A layer shares the store and nothing else, as another process does.
+        let other = Cache::fan_out(CACHE.clone(), []).dynamic_with(schema).unwrap();
+        other.set(name, serde_json::json!({"v": 7})).unwrap();
+        1
+    }
+    assert_eq!((slow("a"), slow("a")), (7, 7));
+}
+
+#[test]
 fn refresh_and_forget_are_beside_it() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]

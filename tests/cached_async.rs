@@ -67,6 +67,11 @@ impl ScopeStore for SlowScope {
         self.0.update(row)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        thread::sleep(self.1);
+        self.0.insert(row)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.0.set_many(rows)
     }
@@ -287,6 +292,48 @@ fn a_cancelled_future_lets_the_next_one_compute() {
         assert_eq!(second.await.unwrap(), 1);
     });
     assert_eq!(RUNS.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn what_is_forgotten_meanwhile_is_not_stored() {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    #[cached(cache = SLOW, scope = "forgotten")]
+    async fn counted(x: i64) -> u32 {
+        let run = RUNS.fetch_add(1, Ordering::SeqCst) + 1;
+        match x {
+            // Boxed, since they call one another.
+            1 if run == 1 => drop(Box::pin(counted_forget(x)).await.unwrap()),
+            2 if run == 3 => drop(Box::pin(counted_refresh(x)).await),
+            _ => {}
+        }
+        run
+    }
+    block_on(async {
+        assert_eq!((counted(1).await, counted(1).await, counted(1).await), (1, 2, 2));
+        assert_eq!((counted(2).await, counted(2).await), (3, 4), "the fourth run was the refresh");
+    });
+}
+
+/// The store goes on with an insert whose future is dropped: a removal waits for the end of it.
+#[test]
+fn a_removal_comes_after_the_insert_of_a_cancelled_future() {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    static SLOWER: LazyLock<Cache> = LazyLock::new(|| slow(50));
+    #[cached(cache = SLOWER, scope = "dropped")]
+    async fn once(x: i64) -> u32 {
+        let _ = x;
+        RUNS.fetch_add(1, Ordering::SeqCst) + 1
+    }
+    in_tokio(async {
+        let cancelled = tokio::spawn(once(1));
+        while RUNS.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cancelled.abort();
+        once_forget(1).await.unwrap();
+        assert_eq!(once(1).await, 2, "nothing was stored after the removal");
+    });
 }
 
 #[test]

@@ -69,6 +69,14 @@ impl ScopeStore for NoopScope {
         Ok(None)
     }
 
+    fn insert(&self, _: Row) -> Result<Option<Row>> {
+        Ok(None)
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        Ok(vec![None; rows.len()])
+    }
+
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
         Ok(())
     }

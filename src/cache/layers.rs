@@ -32,6 +32,15 @@ impl Above {
             Some((_, namespace)) => self.flights.of(&namespace.join(scope)),
         }
     }
+
+    /// Voids the computations under way in scopes (in all for `None`), whose records are about to
+    /// be replaced.
+    pub(super) fn void(&self, scopes: Option<&[String]>) {
+        match scopes {
+            Some(scopes) => scopes.iter().for_each(|scope| self.flights(scope).void_all()),
+            None => self.flights.all().iter().for_each(|flights| flights.void_all()),
+        }
+    }
 }
 
 impl Cache {

@@ -181,7 +181,8 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// As [`decode`](Codec::decode), [`merge`](Codec::merge) and [`encode`](Codec::encode).
+    /// As [`decode`](Codec::decode), [`merge`](Codec::merge) and [`encode`](Codec::encode), and if
+    /// the stored record is one of another key.
     pub fn replace(&self, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
         let Some(stored) = old else {
             let row = self.merge(None, new)?;
@@ -189,6 +190,7 @@ impl Codec {
         };
         compress::with_plain(stored, |plain| {
             let (old, extras) = self.read(plain)?;
+            self.check_key(&self.schema.key_of(&new), &old)?;
             let row = self.merge(Some(old.clone()), new)?;
             Ok(Replaced { bytes: self.encode_with(&row, extras)?, old: Some(old) })
         })

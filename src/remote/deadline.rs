@@ -64,6 +64,16 @@ impl Deadline {
     }
 }
 
+/// Begins the time of the running step, if it has not begun: what the step waits for from now on
+/// counts for its deadline.
+pub(crate) fn begin_step() {
+    STEP.with(|step| {
+        if let Some(running @ Step { began: None, .. }) = step.get() {
+            step.set(Some(Step { began: Some(Instant::now()), ..running }));
+        }
+    });
+}
+
 /// A step of a public call, as the store sees it that runs it.
 #[derive(Clone, Copy)]
 struct Step {

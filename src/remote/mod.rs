@@ -24,9 +24,9 @@ pub(crate) mod tls;
 
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::authority::Server;
-pub(crate) use self::deadline::CallClock;
 #[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::deadline::Deadline;
+pub(crate) use self::deadline::{CallClock, begin_step};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::endpoint::Endpoint;
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]

@@ -73,6 +73,10 @@ impl ScopeStore for Projected {
         refused()
     }
 
+    fn insert(&self, _: Row) -> Result<Option<Row>> {
+        refused()
+    }
+
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
         refused()
     }

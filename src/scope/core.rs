@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use crate::compute::{Flights, Turn};
+use crate::compute::{ComputeGuard, Flights, Role};
 use crate::remote::CallClock;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema};
@@ -34,6 +34,11 @@ impl Core {
     #[cfg(feature = "sql")]
     pub(super) fn backend(&self) -> &'static str {
         self.backend
+    }
+
+    #[cfg(feature = "sql")]
+    pub(super) fn flights(&self) -> &Arc<Flights> {
+        &self.flights
     }
 
     #[cfg(feature = "sql")]
@@ -85,7 +90,10 @@ impl Core {
     }
 
     pub(crate) fn pop(&self, key: Key) -> Result<Option<Row>> {
-        self.with_key("pop", key, |key| self.store.pop(key))
+        self.with_key("pop", key, |key| {
+            self.flights.void([key.clone()]);
+            self.store.pop(key)
+        })
     }
 
     pub(crate) fn fetch_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
@@ -93,7 +101,10 @@ impl Core {
     }
 
     pub(crate) fn pop_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
-        self.with_keys("pop_many", keys, |keys| self.store.pop_many(keys))
+        self.with_keys("pop_many", keys, |keys| {
+            self.flights.void(keys.iter().cloned());
+            self.store.pop_many(keys)
+        })
     }
 
     /// Runs one call on many keys, with the context for its error.
@@ -116,11 +127,22 @@ impl Core {
     }
 
     pub(crate) fn set(&self, row: Result<Row>) -> Result<()> {
-        self.write("set", row, |row| self.store.set(row))
+        self.write("set", row, |row| {
+            self.void([&row]);
+            self.store.set(row)
+        })
     }
 
     pub(crate) fn update(&self, row: Result<Row>) -> Result<Option<Row>> {
-        self.write("update", row, |row| self.store.update(row))
+        self.write("update", row, |row| {
+            self.void([&row]);
+            self.store.update(row)
+        })
+    }
+
+    /// Voids the computations of the keys of rows that are about to be written.
+    fn void<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
+        self.flights.void(rows.into_iter().map(|row| self.schema.key_of(row)));
     }
 
     /// Runs one call that writes a row, with the context for its error.
@@ -135,7 +157,10 @@ impl Core {
     }
 
     pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
-        self.write_many("set_many", rows, |rows| self.store.set_many(rows))
+        self.write_many("set_many", rows, |rows| {
+            self.void(&rows);
+            self.store.set_many(rows)
+        })
     }
 
     /// Runs one call that writes rows, with the context for its error; gives how many they are.
@@ -180,7 +205,11 @@ impl Core {
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
-        in_one_step(|| self.store.clear()).map_err(|error| self.place("clear", None, error))
+        let cleared = in_one_step(|| {
+            self.flights.void_all();
+            self.store.clear()
+        });
+        cleared.map_err(|error| self.place("clear", None, error))
     }
 
     /// The stored row, or the one that `compute` gives, which is stored; computed once however
@@ -195,17 +224,20 @@ impl Core {
         if let Some(row) = clock.step(|| self.look(&key))? {
             return Ok(row);
         }
-        loop {
-            let turn = self.flights.turn(&key);
-            let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
-            // Somebody may have stored it between the look and the turn.
-            if let Some(row) = clock.step(|| self.look(&key))? {
-                return Ok(row);
+        let guard = loop {
+            let role = self.flights.claim(&key, &self.schema);
+            match role.map_err(|error| self.place("get", Some(&key), error))? {
+                Role::Compute(guard) => break guard,
+                Role::Take(row) => return Ok(row),
+                Role::Retry => {}
             }
-            let Turn::Compute(_lease) = turn else { continue };
-            let row = compute().map_err(|error| self.computing_failed(&key, error))?;
-            return clock.step(|| self.keep(&key, row));
+        };
+        // The row may have been stored between the look and the claim.
+        if let Some(row) = clock.step(|| self.look(&key))? {
+            return Ok(row);
         }
+        let row = compute().map_err(|error| self.computing_failed(&key, error))?;
+        clock.step(|| self.fill(guard, row))
     }
 
     /// The same for a computation that is a future; the store is asked by threads that may wait.
@@ -224,17 +256,21 @@ impl Core {
         if let Some(row) = self.look_async(&key, &clock).await? {
             return Ok(row);
         }
-        loop {
-            let turn = self.flights.turn_async(&key).await;
-            let turn = turn.map_err(|error| self.place("get", Some(&key), error))?;
-            if let Some(row) = self.look_async(&key, &clock).await? {
-                return Ok(row);
+        let guard = loop {
+            let role = self.flights.claim_async(&key, &self.schema).await;
+            match role.map_err(|error| self.place("get", Some(&key), error))? {
+                Role::Compute(guard) => break guard,
+                Role::Take(row) => return Ok(row),
+                Role::Retry => {}
             }
-            let Turn::Compute(lease) = turn else { continue };
-            let row = lease.compute(compute).await;
-            let row = row.map_err(|error| self.computing_failed(&key, error))?;
-            return self.apart(move |core| clock.step(|| core.keep(&key, row))).await;
+        };
+        if let Some(row) = self.look_async(&key, &clock).await? {
+            return Ok(row);
         }
+        let row = guard.compute(compute).await;
+        let row = row.map_err(|error| self.computing_failed(&key, error))?;
+        // The guard goes along: if this future is dropped, the flight lands when the store is done.
+        self.apart(move |core| clock.step(|| core.fill(guard, row))).await
     }
 
     #[cfg(feature = "async")]
@@ -263,14 +299,29 @@ impl Core {
     /// Stores the row that was computed for a key in place of what there is, and gives it.
     pub(crate) fn renew(&self, key: Key, row: Row) -> Result<Row> {
         let key = self.admit_key("refresh", key)?;
-        self.keep(&key, row)
+        let row = self.admit_row("get", Ok(row))?;
+        self.check_computed(&key, &row)?;
+        let stored = in_one_step(|| {
+            self.flights.void([key.clone()]);
+            self.store.set(row.clone())
+        });
+        stored.map_err(|error| self.place("get", Some(&key), error))?;
+        Ok(row)
     }
 
-    /// Stores a computed row and gives it.
-    fn keep(&self, key: &Key, row: Row) -> Result<Row> {
+    /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
+    /// that row, or the one that another process stored.
+    fn fill(&self, guard: ComputeGuard, row: Row) -> Result<Row> {
         let row = self.admit_row("get", Ok(row))?;
-        self.check_computed(key, &row)?;
-        self.store.set(row.clone()).map_err(|error| self.place("get", Some(key), error))?;
+        self.check_computed(guard.key(), &row)?;
+        if guard.begin_storing() {
+            let stored = self.store.insert(row.clone());
+            let stored = stored.map_err(|error| self.place("get", Some(guard.key()), error))?;
+            if let Some(stored) = stored {
+                return Ok(stored);
+            }
+        }
+        guard.land(&self.schema, &row);
         Ok(row)
     }
 
@@ -336,9 +387,9 @@ impl Core {
         Ok(keys.iter().cloned().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
     }
 
-    /// Computes those of the missing keys that nobody computes, or where there is none, waits for
-    /// one that somebody does. No lease is held while waiting, so that two calls whose keys
-    /// overlap cannot wait for one another.
+    /// Computes those of the missing keys that no other caller computes, or if there are none,
+    /// waits for one of them. No guard is held while waiting, so that two calls whose keys overlap
+    /// cannot wait for one another.
     fn find_missing<I>(
         &self,
         missing: &[Key],
@@ -349,23 +400,26 @@ impl Core {
     where
         I: Iterator<Item = Result<Row>>,
     {
-        let leases: Vec<_> = missing.iter().filter_map(|key| self.flights.try_lease(key)).collect();
-        if leases.is_empty() {
-            let turn = self.flights.turn(&missing[0]);
-            drop(turn.map_err(|error| self.place("get_many", Some(&missing[0]), error))?);
-            found.extend(clock.step(|| self.look_many(missing))?);
+        let guards: Vec<_> = missing.iter().filter_map(|key| self.flights.try_claim(key)).collect();
+        if guards.is_empty() {
+            let role = self.flights.claim(&missing[0], &self.schema);
+            let role = role.map_err(|error| self.place("get_many", Some(&missing[0]), error))?;
+            if let Role::Take(row) = role {
+                found.insert(missing[0].clone(), row);
+            }
             return Ok(());
         }
-        // Somebody may have stored some of them before the leases were taken.
-        let ours: Vec<Key> = leases.iter().map(|lease| lease.key().clone()).collect();
-        found.extend(clock.step(|| self.look_many(&ours))?);
-        let ours: Vec<Key> = ours.into_iter().filter(|key| !found.contains_key(key)).collect();
-        if ours.is_empty() { Ok(()) } else { self.compute_rows(ours, found, clock, compute) }
+        // Some of them may have been stored before they were claimed.
+        let keys: Vec<Key> = guards.iter().map(|guard| guard.key().clone()).collect();
+        found.extend(clock.step(|| self.look_many(&keys))?);
+        let guards: Vec<_> =
+            guards.into_iter().filter(|guard| !found.contains_key(guard.key())).collect();
+        if guards.is_empty() { Ok(()) } else { self.compute_rows(guards, found, clock, compute) }
     }
 
     fn compute_rows<I>(
         &self,
-        keys: Vec<Key>,
+        guards: Vec<ComputeGuard>,
         found: &mut Found,
         clock: &CallClock,
         mut compute: impl FnMut(Vec<Key>) -> Result<I>,
@@ -373,8 +427,10 @@ impl Core {
     where
         I: Iterator<Item = Result<Row>>,
     {
-        let wrong =
-            |key, message| Err(self.place("get_many", Some(key), Error::invalid_input(message)));
+        let wrong = |key: &Key, message: &str| {
+            Err(self.place("get_many", Some(key), Error::invalid_input(message)))
+        };
+        let keys: Vec<Key> = guards.iter().map(|guard| guard.key().clone()).collect();
         let computed =
             compute(keys.clone()).map_err(|error| self.place("get_many", None, error))?;
         let rows =
@@ -386,15 +442,48 @@ impl Core {
                 "the computation gave a record for this key, which was not asked for",
             );
         }
-        let stored = clock.step(|| self.store.set_many(rows.values().cloned().collect()));
-        stored.map_err(|error| self.place("get_many", None, error))?;
-        if let Some(key) = keys.iter().find(|key| !rows.contains_key(*key)) {
-            return wrong(
-                key,
+        let missing = keys.iter().find(|key| !rows.contains_key(*key)).cloned();
+        clock.step(|| self.fill_many(guards, rows, found))?;
+        match missing {
+            Some(key) => wrong(
+                &key,
                 "the computation gave no record for this key; those that it gave are stored",
-            );
+            ),
+            None => Ok(()),
         }
-        found.extend(rows);
+    }
+
+    /// Stores those computed rows whose keys were not written meanwhile, and adds to `found` what
+    /// `get_many` returns.
+    fn fill_many(
+        &self,
+        guards: Vec<ComputeGuard>,
+        mut rows: Found,
+        found: &mut Found,
+    ) -> Result<()> {
+        let computed = guards.into_iter().filter_map(|guard| {
+            let row = rows.remove(guard.key())?;
+            Some((guard, row))
+        });
+        let (storing, void): (Vec<_>, Vec<_>) =
+            computed.partition(|(guard, _)| guard.begin_storing());
+        let inserted = match storing.is_empty() {
+            true => Vec::new(),
+            false => {
+                let rows = storing.iter().map(|(_, row)| row.clone()).collect();
+                let inserted = self.store.insert_many(rows);
+                inserted.map_err(|error| self.place("get_many", None, error))?
+            }
+        };
+        let ends =
+            storing.into_iter().zip(inserted).chain(void.into_iter().map(|void| (void, None)));
+        for ((guard, row), stored) in ends {
+            let key = guard.key().clone();
+            if stored.is_none() {
+                guard.land(&self.schema, &row);
+            }
+            found.insert(key, stored.unwrap_or(row));
+        }
         Ok(())
     }
 }

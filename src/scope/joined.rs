@@ -10,7 +10,7 @@ use super::{Core, Scope};
 use crate::backend::Engine;
 use crate::backends::sql::engine::sealed::Engine as _;
 use crate::backends::sql::join::JoinedStore;
-use crate::{Error, IntoKey, Key, Result, ScopeRecord};
+use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
 /// back with the transaction that is open there. Made by [`Scope::on`].
@@ -39,6 +39,14 @@ impl<R: ScopeRecord> Scope<R> {
     /// There is no `get` here: what one transaction computes is not for others before it is
     /// committed. In SQLite, begin a transaction that is going to write as
     /// `immediate_transaction`.
+    ///
+    /// A write voids the computations of its keys that run in this process, as every write does:
+    /// `get` returns what they compute, and does not store it. Inside
+    /// [`Cache::diesel`](crate::Cache::diesel) it does so again when the closure has ended. When a
+    /// transaction of your own is committed cannot be known: a `get` that begins after the write
+    /// and before the commit may store what it computes, if the key is missing then. So may one
+    /// whose value is on its way to the database while a `pop` runs here. If a computation reads
+    /// what your transaction changes, `pop` the key through the [`Scope`] after the commit.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
@@ -99,6 +107,12 @@ impl Core {
             self.place("on", None, Error::unsupported(message))
         })
     }
+
+    /// Voids the computations of the keys of rows that are about to be written in a transaction.
+    fn void_in_transaction<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
+        let keys = rows.into_iter().map(|row| self.schema.key_of(row));
+        self.flights().void_in_transaction(keys);
+    }
 }
 
 impl<R: ScopeRecord> Joined<'_, R> {
@@ -150,7 +164,10 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::set`].
     pub fn set(&mut self, record: &R) -> Result<()> {
-        self.core.write("set", record.to_row(), |row| self.store.set(row))
+        self.core.write("set", record.to_row(), |row| {
+            self.core.void_in_transaction([&row]);
+            self.store.set(row)
+        })
     }
 
     /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
@@ -160,7 +177,11 @@ impl<R: ScopeRecord> Joined<'_, R> {
     /// As [`Scope::set`].
     pub fn set_many<T: Borrow<R>>(&mut self, records: impl IntoIterator<Item = T>) -> Result<()> {
         let rows = records.into_iter().map(|record| record.borrow().to_row());
-        self.core.write_many("set_many", rows, |rows| self.store.set_many(rows)).map(drop)
+        let written = self.core.write_many("set_many", rows, |rows| {
+            self.core.void_in_transaction(&rows);
+            self.store.set_many(rows)
+        });
+        written.map(drop)
     }
 
     /// Inserts a record, or overwrites the one with its key and gives that one.
@@ -169,7 +190,10 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::update`].
     pub fn update(&mut self, record: &R) -> Result<Option<R>> {
-        let old = self.core.write("update", record.to_row(), |row| self.store.update(row))?;
+        let old = self.core.write("update", record.to_row(), |row| {
+            self.core.void_in_transaction([&row]);
+            self.store.update(row)
+        })?;
         old.map(R::from_row).transpose()
     }
 
@@ -179,7 +203,11 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::fetch`].
     pub fn pop(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
-        let row = self.with_key("pop", key.into_key(), |store, key| store.pop(key))?;
+        let flights = self.core.flights();
+        let row = self.with_key("pop", key.into_key(), |store, key| {
+            flights.void_in_transaction([key.clone()]);
+            store.pop(key)
+        })?;
         row.map(R::from_row).transpose()
     }
 
@@ -192,7 +220,11 @@ impl<R: ScopeRecord> Joined<'_, R> {
         &mut self,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<R>>> {
-        self.many("pop_many", keys, |store, keys| store.pop_many(keys))
+        let flights = self.core.flights();
+        self.many("pop_many", keys, |store, keys| {
+            flights.void_in_transaction(keys.iter().cloned());
+            store.pop_many(keys)
+        })
     }
 
     /// Runs one call on many keys.
@@ -200,7 +232,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
         &mut self,
         operation: &'static str,
         keys: impl IntoIterator<Item = K>,
-        call: impl FnOnce(&mut dyn JoinedStore, &[Key]) -> Result<Vec<Option<crate::Row>>>,
+        call: impl FnOnce(&mut dyn JoinedStore, &[Key]) -> Result<Vec<Option<Row>>>,
     ) -> Result<Vec<Option<R>>> {
         let store = &mut *self.store;
         let keys = keys.into_iter().map(IntoKey::into_key);

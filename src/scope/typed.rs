@@ -129,6 +129,15 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// However many threads of the process ask for one key at once, one of them computes and the
     /// others wait for it. A panic in `compute` stores nothing and lets the next caller compute.
+    ///
+    /// The computed record never overwrites what is written meanwhile. A write of the key in this
+    /// process, be it by [`set`](Scope::set), [`pop`](Scope::pop) or any other call, makes the
+    /// computation void: its record is returned to the callers that wait for it, and is not
+    /// stored, and a later `get` begins anew. If another process stores a record meanwhile, that
+    /// one is kept and returned. A removal in another process is not noticed. If the outcome of
+    /// storing the record is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)),
+    /// the record may still appear afterwards.
+    ///
     /// What is returned is as a later call would return it: skipped fields have their default.
     ///
     /// # Errors

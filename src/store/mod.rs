@@ -307,13 +307,7 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// As [`set`](ScopeStore::set); as [`fetch`](ScopeStore::fetch) if the stored record cannot be
     /// read.
-    fn insert(&self, row: Row) -> Result<Option<Row>> {
-        let key = self.schema().key_of(&row);
-        match self.fetch(&key)? {
-            Some(stored) => Ok(Some(stored)),
-            None => self.set(row).map(|()| None),
-        }
-    }
+    fn insert(&self, row: Row) -> Result<Option<Row>>;
 
     /// Inserts those records whose keys have none, as [`insert`](ScopeStore::insert) does for one.
     /// Returns, in the order of the rows, `None` for each that was inserted and the stored record

@@ -168,7 +168,7 @@ fn read_only_holds_for_every_part_of_a_uri() {
     assert!(told.stderr.contains("opened read-only"), "{told:?}");
     let told = run(&uri, &["migrate"]);
     assert!(told.code == 2 && told.stderr.contains("opened read-only"), "{told:?}");
-    let get = run(&place.uri.replace("sqlite:///", "sqlite:///"), &["get", "a", "k"]);
+    let get = run(&place.uri, &["get", "a", "k"]);
     assert_eq!(get.stdout, "{\"id\":\"k\",\"n\":7}\n");
     let staged = format!(
         "staged:?memory=memory:&storage=sqlite:///{}%3Fread_only%3Dtrue",

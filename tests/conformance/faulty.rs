@@ -38,6 +38,8 @@ faults! {
     RoundsFloats, DropsTheSignOfZero, CutsMicroseconds, CutsText,
     // Writes of one record.
     IgnoresPartialSets, SetsNullForAbsent, KeepsTheFirstWrite, GivesTheNewRecord, IsNotAtomic,
+    // Conditional inserts.
+    InsertsOverRecords, GivesTheRefusedRecord, InsertsInTwoSteps, InsertsManyOverRecords,
     // Removals.
     ForgetsPop, PopsWithoutGiving, ClearsNothing,
     // Batches.
@@ -352,6 +354,32 @@ impl ScopeStore for FaultyScope {
         match self.fault {
             Fault::GivesTheNewRecord if old.is_some() => self.fetch(&key),
             _ => Ok(old),
+        }
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let Some(row) = self.before_write(row)? else { return Ok(None) };
+        match self.fault {
+            Fault::InsertsOverRecords => self.inner.set(row).map(|()| None),
+            Fault::GivesTheRefusedRecord => Ok(self.inner.insert(row.clone())?.map(|_| row)),
+            Fault::InsertsInTwoSteps => match self.inner.fetch(&self.schema.key_of(&row))? {
+                Some(stored) => Ok(Some(stored)),
+                None => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    self.inner.set(row).map(|()| None)
+                }
+            },
+            _ => self.inner.insert(row),
+        }
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        match self.fault {
+            Fault::InsertsManyOverRecords => {
+                let count = rows.len();
+                self.set_many(rows).map(|()| vec![None; count])
+            }
+            _ => rows.into_iter().map(|row| self.insert(row)).collect(),
         }
     }
 

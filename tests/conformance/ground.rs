@@ -279,6 +279,24 @@ impl Ground {
         declared_as(schema, || self.cache.scope::<Raw>())
     }
 
+    /// The same in another cache.
+    pub fn raw_in(&self, cache: &Cache, schema: Schema) -> Result<Scope<Raw>> {
+        declared_as(schema, || cache.scope::<Raw>())
+    }
+
+    /// The scope of [`texts`](Ground::texts) as another process has it: it shares the store and
+    /// nothing else. (A layer of one store does so, in one process as well.)
+    pub fn texts_elsewhere(&self) -> Result<Scope<Raw>> {
+        let cache = Cache::fan_out(self.cache.clone(), []);
+        self.raw_in(&cache, self.pairs(ColumnType::Text, ColumnType::Text))
+    }
+
+    /// The same of [`numbers`](Ground::numbers).
+    pub fn numbers_elsewhere(&self) -> Result<Scope<Raw>> {
+        let cache = Cache::fan_out(self.cache.clone(), []);
+        self.raw_in(&cache, self.pairs(ColumnType::BigInt, ColumnType::BigInt))
+    }
+
     /// The scope of text to text that many cases use.
     pub fn texts(&self) -> Result<Scope<Raw>> {
         self.raw(self.pairs(ColumnType::Text, ColumnType::Text))

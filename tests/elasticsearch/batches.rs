@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = &[
     ("a_refused_item_is_told_by_its_key", a_refused_item_is_told_by_its_key),
     ("a_refused_batch_changes_nothing", a_refused_batch_changes_nothing),
     ("a_lost_batch_says_what_is_known", a_lost_batch_says_what_is_known),
-    ("what_is_too_much_is_sent_again", what_is_too_much_is_sent_again),
+    ("what_a_shard_is_not_ready_for_is_sent_again", what_a_shard_is_not_ready_for_is_sent_again),
     ("a_batch_and_others_lose_nothing", a_batch_and_others_lose_nothing),
 ];
 
@@ -80,15 +80,19 @@ fn a_lost_batch_says_what_is_known(server: &Server) {
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
 }
 
-/// As a server that has too much to do, or too little room, refuses writes for a while.
-fn what_is_too_much_is_sent_again(server: &Server) {
-    let block = |on: bool| {
-        let path = format!("{}/_settings", server.name("a"));
-        server.put(&path, json!({"index": {"blocks": {"read_only_allow_delete": on}}}));
-    };
+/// As of a new index, or while a node starts, the shard is not there for a while.
+fn what_a_shard_is_not_ready_for_is_sent_again(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     let hasty = server.with("timeout=700ms").dynamic_with(scope([int("n")])).unwrap();
-    block(true);
+    // The same index once more, for the shard of which there is no node.
+    let found = server.get(&server.name("a"));
+    let (index, made) = found.as_object().unwrap().iter().next().unwrap();
+    let settings =
+        json!({"number_of_replicas": 0, "index.routing.allocation.include._name": "none"});
+    let body =
+        json!({"settings": settings, "mappings": made["mappings"], "aliases": made["aliases"]});
+    server.ask(Method::Delete, index, None);
+    server.put(&format!("{index}?wait_for_active_shards=0"), body);
     let calls: [fn(&hilcat::DynScope) -> hilcat::Result<()>; 3] = [
         |a| a.set("x", json!({"n": 1})),
         |a| a.update("x", json!({"n": 2})).map(drop),
@@ -101,13 +105,15 @@ fn what_is_too_much_is_sent_again(server: &Server) {
         let told = error.to_string().contains("nothing was changed");
         assert_eq!(told, error.kind() == ErrorKind::Timeout, "{error}");
     }
-    assert_eq!(a.len().unwrap(), 0);
+    let error = hasty.fetch("x").unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{error}");
     thread::scope(|threads| {
         let a = &a;
         let calls = calls.map(|call| threads.spawn(move || call(a)));
         thread::sleep(SECOND / 2);
         assert!(calls.iter().all(|call| !call.is_finished()));
-        block(false);
+        let path = format!("{}/_settings", server.name("a"));
+        server.put(&path, json!({"index.routing.allocation.include._name": null}));
         calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
     });
     assert_eq!(a.len().unwrap(), 21);

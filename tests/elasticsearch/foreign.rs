@@ -2,7 +2,7 @@
 //! is the value, and the mapping is what the server made of it.
 
 use elasticsearch::http::Method;
-use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Schema};
+use hilcat::{Cache, Column, ColumnType, Error, ErrorKind, Migrate, Schema};
 use serde_json::{Value as Json, json};
 
 use crate::Test;
@@ -117,8 +117,20 @@ fn what_does_not_fit_is_refused_or_reported(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(text("name")), null(int("count"))])).unwrap();
     for (key, column) in [("list", "name"), ("word", "count"), ("other", "id")] {
         let error = a.fetch(key).unwrap_err();
-        let told = (error.kind(), error.column());
-        assert_eq!(told, (ErrorKind::InvalidData, Some(column)), "{error}");
+        let told = |error: &Error| (error.kind(), error.column().map(str::to_owned));
+        let expected = (ErrorKind::InvalidData, Some(column.to_owned()));
+        assert_eq!(told(&error), expected, "{error}");
+        // What cannot be read is neither removed nor overwritten by what gives it.
+        let before = python_has(server, "a", key);
+        for error in [
+            a.pop(key).unwrap_err(),
+            a.pop_many(["a1", key]).unwrap_err(),
+            a.update(key, json!({"name": "new", "count": 2})).unwrap_err(),
+        ] {
+            assert_eq!(told(&error), expected, "{error}");
+        }
+        assert_eq!(python_has(server, "a", key), before);
+        assert!(a.exists("a1").unwrap());
     }
     let number = Schema::new("a").unique(int("id")).column(null(text("name")));
     let by_number = server.cache().dynamic_with(number).unwrap();

@@ -11,6 +11,7 @@ mod documents;
 mod foreign;
 #[path = "../conformance/indices.rs"]
 mod indices;
+mod limits;
 mod mappings;
 mod outages;
 mod support;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("connect", connect::TESTS),
         ("documents", documents::TESTS),
         ("foreign", foreign::TESTS),
+        ("limits", limits::TESTS),
         ("mappings", mappings::TESTS),
     ];
     let on = |server: usize| {

@@ -83,3 +83,54 @@ fn what_a_file_cannot_be_is_refused() {
         assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("v")), "{error}");
     }
 }
+
+/// A file with the record of another key: somebody copied it.
+#[test]
+fn a_record_of_another_key_is_refused_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let uri = format!("file://{}", directory.path().display());
+    let scope = Cache::from_uri(&uri).unwrap().map::<String, i64>("s").unwrap();
+    scope.set("a", &1).unwrap();
+    let at = |name: &str| directory.path().join(format!("s/{name}.json"));
+    std::fs::copy(at("a"), at("b")).unwrap();
+    let before = tree(directory.path());
+    let refused = [
+        scope.fetch("b").unwrap_err(),
+        scope.update("b", &2).unwrap_err(),
+        scope.pop("b").unwrap_err(),
+        scope.pop_many(["a", "b"]).unwrap_err(),
+        scope.get("b", || 2).unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert!(error.message().contains("another key"), "{error}");
+    }
+    assert_eq!(tree(directory.path()), before, "nothing was changed");
+    // A write that does not ask what it replaces writes over it, as over any other damaged file.
+    scope.set("b", &3).unwrap();
+    assert_eq!((scope.fetch("a").unwrap(), scope.fetch("b").unwrap()), (Some(1), Some(3)));
+}
+
+/// Another program writes the file while it is computed.
+#[test]
+fn a_file_of_another_program_is_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let uri = format!("file://{}", directory.path().display());
+    let scope = Cache::from_uri(&uri).unwrap().map::<String, i64>("s").unwrap();
+    scope.set("a", &7).unwrap();
+    let path = directory.path().join("s/a.json");
+    let record = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let got = scope.get("a", || {
+        std::fs::write(&path, &record).unwrap();
+        1
+    });
+    assert_eq!(got.unwrap(), 7);
+    assert_eq!(std::fs::read(&path).unwrap(), record);
+    std::fs::remove_file(&path).unwrap();
+    let in_the_way = scope.get("a", || {
+        std::fs::create_dir(&path).unwrap();
+        1
+    });
+    assert_eq!(in_the_way.unwrap_err().kind(), ErrorKind::Unsupported);
+}

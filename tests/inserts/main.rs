@@ -1,5 +1,5 @@
-//! Conditional inserts, as the trait `ScopeStore` states them, on the stores of tables: a test for
-//! each store, ignored where its server is not running.
+//! Conditional inserts, as the trait `ScopeStore` states them: a test for each store, ignored where
+//! its server is not running.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]

@@ -14,15 +14,38 @@ pub struct Tested {
     uri: &'static str,
     /// All scopes are in one table.
     single: bool,
+    /// Options of its URI.
+    options: &'static str,
     /// It lends Diesel connections on which transactions can be held open.
     pub lends: bool,
 }
 
-const fn tables(name: &'static str, uri: &'static str) -> Tested {
-    Tested { name, uri, single: false, lends: true }
+impl Tested {
+    /// Its records are gone with the store that holds them, and no other one sees them.
+    pub fn is_volatile(&self) -> bool {
+        self.uri.ends_with(':')
+    }
 }
 
-pub const STORES: [Tested; 10] = [
+const fn tables(name: &'static str, uri: &'static str) -> Tested {
+    Tested { name, uri, single: false, options: "", lends: true }
+}
+
+const fn others(name: &'static str, uri: &'static str, options: &'static str) -> Tested {
+    Tested { options, lends: false, ..tables(name, uri) }
+}
+
+pub const STORES: [Tested; 20] = [
+    others("memory", "memory:", ""),
+    others("memory-bounded", "memory:", "&max_entries=100000"),
+    others("files", "file", ""),
+    others("files-unsynced", "file", "&synchronous=off&suffix="),
+    others("redis", "HILCAT_TEST_REDIS", ""),
+    others("redis-hash", "HILCAT_TEST_REDIS", "&layout=hash"),
+    others("redis-cluster", "HILCAT_TEST_REDIS_CLUSTER", ""),
+    others("redis-cluster-hash", "HILCAT_TEST_REDIS_CLUSTER", "&layout=hash"),
+    others("redis-cluster-slots", "HILCAT_TEST_REDIS_CLUSTER", "&slots=scope"),
+    others("elasticsearch8", "HILCAT_TEST_ELASTICSEARCH8", ""),
     tables("sqlite-file", "sqlite"),
     Tested { lends: false, ..tables("sqlite-memory", "sqlite::memory:") },
     Tested { single: true, lends: false, ..tables("sqlite-single-table", "sqlite") },
@@ -64,7 +87,7 @@ impl Ground {
     /// The URI with an option.
     pub fn uri(&self, option: &str) -> String {
         let sign = if self.uri.contains('?') { '&' } else { '?' };
-        format!("{}{sign}{option}", self.uri)
+        format!("{}{sign}{option}{}", self.uri, self.tested.options)
     }
 
     pub fn cache(&self) -> Cache {

@@ -148,6 +148,14 @@ impl ScopeStore for SpiedScope {
         self.spy.call("update", || self.inner.update(row))
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        self.spy.call("insert", || self.inner.insert(row))
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.spy.call("insert_many", || self.inner.insert_many(rows))
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.spy.call("set_many", || self.inner.set_many(rows))
     }

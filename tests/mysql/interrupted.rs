@@ -2,6 +2,7 @@
 //! job to do.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::connection::{InstrumentationEvent, set_default_instrumentation};
@@ -17,6 +18,7 @@ pub const CASES: &[Case] = cases![
     an_upgrade_that_is_killed_is_taken_up_again,
     a_recreation_that_is_killed_is_taken_up_again,
     the_lock_is_given_back,
+    a_second_process_finds_it_done,
 ];
 
 /// What a child is told: the job, the table, a number and the URI.
@@ -35,6 +37,9 @@ fn start(job: &str, table: &str, number: u32, server: &Server) -> Child {
 pub fn work(task: &str) {
     static LAST: AtomicU32 = AtomicU32::new(0);
     static SENT: AtomicU32 = AtomicU32::new(0);
+    if task.starts_with("second") {
+        return second(task);
+    }
     fn count(event: InstrumentationEvent<'_>) {
         if let InstrumentationEvent::StartQuery { .. } = event
             && SENT.fetch_add(1, Ordering::SeqCst) + 1 == LAST.load(Ordering::SeqCst)
@@ -48,6 +53,51 @@ pub fn work(task: &str) {
     set_default_instrumentation(|| Some(Box::new(count))).unwrap();
     let cache = Cache::from_uri(words.next().unwrap()).unwrap();
     cache.dynamic_with(newest(job, table)).unwrap();
+}
+
+/// Opens a scope while another node of a cluster is faster, which has a lock of its own: what is to
+/// be executed (the number says which statement) has just been executed there.
+fn second(task: &str) {
+    static FASTER: Mutex<Option<(mysql::Conn, String, bool)>> = Mutex::new(None);
+    fn faster(event: InstrumentationEvent<'_>) {
+        let InstrumentationEvent::StartQuery { query, .. } = event else { return };
+        let query = query.to_string();
+        let mut faster = FASTER.lock().unwrap();
+        let Some((mut raw, table, rows)) = faster.take() else { return };
+        match rows {
+            false if query.starts_with(&format!("CREATE TABLE `{table}`")) => {
+                raw.query_drop(query.split("-- binds").next().unwrap()).unwrap();
+            }
+            true if query.starts_with("INSERT INTO `__diesel_schema_migrations`") => {
+                let version = query.split('"').nth(1).unwrap();
+                raw.exec_drop(
+                    "INSERT INTO __diesel_schema_migrations (version) VALUES (?)",
+                    (version,),
+                )
+                .unwrap();
+            }
+            _ => *faster = Some((raw, table, rows)),
+        }
+    }
+    let words: Vec<&str> = task.splitn(4, ' ').collect();
+    let server = Server { engine: "mysql8", uri: words[3].to_owned() };
+    *FASTER.lock().unwrap() = Some((server.raw(), words[1].to_owned(), words[2] == "2"));
+    set_default_instrumentation(|| Some(Box::new(faster))).unwrap();
+    let scope = server.open().dynamic_with(texts(words[1])).unwrap();
+    scope.set("a", json!({"v": "1"})).unwrap();
+    assert!(FASTER.lock().unwrap().is_none(), "no statement was met");
+}
+
+/// The table is there already [1050], or the row of the migration is [1062].
+fn a_second_process_finds_it_done(server: &Server) -> Result<Completion, Failed> {
+    for number in [1, 2] {
+        let table = name();
+        let done = start("second", &table, number, server).wait_with_output()?;
+        assert!(done.status.success(), "{number}: {}", String::from_utf8_lossy(&done.stderr));
+        let scope = server.open().dynamic_with(texts(&table))?;
+        assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "v": "1"})));
+    }
+    PASSED
 }
 
 fn newest(job: &str, table: &str) -> Schema {

@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_are_spread_over_the_masters", records_are_spread_over_the_masters),
     ("a_scope_can_be_in_one_slot", a_scope_can_be_in_one_slot),
     ("a_slot_that_moves_is_followed", a_slot_that_moves_is_followed),
+    ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
     ("replicas_that_are_not_there_are_missed", replicas_that_are_not_there_are_missed),
 ];
 
@@ -93,12 +94,42 @@ fn a_slot_that_moves_is_followed(server: &Server) {
     assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     scope.set("x", json!({"n": 2})).unwrap();
     assert_eq!(scope.fetch_many(["x", "no"]).unwrap()[0], Some(json!({"id": "x", "n": 2})));
+    assert_eq!(scope.update("x", json!({"n": 5})).unwrap(), Some(json!({"id": "x", "n": 2})));
+    assert_eq!(scope.pop("x").unwrap(), Some(json!({"id": "x", "n": 5})));
+    assert_eq!(scope.update("x", json!({"n": 2})).unwrap(), None);
     target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);
     source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);
     // And now MOVED.
     assert_eq!(scope.update("x", json!({"n": 3})).unwrap(), Some(json!({"id": "x", "n": 2})));
     scope.set_many((0..100).map(|n| (format!("k{n}"), json!({"n": n})))).unwrap();
     assert_eq!(scope.len().unwrap(), 101);
+}
+
+fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
+    let masters = masters(server);
+    let ask = |words: &[&str]| -> Option<String> {
+        let names = |address: &&String| Other::at(address).ask_or_refusal(words);
+        masters.iter().find_map(|address| names(&address)).unwrap()
+    };
+    for (options, at) in [("layout=record", ":a:"), ("slots=scope", ":{a}:")] {
+        let scope =
+            Cache::from_uri(&server.with(options)).unwrap().dynamic_with(numbers()).unwrap();
+        let bad = format!("{}{at}bad", server.prefix);
+        ask(&["SET", &bad, "what is this"]);
+        let keys = || (0..50).map(|n| format!("k{n}"));
+        scope.set_many(keys().map(|key| (key, json!({"n": 1})))).unwrap();
+        for error in [
+            scope.pop("bad").unwrap_err(),
+            scope.pop_many(keys().chain(["bad".to_owned()])).unwrap_err(),
+            scope.update("bad", json!({"n": 1})).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        }
+        assert_eq!(scope.len().unwrap(), 51, "{options}");
+        assert_eq!(ask(&["GET", &bad]).as_deref(), Some("what is this"));
+        assert_eq!(scope.pop_many(keys()).unwrap().iter().flatten().count(), 50);
+        ask(&["DEL", &bad]);
+    }
 }
 
 fn replicas_that_are_not_there_are_missed(server: &Server) {

@@ -8,7 +8,7 @@ use hilcat::{Cache, Column, ColumnType, Schema};
 use serde_json::json;
 
 use crate::Test;
-use crate::support::{SECOND, Server, numbers, until};
+use crate::support::{Other, SECOND, Server, numbers, until};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_record_is_json_under_a_readable_name", a_record_is_json_under_a_readable_name),
@@ -18,7 +18,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("other_formats_are_read", other_formats_are_read),
     ("records_expire", records_expire),
     ("clear_removes_nothing_else", clear_removes_nothing_else),
-    ("another_type_at_a_name_is_reported", another_type_at_a_name_is_reported),
+    ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
+    ("each_record_is_popped_once", each_record_is_popped_once),
+    ("what_appears_meanwhile_is_not_overwritten", what_appears_meanwhile_is_not_overwritten),
     ("an_emptied_server_is_filled_again", an_emptied_server_is_filled_again),
 ];
 
@@ -174,19 +176,91 @@ fn clear_removes_nothing_else(server: &Server) {
     assert_eq!(other.names(prefix), expected);
 }
 
-fn another_type_at_a_name_is_reported(server: &Server) {
-    let scope = server.cache().dynamic_with(numbers()).unwrap();
-    let mut other = server.other();
-    other.ask::<()>(&["RPUSH", &format!("{}:a:list", server.prefix), "x"]);
-    other.ask::<()>(&["SET", &format!("{}:a:text", server.prefix), "what is this"]);
-    for error in [
-        scope.fetch("list").unwrap_err(),
-        scope.pop("list").unwrap_err(),
-        scope.fetch("text").unwrap_err(),
-        scope.fetch_many(["text"]).unwrap_err(),
-    ] {
+/// Of a record of another program's neither `pop` nor `update` leaves less than `fetch` does.
+fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
+    for (layout, at) in [("record", ":a:"), ("hash", ":a:"), ("plain", "")] {
+        let uri = server.with(&format!("layout={layout}"));
+        let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
+        let mut other = server.other();
+        let name = |key: &str| format!("{}{at}{key}", server.prefix);
+        other.ask::<()>(&["RPUSH", &name("list"), "x"]);
+        other.ask::<()>(&["SADD", &name("set"), "x"]);
+        match layout {
+            "hash" => {
+                other.ask::<()>(&["SET", &name("string"), "x"]);
+                other.ask::<()>(&["HSET", &name("text"), "id", "what is this"]);
+                other.ask::<()>(&["HSET", &name("theirs"), "id", "\"x\"", "n", "1"]);
+            }
+            "plain" => {
+                other.ask::<()>(&["HSET", &name("hash"), "n", "1"]);
+                other.ask::<()>(&["SET", &name("text"), "what is this"]);
+            }
+            _ => {
+                other.ask::<()>(&["HSET", &name("hash"), "n", "1"]);
+                other.ask::<()>(&["SET", &name("text"), "what is this"]);
+                other.ask::<()>(&["SET", &name("theirs"), r#"{"id":"x","n":1}"#]);
+            }
+        }
+        let names = other.names(&name(""));
+        let dump = |other: &mut Other| -> Vec<Vec<u8>> {
+            names.iter().map(|name| other.ask(&["DUMP", name])).collect()
+        };
+        let before = dump(&mut other);
+        for key in ["list", "set", "string", "hash", "text", "theirs"] {
+            if !names.contains(&name(key)) {
+                continue;
+            }
+            scope.set("good", json!({"n": 7})).unwrap();
+            for error in [
+                scope.fetch(key).unwrap_err(),
+                scope.pop(key).unwrap_err(),
+                scope.pop_many(["good", key]).unwrap_err(),
+                scope.update(key, json!({"n": 2})).unwrap_err(),
+                scope.set(key, json!({})).unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), hilcat::ErrorKind::InvalidData, "{layout} {key}: {error}");
+                assert!(!error.to_string().contains("what is this"), "{error}");
+            }
+            assert_eq!(scope.fetch("good").unwrap(), Some(json!({"id": "good", "n": 7})));
+            assert_eq!(dump(&mut other), before, "{layout} {key}");
+        }
+        let error = scope.fetch_many(["text"]).unwrap_err();
         assert_eq!(error.kind(), hilcat::ErrorKind::InvalidData, "{error}");
-        assert!(!error.to_string().contains("what is this"), "{error}");
+        names.iter().for_each(|name| other.ask(&["DEL", name]));
+        scope.clear().unwrap();
+    }
+}
+
+/// Records are popped and updated by many at once: each value is given to one of them.
+fn each_record_is_popped_once(server: &Server) {
+    for layout in ["record", "hash"] {
+        let uri = server.with(&format!("layout={layout}&timeout=30s"));
+        let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
+        let (scope, next) = (&scope, &std::sync::atomic::AtomicI64::new(0));
+        let n =
+            |record: Option<serde_json::Value>| record.map(|record| record["n"].as_i64().unwrap());
+        let work = |worker: usize| {
+            move || {
+                let mut given = Vec::new();
+                for round in 0..60 {
+                    let value = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    given.extend(match (worker + round) % 3 {
+                        0 => n(scope.pop("x").unwrap()),
+                        1 => n(scope.pop_many(["x"]).unwrap().pop().flatten()),
+                        _ => None,
+                    });
+                    given.extend(n(scope.update("x", json!({"n": value})).unwrap()));
+                }
+                given
+            }
+        };
+        let mut given: Vec<i64> = std::thread::scope(|threads| {
+            let workers: Vec<_> = (0..6).map(|worker| threads.spawn(work(worker))).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        given.extend(n(scope.pop("x").unwrap()));
+        given.sort_unstable();
+        assert_eq!(given, (0..360).collect::<Vec<_>>(), "{layout}");
     }
 }
 
@@ -202,4 +276,22 @@ fn an_emptied_server_is_filled_again(server: &Server) {
     scope.set("x", json!({"n": 2})).unwrap();
     assert_eq!(cache.scopes().unwrap(), ["a"]);
     assert_eq!(server.cache().dynamic_with(numbers()).unwrap().len().unwrap(), 1);
+}
+
+/// A list of another program appears at the name while the value is computed.
+fn what_appears_meanwhile_is_not_overwritten(server: &Server) {
+    for options in ["", "layout=hash"] {
+        let cache = Cache::from_uri(&server.with(options)).unwrap();
+        let scope = cache.map::<i64, i64>("meanwhile").unwrap();
+        let mut other = server.other();
+        let name = format!("{}:meanwhile:1", server.prefix);
+        let got = scope.get(1, || {
+            other.ask::<i64>(&["RPUSH", &name, "theirs"]);
+            10
+        });
+        let error = got.unwrap_err();
+        assert_eq!(error.kind(), scope.fetch(1).unwrap_err().kind(), "{options}: {error}");
+        assert_eq!(other.ask::<Vec<String>>(&["LRANGE", &name, "0", "-1"]), ["theirs"]);
+        other.ask::<i64>(&["DEL", &name]);
+    }
 }

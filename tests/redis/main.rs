@@ -7,7 +7,9 @@
 mod cluster;
 mod connect;
 mod failover;
+mod hostile;
 mod layout;
+mod limits;
 mod listing;
 mod outages;
 mod plain;
@@ -27,6 +29,7 @@ type Test = (&'static str, fn(&Server));
 fn main() -> ExitCode {
     let lists = [
         ("redis", "connect", connect::TESTS),
+        ("redis", "hostile", hostile::TESTS),
         ("redis", "layout", layout::TESTS),
         ("redis", "listing", listing::TESTS),
         ("redis", "plain", plain::TESTS),
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, lists.into_iter().flat_map(trials).collect());
     // These stop the servers under all others, so they come when the others are done.
     let last = [
+        ("redis", "limits", limits::TESTS),
         ("redis", "outages", outages::TESTS),
         ("redis-cluster", "failover", failover::CLUSTER),
         ("redis-sentinel", "failover", failover::SENTINEL),

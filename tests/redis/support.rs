@@ -64,6 +64,11 @@ impl Other {
         command.query(&mut self.0).unwrap()
     }
 
+    /// The same, or nothing where the server refuses it.
+    pub(crate) fn ask_or_refusal<T: FromRedisValue>(&mut self, words: &[&str]) -> Option<T> {
+        Cmd::new().arg(words).query(&mut self.0).ok()
+    }
+
     /// All names that begin so, sorted.
     pub(crate) fn names(&mut self, head: &str) -> Vec<String> {
         let mut names: Vec<String> = self.ask(&["KEYS", &format!("{head}*")]);

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::bulk::{Outcome, Progress, Seen, Write, check_size};
+use super::bulk::{LONGEST_PAUSE, Outcome, PAUSE, Progress, Seen, Write, check_size};
 use super::client::{Effect, Request};
 use super::document;
-use super::failure::{Cause, Failed, Fault, met_others};
+use super::failure::{Cause, Failed, Fault, is_passing, met_others};
 use super::scope::Session;
 use super::single::Document;
 use super::target::Target;
@@ -38,12 +38,31 @@ struct Answered {
 }
 
 impl Answered {
+    /// Whether its shard is not started yet.
+    fn is_passing(&self) -> bool {
+        match &self.error {
+            Some(Cause::Named { name, .. }) => is_passing(name),
+            _ => false,
+        }
+    }
+
     fn document(self) -> Result<Option<Document>, Failed> {
         match (self.error, self.found, self.seen) {
-            (Some(cause), ..) => Err(Fault::of_item(404, cause).without_reason().into_failed()),
+            (Some(cause), ..) => {
+                Err(Fault::of_item(status_of(&cause), cause).without_reason().into_failed())
+            }
             (None, true, Some(seen)) => Ok(Some(Document { source: self.source, seen })),
             _ => Ok(None),
         }
+    }
+}
+
+/// The status that an item of a read would have by itself.
+fn status_of(cause: &Cause) -> u16 {
+    match cause {
+        Cause::Named { name, .. } if is_passing(name) => 503,
+        Cause::Named { name, .. } if name == "illegal_argument_exception" => 400,
+        _ => 404,
     }
 }
 
@@ -108,7 +127,17 @@ impl Session<'_> {
         let path = format!("{}/_mget", self.target.path);
         let request = Request::new(Method::Post, path, Effect::Read);
         let request = request.body(json!({"ids": ids}).to_string());
-        let answers: Answers = self.cluster.client.send(request, self.deadline)?.read()?;
+        let mut pause = PAUSE;
+        let answers: Answers = loop {
+            let answer = self.cluster.client.send(request.clone(), self.deadline)?;
+            let answers: Answers = answer.read()?;
+            let ready = !answers.docs.iter().any(Answered::is_passing);
+            if ready || Instant::now() + pause >= self.deadline {
+                break answers;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
         if answers.docs.len() != ids.len() {
             let message = "the cluster gave another number of documents than was asked for";
             return Err(Error::new(ErrorKind::Backend, message).into());
@@ -135,6 +164,58 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Writes records where there are none, and gives those that are there, in the order asked.
+    pub(super) fn insert_many(&self, rows: &[Row]) -> Result<Vec<Option<Row>>, Failed> {
+        let (ids, drafts) = self.drafts(rows)?;
+        let key = |at: usize| self.schema.key_of(&drafts[at].row);
+        let mut stored = self.stored_of_incomplete(&ids, &drafts)?;
+        let mut left: Vec<usize> = (0..ids.len()).filter(|&at| stored[at].is_none()).collect();
+        let mut writes = HashMap::new();
+        for &at in &left {
+            let write = self.write_anew(&drafts[at]);
+            writes.insert(at, write.map_err(|error| error.with_key(key(at)))?);
+        }
+        let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
+        while !left.is_empty() {
+            let sent: Vec<_> = left.iter().map(|at| (ids[*at].as_str(), &writes[at])).collect();
+            let progress = self.cluster.bulk(self.target, &sent, self.deadline);
+            let there = batch.conflicts(progress, done, |which| key(left[which]))?;
+            done += left.len() - there.len();
+            let there: Vec<usize> = there.into_iter().map(|which| left[which]).collect();
+            let asked: Vec<&str> = there.iter().map(|&at| ids[at].as_str()).collect();
+            for (&at, document) in there.iter().zip(self.get_all(&asked)?) {
+                let row = document.map(|document| self.row(&ids[at], &document)).transpose();
+                stored[at] = row.map_err(|error| error.with_key(key(at)))?;
+            }
+            // Those are gone again.
+            left = there.into_iter().filter(|&at| stored[at].is_none()).collect();
+            if !left.is_empty() && Instant::now() >= self.deadline {
+                return Err(batch.partly(met_others(), done).into());
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The stored records of those drafts that are no complete records.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is not stored.
+    fn stored_of_incomplete(
+        &self,
+        ids: &[String],
+        drafts: &[Draft],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        let stored = ids.iter().zip(drafts).map(|(id, draft)| {
+            let Err(lacks) = &draft.full else { return Ok(None) };
+            match self.get(id)? {
+                Some(document) => Ok(Some(self.row(id, &document)?)),
+                None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
+            }
+        });
+        stored.collect()
     }
 
     /// Writes records in place of all that stand: into an index of their own, which the alias is
@@ -285,7 +366,7 @@ fn all_done(progress: Progress, key: impl Fn(usize) -> Key) -> Result<(), Failed
     match outcomes.find(|(_, outcome)| *outcome != Some(Outcome::Done)) {
         None => Ok(()),
         Some((at, Some(Outcome::Refused(fault)))) => Err(match fault.into_failed() {
-            Failed::Own(error) => error.with_key(key(at)).into(),
+            Failed::Own(error) | Failed::Malformed(error) => error.with_key(key(at)).into(),
             failed => failed,
         }),
         Some((at, _)) => {
@@ -350,14 +431,17 @@ impl Batch {
 
     fn refusal(self, fault: Fault, done: usize, more: usize, key: &Key) -> Failed {
         match fault.into_failed() {
-            Failed::Own(error) => {
+            failed @ (Failed::Own(_) | Failed::Malformed(_)) => {
+                let is_malformed = matches!(failed, Failed::Malformed(_));
+                let error = failed.into_error();
                 let also = match more {
                     0 => String::new(),
                     more => format!(" (and that of {more} more)"),
                 };
                 let message = format!("the record of this key{also}: {}", error.message());
                 let error = Error::new(error.kind(), message).with_retryable(error.is_retryable());
-                Failed::Own(self.partly(error, done).with_key(key))
+                let error = self.partly(error, done).with_key(key);
+                if is_malformed { Failed::Malformed(error) } else { Failed::Own(error) }
             }
             // The index is seen to, and the batch begins anew.
             failed => failed,

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
-use elasticsearch::cert::{Certificate, CertificateValidation};
+use elasticsearch::cert::Certificate;
 use elasticsearch::http::Url;
-use elasticsearch::http::headers::{ACCEPT_ENCODING, HeaderValue};
-use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use parking_lot::Mutex;
 
 use super::client::Client;
 use super::cluster::Cluster;
 use super::hosts::{self, Place};
+use super::transport::Transport;
 use super::{Elasticsearch, names};
+use crate::remote::{ServerOptions, server_option_methods};
 use crate::store::{Options, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
-pub(super) const OPTIONS: [&str; 6] = ["api_key", "prefix", "refresh", "ca", "shards", "replicas"];
+pub(super) const OPTIONS: [&str; 8] =
+    ["api_key", "prefix", "refresh", "ca", "shards", "replicas", "max_response", "retry"];
 
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.
@@ -70,6 +71,7 @@ pub struct ElasticsearchBuilder {
     refresh: Refresh,
     shards: Option<u32>,
     replicas: Option<u32>,
+    server_options: ServerOptions,
     options: Options,
 }
 
@@ -99,6 +101,7 @@ impl ElasticsearchBuilder {
             refresh: Refresh::default(),
             shards: None,
             replicas: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -120,6 +123,7 @@ impl ElasticsearchBuilder {
             refresh: uri.take_choice("refresh", &Refresh::CHOICES)?.unwrap_or_default(),
             shards: uri.take_parsed("shards", "a number from 1")?,
             replicas: uri.take_parsed("replicas", number)?,
+            server_options: ServerOptions::take(uri)?,
         })
     }
 
@@ -199,6 +203,8 @@ impl ElasticsearchBuilder {
         self
     }
 
+    server_option_methods!();
+
     /// How many requests are under way at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
@@ -223,7 +229,7 @@ impl ElasticsearchBuilder {
         };
         let hosts = hosts.iter().map(|host| self.transport(host)).collect::<Result<Vec<_>>>()?;
         let cluster = Cluster {
-            client: Client::new(hosts, self.options.pool_size),
+            client: Client::new(hosts, self.options.pool_size, self.server_options.retry),
             timeout: self.options.timeout,
             prefix: self.prefix,
             refresh: self.refresh,
@@ -242,22 +248,16 @@ impl ElasticsearchBuilder {
     fn transport(&self, host: &str) -> Result<Transport> {
         let (host, port) = hosts::address(host)?;
         let scheme = if self.https { "https" } else { "http" };
-        let url = format!("{scheme}://{host}:{port}/{}", self.path.trim_matches('/'));
+        let path = match self.path.trim_matches('/') {
+            "" => String::new(),
+            path => format!("{path}/"),
+        };
+        let url = format!("{scheme}://{host}:{port}/{path}");
         let url = Url::parse(&url)
             .map_err(|_| Error::invalid_config("the host or the path is none that a URL has"))?;
-        // Answers are not compressed: they are mostly short, and near.
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
-            .disable_proxy()
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(credentials) = self.credentials()? {
-            builder = builder.auth(credentials);
-        }
-        if let Some(authorities) = self.authorities()? {
-            builder = builder.cert_validation(CertificateValidation::Full(authorities));
-        }
-        builder.build().map_err(|_| {
-            Error::invalid_config("the client of Elasticsearch cannot be set up with these options")
-        })
+        let credentials = self.credentials()?;
+        let limit = self.server_options.max_response;
+        Transport::new(url, credentials.as_ref(), self.authorities()?, limit)
     }
 
     fn credentials(&self) -> Result<Option<Credentials>> {

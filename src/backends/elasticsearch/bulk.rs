@@ -17,8 +17,9 @@ const MOST: usize = 1_000;
 const LARGEST: usize = 4 << 20;
 /// What the cluster takes in one request unless it is told otherwise.
 pub(super) const LIMIT: usize = 100 << 20;
-/// How long writes that were refused as too many wait before they are sent again, at first.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long writes that were refused for a moment wait before they are sent again, at first.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often the server itself begins an update again that others came before.
 const RETRIES: u32 = 5;
 
@@ -165,8 +166,8 @@ pub(super) struct Progress {
 }
 
 impl Cluster {
-    /// Sends writes in pieces, in their order. What is refused as too many is sent again until
-    /// the deadline.
+    /// Sends writes in pieces, in their order. What is refused for a moment is sent again until the
+    /// deadline.
     pub(super) fn bulk(
         &self,
         target: &Target,
@@ -185,7 +186,7 @@ impl Cluster {
         progress
     }
 
-    /// Sends a piece until nothing of it is refused as too many.
+    /// Sends a piece until nothing of it is refused for a moment.
     fn persist(
         &self,
         target: &Target,
@@ -201,13 +202,13 @@ impl Cluster {
             for (&at, outcome) in left.iter().zip(answers) {
                 outcomes[at] = Some(outcome);
             }
-            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(fault)) if fault.is_busy());
+            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(fault)) if fault.is_passing());
             left.retain(busy);
             if left.is_empty() || Instant::now() + pause >= deadline {
                 return Ok(());
             }
             std::thread::sleep(pause);
-            pause *= 2;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::Transport;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::failure::{Failed, Fault};
 use super::runtime;
+use super::transport::{Content, Failure, Transport};
+use crate::remote::{Retry, too_large};
 use crate::{Error, ErrorKind, Result};
 
-/// The first pause before a request that was refused as too many is sent again; it doubles up to
+/// The first pause before a request that was refused for a moment is sent again; it doubles up to
 /// the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -29,6 +29,7 @@ pub(super) struct Client {
     next: Arc<AtomicUsize>,
     /// As many requests at once as there can be connections.
     permits: Arc<Semaphore>,
+    retry: Retry,
 }
 
 /// A host, and when it last left a request without an answer.
@@ -77,14 +78,15 @@ pub(super) struct Request {
     path: String,
     body: Option<Arc<Vec<u8>>>,
     effect: Effect,
-    ndjson: bool,
+    content: Content,
     /// Whether it holds records, of which no message may show anything.
     private: bool,
 }
 
 impl Request {
     pub(super) fn new(method: Method, path: impl Into<String>, effect: Effect) -> Self {
-        Self { method, path: path.into(), body: None, effect, ndjson: false, private: true }
+        let content = Content::Json;
+        Self { method, path: path.into(), body: None, effect, content, private: true }
     }
 
     pub(super) fn read(path: impl Into<String>) -> Self {
@@ -98,7 +100,7 @@ impl Request {
 
     /// The body is of several lines.
     pub(super) fn lines(mut self) -> Self {
-        self.ndjson = true;
+        self.content = Content::Lines;
         self
     }
 
@@ -118,6 +120,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    fn is_passing(&self) -> bool {
+        matches!(self.status, 429 | 503) && Fault::of_answer(self.status, &self.body).is_passing()
+    }
+
     /// Its body, or what it says went wrong.
     pub(super) fn success(&self) -> Result<&[u8], Fault> {
         match self.status {
@@ -155,11 +161,14 @@ enum Lost {
     Unreachable(String),
     /// The connection was lost when the request was sent.
     Meanwhile(String),
+    /// The host gave an answer that is longer than this limit.
+    TooLong(u64),
 }
 
 impl Client {
-    pub(super) fn new(hosts: Vec<Transport>, connections: u32) -> Self {
+    pub(super) fn new(hosts: Vec<Transport>, connections: u32, retry: Retry) -> Self {
         Self {
+            retry,
             hosts: hosts.into_iter().map(Host::new).collect(),
             next: Arc::default(),
             permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
@@ -188,14 +197,15 @@ impl Client {
         runtime::leave(limit, async move { drop(this.exchange(&request, deadline).await) });
     }
 
-    /// Sends a request until there is an answer to it other than that there are too many.
+    /// Sends a request until there is an answer to it other than that the cluster has too much to
+    /// do, or is not ready: of which nothing was done.
     async fn exchange(&self, request: &Request, deadline: Instant) -> Result<Answer, Lost> {
         let _permit = self.permits.acquire().await;
         let mut pause = PAUSES.0;
         let mut repeated = false;
         loop {
             match self.attempt(request).await {
-                Ok(answer) if answer.status == 429 && Instant::now() + pause < deadline => {
+                Ok(answer) if answer.is_passing() && Instant::now() + pause < deadline => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
@@ -205,12 +215,21 @@ impl Client {
                     return Err(Lost::Meanwhile(why));
                 }
                 Ok(answer) => return Ok(answer),
-                Err(Lost::Meanwhile(_)) if request.effect != Effect::Once && !repeated => {
+                Err(Lost::Meanwhile(_)) if self.repeats(request.effect) && !repeated => {
                     repeated = true;
                 }
                 Err(Lost::Unreachable(why)) if repeated => return Err(Lost::Meanwhile(why)),
                 Err(lost) => return Err(lost),
             }
+        }
+    }
+
+    /// Whether a request is sent once more whose connection was lost.
+    fn repeats(&self, effect: Effect) -> bool {
+        match effect {
+            Effect::Read => true,
+            Effect::Repeatable => self.retry != Retry::Never,
+            Effect::Once => false,
         }
     }
 
@@ -237,22 +256,18 @@ impl Client {
 }
 
 async fn send(host: &Transport, request: &Request) -> Result<Answer, Lost> {
-    let mut headers = HeaderMap::new();
-    if request.ndjson {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    let sent = host.send(request.method, &request.path, request.body.as_ref(), request.content);
+    match sent.await {
+        Ok((status, body)) => Ok(Answer { status, body, private: request.private }),
+        Err(Failure::TooLong(limit)) => Err(Lost::TooLong(limit)),
+        Err(Failure::Client(error)) => Err(lost(&error)),
     }
-    let body = request.body.as_ref().map(|body| body.as_slice());
-    let sent = host.send(request.method, &request.path, headers, None::<&()>, body, None).await;
-    let response = sent.map_err(|error| lost(&error))?;
-    let status = response.status_code().as_u16();
-    let body = response.bytes().await.map_err(|error| lost(&error))?.into();
-    Ok(Answer { status, body, private: request.private })
 }
 
 /// What became of a request that has no answer. The messages are of the innermost causes, which
 /// name no address and no login.
-fn lost(error: &elasticsearch::Error) -> Lost {
-    let mut unreachable = false;
+fn lost(error: &reqwest::Error) -> Lost {
+    let mut unreachable = error.is_connect() || error.is_builder();
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         let client = inner.downcast_ref::<reqwest::Error>();
@@ -267,18 +282,19 @@ fn lost(error: &elasticsearch::Error) -> Lost {
 }
 
 fn lost_error(effect: Effect, lost: &Lost) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        match (lost, effect) {
-            (Lost::Unreachable(why), _) => {
-                format!("no host of the cluster can be reached; nothing was changed ({why})")
-            }
-            (Lost::Meanwhile(why), Effect::Read) => format!("the connection was lost ({why})"),
-            (Lost::Meanwhile(why), _) => {
-                format!("the connection was lost; whether the call was done is not known ({why})")
-            }
-        },
-    )
+    let unavailable = |message| Error::new(ErrorKind::Unavailable, message);
+    match (lost, effect) {
+        (Lost::Unreachable(why), _) => unavailable(format!(
+            "no host of the cluster can be reached; nothing was changed ({why})"
+        )),
+        (Lost::Meanwhile(why), Effect::Read) => {
+            unavailable(format!("the connection was lost ({why})"))
+        }
+        (Lost::Meanwhile(why), _) => unavailable(format!(
+            "the connection was lost; whether the call was done is not known ({why})"
+        )),
+        (Lost::TooLong(limit), _) => too_large(*limit),
+    }
 }
 
 fn late_error(effect: Effect) -> Error {

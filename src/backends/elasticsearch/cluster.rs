@@ -90,9 +90,10 @@ impl Cluster {
         Deadline::of_call(self.timeout).instant()
     }
 
-    /// How long a server may go on with a request: not beyond its deadline.
+    /// How long a server may go on with a request: a little less than the caller does, so that it
+    /// can say that nothing was done.
     pub(super) fn limit(&self, deadline: Instant) -> String {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now()) * 9 / 10;
         format!("timeout={}ms", left.as_millis().max(1))
     }
 
@@ -126,13 +127,11 @@ impl Cluster {
             Ok(body) => body,
         };
         let mut indices: BTreeMap<String, Described> = parse(body)?;
-        let more = indices.len() > 1;
+        if indices.len() > 1 {
+            return Err(of_several(alias, indices.keys()).into());
+        }
         match indices.pop_first() {
             None => Ok(Found::Nothing),
-            Some(_) if more => Err(Failed::Own(Error::new(
-                ErrorKind::Backend,
-                format!("the alias `{alias}` is one of several indices; it is to be of one"),
-            ))),
             Some((index, described)) => found(alias, index, described),
         }
     }
@@ -161,19 +160,17 @@ impl Cluster {
             Err(error) if error.kind() == ErrorKind::Backend => return Ok(HashMap::new()),
             described => described?,
         };
-        let mut layouts = HashMap::new();
+        let mut layouts: HashMap<String, Option<Layout>> = HashMap::new();
         for described in described.into_values() {
-            let Ok(layout) = Layout::from_json(&described.mappings["_meta"]["hilcat"]) else {
-                continue;
-            };
+            let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"]).ok();
             for alias in described.aliases.into_keys() {
-                // Of one that is of several indices it is not known.
-                if layouts.remove(&alias).is_none() {
-                    layouts.insert(alias, layout.clone());
-                }
+                // Of one that is of several indices, whosever they are, it is not known.
+                let layout = layout.clone();
+                layouts.entry(alias).and_modify(|known| *known = None).or_insert(layout);
             }
         }
-        Ok(layouts)
+        let known = |(alias, layout): (String, Option<Layout>)| Some((alias, layout?));
+        Ok(layouts.into_iter().filter_map(known).collect())
     }
 
     /// Gives what is known of a scope, and has it looked at anew the next time.
@@ -299,6 +296,20 @@ impl Cluster {
         let request = Request::new(Method::Post, path, Effect::Read);
         self.client.send(request, deadline)?.success().map(drop).map_err(Fault::into_failed)
     }
+}
+
+/// The error of a scope whose name is an alias of several indices: no record has one place in them.
+pub(super) fn of_several<'a>(
+    alias: &str,
+    indices: impl ExactSizeIterator<Item = &'a String>,
+) -> Error {
+    let (count, shown) = (indices.len(), 5);
+    let names: Vec<String> = indices.take(shown).map(|index| format!("`{index}`")).collect();
+    let more = if count > shown { format!(" and {} more", count - shown) } else { String::new() };
+    Error::unsupported(format!(
+        "`{alias}` is an alias of {count} indices, {}{more}; a scope is one index: have the alias name one, or name the index as the table of the scope",
+        names.join(", ")
+    ))
 }
 
 fn delete(index: &str) -> Request {

@@ -13,6 +13,9 @@ pub(super) enum Failed {
     Outdated,
     /// Somebody else wrote the document meanwhile.
     Conflict,
+    /// The cluster takes the request for a wrong one, as it does where the name is an alias of
+    /// several indices by now.
+    Malformed(Error),
     Own(Error),
 }
 
@@ -30,7 +33,7 @@ impl Failed {
             Self::Gone => backend("another program deleted the index"),
             Self::Outdated => backend("another program changed the mapping of the index"),
             Self::Conflict => met_others(),
-            Self::Own(error) => error,
+            Self::Malformed(error) | Self::Own(error) => error,
         }
     }
 }
@@ -51,6 +54,25 @@ pub(super) struct Fault {
     pub(super) name: String,
     /// Where no record was sent: what else it says. It may quote a value otherwise.
     pub(super) reason: Option<String>,
+}
+
+/// The name of the fault of an index, or a cluster, that takes no such requests.
+const BLOCK: &str = "cluster_block_exception";
+
+/// The names of faults of a cluster that did nothing since it was not ready: its state is not
+/// recovered, it has no master for a moment, or a shard is not started.
+const PASSING: [&str; 6] = [
+    BLOCK,
+    "master_not_discovered_exception",
+    "no_shard_available_action_exception",
+    "process_cluster_event_timeout_exception",
+    "search_phase_execution_exception",
+    "unavailable_shards_exception",
+];
+
+/// Whether a fault of this name is of a cluster that was not ready.
+pub(super) fn is_passing(name: &str) -> bool {
+    PASSING.contains(&name)
 }
 
 #[derive(Deserialize)]
@@ -98,9 +120,12 @@ impl Fault {
         }
     }
 
-    /// Leaves out what may quote a value of a record.
+    /// Leaves out what may quote a value of a record. The reason of a block names the index and
+    /// the block alone.
     pub(super) fn without_reason(mut self) -> Self {
-        self.reason = None;
+        if !self.is(BLOCK) {
+            self.reason = None;
+        }
         self
     }
 
@@ -108,8 +133,22 @@ impl Fault {
         self.name == "index_not_found_exception"
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.status == 429
+    /// Whether the cluster did nothing, and may do it a moment later: it has too much to do, or
+    /// the index is so new that its shards are not started.
+    pub(super) fn is_passing(&self) -> bool {
+        match self.status {
+            429 => !self.is(BLOCK),
+            503 => is_passing(&self.name),
+            _ => false,
+        }
+    }
+
+    /// Whether the index takes no writes since the disk is full.
+    fn is_disk_full(&self) -> bool {
+        let says = |reason: &String| {
+            reason.contains("read-only-allow-delete") || reason.contains("flood-stage")
+        };
+        self.is(BLOCK) && self.reason.as_ref().is_some_and(says)
     }
 
     pub(super) fn is(&self, name: &str) -> bool {
@@ -121,12 +160,23 @@ impl Fault {
             _ if self.is_gone() => Failed::Gone,
             (_, "strict_dynamic_mapping_exception") => Failed::Outdated,
             (409, _) => Failed::Conflict,
+            (400, "illegal_argument_exception") => Failed::Malformed(self.into_error()),
             _ => Failed::Own(self.into_error()),
         }
     }
 
     fn into_error(self) -> Error {
         match self.status {
+            _ if self.is_disk_full() => Error::new(
+                ErrorKind::Backend,
+                "the disk of the cluster is full beyond its flood-stage watermark, and the index takes no writes (`index.blocks.read_only_allow_delete`); free disk space; nothing was changed",
+            ),
+            429 if self.is(BLOCK) => {
+                Error::new(ErrorKind::Backend, format!("the cluster refused{}", self.named()))
+            }
+            300..=399 => Error::invalid_config(
+                "the host answers that what is asked for is elsewhere, where no request is sent; name the host of the cluster itself",
+            ),
             401 => Error::new(
                 ErrorKind::Unavailable,
                 "the cluster refuses the login; see to the user and password, or the API key",
@@ -138,6 +188,13 @@ impl Fault {
             429 => Error::new(
                 ErrorKind::Timeout,
                 "the cluster was too busy until the deadline passed; nothing was changed",
+            ),
+            _ if self.is_passing() => Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "the cluster, or a shard of the index, was not ready until the deadline passed; nothing was changed{}",
+                    self.named()
+                ),
             ),
             502..=504 => Error::new(
                 ErrorKind::Unavailable,
@@ -178,6 +235,31 @@ mod tests {
         assert_eq!(text, "the cluster refused [400 illegal]: r");
         let text = Fault::of_answer(405, b"{\"error\":\"no such method\"}").into_failed();
         assert_eq!(text.into_error().to_string(), "the cluster refused [405]");
+    }
+
+    #[test]
+    fn a_block_is_told_apart_from_what_passes() {
+        let block = |status, why: &str| {
+            let reason = format!("index [a] blocked by: [{why}];");
+            let body = format!("{{\"error\":{{\"type\":\"{BLOCK}\",\"reason\":\"{reason}\"}}}}");
+            Fault::of_answer(status, body.as_bytes()).without_reason()
+        };
+        let full = block(
+            429,
+            "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block",
+        );
+        assert!(!full.is_passing());
+        let error = full.into_failed().into_error();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Backend, false));
+        assert!(error.message().contains("disk"), "{error}");
+        let write = block(403, "FORBIDDEN/8/index write (api)");
+        assert!(!write.is_passing());
+        assert!(write.into_failed().into_error().message().contains("index write (api)"));
+        assert!(block(503, "SERVICE_UNAVAILABLE/1/state not recovered").is_passing());
+        let fault = |status, name: &str| Fault { status, name: name.into(), reason: None };
+        assert!(fault(503, "no_shard_available_action_exception").is_passing());
+        assert!(fault(429, "es_rejected_execution_exception").is_passing());
+        assert!(!fault(503, "").is_passing() && !fault(502, "x").is_passing());
     }
 
     #[test]

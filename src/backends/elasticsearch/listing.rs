@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use super::client::{Client, Effect, Request, parse};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, of_several};
 use super::document;
 use super::failure::{Failed, Fault};
 use super::names;
@@ -155,16 +155,20 @@ impl Session<'_> {
 
     /// The name of the index that the scope has now.
     fn index(&self) -> Result<String, Failed> {
-        if self.target.foreign {
-            return Ok(self.target.name.clone());
-        }
-        let path = format!("{0}/_alias/{0}", self.target.path);
-        let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
+        let Target { name, path, foreign, .. } = &**self.target;
+        let answer =
+            self.cluster.client.send(Request::read(format!("{path}/_alias")), self.deadline)?;
         let found: BTreeMap<String, Json> = answer.read()?;
-        found.into_keys().next().ok_or(Failed::Gone)
+        if found.len() > 1 {
+            return Err(of_several(name, found.keys()).into());
+        }
+        // Where hilcat's own is to be behind an alias, another program made one of that name.
+        let found = found.into_keys().next().filter(|index| *foreign || index != name);
+        found.ok_or(Failed::Gone)
     }
 
     pub(super) fn count(&self) -> Result<u64, Failed> {
+        self.index()?;
         self.cluster.show_all(self.target, self.deadline)?;
         let path = format!("{}/_count", self.target.path);
         let answer = self.cluster.client.send(Request::read(path), self.deadline)?;

@@ -18,6 +18,7 @@ mod runtime;
 mod scope;
 mod single;
 mod target;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use super::single::Document;
 use super::target::Target;
 use crate::schema::Apply;
 use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Error, Key, Result, Row, Schema};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
 /// A handle on the documents of a scope.
 #[derive(Debug)]
@@ -74,7 +74,20 @@ impl Scope {
             }
             done => done,
         };
-        done.map_err(Failed::into_error)
+        done.map_err(|failed| match failed {
+            Failed::Malformed(error) => self.explain(error, deadline),
+            failed => failed.into_error(),
+        })
+    }
+
+    /// The error of a request that the cluster takes for a wrong one: that of what is found under
+    /// the scope's name by now, where that is what is wrong.
+    fn explain(&self, error: Error, deadline: Instant) -> Error {
+        let name = self.target.read().name.clone();
+        match self.cluster.look(&name, deadline) {
+            Err(Failed::Own(found)) if found.kind() == ErrorKind::Unsupported => found,
+            _ => error,
+        }
     }
 }
 
@@ -106,6 +119,18 @@ impl ScopeStore for Scope {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let updated = self.call(|session| session.replace(&row, true));
         updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let inserted = self.call(|session| session.insert(&row));
+        inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        match rows.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.call(|session| session.insert_many(&rows)),
+        }
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {

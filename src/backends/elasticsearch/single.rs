@@ -133,11 +133,11 @@ impl Session<'_> {
         self.again(|| {
             let Some(old) = self.get(&id)? else {
                 let source = document::write(&self.full(row)?, self.target)?;
-                return self.put(&id, source, None).map(|()| None);
+                return self.put(&id, source, None, Effect::Once).map(|()| None);
             };
             let replaced = wanted.then(|| self.row(&id, &old)).transpose()?;
             let source = self.over(row, &old)?;
-            self.put(&id, source, Some(old.seen)).map(|()| replaced)
+            self.put(&id, source, Some(old.seen), Effect::Once).map(|()| replaced)
         })
     }
 
@@ -149,13 +149,40 @@ impl Session<'_> {
         }
     }
 
-    fn put(&self, id: &str, source: String, over: Option<Seen>) -> Result<(), Failed> {
+    fn put(
+        &self,
+        id: &str,
+        source: String,
+        over: Option<Seen>,
+        effect: Effect,
+    ) -> Result<(), Failed> {
         check_size(&source)?;
         let condition = over.map_or_else(|| "&op_type=create".to_owned(), Seen::parameters);
         let path = format!("{}?{}{condition}", self.document(id), self.write_parameters());
-        let request = Request::new(Method::Put, path, Effect::Once).body(source);
+        let request = Request::new(Method::Put, path, effect).body(source);
         let answer = self.cluster.client.send(request, self.deadline)?;
         answer.success().map(drop).map_err(Fault::into_failed)
+    }
+
+    /// Writes a record where there is none: in one request, unless there is one, which is given.
+    pub(super) fn insert(&self, row: &Row) -> Result<Option<Row>, Failed> {
+        document::check(row, self.schema)?;
+        let key = self.schema.key_of(row);
+        let full = match self.full(row) {
+            Ok(full) => full,
+            Err(lacks) => return self.fetch(&key)?.map(Some).ok_or(lacks.into()),
+        };
+        let id = self.id(&key)?;
+        let source = document::write(&full, self.target)?;
+        // An insert that is repeated finds its own record, and gives that.
+        self.again(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
+            Ok(()) => Ok(None),
+            Err(Failed::Conflict) => match self.get(&id)? {
+                Some(stored) => Ok(Some(self.row(&id, &stored)?)),
+                None => Err(Failed::Conflict),
+            },
+            Err(failed) => Err(failed),
+        })
     }
 
     /// Removes a record and gives it.

@@ -131,6 +131,25 @@ impl Dir {
         }
     }
 
+    /// Moves a file to a name that no file has. False if one has it, which is left as it is.
+    ///
+    /// Where the system has no such call, a program that does not take the lock of the scope can
+    /// make a file of that name in between.
+    pub(super) fn rename_new(&self, name: &str, to: &Self, new: &str) -> Result<bool> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        match fs::renameat_with(&self.0, name, &to.0, new, fs::RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EXIST) => return Ok(false),
+            // Not every file system knows it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(failed("move a file to its place", errno.into())),
+        }
+        match to.stamp(new)?.is_some() {
+            true => Ok(false),
+            false => self.rename(name, to, new),
+        }
+    }
+
     /// Removes a file; false where there is none.
     pub(super) fn remove(&self, name: &str) -> Result<bool> {
         let removed = fs::unlinkat(&self.0, name, AtFlags::empty());
@@ -153,6 +172,12 @@ impl Dir {
                 .map_err(|errno| failed("write the directory to the disk", errno.into())),
             false => Ok(()),
         }
+    }
+
+    /// The same after a change that others may see already: if it fails, the change may be on the
+    /// disk or not.
+    pub(super) fn sync_change(&self, durable: bool) -> Result<()> {
+        self.sync(durable).map_err(in_doubt)
     }
 
     /// Has all that was written to the file system on the disk.
@@ -270,4 +295,16 @@ pub(super) fn failed(action: &str, error: std::io::Error) -> Error {
         ));
     }
     Error::new(ErrorKind::Io, format!("cannot {action}: {error}")).with_source(error)
+}
+
+/// The error of a failure of the file system after a change was begun that may take effect.
+pub(super) fn in_doubt(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Io => Error::new(
+            ErrorKind::Unavailable,
+            format!("{}; whether the call was done is not known", error.message()),
+        )
+        .with_source(error),
+        _ => error,
+    }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dir::Dir;
+use super::dir::{Dir, in_doubt};
 use super::name::{Names, Place};
 use super::walk::Walk;
 use crate::{Error, Result};
@@ -54,8 +54,8 @@ impl Directories {
         self.temporary.sync(self.durable)?;
         self.own.write(UNFINISHED, &text, self.durable)?;
         self.own.rename(UNFINISHED, &self.own, JOURNAL)?;
-        self.own.sync(self.durable)?;
-        self.complete(steps)
+        let done = self.own.sync(self.durable).and_then(|()| self.complete(steps));
+        done.map_err(in_doubt)
     }
 
     /// Completes the change of a process that died in the middle of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::dir::{Dir, Stamp};
+use super::dir::{Dir, Stamp, in_doubt};
 use super::format::Format;
 use super::journal::{Directories, SCHEMA, Step};
 use super::lock::{Held, Lock};
@@ -160,12 +160,69 @@ impl Inner {
 
     /// Writes one file; the caller holds the lock.
     fn put(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<()> {
+        let directory = self.write_beside(key, place, bytes)?;
+        self.at.temporary.rename(ONE, &directory, &place.file)?;
+        directory.sync_change(self.at.durable)
+    }
+
+    /// Writes a file where there is none, and gives what is there if there is one; the caller holds
+    /// the lock. A program that does not take it, as the Python package does not, is not overwritten
+    /// either.
+    fn put_new(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        let directory = self.write_beside(key, place, bytes)?;
+        if self.at.temporary.rename_new(ONE, &directory, &place.file)? {
+            directory.sync_change(self.at.durable)?;
+            return Ok(None);
+        }
+        match self.read(place)? {
+            Some(stored) => Ok(Some(stored)),
+            // The file is gone again. (If a directory has its name, this reports it.)
+            None => self.put(key, place, bytes).map(|()| None),
+        }
+    }
+
+    /// Writes a file that has only to be moved to its place, and gives the directory of that.
+    fn write_beside(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<Dir> {
         let durable = self.at.durable;
         self.keep_key(key, place)?;
         self.at.temporary.write(ONE, bytes, durable)?;
-        let directory = self.at.records.make_parent(place, durable)?;
-        self.at.temporary.rename(ONE, &directory, &place.file)?;
-        directory.sync(durable)
+        self.at.records.make_parent(place, durable)
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let key = self.schema.key_of(&row);
+        let place = self.place(&key)?;
+        let _held = self.turn()?;
+        let stored = match self.read(&place)? {
+            Some(stored) => Some(stored),
+            None => self.put_new(&key, &place, &self.format.replace(&key, None, row)?.bytes)?,
+        };
+        stored.map(|stored| self.format.decode(&key, stored)).transpose()
+    }
+
+    /// Writes the files of a batch; the caller holds the lock.
+    fn put_all(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<()> {
+        match files.first_key_value() {
+            None => Ok(()),
+            Some((place, (key, bytes))) if files.len() == 1 => self.put(key, place, bytes),
+            Some(_) => self.at.commit(&self.stage(files)?),
+        }
+    }
+
+    /// Adds a row to the files of a batch if there is none of its key, and gives the stored one.
+    fn prepare_new(
+        &self,
+        files: &mut BTreeMap<Place, (Key, Vec<u8>)>,
+        key: &Key,
+        row: Row,
+    ) -> Result<Option<Row>> {
+        let place = self.place(key)?;
+        if let Some(stored) = self.read(&place)? {
+            return self.format.decode(key, stored).map(Some);
+        }
+        let bytes = self.format.replace(key, None, row)?.bytes;
+        files.insert(place, (key.clone(), bytes));
+        Ok(None)
     }
 
     /// Keeps the text of a long key where the file itself does not have it.
@@ -354,15 +411,27 @@ impl ScopeStore for FileScope {
         self.0.write(row)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        self.0.insert(row)
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let inner = &*self.0;
+        let _held = inner.turn()?;
+        let mut files = BTreeMap::new();
+        let stored = rows.into_iter().map(|row| {
+            let key = inner.schema.key_of(&row);
+            inner.prepare_new(&mut files, &key, row).map_err(|error| error.with_key(key))
+        });
+        let stored = stored.collect::<Result<Vec<_>>>()?;
+        inner.put_all(&files)?;
+        Ok(stored)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &*self.0;
         let held = inner.turn()?;
-        let files = inner.prepare(&held, rows)?;
-        match files.first_key_value() {
-            None => Ok(()),
-            Some((place, (key, bytes))) if files.len() == 1 => inner.put(key, place, bytes),
-            Some(_) => inner.at.commit(&inner.stage(&files)?),
-        }
+        inner.put_all(&inner.prepare(&held, rows)?)
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
@@ -372,8 +441,8 @@ impl ScopeStore for FileScope {
         let Some(row) = inner.fetch(key)? else { return Ok(None) };
         if let Some(directory) = inner.at.records.parent(&place)? {
             directory.remove(&place.file)?;
-            directory.sync(inner.at.durable)?;
-            inner.at.prune_above(&place)?;
+            directory.sync_change(inner.at.durable)?;
+            inner.at.prune_above(&place).map_err(in_doubt)?;
         }
         Ok(Some(row))
     }

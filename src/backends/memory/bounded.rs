@@ -102,7 +102,7 @@ impl Rows for Bounded {
         let mut outcome = Ok(None);
         self.shared.records.entry(self.slot(key)).and_compute_with(|entry| {
             let found = entry.map(|entry| entry.into_value());
-            match change(found.as_deref()) {
+            match change(found.as_ref()) {
                 Err(error) => {
                     outcome = Err(error);
                     Op::Nop

@@ -51,10 +51,10 @@ impl Stored {
 pub(super) type Place = Option<Arc<Stored>>;
 
 /// Says what shall stand at a key where this stands.
-pub(super) type Change<'a> = dyn FnMut(Option<&Stored>) -> Result<Place> + 'a;
+pub(super) type Change<'a> = dyn FnMut(Option<&Arc<Stored>>) -> Result<Place> + 'a;
 
 /// The same for the key at a position of a batch.
-pub(super) type ChangeMany<'a> = dyn FnMut(usize, Option<&Stored>) -> Result<Place> + 'a;
+pub(super) type ChangeMany<'a> = dyn FnMut(usize, Option<&Arc<Stored>>) -> Result<Place> + 'a;
 
 /// A concurrent map of records by their keys.
 pub(super) trait Rows: Send + Sync + fmt::Debug {
@@ -98,7 +98,7 @@ impl<'a> Staged<'a> {
                 Some((_, place)) => place.clone(),
                 None => look(at, key),
             };
-            let next = change(at, place.as_deref())?;
+            let next = change(at, place.as_ref())?;
             changed.insert(key, (at, next));
             found.push(place);
         }

@@ -86,7 +86,25 @@ impl MemoryScope {
         self.check_generation()?;
         let key = self.layout.key_of(&row);
         let mut row = Some(row);
-        self.table.rows.change(&key, &mut |old| self.merge(row.take().unwrap_or_default(), old))
+        let mut merge = |old: Option<&Arc<Stored>>| {
+            self.merge(row.take().unwrap_or_default(), old.map(|old| &**old))
+        };
+        self.table.rows.change(&key, &mut merge)
+    }
+
+    /// Stores a row unless there is a record of its key, and gives that record.
+    fn put_new(&self, row: Row) -> Result<Place> {
+        self.check_generation()?;
+        let key = self.layout.key_of(&row);
+        let (mut row, mut kept) = (Some(row), None);
+        self.table.rows.change(&key, &mut |old| {
+            kept = self.live(old.cloned());
+            match &kept {
+                Some(_) => Ok(kept.clone()),
+                None => self.merge(row.take().unwrap_or_default(), None),
+            }
+        })?;
+        Ok(kept)
     }
 }
 
@@ -116,12 +134,33 @@ impl ScopeStore for MemoryScope {
         self.read(replaced)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let kept = self.put_new(row)?;
+        kept.map(|stored| read(&stored, &self.layout)).transpose()
+    }
+
+    fn insert_many(&self, mut rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.check_generation()?;
+        let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
+        let mut kept = vec![None; rows.len()];
+        let mut change = |at: usize, old: Option<&Arc<Stored>>| match self.live(old.cloned()) {
+            None => self.merge(std::mem::take(&mut rows[at]), None),
+            stored => {
+                kept[at].clone_from(&stored);
+                Ok(stored)
+            }
+        };
+        self.table.rows.change_many(&keys, &mut change)?;
+        self.read_all(kept)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.check_generation()?;
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
         let mut rows = rows;
-        let mut change =
-            |at: usize, old: Option<&Stored>| self.merge(std::mem::take(&mut rows[at]), old);
+        let mut change = |at: usize, old: Option<&Arc<Stored>>| {
+            self.merge(std::mem::take(&mut rows[at]), old.map(|old| &**old))
+        };
         self.table.rows.change_many(&keys, &mut change).map(drop)
     }
 

@@ -88,7 +88,7 @@ impl Rows for Sharded {
         let hash = self.hash.hash_one(key);
         let mut table = self.shards[shard_of(hash)].0.write();
         let found = look(&table, hash, key);
-        let place = change(found.as_deref())?;
+        let place = change(found.as_ref())?;
         self.put(&mut table, hash, key, place);
         Ok(found)
     }

@@ -16,8 +16,8 @@ use super::sentinel::Sentinels;
 use super::servers::Servers;
 use super::{Inner, Known, Redis};
 use crate::codec::CodecOptions;
-use crate::remote::Server;
 use crate::remote::tls::{self, SslMode};
+use crate::remote::{Server, ServerOptions, server_option_methods};
 use crate::store::Options;
 use crate::{Error, Result};
 
@@ -65,6 +65,7 @@ pub struct RedisBuilder {
     replicas: u32,
     pub(super) codec: CodecOptions,
     connect_timeout: Option<Duration>,
+    pub(super) server_options: ServerOptions,
     pub(super) options: Options,
 }
 
@@ -127,6 +128,7 @@ impl RedisBuilder {
             replicas: 0,
             codec: CodecOptions::default(),
             connect_timeout: None,
+            server_options: ServerOptions::default(),
             options: Options::default(),
         }
     }
@@ -248,6 +250,8 @@ impl RedisBuilder {
         self
     }
 
+    server_option_methods!();
+
     /// How many connections there are to one server at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
@@ -278,6 +282,7 @@ impl RedisBuilder {
             servers,
             timeout: self.options.timeout,
             replicas: self.replicas,
+            retry: self.server_options.retry,
             prefix,
             naming,
             layout: self.layout,
@@ -312,7 +317,8 @@ impl RedisBuilder {
     }
 
     fn servers(&self) -> Result<Servers> {
-        let login = Login { tls: self.tls()?, ..self.login.clone() };
+        let max_response = self.server_options.max_response;
+        let login = Login { tls: self.tls()?, max_response, ..self.login.clone() };
         self.check_login(&login)?;
         let limits = Limits {
             size: self.options.pool_size,

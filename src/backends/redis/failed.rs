@@ -31,6 +31,8 @@ pub(super) enum Elsewhere {
     Demoted,
     /// Later: it is loading its data, or the cluster is not whole.
     Later,
+    /// Once one of its clients is gone: it has reached its `maxclients`.
+    Full,
 }
 
 impl From<Error> for Failed {
@@ -51,6 +53,10 @@ impl Failed {
             ),
             Self::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => Error::invalid_config(
                 "the server is one of a cluster; write its URI as redis+cluster:// and not as redis://",
+            ),
+            Self::Elsewhere(Elsewhere::Full) => Error::new(
+                ErrorKind::Timeout,
+                "the server had reached its `maxclients` until the deadline passed; nothing was done",
             ),
             Self::Elsewhere(Elsewhere::Later) => Error::new(
                 ErrorKind::Timeout,
@@ -83,6 +89,8 @@ pub(super) fn refused(error: &ServerError) -> Failed {
         Some(Kind::BusyLoading | Kind::TryAgain | Kind::ClusterDown | Kind::MasterDown) => {
             Some(Elsewhere::Later)
         }
+        _ if error.code() == "BUSY" => Some(Elsewhere::Later),
+        _ if is_full(error) => Some(Elsewhere::Full),
         _ => None,
     };
     elsewhere.map_or_else(|| Failed::Own(refusal(error)), Failed::Elsewhere)
@@ -94,6 +102,31 @@ fn address(error: &ServerError) -> Option<Address> {
     Some(Address::tcp(host, port.parse().ok()?))
 }
 
+/// Whether it is what a server says to a connection beyond its `maxclients`.
+fn is_full(error: &ServerError) -> bool {
+    error.code() == "ERR"
+        && error.details().is_some_and(|details| details.starts_with("max number of clients"))
+}
+
+/// What the server's access control list refuses. Of its words only the name of a command is
+/// passed on.
+fn not_permitted(details: &str) -> Error {
+    let command = details.split_once("the '").and_then(|(_, rest)| rest.split_once("' command"));
+    let plain =
+        |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"|-_".contains(&b));
+    let what = match command.map(|(name, _)| name).filter(plain) {
+        Some(command) => format!("run the command `{command}`"),
+        None if details.contains("key") => "access a key of this name".to_owned(),
+        None => "do this".to_owned(),
+    };
+    Error::new(
+        ErrorKind::Backend,
+        format!(
+            "the server's access control list does not let the user {what} (NOPERM); nothing was done"
+        ),
+    )
+}
+
 fn refusal(error: &ServerError) -> Error {
     let details = error.details().unwrap_or_default();
     let login = |what: &str| {
@@ -103,7 +136,8 @@ fn refusal(error: &ServerError) -> Error {
     match error.code() {
         "WRONGPASS" => login("the user or the password is wrong"),
         "NOAUTH" => login("it wants a password"),
-        "NOPERM" => login("the user may not do this"),
+        "NOPERM" => not_permitted(details),
+        "EXECABORT" if details.contains("permissions") => not_permitted(details),
         "ERR" if details.contains("AUTH") && details.contains("password") => {
             login("it has no password, and one was given")
         }
@@ -112,7 +146,15 @@ fn refusal(error: &ServerError) -> Error {
         ),
         "OOM" => Error::new(
             ErrorKind::Backend,
-            "the server has reached its `maxmemory`; nothing was written",
+            "the server has reached its `maxmemory` and evicts nothing; nothing was written",
+        ),
+        "MISCONF" => Error::new(
+            ErrorKind::Backend,
+            "the server cannot save to its disk and takes no writes until it can (MISCONF); nothing was written",
+        ),
+        "NOREPLICAS" => Error::new(
+            ErrorKind::Unavailable,
+            "the server has fewer replicas than its `min-replicas-to-write`; nothing was written",
         ),
         "CROSSSLOT" => Error::unsupported("the keys are in different slots of the cluster"),
         "ERR" if details.contains("unknown command") => Error::unsupported(

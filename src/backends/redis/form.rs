@@ -23,6 +23,28 @@ pub(super) enum Form {
     Plain(Plain),
 }
 
+/// Removes strings that are equal to the arguments. `pcall`: a key that holds another type by now
+/// is one that has changed.
+const REMOVE_STRINGS: &str = "\
+for at, name in ipairs(KEYS) do if redis.pcall('GET', name) ~= ARGV[at] then return 0 end end
+for _, name in ipairs(KEYS) do redis.call('UNLINK', name) end
+return 1";
+
+/// The same for hashes; the arguments are for each the number of its fields, and the fields with
+/// their values.
+const REMOVE_HASHES: &str = "\
+local at = 1
+for _, name in ipairs(KEYS) do
+  local count = tonumber(ARGV[at])
+  if redis.pcall('HLEN', name) ~= count then return 0 end
+  for field = at + 1, at + 2 * count, 2 do
+    if redis.call('HGET', name, ARGV[field]) ~= ARGV[field + 1] then return 0 end
+  end
+  at = at + 2 * count + 1
+end
+for _, name in ipairs(KEYS) do redis.call('UNLINK', name) end
+return 1";
+
 /// What is written for a record.
 #[derive(Debug)]
 pub(super) enum Written {
@@ -63,39 +85,30 @@ impl Form {
         }
     }
 
-    /// The unit of commands that removes a record and gives it.
-    pub(super) fn take(&self, name: &[u8]) -> Commands {
+    /// The command that removes records of one slot while the server holds exactly the `answers`
+    /// that [`read`](Form::read) had: 1 if all of them are as they were read, else 0 and nothing is
+    /// removed.
+    ///
+    /// A script, and not `WATCH` with `MULTI`: a server that has reached its `maxmemory` refuses
+    /// every command inside of `MULTI`, and runs a script that only removes.
+    pub(super) fn remove(&self, records: &[(&[u8], &Answer)]) -> Commands {
+        let mut arguments: Vec<&[u8]> = Vec::new();
+        let counts: Vec<String> =
+            records.iter().map(|(_, answer)| (flat(answer).count() / 2).to_string()).collect();
+        for ((_, answer), count) in records.iter().zip(&counts) {
+            if !self.is_string() {
+                arguments.push(count.as_bytes());
+            }
+            arguments.extend(flat(answer));
+        }
+        let script = if self.is_string() { REMOVE_STRINGS } else { REMOVE_HASHES };
+        let names = records.len().to_string();
         let mut commands = Commands::default();
-        self.add_take(&mut commands, name);
-        if commands.count() == 1 { commands } else { commands.atomic() }
-    }
-
-    /// Adds the commands that remove a record and give it, which are to be a transaction.
-    pub(super) fn add_take(&self, commands: &mut Commands, name: &[u8]) {
-        match self {
-            Self::Hash(_) => {
-                commands.add(&[b"HGETALL", name]);
-                commands.add(&[b"UNLINK", name]);
-            }
-            _ => commands.add(&[b"GETDEL", name]),
-        }
-    }
-
-    /// The record in the answer to [`take`](Form::take).
-    pub(super) fn taken(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
-        match (self, answer) {
-            (Self::Hash(_), Answer::Array(answers)) => {
-                self.stored(answers.into_iter().next().ok_or_else(unexpected)?)
-            }
-            (_, answer) => self.stored(answer),
-        }
-    }
-
-    /// The records in the answer to a transaction of what [`add_take`](Form::add_take) adds.
-    pub(super) fn all_taken(&self, answer: Answer) -> Result<Vec<Option<Vec<u8>>>, Failed> {
-        let Answer::Array(answers) = answer else { return Err(unexpected()) };
-        let each = if self.is_string() { 1 } else { 2 };
-        answers.into_iter().step_by(each).map(|answer| self.stored(answer)).collect()
+        commands.begin(3 + records.len() + arguments.len());
+        [b"EVAL", script.as_bytes(), names.as_bytes()].iter().for_each(|part| commands.part(part));
+        records.iter().for_each(|(name, _)| commands.part(name));
+        arguments.iter().for_each(|argument| commands.part(argument));
+        commands
     }
 
     /// Adds the commands that write a record, for so many milliseconds where that is said. What is
@@ -211,6 +224,18 @@ fn object(fields: Vec<(Answer, Answer)>) -> Result<Option<Vec<u8>>, Failed> {
     }
     object.push(b'}');
     Ok(Some(object))
+}
+
+/// The strings of an answer, those of a map one after the other.
+fn flat(answer: &Answer) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    match answer {
+        Answer::BulkString(bytes) => Box::new(std::iter::once(bytes.as_slice())),
+        Answer::Array(items) => Box::new(items.iter().flat_map(flat)),
+        Answer::Map(pairs) => {
+            Box::new(pairs.iter().flat_map(|(name, value)| flat(name).chain(flat(value))))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
 }
 
 fn bytes(answer: Answer) -> Result<Vec<u8>, Failed> {

@@ -3,22 +3,24 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use redis::{Parser, Value};
+use redis::Value;
 
 use super::command::Commands;
 use super::failed::{Failed, refused, unreachable};
 use super::place::{Address, Login, Resp};
+use super::reply::{Replies, Unread};
 use super::servers::Call;
-use crate::remote::{Deadline, Stream};
+use crate::remote::{Deadline, Stream, too_large};
 use crate::{Error, ErrorKind};
 
 /// A connection that is set up.
 pub(super) struct Link {
-    stream: Stream,
-    parser: Parser,
+    replies: Replies<Stream>,
+    max_response: u64,
     /// How many answers are still to come.
     pending: usize,
     broken: bool,
+    asking: bool,
     pub(super) used: Instant,
     /// Two connections of one lineage are to the same server, and it was never lost between.
     pub(super) lineage: u64,
@@ -38,10 +40,11 @@ impl Link {
         let stream = Stream::open(address, login.tls.as_ref(), u64::MAX, Deadline::at(deadline));
         let stream = stream.map_err(|error| unreachable(address, &error))?;
         let mut link = Self {
-            stream,
-            parser: Parser::new(),
+            replies: Replies::new(stream, login.max_response),
+            max_response: login.max_response,
             pending: 0,
             broken: false,
+            asking: false,
             used: Instant::now(),
             lineage: 0,
         };
@@ -70,22 +73,56 @@ impl Link {
         if login.database != 0 {
             commands.add(&[b"SELECT", login.database.to_string().as_bytes()]);
         }
-        match commands.count() {
-            0 => Ok(()),
-            _ => self.ask(&commands)?.iter().try_for_each(check),
+        if commands.count() == 0 {
+            // A server that turns the connection away says so to the first command that it gets,
+            // which is not to be the caller's.
+            commands.add(&[b"PING"]);
         }
+        self.ask(&commands)?.iter().try_for_each(check)
     }
 
     /// Begins a call that is to end by a deadline.
     pub(super) fn begin(&mut self, deadline: Instant) {
-        self.stream.begin(Deadline::at(deadline));
+        self.asking = false;
+        self.replies.stream_mut().begin(Deadline::at(deadline));
     }
 
     /// Sends commands and gives the answers to them. One that the server refused is an answer,
     /// too.
     pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, Failed> {
         self.send(commands)?;
-        (0..commands.count()).map(|_| self.answer()).collect()
+        self.answers(commands.count())
+    }
+
+    fn answers(&mut self, count: usize) -> Result<Vec<Value>, Failed> {
+        (0..count).map(|_| self.answer()).collect()
+    }
+
+    /// Sends commands that are a unit each, and gives the answers to them.
+    pub(super) fn ask_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, Failed> {
+        let asking = self.asking();
+        let mut all = Commands::default();
+        for unit in units {
+            all.append(&asking);
+            all.append(unit);
+        }
+        let answers = self.ask(&all)?.into_iter();
+        answers.skip(asking.count()).step_by(1 + asking.count()).map(accepted).collect()
+    }
+
+    /// Prepares it for a call on a key whose slot is about to move to this server.
+    pub(super) fn ask_first(&mut self) -> Result<(), Failed> {
+        self.asking = true;
+        self.ask_one(&self.asking()).map(drop)
+    }
+
+    /// What has to be sent before each command or transaction but the first: nothing, unless the
+    /// slot of the key is about to move to this server.
+    pub(super) fn asking(&self) -> Commands {
+        match self.asking {
+            true => Commands::one(&[b"ASKING"]),
+            false => Commands::default(),
+        }
     }
 
     /// Sends commands that are one unit, as a single one is or a transaction, and gives the last
@@ -142,8 +179,8 @@ impl Link {
     }
 
     pub(super) fn send(&mut self, commands: &Commands) -> Result<(), Failed> {
-        let sent = self.stream.write_all(commands.bytes());
-        let sent = sent.and_then(|()| self.stream.flush());
+        let stream = self.replies.stream_mut();
+        let sent = stream.write_all(commands.bytes()).and_then(|()| stream.flush());
         self.pending += commands.count();
         sent.map_err(|error| self.lost(error.kind()))
     }
@@ -151,18 +188,21 @@ impl Link {
     /// The next answer; what the server says unasked is skipped.
     pub(super) fn answer(&mut self) -> Result<Value, Failed> {
         loop {
-            match self.parser.parse_value(&mut self.stream) {
+            match self.replies.next() {
                 Ok(Value::Push { .. }) => {}
                 Ok(value) => {
                     self.pending = self.pending.saturating_sub(1);
                     return Ok(value);
                 }
-                Err(error) => {
-                    let kind = match error.is_timeout() {
-                        true => io::ErrorKind::TimedOut,
-                        false => io::ErrorKind::ConnectionReset,
-                    };
-                    return Err(self.lost(kind));
+                Err(Unread::Io(io::ErrorKind::TimedOut)) => {
+                    return Err(self.lost(io::ErrorKind::TimedOut));
+                }
+                Err(Unread::TooLarge) => {
+                    self.broken = true;
+                    return Err(Failed::Own(too_large(self.max_response)));
+                }
+                Err(Unread::Io(_) | Unread::Malformed) => {
+                    return Err(self.lost(io::ErrorKind::ConnectionReset));
                 }
             }
         }
@@ -175,7 +215,7 @@ impl Link {
 
     /// Whether nothing has arrived since the last answer, such as the end of the stream.
     pub(super) fn is_quiet(&self) -> bool {
-        self.stream.is_quiet()
+        self.replies.is_empty() && self.replies.stream().is_quiet()
     }
 
     /// Whether nothing comes from it any more.

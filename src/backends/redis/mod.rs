@@ -5,6 +5,7 @@ mod cluster;
 mod command;
 mod failed;
 mod form;
+mod insert;
 mod lease;
 mod link;
 mod list;
@@ -12,6 +13,7 @@ mod names;
 mod place;
 mod pool;
 mod registry;
+mod reply;
 mod scope;
 mod sentinel;
 mod servers;
@@ -37,7 +39,7 @@ use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
 use crate::codec::{Codec, CodecOptions};
-use crate::remote::Deadline;
+use crate::remote::{Deadline, Retry};
 use crate::schema::{Apply, check_readable, plan, upgrade};
 use crate::store::{Capabilities, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
@@ -68,6 +70,7 @@ struct Inner {
     servers: Servers,
     timeout: Duration,
     replicas: u32,
+    retry: Retry,
     prefix: String,
     naming: Naming,
     layout: RedisLayout,
@@ -106,8 +109,9 @@ impl Inner {
         Call { deadline: self.deadline(), twice, replicas: 0 }
     }
 
-    /// A call that begins now and writes.
+    /// A call that begins now and writes. None is sent twice where the options say so.
     fn writing(&self, twice: bool) -> Call {
+        let twice = twice && self.retry != Retry::Never;
         Call { replicas: self.replicas, ..self.call(twice) }
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Login {
     pub(super) database: u32,
     pub(super) protocol: Resp,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// How many bytes one answer may take.
+    pub(super) max_response: u64,
 }
 
 impl fmt::Debug for Login {

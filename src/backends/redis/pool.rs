@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::command::Commands;
-use super::failed::Failed;
+use super::failed::{Elsewhere, Failed};
 use super::link::Link;
 use super::place::{Address, Login};
+use super::servers::Call;
 use crate::{Error, ErrorKind};
 
 /// A connection idle for longer than this is tested before it is used.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a caller waits, at first and at the most, before it asks a server anew for a connection
+/// that the server had no room for.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// One idle for longer than this may have been closed by the server.
 const RECENT: Duration = Duration::from_millis(100);
@@ -73,34 +78,64 @@ impl Pool {
     /// Runs a call on a connection.
     pub(super) fn run<T>(
         &self,
-        deadline: Instant,
-        call: impl FnOnce(&mut Link) -> Result<T, Failed>,
+        call: Call,
+        work: impl FnOnce(&mut Link) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
-        call(self.take(deadline)?.link())
+        work(self.take(call)?.link())
     }
 
     /// A connection to use alone, for which the caller waits until the deadline.
-    pub(super) fn take(&self, deadline: Instant) -> Result<Taken<'_>, Failed> {
+    pub(super) fn take(&self, call: Call) -> Result<Taken<'_>, Failed> {
+        let deadline = call.deadline;
+        let (mut pause, mut full) = (PAUSES.0, false);
         loop {
             let mut taken = self.reserve(deadline)?;
             let Some(link) = &mut taken.link else {
-                let by = deadline.min(Instant::now() + self.limits.connect_timeout);
-                let mut link = Link::open(&self.address, &self.limits.login, by)?;
-                link.begin(deadline);
-                link.lineage = taken.lineage;
-                taken.link = Some(link);
-                return Ok(taken);
+                match self.open(&mut taken, deadline) {
+                    Ok(()) => return Ok(taken),
+                    Err(Failed::Elsewhere(Elsewhere::Full)) => full = true,
+                    Err(failed) if !full || Instant::now() < deadline => return Err(failed),
+                    Err(_) => return Err(Failed::Elsewhere(Elsewhere::Full)),
+                }
+                drop(taken);
+                self.wait(pause, deadline)?;
+                pause = (pause * 2).min(PAUSES.1);
+                continue;
             };
             let idle = link.used.elapsed();
             link.begin(deadline);
-            // A look at the socket costs no round trip.
-            let closed = idle > RECENT && !link.is_quiet();
+            // A look at the socket costs no round trip. A call that can be repeated does without
+            // where the connection was used a moment ago.
+            let closed = (idle > RECENT || !call.twice) && !link.is_quiet();
             if !closed && (idle <= IDLE || link.ask_one(&Commands::one(&[b"PING"])).is_ok()) {
                 return Ok(taken);
             }
             link.give_up();
             self.give_up();
         }
+    }
+
+    fn open(&self, taken: &mut Taken<'_>, deadline: Instant) -> Result<(), Failed> {
+        let by = deadline.min(Instant::now() + self.limits.connect_timeout);
+        let mut link = Link::open(&self.address, &self.limits.login, by)?;
+        link.begin(deadline);
+        link.lineage = taken.lineage;
+        taken.link = Some(link);
+        Ok(())
+    }
+
+    /// Waits until a connection of this pool is free, but not for long: the server, which has
+    /// reached its `maxclients`, may have room for another one before that.
+    fn wait(&self, pause: Duration, deadline: Instant) -> Result<(), Failed> {
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(Failed::Elsewhere(Elsewhere::Full));
+        }
+        let mut state = self.state.lock();
+        if state.idle.is_empty() {
+            self.freed.wait_until(&mut state, deadline.min(now + pause));
+        }
+        Ok(())
     }
 
     /// An idle connection, or leave to open one.

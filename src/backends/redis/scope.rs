@@ -135,7 +135,7 @@ impl RedisScope {
         self.records.inner.call(true)
     }
 
-    fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
+    pub(super) fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
         keys.iter().map(|key| self.records.names.name(key)).collect()
     }
 
@@ -185,21 +185,24 @@ impl ScopeStore for RedisScope {
         self.exchange(row)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        Ok(self.insert_rows(vec![row])?.pop().flatten())
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.insert_rows(rows)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.put_many(rows)
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
-        let name = self.records.names.name(key);
-        let form = &self.records.form;
-        let answer = self.ask(&name, &form.take(&name), self.records.inner.writing(false))?;
-        self.decode(key, form.taken(answer)?)
+        Ok(self.take(std::slice::from_ref(key))?.pop().flatten())
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let stored =
-            self.records.take_many(&self.names(keys), self.records.inner.writing(false))?;
-        keys.iter().zip(stored).map(|(key, stored)| self.decode(key, stored)).collect()
+        self.take(keys)
     }
 
     fn keys(&self) -> Result<Keys> {

@@ -122,9 +122,9 @@ impl Servers {
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
-                let run = pool.run(call.deadline, |link| {
+                let run = pool.run(call, |link| {
                     if asked.is_some() {
-                        link.ask_one(&Commands::one(&[b"ASKING"]))?;
+                        link.ask_first()?;
                     }
                     work(link)
                 });
@@ -172,7 +172,7 @@ impl Servers {
     /// Takes from a failure what it says about the servers.
     fn learn(&self, failed: &Failed, pool: Option<&Arc<Pool>>) {
         match (failed, pool) {
-            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_)), _) => {}
+            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_) | Elsewhere::Full), _) => {}
             (Failed::Elsewhere(Elsewhere::Moved(address)), _) => {
                 if let Self::Cluster(cluster) = self {
                     cluster.moved(address);
@@ -221,8 +221,7 @@ impl Servers {
     ) -> Result<(), Trouble> {
         let shares = self.shares(call, units, open)?;
         // Nothing is sent to any before there is a connection to each.
-        let links =
-            shares.iter().map(|share| share.pool.take(call.deadline).map_err(share.blame()));
+        let links = shares.iter().map(|share| share.pool.take(call).map_err(share.blame()));
         let mut links = links.collect::<Result<Vec<_>, _>>()?;
         let mut trouble = None;
         for (share, link) in shares.iter().zip(&mut links) {

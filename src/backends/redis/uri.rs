@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::builder::{Named, RedisBuilder, RedisLayout};
 use super::place::{Address, Resp};
 use crate::codec::CodecOptions;
-use crate::remote::Server;
 use crate::remote::tls::SslMode;
+use crate::remote::{Server, ServerOptions};
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -44,8 +44,10 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
         builder = builder.connect_timeout(timeout);
     }
     builder.codec = CodecOptions::take(&mut uri)?;
+    builder.server_options = ServerOptions::take(&mut uri)?;
     known.extend(["protocol", "prefix", "layout", "slots", "replicas", "connect_timeout"]);
     known.extend(CodecOptions::NAMES);
+    known.extend(ServerOptions::NAMES);
     uri.finish(&known)?;
     Ok(builder)
 }

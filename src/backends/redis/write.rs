@@ -1,10 +1,10 @@
 //! How records are written and removed, one or many.
 //!
-//! A row that has all columns is written blindly, in one round trip, while the records stand under
-//! the very schema of the handle. Any other is written over what stands there, which is watched
-//! meanwhile.
+//! A row that has all columns is set blindly, in one round trip, while the records stand under the
+//! very schema of the handle. Any other is written over what stands there, which is watched
+//! meanwhile; so is one that is written by an update, since what it replaces has to be readable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use redis::Value;
@@ -13,10 +13,11 @@ use super::PAGE;
 use super::command::Commands;
 use super::failed::Failed;
 use super::form::{Replaced, Written};
-use super::link::{Link, left};
+use super::link::Link;
 use super::list::Listing;
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
+use crate::backoff::BackOff;
 use crate::{Error, ErrorKind, Key, Result, Row};
 
 /// Rows that are written together, with their keys, and the names that these have, each once.
@@ -26,6 +27,21 @@ struct Batch {
     places: Vec<usize>,
     keys: Vec<Key>,
     rows: Vec<Row>,
+}
+
+/// A record that was read in order to be removed.
+struct Found<'a> {
+    /// The position of its key.
+    at: usize,
+    name: &'a [u8],
+    answer: Value,
+    row: Row,
+}
+
+impl Found<'_> {
+    fn record(&self) -> (&[u8], &Value) {
+        (self.name, &self.answer)
+    }
 }
 
 impl Batch {
@@ -87,18 +103,11 @@ impl RedisScope {
     pub(super) fn exchange(&self, row: Row) -> Result<Option<Row>> {
         // What it gave the second time would not be what was there before the first.
         let call = self.records.inner.writing(false);
-        let rows = [row];
-        if !self.is_blind(&rows, call)? {
-            let replaced = self.replace(&Batch::new(&self.records, rows.into()), call)?;
-            return Ok(replaced.into_iter().next().flatten());
-        }
-        let records = &*self.records;
-        let key = records.schema.key_of(&rows[0]);
-        let name = records.names.name(&key);
-        let unit = records.exchange_unit(&name, &records.form.encode(&rows[0])?);
-        let servers = &records.inner.servers;
-        let answer = servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
-        self.decode(&key, records.form.taken(answer)?)
+        let rows = vec![row];
+        // Asked for its errors: the old record is read, whatever the schema is.
+        self.is_blind(&rows, call)?;
+        let replaced = self.replace(&Batch::new(&self.records, rows), call)?;
+        Ok(replaced.into_iter().next().flatten())
     }
 
     /// Writes rows: all or none where they are in one slot. In others nothing is written before
@@ -149,16 +158,72 @@ impl RedisScope {
         Ok(())
     }
 
+    /// Removes records and returns them, in the order asked; of a key that is asked twice the first
+    /// gets the record.
+    ///
+    /// Invariant: a record is removed only while the server holds the very bytes that were decoded.
+    /// So one that cannot be read is never removed, and each record is returned by one call only.
+    /// In one slot all are removed or none; in several ones none is before all were found readable.
+    pub(super) fn take(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        let call = self.records.inner.writing(false);
+        let names = self.names(keys);
+        let mut taken = vec![None; keys.len()];
+        let mut seen = HashSet::new();
+        let mut open: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&names[at])).collect();
+        let mut back_off = BackOff::until(call.deadline);
+        loop {
+            let found = self.found(keys, &names, &open, call)?;
+            let removed = self.records.remove(&found, call)?;
+            open.clear();
+            for (found, removed) in found.into_iter().zip(removed) {
+                match removed {
+                    true => taken[found.at] = Some(found.row),
+                    false => open.push(found.at),
+                }
+            }
+            if open.is_empty() {
+                return Ok(taken);
+            }
+            if !back_off.pause() {
+                return Err(busy().into_error());
+            }
+        }
+    }
+
+    /// Those of the records that exist, decoded.
+    fn found<'a>(
+        &self,
+        keys: &[Key],
+        names: &'a [Vec<u8>],
+        open: &[usize],
+        call: Call,
+    ) -> Result<Vec<Found<'a>>> {
+        let asked: Vec<&[u8]> = open.iter().map(|&at| names[at].as_slice()).collect();
+        let answers = self.records.look(&asked, call)?;
+        let mut found = Vec::with_capacity(open.len());
+        for (&at, answer) in open.iter().zip(answers) {
+            let stored = self.records.form.stored(answer.clone()).map_err(Failed::into_error);
+            let row = stored.and_then(|stored| self.decode(&keys[at], stored));
+            if let Some(row) = row.map_err(|error| error.with_key(&keys[at]))? {
+                found.push(Found { at, name: &names[at], answer, row });
+            }
+        }
+        Ok(found)
+    }
+
     /// Writes rows over what stands in one slot, one after the other and in one transaction: what
     /// they leave out stays, and so does what a newer schema has. Gives what each found.
     fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
         records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
+            let mut back_off = BackOff::until(call.deadline);
             loop {
                 if let Some(found) = records.try_replace(link, batch, call)? {
                     return Ok(found);
                 }
-                left(call.deadline).map_err(|_| busy())?;
+                if !back_off.pause() {
+                    return Err(busy());
+                }
             }
         })
     }
@@ -170,22 +235,6 @@ impl Records {
         let mut commands = Commands::default();
         self.form.write(&mut commands, name, written, self.ttl(), false);
         if commands.count() == 1 { commands } else { commands.atomic() }
-    }
-
-    /// The unit of commands that writes a record and gives the one that it replaces.
-    fn exchange_unit(&self, name: &[u8], written: &Written) -> Commands {
-        match (written, self.ttl()) {
-            (Written::Bytes(bytes), None) => Commands::one(&[b"SET", name, bytes, b"GET"]),
-            (Written::Bytes(bytes), Some(ttl)) => {
-                Commands::one(&[b"SET", name, bytes, b"GET", b"PX", ttl])
-            }
-            (Written::Fields(_), ttl) => {
-                let mut commands = Commands::default();
-                self.form.read(&mut commands, name);
-                self.form.write(&mut commands, name, written, ttl, false);
-                commands.atomic()
-            }
-        }
     }
 
     /// The last row of each name, as it is written.
@@ -257,12 +306,7 @@ impl Records {
         batch: &Batch,
         call: Call,
     ) -> Result<Option<Vec<Option<Row>>>, Failed> {
-        let mut watch = Commands::default();
-        watch.begin(1 + batch.names.len());
-        watch.part(b"WATCH");
-        batch.names.iter().for_each(|name| watch.part(name));
-        link.ask_one(&watch)?;
-        let standing = self.read_on(link, &batch.names, |_, stored| Ok(stored));
+        let standing = self.watch(link, &batch.names);
         let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,
@@ -278,7 +322,28 @@ impl Records {
                 self.form.write(&mut commands, name, &replaced.new, self.ttl(), true);
             }
         }
-        Ok((link.write(&commands.atomic(), call)? != Value::Nil).then_some(found))
+        let mut unit = link.asking();
+        unit.append(&commands.atomic());
+        Ok((link.write(&unit, call)? != Value::Nil).then_some(found))
+    }
+
+    /// Has the server watch records, and reads them.
+    fn watch(&self, link: &mut Link, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        let mut watch = Commands::default();
+        watch.begin(1 + names.len());
+        watch.part(b"WATCH");
+        names.iter().for_each(|name| watch.part(name));
+        let units: Vec<_> =
+            [watch].into_iter().chain(names.iter().map(|name| self.read_unit(name))).collect();
+        let answers = link.ask_each(&units)?.into_iter().skip(1);
+        answers.map(|answer| self.form.stored(answer)).collect()
+    }
+
+    /// The command that reads one record. (`MGET` takes a key of another type for a missing one.)
+    fn read_unit(&self, name: &[u8]) -> Commands {
+        let mut commands = Commands::default();
+        self.form.read(&mut commands, name);
+        commands
     }
 
     /// What each row finds, and what is written for each name at the end.
@@ -302,20 +367,34 @@ impl Records {
         Ok((found, last))
     }
 
-    /// Removes records and gives what stood there: all or none where they are in one slot.
-    pub(super) fn take_many(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+    /// The answers to the commands that read these names, which are not decoded.
+    fn look(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
         let Some(first) = names.first() else { return Ok(Vec::new()) };
+        let call = Call { twice: true, replicas: 0, ..call };
         let servers = &self.inner.servers;
-        if !self.are_together() {
-            let unit = |name: &Vec<u8>| (self.slot(name), self.form.take(name));
-            let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
-            return answers.into_iter().map(|answer| Ok(self.form.taken(answer)?)).collect();
+        if self.are_together() {
+            let units: Vec<_> = names.iter().map(|name| self.read_unit(name)).collect();
+            return servers.run(self.slot(first), call, |link| link.ask_each(&units));
         }
-        let mut commands = Commands::default();
-        names.iter().for_each(|name| self.form.add_take(&mut commands, name));
-        let unit = commands.atomic();
-        let answer = servers.run(self.slot(first), call, |link| link.write(&unit, call))?;
-        Ok(self.form.all_taken(answer)?)
+        let unit = |name: &&[u8]| (self.slot(name), self.read_unit(name));
+        servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())
+    }
+
+    /// Removes records that are still as they were read, and says of which that holds. In one slot
+    /// it holds of all or none.
+    fn remove(&self, found: &[Found<'_>], call: Call) -> Result<Vec<bool>> {
+        let Some(first) = found.first() else { return Ok(Vec::new()) };
+        let servers = &self.inner.servers;
+        if self.are_together() {
+            let records: Vec<_> = found.iter().map(Found::record).collect();
+            let unit = self.form.remove(&records);
+            let answer =
+                servers.run(self.slot(first.name), call, |link| link.write(&unit, call))?;
+            return Ok(vec![answer == Value::Int(1); found.len()]);
+        }
+        let unit = |found: &Found<'_>| (self.slot(found.name), self.form.remove(&[found.record()]));
+        let answers = servers.spread(call, &found.iter().map(unit).collect::<Vec<_>>())?;
+        Ok(answers.into_iter().map(|answer| answer == Value::Int(1)).collect())
     }
 
     /// Removes all records of the scope, and nothing else.
@@ -338,7 +417,7 @@ impl Records {
     }
 }
 
-fn busy() -> Failed {
+pub(super) fn busy() -> Failed {
     let message =
         "others kept writing the same records until the deadline passed; nothing was written";
     Failed::Own(Error::new(ErrorKind::Timeout, message))

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ use crate::{Column, Result, Schema};
 
 /// How often a call is run again of which a prepared statement does not fit the table any more.
 const STALE: u32 = 10;
+/// How often a migration begins again that another process was faster with.
+const RACES: u32 = 10;
 
 /// Tells whether a file is still the one that was opened.
 pub(super) type Unchanged = Box<dyn Fn() -> Result<()> + Send + Sync>;
@@ -386,11 +389,13 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Plans and applies under the engine's lock, so that of several processes that do it at once
-    /// one does and the others find it done.
+    /// one does and the others find it done. A lock of MySQL is one server's: where nodes of a
+    /// cluster do it at once, those that come second begin again and find it done.
     fn migrate(&self, schema: &Schema) -> Result<(Plan, Found)> {
         migrate::check::<D>(schema)?;
+        let races = AtomicU32::new(0);
         let (plan, entry, found) = self.write(|connection| {
-            D::exclusively(connection, |connection| {
+            let migrated = D::exclusively(connection, |connection| {
                 migrate::make_registry::<D>(connection)?;
                 D::tidy(connection, schema)?;
                 let entries = self.registry.load::<D>(connection)?;
@@ -409,6 +414,10 @@ impl<D: Dialect> Inner<D> {
                 let found = self.found(connection, schema)?;
                 let entry = self.registry.note::<D>(connection, schema, &found)?;
                 Ok((plan, entry, found))
+            });
+            migrated.map_err(|failed| match races.fetch_add(1, Ordering::Relaxed) {
+                ..RACES => failed.or_again(D::is_race),
+                _ => failed,
             })
         })?;
         if let Some(known) = self.known.lock().as_mut() {

@@ -1,6 +1,8 @@
 //! From Diesel's errors to the one public error.
 
-use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error as DieselError};
+use diesel::result::{
+    DatabaseErrorInformation, DatabaseErrorKind, DeserializeFieldError, Error as DieselError,
+};
 
 use super::dialect::{Dialect, Failure};
 use crate::{Error, ErrorKind};
@@ -33,6 +35,16 @@ impl Failed {
         match self {
             Self::Engine(error) => failure::<D>(error),
             Self::Own(_) => Failure::Other,
+        }
+    }
+
+    /// The failure, or one after which the call is run again, where the engine's error `is_race`.
+    pub(super) fn or_again(self, is_race: fn(&dyn DatabaseErrorInformation) -> bool) -> Self {
+        match self {
+            Self::Engine(DieselError::DatabaseError(_, info)) if is_race(&*info) => Self::Engine(
+                DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, info),
+            ),
+            failed => failed,
         }
     }
 
@@ -124,6 +136,10 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         (Failure::NoTable | Failure::NoColumn, DieselError::DatabaseError(_, info)) => {
             Error::changed_table(info.message())
         }
+        (Failure::Disk, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the disk failed (disk I/O error); whether the call was done is not known",
+        ),
         (Failure::Lost, error) => {
             let cause = match error {
                 DieselError::DatabaseError(_, info) => format!(" ({})", info.message()),

@@ -1,5 +1,6 @@
 //! One scope of several stores.
 
+use std::cell::Cell;
 use std::slice;
 use std::sync::Arc;
 
@@ -76,27 +77,64 @@ impl FanOutScope {
         outcomes.finish(value)
     }
 
-    /// Writes rows to all stores. Of a record that is given in part the others are given what the
-    /// primary one has of it then: they may not have had it before.
+    /// Writes rows to all stores.
     fn write_rows<T: Default>(
         &self,
         rows: &[Row],
         first: impl FnOnce(&dyn ScopeStore) -> Result<T>,
     ) -> Result<T> {
-        let keys: Vec<Key> = rows.iter().map(|row| self.schema.key_of(row)).collect();
-        let partial = rows.iter().flatten().any(Value::is_absent);
-        let whole = |primary: &dyn ScopeStore, done| match partial && done {
+        let given = |primary: &dyn ScopeStore, done| match done {
+            true => self.completed(primary, rows.to_vec()),
             false => Ok(rows.to_vec()),
-            true => primary.fetch_many(&keys).map(|rows| rows.into_iter().flatten().collect()),
         };
-        let rest = |store: &dyn ScopeStore, rows: &Result<Vec<Row>>| {
-            let mut rows = rows.clone()?;
-            match rows.len() {
-                1 => store.set(rows.remove(0)),
-                _ => store.set_many(rows),
-            }
+        let rest = |store: &dyn ScopeStore, given: &Result<Vec<Row>>| put(store, given.clone()?);
+        self.write_with(self.order.lock(&self.keys_of(rows)), first, given, rest)
+    }
+
+    /// Inserts rows: the primary store decides which, and the others are given those. What it has
+    /// already changes nothing anywhere. If it fails, the others decide for themselves.
+    fn insert_rows(
+        &self,
+        rows: &[Row],
+        first: impl FnOnce(&dyn ScopeStore) -> Result<Vec<Option<Row>>>,
+    ) -> Result<Vec<Option<Row>>> {
+        let inserted = Cell::new(Vec::new());
+        let decide = |primary: &dyn ScopeStore| {
+            let stored = first(primary)?;
+            let new = rows.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
+            inserted.set(new.map(|(row, _)| row.clone()).collect());
+            Ok(stored)
         };
-        self.write_with(self.order.lock(&keys), first, whole, rest)
+        let given = |primary: &dyn ScopeStore, done| match done {
+            true => self.completed(primary, inserted.take()).map(Some),
+            false => Ok(None),
+        };
+        let rest = |store: &dyn ScopeStore, given: &Result<Option<Vec<Row>>>| match given.clone()? {
+            Some(rows) => put(store, rows),
+            None => store.insert_many(rows.to_vec()).map(drop),
+        };
+        self.write_with(self.order.lock(&self.keys_of(rows)), decide, given, rest)
+    }
+
+    fn keys_of(&self, rows: &[Row]) -> Vec<Key> {
+        rows.iter().map(|row| self.schema.key_of(row)).collect()
+    }
+
+    /// Rows that the primary store was given, as the others are given them: of a record that was
+    /// given in part what the primary one has of it, since they may not have had it before.
+    fn completed(&self, primary: &dyn ScopeStore, rows: Vec<Row>) -> Result<Vec<Row>> {
+        match rows.iter().flatten().any(Value::is_absent) {
+            false => Ok(rows),
+            true => Ok(primary.fetch_many(&self.keys_of(&rows))?.into_iter().flatten().collect()),
+        }
+    }
+}
+
+fn put(store: &dyn ScopeStore, mut rows: Vec<Row>) -> Result<()> {
+    match rows.len() {
+        0 => Ok(()),
+        1 => store.set(rows.remove(0)),
+        _ => store.set_many(rows),
     }
 }
 
@@ -126,6 +164,17 @@ impl ScopeStore for FanOutScope {
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let row = self.limits.admit(&self.schema, row)?;
         self.write_rows(slice::from_ref(&row), |store| store.update(row.clone()))
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let row = self.limits.admit(&self.schema, row)?;
+        let insert = |store: &dyn ScopeStore| Ok(vec![store.insert(row.clone())?]);
+        Ok(self.insert_rows(slice::from_ref(&row), insert)?.pop().flatten())
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        self.insert_rows(&rows, |store| store.insert_many(rows.clone()))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {

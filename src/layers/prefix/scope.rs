@@ -38,6 +38,14 @@ impl ScopeStore for PrefixedScope {
         self.inner.update(row)
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        self.inner.insert(row)
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.inner.insert_many(rows)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         self.inner.set_many(rows)
     }

@@ -59,6 +59,17 @@ impl ScopeStore for StagedScope {
         self.write(|memory| memory.update(row))
     }
 
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let row = self.limits.admit(&self.schema, row)?;
+        self.stage.write(|| self.memory.insert(row), Option::is_none)
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let changed = |stored: &Vec<Option<Row>>| stored.iter().any(Option::is_none);
+        self.stage.write(|| self.memory.insert_many(rows), changed)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let rows = self.limits.admit_all(&self.schema, rows)?;
         self.write(|memory| memory.set_many(rows))

@@ -136,6 +136,27 @@ impl TieredScope {
         written
     }
 
+    /// Inserts rows: the far store decides by `call` which, and the near one is given what that has
+    /// now, be it one of them or what was there.
+    fn insert_rows(
+        &self,
+        rows: Vec<Row>,
+        call: impl FnOnce(&dyn ScopeStore, Vec<Row>) -> Result<Vec<Option<Row>>>,
+    ) -> Result<Vec<Option<Row>>> {
+        let keys = unique(rows.iter().map(|row| self.schema.key_of(row)));
+        let pass = self.tier.enter(What::Write, &keys);
+        let inserted = self.ask(|far| call(far, rows.clone()));
+        pass.leave_keys(Call::of(&inserted), |alone| match &inserted {
+            Ok(stored) => {
+                let held = rows.into_iter().zip(stored.iter().cloned());
+                let held = held.map(|(row, stored)| stored.unwrap_or(row)).collect();
+                self.settle(&keys, held, alone);
+            }
+            Err(_) => self.forget(&keys),
+        });
+        inserted
+    }
+
     /// Removes keys: from the far store by `call`, and from the near one whatever that gave.
     fn remove<T>(
         &self,
@@ -234,6 +255,17 @@ impl ScopeStore for TieredScope {
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         self.write(vec![row], |far, mut rows| far.update(rows.pop().unwrap_or_default()))
+    }
+
+    fn insert(&self, row: Row) -> Result<Option<Row>> {
+        let stored = self.insert_rows(vec![row], |far, mut rows| {
+            Ok(vec![far.insert(rows.pop().unwrap_or_default())?])
+        });
+        Ok(stored?.pop().flatten())
+    }
+
+    fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.insert_rows(rows, |far, rows| far.insert_many(rows))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {

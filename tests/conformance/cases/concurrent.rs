@@ -2,6 +2,7 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use hilcat::{Cache, Column, ColumnType, Result, Scope, Value};
 
@@ -13,6 +14,7 @@ pub const CASES: &[Case] = cases![Storing:
     a_record_is_never_half_of_one,
     sets_of_different_columns_lose_nothing,
     an_update_is_one_step,
+    no_update_fails_because_of_others,
     a_record_is_popped_by_one,
     batches_in_opposite_orders,
     handles_go_into_threads,
@@ -103,6 +105,35 @@ fn an_update_is_one_step(ground: Ground) -> Result<()> {
     seen.extend(scope.fetch(key(1))?);
     let written = (0..8).flat_map(|thread| (0..25).map(move |n| pair(1, thread * 100 + n)));
     assert_eq!(sorted(seen), sorted(written));
+    Ok(())
+}
+
+/// For a second, sixteen threads replace and remove one record, as a whole and in part. None of them
+/// gives up before its deadline, and every value was found by one other call or is stored.
+fn no_update_fails_because_of_others(ground: Ground) -> Result<()> {
+    let scope = of_four(&ground)?;
+    let (written, found) = (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new()));
+    let end = Instant::now() + Duration::from_secs(1);
+    in_threads(16, |thread| {
+        for n in (thread * 1_000_000..).take_while(|_| Instant::now() < end) {
+            let old = match n % 5 {
+                0 => scope.pop(key("k"))?,
+                odd => {
+                    written.lock().unwrap().push(Value::Int(n));
+                    let mut record = four("k", n);
+                    if odd < 3 {
+                        record.0[2..].fill(Value::Absent);
+                    }
+                    scope.update(&record)?
+                }
+            };
+            found.lock().unwrap().extend(old.map(|record| record.0[1].clone()));
+        }
+        Ok(())
+    })?;
+    let mut found = found.into_inner().unwrap();
+    found.extend(scope.fetch(key("k"))?.map(|record| record.0[1].clone()));
+    assert_eq!(sorted(found), sorted(written.into_inner().unwrap()));
     Ok(())
 }
 

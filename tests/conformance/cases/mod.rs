@@ -3,6 +3,7 @@
 mod batches;
 mod compute;
 mod concurrent;
+mod fills;
 mod keys;
 mod listing;
 mod persistence;
@@ -66,7 +67,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 14] = [
+    let lists: [&'static [Case]; 16] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -75,6 +76,8 @@ fn all() -> impl Iterator<Item = &'static Case> {
         schema::CASES,
         schema::ACROSS_CACHES,
         compute::CASES,
+        fills::CASES,
+        fills::OF_PERSISTENT,
         persistence::CASES,
         read_only::CASES,
         persistence::OF_VOLATILE,

@@ -61,6 +61,8 @@ pub(super) enum Failure {
     NoTable,
     /// A column does not stand.
     NoColumn,
+    /// The disk failed: whether it was done is not known.
+    Disk,
     /// The connection is gone.
     Lost,
     /// Anything else.
@@ -395,6 +397,13 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Makes a connection useless, so that the next call opens another one.
     fn abandon(connection: &mut Self::Connection) {
         let _ = connection;
+    }
+
+    /// Whether an error of a migration says that another process has made the same change
+    /// meanwhile, which the engine's lock did not keep out.
+    fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
+        let _ = info;
+        false
     }
 
     /// What an error says.

@@ -370,6 +370,11 @@ impl Dialect for Mysql {
         connection.abandon();
     }
 
+    /// The table is there, or the row of the migration: on another node of a cluster, say.
+    fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
+        matches!(code(info), Some("1050" | "1062"))
+    }
+
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
         match code(info).and_then(|code| code.parse::<u16>().ok()) {
             Some(1146 | 1051) => Failure::NoTable,

@@ -306,6 +306,9 @@ impl Dialect for Sqlite {
         let message = info.message();
         if message.contains("is locked") {
             Failure::Busy
+        } else if message.starts_with("disk I/O error") {
+            // What a commit wrote before the disk failed may be found by the next process.
+            Failure::Disk
         } else if message.starts_with("no such table") {
             Failure::NoTable
         } else if message.starts_with("no such column") || message.contains(" has no column named ")

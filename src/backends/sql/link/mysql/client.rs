@@ -93,7 +93,7 @@ impl Client {
     fn text_rows(
         &mut self,
         count: u64,
-        each: &mut dyn FnMut(&[Option<&[u8]>]),
+        each: &mut impl FnMut(&[Option<&[u8]>]),
     ) -> Result<u64, Trouble> {
         loop {
             self.receive()?;

@@ -90,7 +90,7 @@ impl Greeting {
         if parts.number(1)? != 10 {
             return Err(Trouble::refused("the server does not speak version 10 of the protocol"));
         }
-        let _version = parts.to_nul();
+        let _version = parts.until_nul();
         let _connection = parts.number(4)?;
         let mut nonce = parts.bytes(8)?.to_vec();
         parts.bytes(1)?;
@@ -104,7 +104,7 @@ impl Greeting {
         parts.bytes(10)?;
         let rest = parts.bytes(whole.saturating_sub(8).max(13))?;
         nonce.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
-        Ok(Self { capabilities, nonce, plugin: parts.to_nul().to_vec() })
+        Ok(Self { capabilities, nonce, plugin: parts.until_nul().to_vec() })
     }
 }
 
@@ -179,7 +179,7 @@ impl Login<'_> {
     /// Uses the plugin that the server asks for.
     fn switch(&mut self, request: &[u8]) -> Result<(), Trouble> {
         let mut parts = Parts(request);
-        let plugin = parts.to_nul();
+        let plugin = parts.until_nul();
         self.nonce = parts.0.strip_suffix(&[0]).unwrap_or(parts.0).to_vec();
         let proof = proof(plugin, &self.nonce, &self.target.password).ok_or_else(|| {
             Trouble::refused(format!(

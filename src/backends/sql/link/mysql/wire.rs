@@ -138,7 +138,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Bytes up to a NUL, or up to the end.
-    pub(super) fn to_nul(&mut self) -> &'a [u8] {
+    pub(super) fn until_nul(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         let (bytes, rest) = self.0.split_at(end);
         self.0 = rest.get(1..).unwrap_or_default();
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(parts.text().unwrap(), Some(&b"d"[..]));
         assert_eq!(parts.text().unwrap(), None);
         assert_eq!(
-            (parts.to_nul(), parts.to_nul(), parts.to_nul()),
+            (parts.until_nul(), parts.until_nul(), parts.until_nul()),
             (&b"e"[..], &b"f"[..], &b""[..])
         );
         assert!(Parts(&[2, b'a']).text().is_err());

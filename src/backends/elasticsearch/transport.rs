@@ -1,0 +1,145 @@
+//! Requests to one host, over HTTP.
+//!
+//! The client's own transport is not used: it follows redirects, with the login, to wherever an
+//! answer says, and reads an answer of whatever length into memory.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::Certificate;
+use elasticsearch::http::headers::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use elasticsearch::http::{Method, Url};
+use reqwest::redirect::Policy;
+
+use crate::{Error, Result};
+
+/// A host, and how it is logged in to.
+#[derive(Clone)]
+pub(super) struct Transport {
+    client: reqwest::Client,
+    url: Url,
+    /// The bytes that the body of an answer may have.
+    limit: u64,
+}
+
+/// Room that is made for an answer before it comes, whatever it says of its length.
+const FIRST: u64 = 1 << 20;
+
+/// The content of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Json,
+    /// Several JSON documents, each on a line.
+    Lines,
+}
+
+impl Content {
+    fn name(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json => "application/json",
+            Self::Lines => "application/x-ndjson",
+        })
+    }
+}
+
+/// Why a request has no answer.
+pub(super) enum Failure {
+    Client(reqwest::Error),
+    /// The body of the answer is longer than this limit.
+    TooLong(u64),
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl Transport {
+    pub(super) fn new(
+        url: Url,
+        credentials: Option<&Credentials>,
+        authorities: Option<Certificate>,
+        limit: u64,
+    ) -> Result<Self> {
+        // Answers are not compressed: they are mostly short, and near.
+        let mut builder = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .no_gzip()
+            .default_headers(headers(credentials)?);
+        for authority in authorities.into_iter().flatten() {
+            builder = builder.add_root_certificate(authority);
+        }
+        let client = builder.build().map_err(|_| unusable())?;
+        Ok(Self { client, url, limit })
+    }
+
+    /// Sends a request, and gives the status and the body of the answer.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Arc<Vec<u8>>>,
+        content: Content,
+    ) -> Result<(u16, Vec<u8>), Failure> {
+        let Ok(url) = self.url.join(path) else { return Ok((400, Vec::new())) };
+        let mut request = self.client.request(named(method), url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, content.name()).body(body.as_slice().to_vec());
+        }
+        let mut response = request.send().await?;
+        let status = response.status().as_u16();
+        let length = response.content_length().unwrap_or_default();
+        if length > self.limit {
+            return Err(Failure::TooLong(self.limit));
+        }
+        let mut received = Vec::with_capacity(length.min(FIRST) as usize);
+        while let Some(chunk) = response.chunk().await? {
+            if (received.len() + chunk.len()) as u64 > self.limit {
+                return Err(Failure::TooLong(self.limit));
+            }
+            received.extend_from_slice(&chunk);
+        }
+        Ok((status, received))
+    }
+}
+
+fn named(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Put => reqwest::Method::PUT,
+        Method::Post => reqwest::Method::POST,
+        Method::Delete => reqwest::Method::DELETE,
+        Method::Head => reqwest::Method::HEAD,
+    }
+}
+
+/// The headers of every request.
+fn headers(credentials: Option<&Credentials>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let login = match credentials {
+        Some(Credentials::Basic(user, password)) => {
+            format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+        }
+        Some(Credentials::ApiKey(id, key)) => {
+            format!("ApiKey {}", BASE64_STANDARD.encode(format!("{id}:{key}")))
+        }
+        Some(Credentials::EncodedApiKey(key)) => format!("ApiKey {key}"),
+        _ => return Ok(headers),
+    };
+    let mut login = HeaderValue::try_from(login).map_err(|_| unusable())?;
+    login.set_sensitive(true);
+    headers.insert(AUTHORIZATION, login);
+    Ok(headers)
+}
+
+fn unusable() -> Error {
+    Error::invalid_config("the client of Elasticsearch cannot be set up with these options")
+}

@@ -1,0 +1,188 @@
+//! How records are written where there are none.
+//!
+//! A record that is a string is one `SET .. NX`. A hash is watched, looked at, and written in a
+//! transaction, which the server does not execute if another client wrote the key in between. A
+//! record that is there is never changed.
+
+use std::slice;
+
+use redis::Value;
+
+use super::command::Commands;
+use super::failed::Failed;
+use super::form::{Form, Written};
+use super::link::{Link, accepted, left};
+use super::scope::{Records, RedisScope};
+use super::servers::Call;
+use super::write::busy;
+use crate::backoff::BackOff;
+use crate::store::ScopeStore;
+use crate::{Key, Result, Row};
+
+/// A record to be written, under the name of its key.
+struct New {
+    /// The position of its row.
+    at: usize,
+    key: Key,
+    name: Vec<u8>,
+    written: Written,
+}
+
+impl RedisScope {
+    /// Writes those rows whose keys have no record, and gives the records of the others.
+    pub(super) fn insert_rows(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        let records = &*self.records;
+        // An insert that is repeated finds its own record, and gives that.
+        let call = records.inner.writing(true);
+        if let Some(lease) = &self.lease {
+            // Asked for its errors: no record is overwritten, whatever others know of it.
+            lease.is_current(records, call)?;
+        }
+        let (mut stored, mut new) = (vec![None; rows.len()], Vec::new());
+        for (at, mut row) in rows.into_iter().enumerate() {
+            let key = records.schema.key_of(&row);
+            match records.schema.fill_absent(&mut row) {
+                Ok(()) => new.push(records.new_record(at, key, &row)?),
+                Err(lacks) => match self.fetch(&key)? {
+                    None => return Err(lacks.with_key(&key)),
+                    found => stored[at] = found,
+                },
+            }
+        }
+        for (new, found) in new.iter().zip(records.insert(&new, call)?) {
+            stored[new.at] = self.decode(&new.key, found)?;
+        }
+        Ok(stored)
+    }
+}
+
+impl Records {
+    fn new_record(&self, at: usize, key: Key, row: &Row) -> Result<New> {
+        let written = self.form.encode(row).map_err(|error| error.with_key(&key))?;
+        Ok(New { at, name: self.names.name(&key), key, written })
+    }
+
+    /// Writes records, each if there is none, and gives what is there of the others.
+    fn insert(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        match (&self.form, self.are_together()) {
+            (Form::Hash(_), true) => self.insert_watched(new, call),
+            (Form::Hash(_), false) => {
+                let each = new.iter().map(|new| self.insert_watched(slice::from_ref(new), call));
+                Ok(each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+            }
+            _ => self.insert_strings(new, call),
+        }
+    }
+
+    /// Writes strings, each if there is none, and gives what is there of the others.
+    fn insert_strings(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut stored: Vec<Option<Vec<u8>>> = vec![None; new.len()];
+        let mut open: Vec<usize> = (0..new.len()).collect();
+        while !open.is_empty() {
+            let unit = |&at: &usize| (self.slot(&new[at].name), self.unit_of_new(&new[at]));
+            let units: Vec<_> = open.iter().map(unit).collect();
+            let answers = match &units[..] {
+                [(slot, unit)] => {
+                    vec![self.inner.servers.run(*slot, call, |link| link.write(unit, call))?]
+                }
+                units => self.inner.servers.spread(call, units)?,
+            };
+            let refused = open.into_iter().zip(answers);
+            let refused = refused.filter(|(_, answer)| *answer == Value::Nil).map(|(at, _)| at);
+            open = self.read_refused(new, refused.collect(), call, &mut stored)?;
+        }
+        Ok(stored)
+    }
+
+    /// Reads the records that are there already, and gives those that are gone again.
+    fn read_refused(
+        &self,
+        new: &[New],
+        refused: Vec<usize>,
+        call: Call,
+        stored: &mut [Option<Vec<u8>>],
+    ) -> Result<Vec<usize>> {
+        let unit = |&at: &usize| {
+            let mut commands = Commands::default();
+            self.form.read(&mut commands, &new[at].name);
+            (self.slot(&new[at].name), commands)
+        };
+        let units: Vec<_> = refused.iter().map(unit).collect();
+        // Each by itself, so that a key that holds something else is the error that `fetch` gives.
+        let answers = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
+        for (&at, answer) in refused.iter().zip(answers) {
+            stored[at] = self.form.stored(answer)?;
+        }
+        let gone: Vec<usize> = refused.into_iter().filter(|&at| stored[at].is_none()).collect();
+        match gone.is_empty() || left(call.deadline).is_ok() {
+            true => Ok(gone),
+            false => Err(busy().into_error()),
+        }
+    }
+
+    fn unit_of_new(&self, new: &New) -> Commands {
+        let Written::Bytes(bytes) = &new.written else { return Commands::default() };
+        match self.ttl() {
+            None => Commands::one(&[b"SET", &new.name, bytes, b"NX"]),
+            Some(ttl) => Commands::one(&[b"SET", &new.name, bytes, b"NX", b"PX", ttl]),
+        }
+    }
+
+    /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
+    fn insert_watched(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
+        let Some(first) = new.first() else { return Ok(Vec::new()) };
+        self.inner.servers.run(self.slot(&first.name), call, |link| {
+            let mut back_off = BackOff::until(call.deadline);
+            loop {
+                if let Some(stored) = self.try_insert(link, new, call)? {
+                    return Ok(stored);
+                }
+                if !back_off.pause() {
+                    return Err(busy());
+                }
+            }
+        })
+    }
+
+    /// The same once; nothing if another client wrote one of the records meanwhile.
+    fn try_insert(
+        &self,
+        link: &mut Link,
+        new: &[New],
+        call: Call,
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
+        let stored = match self.watch_and_read(link, new) {
+            Ok(stored) => stored,
+            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) => {
+                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                return Err(failed);
+            }
+        };
+        let mut commands = Commands::default();
+        for (new, _) in new.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
+            self.form.write(&mut commands, &new.name, &new.written, self.ttl(), true);
+        }
+        if commands.count() == 0 {
+            link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+            return Ok(Some(stored));
+        }
+        Ok((link.write(&commands.atomic(), call)? != Value::Nil).then_some(stored))
+    }
+
+    /// Watches keys and reads what is there, in one round trip.
+    fn watch_and_read(&self, link: &mut Link, new: &[New]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+        let mut commands = Commands::default();
+        commands.begin(1 + new.len());
+        commands.part(b"WATCH");
+        new.iter().for_each(|new| commands.part(&new.name));
+        new.iter().for_each(|new| self.form.read(&mut commands, &new.name));
+        link.send(&commands)?;
+        let mut answers = (0..=new.len()).map(|_| link.answer()).collect::<Result<Vec<_>, _>>()?;
+        let read = answers.split_off(1);
+        for watched in answers {
+            accepted(watched)?;
+        }
+        read.into_iter().map(|answer| self.form.stored(accepted(answer)?)).collect()
+    }
+}

@@ -24,6 +24,8 @@ pub enum Mode {
     CloseIdle(Duration),
     /// The server's answers are kept back.
     Silent,
+    /// The connection of the next answer is closed in place of passing it, and others pass.
+    CutOnce,
 }
 
 struct State {
@@ -161,6 +163,10 @@ fn pass(bytes: &[u8], to: &mut TcpStream, answers: bool, state: &State) -> std::
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, pause) = match state.mode() {
+            Mode::CutOnce if answers => {
+                *state.mode.lock().unwrap() = Mode::Pass;
+                return Err(ErrorKind::ConnectionReset.into());
+            }
             _ if state.stopped() => return Err(ErrorKind::BrokenPipe.into()),
             Mode::Throttle(rate) => ((rate / 50).max(1), Duration::from_millis(20)),
             Mode::Drip(pause) if answers => (1, pause),

@@ -266,7 +266,8 @@ impl<D: Dialect> Inner<D> {
         let mut attempts = Attempts::new(deadline, twice);
         let mut stale = 0;
         loop {
-            let result = pool.run(deadline.left(), !twice, |connection, _| {
+            let began = deadline.left();
+            let result = pool.run(began, !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
                 call(connection).inspect_err(|failed| {
                     if failed.failure::<D>() == Failure::ReadOnly {
@@ -293,6 +294,9 @@ impl<D: Dialect> Inner<D> {
                     stale += 1;
                     stale <= STALE
                 }
+                // The server's own limit of a wait has to come before the deadline again: it says
+                // that nothing was done.
+                Failure::Busy if began.saturating_sub(deadline.left()) > deadline.left() => false,
                 Failure::Again | Failure::Busy => attempts.again(Outcome::NotDone),
                 _ => false,
             };

@@ -120,8 +120,8 @@ impl MysqlBuilder {
 
     /// Whether a server without TLS may be handed the password encrypted with a public key that it
     /// supplies itself, as `caching_sha2_password` asks for at a user's first login; it may not by
-    /// default, since anybody in between could supply a key. On a Unix socket and a loopback address
-    /// the password is handed over without that.
+    /// default, since anybody in between could supply a key. On a loopback address it may, and on a Unix
+    /// socket the password is sent as it is.
     pub fn allow_public_key_retrieval(mut self, allow: bool) -> Self {
         self.public_key_retrieval = allow;
         self

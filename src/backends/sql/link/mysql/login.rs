@@ -32,7 +32,7 @@ struct Greeting {
 pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Wire, Trouble> {
     let socket = Socket::connect(&target.endpoint, target.max_response, deadline)
         .map_err(|error| Trouble::Own(target.endpoint.unreachable(&error)))?;
-    let local = socket.is_local();
+    let key_is_allowed = target.public_key_retrieval || socket.is_local();
     let mut wire = Wire::new(Stream::Plain(socket));
     let mut payload = Vec::new();
     wire.receive(&mut payload)?;
@@ -44,8 +44,8 @@ pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Wire, Troub
         wire = wire.encrypt(|stream| encrypt(stream, target))?;
     }
     wire.send(&response(target, &greeting, capabilities))?;
-    let private = encrypted || local;
-    Login { wire: &mut wire, target, nonce: greeting.nonce, private }.finish()?;
+    let private = encrypted || matches!(target.endpoint, Endpoint::Unix(_));
+    Login { wire: &mut wire, target, nonce: greeting.nonce, private, key_is_allowed }.finish()?;
     Ok(wire)
 }
 
@@ -152,9 +152,11 @@ struct Login<'a> {
     wire: &'a mut Wire,
     target: &'a Target,
     nonce: Vec<u8>,
-    /// Whether nothing in between can read along: the connection is encrypted, or does not leave
-    /// the machine.
+    /// Whether the server takes the password as it is: the connection is encrypted, or a Unix
+    /// socket.
     private: bool,
+    /// Whether the password may be encrypted with a key that the server supplies.
+    key_is_allowed: bool,
 }
 
 impl Login<'_> {
@@ -195,7 +197,7 @@ impl Login<'_> {
         if self.private {
             return self.wire.send(&password);
         }
-        if !self.target.public_key_retrieval {
+        if !self.key_is_allowed {
             return Err(Trouble::refused(
                 "the server wants the password encrypted with a key that it supplies over a connection without TLS, where anybody in between may supply one; use ssl-mode=required, or allow it by allow_public_key_retrieval=true",
             ));

@@ -180,7 +180,7 @@ impl Cache {
         self.made(store, self.inner.schemas.clone(), above)
     }
 
-    /// The same cache, only read: every write to it is [`ErrorKind::ReadOnly`], and opening a scope
+    /// The same cache, only read: every write to it is [`crate::ErrorKind::ReadOnly`], and opening a scope
     /// changes nothing that is stored. A scope that does not exist has no records, and none is made.
     ///
     /// What this cache needs was made when it was opened: where that is to change nothing either,

@@ -4,7 +4,7 @@ use super::diff::StandingColumn;
 use super::{Change, Column, Plan, Schema, Standing, Step, diff};
 use crate::{Error, ErrorKind, Migrate, Result};
 
-/// The schema by which stored records are read, so that [`project`](super::project) makes rows of
+/// The schema by which stored records are read, so that [`project`](super::project()) makes rows of
 /// the wanted schema of them: the wanted columns that are stored, under the names and types that
 /// they have there.
 ///

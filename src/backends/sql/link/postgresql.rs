@@ -142,7 +142,7 @@ impl PgLink {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] where a pooler allows no transactions.
+    /// [`crate::ErrorKind::Unsupported`] where a pooler allows no transactions.
     pub(in crate::backends::sql) fn begin_session(
         &mut self,
         target: &Target,

@@ -253,7 +253,10 @@ fn a_directory_has_schemas_and_a_file_can_be_read() {
     assert_eq!(none, (ErrorKind::InvalidSchema, "DIR: the directory has no .toml file".into()));
     let missing = Schemas::from_path("no/such.toml").unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Io);
-    assert_eq!(missing.to_string(), "no/such.toml: cannot be read: entity not found");
+    assert_eq!(
+        missing.to_string(),
+        "no/such.toml: no such file; name the TOML file of the schemas, or a directory of such files"
+    );
 }
 
 #[test]

@@ -6,7 +6,6 @@
 )]
 
 use std::cell::Cell;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ impl Deadline {
         Self(Instant::now() + timeout.min(LONGEST))
     }
 
+    #[cfg(feature = "redis")]
     pub(crate) fn at(instant: Instant) -> Self {
         Self(instant)
     }
@@ -44,10 +44,11 @@ impl Deadline {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::TimedOut`] once the deadline has passed.
-    pub(crate) fn remaining(self) -> io::Result<Duration> {
+    /// [`std::io::ErrorKind::TimedOut`] once the deadline has passed.
+    #[cfg(any(feature = "server", feature = "redis"))]
+    pub(crate) fn remaining(self) -> std::io::Result<Duration> {
         match self.left() {
-            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            Duration::ZERO => Err(std::io::ErrorKind::TimedOut.into()),
             left => Ok(left),
         }
     }

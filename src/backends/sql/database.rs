@@ -265,6 +265,8 @@ impl<D: Dialect> Inner<D> {
     ) -> Result<T> {
         let mut attempts = Attempts::new(deadline, twice);
         let mut stale = 0;
+        // What a server that takes no writes said: the reason if no other connection can be had.
+        let mut refused = None;
         loop {
             let began = deadline.left();
             let result = pool.run(began, !twice, |connection, _| {
@@ -275,6 +277,7 @@ impl<D: Dialect> Inner<D> {
                     }
                 })
             });
+            let result = result.map_err(|error| refused.take().unwrap_or(error));
             let failed = match result.map_err(|error| attempts.conclude(Outcome::NotDone, error))? {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
@@ -302,6 +305,9 @@ impl<D: Dialect> Inner<D> {
             };
             if !again || deadline.has_passed() {
                 return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
+            }
+            if failure == Failure::ReadOnly {
+                refused = Some(failed.into_error::<D>());
             }
         }
     }

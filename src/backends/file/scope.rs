@@ -78,7 +78,7 @@ pub(super) fn apply(
     Ok((upgrade.stored, upgrade.plan))
 }
 
-/// Has a schema be the one that the records stand under, after these steps.
+/// Stores a schema as the one of the records, after these steps.
 fn write_schema(at: &Directories, schema: &Schema, before: &[Step]) -> Result<()> {
     at.temporary.write(ONE, schema.to_toml().as_bytes(), at.durable)?;
     let mut steps = before.to_vec();

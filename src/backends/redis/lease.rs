@@ -52,7 +52,7 @@ impl Lease {
         Ok(Self(Mutex::new(State { asked: None, entry, standing })))
     }
 
-    /// Whether the records stand under a schema of which the handle's own knows all columns.
+    /// Whether the schema of the handle knows every column of the stored schema.
     ///
     /// # Errors
     ///

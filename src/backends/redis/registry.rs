@@ -62,7 +62,7 @@ impl Entry {
         }
     }
 
-    /// Whether nothing has to be done for records to stand under a schema.
+    /// Whether the stored schema covers a schema, so that nothing has to be written.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
         let stored = || self.schema().ok();
         self.fingerprint == schema.fingerprint()

@@ -1,4 +1,4 @@
-//! Reads the answers of a server, of which each has a limit.
+//! Reads the replies of a server, each up to a limit.
 
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -1,5 +1,6 @@
 //! The cache: an opened backend with its scopes.
 
+mod freshness;
 mod functions;
 mod layers;
 
@@ -18,11 +19,13 @@ use crate::backend::{Engine, Pooled};
 #[cfg(feature = "sql")]
 use crate::backends::sql::lend::Access;
 use crate::backends::{self, Registry};
+use crate::clock::SharedClock;
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
 use crate::error::did_you_mean;
+use crate::freshness::Freshness;
 use crate::layers::ReadOnly;
-use crate::scope::Core;
+use crate::scope::{ABSENT, Absent, Core, Opening};
 use crate::store::{Capabilities, Options, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
@@ -61,13 +64,25 @@ struct Inner {
     schemas: Schemas,
     left_out: Vec<(String, String)>,
     new_scope: Option<NewScope>,
-    ttl: Option<Duration>,
+    /// What is said of freshness for scopes that do not say it themselves.
+    defaults: Freshness,
+    clock: SharedClock,
     /// What layers above it share.
     above: layers::Above,
     /// Those of cached functions.
     functions: functions::Functions,
     /// The opened scopes: one of a name for each schema that it was opened with.
     opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
+}
+
+/// What a cache is made with besides its store.
+#[derive(Default)]
+struct Settings {
+    schemas: Schemas,
+    left_out: Vec<(String, String)>,
+    new_scope: Option<NewScope>,
+    defaults: Freshness,
+    clock: SharedClock,
 }
 
 type NewScope = Arc<dyn Fn(&str) -> Option<Schema> + Send + Sync>;
@@ -96,7 +111,7 @@ impl Cache {
 
     /// A cache on a store that is opened already.
     pub fn from_store(store: impl Store + 'static) -> Self {
-        Self::build(Arc::new(store), Schemas::default(), Vec::new(), None, None)
+        Self::build(Arc::new(store), Settings::default())
     }
 
     /// A builder for the cache on a store that is opened already.
@@ -114,13 +129,8 @@ impl Cache {
         Self::from_store(backends::noop::Noop)
     }
 
-    fn build(
-        store: Arc<dyn Store>,
-        schemas: Schemas,
-        left_out: Vec<(String, String)>,
-        new_scope: Option<NewScope>,
-        ttl: Option<Duration>,
-    ) -> Self {
+    fn build(store: Arc<dyn Store>, settings: Settings) -> Self {
+        let Settings { schemas, left_out, new_scope, defaults, clock } = settings;
         let (above, functions, opened) = Default::default();
         Self {
             inner: Arc::new(Inner {
@@ -128,7 +138,8 @@ impl Cache {
                 schemas,
                 left_out,
                 new_scope,
-                ttl,
+                defaults,
+                clock,
                 above,
                 functions,
                 opened,
@@ -225,26 +236,40 @@ impl Cache {
 
     /// The opened scope of a schema; opens it where it is not. The lock is not held while the
     /// backend works: two threads that open one scope at once both get a right answer.
-    fn open(&self, mut schema: Schema) -> Result<Arc<Core>> {
-        schema.ttl = schema.ttl.or(self.inner.ttl);
+    fn open(&self, schema: Schema) -> Result<Arc<Core>> {
+        let schema = self.with_defaults(schema);
         if let Some(core) = self.opened(&schema) {
             return Ok(core);
         }
         schema.validate()?;
         let schema = Arc::new(schema);
-        let scope = self.inner.store.open(&schema);
-        let scope = scope.map_err(|error| self.place("open", &schema, error))?;
+        let opened = self.check_freshness(&schema).and_then(|()| self.open_core(&schema));
+        let core = opened.map_err(|error| self.place("open", &schema, error))?;
         let mut opened = self.inner.opened.lock();
         let of_name = opened.entry(schema.name.clone()).or_default();
         if let Some(core) = of_name.iter().find(|core| *core.schema == *schema) {
             return Ok(core.clone());
         }
-        let flights = self.inner.above.flights(&schema.name);
-        let immediate = self.inner.store.capabilities().immediate;
-        let core = Core::new(self.inner.store.name(), scope, flights, immediate);
         let core = Arc::new(core);
         of_name.push(core.clone());
         Ok(core)
+    }
+
+    fn open_core(&self, schema: &Arc<Schema>) -> Result<Core> {
+        let absent = Absent::schema_beside(schema).map(|schema| self.open(schema)).transpose()?;
+        let stored = match schema.freshness.uses_expiry() {
+            true => Arc::new(schema.stored_form()),
+            false => schema.clone(),
+        };
+        Ok(Core::new(Opening {
+            backend: self.inner.store.name(),
+            schema: schema.clone(),
+            store: self.inner.store.open(&stored)?,
+            flights: self.inner.above.flights(&schema.name),
+            immediate: self.capabilities().immediate,
+            clock: self.inner.clock.clone(),
+            absent,
+        }))
     }
 
     fn opened(&self, schema: &Schema) -> Option<Arc<Core>> {
@@ -259,7 +284,10 @@ impl Cache {
     /// [`ErrorKind::InvalidSchema`], and where the backend fails.
     pub fn plan(&self, schema: &Schema) -> Result<Plan> {
         schema.validate()?;
-        self.inner.store.plan(schema).map_err(|error| self.place("plan", schema, error))
+        self.inner
+            .store
+            .plan(&self.with_defaults(schema.clone()).stored_form())
+            .map_err(|error| self.place("plan", schema, error))
     }
 
     /// Applies the safe steps of a schema's plan, whatever its policy, and under
@@ -271,7 +299,7 @@ impl Cache {
     /// As [`scope`](Cache::scope).
     pub fn migrate(&self, schema: &Schema) -> Result<Plan> {
         schema.validate()?;
-        let plan = self.inner.store.migrate(schema);
+        let plan = self.inner.store.migrate(&self.with_defaults(schema.clone()).stored_form());
         let plan = plan.map_err(|error| self.place("migrate", schema, error))?;
         if !plan.is_empty() {
             // A scope that is opened from now on is of the table as it is from now on.
@@ -291,7 +319,10 @@ impl Cache {
     /// Where the backend fails.
     pub fn scopes(&self) -> Result<Vec<String>> {
         let scopes = self.inner.store.scopes();
-        scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))
+        let mut scopes =
+            scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))?;
+        scopes.retain(|scope| !scope.starts_with(ABSENT));
+        Ok(scopes)
     }
 
     /// Reads scopes (all for `None`) from the storage of a [staged](Cache::staged) cache, in place
@@ -516,13 +547,6 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how long records are good for in scopes that do not say it themselves. An option in
-    /// the URI goes before.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.options.ttl = Some(ttl);
-        self
-    }
-
     /// Opens the cache to be read: nothing that is stored is changed, not even by opening it or a
     /// scope. No file, directory, table, column, index or registry is made, and nothing is left
     /// behind; every write is [`ErrorKind::ReadOnly`]. `read_only=true` is the same in a URI.
@@ -568,6 +592,7 @@ impl CacheBuilder {
     /// As [`Cache::from_uri`]; [`ErrorKind::Unsupported`] where tables are to be adopted from a
     /// backend that has none.
     pub fn open(self) -> Result<Cache> {
+        self.options.freshness.validate()?;
         let (store, options) = match self.source {
             Source::Store(store) if self.options.read_only => (ReadOnly::wrap(store), self.options),
             Source::Store(store) => (store, self.options),
@@ -584,6 +609,9 @@ impl CacheBuilder {
             schemas.extend(new);
             left_out = adopted.left_out;
         }
-        Ok(Cache::build(store, schemas, left_out, self.new_scope, options.ttl))
+        options.freshness.validate()?;
+        let (defaults, clock) = (options.freshness, options.clock);
+        let new_scope = self.new_scope;
+        Ok(Cache::build(store, Settings { schemas, left_out, new_scope, defaults, clock }))
     }
 }

@@ -112,19 +112,19 @@ struct State {
     wakers: Vec<Waker>,
 }
 
-/// A computed row, and the schema that it is of.
+/// A computed row, or that there is none, and the schema that it is of.
 #[derive(Debug, Clone)]
 struct Computed {
     schema: Arc<Schema>,
-    row: Row,
+    row: Option<Row>,
 }
 
 /// What a caller that found a key missing is to do.
 pub(crate) enum Role {
     /// Look once more, and compute.
     Compute(ComputeGuard),
-    /// Return the row that another caller computed.
-    Take(Row),
+    /// Return what another caller computed: a row, or that there is none.
+    Take(Option<Row>),
     /// The computation that it waited for gave nothing to return: claim again.
     Retry,
 }
@@ -179,6 +179,12 @@ impl Flights {
     /// Takes the right to compute a key if no other caller has it.
     pub(crate) fn try_claim(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, Who::current).ok()
+    }
+
+    /// The same for a computation that runs in another thread than the caller's, by
+    /// [`ComputeGuard::run`].
+    pub(crate) fn try_claim_elsewhere(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
+        self.try_claim_as(key, || Who::current().child()).ok()
     }
 
     fn try_claim_as(
@@ -305,6 +311,11 @@ impl ComputeGuard {
         &self.key
     }
 
+    /// Runs the computation of this key, in whichever thread.
+    pub(crate) fn run<T>(&self, compute: impl FnOnce() -> T) -> T {
+        self.flight.owner.run(compute)
+    }
+
     /// Makes a future and runs it as the computation of this key: what it asks for in turn is known
     /// to be asked for by it.
     #[cfg(feature = "async")]
@@ -327,15 +338,15 @@ impl ComputeGuard {
         }
     }
 
-    /// Lands with a row for the callers that wait.
+    /// Lands with a row, or that there is none, for the callers that wait.
     ///
     /// It has to be the row that was computed. One that was read may have been removed before some
     /// of these callers began.
-    pub(crate) fn land(mut self, schema: &Arc<Schema>, row: &Row) {
+    pub(crate) fn land(mut self, schema: &Arc<Schema>, row: Option<&Row>) {
         self.leave();
         // From now on no other caller can join: besides this guard those that wait have the flight.
         if Arc::strong_count(&self.flight) > 1 {
-            self.computed = Some(Computed { schema: schema.clone(), row: row.clone() });
+            self.computed = Some(Computed { schema: schema.clone(), row: row.cloned() });
         }
     }
 

@@ -5,12 +5,14 @@ mod backends;
 mod backoff;
 mod cache;
 mod check;
+mod clock;
 #[allow(dead_code, reason = "not every choice of features has a backend for all of it")]
 mod codec;
 mod compute;
 mod decimal;
 mod duration;
 mod error;
+mod freshness;
 mod function;
 mod json;
 mod key;
@@ -21,12 +23,15 @@ mod schema;
 mod scope;
 pub mod store;
 mod temporal;
+pub mod testing;
 mod text;
 mod text_file;
 mod value;
 
 pub use crate::cache::{Cache, CacheBuilder};
+pub use crate::clock::Clock;
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 pub use crate::json::parse as parse_json;
 pub use crate::key::{IntoKey, Key, RecordKey};
 pub use crate::layers::OnFailure;
@@ -34,7 +39,7 @@ pub use crate::record::{ColumnValue, ScopeRecord};
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]
 pub use crate::scope::Joined;
-pub use crate::scope::{DynKey, DynScope, MapScope, Scope};
+pub use crate::scope::{DynKey, DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
 #[cfg(feature = "sql")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Cache, Inner};
+use super::{Cache, Inner, Settings};
 use crate::Schemas;
 use crate::compute::{AllFlights, Flights};
 use crate::layers::fan_out::FanOut;
@@ -75,7 +75,7 @@ impl Cache {
     /// # Ok::<(), hilcat::Error>(())
     /// ```
     pub fn tiered(near: Cache, far: Cache) -> Cache {
-        let store = Tiered::new(near.member(), far.member());
+        let store = Tiered::new(near.member(), far.member(), far.inner.clock.clone());
         Self::layer(store, &far, &[&near])
     }
 
@@ -201,13 +201,14 @@ impl Cache {
         let store = ReadOnly::wrap(inner.store.clone());
         let new_scope = inner.new_scope.clone();
         let (schemas, left_out) = (inner.schemas.clone(), inner.left_out.clone());
-        Self::build(store, schemas, left_out, new_scope, inner.ttl)
+        let (defaults, clock) = (inner.defaults.clone(), inner.clock.clone());
+        Self::build(store, Settings { schemas, left_out, new_scope, defaults, clock })
     }
 
     /// The cache as a part of a layer.
     fn member(&self) -> Member {
-        let Inner { store, ttl, above, .. } = &*self.inner;
-        Member { store: store.clone(), ttl: *ttl, tiers: above.tiers.clone() }
+        let Inner { store, defaults, above, .. } = &*self.inner;
+        Member { store: store.clone(), defaults: defaults.clone(), tiers: above.tiers.clone() }
     }
 
     /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
@@ -220,15 +221,16 @@ impl Cache {
         first.made(store, schemas, Above::default())
     }
 
-    /// A cache on a store that makes new scopes as this one does. The times to live of its parts
-    /// are theirs.
+    /// A cache on a store that makes new scopes as this one does, and has its defaults and its
+    /// clock.
     fn made(&self, store: impl Store + 'static, schemas: Schemas, above: Above) -> Cache {
         let inner = Inner {
             store: Arc::new(store),
             schemas,
             left_out: Vec::new(),
             new_scope: self.inner.new_scope.clone(),
-            ttl: None,
+            defaults: self.inner.defaults.clone(),
+            clock: self.inner.clock.clone(),
             above,
             functions: Default::default(),
             opened: Mutex::default(),

@@ -35,13 +35,11 @@ impl Who {
     }
 
     /// Somebody who computes for this one.
-    #[cfg(feature = "async")]
     pub(super) fn child(&self) -> Self {
         Self(self.0.iter().copied().chain([number()]).collect())
     }
 
     /// Makes a call as this one.
-    #[cfg(feature = "async")]
     pub(super) fn run<T>(&self, call: impl FnOnce() -> T) -> T {
         struct Restore(Option<Who>);
         impl Drop for Restore {

@@ -92,6 +92,18 @@ where
 {
     let mut compute = Some(compute);
     let called = try_once::<K, E, F>(function, cache, parts, &mut compute).await;
+    without_cache(called, told, compute).await
+}
+
+/// What a call gives where the function computes if the cache failed.
+async fn without_cache<V, E, F>(
+    called: Result<V, Failed<V, E>>,
+    told: impl FnOnce(&Error),
+    compute: Option<impl FnOnce() -> F>,
+) -> Result<V, E>
+where
+    F: Future<Output = Result<V, E>>,
+{
     let (error, value) = match called {
         Ok(value) => return Ok(value),
         Err(Failed::Function(error)) => return Err(error),
@@ -121,10 +133,33 @@ where
     K: Kind + 'static,
     F: Future<Output = Result<K::Value, E>>,
 {
-    let value = compute().await.map_err(Failed::Function)?;
-    match store::<K>(function, cache, parts, &value).await {
-        Ok(stored) => Ok(stored),
-        Err(error) => Err(Failed::Cache(error, Some(value))),
+    let mut compute = Some(compute);
+    refresh_once::<K, E, F>(function, cache, parts, &mut compute).await
+}
+
+async fn refresh_once<K, E, F>(
+    function: &'static Function,
+    cache: Cache,
+    parts: Vec<Part>,
+    compute: &mut Option<impl FnOnce() -> F>,
+) -> Result<K::Value, Failed<K::Value, E>>
+where
+    K: Kind + 'static,
+    F: Future<Output = Result<K::Value, E>>,
+{
+    let opened = open::<K>(function, cache, parts).await;
+    let (core, key) = opened.map_err(|error| Failed::Cache(error, None))?;
+    let mut left = Left::NOTHING;
+    let asked = key.clone();
+    let row = core.refresh_async(key, || async {
+        match compute.take() {
+            Some(compute) => left.keep::<K>(&asked, compute().await),
+            None => Err(function_failed()),
+        }
+    });
+    match row.await {
+        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
+        Err(error) => Err(left.finish(error)),
     }
 }
 
@@ -145,27 +180,9 @@ where
     K: Kind + 'static,
     F: Future<Output = Result<K::Value, E>>,
 {
-    let value = compute().await?;
-    match store::<K>(function, cache, parts, &value).await {
-        Ok(stored) => Ok(stored),
-        Err(error) => {
-            told(&error);
-            Ok(value)
-        }
-    }
-}
-
-async fn store<K: Kind + 'static>(
-    function: &'static Function,
-    cache: Cache,
-    parts: Vec<Part>,
-    value: &K::Value,
-) -> Result<K::Value> {
-    // The row is made before anything is waited for: the value need not be able to cross threads.
-    let key = Key::new(parts.iter().map(|part| part.value.clone()));
-    let row = K::to_row(&key, value)?;
-    let (core, key) = open::<K>(function, cache, parts).await?;
-    K::from_row(core.apart(move |core| core.renew(key, row)).await?)
+    let mut compute = Some(compute);
+    let called = refresh_once::<K, E, F>(function, cache, parts, &mut compute).await;
+    without_cache(called, told, compute).await
 }
 
 /// As [`forget`](super::forget).

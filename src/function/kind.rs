@@ -125,7 +125,7 @@ impl<T: ScopeRecord> Kind for Record<T> {
         if let Some(table) = function.table {
             table.clone_into(&mut schema.table);
         }
-        schema.ttl = function.ttl_of().or(schema.ttl);
+        schema.freshness = function.freshness.or(&schema.freshness);
         schema.migrate = function.migrate.unwrap_or(schema.migrate);
         check_record(function, parts, &schema)?;
         Ok(schema)
@@ -174,7 +174,7 @@ fn of_value(function: &Function, parts: &[Part], ty: ColumnType, nullable: bool)
         };
         schema = schema.unique(Column::new(column, part.ty));
     }
-    schema.ttl = function.ttl_of();
+    schema.freshness = function.freshness.clone();
     schema.migrate = function.migrate.unwrap_or_default();
     schema.column(Column::new(value_column(function), ty).nullable(nullable))
 }

@@ -20,6 +20,7 @@ pub use self::futures::{
 pub use self::key::{KeyPart, Part};
 pub use self::kind::{Json, Kind, OfColumn, OfNothing, OfRecord, Return};
 use crate::cache::Number;
+use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 use crate::scope::Core;
 use crate::{Cache, Error, ErrorKind, Key, Migrate, Result, Row};
 
@@ -30,8 +31,7 @@ pub struct Function {
     table: Option<&'static str>,
     /// The column of the value.
     column: Option<&'static str>,
-    /// In milliseconds.
-    ttl: Option<u64>,
+    freshness: Freshness,
     migrate: Option<Migrate>,
     /// Whether it was said that the stored schema is that of another signature.
     #[cfg(feature = "tracing")]
@@ -45,13 +45,13 @@ pub struct Function {
 
 impl Function {
     pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
-        let (scope, table, column, ttl, migrate) = (None, None, None, None, None);
+        let (scope, table, column, migrate) = (None, None, None, None);
         let number = Number::new();
         Self {
             scope,
             table,
             column,
-            ttl,
+            freshness: Freshness::NONE,
             migrate,
             #[cfg(feature = "tracing")]
             said: AtomicBool::new(false),
@@ -76,8 +76,49 @@ impl Function {
         self
     }
 
+    /// All durations are in milliseconds.
     pub const fn ttl(mut self, millis: u64) -> Self {
-        self.ttl = Some(millis);
+        self.freshness.ttl = Some(Ttl::After(Duration::from_millis(millis)));
+        self
+    }
+
+    pub const fn ttl_never(mut self) -> Self {
+        self.freshness.ttl = Some(Ttl::Never);
+        self
+    }
+
+    pub const fn stale_while_revalidate(mut self, millis: u64) -> Self {
+        self.freshness.stale_while_revalidate = Some(Duration::from_millis(millis));
+        self
+    }
+
+    pub const fn stale_if_error(mut self, millis: u64) -> Self {
+        self.freshness.stale_if_error = Some(Duration::from_millis(millis));
+        self
+    }
+
+    pub const fn jitter(mut self, jitter: f64) -> Self {
+        self.freshness.jitter = Some(jitter);
+        self
+    }
+
+    pub const fn max_records(mut self, records: u64) -> Self {
+        self.freshness.max_records = Some(records);
+        self
+    }
+
+    pub const fn auto_purge(mut self, on: bool) -> Self {
+        self.freshness.auto_purge = Some(on);
+        self
+    }
+
+    pub const fn single_flight(mut self, single_flight: SingleFlight) -> Self {
+        self.freshness.single_flight = Some(single_flight);
+        self
+    }
+
+    pub const fn on_unavailable(mut self, on_unavailable: OnUnavailable) -> Self {
+        self.freshness.on_unavailable = Some(on_unavailable);
         self
     }
 
@@ -101,10 +142,6 @@ impl Function {
         }
         #[cfg(not(feature = "tracing"))]
         let _ = error;
-    }
-
-    fn ttl_of(&self) -> Option<Duration> {
-        self.ttl.map(Duration::from_millis)
     }
 }
 
@@ -234,7 +271,17 @@ pub fn call<K: Kind, E>(
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
     let mut compute = Some(compute);
-    let (error, value) = match try_once(&kind, function, cache, parts, &mut compute) {
+    let called = try_once(&kind, function, cache, parts, &mut compute);
+    without_cache(called, told, compute)
+}
+
+/// What a call gives where the function computes if the cache failed.
+fn without_cache<V, E>(
+    called: Result<V, Failed<V, E>>,
+    told: impl FnOnce(&Error),
+    compute: Option<impl FnOnce() -> Result<V, E>>,
+) -> Result<V, E> {
+    let (error, value) = match called {
         Ok(value) => return Ok(value),
         Err(Failed::Function(error)) => return Err(error),
         Err(Failed::Cache(error, value)) => (error, value),
@@ -259,10 +306,27 @@ pub fn try_refresh<K: Kind, E>(
     parts: Vec<Part>,
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, Failed<K::Value, E>> {
-    let value = compute().map_err(Failed::Function)?;
-    match store(&kind, function, cache, parts, &value) {
-        Ok(stored) => Ok(stored),
-        Err(error) => Err(Failed::Cache(error, Some(value))),
+    let mut compute = Some(compute);
+    refresh_once(&kind, function, cache, parts, &mut compute)
+}
+
+fn refresh_once<K: Kind, E>(
+    kind: &K,
+    function: &Function,
+    cache: &Cache,
+    parts: Vec<Part>,
+    compute: &mut Option<impl FnOnce() -> Result<K::Value, E>>,
+) -> Result<K::Value, Failed<K::Value, E>> {
+    let cache_failed = |error| Failed::Cache(error, None);
+    let (core, key) = open(kind, function, cache, parts).map_err(cache_failed)?;
+    let mut left = Left::NOTHING;
+    let row = core.refresh(key.clone(), || match compute.take() {
+        Some(compute) => left.keep::<K>(&key, compute()),
+        None => Err(function_failed()),
+    });
+    match row {
+        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
+        Err(error) => Err(left.finish(error)),
     }
 }
 
@@ -279,26 +343,9 @@ pub fn refresh<K: Kind, E>(
     told: impl FnOnce(&Error),
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
-    let value = compute()?;
-    match store(&kind, function, cache, parts, &value) {
-        Ok(stored) => Ok(stored),
-        Err(error) => {
-            told(&error);
-            Ok(value)
-        }
-    }
-}
-
-fn store<K: Kind>(
-    kind: &K,
-    function: &Function,
-    cache: &Cache,
-    parts: Vec<Part>,
-    value: &K::Value,
-) -> Result<K::Value> {
-    let (core, key) = open(kind, function, cache, parts)?;
-    let row = K::to_row(&key, value).and_then(|row| core.renew(key, row))?;
-    K::from_row(row)
+    let mut compute = Some(compute);
+    let called = refresh_once(&kind, function, cache, parts, &mut compute);
+    without_cache(called, told, compute)
 }
 
 /// Removes what is stored of a call; says whether there was anything.

@@ -22,6 +22,7 @@ use super::tiered::Tiered;
 use super::{Member, OnFailure};
 use crate::backends::Registry;
 use crate::backends::noop::Noop;
+use crate::freshness::Freshness;
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -121,45 +122,51 @@ fn given(uri: &mut Uri, name: &str) -> Result<String> {
 
 impl Spec {
     /// Opens the store, its parts by the registry. The options are those of its parts where they
-    /// say nothing themselves, so that nothing is left of them for the cache.
+    /// say nothing themselves; what the part with the truth says of freshness is said for the layer.
     fn store(self, options: Options, registry: &Registry) -> Opened {
-        let open = |spec: Spec, part: &str| spec.open(part, options, registry);
+        let open = |spec: Spec, part: &str| spec.open(part, &options, registry);
         // What is only read needs no store to be filled, and what is only planned no less of them.
         let unread = |spec: Spec, part: &str| match options.read_only {
-            true => Ok(Member::new(Arc::new(Noop), None)),
+            true => Ok(Member::new(Arc::new(Noop), Freshness::default())),
             false => open(spec, part),
         };
-        let left = Options { ttl: None, ..options };
-        let store: Arc<dyn Store> = match self {
+        let (store, freshness): (Arc<dyn Store>, Freshness) = match self {
             Self::Uri(uri) => return deeper(|| registry.open(&uri, options)),
             Self::Tiered { near, far } => {
-                Arc::new(Tiered::new(unread(*near, "near")?, open(*far, "far")?))
+                let (near, far) = (unread(*near, "near")?, open(*far, "far")?);
+                let defaults = far.defaults.clone();
+                (Arc::new(Tiered::new(near, far, options.clock.clone())), defaults)
             }
             Self::Staged { memory, storage } => {
                 let storage = open(*storage, "storage")?;
-                Arc::new(Staged::new(unread(*memory, "memory")?, storage))
+                let defaults = storage.defaults.clone();
+                (Arc::new(Staged::new(unread(*memory, "memory")?, storage)), defaults)
             }
             Self::FanOut { primary, writers, on_failure } => {
                 let primary = open(*primary, "primary")?;
                 let read_alone = options.read_only && !options.missing_is_empty;
                 let writers = writers.into_iter().filter(|_| !read_alone);
                 let writers = writers.map(|writer| open(writer, "writers"));
-                Arc::new(FanOut::new(primary, writers.collect::<Result<_>>()?, on_failure))
+                let defaults = primary.defaults.clone();
+                let writers = writers.collect::<Result<_>>()?;
+                (Arc::new(FanOut::new(primary, writers, on_failure)), defaults)
             }
             Self::Prefix { name, cache } => {
-                Arc::new(Prefixed::new(open(*cache, "cache")?, Namespace::new(&name)))
+                let cache = open(*cache, "cache")?;
+                let defaults = cache.defaults.clone();
+                (Arc::new(Prefixed::new(cache, Namespace::new(&name))), defaults)
             }
         };
-        Ok((store, left))
+        Ok((store, Options { freshness, ..options }))
     }
 
     /// Opens it as a part of a layer; an error names the part.
-    fn open(self, part: &str, options: Options, registry: &Registry) -> Result<Member> {
-        let (store, options) = self.store(options, registry).map_err(|error| {
+    fn open(self, part: &str, options: &Options, registry: &Registry) -> Result<Member> {
+        let (store, options) = self.store(options.clone(), registry).map_err(|error| {
             let message = format!("`{part}`: {}", error.message());
             Error::new(error.kind(), message).with_retryable(error.is_retryable())
         })?;
-        Ok(Member::new(store, options.ttl))
+        Ok(Member::new(store, options.freshness))
     }
 }
 

@@ -1,9 +1,9 @@
 //! One of the stores that a layer is made of.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Tiers;
+use crate::freshness::Freshness;
 use crate::store::{ScopeStore, Store};
 use crate::{Result, Schema};
 
@@ -11,28 +11,20 @@ use crate::{Result, Schema};
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) store: Arc<dyn Store>,
-    /// How long records are good for in scopes that do not say it themselves.
-    pub(crate) ttl: Option<Duration>,
+    /// What its cache says of freshness. That of the member which has the truth is the layer's.
+    pub(crate) defaults: Freshness,
     /// What is under way in the store where it is the near one of tiers: shared by all of them.
     pub(crate) tiers: Arc<Tiers>,
 }
 
 impl Member {
-    pub(crate) fn new(store: Arc<dyn Store>, ttl: Option<Duration>) -> Self {
-        Self { store, ttl, tiers: Arc::default() }
-    }
-
-    /// A schema as this store is given it.
-    fn own(&self, schema: &Arc<Schema>) -> Arc<Schema> {
-        match (schema.ttl, self.ttl) {
-            (None, Some(ttl)) => Arc::new(Schema::clone(schema).ttl(ttl)),
-            _ => schema.clone(),
-        }
+    pub(crate) fn new(store: Arc<dyn Store>, defaults: Freshness) -> Self {
+        Self { store, defaults, tiers: Arc::default() }
     }
 
     /// Opens a scope; an error names this store.
     pub(super) fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        self.call(|store| store.open(&self.own(schema)))
+        self.call(|store| store.open(schema))
     }
 
     /// Opens a scope to be read, as [`Store::open_read_only`]; an error names this store.
@@ -40,7 +32,7 @@ impl Member {
         &self,
         schema: &Arc<Schema>,
     ) -> Result<Option<Arc<dyn ScopeStore>>> {
-        self.call(|store| store.open_read_only(&self.own(schema)))
+        self.call(|store| store.open_read_only(schema))
     }
 
     /// Makes a call of the store; an error names it.

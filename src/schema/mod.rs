@@ -4,6 +4,7 @@
 //! [`Schema::new`], and the same schema is equal wherever it came from.
 
 mod diff;
+mod freshness;
 mod project;
 #[cfg(feature = "sql")]
 mod projected;
@@ -14,7 +15,6 @@ mod toml;
 mod types;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 #[cfg(feature = "sql")]
 pub(crate) use self::diff::StandingColumn;
@@ -41,6 +41,7 @@ pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]
 pub(crate) use self::types::PLAIN_DECIMAL;
 use crate::error::did_you_mean;
+use crate::freshness::Freshness;
 use crate::{Error, Key, Result, Row, Value};
 
 /// One column of a scope.
@@ -186,8 +187,8 @@ pub struct Schema {
     pub key: Vec<usize>,
     /// The shape of the values of a dynamic scope.
     pub shape: Shape,
-    /// How long a record is good for.
-    pub ttl: Option<Duration>,
+    /// How long records are fresh, and what is served when they no longer are.
+    pub freshness: Freshness,
     /// What is done with a table that differs.
     pub migrate: Migrate,
     /// Columns of an existing table that are removed from it.
@@ -213,7 +214,7 @@ impl Schema {
             columns: Vec::new(),
             key: Vec::new(),
             shape: Shape::default(),
-            ttl: None,
+            freshness: Freshness::default(),
             migrate: Migrate::default(),
             dropped: Vec::new(),
             keep: Vec::new(),
@@ -244,12 +245,6 @@ impl Schema {
     /// Sets the shape of a dynamic scope's values.
     pub fn shape(mut self, shape: Shape) -> Self {
         self.shape = shape;
-        self
-    }
-
-    /// Sets how long a record is good for.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
         self
     }
 
@@ -289,7 +284,7 @@ impl Schema {
     /// stands twice, there is no unique column, a unique column is nullable or of type `json`, a
     /// default is not of its column's type or is NULL, the shape does not fit the columns, the
     /// columns that are not part of the value are not the first unique ones in key order, the
-    /// time to live is not of whole milliseconds, or a column of `dropped` or `keep` is one of the
+    /// options of freshness do not go together, or a column of `dropped` or `keep` is one of the
     /// schema or is named twice.
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| Err(Error::invalid_schema(message).with_scope(&self.name));
@@ -336,9 +331,7 @@ impl Schema {
                     .into(),
             );
         }
-        if self.ttl.is_some_and(|ttl| ttl.is_zero() || ttl.subsec_nanos() % 1_000_000 != 0) {
-            return fail("the time to live is in whole milliseconds, from 1".into());
-        }
+        self.freshness.validate_in(self).map_err(|error| error.with_scope(&self.name))?;
         let values = self.value_columns().count();
         match self.shape {
             Shape::Single if values != 1 => fail(format!(

@@ -1,34 +1,56 @@
 //! What all handles rest on: checks what goes in, adds the context of errors, computes once.
 
-use std::collections::{HashMap, HashSet};
-use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::compute::{ComputeGuard, Flights, Role};
+use super::absent::Absent;
+use super::expiry::Expiry;
+use super::lease::LeaseKeeper;
+use super::purge::Pace;
+use crate::clock::SharedClock;
+use crate::compute::Flights;
 use crate::remote::CallClock;
 use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// An opened scope.
 #[derive(Debug)]
 pub(crate) struct Core {
-    backend: &'static str,
+    pub(super) backend: &'static str,
     pub(crate) schema: Arc<Schema>,
-    store: Arc<dyn ScopeStore>,
-    flights: Arc<Flights>,
+    /// Its rows have hilcat's own column for the expiry besides those of the schema, if there is one.
+    pub(super) store: Arc<dyn ScopeStore>,
+    pub(super) flights: Arc<Flights>,
     /// No call of the store waits for a file or a server.
     #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures ask"))]
-    immediate: bool,
+    pub(super) immediate: bool,
+    /// How records expire, if they do.
+    pub(super) expiry: Option<Expiry>,
+    /// What is remembered not to be there.
+    pub(super) absent: Option<Absent>,
+    pub(super) leases: Arc<LeaseKeeper>,
+    pub(super) pace: Pace,
+}
+
+/// What a scope is opened with.
+pub(crate) struct Opening {
+    pub(crate) backend: &'static str,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) store: Arc<dyn ScopeStore>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) immediate: bool,
+    pub(crate) clock: SharedClock,
+    /// The scope of what is remembered not to be there.
+    pub(crate) absent: Option<Arc<Core>>,
 }
 
 impl Core {
-    pub(crate) fn new(
-        backend: &'static str,
-        store: Arc<dyn ScopeStore>,
-        flights: Arc<Flights>,
-        immediate: bool,
-    ) -> Self {
-        Self { backend, schema: store.schema().clone(), store, flights, immediate }
+    pub(crate) fn new(opening: Opening) -> Self {
+        let Opening { backend, schema, store, flights, immediate, clock, absent } = opening;
+        let expiry = Expiry::new(&schema, store.schema(), &clock);
+        let pace = Pace::new(&schema.freshness);
+        let (absent, leases) = (absent.map(Absent::new), LeaseKeeper::new(store.clone()));
+        Self { backend, schema, store, flights, immediate, expiry, absent, leases, pace }
     }
 
     #[cfg(feature = "sql")]
@@ -55,14 +77,14 @@ impl Core {
         }
     }
 
-    fn admit_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
+    pub(super) fn admit_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
         match self.schema.admit_key(&mut key) {
             Ok(()) => Ok(key),
             Err(error) => Err(self.place(operation, Some(&key), error)),
         }
     }
 
-    fn admit_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
+    pub(super) fn admit_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
         let admitted = row.and_then(|mut row| match self.schema.admit_row(&mut row) {
             Ok(()) => Ok(row),
             Err(error) => Err(error.with_key(self.schema.key_of(&row))),
@@ -82,29 +104,66 @@ impl Core {
     }
 
     pub(crate) fn exists(&self, key: Key) -> Result<bool> {
-        self.with_key("exists", key, |key| self.store.exists(key))
+        self.with_key("exists", key, |key| match &self.expiry {
+            Some(_) => Ok(self.live(self.store.fetch(key)?).is_some()),
+            None => self.store.exists(key),
+        })
     }
 
     pub(crate) fn fetch(&self, key: Key) -> Result<Option<Row>> {
-        self.with_key("fetch", key, |key| self.store.fetch(key))
+        self.with_key("fetch", key, |key| Ok(self.live(self.store.fetch(key)?)))
+    }
+
+    /// The record of a key that is fresh or stale, whether it is stale, and when it expires.
+    pub(crate) fn entry(&self, key: Key) -> Result<Option<(Row, bool, Option<SystemTime>)>> {
+        let row = self.with_key("entry", key, |key| self.store.fetch(key))?;
+        Ok(match &self.expiry {
+            Some(expiry) => row.and_then(|row| expiry.entry(row)),
+            None => row.map(|row| (row, false, None)),
+        })
     }
 
     pub(crate) fn pop(&self, key: Key) -> Result<Option<Row>> {
         self.with_key("pop", key, |key| {
             self.flights.void([key.clone()]);
-            self.store.pop(key)
+            self.end_absence(std::slice::from_ref(key))?;
+            Ok(self.live(self.store.pop(key)?))
         })
     }
 
     pub(crate) fn fetch_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
-        self.with_keys("fetch_many", keys, |keys| self.store.fetch_many(keys))
+        self.with_keys("fetch_many", keys, |keys| Ok(self.live_each(self.store.fetch_many(keys)?)))
     }
 
     pub(crate) fn pop_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
         self.with_keys("pop_many", keys, |keys| {
             self.flights.void(keys.iter().cloned());
-            self.store.pop_many(keys)
+            self.end_absence(keys)?;
+            Ok(self.live_each(self.store.pop_many(keys)?))
         })
+    }
+
+    /// A stored row as it is given to handles: `None` if it is expired.
+    pub(super) fn live(&self, row: Option<Row>) -> Option<Row> {
+        match &self.expiry {
+            Some(expiry) => row.and_then(|row| expiry.live(row)),
+            None => row,
+        }
+    }
+
+    pub(super) fn live_each(&self, rows: Vec<Option<Row>>) -> Vec<Option<Row>> {
+        match &self.expiry {
+            Some(_) => rows.into_iter().map(|row| self.live(row)).collect(),
+            None => rows,
+        }
+    }
+
+    /// A row as it is stored: with its expiry.
+    pub(super) fn stamp(&self, row: Row, ttl: Option<Duration>) -> Row {
+        match &self.expiry {
+            Some(expiry) => expiry.stamp(row, ttl),
+            None => row,
+        }
     }
 
     /// Runs one call on many keys, with the context for its error.
@@ -118,7 +177,7 @@ impl Core {
         in_one_step(|| call(&keys)).map_err(|error| self.place(operation, None, error))
     }
 
-    fn admit_keys(
+    pub(super) fn admit_keys(
         &self,
         operation: &'static str,
         keys: impl Iterator<Item = Key>,
@@ -126,23 +185,41 @@ impl Core {
         keys.map(|key| self.admit_key(operation, key)).collect()
     }
 
-    pub(crate) fn set(&self, row: Result<Row>) -> Result<()> {
-        self.write("set", row, |row| {
-            self.void([&row]);
+    pub(crate) fn set(&self, row: Result<Row>, ttl: Option<Duration>) -> Result<()> {
+        let operation = if ttl.is_some() { "set_with_ttl" } else { "set" };
+        self.check_ttl(operation, ttl)?;
+        self.write(operation, row, ttl, |row| {
+            self.prepare_write([&row])?;
             self.store.set(row)
-        })
+        })?;
+        self.after_writes(1);
+        Ok(())
     }
 
     pub(crate) fn update(&self, row: Result<Row>) -> Result<Option<Row>> {
-        self.write("update", row, |row| {
-            self.void([&row]);
+        let old = self.write("update", row, None, |row| {
+            self.prepare_write([&row])?;
             self.store.update(row)
-        })
+        })?;
+        self.after_writes(1);
+        Ok(self.live(old))
     }
 
-    /// Voids the computations of the keys of rows that are about to be written.
-    fn void<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
-        self.flights.void(rows.into_iter().map(|row| self.schema.key_of(row)));
+    /// Voids the computations of the keys of rows that are about to be written, and has a record
+    /// that is expired count as missing where columns of it would be kept.
+    fn prepare_write<'a>(&self, rows: impl IntoIterator<Item = &'a Row> + Clone) -> Result<()> {
+        let keys = || rows.clone().into_iter().map(|row| self.schema.key_of(row));
+        self.flights.void(keys());
+        if self.absent.is_some() {
+            self.end_absence(&keys().collect::<Vec<_>>())?;
+        }
+        let Some(expiry) = &self.expiry else { return Ok(()) };
+        let partial = rows.into_iter().filter(|row| row.iter().any(Value::is_absent));
+        let partial: Vec<Key> = partial.map(|row| self.schema.key_of(row)).collect();
+        match partial.is_empty() {
+            true => Ok(()),
+            false => self.store.remove_expired(&partial, expiry.now()),
+        }
     }
 
     /// Runs one call that writes a row, with the context for its error.
@@ -150,17 +227,26 @@ impl Core {
         &self,
         operation: &'static str,
         row: Result<Row>,
+        ttl: Option<Duration>,
         call: impl FnOnce(Row) -> Result<T>,
     ) -> Result<T> {
-        let row = self.admit_row(operation, row)?;
+        let row = self.stamp(self.admit_row(operation, row)?, ttl);
         in_one_step(|| call(row)).map_err(|error| self.place(operation, None, error))
     }
 
-    pub(crate) fn set_many(&self, rows: impl Iterator<Item = Result<Row>>) -> Result<usize> {
-        self.write_many("set_many", rows, |rows| {
-            self.void(&rows);
+    pub(crate) fn set_many(
+        &self,
+        rows: impl Iterator<Item = Result<Row>>,
+        ttl: Option<Duration>,
+    ) -> Result<usize> {
+        let operation = if ttl.is_some() { "set_many_with_ttl" } else { "set_many" };
+        self.check_ttl(operation, ttl)?;
+        let count = self.write_many(operation, rows, ttl, |rows| {
+            self.prepare_write(&rows)?;
             self.store.set_many(rows)
-        })
+        })?;
+        self.after_writes(count);
+        Ok(count)
     }
 
     /// Runs one call that writes rows, with the context for its error; gives how many they are.
@@ -168,24 +254,73 @@ impl Core {
         &self,
         operation: &'static str,
         rows: impl Iterator<Item = Result<Row>>,
+        ttl: Option<Duration>,
         call: impl FnOnce(Vec<Row>) -> Result<()>,
     ) -> Result<usize> {
-        let rows = rows.map(|row| self.admit_row(operation, row)).collect::<Result<Vec<_>>>()?;
+        let rows = rows.map(|row| Ok(self.stamp(self.admit_row(operation, row)?, ttl)));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
         let count = rows.len();
         in_one_step(|| call(rows)).map_err(|error| self.place(operation, None, error))?;
         Ok(count)
     }
 
+    /// Restarts the time to live of a record that is fresh.
+    pub(crate) fn touch(&self, key: Key) -> Result<bool> {
+        let expiry = self.own_expiry("touch")?;
+        let expires = expiry.expiry_of_write(None);
+        self.with_key("touch", key, |key| self.store.touch(key, expiry.now(), expires))
+    }
+
+    /// Checks a time to live that is given with a write.
+    pub(super) fn check_ttl(&self, operation: &'static str, ttl: Option<Duration>) -> Result<()> {
+        let Some(ttl) = ttl else { return Ok(()) };
+        self.own_expiry(operation)?;
+        match ttl < Duration::from_millis(1) {
+            true => Err(self.place(
+                operation,
+                None,
+                Error::invalid_input("a time to live is at least one millisecond"),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// How records expire, if writes say it.
+    fn own_expiry(&self, operation: &'static str) -> Result<&Expiry> {
+        let wrong = |error| Err(self.place(operation, None, error));
+        match &self.expiry {
+            Some(expiry) if expiry.is_by_column() => wrong(Error::invalid_input(
+                "a column of the record says when it expires: write the record with another value in it",
+            )),
+            Some(expiry) if self.schema.freshness.uses_expiry() => Ok(expiry),
+            _ => wrong(Error::unsupported(
+                "the records of the scope carry no expiry: give the scope a `ttl`, which can be \"never\"",
+            )),
+        }
+    }
+
     pub(crate) fn keys(&self) -> Result<Keys> {
-        let keys =
-            in_one_step(|| self.store.keys()).map_err(|error| self.place("keys", None, error))?;
-        Ok(self.listed("keys", keys))
+        let keys = in_one_step(|| match &self.expiry {
+            Some(expiry) => self.store.live_keys(expiry.now()),
+            None => self.store.keys(),
+        });
+        Ok(self.listed("keys", keys.map_err(|error| self.place("keys", None, error))?))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
-        let rows =
-            in_one_step(|| self.store.rows()).map_err(|error| self.place("iter", None, error))?;
-        Ok(self.listed("iter", rows))
+        let rows = in_one_step(|| match &self.expiry {
+            Some(expiry) => {
+                let (now, expiry) = (expiry.now(), expiry.clone());
+                let rows = self.store.live_rows(now)?;
+                let live = move |row: Result<Row>| match row {
+                    Ok(row) => expiry.live_at(row, now).map(Ok),
+                    Err(error) => Some(Err(error)),
+                };
+                Ok(Box::new(rows.filter_map(live)) as Rows)
+            }
+            None => self.store.rows(),
+        });
+        Ok(self.listed("iter", rows.map_err(|error| self.place("iter", None, error))?))
     }
 
     /// A listing whose errors have their context.
@@ -201,297 +336,24 @@ impl Core {
     }
 
     pub(crate) fn len(&self) -> Result<u64> {
-        in_one_step(|| self.store.len()).map_err(|error| self.place("len", None, error))
+        let len = in_one_step(|| match &self.expiry {
+            Some(expiry) => self.store.live_len(expiry.now()),
+            None => self.store.len(),
+        });
+        len.map_err(|error| self.place("len", None, error))
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
         let cleared = in_one_step(|| {
             self.flights.void_all();
+            self.end_all_absence()?;
             self.store.clear()
         });
         cleared.map_err(|error| self.place("clear", None, error))
     }
-
-    /// The stored row, or the one that `compute` gives, which is stored; computed once however
-    /// many threads ask at once. A hit costs one call of the store.
-    pub(crate) fn get<E>(&self, key: Key, compute: impl FnOnce() -> Result<Row, E>) -> Result<Row>
-    where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let key = self.admit_key("get", key)?;
-        // One deadline for all that is asked of the store, and none for the computation.
-        let clock = CallClock::default();
-        if let Some(row) = clock.step(|| self.look(&key))? {
-            return Ok(row);
-        }
-        let guard = loop {
-            let role = self.flights.claim(&key, &self.schema);
-            match role.map_err(|error| self.place("get", Some(&key), error))? {
-                Role::Compute(guard) => break guard,
-                Role::Take(row) => return Ok(row),
-                Role::Retry => {}
-            }
-        };
-        // The row may have been stored between the look and the claim.
-        if let Some(row) = clock.step(|| self.look(&key))? {
-            return Ok(row);
-        }
-        let row = compute().map_err(|error| self.computing_failed(&key, error))?;
-        clock.step(|| self.fill(guard, row))
-    }
-
-    /// The same for a computation that is a future; the store is asked by threads that may wait.
-    #[cfg(feature = "async")]
-    pub(crate) async fn get_async<E, F>(
-        self: &Arc<Self>,
-        key: Key,
-        compute: impl FnOnce() -> F,
-    ) -> Result<Row>
-    where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-        F: Future<Output = Result<Row, E>>,
-    {
-        let key = self.admit_key("get", key)?;
-        let clock = Arc::new(CallClock::default());
-        if let Some(row) = self.look_async(&key, &clock).await? {
-            return Ok(row);
-        }
-        let guard = loop {
-            let role = self.flights.claim_async(&key, &self.schema).await;
-            match role.map_err(|error| self.place("get", Some(&key), error))? {
-                Role::Compute(guard) => break guard,
-                Role::Take(row) => return Ok(row),
-                Role::Retry => {}
-            }
-        };
-        if let Some(row) = self.look_async(&key, &clock).await? {
-            return Ok(row);
-        }
-        let row = guard.compute(compute).await;
-        let row = row.map_err(|error| self.computing_failed(&key, error))?;
-        // The guard goes along: if this future is dropped, the flight lands when the store is done.
-        self.apart(move |core| clock.step(|| core.fill(guard, row))).await
-    }
-
-    #[cfg(feature = "async")]
-    async fn look_async(
-        self: &Arc<Self>,
-        key: &Key,
-        clock: &Arc<CallClock>,
-    ) -> Result<Option<Row>> {
-        let (key, clock) = (key.clone(), clock.clone());
-        self.apart(move |core| clock.step(|| core.look(&key))).await
-    }
-
-    /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
-    #[cfg(feature = "async")]
-    pub(crate) async fn apart<T: Send + 'static>(
-        self: &Arc<Self>,
-        call: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> T {
-        if self.immediate {
-            return call(self);
-        }
-        let core = self.clone();
-        blocking::unblock(move || call(&core)).await
-    }
-
-    /// Stores the row that was computed for a key in place of what there is, and gives it.
-    pub(crate) fn renew(&self, key: Key, row: Row) -> Result<Row> {
-        let key = self.admit_key("refresh", key)?;
-        let row = self.admit_row("get", Ok(row))?;
-        self.check_computed(&key, &row)?;
-        let stored = in_one_step(|| {
-            self.flights.void([key.clone()]);
-            self.store.set(row.clone())
-        });
-        stored.map_err(|error| self.place("get", Some(&key), error))?;
-        Ok(row)
-    }
-
-    /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
-    /// that row, or the one that another process stored.
-    fn fill(&self, guard: ComputeGuard, row: Row) -> Result<Row> {
-        let row = self.admit_row("get", Ok(row))?;
-        self.check_computed(guard.key(), &row)?;
-        if guard.begin_storing() {
-            let stored = self.store.insert(row.clone());
-            let stored = stored.map_err(|error| self.place("get", Some(guard.key()), error))?;
-            if let Some(stored) = stored {
-                return Ok(stored);
-            }
-        }
-        guard.land(&self.schema, &row);
-        Ok(row)
-    }
-
-    fn look(&self, key: &Key) -> Result<Option<Row>> {
-        self.store.fetch(key).map_err(|error| self.place("get", Some(key), error))
-    }
-
-    fn computing_failed(
-        &self,
-        key: &Key,
-        error: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Error {
-        // An error of hilcat's own inside the closure is passed on as it is.
-        let failed = match error.into().downcast::<Error>() {
-            Ok(error) => *error,
-            Err(error) => {
-                Error::new(ErrorKind::Compute, "the computation failed").with_source(error)
-            }
-        };
-        self.place("get", Some(key), failed)
-    }
-
-    fn check_computed(&self, key: &Key, row: &Row) -> Result<()> {
-        let computed = self.schema.key_of(row);
-        if computed == *key {
-            return Ok(());
-        }
-        let message =
-            format!("the computed record has the key `{computed}`, which is not the key asked for");
-        Err(self.place("get", Some(key), Error::invalid_input(message)))
-    }
-
-    /// The stored rows, those that are missing computed together and stored; in the order asked.
-    ///
-    /// `compute` is called once, and once more only where another thread that was computing some
-    /// of the keys failed.
-    pub(crate) fn get_many<I>(
-        &self,
-        keys: impl Iterator<Item = Key>,
-        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
-    ) -> Result<Vec<Row>>
-    where
-        I: Iterator<Item = Result<Row>>,
-    {
-        let keys = self.admit_keys("get_many", keys)?;
-        let clock = &CallClock::default();
-        let mut found = clock.step(|| self.look_many(&keys))?;
-        loop {
-            let mut seen = HashSet::new();
-            let missing = keys.iter().filter(|key| !found.contains_key(*key) && seen.insert(*key));
-            let missing: Vec<Key> = missing.cloned().collect();
-            if missing.is_empty() {
-                break;
-            }
-            self.find_missing(&missing, &mut found, clock, &mut compute)?;
-        }
-        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
-    }
-
-    fn look_many(&self, keys: &[Key]) -> Result<Found> {
-        let rows = self.store.fetch_many(keys);
-        let rows = rows.map_err(|error| self.place("get_many", None, error))?;
-        Ok(keys.iter().cloned().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
-    }
-
-    /// Computes those of the missing keys that no other caller computes, or if there are none,
-    /// waits for one of them. No guard is held while waiting, so that two calls whose keys overlap
-    /// cannot wait for one another.
-    fn find_missing<I>(
-        &self,
-        missing: &[Key],
-        found: &mut Found,
-        clock: &CallClock,
-        compute: impl FnMut(Vec<Key>) -> Result<I>,
-    ) -> Result<()>
-    where
-        I: Iterator<Item = Result<Row>>,
-    {
-        let guards: Vec<_> = missing.iter().filter_map(|key| self.flights.try_claim(key)).collect();
-        if guards.is_empty() {
-            let role = self.flights.claim(&missing[0], &self.schema);
-            let role = role.map_err(|error| self.place("get_many", Some(&missing[0]), error))?;
-            if let Role::Take(row) = role {
-                found.insert(missing[0].clone(), row);
-            }
-            return Ok(());
-        }
-        // Some of them may have been stored before they were claimed.
-        let keys: Vec<Key> = guards.iter().map(|guard| guard.key().clone()).collect();
-        found.extend(clock.step(|| self.look_many(&keys))?);
-        let guards: Vec<_> =
-            guards.into_iter().filter(|guard| !found.contains_key(guard.key())).collect();
-        if guards.is_empty() { Ok(()) } else { self.compute_rows(guards, found, clock, compute) }
-    }
-
-    fn compute_rows<I>(
-        &self,
-        guards: Vec<ComputeGuard>,
-        found: &mut Found,
-        clock: &CallClock,
-        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
-    ) -> Result<()>
-    where
-        I: Iterator<Item = Result<Row>>,
-    {
-        let wrong = |key: &Key, message: &str| {
-            Err(self.place("get_many", Some(key), Error::invalid_input(message)))
-        };
-        let keys: Vec<Key> = guards.iter().map(|guard| guard.key().clone()).collect();
-        let computed =
-            compute(keys.clone()).map_err(|error| self.place("get_many", None, error))?;
-        let rows =
-            computed.map(|row| self.admit_row("get_many", row)).collect::<Result<Vec<_>>>()?;
-        let rows: Found = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
-        if let Some(key) = rows.keys().find(|key| !keys.contains(key)) {
-            return wrong(
-                key,
-                "the computation gave a record for this key, which was not asked for",
-            );
-        }
-        let missing = keys.iter().find(|key| !rows.contains_key(*key)).cloned();
-        clock.step(|| self.fill_many(guards, rows, found))?;
-        match missing {
-            Some(key) => wrong(
-                &key,
-                "the computation gave no record for this key; those that it gave are stored",
-            ),
-            None => Ok(()),
-        }
-    }
-
-    /// Stores those computed rows whose keys were not written meanwhile, and adds to `found` what
-    /// `get_many` returns.
-    fn fill_many(
-        &self,
-        guards: Vec<ComputeGuard>,
-        mut rows: Found,
-        found: &mut Found,
-    ) -> Result<()> {
-        let computed = guards.into_iter().filter_map(|guard| {
-            let row = rows.remove(guard.key())?;
-            Some((guard, row))
-        });
-        let (storing, void): (Vec<_>, Vec<_>) =
-            computed.partition(|(guard, _)| guard.begin_storing());
-        let inserted = match storing.is_empty() {
-            true => Vec::new(),
-            false => {
-                let rows = storing.iter().map(|(_, row)| row.clone()).collect();
-                let inserted = self.store.insert_many(rows);
-                inserted.map_err(|error| self.place("get_many", None, error))?
-            }
-        };
-        let ends =
-            storing.into_iter().zip(inserted).chain(void.into_iter().map(|void| (void, None)));
-        for ((guard, row), stored) in ends {
-            let key = guard.key().clone();
-            if stored.is_none() {
-                guard.land(&self.schema, &row);
-            }
-            found.insert(key, stored.unwrap_or(row));
-        }
-        Ok(())
-    }
 }
 
 /// Runs a call whose steps in the store have one deadline.
-fn in_one_step<T>(call: impl FnOnce() -> T) -> T {
+pub(super) fn in_one_step<T>(call: impl FnOnce() -> T) -> T {
     CallClock::default().step(call)
 }
-
-/// Rows by their keys.
-type Found = HashMap<Key, Row>;

@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::Core;
+use super::{Core, Entry};
 use crate::schema::Shape;
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json};
 
@@ -95,7 +96,99 @@ impl DynScope {
     /// value is outside its column's type, a column is not declared, or the value's own key
     /// contradicts the key; and as [`Scope::set`](crate::Scope::set).
     pub fn set(&self, key: impl DynKey, value: Json) -> Result<()> {
-        self.core.set(self.row(key, value))
+        self.core.set(self.row(key, value), None)
+    }
+
+    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_with_ttl(&self, key: impl DynKey, value: Json, ttl: Duration) -> Result<()> {
+        self.core.set(self.row(key, value), Some(ttl))
+    }
+
+    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl); gives how many entries
+    /// there were.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_many_with_ttl<K: DynKey>(
+        &self,
+        entries: impl IntoIterator<Item = (K, Json)>,
+        ttl: Duration,
+    ) -> Result<usize> {
+        let rows = entries.into_iter().map(|(key, value)| self.row(key, value));
+        self.core.set_many(rows, Some(ttl))
+    }
+
+    /// As [`Scope::touch`](super::Scope::touch).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn touch(&self, key: impl DynKey) -> Result<bool> {
+        self.core.touch(self.key(key)?)
+    }
+
+    /// As [`Scope::entry`](super::Scope::entry).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn entry(&self, key: impl DynKey) -> Result<Option<Entry<Json>>> {
+        let entry = self.core.entry(self.key(key)?)?;
+        entry.map(|entry| Entry::read(entry, |row| self.json(row))).transpose()
+    }
+
+    /// As [`Scope::purge`](super::Scope::purge).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn purge(&self) -> Result<u64> {
+        self.core.purge()
+    }
+
+    /// As [`Scope::get_optional`](super::Scope::get_optional).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_optional(
+        &self,
+        key: impl DynKey,
+        compute: impl FnOnce() -> Option<Json>,
+    ) -> Result<Option<Json>> {
+        let key = self.key(key)?;
+        let computed = || compute().map(|value| self.new_row(key.clone(), value)).transpose();
+        self.json_or_none(self.core.get_optional(key.clone(), computed)?)
+    }
+
+    /// As [`Scope::refresh`](super::Scope::refresh).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refresh(&self, key: impl DynKey, compute: impl FnOnce() -> Json) -> Result<Json> {
+        let key = self.key(key)?;
+        self.json(self.core.refresh(key.clone(), || self.new_row(key, compute()))?)
+    }
+
+    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_in_background(
+        &self,
+        key: impl DynKey,
+        compute: impl FnOnce() -> Json + Send + 'static,
+    ) -> Result<Json> {
+        let key = self.key(key)?;
+        let (scope, asked) = (self.clone(), key.clone());
+        self.json(self.core.get_in_background(asked, move || scope.new_row(key, compute()))?)
     }
 
     /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
@@ -107,7 +200,7 @@ impl DynScope {
         &self,
         entries: impl IntoIterator<Item = (K, Json)>,
     ) -> Result<usize> {
-        self.core.set_many(entries.into_iter().map(|(key, value)| self.row(key, value)))
+        self.core.set_many(entries.into_iter().map(|(key, value)| self.row(key, value)), None)
     }
 
     /// Inserts or overwrites a record, and gives the one that it replaced.
@@ -231,7 +324,7 @@ impl DynScope {
     ///
     /// As [`set`](DynScope::set).
     pub fn set_rows(&self, rows: impl IntoIterator<Item = Row>) -> Result<usize> {
-        self.core.set_many(rows.into_iter().map(|row| self.coerce_row(row)))
+        self.core.set_many(rows.into_iter().map(|row| self.coerce_row(row)), None)
     }
 
     fn coerce_row(&self, row: Row) -> Result<Row> {

@@ -133,7 +133,11 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// Where the backend fails.
     pub fn exists(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
-        self.with_key("exists", key.into_key(), |store, key| store.exists(key))
+        let core = self.core;
+        self.with_key("exists", key.into_key(), |store, key| match &core.expiry {
+            Some(_) => Ok(core.live(store.fetch(key)?).is_some()),
+            None => store.exists(key),
+        })
     }
 
     /// The record of this key, if there is one.
@@ -143,7 +147,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
     /// As [`Scope::fetch`].
     pub fn fetch(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         let row = self.with_key("fetch", key.into_key(), |store, key| store.fetch(key))?;
-        row.map(R::from_row).transpose()
+        self.core.live(row).map(R::from_row).transpose()
     }
 
     /// The records of these keys, in the order asked.
@@ -164,7 +168,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::set`].
     pub fn set(&mut self, record: &R) -> Result<()> {
-        self.core.write("set", record.to_row(), |row| {
+        self.core.write("set", record.to_row(), None, |row| {
             self.core.void_in_transaction([&row]);
             self.store.set(row)
         })
@@ -177,7 +181,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
     /// As [`Scope::set`].
     pub fn set_many<T: Borrow<R>>(&mut self, records: impl IntoIterator<Item = T>) -> Result<()> {
         let rows = records.into_iter().map(|record| record.borrow().to_row());
-        let written = self.core.write_many("set_many", rows, |rows| {
+        let written = self.core.write_many("set_many", rows, None, |rows| {
             self.core.void_in_transaction(&rows);
             self.store.set_many(rows)
         });
@@ -190,11 +194,11 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::update`].
     pub fn update(&mut self, record: &R) -> Result<Option<R>> {
-        let old = self.core.write("update", record.to_row(), |row| {
+        let old = self.core.write("update", record.to_row(), None, |row| {
             self.core.void_in_transaction([&row]);
             self.store.update(row)
         })?;
-        old.map(R::from_row).transpose()
+        self.core.live(old).map(R::from_row).transpose()
     }
 
     /// Removes a record and gives it.
@@ -208,7 +212,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
             flights.void_in_transaction([key.clone()]);
             store.pop(key)
         })?;
-        row.map(R::from_row).transpose()
+        self.core.live(row).map(R::from_row).transpose()
     }
 
     /// Removes records and gives them, in the order asked; all or none.
@@ -237,6 +241,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
         let store = &mut *self.store;
         let keys = keys.into_iter().map(IntoKey::into_key);
         let rows = self.core.with_keys(operation, keys, |keys| call(store, keys))?;
+        let rows = self.core.live_each(rows);
         rows.into_iter().map(|row| row.map(R::from_row).transpose()).collect()
     }
 }

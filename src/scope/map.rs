@@ -5,8 +5,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Core;
+use super::{Core, Entry};
 use crate::schema::Shape;
 use crate::{Column, ColumnValue, Error, IntoKey, Key, RecordKey, Result, Row, Schema};
 
@@ -96,7 +97,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     ///
     /// As [`Scope::set`](crate::Scope::set).
     pub fn set(&self, key: impl IntoKey<K>, value: &V) -> Result<()> {
-        self.core.set(Ok(row(key.into_key(), value)))
+        self.core.set(Ok(row(key.into_key(), value)), None)
     }
 
     /// Inserts or overwrites values, all or none. Of two with one key the last one counts.
@@ -109,7 +110,98 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         entries: impl IntoIterator<Item = (T, B)>,
     ) -> Result<()> {
         let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key(), value.borrow())));
-        self.core.set_many(rows).map(drop)
+        self.core.set_many(rows, None).map(drop)
+    }
+
+    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_with_ttl(&self, key: impl IntoKey<K>, value: &V, ttl: Duration) -> Result<()> {
+        self.core.set(Ok(row(key.into_key(), value)), Some(ttl))
+    }
+
+    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_many_with_ttl<T: IntoKey<K>, B: Borrow<V>>(
+        &self,
+        entries: impl IntoIterator<Item = (T, B)>,
+        ttl: Duration,
+    ) -> Result<()> {
+        let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key(), value.borrow())));
+        self.core.set_many(rows, Some(ttl)).map(drop)
+    }
+
+    /// As [`Scope::touch`](super::Scope::touch).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn touch(&self, key: impl IntoKey<K>) -> Result<bool> {
+        self.core.touch(key.into_key())
+    }
+
+    /// As [`Scope::entry`](super::Scope::entry).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn entry(&self, key: impl IntoKey<K>) -> Result<Option<Entry<V>>> {
+        let entry = self.core.entry(key.into_key())?;
+        entry.map(|entry| Entry::read(entry, value)).transpose()
+    }
+
+    /// As [`Scope::purge`](super::Scope::purge).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn purge(&self) -> Result<u64> {
+        self.core.purge()
+    }
+
+    /// As [`Scope::get_optional`](super::Scope::get_optional).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_optional(
+        &self,
+        key: impl IntoKey<K>,
+        compute: impl FnOnce() -> Option<V>,
+    ) -> Result<Option<V>> {
+        let key = key.into_key();
+        let computed = || Ok::<_, Error>(compute().map(|value| row(key.clone(), &value)));
+        self.core.get_optional(key.clone(), computed)?.map(value).transpose()
+    }
+
+    /// As [`Scope::refresh`](super::Scope::refresh).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn refresh(&self, key: impl IntoKey<K>, compute: impl FnOnce() -> V) -> Result<V> {
+        let key = key.into_key();
+        value(self.core.refresh(key.clone(), || Ok::<_, Error>(row(key, &compute())))?)
+    }
+
+    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_in_background(
+        &self,
+        key: impl IntoKey<K>,
+        compute: impl FnOnce() -> V + Send + 'static,
+    ) -> Result<V> {
+        let key = key.into_key();
+        let asked = key.clone();
+        value(self.core.get_in_background(asked, move || Ok::<_, Error>(row(key, &compute())))?)
     }
 
     /// Inserts or overwrites a value, and gives the one that it replaced.

@@ -2,15 +2,24 @@
 //! [`DynScope`] of records known only at run time. All three are thin: they turn what they are
 //! given into rows and keys, and leave the rest to one core.
 
+mod absent;
 mod core;
 mod dynamic;
+mod entry;
+mod expiry;
+mod get;
+mod get_many;
 #[cfg(feature = "sql")]
 mod joined;
+mod lease;
 mod map;
+mod purge;
 mod typed;
 
-pub(crate) use self::core::Core;
+pub(crate) use self::absent::{Absent, PREFIX as ABSENT};
+pub(crate) use self::core::{Core, Opening};
 pub use self::dynamic::{DynKey, DynScope};
+pub use self::entry::Entry;
 #[cfg(feature = "sql")]
 pub use self::joined::Joined;
 pub use self::map::MapScope;

@@ -5,8 +5,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Core;
+use super::{Core, Entry};
 use crate::{IntoKey, RecordKey, Result, Schema, ScopeRecord};
 
 /// A scope of records of type `R`. Cheap to clone; every clone is a handle on the same records.
@@ -104,7 +105,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// column's type, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend
     /// cannot hold it, and where the backend fails.
     pub fn set(&self, record: &R) -> Result<()> {
-        self.core.set(record.to_row())
+        self.core.set(record.to_row(), None)
     }
 
     /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
@@ -113,7 +114,63 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// As [`set`](Scope::set).
     pub fn set_many<T: Borrow<R>>(&self, records: impl IntoIterator<Item = T>) -> Result<()> {
-        self.core.set_many(records.into_iter().map(|record| record.borrow().to_row())).map(drop)
+        let rows = records.into_iter().map(|record| record.borrow().to_row());
+        self.core.set_many(rows, None).map(drop)
+    }
+
+    /// Inserts or overwrites a record that is fresh for this long, whatever the scope's `ttl`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Scope::set); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the
+    /// records of the scope carry no expiry, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a field says when a record
+    /// expires or `ttl` is less than a millisecond.
+    pub fn set_with_ttl(&self, record: &R, ttl: Duration) -> Result<()> {
+        self.core.set(record.to_row(), Some(ttl))
+    }
+
+    /// Inserts or overwrites records that are fresh for this long, all or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_with_ttl`](Scope::set_with_ttl).
+    pub fn set_many_with_ttl<T: Borrow<R>>(
+        &self,
+        records: impl IntoIterator<Item = T>,
+        ttl: Duration,
+    ) -> Result<()> {
+        let rows = records.into_iter().map(|record| record.borrow().to_row());
+        self.core.set_many(rows, Some(ttl)).map(drop)
+    }
+
+    /// Restarts the scope's `ttl` for a record without writing it anew. Returns `false` if there is
+    /// no such record, or it is expired.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_with_ttl`](Scope::set_with_ttl).
+    pub fn touch(&self, key: impl IntoKey<R::Key>) -> Result<bool> {
+        self.core.touch(key.into_key())
+    }
+
+    /// Returns the record with its expiry if it is fresh, or expired and within a stale window.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](Scope::fetch).
+    pub fn entry(&self, key: impl IntoKey<R::Key>) -> Result<Option<Entry<R>>> {
+        let entry = self.core.entry(key.into_key())?;
+        entry.map(|entry| Entry::read(entry, R::from_row)).transpose()
+    }
+
+    /// Removes the records that are past their last stale window, in batches, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// Where the backend fails; what was removed before stays removed.
+    pub fn purge(&self) -> Result<u64> {
+        self.core.purge()
     }
 
     /// Inserts a record, or overwrites the one with its key and gives that one.
@@ -169,6 +226,49 @@ impl<R: ScopeRecord> Scope<R> {
                 Ok(compute().map_err(Into::into)?.to_row()?)
             })?;
         R::from_row(row)
+    }
+
+    /// The stored record, or the one that `compute` gives, which is stored; `None` if there is
+    /// neither. If the scope has a `negative_ttl`, that there is none is remembered for this long:
+    /// then `compute` is not called again, unless the key is written or removed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Scope::get).
+    pub fn get_optional(
+        &self,
+        key: impl IntoKey<R::Key>,
+        compute: impl FnOnce() -> Option<R>,
+    ) -> Result<Option<R>> {
+        let compute = || compute().map(|record| record.to_row()).transpose();
+        self.core.get_optional(key.into_key(), compute)?.map(R::from_row).transpose()
+    }
+
+    /// Computes the record whatever is stored, and stores it. Callers that ask for the key
+    /// meanwhile wait for it, and a refresh that is under way is joined.
+    ///
+    /// If the record was written or removed since the computation began, what was computed is not
+    /// stored, and the stored record is returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Scope::get).
+    pub fn refresh(&self, key: impl IntoKey<R::Key>, compute: impl FnOnce() -> R) -> Result<R> {
+        R::from_row(self.core.refresh(key.into_key(), || compute().to_row())?)
+    }
+
+    /// As [`get`](Scope::get), but a record that is stale within `stale_while_revalidate` is
+    /// returned at once to every caller: a thread of its own computes the new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Scope::get). A computation in the background that fails leaves the stale record.
+    pub fn get_in_background(
+        &self,
+        key: impl IntoKey<R::Key>,
+        compute: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R> {
+        R::from_row(self.core.get_in_background(key.into_key(), move || compute().to_row())?)
     }
 
     /// The records of these keys, in the order asked: those that are stored are fetched together,

@@ -4,6 +4,8 @@
 //! does the work. Both are blocking and object-safe, and see nothing but [`Row`]s and [`Key`]s:
 //! records, JSON, single flight and the context of errors are above them.
 
+mod expiry;
+mod lease;
 mod options;
 pub(crate) mod uri;
 
@@ -11,10 +13,15 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::expiry::ExpirySupport;
+pub(crate) use self::expiry::is_live;
+pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
 pub use self::uri::Uri;
+pub use crate::clock::SharedClock;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
 pub use crate::codec::{Codec, CodecOptions, Replaced};
+pub use crate::freshness::EXPIRES_AT;
 use crate::schema::{Apply, Migrate, Plan};
 pub use crate::schema::{Upgrade, plan, table_of_another};
 use crate::{Key, Result, Row, Schema};
@@ -69,6 +76,15 @@ pub struct Capabilities {
     pub immediate: bool,
     /// It is opened read-only: every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
     pub read_only: bool,
+    /// What it does with the expiry of records. Where it is
+    /// [`Unsupported`](ExpirySupport::Unsupported), a scope with a time to live is an error.
+    pub expiry: ExpirySupport,
+    /// The number of records in a scope can be bounded by
+    /// [`max_records`](crate::Schema::max_records).
+    pub max_records: bool,
+    /// Processes can share computations:
+    /// [`SingleFlight::Shared`](crate::SingleFlight::Shared) is honoured.
+    pub shared_single_flight: bool,
 }
 
 impl Capabilities {
@@ -84,6 +100,9 @@ impl Capabilities {
             evicts: false,
             immediate: false,
             read_only: false,
+            expiry: ExpirySupport::Unsupported,
+            max_records: false,
+            shared_single_flight: false,
         }
     }
 }
@@ -201,6 +220,16 @@ pub trait Store: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The schema under which the records of a scope are stored, as [`open`](Store::open) was given
+    /// it; `None` if there is no such scope or the backend does not keep schemas.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        Ok(self.undeclared(scope))
+    }
+
     /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere
     /// there is nothing to do.
     ///
@@ -248,6 +277,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// - What was acknowledged is seen by every later call.
 /// - The bodies that some methods have here are right for any backend that has the others; one
 ///   that can do better does.
+/// - Freshness is decided above the store: a record whose expiry has passed is read, replaced and
+///   removed as any other, except by the methods that are given a time. All times are
+///   microseconds since 1970-01-01 00:00:00 UTC, as [`Value::Timestamp`](crate::Value::Timestamp)
+///   holds them. The expiry is in the column [`Schema::expiry_column`]; NULL is never, and a
+///   record is expired from that very microsecond on.
 /// - Every call ends by the deadline of the store. A failure says whether the call was not done or
 ///   whether that is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)).
 #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
@@ -404,6 +438,118 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         Err(crate::Error::unsupported(
             "the backend cannot replace the records of a scope all or nothing",
         ))
+    }
+
+    /// Inserts records as [`insert_many`](ScopeStore::insert_many) does, and replaces those whose
+    /// expiry is at or before `at`: they count as missing.
+    ///
+    /// Each record is checked and written in one atomic step, or is at least never removed after it
+    /// was written anew. The body here removes an expired record and inserts the new one if the key
+    /// is still free then.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](ScopeStore::insert).
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        expiry::replace_expired(self, rows, at)
+    }
+
+    /// Removes those records of these keys whose expiry is at or before `at`, each in one atomic
+    /// step: a record that is written at the same time stays.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if
+    /// [`Capabilities::expiry`] says so.
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        let _ = (keys, at);
+        Err(expiry::unsupported())
+    }
+
+    /// Stores a record in place of `old`, or as a new one for `None`, unless the stored record of
+    /// its key is another one by now. Returns whether it was stored.
+    ///
+    /// The body here compares before it writes, so that a write of another process in between is
+    /// overwritten.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](ScopeStore::set).
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        expiry::replace_unchanged(self, old, row)
+    }
+
+    /// Gives the record of a key another expiry, [`Value::Timestamp`](crate::Value::Timestamp) or
+    /// NULL, in one atomic step if it is not expired at `at`. Returns whether there was such a
+    /// record.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_expired`](ScopeStore::remove_expired).
+    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+        let _ = (key, at, expires);
+        Err(expiry::unsupported())
+    }
+
+    /// Removes up to `limit` of the records whose expiry is at or before `before`, the earliest ones
+    /// if the engine can tell, and returns how many it removed: fewer than `limit` only if there are
+    /// no more. It finds them without reading the others where the engine can.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_expired`](ScopeStore::remove_expired).
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        expiry::purge(self, before, limit)
+    }
+
+    /// Removes the records that expire first until there are `records` left, up to `limit` of
+    /// them, and returns how many it removed. Records without an expiry go last.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if
+    /// [`Capabilities::max_records`] says so.
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        let _ = (records, limit);
+        Err(crate::Error::unsupported("the backend cannot bound the number of records in a scope"))
+    }
+
+    /// The keys of the records that are not expired at `at`, as [`keys`](ScopeStore::keys).
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](ScopeStore::keys).
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        let schema = self.schema().clone();
+        Ok(Box::new(self.live_rows(at)?.map(move |row| row.map(|row| schema.key_of(&row)))))
+    }
+
+    /// The records that are not expired at `at`, as [`rows`](ScopeStore::rows).
+    ///
+    /// # Errors
+    ///
+    /// As [`keys`](ScopeStore::keys).
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        let schema = self.schema().clone();
+        Ok(Box::new(self.rows()?.filter(move |row| match row {
+            Ok(row) => is_live(&schema, row, at),
+            Err(_) => true,
+        })))
+    }
+
+    /// How many records are not expired at `at`.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine fails.
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.live_keys(at)?.try_fold(0, |count, key| key.map(|_| count + 1))
+    }
+
+    /// The leases by which processes share computations; `None` if
+    /// [`Capabilities::shared_single_flight`] says that there are none.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     /// The table behind it, as calls on a Diesel connection use it; none where there is none.

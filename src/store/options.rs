@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
+use crate::clock::SharedClock;
+use crate::freshness::Freshness;
+
 /// The options that every backend takes, from a URI or from
 /// [`CacheBuilder`](crate::CacheBuilder).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// The deadline of one call; 5 seconds by default.
     pub timeout: Duration,
     /// How many connections are kept at the most; 8 by default.
     pub pool_size: u32,
-    /// How long records are good for in scopes that do not say it themselves.
-    pub ttl: Option<Duration>,
+    /// What is said of the freshness of records for scopes that do not say it themselves. The cache
+    /// adds it to the schemas that it opens; a backend does not have to look at it.
+    pub freshness: Freshness,
+    /// The clock by which records expire: for a backend that has records removed at a time.
+    pub clock: SharedClock,
     /// Whether nothing stored may be changed: no file, directory, table, column or registry is made,
     /// and every write is an error. The store is wrapped accordingly by the registry that opens it;
     /// a backend has to look at this only where opening itself would change something.
@@ -28,7 +34,8 @@ impl Default for Options {
         Self {
             timeout: Duration::from_secs(5),
             pool_size: 8,
-            ttl: None,
+            freshness: Freshness::default(),
+            clock: SharedClock::default(),
             read_only: false,
             missing_is_empty: false,
         }

@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 
 use super::Options;
 use crate::error::did_you_mean;
+use crate::freshness::Freshness;
+use crate::freshness::text::{NAMES, Words};
 use crate::{Error, Result, duration};
 
 /// A URI that says which backend a cache is opened on: `scheme:rest?option=value&...`.
@@ -91,13 +93,27 @@ impl Uri {
     /// As [`take_parsed`](Uri::take_parsed).
     pub fn take_common(&mut self, mut options: Options) -> Result<Options> {
         options.timeout = self.take_duration("timeout")?.unwrap_or(options.timeout);
-        options.ttl = self.take_duration("ttl")?.or(options.ttl);
+        options.freshness = self.take_freshness()?.or(&options.freshness);
         let read_only = self.take_choice("read_only", &[("true", true), ("false", false)])?;
         // What is opened read-only as a whole is not written to in a part.
         options.read_only |= read_only.unwrap_or_default();
         let pool_size = self.take_parsed::<std::num::NonZeroU32>("pool_size", "a number from 1")?;
         options.pool_size = pool_size.map_or(options.pool_size, Into::into);
         Ok(options)
+    }
+
+    /// Takes the options of freshness, which are for scopes that say nothing themselves.
+    fn take_freshness(&mut self) -> Result<Freshness> {
+        let mut words = Words::default();
+        for name in freshness_names() {
+            if let Some(text) = self.take(name) {
+                let read = words.set(name, &text);
+                read.map_err(|error| {
+                    Error::invalid_config(format!("the option {}", error.message()))
+                })?;
+            }
+        }
+        words.finish()
     }
 
     /// Reports the options that nobody took.
@@ -109,7 +125,8 @@ impl Uri {
     pub fn finish(self, known: &[&str]) -> Result<()> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
         let known = || {
-            ["read_only", "timeout", "pool_size", "ttl"].into_iter().chain(known.iter().copied())
+            let common = ["read_only", "timeout", "pool_size"].into_iter();
+            common.chain(freshness_names()).chain(known.iter().copied())
         };
         Err(Error::invalid_config(format!(
             "`{}:` has no option `{name}`; its options are {}{}",
@@ -118,6 +135,11 @@ impl Uri {
             did_you_mean(name, known()),
         )))
     }
+}
+
+/// The options of freshness that a cache can have: a column is named by a scope alone.
+fn freshness_names<'a>() -> impl Iterator<Item = &'a str> {
+    NAMES.into_iter().filter(|name| *name != "expires_at")
 }
 
 impl FromStr for Uri {

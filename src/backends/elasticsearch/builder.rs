@@ -242,7 +242,7 @@ impl ElasticsearchBuilder {
     }
 
     pub(super) fn options(&self) -> Options {
-        self.options
+        self.options.clone()
     }
 
     fn transport(&self, host: &str) -> Result<Transport> {

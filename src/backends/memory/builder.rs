@@ -1,7 +1,7 @@
 //! The options of the memory backend.
 
+use super::Memory;
 use super::bounded::{Bound, Shared};
-use super::{Clock, Memory};
 use crate::store::Uri;
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ impl MemoryBuilder {
             (None, None) => None,
         };
         let bound = bound.map(Shared::new);
-        Ok(Memory { bound, clock: Clock::default(), ..Memory::new() })
+        Ok(Memory { bound, ..Memory::new() })
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod bounded;
 mod builder;
-mod clock;
 mod layout;
 mod rows;
 mod scope;
@@ -18,20 +17,18 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::builder::MemoryBuilder;
-use self::clock::Clock;
 use self::rows::Rows;
 use self::scope::MemoryScope;
 use self::table::Table;
 use crate::schema::{Apply, check_readable, table_of_another};
-use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
 /// Keeps records in the memory of the process, for as long as the store lives.
 ///
 /// Without bounds unless a [builder](Memory::builder) or the URI (`memory:?max_entries=1000`,
 /// `memory:?max_bytes=1000000`) gives one; a bound is one for all scopes together, and where it is
-/// reached the records that are used least go first. A record of a scope with a time to live is no
-/// longer seen when it is over.
+/// reached the records that are used least go first.
 ///
 /// ```
 /// use hilcat::{Cache, backend::Memory};
@@ -44,13 +41,12 @@ use crate::{Plan, Result, Schema};
 pub struct Memory {
     tables: Mutex<BTreeMap<String, Arc<Table>>>,
     bound: Option<bounded::Shared>,
-    clock: Clock,
 }
 
 impl Memory {
     /// An empty store without bounds.
     pub fn new() -> Self {
-        Self { tables: Mutex::default(), bound: None, clock: Clock::default() }
+        Self { tables: Mutex::default(), bound: None }
     }
 
     /// A builder, for a store with bounds.
@@ -65,7 +61,7 @@ impl Memory {
     /// The rows of a new scope.
     fn rows(&self, scope: usize) -> Arc<dyn Rows> {
         match &self.bound {
-            None => Arc::new(sharded::Sharded::new(self.clock.clone())),
+            None => Arc::new(sharded::Sharded::new()),
             Some(shared) => Arc::new(bounded::Bounded::new(shared.clone(), scope)),
         }
     }
@@ -109,7 +105,7 @@ impl Store for Memory {
 
     fn capabilities(&self) -> Capabilities {
         let evicts = self.bound.is_some();
-        Capabilities { evicts, immediate: true, ..Capabilities::new() }
+        Capabilities { evicts, immediate: true, expiry: ExpirySupport::Full, ..Capabilities::new() }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
@@ -121,13 +117,13 @@ impl Store for Memory {
             tables.entry(schema.name.clone()).or_insert_with(new).clone()
         };
         table.apply(schema, Apply::OnOpen)?;
-        Ok(Arc::new(MemoryScope::new(schema.clone(), table, self.clock.clone())))
+        Ok(Arc::new(MemoryScope::new(schema.clone(), table)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let Some(table) = self.table(&schema.name) else { return Ok(None) };
         check_readable(&table.layout(), schema)?;
-        Ok(Some(Arc::new(MemoryScope::new(schema.clone(), table, self.clock.clone()))))
+        Ok(Some(Arc::new(MemoryScope::new(schema.clone(), table))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {

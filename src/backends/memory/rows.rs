@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::{Key, Result, Row, Schema};
 
@@ -19,8 +18,6 @@ pub(super) struct Stored {
     pub(super) row: Row,
     /// The schema that the row was written under.
     pub(super) layout: Arc<Schema>,
-    /// When it is no longer seen.
-    pub(super) expires: Option<Instant>,
 }
 
 impl Stored {

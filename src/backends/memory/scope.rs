@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::clock::Clock;
 use super::layout::{keep, read, translate};
 use super::rows::{Place, Stored};
 use super::table::Table;
 use crate::schema::project;
 use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
 
 /// A handle on the records of a scope, under the schema that it was opened with.
 #[derive(Debug)]
@@ -18,29 +17,19 @@ pub(super) struct MemoryScope {
     layout: Arc<Schema>,
     generation: u64,
     table: Arc<Table>,
-    clock: Clock,
 }
 
 impl MemoryScope {
-    pub(super) fn new(schema: Arc<Schema>, table: Arc<Table>, clock: Clock) -> Self {
+    pub(super) fn new(schema: Arc<Schema>, table: Arc<Table>) -> Self {
         let standing = table.layout();
         let same = standing.columns == schema.columns && standing.key == schema.key;
         let layout = if same { standing } else { schema.clone() };
         let generation = table.generation();
-        Self { schema, layout, generation, table, clock }
-    }
-
-    /// What is not expired.
-    fn live(&self, place: Place) -> Place {
-        place.filter(|stored| self.is_live(stored))
-    }
-
-    fn is_live(&self, stored: &Stored) -> bool {
-        stored.expires.is_none_or(|expires| self.clock.now() < expires)
+        Self { schema, layout, generation, table }
     }
 
     fn read(&self, place: Place) -> Result<Option<Row>> {
-        self.live(place).map(|stored| read(&stored, &self.layout)).transpose()
+        place.map(|stored| read(&stored, &self.layout)).transpose()
     }
 
     fn read_all(&self, places: Vec<Place>) -> Result<Vec<Option<Row>>> {
@@ -62,7 +51,7 @@ impl MemoryScope {
     /// The record that shall stand where another stands, or none.
     fn merge(&self, mut row: Row, old: Option<&Stored>) -> Result<Place> {
         let mut layout = self.layout.clone();
-        match old.filter(|old| self.is_live(old)) {
+        match old {
             None => layout.fill_absent(&mut row)?,
             Some(old) if Arc::ptr_eq(&old.layout, &layout) => keep(&mut row, &old.row),
             Some(old) => {
@@ -71,15 +60,26 @@ impl MemoryScope {
                 keep(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
             }
         }
-        let expires = self.schema.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
-        Ok(Some(Arc::new(Stored { row, layout, expires })))
+        Ok(Some(Arc::new(Stored { row, layout })))
     }
 
-    /// All records that are not expired.
     fn all(&self) -> impl Iterator<Item = Arc<Stored>> + Send + use<> {
-        let clock = self.clock.clone();
-        let all = self.table.rows.clone().all();
-        all.filter(move |stored| stored.expires.is_none_or(|expires| clock.now() < expires))
+        self.table.rows.clone().all()
+    }
+
+    /// The position of the expiry in a record.
+    fn expiry_of(&self, stored: &Stored) -> Option<usize> {
+        let column = self.schema.expiry_column()?;
+        match Arc::ptr_eq(&stored.layout, &self.layout) {
+            true => Some(column),
+            false => stored.layout.position(&self.schema.columns[column].name).ok(),
+        }
+    }
+
+    /// Whether a record is expired at a time.
+    fn is_expired(&self, stored: &Stored, at: i64) -> bool {
+        let expires = self.expiry_of(stored).map(|column| &stored.row[column]);
+        matches!(expires, Some(Value::Timestamp(expires)) if *expires <= at)
     }
 
     fn put(&self, row: Row) -> Result<Place> {
@@ -98,7 +98,7 @@ impl MemoryScope {
         let key = self.layout.key_of(&row);
         let (mut row, mut kept) = (Some(row), None);
         self.table.rows.change(&key, &mut |old| {
-            kept = self.live(old.cloned());
+            kept = old.cloned();
             match &kept {
                 Some(_) => Ok(kept.clone()),
                 None => self.merge(row.take().unwrap_or_default(), None),
@@ -114,7 +114,7 @@ impl ScopeStore for MemoryScope {
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
-        Ok(self.live(self.table.rows.get(key)).is_some())
+        Ok(self.table.rows.get(key).is_some())
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
@@ -143,7 +143,7 @@ impl ScopeStore for MemoryScope {
         self.check_generation()?;
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
         let mut kept = vec![None; rows.len()];
-        let mut change = |at: usize, old: Option<&Arc<Stored>>| match self.live(old.cloned()) {
+        let mut change = |at: usize, old: Option<&Arc<Stored>>| match old.cloned() {
             None => self.merge(std::mem::take(&mut rows[at]), None),
             stored => {
                 kept[at].clone_from(&stored);
@@ -152,6 +152,58 @@ impl ScopeStore for MemoryScope {
         };
         self.table.rows.change_many(&keys, &mut change)?;
         self.read_all(kept)
+    }
+
+    fn replace_expired(&self, mut rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.check_generation()?;
+        let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
+        let mut kept = vec![None; rows.len()];
+        let mut change = |place: usize, old: Option<&Arc<Stored>>| match old
+            .filter(|old| !self.is_expired(old, at))
+        {
+            None => self.merge(std::mem::take(&mut rows[place]), None),
+            Some(old) => {
+                kept[place] = Some(old.clone());
+                Ok(Some(old.clone()))
+            }
+        };
+        self.table.rows.change_many(&keys, &mut change)?;
+        self.read_all(kept)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        let live = |old: &&Arc<Stored>| !self.is_expired(old, at);
+        let mut change = |_, old: Option<&Arc<Stored>>| Ok(old.filter(live).cloned());
+        self.table.rows.change_many(keys, &mut change).map(drop)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.check_generation()?;
+        let (mut row, mut stored) = (Some(row), false);
+        let key = self.layout.key_of(row.as_ref().unwrap_or(&Row::new()));
+        self.table.rows.change(&key, &mut |place| {
+            stored = self.read(place.cloned())?.as_ref() == old;
+            match stored {
+                true => self.merge(row.take().unwrap_or_default(), place.map(|old| &**old)),
+                false => Ok(place.cloned()),
+            }
+        })?;
+        Ok(stored)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        let mut touched = false;
+        self.table.rows.change(key, &mut |old| {
+            let Some(old) = old.filter(|old| !self.is_expired(old, at)) else {
+                return Ok(old.cloned());
+            };
+            let Some(column) = self.expiry_of(old) else { return Ok(Some(old.clone())) };
+            touched = true;
+            let mut row = old.row.clone();
+            row[column] = expires.clone();
+            Ok(Some(Arc::new(Stored { row, layout: old.layout.clone() })))
+        })?;
+        Ok(touched)
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
@@ -188,11 +240,7 @@ impl ScopeStore for MemoryScope {
     }
 
     fn len(&self) -> Result<u64> {
-        let count = match self.table.is_expiring() {
-            true => self.all().count(),
-            false => self.table.rows.len(),
-        };
-        Ok(count as u64)
+        Ok(self.table.rows.len() as u64)
     }
 
     fn clear(&self) -> Result<()> {

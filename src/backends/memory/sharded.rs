@@ -7,7 +7,6 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use super::clock::Clock;
 use super::rows::{Change, ChangeMany, Hash, Place, Rows, Staged, Stored};
 use crate::{Key, Result};
 
@@ -25,7 +24,6 @@ struct Shard(RwLock<Table>);
 pub(super) struct Sharded {
     shards: Box<[Shard; SHARDS]>,
     hash: Hash,
-    clock: Clock,
 }
 
 /// The shard of a hash. The table within uses the bits at both ends.
@@ -38,34 +36,19 @@ fn look(table: &Table, hash: u64, key: &Key) -> Place {
 }
 
 impl Sharded {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new() -> Self {
         let shards = Box::new(std::array::from_fn(|_| Shard::default()));
-        Self { shards, hash: Hash::default(), clock }
+        Self { shards, hash: Hash::default() }
     }
 
     /// Makes something else stand at a key.
     fn put(&self, table: &mut Table, hash: u64, key: &Key, place: Place) {
-        if place.is_some() && table.len() == table.capacity() {
-            self.make_room(table);
-        }
         let entry = table.entry(hash, |stored| stored.is_of(key), |stored| stored.hash(&self.hash));
         match (entry, place) {
             (Entry::Occupied(mut entry), Some(stored)) => *entry.get_mut() = stored,
             (Entry::Occupied(entry), None) => drop(entry.remove()),
             (Entry::Vacant(entry), Some(stored)) => drop(entry.insert(stored)),
             (Entry::Vacant(_), None) => {}
-        }
-    }
-
-    /// Before a table grows, what has expired leaves it. It grows nonetheless where little did,
-    /// so that this is not done again at once.
-    fn make_room(&self, table: &mut Table) {
-        if table.iter().any(|stored| stored.expires.is_some()) {
-            let now = self.clock.now();
-            table.retain(|stored| stored.expires.is_none_or(|expires| now < expires));
-        }
-        if table.len() > table.capacity() / 4 * 3 {
-            table.reserve(table.len(), |stored| stored.hash(&self.hash));
         }
     }
 

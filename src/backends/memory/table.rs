@@ -1,7 +1,7 @@
 //! The records of a scope, and the schema that they stand under.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -18,14 +18,11 @@ pub(super) struct Table {
     layout: RwLock<Arc<Schema>>,
     /// How often its records were dropped for a schema that does not go with the one before.
     generation: AtomicU64,
-    /// Whether some of its records may expire.
-    expiring: AtomicBool,
 }
 
 impl Table {
     pub(super) fn new(schema: &Arc<Schema>, rows: Arc<dyn Rows>) -> Self {
-        let expiring = AtomicBool::new(schema.ttl.is_some());
-        Self { rows, layout: RwLock::new(schema.clone()), generation: AtomicU64::new(0), expiring }
+        Self { rows, layout: RwLock::new(schema.clone()), generation: AtomicU64::new(0) }
     }
 
     pub(super) fn layout(&self) -> Arc<Schema> {
@@ -34,10 +31,6 @@ impl Table {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_expiring(&self) -> bool {
-        self.expiring.load(Ordering::Relaxed)
     }
 
     /// What a schema would change.
@@ -59,7 +52,6 @@ impl Table {
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.rows.clear();
         }
-        self.expiring.fetch_or(schema.ttl.is_some(), Ordering::Relaxed);
         if upgrade.other {
             if !upgrade.recreate && spells_keys_anew(&layout, schema) {
                 self.rekey(schema)?;
@@ -88,7 +80,7 @@ impl Table {
     fn rekey(&self, schema: &Arc<Schema>) -> Result<()> {
         for old in self.rows.clone().all() {
             let row = project(old.row.clone(), &old.layout, schema)?;
-            let new = Stored { row, layout: schema.clone(), expires: old.expires };
+            let new = Stored { row, layout: schema.clone() };
             self.rows.change(&old.key(), &mut |_| Ok(None))?;
             let new = Arc::new(new);
             self.rows.change(&new.key(), &mut |_| Ok(Some(new.clone())))?;

@@ -70,44 +70,6 @@ fn a_bound_is_a_number_from_one() {
 }
 
 #[test]
-fn a_record_expires() {
-    for memory in stores() {
-        let scope = open(&memory, schema().ttl(Duration::from_secs(60)));
-        scope.set_many(vec![row(1, "old"), row(2, "old")]).unwrap();
-        memory.clock.advance(59);
-        assert_eq!(scope.fetch(&key(1)).unwrap(), Some(row(1, "old")));
-        // A write begins the time anew, of some columns too.
-        scope.set(vec![2.into(), Value::Absent]).unwrap();
-        memory.clock.advance(2);
-        assert_eq!(scope.fetch(&key(1)).unwrap(), None);
-        assert_eq!(scope.fetch_many(&[key(1), key(2)]).unwrap(), [None, Some(row(2, "old"))]);
-        assert!(!scope.exists(&key(1)).unwrap());
-        assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (1, 1));
-        assert_eq!(scope.rows().unwrap().count(), 1);
-        // What is expired is not there: nothing of it is kept, given or popped.
-        assert_eq!(scope.update(vec![1.into(), Value::Absent]).unwrap(), None);
-        assert_eq!(scope.fetch(&key(1)).unwrap(), Some(vec![1.into(), Value::Null]));
-        memory.clock.advance(61);
-        assert_eq!(scope.pop(&key(1)).unwrap(), None);
-        assert_eq!(scope.pop_many(&[key(2)]).unwrap(), [None]);
-    }
-}
-
-#[test]
-fn what_is_expired_makes_room() {
-    let memory = Memory::new();
-    let scope = open(&memory, schema().ttl(Duration::from_secs(1)));
-    for id in 0..100_000 {
-        scope.set(row(id, "x")).unwrap();
-        if id % 100 == 0 {
-            memory.clock.advance(1);
-        }
-    }
-    let kept = memory.table("a").unwrap().rows.len();
-    assert!(kept < 5_000, "{kept} are kept of which 100 live");
-}
-
-#[test]
 fn handles_under_two_schemas_see_one_record() {
     for memory in stores() {
         let old = open(&memory, schema());

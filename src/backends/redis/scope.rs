@@ -47,7 +47,7 @@ impl fmt::Debug for RedisScope {
 
 impl Records {
     pub(super) fn new(inner: &Arc<Inner>, schema: &Arc<Schema>) -> Result<Self> {
-        let ttl = schema.ttl.map(|ttl| ttl.as_millis().to_string());
+        let ttl = None;
         Ok(Self {
             names: Names::new(&inner.prefix, inner.naming, schema),
             form: inner.form(schema)?,

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Opens a Redis URI.
 pub(crate) fn open(uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let builder = read(uri, options)?;
-    let options = builder.options;
+    let options = builder.options.clone();
     Ok((Arc::new(builder.open()?), options))
 }
 

@@ -155,7 +155,7 @@ impl MysqlBuilder {
     /// [`ErrorKind::Unsupported`] where it is too old, [`ErrorKind::InvalidConfig`] where no
     /// database is named or a part cannot be one.
     pub fn open(self) -> Result<Mysql> {
-        let options = self.options;
+        let options = self.options.clone();
         let retry = self.server_options.retry;
         let target = self.target()?;
         let seen = Arc::new(OnceLock::new());
@@ -246,7 +246,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     }
     let single = single::take(&mut uri)?;
     uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
-    let options = builder.options;
+    let options = builder.options.clone();
     Ok((single::store(builder.open()?, single), options))
 }
 

@@ -185,7 +185,7 @@ impl PostgresqlBuilder {
     /// or refuses the login, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
     /// the schema does not stand or an option is wrong.
     pub fn open(self) -> Result<Postgresql> {
-        let (options, schema) = (self.options, self.schema.clone());
+        let (options, schema) = (self.options.clone(), self.schema.clone());
         let retry = self.server_options.retry;
         let target = self.target()?;
         let pool = pool::open(options.pool_size, move || connect(&target, schema.as_deref()))?;
@@ -292,7 +292,8 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     let server = Server::parse(uri.rest())?;
     let options = uri.take_common(options)?;
     let placed = server.host.is_some() || server.socket.is_some();
-    let mut builder = PostgresqlBuilder { options, ..PostgresqlBuilder::new(server) };
+    let mut builder =
+        PostgresqlBuilder { options: options.clone(), ..PostgresqlBuilder::new(server) };
     builder.ssl_mode = uri.take_choice("sslmode", &SslMode::CHOICES)?.unwrap_or_default();
     builder.ssl_root_cert = uri.take("sslrootcert").map(PathBuf::from);
     builder.schema = uri.take("schema");

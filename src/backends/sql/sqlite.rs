@@ -158,7 +158,7 @@ impl SqliteBuilder {
             ("off", Synchronous::Off),
         ];
         let synchronous = uri.take_choice("synchronous", &choices)?.unwrap_or_default();
-        Ok((Self { path, synchronous, options }, options))
+        Ok((Self { path, synchronous, options: options.clone() }, options))
     }
 
     /// Opens the database.

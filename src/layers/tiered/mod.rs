@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use self::scope::TieredScope;
 use self::tier::{Call, Tier};
 use super::Member;
+use crate::clock::SharedClock;
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
 use crate::{Change, Migrate, Plan, Result, Schema};
 
@@ -36,11 +37,12 @@ impl Tiers {
 pub(crate) struct Tiered {
     near: Member,
     far: Member,
+    clock: SharedClock,
 }
 
 impl Tiered {
-    pub(crate) fn new(near: Member, far: Member) -> Self {
-        Self { near, far }
+    pub(crate) fn new(near: Member, far: Member, clock: SharedClock) -> Self {
+        Self { near, far, clock }
     }
 
     /// The near store keeps nothing for longer than anybody says, and nothing of other columns:
@@ -48,7 +50,6 @@ impl Tiered {
     fn near_schema(&self, schema: &Schema) -> Schema {
         let mut near = schema.clone().migrate(Migrate::Recreate);
         near.exact = true;
-        near.ttl = [schema.ttl, self.near.ttl, self.far.ttl].into_iter().flatten().min();
         near
     }
 

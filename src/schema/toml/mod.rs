@@ -56,7 +56,17 @@ use crate::{Error, Result};
 /// | `not_null` | the columns that cannot be NULL besides the unique ones | none |
 /// | `defaults` | what columns hold where a record does not give them, below | |
 /// | `was` | the former names of columns, by their names now | |
-/// | `ttl` | how long a record is good for, as `"1h30m"`, `"2d"`, `"250ms"` | for ever |
+/// | `ttl` | how long a record is fresh after each write, as `"1h30m"`, `"2d"`, `"250ms"`, or `"never"` | for ever, and records carry no expiry |
+/// | `stale_while_revalidate` | how long after that `get` may serve the old record while one caller computes a new one | |
+/// | `stale_if_error` | how long after that the old record is served if the computation fails | |
+/// | `jitter` | the part of the `ttl`, `"10%"` or `0.1`, by which each write shortens it at random at the most | 0 |
+/// | `negative_ttl` | how long `get_optional` remembers that there is no record | |
+/// | `expires_at` | instead of `ttl`: the column, a timestamp, that says when a record stops being fresh | |
+/// | `max_records` | how many records are kept; those that expire first go first | no bound |
+/// | `auto_purge` | whether writes remove expired records in small steps, `"on"` or `"off"` | `"on"` |
+/// | `single_flight` | the callers that share a computation: those of a `"process"`, or `"shared"` by all processes | `"process"` |
+/// | `lease` | with `"shared"`: how long a process that computes keeps the right to do so without renewing it | `"30s"` |
+/// | `on_unavailable` | while the store cannot be reached, `get` and `try_get` `"fail"`, or `"compute"` and return | `"fail"` |
 /// | `migrate` | `"safe"`, `"recreate"` or `"manual"`, see [`Migrate`](crate::Migrate) | `"safe"` |
 /// | `dropped` | columns that are removed from the table, see [`Schema::dropped`] | none |
 /// | `keep` | columns of the table that belong to other programs, see [`Schema::keep`] | none |

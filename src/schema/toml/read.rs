@@ -1,16 +1,19 @@
 //! Reads the table of one scope.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use toml_edit::{Item, Key, TableLike, Value as Toml};
 
 use super::file::{Source, Span};
 use crate::error::did_you_mean;
+use crate::freshness::Freshness;
+use crate::freshness::text::{NAMES, Words};
 use crate::schema::range;
-use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value, duration};
+use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value};
 
 /// The keys of a scope.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 24] = [
     "table",
     "unique_column",
     "unique_columns",
@@ -22,6 +25,16 @@ const KEYS: [&str; 14] = [
     "defaults",
     "was",
     "ttl",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "jitter",
+    "negative_ttl",
+    "expires_at",
+    "max_records",
+    "auto_purge",
+    "single_flight",
+    "lease",
+    "on_unavailable",
     "migrate",
     "dropped",
     "keep",
@@ -55,16 +68,24 @@ pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> R
     if let Some(word) = fields.word("table")? {
         schema.table = word.text.to_owned();
     }
-    if let Some(word) = fields.word("ttl")? {
-        let ttl = duration::parse(word.text).map_err(|error| source.error(word.span, error))?;
-        schema.ttl = Some(ttl);
-    }
+    schema.freshness = freshness(&fields)?;
     if let Some(word) = fields.word("migrate")? {
         schema.migrate = fields.one_of("migrate", &word, &MIGRATES)?;
     }
     schema.dropped = others(&fields, "dropped", &schema)?;
     schema.keep = others(&fields, "keep", &schema)?;
     Ok(schema)
+}
+
+/// The options that say how long records are fresh.
+fn freshness(fields: &Fields<'_>) -> Result<Freshness> {
+    let mut words = Words::default();
+    for name in NAMES {
+        let Some(item) = fields.get(name) else { continue };
+        let text = fields.scalar(name, item)?;
+        words.set(name, &text).map_err(|error| fields.source.error(item.span(), error))?;
+    }
+    words.finish().map_err(|error| fields.source.error(fields.key_span("lease"), error))
 }
 
 /// The columns that a key names though the schema does not have them.
@@ -274,6 +295,17 @@ impl<'a> Fields<'a> {
         match item.as_str() {
             Some(text) => Ok(Word { text, span: item.span() }),
             None => Err(self.wrong_kind(key, item, "a string")),
+        }
+    }
+
+    /// The text of an option that can be a string, a number or a boolean.
+    fn scalar(&self, key: &str, item: &'a Item) -> Result<Cow<'a, str>> {
+        match item.as_value() {
+            Some(Toml::String(text)) => Ok(text.value().into()),
+            Some(Toml::Integer(number)) => Ok(number.value().to_string().into()),
+            Some(Toml::Float(number)) => Ok(number.value().to_string().into()),
+            Some(Toml::Boolean(on)) => Ok(on.value().to_string().into()),
+            _ => Err(self.wrong_kind(key, item, "a string")),
         }
     }
 

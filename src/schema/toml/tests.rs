@@ -132,7 +132,9 @@ fn an_error_has_its_place() {
         error("\n[scopes.a]\n  colums = ['x']"),
         "3:3: unknown key `colums`; the keys of a scope are table, unique_column, \
              unique_columns, columns, column_types, default_column_type, value, not_null, \
-             defaults, was, ttl, migrate, dropped, keep; did you mean `columns`?"
+             defaults, was, ttl, stale_while_revalidate, stale_if_error, jitter, negative_ttl, \
+             expires_at, max_records, auto_purge, single_flight, lease, on_unavailable, migrate, \
+             dropped, keep; did you mean `columns`?"
     );
     assert_eq!(
         error("[scopes.'é']\ntable = 'é'\n[scopes.b]\n'é' = 1\n").split(';').next(),
@@ -217,7 +219,7 @@ fn schema() -> impl Strategy<Value = Schema> {
     (".{1,5}", ".{1,5}", columns, rest).prop_map(|(name, table, columns, rest)| {
         let (shape, migrate, ttl, turn) = rest;
         let mut schema = Schema::new(name).table(table).shape(shape).migrate(migrate);
-        schema.ttl = ttl;
+        schema.freshness.ttl = ttl.map(crate::freshness::Ttl::After);
         let (first, others): (Vec<_>, Vec<_>) =
             columns.into_iter().partition(|(_, kind)| *kind == 0);
         for (column, _) in first {

@@ -2,7 +2,7 @@
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
 
-use crate::{Column, ColumnType, Migrate, Schema, Shape, Value, duration, text};
+use crate::{Column, ColumnType, Migrate, Schema, Shape, Value, text};
 
 /// A document of these schemas.
 pub(super) fn document<'a>(schemas: impl IntoIterator<Item = &'a Schema>) -> String {
@@ -42,8 +42,8 @@ fn scope(schema: &Schema) -> Table {
     }
     put_table(&mut put, "defaults", columns(), |column| column.default.as_ref().map(default));
     put_table(&mut put, "was", columns(), |column| column.was.as_deref().map(Toml::from));
-    if let Some(ttl) = schema.ttl {
-        put("ttl", duration::format(ttl).into());
+    for (name, text) in schema.freshness.words() {
+        put(name, option(name, text));
     }
     match schema.migrate {
         Migrate::Safe => {}
@@ -56,6 +56,16 @@ fn scope(schema: &Schema) -> Table {
         }
     }
     table
+}
+
+/// The value of an option: numbers are written as such.
+fn option(name: &str, text: String) -> Toml {
+    let number = match name {
+        "jitter" => text.parse::<f64>().ok().map(Toml::from),
+        "max_records" => text.parse::<i64>().ok().map(Toml::from),
+        _ => None,
+    };
+    number.unwrap_or_else(|| text.into())
 }
 
 /// Puts a table of something that columns have, unless none has it.

@@ -16,6 +16,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
@@ -62,7 +63,8 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sql
     let mode = mode(&path)?;
     let url = url_of(&path, mode)?;
     let shown = path.display().to_string();
-    let connect = move || connect(&url, &shown, options);
+    let timeout = options.timeout;
+    let connect = move || connect(&url, &shown, timeout);
     let unchanged: Option<Unchanged> = match mode {
         Mode::Immutable => Some(Box::new(move || before.check(&path))),
         _ => None,
@@ -79,7 +81,8 @@ fn missing(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
             path.display()
         )));
     }
-    let readers = pool::open_only(move || connect(":memory:", "an empty database", options))?;
+    let timeout = options.timeout;
+    let readers = pool::open_only(move || connect(":memory:", "an empty database", timeout))?;
     Ok(Database::read_only(readers, options, capabilities(true), None))
 }
 
@@ -131,10 +134,10 @@ fn url_of(path: &Path, mode: Mode) -> Result<String> {
     Ok(format!("file:{}?{}", utf8_percent_encode(&text, PATH), mode.parameters()))
 }
 
-fn connect(url: &str, shown: &str, options: Options) -> Result<SqliteConnection> {
+fn connect(url: &str, shown: &str, timeout: Duration) -> Result<SqliteConnection> {
     let mut connection = SqliteConnection::establish(url)
         .map_err(|error| unavailable(format!("{shown}: the database cannot be opened: {error}")))?;
-    prepare(&mut connection, options).map_err(|error| {
+    prepare(&mut connection, timeout).map_err(|error| {
         let error = Failed::from(error).into_error::<sqlite::Sqlite>();
         match error.kind() {
             ErrorKind::Timeout => error,
@@ -145,8 +148,8 @@ fn connect(url: &str, shown: &str, options: Options) -> Result<SqliteConnection>
 }
 
 /// Reads something, so that what is no database is reported now.
-fn prepare(connection: &mut SqliteConnection, options: Options) -> QueryResult<()> {
-    sqlite::Sqlite::set_deadline(connection, options.timeout)?;
+fn prepare(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
+    sqlite::Sqlite::set_deadline(connection, timeout)?;
     connection.batch_execute("PRAGMA query_only = 1; SELECT count(*) FROM sqlite_master")
 }
 

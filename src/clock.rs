@@ -1,0 +1,102 @@
+//! The time that freshness goes by, which tests can replace.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::temporal::TIMESTAMPS;
+
+/// Tells the time by which records expire.
+///
+/// A cache asks the clock of the system unless
+/// [`CacheBuilder::clock`](crate::CacheBuilder::clock) gives it another one; tests give it a
+/// [`ManualClock`](crate::testing::ManualClock). Deadlines, leases and the circuit breaker go by
+/// real time whatever the clock says.
+pub trait Clock: Send + Sync {
+    /// Returns the current time.
+    fn now(&self) -> SystemTime;
+}
+
+/// A clock that can be shared; [`SystemTime::now`] by default.
+#[derive(Clone, Default)]
+pub struct SharedClock(Option<Arc<dyn Clock>>);
+
+impl SharedClock {
+    /// Shares a clock.
+    pub fn new(clock: impl Clock + 'static) -> Self {
+        Self(Some(Arc::new(clock)))
+    }
+
+    /// Returns the current time in microseconds since 1970-01-01 00:00:00 UTC, cut towards the past
+    /// and to the years 1 to 9999: what [`Value::Timestamp`](crate::Value::Timestamp) holds.
+    pub fn micros(&self) -> i64 {
+        micros(self.now())
+    }
+}
+
+impl Clock for SharedClock {
+    fn now(&self) -> SystemTime {
+        self.0.as_ref().map_or_else(SystemTime::now, |clock| clock.now())
+    }
+}
+
+impl fmt::Debug for SharedClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "SharedClock(custom)" } else { "SharedClock(system)" })
+    }
+}
+
+/// The timestamp of a time.
+pub(crate) fn micros(time: SystemTime) -> i64 {
+    let micros = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => {
+            let nanos = before.duration().as_nanos();
+            -i64::try_from(nanos.div_ceil(1_000)).unwrap_or(i64::MAX)
+        }
+    };
+    micros.clamp(TIMESTAMPS.start, TIMESTAMPS.end - 1)
+}
+
+/// The time of a timestamp.
+pub(crate) fn from_micros(micros: i64) -> SystemTime {
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    let time = match micros < 0 {
+        true => UNIX_EPOCH.checked_sub(distance),
+        false => UNIX_EPOCH.checked_add(distance),
+    };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+/// A timestamp and a duration after it; the last timestamp there is if that is beyond it.
+pub(crate) fn after(micros: i64, duration: Duration) -> i64 {
+    let duration = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    micros.saturating_add(duration).min(TIMESTAMPS.end - 1)
+}
+
+/// A timestamp and a duration before it; the first timestamp there is if that is before it.
+pub(crate) fn before(micros: i64, duration: Duration) -> i64 {
+    let duration = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    micros.saturating_sub(duration).max(TIMESTAMPS.start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_and_times_are_the_same() {
+        for timestamp in [0, 1, -1, 1_785_000_000_123_456, -1_500_000] {
+            assert_eq!(micros(from_micros(timestamp)), timestamp);
+        }
+        let cut = UNIX_EPOCH - Duration::from_nanos(1);
+        assert_eq!(micros(cut), -1, "cut towards the past");
+    }
+
+    #[test]
+    fn no_duration_overflows() {
+        assert_eq!(after(0, Duration::MAX), TIMESTAMPS.end - 1);
+        assert_eq!(before(0, Duration::MAX), TIMESTAMPS.start);
+        assert_eq!(after(5, Duration::from_millis(2)), 2_005);
+    }
+}

@@ -1,0 +1,130 @@
+//! The options of freshness in a schema, and the column that carries the expiry of a record.
+
+use std::time::Duration;
+
+use super::{Column, ColumnType, Schema, Shape};
+use crate::freshness::{EXPIRES_AT, OnUnavailable, SingleFlight, Ttl};
+
+impl Schema {
+    /// Sets how long a record is fresh after each write.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.freshness.ttl = Some(Ttl::After(ttl));
+        self
+    }
+
+    /// Lets records carry an expiry though the scope gives them none: only writes with a time to
+    /// live of their own do.
+    pub fn ttl_never(mut self) -> Self {
+        self.freshness.ttl = Some(Ttl::Never);
+        self
+    }
+
+    /// Sets how long after a record's expiry `get` may serve it while one caller computes a new one.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.freshness.stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// Sets how long after a record's expiry it is served if the computation fails.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.freshness.stale_if_error = Some(window);
+        self
+    }
+
+    /// Sets the part of the time to live, more than 0 and less than 1, by which each write shortens
+    /// it at random at the most.
+    pub fn jitter(mut self, jitter: f64) -> Self {
+        self.freshness.jitter = Some(jitter);
+        self
+    }
+
+    /// Sets how long `get_optional` remembers that there is no record.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.freshness.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// Names the column, a timestamp, that says when a record stops being fresh; NULL is never.
+    pub fn expires_at(mut self, column: impl Into<String>) -> Self {
+        self.freshness.expires_at = Some(column.into());
+        self
+    }
+
+    /// Sets how many records are kept: more than that and half as many again are never stored, and
+    /// those that expire first go first.
+    pub fn max_records(mut self, records: u64) -> Self {
+        self.freshness.max_records = Some(records);
+        self
+    }
+
+    /// Sets whether writes remove expired records in small steps; they do by default.
+    pub fn auto_purge(mut self, on: bool) -> Self {
+        self.freshness.auto_purge = Some(on);
+        self
+    }
+
+    /// Sets which callers share the computation of a missing record.
+    pub fn single_flight(mut self, single_flight: SingleFlight) -> Self {
+        self.freshness.single_flight = Some(single_flight);
+        self
+    }
+
+    /// Sets what `get` and `try_get` do while the store cannot be reached.
+    pub fn on_unavailable(mut self, on_unavailable: OnUnavailable) -> Self {
+        self.freshness.on_unavailable = Some(on_unavailable);
+        self
+    }
+
+    /// The position of the column that says when a record stops being fresh: the one that the schema
+    /// names, or hilcat's own where the schema has it. `None` if records of the schema do not expire.
+    pub fn expiry_column(&self) -> Option<usize> {
+        let name = self.freshness.expires_at.as_deref().unwrap_or(EXPIRES_AT);
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The schema that a store is given: with hilcat's own column for the expiry if records carry
+    /// one and no column of the schema does.
+    pub(crate) fn stored_form(&self) -> Self {
+        match self.freshness.uses_expiry() && self.freshness.expires_at.is_none() {
+            true => self.with_expiry_column(),
+            false => self.clone(),
+        }
+    }
+
+    /// The schema with hilcat's own column for the expiry.
+    pub(crate) fn with_expiry_column(&self) -> Self {
+        let mut schema = self.clone();
+        if !schema.has_own_expiry_column() {
+            let column = Column::new(EXPIRES_AT, ColumnType::Timestamp).nullable(true);
+            // A value of a dynamic scope is made above the store, where the column is not.
+            schema.shape = Shape::Record;
+            schema.columns.push(column);
+        }
+        schema
+    }
+
+    /// The schema as a program has it whose records are stored under this one.
+    pub(crate) fn without_expiry_column(&self) -> Self {
+        let mut schema = self.clone();
+        schema.columns.retain(|column| column.name != EXPIRES_AT);
+        if !schema.freshness.uses_expiry() {
+            schema.freshness.ttl = Some(Ttl::Never);
+        }
+        schema
+    }
+
+    /// The schema with hilcat's own column for the expiry if the stored schema has it: a program
+    /// that gives records no expiry still has to see and to clear that of others.
+    #[allow(dead_code, reason = "not every choice of features has a backend for it")]
+    pub(crate) fn with_expiry_of(&self, stored: &Self) -> Self {
+        match stored.has_own_expiry_column() {
+            true => self.with_expiry_column(),
+            false => self.clone(),
+        }
+    }
+
+    /// Whether hilcat's own column for the expiry is among the columns.
+    pub(crate) fn has_own_expiry_column(&self) -> bool {
+        self.columns.iter().any(|column| column.name == EXPIRES_AT)
+    }
+}

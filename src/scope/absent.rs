@@ -1,0 +1,77 @@
+//! What is remembered not to be there: the scope of hilcat's own beside one with a `negative_ttl`.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::{Column, ColumnType, Key, Result, Row, Schema, Value};
+
+/// What the names of these scopes begin with.
+pub(crate) const PREFIX: &str = "hilcat_absent_";
+
+/// The keys of a scope for which a computation gave no record.
+#[derive(Debug)]
+pub(crate) struct Absent(Arc<Core>);
+
+impl Absent {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+
+    /// The schema of the scope beside another one; `None` if that remembers nothing.
+    pub(crate) fn schema_beside(schema: &Schema) -> Option<Schema> {
+        let ttl = schema.freshness.negative_ttl?;
+        let mut absent = Schema::new(format!("{PREFIX}{}", schema.name))
+            .table(format!("{PREFIX}{}", schema.table))
+            .ttl(ttl)
+            .auto_purge(schema.freshness.auto_purge.unwrap_or(true));
+        for column in schema.key_columns() {
+            absent = absent.unique(Column::new(&column.name, column.ty));
+        }
+        let name = if schema.is_key_name("absent") { "is_absent" } else { "absent" };
+        Some(absent.column(Column::new(name, ColumnType::Bool)))
+    }
+
+    fn row(key: &Key) -> Row {
+        key.values().iter().cloned().chain([Value::Bool(true)]).collect()
+    }
+}
+
+impl Core {
+    /// Whether a key is remembered to have no record.
+    pub(super) fn is_absent(&self, key: &Key) -> Result<bool> {
+        match &self.absent {
+            Some(Absent(core)) => Ok(core.live(core.store.fetch(key)?).is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Remembers that a key has no record.
+    pub(super) fn remember_absence(&self, key: &Key) -> Result<()> {
+        let Some(Absent(core)) = &self.absent else { return Ok(()) };
+        core.store.set(core.stamp(Absent::row(key), None))?;
+        core.after_writes(1);
+        Ok(())
+    }
+
+    /// Forgets that keys had no records, as they are about to be written or removed.
+    pub(super) fn end_absence(&self, keys: &[Key]) -> Result<()> {
+        match &self.absent {
+            Some(Absent(core)) => core.store.pop_many(keys).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn end_all_absence(&self) -> Result<()> {
+        match &self.absent {
+            Some(Absent(core)) => core.store.clear(),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn purge_absence(&self) -> Result<u64> {
+        match &self.absent {
+            Some(Absent(core)) => core.purge(),
+            None => Ok(0),
+        }
+    }
+}

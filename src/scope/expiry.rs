@@ -1,0 +1,159 @@
+//! Between the records that handles see and those that a store keeps with their expiry.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, SystemTime};
+
+use crate::clock::{SharedClock, after, before, from_micros};
+use crate::freshness::{Freshness, Ttl};
+use crate::{Row, Schema, Value};
+
+/// What a store has of a key, as the time says.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// A record that every read gives.
+    Fresh(Row),
+    /// A record that is expired, and may still be served by `get` in a window.
+    Stale(Stale),
+    /// Nothing, or a record that is past all windows.
+    Missing,
+}
+
+/// A record that is expired.
+#[derive(Debug, Clone)]
+pub(crate) struct Stale {
+    pub(crate) row: Row,
+    expires: i64,
+}
+
+/// How the records of a scope expire.
+#[derive(Debug, Clone)]
+pub(crate) struct Expiry {
+    clock: SharedClock,
+    freshness: Freshness,
+    /// The column of the schema that says when a record expires.
+    column: Option<usize>,
+    /// Stored rows end with hilcat's own column.
+    own: bool,
+}
+
+impl Expiry {
+    /// How records of `schema` expire that are stored as `stored`; `None` if they do not.
+    pub(crate) fn new(schema: &Schema, stored: &Schema, clock: &SharedClock) -> Option<Self> {
+        let freshness = schema.freshness.clone();
+        let column = freshness.expires_at.as_ref().and_then(|_| schema.expiry_column());
+        let own = stored.has_own_expiry_column();
+        let clock = clock.clone();
+        (own || column.is_some()).then_some(Self { clock, freshness, column, own })
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.micros()
+    }
+
+    /// Whether a column of the schema says when a record expires.
+    pub(crate) fn is_by_column(&self) -> bool {
+        self.column.is_some()
+    }
+
+    /// The time before which an expiry lies that no window reaches.
+    pub(crate) fn horizon(&self) -> i64 {
+        before(self.now(), self.freshness.stale_window())
+    }
+
+    /// Gives a row that is to be stored its expiry: that of a time to live, or of the scope's.
+    pub(crate) fn stamp(&self, mut row: Row, ttl: Option<Duration>) -> Row {
+        if self.own {
+            row.push(self.expiry_of_write(ttl));
+        }
+        row
+    }
+
+    /// The expiry of what is written now.
+    pub(crate) fn expiry_of_write(&self, ttl: Option<Duration>) -> Value {
+        let ttl = ttl.or(match self.freshness.ttl {
+            Some(Ttl::After(ttl)) => Some(self.jittered(ttl)),
+            _ => None,
+        });
+        ttl.map_or(Value::Null, |ttl| Value::Timestamp(after(self.now(), ttl)))
+    }
+
+    /// A time to live, shortened by a random part of the jitter.
+    fn jittered(&self, ttl: Duration) -> Duration {
+        match self.freshness.jitter {
+            Some(jitter) => ttl.mul_f64(1.0 - jitter * random_unit()),
+            None => ttl,
+        }
+    }
+
+    /// Takes the expiry off a stored row.
+    fn split(&self, mut row: Row) -> (Row, Option<i64>) {
+        let own = if self.own { row.pop() } else { None };
+        let named = self.column.map(|column| row[column].clone());
+        let timestamp = |value: Value| match value {
+            Value::Timestamp(expires) => Some(expires),
+            _ => None,
+        };
+        // A record may have been written when the scope had no column of its own for it.
+        let expires = [own, named].into_iter().flatten().filter_map(timestamp).min();
+        (row, expires)
+    }
+
+    /// What a stored row is at this time.
+    pub(crate) fn judge(&self, row: Row) -> Found {
+        let (row, expires) = self.split(row);
+        match expires {
+            None => Found::Fresh(row),
+            Some(expires) => match self.now() {
+                now if now < expires => Found::Fresh(row),
+                now if now < after(expires, self.freshness.stale_window()) => {
+                    Found::Stale(Stale { row, expires })
+                }
+                _ => Found::Missing,
+            },
+        }
+    }
+
+    /// A stored row as reads give it: `None` if it is expired.
+    pub(crate) fn live(&self, row: Row) -> Option<Row> {
+        self.live_at(row, self.now())
+    }
+
+    pub(crate) fn live_at(&self, row: Row, now: i64) -> Option<Row> {
+        let (row, expires) = self.split(row);
+        expires.is_none_or(|expires| now < expires).then_some(row)
+    }
+
+    /// The row, whether it is stale, and when it expires; `None` if it is past all windows.
+    pub(crate) fn entry(&self, row: Row) -> Option<(Row, bool, Option<SystemTime>)> {
+        let (row, expires) = self.split(row);
+        let now = self.now();
+        let gone = |expires: i64| now >= after(expires, self.freshness.stale_window());
+        let stale = expires.is_some_and(|expires| now >= expires);
+        (!stale || !expires.is_some_and(gone)).then(|| (row, stale, expires.map(from_micros)))
+    }
+
+    /// Whether a stale record is served while another caller computes.
+    pub(crate) fn serves_while_computed(&self, stale: &Stale) -> bool {
+        self.is_within(stale, self.freshness.stale_while_revalidate)
+    }
+
+    /// Whether a stale record is served if the computation fails.
+    pub(crate) fn serves_after_error(&self, stale: &Stale) -> bool {
+        self.is_within(stale, Some(self.freshness.stale_window()))
+    }
+
+    /// Whether a stale record is served if what was computed cannot be stored.
+    pub(crate) fn serves_if_unstored(&self, stale: &Stale) -> bool {
+        self.is_within(stale, self.freshness.stale_if_error)
+    }
+
+    fn is_within(&self, stale: &Stale, window: Option<Duration>) -> bool {
+        self.now() < after(stale.expires, window.unwrap_or_default())
+    }
+}
+
+/// A random number from 0 to 1.
+fn random_unit() -> f64 {
+    let random = RandomState::new().build_hasher().finish() >> 11;
+    random as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,570 @@
+//! The calls that compute what is missing: `get` and its kin.
+//!
+//! A call looks at the store, claims the computation, looks again, computes, and stores what it
+//! computed unless the key was written meanwhile. What it finds decides how far it goes: a fresh
+//! record is returned at once, and so is a stale one that another caller is replacing.
+//!
+//! Where processes share computations, the lease of the key is taken between the claim and the
+//! second look. A process stores what it computed and gives the lease back in one step, so that
+//! whichever process has the lease next finds the record.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::Core;
+use super::expiry::{Found, Stale};
+use super::lease::HeldLease;
+use crate::compute::{ComputeGuard, Role};
+use crate::freshness::OnUnavailable;
+use crate::remote::CallClock;
+use crate::store::LeasedFill;
+use crate::{Error, ErrorKind, Key, Result, Row};
+
+/// The pause between two looks for what another process computes.
+const POLL: Duration = Duration::from_millis(25);
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    operation: &'static str,
+    pub(super) key: Key,
+    /// That there is no record is an answer.
+    optional: bool,
+}
+
+/// A computation that is to be run, and what is known of its key.
+pub(super) struct Task {
+    pub(super) guard: ComputeGuard,
+    /// The record that is to be replaced.
+    pub(super) old: Option<Stale>,
+    /// When the key was found to be missing: what was stored later is not replaced.
+    pub(super) at: i64,
+    /// The store cannot be reached: nothing is stored.
+    pub(super) down: bool,
+    pub(super) lease: Option<HeldLease>,
+}
+
+/// What follows the claim of a key.
+enum Ready {
+    Return(Option<Row>),
+    Compute(Task),
+    /// Another process computes: look again later.
+    Wait(ComputeGuard),
+}
+
+/// What a refresh found before it computed.
+enum Seen {
+    Stored(Option<Row>),
+    /// The store cannot be reached: nothing is stored.
+    Down,
+}
+
+/// What a look at the store says.
+enum Look {
+    Return(Option<Row>),
+    Missing { old: Option<Stale>, down: bool },
+}
+
+impl Core {
+    /// The stored row, or the one that `compute` gives, which is stored; computed once however
+    /// many threads ask at once. A hit costs one call of the store.
+    pub(crate) fn get<E>(&self, key: Key, compute: impl FnOnce() -> Result<Row, E>) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let asked = self.asked("get", key, false)?;
+        self.row_of(&asked, self.obtain(&asked, || compute().map(Some))?)
+    }
+
+    /// The same where there may be no record, which is remembered if the scope says so.
+    pub(crate) fn get_optional<E>(
+        &self,
+        key: Key,
+        compute: impl FnOnce() -> Result<Option<Row>, E>,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let asked = self.asked("get_optional", key, true)?;
+        self.obtain(&asked, compute)
+    }
+
+    fn asked(&self, operation: &'static str, key: Key, optional: bool) -> Result<Asked> {
+        Ok(Asked { operation, key: self.admit_key(operation, key)?, optional })
+    }
+
+    /// A row where there always is one.
+    fn row_of(&self, asked: &Asked, row: Option<Row>) -> Result<Row> {
+        row.ok_or_else(|| {
+            self.failed(asked, Error::new(ErrorKind::Compute, "the computation gave no record"))
+        })
+    }
+
+    fn obtain<E>(
+        &self,
+        asked: &Asked,
+        compute: impl FnOnce() -> Result<Option<Row>, E>,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        // One deadline for all that is asked of the store, and none for the computation.
+        let clock = CallClock::default();
+        let guard = loop {
+            let (old, down) = match clock.step(|| self.look(asked))? {
+                Look::Return(row) => return Ok(row),
+                Look::Missing { old, down } => (old, down),
+            };
+            if let Some(old) = self.served_while_computed(&old) {
+                match self.flights.try_claim(&asked.key) {
+                    Some(guard) => break (guard, down),
+                    None => return Ok(Some(old)),
+                }
+            }
+            let role = self.flights.claim(&asked.key, &self.schema);
+            match role.map_err(|error| self.failed(asked, error))? {
+                Role::Compute(guard) => break (guard, down),
+                Role::Take(row) if row.is_some() || asked.optional => return Ok(row),
+                Role::Take(_) | Role::Retry => {}
+            }
+        };
+        let (mut guard, down) = guard;
+        let task = loop {
+            // Waiting for another process is not part of the deadline.
+            let polled = CallClock::default();
+            match polled.step(|| self.prepare(asked, guard, down))? {
+                Ready::Return(row) => return Ok(row),
+                Ready::Compute(task) => break task,
+                Ready::Wait(waiting) => guard = waiting,
+            }
+            thread::sleep(POLL);
+        };
+        let computed = compute();
+        clock.step(|| self.finish(asked, task, computed))
+    }
+
+    /// The same for a computation that is a future; the store is asked by threads that may wait.
+    #[cfg(feature = "async")]
+    pub(crate) async fn get_async<E, F>(
+        self: &Arc<Self>,
+        key: Key,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<Row, E>>,
+    {
+        let asked = Arc::new(self.asked("get", key, false)?);
+        let row = self.obtain_async(&asked, || async { compute().await.map(Some) }).await?;
+        self.row_of(&asked, row)
+    }
+
+    #[cfg(feature = "async")]
+    async fn obtain_async<E, F>(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<Option<Row>, E>>,
+    {
+        let clock = Arc::new(CallClock::default());
+        let (mut guard, down) = loop {
+            let (looks, key) = (clock.clone(), asked.clone());
+            let look = self.apart(move |core| looks.step(|| core.look(&key))).await?;
+            let (old, down) = match look {
+                Look::Return(row) => return Ok(row),
+                Look::Missing { old, down } => (old, down),
+            };
+            if let Some(old) = self.served_while_computed(&old) {
+                match self.flights.try_claim_elsewhere(&asked.key) {
+                    Some(guard) => break (guard, down),
+                    None => return Ok(Some(old)),
+                }
+            }
+            let role = self.flights.claim_async(&asked.key, &self.schema).await;
+            match role.map_err(|error| self.failed(asked, error))? {
+                Role::Compute(guard) => break (guard, down),
+                Role::Take(row) if row.is_some() || asked.optional => return Ok(row),
+                Role::Take(_) | Role::Retry => {}
+            }
+        };
+        let task = loop {
+            let key = asked.clone();
+            let prepare =
+                move |core: &Self| CallClock::default().step(|| core.prepare(&key, guard, down));
+            match self.apart(prepare).await? {
+                Ready::Return(row) => return Ok(row),
+                Ready::Compute(task) => break task,
+                Ready::Wait(waiting) => guard = waiting,
+            }
+            blocking::unblock(|| thread::sleep(POLL)).await;
+        };
+        let computed = task.guard.compute(compute).await.map_err(Into::into);
+        let asked = asked.clone();
+        // The guard goes along: if this future is dropped, the flight lands when the store is done.
+        self.apart(move |core| clock.step(|| core.finish(&asked, task, computed))).await
+    }
+
+    /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
+    #[cfg(feature = "async")]
+    pub(crate) async fn apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        if self.immediate {
+            return call(self);
+        }
+        let core = self.clone();
+        blocking::unblock(move || call(&core)).await
+    }
+
+    /// As [`get`](Core::get), but a stale record that may be served while it is computed anew is
+    /// returned at once, whichever caller computes: a thread of its own does.
+    pub(crate) fn get_in_background<E, F>(self: &Arc<Self>, key: Key, compute: F) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: FnOnce() -> Result<Row, E> + Send + 'static,
+    {
+        let asked = self.asked("get_in_background", key, false)?;
+        let look = CallClock::default().step(|| self.look(&asked))?;
+        let stale = match look {
+            Look::Return(row) => return self.row_of(&asked, row),
+            Look::Missing { old, .. } => self.served_while_computed(&old),
+        };
+        let Some(stale) = stale else {
+            return self.row_of(&asked, self.obtain(&asked, || compute().map(Some))?);
+        };
+        if let Some(guard) = self.flights.try_claim_elsewhere(&asked.key) {
+            let core = self.clone();
+            let run = move || core.run_in_background(&asked, guard, compute);
+            // Without a thread a later call computes.
+            let _ = thread::Builder::new().name("hilcat-refresh".to_owned()).spawn(run);
+        }
+        Ok(stale)
+    }
+
+    /// A failure leaves the stale record for as long as its windows last.
+    fn run_in_background<E>(
+        &self,
+        asked: &Asked,
+        guard: ComputeGuard,
+        compute: impl FnOnce() -> Result<Row, E>,
+    ) where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let ready = CallClock::default().step(|| self.prepare(asked, guard, false));
+        if let Ok(Ready::Compute(task)) = ready {
+            let computed = task.guard.run(compute).map(Some);
+            let _ = CallClock::default().step(|| self.finish(asked, task, computed));
+        }
+    }
+
+    /// Computes a record whatever is stored, and stores it unless the key was written meanwhile;
+    /// then the stored record is returned.
+    pub(crate) fn refresh<E>(
+        &self,
+        key: Key,
+        compute: impl FnOnce() -> Result<Row, E>,
+    ) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let asked = self.asked("refresh", key, false)?;
+        let clock = CallClock::default();
+        let guard = loop {
+            let role = self.flights.claim(&asked.key, &self.schema);
+            match role.map_err(|error| self.failed(&asked, error))? {
+                Role::Compute(guard) => break guard,
+                Role::Take(Some(row)) => return Ok(row),
+                Role::Take(None) | Role::Retry => {}
+            }
+        };
+        let seen = clock.step(|| self.see(&asked))?;
+        let row = compute().map_err(|error| self.computing_failed(&asked, error))?;
+        clock.step(|| self.store_refreshed(&asked, guard, seen, row))
+    }
+
+    /// The same for a computation that is a future.
+    #[cfg(feature = "async")]
+    pub(crate) async fn refresh_async<E, F>(
+        self: &Arc<Self>,
+        key: Key,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Row>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+        F: Future<Output = Result<Row, E>>,
+    {
+        let asked = Arc::new(self.asked("refresh", key, false)?);
+        let clock = Arc::new(CallClock::default());
+        let guard = loop {
+            let role = self.flights.claim_async(&asked.key, &self.schema).await;
+            match role.map_err(|error| self.failed(&asked, error))? {
+                Role::Compute(guard) => break guard,
+                Role::Take(Some(row)) => return Ok(row),
+                Role::Take(None) | Role::Retry => {}
+            }
+        };
+        let (looks, key) = (clock.clone(), asked.clone());
+        let seen = self.apart(move |core| looks.step(|| core.see(&key))).await?;
+        let row = guard.compute(compute).await;
+        let row = row.map_err(|error| self.computing_failed(&asked, error))?;
+        self.apart(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row))).await
+    }
+
+    /// The stored record that a refresh is to replace, expired or not.
+    fn see(&self, asked: &Asked) -> Result<Seen> {
+        match self.store.fetch(&asked.key) {
+            Ok(row) => Ok(Seen::Stored(row)),
+            Err(error) if self.computes_despite(&error) => Ok(Seen::Down),
+            Err(error) => Err(self.failed(asked, error)),
+        }
+    }
+
+    /// Stores a refreshed row unless the key was written since the record was seen that it replaces,
+    /// and gives what `refresh` returns.
+    fn store_refreshed(
+        &self,
+        asked: &Asked,
+        guard: ComputeGuard,
+        seen: Seen,
+        row: Row,
+    ) -> Result<Row> {
+        let row = self.admit_row(asked.operation, Ok(row))?;
+        self.check_computed(asked, &row)?;
+        let Seen::Stored(seen) = seen else { return Ok(row) };
+        match self.replace_seen(asked, guard, seen, &row) {
+            Ok(None) => {}
+            Ok(Some(stored)) => return Ok(stored),
+            Err(error) if self.computes_despite(&error) => {}
+            Err(error) => return Err(self.failed(asked, error)),
+        }
+        Ok(row)
+    }
+
+    /// Returns the stored row if it was written meanwhile.
+    fn replace_seen(
+        &self,
+        asked: &Asked,
+        guard: ComputeGuard,
+        seen: Option<Row>,
+        row: &Row,
+    ) -> Result<Option<Row>> {
+        if guard.begin_storing() {
+            self.end_absence(std::slice::from_ref(&asked.key))?;
+            let stamped = self.stamp(row.clone(), None);
+            if self.store.replace_unchanged(seen.as_ref(), stamped)? {
+                guard.land(&self.schema, Some(row));
+                self.after_writes(1);
+                return Ok(None);
+            }
+        }
+        drop(guard);
+        Ok(self.live(self.store.fetch(&asked.key)?))
+    }
+
+    fn look(&self, asked: &Asked) -> Result<Look> {
+        let looked = self.store.fetch(&asked.key).and_then(|row| match self.found(row) {
+            Found::Fresh(row) => Ok(Look::Return(Some(row))),
+            _ if asked.optional && self.is_absent(&asked.key)? => Ok(Look::Return(None)),
+            Found::Stale(old) => Ok(Look::Missing { old: Some(old), down: false }),
+            Found::Missing => Ok(Look::Missing { old: None, down: false }),
+        });
+        match looked {
+            Err(error) if self.computes_despite(&error) => {
+                Ok(Look::Missing { old: None, down: true })
+            }
+            looked => looked.map_err(|error| self.failed(asked, error)),
+        }
+    }
+
+    /// What a stored row is at this time.
+    pub(super) fn found(&self, row: Option<Row>) -> Found {
+        match (&self.expiry, row) {
+            (_, None) => Found::Missing,
+            (None, Some(row)) => Found::Fresh(row),
+            (Some(expiry), Some(row)) => expiry.judge(row),
+        }
+    }
+
+    /// Whether `get` computes though the store gave this error.
+    pub(super) fn computes_despite(&self, error: &Error) -> bool {
+        self.schema.freshness.on_unavailable == Some(OnUnavailable::Compute)
+            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// The stale row that is served to callers that do not compute.
+    pub(super) fn served_while_computed(&self, old: &Option<Stale>) -> Option<Row> {
+        let (expiry, old) = (self.expiry.as_ref()?, old.as_ref()?);
+        expiry.serves_while_computed(old).then(|| old.row.clone())
+    }
+
+    fn now(&self) -> i64 {
+        self.expiry.as_ref().map_or(0, |expiry| expiry.now())
+    }
+
+    /// What the caller that has claimed a key does: the key may have been stored between its look
+    /// and the claim, and another process may be computing it.
+    fn prepare(&self, asked: &Asked, guard: ComputeGuard, down: bool) -> Result<Ready> {
+        if down {
+            return Ok(Ready::Compute(Task { guard, old: None, at: 0, down, lease: None }));
+        }
+        let (lease, leased) = match self.schema.freshness.lease() {
+            None => (None, true),
+            Some(time) => match self.leases.acquire(&asked.key, time) {
+                Ok(lease) => {
+                    let leased = lease.is_some();
+                    (lease, leased)
+                }
+                Err(error) if self.computes_despite(&error) => {
+                    return self.prepare(asked, guard, true);
+                }
+                Err(error) => return Err(self.failed(asked, error)),
+            },
+        };
+        let at = self.now();
+        match self.look(asked)? {
+            Look::Return(row) => Ok(Ready::Return(row)),
+            Look::Missing { old, down } if leased || down => {
+                Ok(Ready::Compute(Task { guard, old, at, down, lease }))
+            }
+            Look::Missing { old, .. } => Ok(match self.served_while_computed(&old) {
+                Some(row) => Ready::Return(Some(row)),
+                None => Ready::Wait(guard),
+            }),
+        }
+    }
+
+    /// Stores what was computed, and gives what the call returns.
+    fn finish<E>(
+        &self,
+        asked: &Asked,
+        task: Task,
+        computed: Result<Option<Row>, E>,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        match computed {
+            Ok(Some(row)) => self.fill(asked, task, row).map(Some),
+            Ok(None) => self.fill_absence(asked, task).map(|()| None),
+            Err(error) => match self.served_after_error(&task.old) {
+                Some(row) => Ok(Some(row)),
+                None => Err(self.computing_failed(asked, error)),
+            },
+        }
+    }
+
+    fn served_after_error(&self, old: &Option<Stale>) -> Option<Row> {
+        let (expiry, old) = (self.expiry.as_ref()?, old.as_ref()?);
+        expiry.serves_after_error(old).then(|| old.row.clone())
+    }
+
+    /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
+    /// that row, or the one that another process stored.
+    fn fill(&self, asked: &Asked, task: Task, row: Row) -> Result<Row> {
+        let row = self.admit_row(asked.operation, Ok(row))?;
+        self.check_computed(asked, &row)?;
+        let Task { guard, old, at, down, lease } = task;
+        if !down && guard.begin_storing() {
+            match self.store_computed(&asked.key, &row, at, lease) {
+                Ok(LeasedFill::Stored) => {}
+                Ok(LeasedFill::Existing(stored)) => {
+                    if let Some(stored) = self.live(Some(stored)) {
+                        return Ok(stored);
+                    }
+                }
+                Ok(LeasedFill::Lost) => {}
+                Err(error) if self.computes_despite(&error) => {}
+                Err(error) => {
+                    let served = self.expiry.as_ref().zip(old.as_ref());
+                    let served = served.filter(|(expiry, old)| expiry.serves_if_unstored(old));
+                    return match served {
+                        Some((_, old)) => Ok(old.row.clone()),
+                        None => Err(self.failed(asked, error)),
+                    };
+                }
+            }
+        }
+        guard.land(&self.schema, Some(&row));
+        self.after_writes(1);
+        Ok(row)
+    }
+
+    /// Inserts a computed row, in place of one that is expired.
+    pub(super) fn store_computed(
+        &self,
+        key: &Key,
+        row: &Row,
+        at: i64,
+        lease: Option<HeldLease>,
+    ) -> Result<LeasedFill> {
+        self.end_absence(std::slice::from_ref(key))?;
+        let stamped = self.stamp(row.clone(), None);
+        if let Some(lease) = lease {
+            return lease.fill(stamped, at);
+        }
+        let stored = match self.expiry {
+            Some(_) => self.store.replace_expired(vec![stamped], at)?.pop().flatten(),
+            None => self.store.insert(stamped)?,
+        };
+        Ok(stored.map_or(LeasedFill::Stored, LeasedFill::Existing))
+    }
+
+    /// Remembers that there is no record, and removes the one that is expired.
+    fn fill_absence(&self, asked: &Asked, task: Task) -> Result<()> {
+        let Task { guard, at, down, lease, .. } = task;
+        if !down && guard.begin_storing() {
+            let stored = self.store_absence(&asked.key, at);
+            match stored {
+                Err(error) if !self.computes_despite(&error) => {
+                    return Err(self.failed(asked, error));
+                }
+                _ => {}
+            }
+        }
+        drop(lease);
+        guard.land(&self.schema, None);
+        Ok(())
+    }
+
+    fn store_absence(&self, key: &Key, at: i64) -> Result<()> {
+        if self.expiry.is_some() {
+            self.store.remove_expired(std::slice::from_ref(key), at)?;
+        }
+        self.remember_absence(key)
+    }
+
+    fn failed(&self, asked: &Asked, error: Error) -> Error {
+        self.place(asked.operation, Some(&asked.key), error)
+    }
+
+    fn computing_failed(
+        &self,
+        asked: &Asked,
+        error: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        // An error of hilcat's own inside the closure is passed on as it is.
+        let failed = match error.into().downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => {
+                Error::new(ErrorKind::Compute, "the computation failed").with_source(error)
+            }
+        };
+        self.failed(asked, failed)
+    }
+
+    fn check_computed(&self, asked: &Asked, row: &Row) -> Result<()> {
+        let computed = self.schema.key_of(row);
+        if computed == asked.key {
+            return Ok(());
+        }
+        let message =
+            format!("the computed record has the key `{computed}`, which is not the key asked for");
+        Err(self.failed(asked, Error::invalid_input(message)))
+    }
+}

@@ -1,0 +1,261 @@
+//! `get_many`: what is missing is computed together.
+
+use std::collections::{HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
+
+use super::Core;
+use super::expiry::{Found, Stale};
+use super::get::Task;
+use crate::compute::{ComputeGuard, Role};
+use crate::remote::CallClock;
+use crate::store::LeasedFill;
+use crate::{Error, Key, Result, Row};
+
+/// The pause between two looks for what other processes compute.
+const POLL: Duration = Duration::from_millis(25);
+
+/// Rows by their keys.
+type ByKey = HashMap<Key, Row>;
+
+/// What is known of the keys of one call.
+#[derive(Default)]
+struct Known {
+    /// What the call returns.
+    rows: ByKey,
+    /// The records that are expired, and are within a window.
+    stale: HashMap<Key, Stale>,
+    /// The time that the call spends in the store.
+    clock: CallClock,
+}
+
+impl Core {
+    /// The stored rows, those that are missing computed together and stored; in the order asked.
+    ///
+    /// `compute` is called once, and once more only where another thread that was computing some
+    /// of the keys failed.
+    pub(crate) fn get_many<I>(
+        &self,
+        keys: impl Iterator<Item = Key>,
+        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<Vec<Row>>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let keys = self.admit_keys("get_many", keys)?;
+        let mut known = Known::default();
+        self.look_many(&keys, &mut known)?;
+        loop {
+            let mut seen = HashSet::new();
+            let missing =
+                keys.iter().filter(|key| !known.rows.contains_key(*key) && seen.insert(*key));
+            let missing: Vec<Key> = missing.cloned().collect();
+            if missing.is_empty() {
+                break;
+            }
+            self.find_missing(&missing, &mut known, &mut compute)?;
+        }
+        Ok(keys.iter().filter_map(|key| known.rows.get(key).cloned()).collect())
+    }
+
+    fn look_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
+        let rows = known.clock.step(|| self.store.fetch_many(keys));
+        let rows = rows.map_err(|error| self.place("get_many", None, error))?;
+        for (key, row) in keys.iter().zip(rows) {
+            known.stale.remove(key);
+            match self.found(row) {
+                Found::Fresh(row) => drop(known.rows.insert(key.clone(), row)),
+                Found::Stale(old) => drop(known.stale.insert(key.clone(), old)),
+                Found::Missing => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a stale record for a key that is computed elsewhere, if it may be served. Returns
+    /// whether it was.
+    fn serve_stale(&self, key: &Key, known: &mut Known) -> bool {
+        let old = known.stale.get(key).cloned();
+        let row = self.served_while_computed(&old);
+        row.map(|row| known.rows.insert(key.clone(), row)).is_some()
+    }
+
+    /// Computes those of the missing keys that no other caller computes, or if there are none,
+    /// waits for one of them. No guard is held while waiting, so that two calls whose keys overlap
+    /// cannot wait for one another.
+    fn find_missing<I>(
+        &self,
+        missing: &[Key],
+        known: &mut Known,
+        compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let mut guards = Vec::new();
+        let mut served = false;
+        for key in missing {
+            match self.flights.try_claim(key) {
+                Some(guard) => guards.push(guard),
+                None => served |= self.serve_stale(key, known),
+            }
+        }
+        if !guards.is_empty() {
+            return self.compute_claimed(guards, known, compute);
+        }
+        match served {
+            true => Ok(()),
+            false => self.wait_for(&missing[0], known),
+        }
+    }
+
+    fn wait_for(&self, key: &Key, known: &mut Known) -> Result<()> {
+        let role = self.flights.claim(key, &self.schema);
+        if let Role::Take(Some(row)) =
+            role.map_err(|error| self.place("get_many", Some(key), error))?
+        {
+            known.rows.insert(key.clone(), row);
+        }
+        Ok(())
+    }
+
+    fn compute_claimed<I>(
+        &self,
+        guards: Vec<ComputeGuard>,
+        known: &mut Known,
+        compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let tasks = self.tasks(guards, known)?;
+        // Some of them may have been stored before they were claimed.
+        let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
+        self.look_many(&keys, known)?;
+        let missing = tasks.into_iter().filter(|task| !known.rows.contains_key(task.guard.key()));
+        let tasks: Vec<Task> = missing
+            .map(|task| Task { old: known.stale.get(task.guard.key()).cloned(), ..task })
+            .collect();
+        if tasks.is_empty() { Ok(()) } else { self.compute_rows(tasks, known, compute) }
+    }
+
+    /// The tasks of claimed keys; where processes share computations, of those whose leases could
+    /// be taken. If there are none, waits a moment for the other processes.
+    fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known) -> Result<Vec<Task>> {
+        let at = self.expiry.as_ref().map_or(0, |expiry| expiry.now());
+        let task = |guard, lease| Task { guard, old: None, at, down: false, lease };
+        let Some(time) = self.schema.freshness.lease() else {
+            return Ok(guards.into_iter().map(|guard| task(guard, None)).collect());
+        };
+        let (mut tasks, mut served) = (Vec::new(), false);
+        for guard in guards {
+            let lease = known.clock.step(|| self.leases.acquire(guard.key(), time));
+            let lease = lease.map_err(|error| self.place("get_many", Some(guard.key()), error))?;
+            match lease {
+                Some(lease) => tasks.push(task(guard, Some(lease))),
+                None => served |= self.serve_stale(guard.key(), known),
+            }
+        }
+        if tasks.is_empty() && !served {
+            thread::sleep(POLL);
+            // Waiting for another process is not part of the deadline.
+            known.clock = CallClock::default();
+        }
+        Ok(tasks)
+    }
+
+    fn compute_rows<I>(
+        &self,
+        tasks: Vec<Task>,
+        known: &mut Known,
+        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<Row>>,
+    {
+        let wrong = |key: &Key, message: &str| {
+            Err(self.place("get_many", Some(key), Error::invalid_input(message)))
+        };
+        let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
+        let computed =
+            compute(keys.clone()).map_err(|error| self.place("get_many", None, error))?;
+        let rows =
+            computed.map(|row| self.admit_row("get_many", row)).collect::<Result<Vec<_>>>()?;
+        let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
+        if let Some(key) = rows.keys().find(|key| !keys.contains(key)) {
+            return wrong(
+                key,
+                "the computation gave a record for this key, which was not asked for",
+            );
+        }
+        let missing = keys.iter().find(|key| !rows.contains_key(*key)).cloned();
+        let stored = rows.len();
+        let clock = std::mem::take(&mut known.clock);
+        let filled = clock.step(|| self.fill_many(tasks, rows, known));
+        known.clock = clock;
+        filled?;
+        self.after_writes(stored);
+        match missing {
+            Some(key) => wrong(
+                &key,
+                "the computation gave no record for this key; those that it gave are stored",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Stores those computed rows whose keys were not written meanwhile, and adds to `known` what
+    /// `get_many` returns.
+    fn fill_many(&self, tasks: Vec<Task>, mut rows: ByKey, known: &mut Known) -> Result<()> {
+        let computed = tasks.into_iter().filter_map(|task| {
+            let row = rows.remove(task.guard.key())?;
+            Some((task, row))
+        });
+        let (storing, void): (Vec<_>, Vec<_>) =
+            computed.partition(|(task, _)| task.guard.begin_storing());
+        let (leased, free): (Vec<_>, Vec<_>) =
+            storing.into_iter().partition(|(task, _)| task.lease.is_some());
+        for (mut task, row) in leased {
+            let key = task.guard.key().clone();
+            let filled = self.store_computed(&key, &row, task.at, task.lease.take());
+            let filled = filled.map_err(|error| self.place("get_many", Some(&key), error))?;
+            let stored = match filled {
+                LeasedFill::Existing(stored) => Some(stored),
+                _ => None,
+            };
+            self.land(task, row, stored, known);
+        }
+        let inserted = self.insert_computed(&free)?;
+        let ends = free.into_iter().zip(inserted).chain(void.into_iter().map(|end| (end, None)));
+        for ((task, row), stored) in ends {
+            self.land(task, row, stored, known);
+        }
+        Ok(())
+    }
+
+    fn insert_computed(&self, computed: &[(Task, Row)]) -> Result<Vec<Option<Row>>> {
+        let Some(at) = computed.iter().map(|(task, _)| task.at).min() else {
+            return Ok(Vec::new());
+        };
+        let keys: Vec<Key> = computed.iter().map(|(task, _)| task.guard.key().clone()).collect();
+        let rows = computed.iter().map(|(_, row)| self.stamp(row.clone(), None)).collect();
+        let inserted = self.end_absence(&keys).and_then(|()| match self.expiry {
+            Some(_) => self.store.replace_expired(rows, at),
+            None => self.store.insert_many(rows),
+        });
+        inserted.map_err(|error| self.place("get_many", None, error))
+    }
+
+    /// Ends a computation whose key had the row `stored` when it was to be stored, if any.
+    fn land(&self, task: Task, row: Row, stored: Option<Row>, known: &mut Known) {
+        let key = task.guard.key().clone();
+        let row = match self.live(stored) {
+            Some(stored) => stored,
+            None => {
+                task.guard.land(&self.schema, Some(&row));
+                row
+            }
+        };
+        known.rows.insert(key, row);
+    }
+}

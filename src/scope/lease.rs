@@ -1,0 +1,157 @@
+//! The leases that this process holds, and their renewal.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::store::{LeasedFill, ScopeStore};
+use crate::{Error, Key, Result, Row};
+
+/// Renews the leases of one scope, each every third of it.
+///
+/// A thread runs while there are leases to renew. It holds no lock while it asks the store. A lease
+/// that cannot be renewed is left alone: whether it is lost is decided by the store, in the step
+/// that would store the computed record.
+pub(crate) struct LeaseKeeper {
+    store: Arc<dyn ScopeStore>,
+    held: Mutex<Held>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Held {
+    leases: Vec<Lease>,
+    runs: bool,
+}
+
+#[derive(Clone)]
+struct Lease {
+    key: Key,
+    holder: String,
+    time: Duration,
+    due: Instant,
+}
+
+impl fmt::Debug for LeaseKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeaseKeeper").finish_non_exhaustive()
+    }
+}
+
+impl LeaseKeeper {
+    pub(crate) fn new(store: Arc<dyn ScopeStore>) -> Arc<Self> {
+        Arc::new(Self { store, held: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Takes the lease of a key, unless another holder has it.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        key: &Key,
+        time: Duration,
+    ) -> Result<Option<HeldLease>> {
+        let holder = new_holder();
+        let leases = self.store.leases().ok_or_else(no_leases)?;
+        let began = Instant::now();
+        if !leases.acquire(key, &holder, time)? {
+            return Ok(None);
+        }
+        let lease = Lease { key: key.clone(), holder, time, due: began + time / 3 };
+        self.keep(lease.clone());
+        Ok(Some(HeldLease { keeper: self.clone(), lease, held: true }))
+    }
+
+    fn keep(self: &Arc<Self>, lease: Lease) {
+        let mut held = self.held.lock();
+        held.leases.push(lease);
+        if std::mem::replace(&mut held.runs, true) {
+            self.changed.notify_one();
+            return;
+        }
+        let keeper = Arc::downgrade(self);
+        let spawned = thread::Builder::new()
+            .name("hilcat-leases".to_owned())
+            .spawn(move || while Self::run_once(&keeper) {});
+        // Without a thread the lease is good for its first time alone.
+        held.runs = spawned.is_ok();
+    }
+
+    /// Waits for the next renewal and does it. Returns `false` if there are no leases any more.
+    fn run_once(keeper: &Weak<Self>) -> bool {
+        let Some(keeper) = keeper.upgrade() else { return false };
+        let mut held = keeper.held.lock();
+        let Some(next) = held.leases.iter().min_by_key(|lease| lease.due).cloned() else {
+            held.runs = false;
+            return false;
+        };
+        if next.due > Instant::now() {
+            keeper.changed.wait_until(&mut held, next.due);
+            return true;
+        }
+        drop(held);
+        let renewed = match keeper.store.leases() {
+            Some(leases) => leases.renew(&next.key, &next.holder, next.time),
+            None => Ok(false),
+        };
+        keeper.renewed(&next, renewed.unwrap_or(true));
+        true
+    }
+
+    /// Notes a renewal, or that there is nothing to renew any more.
+    fn renewed(&self, lease: &Lease, is_held: bool) {
+        let mut held = self.held.lock();
+        match is_held {
+            true => {
+                let due = Instant::now() + lease.time / 3;
+                let known = held.leases.iter_mut().find(|known| known.holder == lease.holder);
+                known.into_iter().for_each(|known| known.due = due);
+            }
+            false => held.leases.retain(|known| known.holder != lease.holder),
+        }
+    }
+
+    fn forget(&self, holder: &str) {
+        self.held.lock().leases.retain(|lease| lease.holder != holder);
+        self.changed.notify_one();
+    }
+}
+
+/// The lease of one key, which is given back when this is dropped.
+pub(crate) struct HeldLease {
+    keeper: Arc<LeaseKeeper>,
+    lease: Lease,
+    held: bool,
+}
+
+impl HeldLease {
+    /// Stores a record under the lease, and gives that back.
+    pub(crate) fn fill(mut self, row: Row, at: i64) -> Result<LeasedFill> {
+        let leases = self.keeper.store.leases().ok_or_else(no_leases)?;
+        let filled = leases.fill(row, at, &self.lease.holder)?;
+        self.held = false;
+        Ok(filled)
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.keeper.forget(&self.lease.holder);
+        if let Some(leases) = self.keeper.store.leases().filter(|_| self.held) {
+            // One that cannot be given back ends by itself.
+            let _ = leases.release(&self.lease.key, &self.lease.holder);
+        }
+    }
+}
+
+fn no_leases() -> Error {
+    Error::unsupported("the backend has no leases")
+}
+
+/// A text that no other computation has.
+fn new_holder() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:08x}{:016x}{:016x}", std::process::id(), random(), random())
+}

@@ -1,0 +1,53 @@
+//! Tools for the tests of programs that use a cache.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use crate::Clock;
+
+/// A clock that moves only when it is told to, so that no test has to sleep.
+///
+/// Clones share the time.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use hilcat::Cache;
+/// use hilcat::testing::ManualClock;
+///
+/// let clock = ManualClock::new(SystemTime::now());
+/// let cache = Cache::builder("memory:?ttl=1h").clock(clock.clone()).open()?;
+/// let squares = cache.map::<i64, i64>("squares")?;
+/// squares.set(7, &49)?;
+/// clock.advance(Duration::from_secs(3_599));
+/// assert_eq!(squares.fetch(7)?, Some(49));
+/// clock.advance(Duration::from_secs(1));
+/// assert_eq!(squares.fetch(7)?, None);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock(Arc<Mutex<SystemTime>>);
+
+impl ManualClock {
+    /// A clock that says `now`.
+    pub fn new(now: SystemTime) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+
+    /// Moves the clock, and all clones of it, forward.
+    ///
+    /// # Panics
+    ///
+    /// If the time is beyond what a [`SystemTime`] can be.
+    pub fn advance(&self, duration: Duration) {
+        *self.0.lock() += duration;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock()
+    }
+}

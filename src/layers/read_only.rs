@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::store::{Adopted, Capabilities, Keys, Rows, ScopeStore, Store};
-use crate::{Error, Key, Plan, Result, Row, Schema};
+use crate::store::{Adopted, Capabilities, Keys, Leases, Rows, ScopeStore, Store};
+use crate::{Error, Key, Plan, Result, Row, Schema, Value};
 
 /// A store whose scopes are opened by [`Store::open_read_only`] and refuse every write.
 #[derive(Debug)]
@@ -55,6 +55,10 @@ impl Store for ReadOnly {
         self.0.undeclared(scope)
     }
 
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.0.stored_schema(scope)
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         self.0.adopt()
     }
@@ -90,7 +94,9 @@ struct ReadOnlyScope {
 impl ReadOnlyScope {
     fn open(store: &Arc<dyn Store>, schema: &Arc<Schema>) -> Result<Self> {
         let found = store.open_read_only(schema)?;
-        let (store, schema) = (store.clone(), schema.clone());
+        let stored = found.as_ref().map_or(schema, |found| found.schema());
+        let schema = Arc::new(schema.with_expiry_of(stored));
+        let store = store.clone();
         Ok(Self { store, schema, found: Mutex::new(found) })
     }
 
@@ -201,6 +207,46 @@ impl ScopeStore for ReadOnlyScope {
 
     fn replace_all(&self, _: Vec<Row>) -> Result<()> {
         refused()
+    }
+
+    fn replace_expired(&self, _: Vec<Row>, _: i64) -> Result<Vec<Option<Row>>> {
+        refused()
+    }
+
+    fn remove_expired(&self, _: &[Key], _: i64) -> Result<()> {
+        refused()
+    }
+
+    fn replace_unchanged(&self, _: Option<&Row>, _: Row) -> Result<bool> {
+        refused()
+    }
+
+    fn touch(&self, _: &Key, _: i64, _: Value) -> Result<bool> {
+        refused()
+    }
+
+    fn purge(&self, _: i64, _: usize) -> Result<usize> {
+        refused()
+    }
+
+    fn trim(&self, _: u64, _: usize) -> Result<usize> {
+        refused()
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        Ok(self.read(|scope| scope.live_keys(at).map(Listed))?.0)
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        Ok(self.read(|scope| scope.live_rows(at).map(Listed))?.0)
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.read(|scope| scope.live_len(at))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     fn table(&self) -> Option<&dyn std::any::Any> {

@@ -4,7 +4,7 @@ use super::ScopeStore;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// What a backend does with the expiry of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum ExpirySupport {
     /// Nothing: its records do not expire.

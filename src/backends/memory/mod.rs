@@ -116,28 +116,39 @@ impl Store for Memory {
             let new = || Arc::new(Table::new(schema, self.rows(count)));
             tables.entry(schema.name.clone()).or_insert_with(new).clone()
         };
-        table.apply(schema, Apply::OnOpen)?;
-        Ok(Arc::new(MemoryScope::new(schema.clone(), table)))
+        let schema = Arc::new(schema.with_expiry_of(&table.layout()));
+        table.apply(&schema, Apply::OnOpen)?;
+        Ok(Arc::new(MemoryScope::new(schema, table)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let Some(table) = self.table(&schema.name) else { return Ok(None) };
-        check_readable(&table.layout(), schema)?;
-        Ok(Some(Arc::new(MemoryScope::new(schema.clone(), table))))
+        let schema = Arc::new(schema.with_expiry_of(&table.layout()));
+        check_readable(&table.layout(), &schema)?;
+        Ok(Some(Arc::new(MemoryScope::new(schema, table))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let tables = self.tables.lock();
         check_table(&tables, schema)?;
         let table = tables.get(&schema.name);
-        Ok(table.map_or_else(|| Plan::empty(schema), |table| table.plan(schema)))
+        Ok(table.map_or_else(|| Plan::empty(schema), |table| {
+            table.plan(&schema.with_expiry_of(&table.layout()))
+        }))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         match self.table(&schema.name) {
-            Some(table) => table.apply(&Arc::new(schema.clone()), Apply::OnDemand),
+            Some(table) => {
+                let schema = Arc::new(schema.with_expiry_of(&table.layout()));
+                table.apply(&schema, Apply::OnDemand)
+            }
             None => Ok(Plan::empty(schema)),
         }
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        Ok(self.table(scope).map(|table| (*table.layout()).clone()))
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

@@ -100,14 +100,28 @@ impl Link {
 
     /// Sends commands that are a unit each, and gives the answers to them.
     pub(super) fn ask_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, Failed> {
+        self.send_each(units)?;
+        let asking = self.asking().count();
+        let answers = self.answers(units.len() * (1 + asking))?.into_iter();
+        answers.skip(asking).step_by(1 + asking).map(accepted).collect()
+    }
+
+    /// Sends commands that are a unit each, of one command. The answer to each is given by
+    /// [`answer_to_each`](Link::answer_to_each).
+    pub(super) fn send_each(&mut self, units: &[Commands]) -> Result<(), Failed> {
         let asking = self.asking();
         let mut all = Commands::default();
         for unit in units {
             all.append(&asking);
             all.append(unit);
         }
-        let answers = self.ask(&all)?.into_iter();
-        answers.skip(asking.count()).step_by(1 + asking.count()).map(accepted).collect()
+        self.send(&all)
+    }
+
+    /// The answer to the next one of the commands that [`send_each`](Link::send_each) sent.
+    pub(super) fn answer_to_each(&mut self) -> Result<Value, Failed> {
+        self.answers(self.asking().count())?;
+        accepted(self.answer()?)
     }
 
     /// Prepares it for a call on a key whose slot is about to move to this server.

@@ -152,13 +152,12 @@ impl Registry {
         call: Call,
     ) -> Result<bool> {
         let (name, scope) = (self.name.as_slice(), scope.as_bytes());
-        let mut look = Commands::one(&[b"WATCH", name]);
-        look.add(&[b"HGET", name, scope]);
+        let look = [Commands::one(&[b"WATCH", name]), Commands::one(&[b"HGET", name, scope])];
         let put = Commands::one(&[b"HSET", name, scope, &new.raw]).atomic();
         servers.run(self.slot, call, |link| {
-            let standing = match link.ask_one(&look)? {
-                Value::Nil => None,
-                Value::BulkString(raw) => Some(raw),
+            let standing = match link.ask_each(&look)?.pop() {
+                Some(Value::Nil) => None,
+                Some(Value::BulkString(raw)) => Some(raw),
                 _ => return Err(unexpected()),
             };
             if standing.as_deref() != old.map(|old| old.raw.as_slice()) {
@@ -166,7 +165,9 @@ impl Registry {
                 // It was put there by this very call, when its answer was lost.
                 return Ok(standing.as_deref() == Some(&new.raw));
             }
-            Ok(link.ask_one(&put)? != Value::Nil)
+            let mut unit = link.asking();
+            unit.append(&put);
+            Ok(link.ask_one(&unit)? != Value::Nil)
         })
     }
 }

@@ -10,7 +10,7 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::form::Form;
 use super::lease::Lease;
-use super::link::{Link, accepted, unexpected};
+use super::link::{Link, unexpected};
 use super::list::Listing;
 use super::names::Names;
 use super::registry::Entry;
@@ -96,11 +96,7 @@ impl Records {
         if self.are_together() {
             return servers.run(self.slot(first), call, |link| self.read_on(link, names, &read));
         }
-        let unit = |name: &Vec<u8>| {
-            let mut commands = Commands::default();
-            self.form.read(&mut commands, name);
-            (self.slot(name), commands)
-        };
+        let unit = |name: &Vec<u8>| (self.slot(name), self.read_unit(name));
         let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
         let answers = answers.into_iter().enumerate();
         answers.map(|(at, answer)| read(at, self.form.stored(answer)?)).collect()
@@ -113,24 +109,26 @@ impl Records {
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
     ) -> Result<Vec<T>, Failed> {
-        let mut commands = Commands::default();
         let mut all = Vec::with_capacity(names.len());
         if !self.form.is_string() {
-            names.iter().for_each(|name| self.form.read(&mut commands, name));
-            link.send(&commands)?;
+            let units: Vec<_> = names.iter().map(|name| self.read_unit(name)).collect();
+            link.send_each(&units)?;
             for at in 0..names.len() {
-                all.push(read(at, self.form.stored(accepted(link.answer()?)?)?)?);
+                all.push(read(at, self.form.stored(link.answer_to_each()?)?)?);
             }
             return Ok(all);
         }
-        for names in names.chunks(READ) {
-            commands.begin(1 + names.len());
-            commands.part(b"MGET");
-            names.iter().for_each(|name| commands.part(name));
-        }
-        link.send(&commands)?;
-        for _ in 0..commands.count() {
-            let Value::Array(values) = accepted(link.answer()?)? else { return Err(unexpected()) };
+        let get = |names: &[Vec<u8>]| {
+            let mut get = Commands::default();
+            get.begin(1 + names.len());
+            get.part(b"MGET");
+            names.iter().for_each(|name| get.part(name));
+            get
+        };
+        let units: Vec<_> = names.chunks(READ).map(get).collect();
+        link.send_each(&units)?;
+        for _ in &units {
+            let Value::Array(values) = link.answer_to_each()? else { return Err(unexpected()) };
             for value in values {
                 all.push(read(all.len(), self.form.stored(value)?)?);
             }

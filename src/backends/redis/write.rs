@@ -328,7 +328,11 @@ impl Records {
     }
 
     /// Has the server watch records, and reads them.
-    fn watch(&self, link: &mut Link, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+    pub(super) fn watch(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
         let mut watch = Commands::default();
         watch.begin(1 + names.len());
         watch.part(b"WATCH");
@@ -340,7 +344,7 @@ impl Records {
     }
 
     /// The command that reads one record. (`MGET` takes a key of another type for a missing one.)
-    fn read_unit(&self, name: &[u8]) -> Commands {
+    pub(super) fn read_unit(&self, name: &[u8]) -> Commands {
         let mut commands = Commands::default();
         self.form.read(&mut commands, name);
         commands

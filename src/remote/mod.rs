@@ -24,8 +24,10 @@ pub(crate) mod tls;
 
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::authority::Server;
-#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+#[cfg(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::deadline::Deadline;
+#[cfg(feature = "sql")]
+pub(crate) use self::deadline::LONGEST;
 pub(crate) use self::deadline::{CallClock, begin_step};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::endpoint::Endpoint;

@@ -44,7 +44,7 @@ impl Store for ReadOnly {
     }
 
     fn migrate(&self, _: &Schema) -> Result<Plan> {
-        Err(Error::read_only())
+        Error::refused_write()
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
@@ -118,10 +118,6 @@ impl ReadOnlyScope {
     }
 }
 
-fn refused<T>() -> Result<T> {
-    Err(Error::read_only())
-}
-
 /// A listing that may be of a scope without records.
 struct Listed<T>(Box<dyn Iterator<Item = Result<T>> + Send>);
 
@@ -152,31 +148,31 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn set(&self, _: Row) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn update(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert_many(&self, _: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop(&self, _: &Key) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -192,7 +188,7 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn clear(&self) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {
@@ -200,7 +196,7 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn replace_all(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn table(&self) -> Option<&dyn std::any::Any> {

@@ -38,6 +38,8 @@ pub(crate) use self::options::{ServerOptions, server_option_methods, too_large};
 #[cfg(feature = "sql")]
 pub(crate) use self::retry::{Attempts, Outcome};
 #[cfg(any(feature = "server", feature = "redis"))]
-pub(crate) use self::socket::{Socket, too_large_error};
+pub(crate) use self::socket::Socket;
+#[cfg(feature = "server")]
+pub(crate) use self::socket::too_large_error;
 #[cfg(any(feature = "mysql", feature = "redis"))]
 pub(crate) use self::stream::Stream;

@@ -68,9 +68,17 @@ fn a_scope_can_be_in_one_slot(server: &Server) {
 
 /// While a slot moves, some of its keys are here and some there already; afterwards none is here.
 fn a_slot_that_moves_is_followed(server: &Server) {
-    let scope = server.cache().dynamic_with(numbers()).unwrap();
+    for (layout, options) in [("record", ""), ("hash", ""), ("hash", "&slots=scope")] {
+        follows(&Server::open(server.engine).unwrap(), &format!("layout={layout}{options}"));
+    }
+}
+
+fn follows(server: &Server, options: &str) {
+    let uri = server.with(&format!("{options}&timeout=10s"));
+    let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
     scope.set("x", json!({"n": 1})).unwrap();
-    let name = format!("{}:a:x", server.prefix);
+    let at = if options.contains("slots") { ":{a}:x" } else { ":a:x" };
+    let name = format!("{}{at}", server.prefix);
     let slot: u16 = server.other().ask(&["CLUSTER", "KEYSLOT", &name]);
     let slot = slot.to_string();
     let nodes: Vec<(String, String)> = masters(server)
@@ -93,9 +101,13 @@ fn a_slot_that_moves_is_followed(server: &Server) {
     // The old master says ASK.
     assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     scope.set("x", json!({"n": 2})).unwrap();
-    assert_eq!(scope.fetch_many(["x", "no"]).unwrap()[0], Some(json!({"id": "x", "n": 2})));
+    assert_eq!(scope.fetch_many(["x", "x"]).unwrap()[1], Some(json!({"id": "x", "n": 2})));
     assert_eq!(scope.update("x", json!({"n": 5})).unwrap(), Some(json!({"id": "x", "n": 2})));
     assert_eq!(scope.pop("x").unwrap(), Some(json!({"id": "x", "n": 5})));
+    // The new one has none yet.
+    assert_eq!(scope.get("x", || json!({"n": 4})).unwrap(), json!({"id": "x", "n": 4}));
+    assert_eq!(scope.get("x", || json!({"n": 6})).unwrap(), json!({"id": "x", "n": 4}));
+    assert_eq!(scope.pop("x").unwrap(), Some(json!({"id": "x", "n": 4})));
     assert_eq!(scope.update("x", json!({"n": 2})).unwrap(), None);
     target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);
     source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);

@@ -205,7 +205,7 @@ impl Servers {
             if asked.map_err(Failed::into_error)?.is_some() {
                 let first = answers.iter().position(Option::is_none).unwrap_or_default();
                 let (slot, unit) = &units[first];
-                answers[first] = Some(self.run(*slot, call, |link| link.ask_one(unit))?);
+                answers[first] = Some(self.run(*slot, call, |link| link.write(unit, call))?);
             }
         }
     }

@@ -154,6 +154,7 @@ impl Records {
 
     /// Reads each by itself where some of these positions have something after all: the error that
     /// `fetch` gives, or a record that was just written.
+    #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
     fn read_others(
         &self,
         link: &mut Link,

@@ -102,7 +102,11 @@ impl Records {
         call: Call,
         stored: &mut [Option<Vec<u8>>],
     ) -> Result<Vec<usize>> {
-        let unit = |&at: &usize| (self.slot(&new[at].name), self.read_unit(&new[at].name));
+        let unit = |&at: &usize| {
+            let mut commands = Commands::default();
+            self.form.read(&mut commands, &new[at].name);
+            (self.slot(&new[at].name), commands)
+        };
         let units: Vec<_> = refused.iter().map(unit).collect();
         // Each by itself, so that a key that holds something else is the error that `fetch` gives.
         let answers = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
@@ -147,7 +151,7 @@ impl Records {
         new: &[New],
         call: Call,
     ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
-        let names: Vec<Vec<u8>> = new.iter().map(|new| new.name.clone()).collect();
+        let names: Vec<&[u8]> = new.iter().map(|new| new.name.as_slice()).collect();
         let stored = match self.watch(link, &names) {
             Ok(stored) => stored,
             Err(failed) if link.is_broken() => return Err(failed),

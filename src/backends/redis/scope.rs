@@ -10,7 +10,7 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::form::Form;
 use super::lease::Lease;
-use super::link::{Link, unexpected};
+use super::link::{Link, accepted, unexpected};
 use super::list::Listing;
 use super::names::Names;
 use super::registry::Entry;
@@ -96,7 +96,11 @@ impl Records {
         if self.are_together() {
             return servers.run(self.slot(first), call, |link| self.read_on(link, names, &read));
         }
-        let unit = |name: &Vec<u8>| (self.slot(name), self.read_unit(name));
+        let unit = |name: &Vec<u8>| {
+            let mut commands = Commands::default();
+            self.form.read(&mut commands, name);
+            (self.slot(name), commands)
+        };
         let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
         let answers = answers.into_iter().enumerate();
         answers.map(|(at, answer)| read(at, self.form.stored(answer)?)).collect()
@@ -109,32 +113,87 @@ impl Records {
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
     ) -> Result<Vec<T>, Failed> {
-        let mut all = Vec::with_capacity(names.len());
-        if !self.form.is_string() {
-            let units: Vec<_> = names.iter().map(|name| self.read_unit(name)).collect();
-            link.send_each(&units)?;
-            for at in 0..names.len() {
-                all.push(read(at, self.form.stored(link.answer_to_each()?)?)?);
-            }
-            return Ok(all);
+        if self.form.is_string() {
+            return self.read_strings(link, names, read);
         }
-        let get = |names: &[Vec<u8>]| {
-            let mut get = Commands::default();
-            get.begin(1 + names.len());
-            get.part(b"MGET");
-            names.iter().for_each(|name| get.part(name));
-            get
-        };
-        let units: Vec<_> = names.chunks(READ).map(get).collect();
-        link.send_each(&units)?;
-        for _ in &units {
-            let Value::Array(values) = link.answer_to_each()? else { return Err(unexpected()) };
-            for value in values {
-                all.push(read(all.len(), self.form.stored(value)?)?);
-            }
+        link.send_each(names.len(), |at, commands| self.form.read(commands, &names[at]))?;
+        let mut all = Vec::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            let stored = accepted(link.answer_of_each()?).and_then(|got| self.form.stored(got));
+            all.push(read(at, stored.map_err(|failed| self.of_key(name, failed))?)?);
         }
         Ok(all)
     }
+
+    /// The same for strings, of which one command reads many. It gives nothing for a key that holds
+    /// something else, so that those of which there is nothing are counted.
+    fn read_strings<T>(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
+    ) -> Result<Vec<T>, Failed> {
+        let pages: Vec<&[Vec<u8>]> = names.chunks(READ).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"MGET", pages[at]))?;
+        let (mut all, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
+        for _ in &pages {
+            let answer = accepted(link.answer_of_each()?)?;
+            let Value::Array(values) = answer else { return Err(unexpected()) };
+            for value in values {
+                if value == Value::Nil {
+                    missing.push(all.len());
+                }
+                all.push(read(all.len(), self.form.stored(value)?)?);
+            }
+        }
+        for (at, stored) in self.read_others(link, names, &missing)? {
+            all[at] = read(at, stored)?;
+        }
+        Ok(all)
+    }
+
+    /// Reads each by itself where some of these positions have something after all: the error that
+    /// `fetch` gives, or a record that was just written.
+    #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
+    fn read_others(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        missing: &[usize],
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Failed> {
+        let names_of = |at: &usize| names[*at].as_slice();
+        let pages: Vec<Vec<&[u8]>> =
+            missing.chunks(READ).map(|page| page.iter().map(names_of).collect()).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"EXISTS", &pages[at]))?;
+        let counts: Result<Vec<_>, _> = pages.iter().map(|_| link.answer_of_each()).collect();
+        if counts?.iter().all(|count| *count == Value::Int(0)) {
+            return Ok(Vec::new());
+        }
+        link.send_each(missing.len(), |at, commands| {
+            self.form.read(commands, &names[missing[at]]);
+        })?;
+        let answers: Result<Vec<_>, _> = missing.iter().map(|_| link.answer_of_each()).collect();
+        let read = |(&at, answer): (&usize, Value)| {
+            let stored = accepted(answer).and_then(|answer| self.form.stored(answer));
+            Ok((at, stored.map_err(|failed| self.of_key(names[at].as_slice(), failed))?))
+        };
+        missing.iter().zip(answers?).map(read).collect()
+    }
+
+    /// An error about the record of this name.
+    fn of_key(&self, name: &[u8], failed: Failed) -> Failed {
+        match (failed, self.names.key(name)) {
+            (Failed::Own(error), Ok(key)) => Failed::Own(error.with_key(&key)),
+            (failed, _) => failed,
+        }
+    }
+}
+
+/// Adds a command of these names.
+pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl AsRef<[u8]>]) {
+    commands.begin(1 + names.len());
+    commands.part(command);
+    names.iter().for_each(|name| commands.part(name.as_ref()));
 }
 
 impl RedisScope {

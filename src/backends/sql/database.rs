@@ -261,14 +261,14 @@ impl<D: Dialect> Inner<D> {
     ) -> Result<T> {
         let mut attempts = Attempts::new(deadline, twice);
         let mut stale = 0;
-        // What a server that takes no writes said: the reason if no other connection can be had.
+        // What a server that takes no calls said: the reason if no other connection can be had.
         let mut refused = None;
         loop {
             let began = deadline.left();
             let result = pool.run(began, !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
                 call(connection).inspect_err(|failed| {
-                    if failed.failure::<D>() == Failure::ReadOnly {
+                    if failed.failure::<D>().is_of_the_server() {
                         D::abandon(connection);
                     }
                 })
@@ -285,7 +285,7 @@ impl<D: Dialect> Inner<D> {
                     pool.suspect_all();
                     attempts.again(Outcome::Unknown)
                 }
-                Failure::ReadOnly => {
+                Failure::ReadOnly | Failure::NotReady => {
                     pool.close_idle();
                     attempts.again(Outcome::NotDone)
                 }
@@ -302,7 +302,7 @@ impl<D: Dialect> Inner<D> {
             if !again || deadline.has_passed() {
                 return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
             }
-            if failure == Failure::ReadOnly {
+            if failure.is_of_the_server() {
                 refused = Some(failed.into_error::<D>());
             }
         }

@@ -44,7 +44,7 @@ impl Store for ReadOnly {
     }
 
     fn migrate(&self, _: &Schema) -> Result<Plan> {
-        Err(Error::read_only())
+        Error::refused_write()
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
@@ -124,10 +124,6 @@ impl ReadOnlyScope {
     }
 }
 
-fn refused<T>() -> Result<T> {
-    Err(Error::read_only())
-}
-
 /// A listing that may be of a scope without records.
 struct Listed<T>(Box<dyn Iterator<Item = Result<T>> + Send>);
 
@@ -158,31 +154,31 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn set(&self, _: Row) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn update(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert_many(&self, _: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop(&self, _: &Key) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -198,7 +194,7 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn clear(&self) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {
@@ -206,31 +202,31 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn replace_all(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn replace_expired(&self, _: Vec<Row>, _: i64) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn remove_expired(&self, _: &[Key], _: i64) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn replace_unchanged(&self, _: Option<&Row>, _: Row) -> Result<bool> {
-        refused()
+        Error::refused_write()
     }
 
     fn touch(&self, _: &Key, _: i64, _: Value) -> Result<bool> {
-        refused()
+        Error::refused_write()
     }
 
     fn purge(&self, _: i64, _: usize) -> Result<usize> {
-        refused()
+        Error::refused_write()
     }
 
     fn trim(&self, _: u64, _: usize) -> Result<usize> {
-        refused()
+        Error::refused_write()
     }
 
     fn live_keys(&self, at: i64) -> Result<Keys> {

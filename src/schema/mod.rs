@@ -30,9 +30,9 @@ pub(crate) use self::readable::readable;
 pub(crate) use self::readable::unreadable;
 #[cfg(any(feature = "sql", feature = "elasticsearch"))]
 pub(crate) use self::standing::refused;
-pub(crate) use self::standing::{Apply, merged, unknown_columns, upgrade};
 #[cfg(feature = "redis")]
 pub(crate) use self::standing::stored_freshness;
+pub(crate) use self::standing::{Apply, merged, unknown_columns, upgrade};
 pub use self::standing::{Upgrade, plan, table_of_another};
 #[cfg(feature = "elasticsearch")]
 pub(crate) use self::standing::{has_new_default, new_defaults};

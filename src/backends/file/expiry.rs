@@ -139,9 +139,9 @@ impl Index {
     fn cut(&self, name: &str, file: &File, end: u64, kept: &[Entry]) -> Result<()> {
         match (end, kept.is_empty()) {
             (0, true) => self.at.remove(name).map(drop),
-            (end, true) => file
-                .set_len(end)
-                .map_err(|error| failed("cut the index of expiries", error)),
+            (end, true) => {
+                file.set_len(end).map_err(|error| failed("cut the index of expiries", error))
+            }
             (end, false) => {
                 let mut bytes = read(file, 0, end)?;
                 bytes.extend_from_slice(&lines(kept));

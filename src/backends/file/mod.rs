@@ -26,8 +26,8 @@ use self::lock::Lock;
 use self::name::{Names, directory_of};
 use self::scope::{FileScope, read_schema};
 use self::walk::LOST_AND_FOUND;
-use crate::schema::{Apply, check_readable, plan, table_of_another};
 use crate::clock::SharedClock;
+use crate::schema::{Apply, check_readable, plan, table_of_another};
 use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 

@@ -161,8 +161,9 @@ impl Inner {
         let standing = standing(&self.at.own, &self.schema)?;
         match standing.filter(|standing| plan(&self.schema, standing).is_safe()) {
             // The expiry is set anew, or ended, by every write.
-            Some(standing) => Ok(unknown_columns(&standing, &self.schema)
-                .any(|column| column.name != EXPIRES_AT)),
+            Some(standing) => {
+                Ok(unknown_columns(&standing, &self.schema).any(|column| column.name != EXPIRES_AT))
+            }
             None => Err(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",
@@ -358,7 +359,8 @@ impl Inner {
         }
         self.at.temporary.sync_all(self.at.durable && bulk)?;
         let staged = files.iter().enumerate();
-        let staged = staged.map(|(count, (place, (_, written)))| (count.to_string(), place, written));
+        let staged =
+            staged.map(|(count, (place, (_, written)))| (count.to_string(), place, written));
         self.note(staged.collect::<Vec<_>>().into_iter())?;
         Ok(steps)
     }

@@ -158,15 +158,14 @@ impl ScopeStore for MemoryScope {
         self.check_generation()?;
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
         let mut kept = vec![None; rows.len()];
-        let mut change = |place: usize, old: Option<&Arc<Stored>>| match old
-            .filter(|old| old.expires > at)
-        {
-            None => self.merge(std::mem::take(&mut rows[place]), None),
-            Some(old) => {
-                kept[place] = Some(old.clone());
-                Ok(Some(old.clone()))
-            }
-        };
+        let mut change =
+            |place: usize, old: Option<&Arc<Stored>>| match old.filter(|old| old.expires > at) {
+                None => self.merge(std::mem::take(&mut rows[place]), None),
+                Some(old) => {
+                    kept[place] = Some(old.clone());
+                    Ok(Some(old.clone()))
+                }
+            };
         self.table.rows.change_many(&keys, &mut change)?;
         self.read_all(kept)
     }

@@ -11,7 +11,7 @@ use redis::Value;
 use super::command::Commands;
 use super::failed::Failed;
 use super::form::{Content, Form, Written};
-use super::link::{Link, accepted, left};
+use super::link::{Link, left};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -152,7 +152,8 @@ impl Records {
         new: &[New],
         call: Call,
     ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
-        let stored = match self.watch_and_read(link, new) {
+        let names: Vec<&[u8]> = new.iter().map(|new| new.name.as_slice()).collect();
+        let stored = match self.watch(link, &names) {
             Ok(stored) => stored,
             Err(failed) if link.is_broken() => return Err(failed),
             Err(failed) => {
@@ -168,22 +169,8 @@ impl Records {
             link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
             return Ok(Some(stored));
         }
-        Ok((link.write(&commands.atomic(), call)? != Value::Nil).then_some(stored))
-    }
-
-    /// Watches keys and reads what is there, in one round trip.
-    fn watch_and_read(&self, link: &mut Link, new: &[New]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
-        let mut commands = Commands::default();
-        commands.begin(1 + new.len());
-        commands.part(b"WATCH");
-        new.iter().for_each(|new| commands.part(&new.name));
-        new.iter().for_each(|new| self.form.read(&mut commands, &new.name));
-        link.send(&commands)?;
-        let mut answers = (0..=new.len()).map(|_| link.answer()).collect::<Result<Vec<_>, _>>()?;
-        let read = answers.split_off(1);
-        for watched in answers {
-            accepted(watched)?;
-        }
-        read.into_iter().map(|answer| self.form.stored(accepted(answer)?)).collect()
+        let mut unit = link.asking();
+        unit.append(&commands.atomic());
+        Ok((link.write(&unit, call)? != Value::Nil).then_some(stored))
     }
 }

@@ -55,6 +55,10 @@ const PAGE: usize = 1_000;
 /// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, also where a server
 /// does not answer.
 ///
+/// A key that holds a value of another type, as a list of another program, is an error of kind
+/// [`InvalidData`](ErrorKind::InvalidData) in every call but one: `set` and `set_many` of records with
+/// all columns overwrite it. To look at it first would take a second round trip.
+///
 /// ```no_run
 /// use hilcat::Cache;
 /// use hilcat::backend::Redis;
@@ -187,9 +191,9 @@ impl Inner {
             let call = self.call(true);
             let old = self.registry.entry(&self.servers, &schema.name, call)?;
             let Some(entry) = &old else {
-                self.registry.check_table(&self.servers, schema, call)?;
                 let new = Entry::new(&merged(None, schema), 0);
                 if when == Apply::OnDemand {
+                    self.registry.check_table(&self.servers, schema, call)?;
                     return Ok((Plan::empty(schema), new));
                 }
                 match self.replace(schema, None, new, call)? {

@@ -107,30 +107,87 @@ impl Records {
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
     ) -> Result<Vec<T>, Failed> {
-        let mut commands = Commands::default();
+        if self.form.is_string() {
+            return self.read_strings(link, names, read);
+        }
+        link.send_each(names.len(), |at, commands| self.form.read(commands, &names[at]))?;
         let mut all = Vec::with_capacity(names.len());
-        if !self.form.is_string() {
-            names.iter().for_each(|name| self.form.read(&mut commands, name));
-            link.send(&commands)?;
-            for at in 0..names.len() {
-                all.push(read(at, self.form.stored(accepted(link.answer()?)?)?)?);
-            }
-            return Ok(all);
-        }
-        for names in names.chunks(READ) {
-            commands.begin(1 + names.len());
-            commands.part(b"MGET");
-            names.iter().for_each(|name| commands.part(name));
-        }
-        link.send(&commands)?;
-        for _ in 0..commands.count() {
-            let Value::Array(values) = accepted(link.answer()?)? else { return Err(unexpected()) };
-            for value in values {
-                all.push(read(all.len(), self.form.stored(value)?)?);
-            }
+        for (at, name) in names.iter().enumerate() {
+            let stored = accepted(link.answer_of_each()?).and_then(|got| self.form.stored(got));
+            all.push(read(at, stored.map_err(|failed| self.of_key(name, failed))?)?);
         }
         Ok(all)
     }
+
+    /// The same for strings, of which one command reads many. It gives nothing for a key that holds
+    /// something else, so that those of which there is nothing are counted.
+    fn read_strings<T>(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
+    ) -> Result<Vec<T>, Failed> {
+        let pages: Vec<&[Vec<u8>]> = names.chunks(READ).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"MGET", pages[at]))?;
+        let (mut all, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
+        for _ in &pages {
+            let answer = accepted(link.answer_of_each()?)?;
+            let Value::Array(values) = answer else { return Err(unexpected()) };
+            for value in values {
+                if value == Value::Nil {
+                    missing.push(all.len());
+                }
+                all.push(read(all.len(), self.form.stored(value)?)?);
+            }
+        }
+        for (at, stored) in self.read_others(link, names, &missing)? {
+            all[at] = read(at, stored)?;
+        }
+        Ok(all)
+    }
+
+    /// Reads each by itself where some of these positions have something after all: the error that
+    /// `fetch` gives, or a record that was just written.
+    #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
+    fn read_others(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        missing: &[usize],
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Failed> {
+        let names_of = |at: &usize| names[*at].as_slice();
+        let pages: Vec<Vec<&[u8]>> =
+            missing.chunks(READ).map(|page| page.iter().map(names_of).collect()).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"EXISTS", &pages[at]))?;
+        let counts: Result<Vec<_>, _> = pages.iter().map(|_| link.answer_of_each()).collect();
+        if counts?.iter().all(|count| *count == Value::Int(0)) {
+            return Ok(Vec::new());
+        }
+        link.send_each(missing.len(), |at, commands| {
+            self.form.read(commands, &names[missing[at]]);
+        })?;
+        let answers: Result<Vec<_>, _> = missing.iter().map(|_| link.answer_of_each()).collect();
+        let read = |(&at, answer): (&usize, Value)| {
+            let stored = accepted(answer).and_then(|answer| self.form.stored(answer));
+            Ok((at, stored.map_err(|failed| self.of_key(names[at].as_slice(), failed))?))
+        };
+        missing.iter().zip(answers?).map(read).collect()
+    }
+
+    /// An error about the record of this name.
+    fn of_key(&self, name: &[u8], failed: Failed) -> Failed {
+        match (failed, self.names.key(name)) {
+            (Failed::Own(error), Ok(key)) => Failed::Own(error.with_key(&key)),
+            (failed, _) => failed,
+        }
+    }
+}
+
+/// Adds a command of these names.
+pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl AsRef<[u8]>]) {
+    commands.begin(1 + names.len());
+    commands.part(command);
+    names.iter().for_each(|name| commands.part(name.as_ref()));
 }
 
 impl RedisScope {

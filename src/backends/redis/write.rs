@@ -15,7 +15,7 @@ use super::failed::Failed;
 use super::form::{Content, Replaced, Written};
 use super::link::Link;
 use super::list::Listing;
-use super::scope::{Records, RedisScope};
+use super::scope::{Records, RedisScope, command_of};
 use super::servers::Call;
 use crate::backoff::BackOff;
 use crate::{Error, ErrorKind, Key, Result, Row};
@@ -147,9 +147,7 @@ impl RedisScope {
         let Some(name) = standing.first().or(batch.names.first()) else { return Ok(()) };
         let mut unit = Commands::default();
         for names in standing.chunks(PAGE) {
-            unit.begin(1 + names.len());
-            unit.part(b"UNLINK");
-            names.iter().for_each(|name| unit.part(name));
+            command_of(&mut unit, b"UNLINK", names);
         }
         let written = records.encoded(&batch)?;
         unit.append(&records.write_together(batch.names.iter().zip(&written)));
@@ -306,7 +304,8 @@ impl Records {
         batch: &Batch,
         call: Call,
     ) -> Result<Option<Vec<Option<Row>>>, Failed> {
-        let standing = self.watch(link, &batch.names);
+        let names: Vec<&[u8]> = batch.names.iter().map(Vec::as_slice).collect();
+        let standing = self.watch(link, &names);
         let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,
@@ -327,12 +326,14 @@ impl Records {
         Ok((link.write(&unit, call)? != Value::Nil).then_some(found))
     }
 
-    /// Has the server watch records, and reads them.
-    fn watch(&self, link: &mut Link, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+    /// Has the server watch records, and reads them, in one round trip.
+    pub(super) fn watch(
+        &self,
+        link: &mut Link,
+        names: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
         let mut watch = Commands::default();
-        watch.begin(1 + names.len());
-        watch.part(b"WATCH");
-        names.iter().for_each(|name| watch.part(name));
+        command_of(&mut watch, b"WATCH", names);
         let units: Vec<_> =
             [watch].into_iter().chain(names.iter().map(|name| self.read_unit(name))).collect();
         let answers = link.ask_each(&units)?.into_iter().skip(1);

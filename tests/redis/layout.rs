@@ -91,7 +91,7 @@ fn a_hash_of_a_newer_schema_keeps_its_fields(server: &Server) {
 }
 
 fn scopes_are_registered(server: &Server) {
-    let schema = numbers().ttl(SECOND * 90);
+    let schema = numbers();
     server.cache().dynamic_with(schema.clone()).unwrap();
     let mut other = server.other();
     let name = format!("{}::scopes", server.prefix);

@@ -10,7 +10,7 @@ use redis::Value;
 
 use super::command::Commands;
 use super::failed::Failed;
-use super::form::{Form, Written};
+use super::form::{Content, Form, Written};
 use super::link::{Link, left};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
@@ -58,7 +58,7 @@ impl RedisScope {
 
 impl Records {
     fn new_record(&self, at: usize, key: Key, row: &Row) -> Result<New> {
-        let written = self.form.encode(row).map_err(|error| error.with_key(&key))?;
+        let written = self.encode(row).map_err(|error| error.with_key(&key))?;
         Ok(New { at, name: self.names.name(&key), key, written })
     }
 
@@ -121,11 +121,12 @@ impl Records {
     }
 
     fn unit_of_new(&self, new: &New) -> Commands {
-        let Written::Bytes(bytes) = &new.written else { return Commands::default() };
-        match self.ttl() {
-            None => Commands::one(&[b"SET", &new.name, bytes, b"NX"]),
-            Some(ttl) => Commands::one(&[b"SET", &new.name, bytes, b"NX", b"PX", ttl]),
+        let Content::Bytes(bytes) = &new.written.content else { return Commands::default() };
+        let mut parts: Vec<&[u8]> = vec![b"SET", &new.name, bytes, b"NX"];
+        if let Some(lifetime) = &new.written.lifetime {
+            parts.extend([b"PX", lifetime.as_bytes()]);
         }
+        Commands::one(&parts)
     }
 
     /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
@@ -162,7 +163,7 @@ impl Records {
         };
         let mut commands = Commands::default();
         for (new, _) in new.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
-            self.form.write(&mut commands, &new.name, &new.written, self.ttl(), true);
+            self.form.write(&mut commands, &new.name, &new.written, true);
         }
         if commands.count() == 0 {
             link.ask_one(&Commands::one(&[b"UNWATCH"]))?;

@@ -8,7 +8,8 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::link::unexpected;
 use super::servers::{Call, Servers};
-use crate::schema::{plan, table_of_another, unknown_columns};
+use crate::freshness::EXPIRES_AT;
+use crate::schema::{plan, stored_freshness, table_of_another, unknown_columns};
 use crate::{Error, Result, Schema};
 
 /// The registry of a cache.
@@ -58,17 +59,21 @@ impl Entry {
     pub(super) fn is_known_to(&self, schema: &Schema) -> Result<bool> {
         match self.fingerprint == schema.fingerprint() {
             true => Ok(true),
-            false => Ok(unknown_columns(&self.schema()?, schema).next().is_none()),
+            // The expiry is set anew, or ended, by every write.
+            false => {
+                Ok(unknown_columns(&self.schema()?, schema).all(|column| column.name == EXPIRES_AT))
+            }
         }
     }
 
     /// Whether the stored schema covers a schema, so that nothing has to be written.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
-        let stored = || self.schema().ok();
-        self.fingerprint == schema.fingerprint()
-            || stored().is_some_and(|stored| {
-                stored.table == schema.table && plan(&stored, schema).is_empty()
-            })
+        self.schema().is_ok_and(|stored| {
+            let schema = schema.with_expiry_of(&stored);
+            stored.table == schema.table
+                && stored.freshness == stored_freshness(&stored, &schema)
+                && (self.fingerprint == schema.fingerprint() || plan(&stored, &schema).is_empty())
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use super::list::Listing;
 use super::names::Names;
 use super::registry::Entry;
 use super::servers::Call;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
 /// How many records one command reads.
@@ -28,8 +28,8 @@ pub(super) struct Records {
     pub(super) schema: Arc<Schema>,
     pub(super) names: Names,
     pub(super) form: Form,
-    /// The milliseconds that a record is good for.
-    ttl: Option<String>,
+    /// The column that says when a record expires.
+    pub(super) expiry: Option<usize>,
 }
 
 /// A handle on the records of a scope.
@@ -47,13 +47,12 @@ impl fmt::Debug for RedisScope {
 
 impl Records {
     pub(super) fn new(inner: &Arc<Inner>, schema: &Arc<Schema>) -> Result<Self> {
-        let ttl = None;
         Ok(Self {
             names: Names::new(&inner.prefix, inner.naming, schema),
             form: inner.form(schema)?,
             inner: inner.clone(),
             schema: schema.clone(),
-            ttl,
+            expiry: schema.expiry_column(),
         })
     }
 
@@ -63,11 +62,6 @@ impl Records {
             true => Ok(self),
             false => Ok(Self { form: self.form.beside(&entry.schema()?), ..self }),
         }
-    }
-
-    /// The time to live as it is sent.
-    pub(super) fn ttl(&self) -> Option<&[u8]> {
-        self.ttl.as_deref().map(str::as_bytes)
     }
 
     /// Whether all records are in one slot, so that they can be read and written together.
@@ -304,7 +298,41 @@ impl ScopeStore for RedisScope {
     }
 
     fn clear(&self) -> Result<()> {
+        self.records.revoke_all()?;
         self.records.clear()
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.put_expired(rows, at)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.take_expired(keys, at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.put_unchanged(old, row)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+        self.touch_one(key, at, expires)
+    }
+
+    /// The server removes what is past the last window by itself.
+    fn purge(&self, _: i64, _: usize) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        if self.records.form.is_plain() && self.records.schema.has_own_expiry_column() {
+            return self.keys();
+        }
+        let schema = self.records.schema.clone();
+        Ok(Box::new(self.live_rows(at)?.map(move |row| row.map(|row| schema.key_of(&row)))))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        (!self.records.form.is_plain()).then_some(self)
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {

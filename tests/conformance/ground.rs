@@ -251,12 +251,14 @@ pub struct Ground {
     pub place: Place,
     /// The scope of the case; no other one has a name that begins so.
     pub scope: String,
+    /// A server removes expired records by itself, so that a purge finds nothing.
+    pub removes_itself: bool,
 }
 
 impl Ground {
     pub fn open(place: Place) -> Result<Self> {
         let cache = (place.open)(&place.clock)?;
-        Ok(Self { cache, place, scope: unique() })
+        Ok(Self { cache, place, scope: unique(), removes_itself: false })
     }
 
     /// Moves the time of every cache on the place.

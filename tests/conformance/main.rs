@@ -47,7 +47,8 @@ fn run(backend: &Backend, case: &Case) -> Result<Completion, Failed> {
         Ok(place) => place,
         Err(reason) => return Ok(Completion::ignored_with(reason)),
     };
-    let ground = Ground::open(place)?;
+    let removes_itself = backend.name.contains("redis");
+    let ground = Ground { removes_itself, ..Ground::open(place)? };
     let able = ground.cache.capabilities();
     assert_eq!(able.stores, backend.keeps != Keeps::Nothing);
     assert_eq!(able.persistent, backend.keeps == Keeps::ForGood);

@@ -274,7 +274,8 @@ fn purge_removes_what_is_past_all_windows(ground: Ground) -> Result<()> {
     assert_eq!(scope.purge()?, 0);
     ground.advance(Duration::from_micros(1));
     scope.set(&pair("live", "v"))?;
-    assert_eq!(scope.purge()?, 2_500);
+    let removed = scope.purge()?;
+    assert!(removed == 2_500 || ground.removes_itself, "{removed}");
     assert_eq!((scope.purge()?, scope.len()?), (0, 1));
     Ok(())
 }
@@ -290,12 +291,15 @@ fn a_purge_of_the_cache_reaches_every_scope(ground: Ground) -> Result<()> {
         ground.raw(schema(name))?.set_many(["a", "b"].map(|id| pair(id, "v")))?;
     }
     ground.advance(MINUTE);
+    let by_itself = ground.removes_itself;
     if ground.is_private() {
-        assert_eq!(ground.cache.purge()?, 4);
+        let removed = ground.cache.purge()?;
+        assert!(removed == 4 || by_itself, "{removed}");
     }
     let removed = |name: &str| ground.cache.purge_scope(&format!("{}{name}", ground.scope));
     let left = if ground.is_private() { 0 } else { 2 };
-    assert_eq!((removed("x")?, removed("y")?, removed("none")?), (left, left, 0));
+    let found = (removed("x")?, removed("y")?, removed("none")?);
+    assert!(found == (left, left, 0) || by_itself, "{found:?}");
     Ok(())
 }
 

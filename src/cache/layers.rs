@@ -18,19 +18,26 @@ use crate::store::Store;
 #[derive(Default)]
 pub(super) struct Above {
     tiers: Arc<Tiers>,
-    /// The computations under way: those of a cache under a prefix are with the one beneath.
+    /// The computations under way: those of a cache under a prefix are with the one beneath, and
+    /// those of a layer with its first part, so that a write through either voids them.
     flights: Arc<AllFlights>,
-    /// Where it is such a cache: the one beneath, and the whole prefix.
+    /// The namespaces by which a scope of this cache is named there, from the innermost on.
+    under: Vec<Namespace>,
+    /// Where it is a cache under a prefix: the one beneath, and the whole prefix.
     beneath: Option<(Cache, Namespace)>,
 }
 
 impl Above {
     /// The computations under way in a scope, whoever opened it and under whichever schema.
     pub(super) fn flights(&self, scope: &str) -> Arc<Flights> {
-        match &self.beneath {
-            None => self.flights.of(scope),
-            Some((_, namespace)) => self.flights.of(&namespace.join(scope)),
-        }
+        let named = |name: String, namespace: &Namespace| namespace.join(&name);
+        self.flights.of(&self.under.iter().fold(scope.to_owned(), named))
+    }
+
+    /// Of a cache whose computations are with those of this one.
+    fn with_its_flights(&self) -> Self {
+        let (flights, under) = (self.flights.clone(), self.under.clone());
+        Self { flights, under, ..Self::default() }
     }
 
     /// Voids the computations under way in scopes (in all for `None`), whose records are about to
@@ -52,7 +59,7 @@ impl Cache {
     /// did, leaves the near one without the value. The near one can have a bound or lose records
     /// at any time (`memory:?max_entries=10000`). In one process a read never gives anything older
     /// than the last write that was acknowledged before it, whatever goes on at the same time: so
-    /// make one such cache and clone it, or several over clones of one `near`. What other
+    /// make one such cache and clone it, or several over clones of one `near` and one `far`. What other
     /// processes write to the far store is seen when the near record is gone: give `near` a `ttl`
     /// for that. A record that is read from the far store is good for its time to live once more
     /// in the near one.
@@ -175,8 +182,9 @@ impl Cache {
             None => (self.clone(), Namespace::new(prefix)),
         };
         let store = Prefixed::new(beneath.member(), namespace.clone());
-        let flights = beneath.inner.above.flights.clone();
-        let above = Above { flights, beneath: Some((beneath, namespace)), ..Above::default() };
+        let mut above = beneath.inner.above.with_its_flights();
+        above.under.insert(0, namespace.clone());
+        above.beneath = Some((beneath, namespace));
         self.made(store, self.inner.schemas.clone(), above)
     }
 
@@ -217,7 +225,7 @@ impl Cache {
         for cache in others.iter().rev().copied().chain([first]) {
             schemas.extend(cache.inner.schemas.iter().cloned());
         }
-        first.made(store, schemas, Above::default())
+        first.made(store, schemas, first.inner.above.with_its_flights())
     }
 
     /// A cache on a store that makes new scopes as this one does. The times to live of its parts

@@ -19,7 +19,7 @@ use crate::store::Store;
 pub(super) struct Above {
     tiers: Arc<Tiers>,
     /// The computations under way: those of a cache under a prefix are with the one beneath, and
-    /// those of a layer with its first part, so that a write through either voids them.
+    /// those of a layer with the part that has the records, so that a write through either voids them.
     flights: Arc<AllFlights>,
     /// The namespaces by which a scope of this cache is named there, from the innermost on.
     under: Vec<Namespace>,
@@ -83,7 +83,7 @@ impl Cache {
     /// ```
     pub fn tiered(near: Cache, far: Cache) -> Cache {
         let store = Tiered::new(near.member(), far.member());
-        Self::layer(store, &far, &[&near])
+        Self::layer(store, &far, &far, &[&near])
     }
 
     /// A cache that does all work in one store and has another one to keep it: [`load`](Cache::load)
@@ -119,7 +119,7 @@ impl Cache {
     /// ```
     pub fn staged(memory: Cache, storage: Cache) -> Cache {
         let store = Staged::new(memory.member(), storage.member());
-        Self::layer(store, &storage, &[&memory])
+        Self::layer(store, &memory, &storage, &[&memory])
     }
 
     /// A cache that reads from a primary cache and writes to it and then, in their order, to
@@ -153,7 +153,7 @@ impl Cache {
         let writers: Vec<Cache> = writers.into_iter().collect();
         let members = writers.iter().map(Cache::member).collect();
         let store = FanOut::new(primary.member(), members, on_failure);
-        Self::layer(store, &primary, &writers.iter().collect::<Vec<_>>())
+        Self::layer(store, &primary, &primary, &writers.iter().collect::<Vec<_>>())
     }
 
     /// The same stores under a namespace: scopes of one name are others than without it, and
@@ -219,13 +219,18 @@ impl Cache {
     }
 
     /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
-    /// the first counts.
-    fn layer(store: impl Store + 'static, first: &Cache, others: &[&Cache]) -> Cache {
+    /// the first counts. Its computations are with those of the part that it `works_in`.
+    fn layer(
+        store: impl Store + 'static,
+        works_in: &Cache,
+        first: &Cache,
+        others: &[&Cache],
+    ) -> Cache {
         let mut schemas = Schemas::default();
         for cache in others.iter().rev().copied().chain([first]) {
             schemas.extend(cache.inner.schemas.iter().cloned());
         }
-        first.made(store, schemas, first.inner.above.with_its_flights())
+        first.made(store, schemas, works_in.inner.above.with_its_flights())
     }
 
     /// A cache on a store that makes new scopes as this one does. The times to live of its parts

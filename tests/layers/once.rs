@@ -130,7 +130,7 @@ fn a_write_through_another_cache_of_the_store_voids_the_computation(place: &Plac
                 assert_eq!(computed.unwrap(), 10);
                 (one.fetch(1).unwrap(), other.fetch(1).unwrap())
             };
-            let popped = compute(&|| drop(writing.pop(1).unwrap()));
+            let popped = compute(&|| assert_eq!(writing.pop(1).unwrap(), None));
             assert_eq!(popped, (None, None));
             let cleared = compute(&|| writing.clear().unwrap());
             assert_eq!(cleared, (None, None));

@@ -43,12 +43,13 @@ fn nulls(schema: &Schema) -> String {
 pub(super) fn gone_or_none(schema: &Schema) -> String {
     let gone = "(SELECT count(*) FROM hilcat_gone)";
     format!(
-        "SELECT * FROM hilcat_gone UNION ALL SELECT {} WHERE CASE WHEN (SELECT count(*) FROM hilcat_locked) > {gone} THEN CAST('{KEPT}' || {gone} AS integer) = 0 ELSE false END",
+        "SELECT * FROM hilcat_gone UNION ALL SELECT {} WHERE CASE WHEN (SELECT count(*) FROM hilcat_locked) > {gone} THEN current_setting('{KEPT}' || {gone}) = '' ELSE false END",
         nulls(schema)
     )
 }
 
-const KEPT: &str = "hilcat kept ";
+/// The beginning of the name of a setting that there is not: asking for it is an error.
+const KEPT: &str = "hilcat.kept_";
 
 /// `DELETE` of the rows of a section, whose values the binds have twice. Gives a row where not all
 /// were removed.

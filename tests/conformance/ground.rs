@@ -251,14 +251,12 @@ pub struct Ground {
     pub place: Place,
     /// The scope of the case; no other one has a name that begins so.
     pub scope: String,
-    /// A server removes expired records by itself, so that a purge finds nothing.
-    pub removes_itself: bool,
 }
 
 impl Ground {
     pub fn open(place: Place) -> Result<Self> {
         let cache = (place.open)(&place.clock)?;
-        Ok(Self { cache, place, scope: unique(), removes_itself: false })
+        Ok(Self { cache, place, scope: unique() })
     }
 
     /// Moves the time of every cache on the place.
@@ -320,15 +318,15 @@ impl Ground {
     }
 
     /// The scope of [`texts`](Ground::texts) as another process has it: it shares the store and
-    /// nothing else. (A layer of one store does so, in one process as well.)
+    /// nothing else.
     pub fn texts_elsewhere(&self) -> Result<Scope<Raw>> {
-        let cache = Cache::fan_out(self.cache.clone(), []);
+        let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::Text, ColumnType::Text))
     }
 
     /// The same of [`numbers`](Ground::numbers).
     pub fn numbers_elsewhere(&self) -> Result<Scope<Raw>> {
-        let cache = Cache::fan_out(self.cache.clone(), []);
+        let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::BigInt, ColumnType::BigInt))
     }
 

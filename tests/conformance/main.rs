@@ -47,8 +47,7 @@ fn run(backend: &Backend, case: &Case) -> Result<Completion, Failed> {
         Ok(place) => place,
         Err(reason) => return Ok(Completion::ignored_with(reason)),
     };
-    let removes_itself = backend.name.contains("redis");
-    let ground = Ground { removes_itself, ..Ground::open(place)? };
+    let ground = Ground::open(place)?;
     let able = ground.cache.capabilities();
     assert_eq!(able.stores, backend.keeps != Keeps::Nothing);
     assert_eq!(able.persistent, backend.keeps == Keeps::ForGood);

@@ -105,18 +105,20 @@ impl Session<'_> {
             any.push(leases::abandoned());
         }
         let query = json!({"bool": {"should": any}});
-        let mut removed = 0;
+        let (mut removed, mut refreshed) = (0, false);
         while removed < limit {
             if refresh {
                 self.cluster.show_all(self.target, self.deadline)?;
+                refreshed = true;
             }
             let size = STEP.min(limit - removed);
             let hits = self.search_due(&query, size)?;
             let found = hits.len();
             let now = self.remove_due(hits, before)?;
             removed += now;
-            // What is left of a full page is of the millisecond of the time, or changes just now.
-            if found < size || now == 0 || Instant::now() >= self.deadline {
+            // What is left of a full page was removed before, and shows until the next refresh; or it
+            // is of the millisecond of the time, or changes just now.
+            if found < size || now == 0 && refreshed || Instant::now() >= self.deadline {
                 break;
             }
             refresh = true;

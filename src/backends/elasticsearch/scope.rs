@@ -28,7 +28,8 @@ pub(super) struct Scope {
     /// The leases that others hold.
     pub(super) observed: Observed,
     /// The earliest expiry that this handle wrote since the last refresh that it asked for: up to
-    /// then a purge needs none. What other processes wrote shows by itself after a second or so.
+    /// then a purge needs none, but for the first. What other handles wrote shows by itself after a
+    /// second or so.
     unseen: AtomicI64,
 }
 
@@ -53,7 +54,7 @@ impl Session<'_> {
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         let (target, observed) = (RwLock::new(Arc::new(target)), Observed::default());
-        let unseen = AtomicI64::new(i64::MAX);
+        let unseen = AtomicI64::new(i64::MIN);
         Self { cluster, schema, target, read_only: false, observed, unseen }
     }
 

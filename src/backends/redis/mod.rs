@@ -266,6 +266,7 @@ impl Store for Redis {
         Capabilities {
             persistent: true,
             expiry,
+            removes_expired: true,
             shared_single_flight: !plain,
             ..Capabilities::new()
         }

@@ -117,6 +117,10 @@ impl Store for FaultyStore {
         self.inner.capabilities()
     }
 
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.inner.stored_schema(scope)
+    }
+
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let mut under = Schema::clone(schema);
         match self.fault {
@@ -130,7 +134,8 @@ impl Store for FaultyStore {
             _ => {}
         }
         let inner = self.inner.open(&Arc::new(under))?;
-        let (schema, fault) = (schema.clone(), self.fault);
+        let schema = Arc::new(schema.with_expiry_of(inner.schema()));
+        let fault = self.fault;
         Ok(Arc::new(FaultyScope { inner, schema, fault, listings: Arc::default() }))
     }
 
@@ -417,6 +422,18 @@ impl ScopeStore for FaultyScope {
             return Ok(found);
         }
         self.inner.pop_many(&self.spoil_keys(keys))
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.inner.remove_expired(&self.spoil_keys(keys), at)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.inner.touch(&self.key(key), at, expires)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.inner.purge(before, limit)
     }
 
     fn keys(&self) -> Result<Keys> {

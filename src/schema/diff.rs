@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Column, ColumnType, Schema};
+use crate::freshness::EXPIRES_AT;
 
 /// A table as it stands in a database.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +106,8 @@ pub enum Change {
         /// The unique columns of the schema.
         to: Vec<String>,
     },
+    /// An index of hilcat's own is made, by which expired records are found.
+    AddIndex(Vec<String>),
     /// The table is dropped with its records and made anew.
     Recreate,
 }
@@ -113,7 +116,9 @@ impl Change {
     /// Whether it is applied without being told to: no value is lost that the schema does not
     /// say is to be removed, and no reader is misled.
     pub fn is_safe(&self) -> bool {
-        use Change::{AddColumn, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn};
+        use Change::{
+            AddColumn, AddIndex, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn,
+        };
         matches!(
             self,
             CreateTable
@@ -122,6 +127,7 @@ impl Change {
                 | WidenColumn { .. }
                 | AllowNull(_)
                 | DropColumn(_)
+                | AddIndex(_)
         )
     }
 }
@@ -154,6 +160,7 @@ impl fmt::Display for Change {
             Self::ChangeKey { from, to } => {
                 write!(f, "change the key from ({}) to ({})", from.join(", "), to.join(", "))
             }
+            Self::AddIndex(columns) => write!(f, "add an index on ({})", columns.join(", ")),
             Self::Recreate => write!(f, "drop the table with its records and create it anew"),
         }
     }
@@ -300,7 +307,9 @@ fn rank(change: &Change) -> u8 {
 fn added(column: &Column, unknown: &[&StandingColumn], keep: &[String]) -> Change {
     let unknown = unknown.iter().map(|have| &have.name).filter(|name| !keep.contains(name));
     let unknown: Vec<String> = unknown.cloned().collect();
-    match (unknown.is_empty(), column.nullable || column.default.is_some()) {
+    // hilcat's own column for the expiry never had another name.
+    let unambiguous = unknown.is_empty() || column.name == EXPIRES_AT;
+    match (unambiguous, column.nullable || column.default.is_some()) {
         (false, _) => Change::PossibleRename { column: column.clone(), unknown },
         (true, true) => Change::AddColumn(column.clone()),
         (true, false) => Change::AddRequiredColumn(column.clone()),

@@ -2,6 +2,7 @@
 //! memory, and in the stores that keep serialised values.
 
 use super::{Change, Column, Plan, Schema, Schemas, Shape, Standing, Step, diff};
+use crate::freshness::Freshness;
 use crate::{Error, ErrorKind, Migrate, Result};
 
 /// When a change of the schema is asked for.
@@ -52,7 +53,7 @@ pub(crate) fn upgrade(standing: &Schema, schema: &Schema, when: Apply) -> Result
         return Err(refused("the stored schema differs", &plan, manual));
     }
     let stored = merged((!recreate).then_some(standing), schema);
-    let moved = standing.table != schema.table;
+    let moved = standing.table != schema.table || standing.freshness != stored.freshness;
     let other = !plan.is_empty() || moved || has_new_default(standing, &stored);
     Ok(Upgrade { plan, recreate, stored, other })
 }
@@ -98,6 +99,7 @@ pub(crate) fn merged(stored: Option<&Schema>, schema: &Schema) -> Schema {
     let mut merged =
         Schema { dropped: Vec::new(), keep: Vec::new(), exact: false, ..schema.clone() };
     let Some(stored) = stored else { return merged };
+    merged.freshness = stored_freshness(stored, schema);
     for column in &mut merged.columns {
         let by = |name: &str| stored.columns.iter().find(|known| known.name == name);
         if let Some(known) = by(&column.name).or_else(|| by(column.was.as_deref()?)) {
@@ -112,6 +114,13 @@ pub(crate) fn merged(stored: Option<&Schema>, schema: &Schema) -> Schema {
         merged.shape = Shape::Record;
     }
     merged
+}
+
+/// The options of freshness that are stored once a scope was opened with `schema`: its own, unless
+/// only other programs give its records an expiry.
+pub(crate) fn stored_freshness(stored: &Schema, schema: &Schema) -> Freshness {
+    let keeps = stored.freshness.uses_expiry() && !schema.freshness.uses_expiry();
+    if keeps { stored.freshness.clone() } else { schema.freshness.clone() }
 }
 
 /// The error for a schema whose table another scope has: each would read the records of the other.

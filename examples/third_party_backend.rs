@@ -1,13 +1,16 @@
 //! A backend of one's own with a URI of its own: `cargo run --example third_party_backend`.
 //!
-//! `shelf:` keeps records as bytes in memory, and passes hilcat's conformance suite.
+//! `shelf:` keeps records as bytes in memory, and passes hilcat's conformance suite. The expiry of
+//! a record is one of its columns; the shelf compares it with the times that it is given.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hilcat::backend::Registry;
-use hilcat::store::{self, Codec, CodecOptions, Rows, ScopeStore, Store};
-use hilcat::{Cache, Key, Plan, Result, Row, Schema};
+use hilcat::store::{
+    self, Capabilities, Codec, CodecOptions, ExpirySupport, Rows, ScopeStore, Store,
+};
+use hilcat::{Cache, Key, Plan, Result, Row, Schema, Value};
 use parking_lot::Mutex;
 
 type Records = BTreeMap<String, Vec<u8>>;
@@ -21,12 +24,18 @@ impl Store for Shelf {
     fn name(&self) -> &'static str {
         "shelf"
     }
+    fn capabilities(&self) -> Capabilities {
+        let mut able = Capabilities::new();
+        able.expiry = ExpirySupport::Full;
+        able
+    }
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let new = || Arc::new(Mutex::new((schema.clone(), Records::new())));
         let mut scopes = self.0.lock();
         check_table(&scopes, schema)?;
         let shared = scopes.entry(schema.name.clone()).or_insert_with(new).clone();
         let (stored, records) = &mut *shared.lock();
+        let schema = &Arc::new(schema.with_expiry_of(stored));
         let upgrade = store::upgrade(stored, schema)?;
         if upgrade.recreate {
             records.clear();
@@ -39,16 +48,24 @@ impl Store for Shelf {
     }
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let Some(shared) = self.0.lock().get(&schema.name).cloned() else { return Ok(None) };
-        store::check_readable(&shared.lock().0, schema)?;
-        Ok(Some(Arc::new(Scope(Codec::new(schema, CodecOptions::default()), shared))))
+        let schema = Arc::new(schema.with_expiry_of(&shared.lock().0));
+        store::check_readable(&shared.lock().0, &schema)?;
+        Ok(Some(Arc::new(Scope(Codec::new(&schema, CodecOptions::default()), shared))))
     }
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         check_table(&self.0.lock(), schema)?;
         let shared = self.0.lock().get(&schema.name).cloned();
-        Ok(shared.map_or(Plan::empty(schema), |shared| store::plan(&shared.lock().0, schema)))
+        Ok(shared.map_or(Plan::empty(schema), |shared| {
+            let stored = &shared.lock().0;
+            store::plan(stored, &schema.with_expiry_of(stored))
+        }))
     }
     fn scopes(&self) -> Result<Vec<String>> {
         Ok(self.0.lock().keys().cloned().collect())
+    }
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let shared = self.0.lock().get(scope).cloned();
+        Ok(shared.map(|shared| Schema::clone(&shared.lock().0)))
     }
 }
 
@@ -79,6 +96,11 @@ impl Scope {
         records.insert(key, replaced.bytes);
         Ok(replaced.old)
     }
+    /// Whether a record is expired at a time; NULL is never.
+    fn is_expired(&self, row: &Row, at: i64) -> bool {
+        let expires = self.0.schema().expiry_column().map(|column| &row[column]);
+        matches!(expires, Some(Value::Timestamp(expires)) if *expires <= at)
+    }
 }
 
 impl ScopeStore for Scope {
@@ -106,6 +128,29 @@ impl ScopeStore for Scope {
         self.change(|records| {
             let popped = keys.iter().map(|key| records.remove(&*store::key_to_text(key)));
             popped.map(|bytes| bytes.map(|bytes| self.0.decode(&bytes)).transpose()).collect()
+        })
+    }
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.change(|records| {
+            for key in keys.iter().map(store::key_to_text) {
+                let row = records.get(&*key).map(|bytes| self.0.decode(bytes)).transpose()?;
+                if row.is_some_and(|row| self.is_expired(&row, at)) {
+                    records.remove(&*key);
+                }
+            }
+            Ok(())
+        })
+    }
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.change(|records| {
+            let bytes = records.get(&*store::key_to_text(key));
+            let row = bytes.map(|bytes| self.0.decode(bytes)).transpose()?;
+            let live = row.filter(|row| !self.is_expired(row, at));
+            let (Some(mut row), Some(column)) = (live, self.0.schema().expiry_column()) else {
+                return Ok(false);
+            };
+            row[column] = expires;
+            self.put(records, row).map(|_| true)
         })
     }
     fn rows(&self) -> Result<Rows> {

@@ -466,9 +466,9 @@ mod tests {
                 thread::yield_now();
             }
             flights.void_all();
-            guard.land(&schema, &row);
+            guard.land(&schema, Some(&row));
             let Role::Take(taken) = waiting.join().unwrap() else { panic!("it has a result") };
-            assert_eq!(taken, row);
+            assert_eq!(taken, Some(row));
         });
     }
 
@@ -486,7 +486,7 @@ mod tests {
             let late = scope.spawn(|| flights.claim(&key(1), &schema).unwrap());
             thread::sleep(Duration::from_millis(20));
             assert!(writes.iter().all(|write| !write.is_finished()));
-            guard.land(&schema, &vec![Value::Int(1)]);
+            guard.land(&schema, Some(&vec![Value::Int(1)]));
             writes.into_iter().for_each(|write| write.join().unwrap());
             assert!(matches!(late.join().unwrap(), Role::Retry), "it began after the writes");
         });
@@ -503,7 +503,7 @@ mod tests {
             while Arc::strong_count(&guard.flight) < 3 {
                 thread::yield_now();
             }
-            guard.land(&schema, &vec![Value::Int(1)]);
+            guard.land(&schema, Some(&vec![Value::Int(1)]));
             assert!(matches!(waiting.join().unwrap(), Role::Retry));
         });
     }

@@ -214,6 +214,11 @@ impl Error {
         )
     }
 
+    /// The result of such a call.
+    pub(crate) fn refused_write<T>() -> Result<T, Self> {
+        Err(Self::read_only())
+    }
+
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
     }

@@ -46,7 +46,10 @@ impl Cache {
     fn expiry_in(&self, schema: &Schema) -> Result<ExpirySupport> {
         let by_column = schema.freshness.expires_at.is_some();
         match self.inner.store.expiry_of(schema)? {
-            ExpirySupport::Removal if by_column => Ok(ExpirySupport::Full),
+            ExpirySupport::Removal | ExpirySupport::ByColumn if by_column => {
+                Ok(ExpirySupport::Full)
+            }
+            ExpirySupport::ByColumn => Ok(ExpirySupport::Unsupported),
             expiry => Ok(expiry),
         }
     }
@@ -86,6 +89,9 @@ impl Cache {
         match self.capabilities().expiry {
             ExpirySupport::Full => {
                 "the table is that of another program and has no column for the expiry; name one of its columns by `expires_at`"
+            }
+            ExpirySupport::ByColumn => {
+                "in this layout a record has no place for its expiry but a column of its own; name one by `expires_at`"
             }
             ExpirySupport::Removal => {
                 "in this layout the server removes expired records, and there is no place for their expiry: `ttl` alone is honoured; the other layouts and backends honour all options"

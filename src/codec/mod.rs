@@ -27,6 +27,7 @@ pub(crate) use self::options::parse_size;
 pub(crate) use self::options::{Format, compress_above};
 pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{Extras, upgrade};
+use crate::freshness::EXPIRES_AT;
 use crate::schema::unknown_columns;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
@@ -109,8 +110,9 @@ impl Codec {
     }
 
     /// Whether a member of a record that is no column of this schema is known to be another's.
+    /// The expiry of records always is: every program that knows it sets it anew.
     fn is_known(&self, name: &str) -> bool {
-        self.others.iter().chain(&self.dropped).any(|other| other == name)
+        name == EXPIRES_AT || self.others.iter().chain(&self.dropped).any(|other| other == name)
     }
 
     /// The names in records of the columns that are removed from them.

@@ -2,6 +2,7 @@
 
 use super::cell::{Cell, invalid};
 use super::{Codec, STAMP, stored_name};
+use crate::freshness::EXPIRES_AT;
 use crate::{Column, Error, Result, Row, Value};
 
 /// What a record has in columns that the schema does not know, by the names in the record.
@@ -39,7 +40,8 @@ pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extr
         None => missing.value(column),
     });
     let row = row.collect::<Result<Row>>()?;
-    cells.retain(|(name, _)| !codec.dropped().contains(name));
+    // A write by a program that gives records no expiry ends the one that another program gave.
+    cells.retain(|(name, _)| !codec.dropped().contains(name) && name != EXPIRES_AT);
     Ok((row, cells))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Tiers;
 use crate::freshness::Freshness;
 use crate::store::{ScopeStore, Store};
-use crate::{Result, Schema};
+use crate::{Error, Result, Schema};
 
 /// A store, with what the cache that it was of adds to it.
 #[derive(Debug, Clone)]
@@ -20,6 +20,16 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn new(store: Arc<dyn Store>, defaults: Freshness) -> Self {
         Self { store, defaults, tiers: Arc::default() }
+    }
+
+    /// Refuses what the cache of this member says of freshness, where another member has the truth.
+    pub(super) fn check_says_nothing(&self, part: &str) -> Result<()> {
+        match self.defaults == Freshness::default() {
+            true => Ok(()),
+            false => Err(Error::unsupported(format!(
+                "the options of freshness of `{part}` cannot be honoured: give them to the part of the layer that has the records"
+            ))),
+        }
     }
 
     /// Opens a scope; an error names this store.
@@ -39,4 +49,33 @@ impl Member {
     pub(super) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
         call(&*self.store).map_err(|error| error.in_backend(self.store.name()))
     }
+}
+
+/// Opens a scope in several stores under one schema. If one of them has hilcat's own column for the
+/// expiry, all have.
+pub(super) fn open_alike<const N: usize>(
+    members: [&Member; N],
+    schema: &Arc<Schema>,
+) -> Result<(Arc<Schema>, [Arc<dyn ScopeStore>; N])> {
+    let (schema, scopes) = open_all_alike(&members, schema)?;
+    let scopes = scopes.try_into().map_err(|_| Error::invalid_config("a member is missing"))?;
+    Ok((schema, scopes))
+}
+
+/// The same for any number of stores.
+pub(super) fn open_all_alike(
+    members: &[&Member],
+    schema: &Arc<Schema>,
+) -> Result<(Arc<Schema>, Vec<Arc<dyn ScopeStore>>)> {
+    let open = |schema: &Arc<Schema>| -> Result<Vec<_>> {
+        members.iter().map(|member| member.open(schema)).collect()
+    };
+    let scopes = open(schema)?;
+    let carries = scopes.iter().any(|scope| scope.schema().has_own_expiry_column());
+    if !carries || schema.has_own_expiry_column() {
+        return Ok((schema.clone(), scopes));
+    }
+    let schema = Arc::new(schema.with_expiry_column());
+    let scopes = open(&schema)?;
+    Ok((schema, scopes))
 }

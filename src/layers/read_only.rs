@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::store::{Adopted, Capabilities, Keys, Rows, ScopeStore, Store};
-use crate::{Error, Key, Plan, Result, Row, Schema};
+use crate::store::{Adopted, Capabilities, Keys, Leases, Rows, ScopeStore, Store};
+use crate::{Error, Key, Plan, Result, Row, Schema, Value};
 
 /// A store whose scopes are opened by [`Store::open_read_only`] and refuse every write.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Store for ReadOnly {
     }
 
     fn migrate(&self, _: &Schema) -> Result<Plan> {
-        Err(Error::read_only())
+        Error::refused_write()
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
@@ -53,6 +53,10 @@ impl Store for ReadOnly {
 
     fn undeclared(&self, scope: &str) -> Option<Schema> {
         self.0.undeclared(scope)
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.0.stored_schema(scope)
     }
 
     fn adopt(&self) -> Result<Adopted> {
@@ -90,7 +94,9 @@ struct ReadOnlyScope {
 impl ReadOnlyScope {
     fn open(store: &Arc<dyn Store>, schema: &Arc<Schema>) -> Result<Self> {
         let found = store.open_read_only(schema)?;
-        let (store, schema) = (store.clone(), schema.clone());
+        let stored = found.as_ref().map_or(schema, |found| found.schema());
+        let schema = Arc::new(schema.with_expiry_of(stored));
+        let store = store.clone();
         Ok(Self { store, schema, found: Mutex::new(found) })
     }
 
@@ -116,10 +122,6 @@ impl ReadOnlyScope {
             result => result,
         }
     }
-}
-
-fn refused<T>() -> Result<T> {
-    Err(Error::read_only())
 }
 
 /// A listing that may be of a scope without records.
@@ -152,31 +154,31 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn set(&self, _: Row) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn update(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert_many(&self, _: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop(&self, _: &Key) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -192,7 +194,7 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn clear(&self) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {
@@ -200,7 +202,47 @@ impl ScopeStore for ReadOnlyScope {
     }
 
     fn replace_all(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
+    }
+
+    fn replace_expired(&self, _: Vec<Row>, _: i64) -> Result<Vec<Option<Row>>> {
+        Error::refused_write()
+    }
+
+    fn remove_expired(&self, _: &[Key], _: i64) -> Result<()> {
+        Error::refused_write()
+    }
+
+    fn replace_unchanged(&self, _: Option<&Row>, _: Row) -> Result<bool> {
+        Error::refused_write()
+    }
+
+    fn touch(&self, _: &Key, _: i64, _: Value) -> Result<bool> {
+        Error::refused_write()
+    }
+
+    fn purge(&self, _: i64, _: usize) -> Result<usize> {
+        Error::refused_write()
+    }
+
+    fn trim(&self, _: u64, _: usize) -> Result<usize> {
+        Error::refused_write()
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        Ok(self.read(|scope| scope.live_keys(at).map(Listed))?.0)
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        Ok(self.read(|scope| scope.live_rows(at).map(Listed))?.0)
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.read(|scope| scope.live_len(at))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     fn table(&self) -> Option<&dyn std::any::Any> {

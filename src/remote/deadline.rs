@@ -1,7 +1,7 @@
 //! Deadlines, and the time that one public call has left for all of its internal steps.
 
 #![cfg_attr(
-    not(any(feature = "sql", feature = "redis", feature = "elasticsearch")),
+    not(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch")),
     expect(dead_code, reason = "no other backend has deadlines")
 )]
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A hundred years: as good as no deadline, and never an overflow.
-const LONGEST: Duration = Duration::from_secs(3_153_600_000);
+pub(crate) const LONGEST: Duration = Duration::from_secs(3_153_600_000);
 
 /// The moment by which a call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

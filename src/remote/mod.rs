@@ -24,8 +24,10 @@ pub(crate) mod tls;
 
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::authority::Server;
-#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+#[cfg(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::deadline::Deadline;
+#[cfg(feature = "sql")]
+pub(crate) use self::deadline::LONGEST;
 pub(crate) use self::deadline::{CallClock, begin_step};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::endpoint::Endpoint;
@@ -36,6 +38,8 @@ pub(crate) use self::options::{ServerOptions, server_option_methods, too_large};
 #[cfg(feature = "sql")]
 pub(crate) use self::retry::{Attempts, Outcome};
 #[cfg(any(feature = "server", feature = "redis"))]
-pub(crate) use self::socket::{Socket, too_large_error};
+pub(crate) use self::socket::Socket;
+#[cfg(feature = "server")]
+pub(crate) use self::socket::too_large_error;
 #[cfg(any(feature = "mysql", feature = "redis"))]
 pub(crate) use self::stream::Stream;

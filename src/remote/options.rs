@@ -35,6 +35,7 @@ impl Default for ServerOptions {
 
 impl ServerOptions {
     /// Their names in a URI.
+    #[cfg(any(feature = "server", feature = "redis"))]
     pub(crate) const NAMES: [&'static str; 2] = ["max_response", "retry"];
 
     /// Takes them from a URI.

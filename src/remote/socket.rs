@@ -16,7 +16,10 @@ use socket2::SockRef;
 use socket2::{Domain, SockAddr, Type};
 
 use super::resolve::resolve;
-use super::{Deadline, Endpoint, too_large};
+#[cfg(feature = "server")]
+use super::too_large;
+use super::{Deadline, Endpoint};
+#[cfg(feature = "server")]
 use crate::Error;
 
 /// A connected socket.
@@ -47,6 +50,7 @@ impl std::fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 /// The public error where a read failed because the answer is too large.
+#[cfg(feature = "server")]
 pub(crate) fn too_large_error(error: &io::Error) -> Option<Error> {
     error.get_ref()?.downcast_ref::<TooLarge>().map(|TooLarge(limit)| too_large(*limit))
 }
@@ -256,6 +260,7 @@ mod tests {
         assert!(!connected.is_empty());
     }
 
+    #[cfg(feature = "server")]
     #[test]
     fn an_answer_has_at_most_so_many_bytes() {
         let (mut socket, mut peer) = pair();

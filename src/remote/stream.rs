@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::{Deadline, Endpoint, Socket};
+#[cfg(feature = "redis")]
+use super::Endpoint;
+use super::{Deadline, Socket};
 
 /// A connection to a server, encrypted where it was asked for.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Connects, and where there is a configuration of TLS, encrypts.
+    #[cfg(feature = "redis")]
     pub(crate) fn open(
         endpoint: &Endpoint,
         tls: Option<&Arc<ClientConfig>>,

@@ -32,6 +32,7 @@ pub enum SslMode {
 
 impl SslMode {
     /// The words for the modes in a URI.
+    #[cfg(any(feature = "postgresql", feature = "redis"))]
     pub(crate) const CHOICES: [(&'static str, Self); 5] = [
         ("disable", Self::Disable),
         ("prefer", Self::Prefer),

@@ -303,13 +303,14 @@ fn rank(change: &Change) -> u8 {
     }
 }
 
-/// What a new column is beside columns that the schema does not know.
+/// What a new column is beside columns that the schema does not know. Neither is hilcat's own column
+/// another one renamed, nor another one that.
 fn added(column: &Column, unknown: &[&StandingColumn], keep: &[String]) -> Change {
-    let unknown = unknown.iter().map(|have| &have.name).filter(|name| !keep.contains(name));
+    let own = |name: &str| name == EXPIRES_AT;
+    let unknown = unknown.iter().map(|have| &have.name);
+    let unknown = unknown.filter(|name| !keep.contains(name) && !own(name) && !own(&column.name));
     let unknown: Vec<String> = unknown.cloned().collect();
-    // hilcat's own column for the expiry never had another name.
-    let unambiguous = unknown.is_empty() || column.name == EXPIRES_AT;
-    match (unambiguous, column.nullable || column.default.is_some()) {
+    match (unknown.is_empty(), column.nullable || column.default.is_some()) {
         (false, _) => Change::PossibleRename { column: column.clone(), unknown },
         (true, true) => Change::AddColumn(column.clone()),
         (true, false) => Change::AddRequiredColumn(column.clone()),
@@ -384,6 +385,21 @@ mod tests {
         let found = changes(&table, &schema().column(new.clone()));
         assert!(!found.iter().all(Change::is_safe));
         assert!(found.contains(&AddRequiredColumn(new)));
+    }
+
+    #[test]
+    fn the_expiry_is_no_other_column_renamed() {
+        let schema = |name: &str| {
+            let id = Column::new("id", ColumnType::Text);
+            Schema::new("a").unique(id).column(Column::new(name, ColumnType::Int).nullable(true))
+        };
+        let changes = |standing: &Schema, schema: &Schema| {
+            diff(&Standing::of(standing), schema, |have, want| have.ty == Some(want.ty))
+        };
+        let found = changes(&schema("n"), &schema(EXPIRES_AT));
+        assert!(matches!(&found[..], [Change::AddColumn(_)]), "{found:?}");
+        let found = changes(&schema(EXPIRES_AT), &schema("n"));
+        assert!(matches!(&found[..], [Change::AddColumn(_)]), "{found:?}");
     }
 
     #[test]

@@ -116,10 +116,10 @@ impl Schema {
         schema
     }
 
-    /// The schema with hilcat's own column for the expiry if the stored schema has it: a program
-    /// that gives records no expiry still has to see and to clear that of others.
-    #[allow(dead_code, reason = "not every choice of features has a backend for it")]
-    pub(crate) fn with_expiry_of(&self, stored: &Self) -> Self {
+    /// Returns the schema with hilcat's own column for the expiry if the stored schema has it: a
+    /// program that gives records no expiry still has to see and to clear that of others. A
+    /// [`Store`](crate::store::Store) opens a scope with it.
+    pub fn with_expiry_of(&self, stored: &Self) -> Self {
         match stored.has_own_expiry_column() {
             true => self.with_expiry_column(),
             false => self.clone(),

@@ -30,6 +30,8 @@ pub(crate) use self::readable::readable;
 pub(crate) use self::readable::unreadable;
 #[cfg(any(feature = "sql", feature = "elasticsearch"))]
 pub(crate) use self::standing::refused;
+#[cfg(any(feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::standing::stored_freshness;
 pub(crate) use self::standing::{Apply, merged, unknown_columns, upgrade};
 pub use self::standing::{Upgrade, plan, table_of_another};
 #[cfg(feature = "elasticsearch")]

@@ -46,10 +46,6 @@ impl Projected {
     }
 }
 
-fn refused<T>() -> Result<T> {
-    Err(Error::read_only())
-}
-
 impl ScopeStore for Projected {
     fn schema(&self) -> &Arc<Schema> {
         &self.schema
@@ -76,19 +72,19 @@ impl ScopeStore for Projected {
     }
 
     fn update(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn insert(&self, _: Row) -> Result<Option<Row>> {
-        refused()
+        Error::refused_write()
     }
 
     fn set_many(&self, _: Vec<Row>) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn pop_many(&self, _: &[Key]) -> Result<Vec<Option<Row>>> {
-        refused()
+        Error::refused_write()
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -125,7 +121,7 @@ impl ScopeStore for Projected {
     }
 
     fn clear(&self) -> Result<()> {
-        refused()
+        Error::refused_write()
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {

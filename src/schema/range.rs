@@ -18,6 +18,9 @@ use crate::{Error, Result, Value, decimal, temporal};
 /// The first integer that an `i64` does not hold.
 const BEYOND_I64: u64 = 1 << 63;
 
+/// The first float that an `i128` does not hold.
+const BEYOND_I128: f64 = -(i128::MIN as f64);
+
 /// Checks that a value is one of a type, NULL included.
 pub(super) fn check(ty: ColumnType, value: &Value) -> Result<()> {
     let fits = match (ty, value) {
@@ -86,7 +89,8 @@ pub(crate) fn integer_as_float(integer: i128, ty: ColumnType) -> Result<Value> {
         ColumnType::Real => f64::from(integer as f32),
         _ => integer as f64,
     };
-    match float as i128 == integer {
+    // A float beyond the range would be taken for the greatest integer.
+    match float < BEYOND_I128 && float as i128 == integer {
         true => Ok(Value::Float(float)),
         false => Err(inexact(ty)),
     }
@@ -194,6 +198,8 @@ mod tests {
             ("18446744073709551615", ColumnType::Double, false),
             ("18446744073709551616", ColumnType::Double, true),
             ("1000000000000000000000000000000000000000000000", ColumnType::Double, false),
+            ("170141183460469231731687303715884105727", ColumnType::Double, false),
+            ("-170141183460469231731687303715884105728", ColumnType::Real, true),
         ] {
             assert_eq!(text_as_float(text, ty).is_ok(), exact, "{text} as {ty}");
         }

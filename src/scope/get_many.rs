@@ -182,7 +182,8 @@ impl Core {
         let rows =
             computed.map(|row| self.admit_row("get_many", row)).collect::<Result<Vec<_>>>()?;
         let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
-        if let Some(key) = rows.keys().find(|key| !keys.contains(key)) {
+        let asked: HashSet<&Key> = keys.iter().collect();
+        if let Some(key) = rows.keys().find(|key| !asked.contains(key)) {
             return wrong(
                 key,
                 "the computation gave a record for this key, which was not asked for",

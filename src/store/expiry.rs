@@ -4,7 +4,7 @@ use super::ScopeStore;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// What a backend does with the expiry of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum ExpirySupport {
     /// Nothing: its records do not expire.
@@ -13,6 +13,8 @@ pub enum ExpirySupport {
     /// It removes expired records itself, and has no place where a record could carry its expiry:
     /// there is a time to live, and nothing can be served stale.
     Removal,
+    /// Its records have no place for an expiry of their own, but a column of the scope can carry it.
+    ByColumn,
     /// Records carry their expiry.
     Full,
 }

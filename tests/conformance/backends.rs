@@ -2,7 +2,7 @@
 
 use hilcat::Cache;
 
-use crate::ground::Place;
+use crate::ground::{Place, open_uri};
 
 /// A backend that a program brings along; it is one for the suite, too.
 #[path = "../../examples/third_party_backend.rs"]
@@ -31,10 +31,10 @@ pub struct Backend {
 /// All of them. A server is a line with `Place::server("HILCAT_TEST_...")`.
 #[rustfmt::skip]
 pub const BACKENDS: &[Backend] = &[
-    Backend { name: "memory", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:"))) },
-    Backend { name: "memory-bounded", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("memory:?max_entries=1000000"))) },
-    Backend { name: "noop", schemes: &["noop"], keeps: Keeps::Nothing, place: || Ok(Place::private(|| Cache::from_uri("noop:"))) },
-    Backend { name: "third-party", schemes: &[], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::builder("shelf:").registry(&third_party::registry()?).open())) },
+    Backend { name: "memory", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|clock| open_uri("memory:", clock))) },
+    Backend { name: "memory-bounded", schemes: &["memory"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|clock| open_uri("memory:?max_entries=1000000", clock))) },
+    Backend { name: "noop", schemes: &["noop"], keeps: Keeps::Nothing, place: || Ok(Place::private(|clock| open_uri("noop:", clock))) },
+    Backend { name: "third-party", schemes: &[], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|clock| Cache::builder("shelf:").registry(&third_party::registry()?).clock(clock.clone()).open())) },
     #[cfg(unix)]
     Backend { name: "files", schemes: &["file"], keeps: Keeps::ForGood, place: || Ok(Place::file("file", "d", "")) },
     #[cfg(all(unix, feature = "msgpack", feature = "zstd"))]
@@ -42,7 +42,7 @@ pub const BACKENDS: &[Backend] = &[
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite", "t.db", "")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite::memory:"))) },
+    Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|clock| open_uri("sqlite::memory:", clock))) },
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Keeps::ForGood, place: || Ok(Place::one_table_in_file()) },
     #[cfg(feature = "elasticsearch")]
@@ -54,7 +54,7 @@ pub const BACKENDS: &[Backend] = &[
     #[cfg(feature = "sqlite")]
     Backend { name: "sqlite-kv-file", schemes: &["sqlite+kv"], keeps: Keeps::ForGood, place: || Ok(Place::file("sqlite+kv", "t.db", "")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|| Cache::from_uri("sqlite+kv::memory:"))) },
+    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], keeps: Keeps::WhileOpen, place: || Ok(Place::private(|clock| open_uri("sqlite+kv::memory:", clock))) },
     #[cfg(feature = "mysql")]
     Backend { name: "mysql8", schemes: &["mysql"], keeps: Keeps::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]
@@ -124,7 +124,7 @@ macro_rules! layers {
 /// The layers. A store that they are to be tried over is a line.
 #[rustfmt::skip]
 pub const LAYERS: &[&[Backend]] = &[
-    layers!("memory", Keeps::WhileOpen, Ok(Place::private(|| Cache::from_uri("memory:")))),
+    layers!("memory", Keeps::WhileOpen, Ok(Place::private(|clock| open_uri("memory:", clock)))),
     #[cfg(feature = "sqlite")]
     layers!("sqlite", Keeps::ForGood, Ok(Place::file("sqlite", "t.db", ""))),
     #[cfg(feature = "postgresql")]

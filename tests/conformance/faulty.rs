@@ -61,7 +61,10 @@ pub static FAULTLESS: Backend = Backend {
 
 /// A place with a store that has this fault.
 fn place(fault: Fault) -> Place {
-    Place::private(move || Ok(Cache::from_store(FaultyStore { inner: Memory::new(), fault })))
+    Place::private(move |clock| {
+        let store = FaultyStore { inner: Memory::new(), fault };
+        Cache::builder_from_store(store).clock(clock.clone()).open()
+    })
 }
 
 /// A test for each fault: that some case fails because of it.

@@ -5,19 +5,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hilcat::{Cache, Column, ColumnType, DynScope, Result, Row, Schema, Scope, Value};
+use hilcat::testing::ManualClock;
+use hilcat::{Cache, Clock, Column, ColumnType, DynScope, Result, Row, Schema, Scope, Value};
 
 #[cfg(feature = "sql")]
 use crate::one_table::{InTables, OneTable};
 use crate::records::{Raw, RawKey, declared_as};
 
-type Open = Box<dyn Fn() -> Result<Cache> + Send + Sync>;
+type Open = Box<dyn Fn(&ManualClock) -> Result<Cache> + Send + Sync>;
+
+/// Opens a URI with the clock of the case.
+pub fn open_uri(uri: &str, clock: &ManualClock) -> Result<Cache> {
+    Cache::builder(uri).clock(clock.clone()).open()
+}
 
 /// Where a backend keeps its records.
 pub struct Place {
     open: Open,
+    /// The time of every cache that is opened on it.
+    clock: ManualClock,
     /// Nobody else uses it, so that every scope in it is of the case.
     private: bool,
     /// All scopes of the same columns are in one table.
@@ -31,7 +39,7 @@ pub struct Place {
 
 impl Place {
     /// A place that only one case sees; `open` makes it.
-    pub fn private(open: impl Fn() -> Result<Cache> + Send + Sync + 'static) -> Self {
+    pub fn private(open: impl Fn(&ManualClock) -> Result<Cache> + Send + Sync + 'static) -> Self {
         Self::new(Box::new(open), true)
     }
 
@@ -39,7 +47,7 @@ impl Place {
     pub fn file(scheme: &str, name: &str, options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("{scheme}:///{}{options}", directory.path().join(name).display());
-        let open: Open = Box::new(move || Cache::from_uri(&uri));
+        let open: Open = Box::new(move |clock| open_uri(&uri, clock));
         Self { _directory: Some(directory), ..Self::new(open, true) }
     }
 
@@ -102,7 +110,7 @@ impl Place {
         let sign = if uri.contains('?') { '&' } else { '?' };
         let uri = format!("{uri}{sign}timeout=30s");
         let uri = if options.is_empty() { uri } else { format!("{uri}&{options}") };
-        let open: Open = Box::new(move || Cache::from_uri(&uri));
+        let open: Open = Box::new(move |clock| open_uri(&uri, clock));
         Ok(Self::new(open, false))
     }
 
@@ -111,13 +119,16 @@ impl Place {
     pub fn elasticsearch(variable: &str) -> Result<Self, String> {
         let indices = crate::indices::Indices::new(variable)?;
         let uri = indices.uri("timeout=30s");
-        let open: Open = Box::new(move || Cache::from_uri(&uri));
+        let open: Open = Box::new(move |clock| open_uri(&uri, clock));
         Ok(Self { _indices: Some(indices), ..Self::new(open, true) })
     }
 
     fn new(open: Open, private: bool) -> Self {
+        // In the past: an engine that removes what is expired by a clock of its own is noticed.
+        let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         Self {
             open,
+            clock,
             private,
             one_table: false,
             close: Box::new(|| {}),
@@ -128,9 +139,9 @@ impl Place {
     }
 
     /// The place as a layer over it has it: `layer` makes the cache of the one beneath.
-    fn under(self, layer: impl Fn(Cache) -> Cache + Send + Sync + 'static) -> Self {
+    fn under(self, layer: impl Fn(Cache, &ManualClock) -> Cache + Send + Sync + 'static) -> Self {
         let beneath = self.open;
-        Self { open: Box::new(move || Ok(layer(beneath()?))), ..self }
+        Self { open: Box::new(move |clock| Ok(layer(beneath(clock)?, clock))), ..self }
     }
 
     /// A near store of this URI in front of it; caches that are open at the same time share it, as
@@ -138,8 +149,8 @@ impl Place {
     pub fn tiered(self, near: &'static str) -> Self {
         let shared: Arc<Mutex<Option<Cache>>> = Arc::default();
         let held = shared.clone();
-        let tiered = move |far| {
-            let open = || Cache::from_uri(near).unwrap();
+        let tiered = move |far, clock: &ManualClock| {
+            let open = || open_uri(near, clock).unwrap();
             // Two far stores that are apart are not to share it.
             match Cache::capabilities(&far).persistent {
                 true => Cache::tiered(held.lock().unwrap().get_or_insert_with(open).clone(), far),
@@ -152,25 +163,29 @@ impl Place {
 
     /// Work in memory, with it as the storage: a fresh part of it each time.
     pub fn staged(self) -> Self {
-        let place = self.under(|storage| Cache::staged(Cache::memory(), storage.prefix(&unique())));
+        let place =
+            self.under(|storage, _| Cache::staged(Cache::memory(), storage.prefix(&unique())));
         Self { private: true, ..place }
     }
 
     /// It is read, and a memory is written beside it.
     pub fn fan_out(self) -> Self {
-        self.under(|primary| Cache::fan_out(primary, [Cache::memory()]))
+        self.under(|primary, _| Cache::fan_out(primary, [Cache::memory()]))
     }
 
     /// A memory is read, and it is written beside it: a fresh part of it each time.
     pub fn fan_out_into(self) -> Self {
-        let fan_out = |writer: Cache| Cache::fan_out(Cache::memory(), [writer.prefix(&unique())]);
+        let fan_out = |writer: Cache, clock: &ManualClock| {
+            let primary = open_uri("memory:", clock).unwrap();
+            Cache::fan_out(primary, [writer.prefix(&unique())])
+        };
         Self { private: true, ..self.under(fan_out) }
     }
 
     /// A part of it that nobody else uses.
     pub fn prefixed(self) -> Self {
         let prefix = unique();
-        Self { private: true, ..self.under(move |cache| cache.prefix(&prefix)) }
+        Self { private: true, ..self.under(move |cache, _| cache.prefix(&prefix)) }
     }
 }
 
@@ -190,9 +205,10 @@ fn one_table<T: hilcat::backend::Tables + Clone + 'static>(
 ) -> Open {
     let tables = std::sync::Arc::new(InTables::default());
     let prefix = prefix.to_owned();
-    Box::new(move || {
+    Box::new(move |clock| {
         let (prefix, tables) = (prefix.clone(), tables.clone());
-        Ok(Cache::from_store(OneTable { database: open()?, prefix, tables }))
+        let store = OneTable { database: open()?, prefix, tables };
+        Cache::builder_from_store(store).clock(clock.clone()).open()
     })
 }
 
@@ -239,8 +255,17 @@ pub struct Ground {
 
 impl Ground {
     pub fn open(place: Place) -> Result<Self> {
-        let cache = (place.open)()?;
+        let cache = (place.open)(&place.clock)?;
         Ok(Self { cache, place, scope: unique() })
+    }
+
+    /// Moves the time of every cache on the place.
+    pub fn advance(&self, time: Duration) {
+        self.place.clock.advance(time);
+    }
+
+    pub fn now(&self) -> SystemTime {
+        self.place.clock.now()
     }
 
     /// Whether nobody else uses the place.
@@ -263,13 +288,13 @@ impl Ground {
         // The old one is closed before the new one is opened.
         self.cache = Cache::noop();
         (self.place.close)();
-        self.cache = (self.place.open)()?;
+        self.cache = (self.place.open)(&self.place.clock)?;
         Ok(())
     }
 
     /// One more cache on the same place.
     pub fn another(&self) -> Result<Cache> {
-        (self.place.open)()
+        (self.place.open)(&self.place.clock)
     }
 
     /// A schema of the case's scope.

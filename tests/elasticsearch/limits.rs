@@ -1,6 +1,6 @@
 //! Indices that take no writes, that are so new that they are not ready, or that are several.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("a_new_index_is_waited_for", a_new_index_is_waited_for),
     ("answers_are_bounded", answers_are_bounded),
     ("redirects_are_not_followed", redirects_are_not_followed),
+    ("a_proxy_that_gives_up_loses_no_records", a_proxy_that_gives_up_loses_no_records),
     ("an_alias_of_several_indices_is_reported", an_alias_of_several_indices_is_reported),
 ];
 
@@ -204,4 +205,84 @@ fn redirects_are_not_followed(_: &Server) {
     }
     other.set_nonblocking(true).unwrap();
     assert!(other.accept().is_err(), "nothing was sent to where the answers pointed");
+}
+
+/// A proxy that hands every request on, and gives up the one to change aliases once the server has
+/// answered it. Gives its place.
+fn giving_up(server: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (place, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = server.clone();
+            thread::spawn(move || hand_on(client, &server));
+        }
+    });
+    place
+}
+
+fn hand_on(client: TcpStream, server: &str) -> std::io::Result<()> {
+    let (mut to_client, mut to_server) = (client.try_clone()?, TcpStream::connect(server)?);
+    let mut from_client = BufReader::new(client);
+    let mut from_server = BufReader::new(to_server.try_clone()?);
+    loop {
+        let request = message(&mut from_client)?;
+        to_server.write_all(&request)?;
+        let answer = message(&mut from_server)?;
+        match request.starts_with(b"POST /_aliases") {
+            true => to_client
+                .write_all(b"HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 4\r\n\r\nlate")?,
+            false => to_client.write_all(&answer)?,
+        }
+    }
+}
+
+/// A message of HTTP, of a length that its head says or in chunks.
+fn message(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let (mut message, mut length, mut chunked) = (Vec::new(), 0, false);
+    loop {
+        let line = line(from, &mut message)?.to_lowercase();
+        chunked |= line == "transfer-encoding: chunked";
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    while chunked {
+        let size = usize::from_str_radix(&line(from, &mut message)?, 16).unwrap();
+        chunked = size > 0;
+        bytes(from, &mut message, size + 2)?;
+    }
+    bytes(from, &mut message, length)?;
+    Ok(message)
+}
+
+fn line(from: &mut impl BufRead, message: &mut Vec<u8>) -> std::io::Result<String> {
+    let start = message.len();
+    match from.read_until(b'\n', message)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(String::from_utf8_lossy(&message[start..]).trim_end().to_owned()),
+    }
+}
+
+fn bytes(from: &mut impl Read, message: &mut Vec<u8>, count: usize) -> std::io::Result<()> {
+    let start = message.len();
+    message.resize(start + count, 0);
+    from.read_exact(&mut message[start..])
+}
+
+fn a_proxy_that_gives_up_loses_no_records(server: &Server) {
+    let (_, _, place) = server.parts();
+    let place = place.split(['?', '/']).next().unwrap().to_owned();
+    let uri = server.indices.uri("timeout=30s").replace(&place, &giving_up(&place));
+    let staged = Cache::staged(Cache::memory(), Cache::from_uri(&uri).unwrap());
+    let a = staged.dynamic_with(scope([int("n")])).unwrap();
+    a.set("x", json!({"n": 1})).unwrap();
+    let error = staged.backup(None).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
+    assert!(error.to_string().contains("is not known"), "{error}");
+    let stored = server.cache().dynamic_with(scope([int("n")])).unwrap().fetch("x").unwrap();
+    assert_eq!(stored, Some(json!({"id": "x", "n": 1})));
 }

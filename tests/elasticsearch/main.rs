@@ -9,6 +9,7 @@ mod batches;
 mod connect;
 mod documents;
 mod foreign;
+mod freshness;
 #[path = "../conformance/indices.rs"]
 mod indices;
 mod limits;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ("connect", connect::TESTS),
         ("documents", documents::TESTS),
         ("foreign", foreign::TESTS),
+        ("freshness", freshness::TESTS),
         ("limits", limits::TESTS),
         ("mappings", mappings::TESTS),
     ];

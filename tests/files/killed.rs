@@ -19,7 +19,13 @@ const BATCH: usize = 400;
 #[test]
 fn child() {
     let Ok(job) = std::env::var(JOB[0]) else { return };
-    let scope = scope(&std::env::var(JOB[1]).unwrap());
+    let uri = std::env::var(JOB[1]).unwrap();
+    match job.as_str() {
+        "expiring" => return crate::freshness::write_until_killed(&uri),
+        "holding" => return crate::freshness::compute_until_killed(&uri),
+        _ => {}
+    }
+    let scope = scope(&uri);
     match job.as_str() {
         "one by one" => one_by_one(&scope),
         "batches" => batches(&scope),
@@ -27,7 +33,7 @@ fn child() {
     }
 }
 
-fn start(job: &str, uri: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
+pub(crate) fn start(job: &str, uri: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "killed::child", "--nocapture", "--test-threads=1"])
         .envs([(JOB[0], job), (JOB[1], uri)])

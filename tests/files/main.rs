@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod contents;
+mod freshness;
+mod held;
 mod killed;
 mod layout;
 mod outside;

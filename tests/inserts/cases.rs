@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use hilcat::store::ScopeStore;
-use hilcat::{Column, ColumnType, ErrorKind, Key, Row, Value};
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Key, Row, Value};
 
 use super::{Case, list};
 use crate::stores::{Ground, row};
@@ -21,6 +22,7 @@ pub const CASES: &[Case] = list![
     of_many_threads_one_inserts,
     batches_in_opposite_orders,
     what_is_removed_can_be_inserted_again,
+    no_timeout_is_too_long,
 ];
 
 fn key(text: &str) -> Key {
@@ -235,4 +237,15 @@ fn what_is_removed_can_be_inserted_again(ground: &Ground) {
     };
     assert_eq!(inserted, popped + left);
     assert!(popped > 0);
+}
+
+fn no_timeout_is_too_long(ground: &Ground) {
+    let cache = Cache::builder(ground.uri("pool_size=2")).timeout(Duration::MAX).open().unwrap();
+    let scope = cache.dynamic_with(ground.texts()).unwrap();
+    let record = serde_json::json!({"id": "a", "v": "x"});
+    assert_eq!(scope.get("a", || serde_json::json!({"v": "x"})).unwrap(), record);
+    scope.set_many([("b", serde_json::json!({"v": "y"}))]).unwrap();
+    assert_eq!(scope.update("a", serde_json::json!({"v": "z"})).unwrap(), Some(record));
+    assert_eq!(scope.keys().unwrap().count(), 2);
+    assert_eq!(scope.pop_many(["a", "b"]).unwrap().iter().flatten().count(), 2);
 }

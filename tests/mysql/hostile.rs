@@ -131,6 +131,28 @@ fn malformed_packets_are_errors(_: &Server) -> Result<Completion, Failed> {
         ("a cut OK", instead(2, vec![vec![0]])),
         ("a cut column", instead(2, vec![vec![1], vec![3, b'd'], EOF.to_vec()])),
         ("no end of the columns", instead(2, vec![vec![1], column(), column()])),
+        ("a type that no result has", {
+            let mut script = session();
+            let mut typed = column();
+            let at = typed.len() - 6;
+            // A timestamp as it is on the disk.
+            typed[at] = 17;
+            script.push(vec![
+                vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                typed.clone(),
+                EOF.to_vec(),
+            ]);
+            script.push(vec![vec![1], typed, EOF.to_vec(), vec![0, 0, 1, b'x'], EOF.to_vec()]);
+            script
+        }),
+        ("more changed rows than can be counted", {
+            let mut script = session();
+            // The greatest number, and that another result follows.
+            let most = [&[0, 0xfe][..], &[0xff; 8], &[0, 0x0a, 0, 0, 0]].concat();
+            script.push(vec![vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
+            script.push(vec![most.clone(), most, Vec::new()]);
+            script
+        }),
         ("an empty row", instead(2, vec![vec![1], column(), EOF.to_vec(), Vec::new()])),
     ] {
         fails(&serve(script), what);

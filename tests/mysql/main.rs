@@ -6,6 +6,7 @@
 
 mod connect;
 mod folding;
+mod galera;
 mod hostile;
 mod idle;
 mod interrupted;
@@ -24,6 +25,10 @@ fn main() -> std::process::ExitCode {
 
     if let Ok(job) = std::env::var(interrupted::JOB) {
         interrupted::work(&job);
+        return std::process::ExitCode::SUCCESS;
+    }
+    if let Ok(job) = std::env::var(galera::JOB) {
+        galera::work(&job);
         return std::process::ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
@@ -54,14 +59,17 @@ fn main() -> std::process::ExitCode {
             }));
         }
     }
-    for (name, run) in folding::CASES {
-        let (engine, variable) = server::LOWER;
-        trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
-            match server::Server::of(engine, variable) {
-                Ok(server) => run(&server),
-                Err(reason) => Ok(Completion::ignored_with(reason)),
-            }
-        }));
-    }
+    let mut of_one = |cases: &[server::Case], (engine, variable): (&'static str, &'static str)| {
+        for &(name, run) in cases {
+            trials.push(Trial::ignorable_test(format!("{engine}::{name}"), move || {
+                match server::Server::of(engine, variable) {
+                    Ok(server) => run(&server),
+                    Err(reason) => Ok(Completion::ignored_with(reason)),
+                }
+            }));
+        }
+    };
+    of_one(folding::CASES, server::LOWER);
+    of_one(galera::CASES, galera::NODES[0]);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

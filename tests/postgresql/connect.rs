@@ -1,5 +1,6 @@
 //! How a database is connected to.
 
+use std::io::{Read, Write};
 use std::time::Instant;
 
 use hilcat::backend::{Postgresql, SslMode};
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_session_is_as_hilcat_needs_it", the_session_is_as_hilcat_needs_it),
     ("from_inside_of_a_runtime", from_inside_of_a_runtime),
     ("another_encoding_is_refused", another_encoding_is_refused),
+    ("an_error_of_any_code_is_an_error", an_error_of_any_code_is_an_error),
 ];
 
 /// For the server that speaks TLS.
@@ -220,5 +222,45 @@ fn tls_modes(server: &Server) {
         let error = encrypted(options, "127.0.0.1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains("certificate"), "{error}");
+    }
+}
+
+/// A server that lets anybody in, and answers every query by an error of this code.
+fn refusing(code: &'static str) -> u16 {
+    let message = |kind: u8, body: &[u8]| {
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        [&[kind], &length[..], body].concat()
+    };
+    let ready = message(b'Z', b"I");
+    let welcome = [
+        message(b'R', &[0; 4]),
+        message(b'S', b"server_encoding\0UTF8\0"),
+        message(b'K', &[0; 8]),
+        ready.clone(),
+    ];
+    let error = format!("SERROR\0C{code}\0Mno\0\0");
+    let refusal = [message(b'E', error.as_bytes()), ready].concat();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut answer = welcome.concat();
+            while client.read(&mut [0; 4_096]).is_ok_and(|count| count > 0) {
+                if client.write_all(&answer).is_err() {
+                    break;
+                }
+                answer.clone_from(&refusal);
+            }
+        }
+    });
+    port
+}
+
+fn an_error_of_any_code_is_an_error(_: &Server) {
+    for code in ["", "2", "é", "2é", "🦀", "42P01"] {
+        let port = refusing(code);
+        let uri = format!("postgresql://u:secret@127.0.0.1:{port}/d?sslmode=disable&timeout=2s");
+        let error = refused(&uri);
+        assert!(error.to_string().contains(&format!("[{code}]")), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use hilcat::{Cache, ErrorKind};
+use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema};
 use serde_json::json;
 
 use crate::Test;
@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_are_spread_over_the_masters", records_are_spread_over_the_masters),
     ("a_scope_can_be_in_one_slot", a_scope_can_be_in_one_slot),
     ("a_slot_that_moves_is_followed", a_slot_that_moves_is_followed),
+    ("a_scope_is_opened_while_the_registry_moves", a_scope_is_opened_while_the_registry_moves),
     ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
     ("replicas_that_are_not_there_are_missed", replicas_that_are_not_there_are_missed),
 ];
@@ -66,43 +67,106 @@ fn a_scope_can_be_in_one_slot(server: &Server) {
     }
 }
 
-/// While a slot moves, some of its keys are here and some there already; afterwards none is here.
-fn a_slot_that_moves_is_followed(server: &Server) {
-    let scope = server.cache().dynamic_with(numbers()).unwrap();
-    scope.set("x", json!({"n": 1})).unwrap();
-    let name = format!("{}:a:x", server.prefix);
-    let slot: u16 = server.other().ask(&["CLUSTER", "KEYSLOT", &name]);
-    let slot = slot.to_string();
-    let nodes: Vec<(String, String)> = masters(server)
-        .into_iter()
-        .map(|address| (Other::at(&address).ask(&["CLUSTER", "MYID"]), address))
-        .collect();
-    let has = |address: &str| !Other::at(address).names(&name).is_empty();
-    let (from, to): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|(_, address)| has(address));
-    let ((from_id, from), (to_id, to)) = (&from[0], &to[0]);
-    let (mut source, mut target) = (Other::at(from), Other::at(to));
-    target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", from_id]);
-    source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", to_id]);
-    let (host, port) = to.rsplit_once(':').unwrap();
-    // Other tests may have keys in it.
-    let keys: Vec<String> = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
-    for key in &keys {
-        source.ask::<()>(&["MIGRATE", host, port, key, "0", "5000"]);
+/// A slot whose keys have moved, of which the cluster does not know yet: the old master says ASK.
+struct Moving {
+    slot: String,
+    source: Other,
+    target: Other,
+    to_id: String,
+}
+
+impl Moving {
+    /// Moves the slot of a key that is stored, with all that is in it.
+    fn begin(server: &Server, name: &str) -> Self {
+        let slot: u16 = server.other().ask(&["CLUSTER", "KEYSLOT", name]);
+        let slot = slot.to_string();
+        let (from, to): (Vec<_>, Vec<_>) =
+            masters(server).into_iter().partition(|at| !Other::at(at).names(name).is_empty());
+        let [from] = &from[..] else { panic!("`{name}` is at {from:?}") };
+        let (mut source, mut target) = (Other::at(from), Other::at(&to[0]));
+        let from_id: String = source.ask(&["CLUSTER", "MYID"]);
+        let to_id: String = target.ask(&["CLUSTER", "MYID"]);
+        target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+        source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+        let (host, port) = to[0].rsplit_once(':').unwrap();
+        // Other tests may have keys in it.
+        let keys: Vec<String> = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
+        for key in &keys {
+            source.ask::<()>(&["MIGRATE", host, port, key, "0", "5000"]);
+        }
+        assert!(keys.iter().any(|key| key == name));
+        Self { slot, source, target, to_id }
     }
-    assert!(keys.contains(&name));
-    // The old master says ASK.
-    assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
-    scope.set("x", json!({"n": 2})).unwrap();
-    assert_eq!(scope.fetch_many(["x", "no"]).unwrap()[0], Some(json!({"id": "x", "n": 2})));
-    assert_eq!(scope.update("x", json!({"n": 5})).unwrap(), Some(json!({"id": "x", "n": 2})));
-    assert_eq!(scope.pop("x").unwrap(), Some(json!({"id": "x", "n": 5})));
-    assert_eq!(scope.update("x", json!({"n": 2})).unwrap(), None);
-    target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);
-    source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", to_id]);
-    // And now MOVED.
-    assert_eq!(scope.update("x", json!({"n": 3})).unwrap(), Some(json!({"id": "x", "n": 2})));
-    scope.set_many((0..100).map(|n| (format!("k{n}"), json!({"n": n})))).unwrap();
-    assert_eq!(scope.len().unwrap(), 101);
+
+    /// From now on the old master says MOVED.
+    fn end(mut self) {
+        for node in [&mut self.target, &mut self.source] {
+            node.ask::<()>(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.to_id]);
+        }
+    }
+}
+
+fn of_name(name: &str) -> Schema {
+    Schema::new(name)
+        .unique(Column::new("id", ColumnType::Text))
+        .column(Column::new("n", ColumnType::BigInt))
+}
+
+fn a_slot_that_moves_is_followed(server: &Server) {
+    for (scope, options, at) in [
+        ("a", "layout=record", ":a:x"),
+        ("b", "layout=hash", ":b:x"),
+        ("c", "layout=record&slots=scope", ":{c}:x"),
+        ("d", "layout=hash&slots=scope", ":{d}:x"),
+    ] {
+        let cache = Cache::from_uri(&server.with(&format!("timeout=10s&{options}"))).unwrap();
+        let scope = cache.dynamic_with(of_name(scope)).unwrap();
+        let record = |n: i32| json!({"id": "x", "n": n});
+        scope.set("x", json!({"n": 1})).unwrap();
+        let moving = Moving::begin(server, &format!("{}{at}", server.prefix));
+        assert_eq!(scope.fetch("x").unwrap(), Some(record(1)));
+        scope.set("x", json!({"n": 2})).unwrap();
+        assert_eq!(scope.fetch_many(["x", "x"]).unwrap()[1], Some(record(2)), "{options}");
+        if options == "layout=record&slots=scope" {
+            is_put_off(server, options);
+        }
+        assert_eq!(scope.update("x", json!({"n": 5})).unwrap(), Some(record(2)));
+        assert_eq!(scope.pop("x").unwrap(), Some(record(5)));
+        // The new one has none yet.
+        assert_eq!(scope.get("x", || json!({"n": 6})).unwrap(), record(6), "{options}");
+        assert_eq!(scope.get("x", || json!({"n": 8})).unwrap(), record(6), "{options}");
+        assert_eq!(scope.pop("x").unwrap(), Some(record(6)));
+        let got = scope.get_many(["x"], |_| [("x", json!({"n": 7}))]).unwrap();
+        assert_eq!(got, [record(7)], "{options}");
+        assert_eq!(scope.pop_many(["x"]).unwrap(), [Some(record(7))]);
+        assert_eq!(scope.update("x", json!({"n": 2})).unwrap(), None);
+        moving.end();
+        assert_eq!(scope.update("x", json!({"n": 3})).unwrap(), Some(record(2)));
+        scope.set_many((0..100).map(|n| (format!("k{n}"), json!({"n": n})))).unwrap();
+        assert_eq!(scope.len().unwrap(), 101);
+    }
+}
+
+/// A command of several keys is refused while one of them may be at either server.
+fn is_put_off(server: &Server, options: &str) {
+    let cache = Cache::from_uri(&server.with(&format!("timeout=1s&{options}"))).unwrap();
+    let error = cache.dynamic_with(of_name("c")).unwrap().fetch_many(["no", "x"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.to_string().contains("moving data"), "{error}");
+}
+
+/// The registry of scopes is a key as others are.
+fn a_scope_is_opened_while_the_registry_moves(server: &Server) {
+    server.cache().dynamic_with(of_name("first")).unwrap();
+    let names: HashSet<String> =
+        masters(server).iter().flat_map(|master| Other::at(master).names(&server.prefix)).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let moving = Moving::begin(server, names.iter().next().unwrap());
+    let scope = server.cache().dynamic_with(of_name("second")).unwrap();
+    scope.set("x", json!({"n": 1})).unwrap();
+    assert_eq!(server.cache().scopes().unwrap(), ["first", "second"]);
+    moving.end();
+    assert_eq!(server.cache().scopes().unwrap(), ["first", "second"]);
 }
 
 fn what_cannot_be_read_is_left_as_it_is(server: &Server) {

@@ -91,7 +91,7 @@ fn a_hash_of_a_newer_schema_keeps_its_fields(server: &Server) {
 }
 
 fn scopes_are_registered(server: &Server) {
-    let schema = numbers().ttl(SECOND * 90);
+    let schema = numbers();
     server.cache().dynamic_with(schema.clone()).unwrap();
     let mut other = server.other();
     let name = format!("{}::scopes", server.prefix);
@@ -217,6 +217,7 @@ fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
                 scope.pop_many(["good", key]).unwrap_err(),
                 scope.update(key, json!({"n": 2})).unwrap_err(),
                 scope.set(key, json!({})).unwrap_err(),
+                scope.fetch_many(["good", key, "missing"]).unwrap_err(),
             ] {
                 assert_eq!(error.kind(), hilcat::ErrorKind::InvalidData, "{layout} {key}: {error}");
                 assert!(!error.to_string().contains("what is this"), "{error}");
@@ -224,8 +225,10 @@ fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
             assert_eq!(scope.fetch("good").unwrap(), Some(json!({"id": "good", "n": 7})));
             assert_eq!(dump(&mut other), before, "{layout} {key}");
         }
-        let error = scope.fetch_many(["text"]).unwrap_err();
+        let keys = (0..250).map(|n| n.to_string()).chain(["list".to_owned(), "good".to_owned()]);
+        let error = scope.fetch_many(keys).unwrap_err();
         assert_eq!(error.kind(), hilcat::ErrorKind::InvalidData, "{error}");
+        assert!(error.to_string().contains("`list`"), "{error}");
         names.iter().for_each(|name| other.ask(&["DEL", name]));
         scope.clear().unwrap();
     }

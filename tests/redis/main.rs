@@ -7,6 +7,7 @@
 mod cluster;
 mod connect;
 mod failover;
+mod freshness;
 mod hostile;
 mod layout;
 mod limits;
@@ -29,6 +30,8 @@ type Test = (&'static str, fn(&Server));
 fn main() -> ExitCode {
     let lists = [
         ("redis", "connect", connect::TESTS),
+        ("redis", "freshness", freshness::TESTS),
+        ("redis-cluster", "freshness", freshness::CLUSTER),
         ("redis", "hostile", hostile::TESTS),
         ("redis", "layout", layout::TESTS),
         ("redis", "listing", listing::TESTS),

@@ -104,18 +104,18 @@ impl Session<'_> {
         for (ids, keys) in ids.chunks(ASKED).zip(keys.chunks(ASKED)) {
             for ((id, key), document) in ids.iter().zip(keys).zip(self.get_some(ids)?) {
                 let row = document.map(|document| self.row(id, &document)).transpose();
-                rows.push(row.map_err(|error| error.with_key(key))?);
+                rows.push(row.map_err(|error| error.with_key(key))?.flatten());
             }
         }
         Ok(rows)
     }
 
-    fn ids(&self, keys: &[Key]) -> Result<Vec<String>> {
+    pub(super) fn ids(&self, keys: &[Key]) -> Result<Vec<String>> {
         keys.iter().map(|key| self.id(key).map_err(|error| error.with_key(key))).collect()
     }
 
     /// The documents of ids, in their order.
-    fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
+    pub(super) fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
         let mut documents = Vec::with_capacity(ids.len());
         for ids in ids.chunks(ASKED) {
             documents.extend(self.get_some(ids)?);
@@ -166,8 +166,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Writes records where there are none, and gives those that are there, in the order asked.
-    pub(super) fn insert_many(&self, rows: &[Row]) -> Result<Vec<Option<Row>>, Failed> {
+    /// Writes records where there are none, or such as are expired at a time, and gives those that
+    /// count, in the order asked.
+    pub(super) fn insert_many(
+        &self,
+        rows: &[Row],
+        at: Option<i64>,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        let time = at;
         let (ids, drafts) = self.drafts(rows)?;
         let key = |at: usize| self.schema.key_of(&drafts[at].row);
         let mut stored = self.stored_of_incomplete(&ids, &drafts)?;
@@ -186,10 +192,24 @@ impl Session<'_> {
             let there: Vec<usize> = there.into_iter().map(|which| left[which]).collect();
             let asked: Vec<&str> = there.iter().map(|&at| ids[at].as_str()).collect();
             for (&at, document) in there.iter().zip(self.get_all(&asked)?) {
-                let row = document.map(|document| self.row(&ids[at], &document)).transpose();
-                stored[at] = row.map_err(|error| error.with_key(key(at)))?;
+                let named = |error: Error| error.with_key(key(at));
+                let over = match document {
+                    None => None,
+                    Some(document) => {
+                        match self.is_open(&ids[at], &document, time).map_err(named)? {
+                            Ok(row) => {
+                                stored[at] = Some(row);
+                                continue;
+                            }
+                            Err(seen) => Some(seen),
+                        }
+                    }
+                };
+                if let Some(Write::Put { over: known, .. }) = writes.get_mut(&at) {
+                    *known = over;
+                }
             }
-            // Those are gone again.
+            // Those are gone again, or expired.
             left = there.into_iter().filter(|&at| stored[at].is_none()).collect();
             if !left.is_empty() && Instant::now() >= self.deadline {
                 return Err(batch.partly(met_others(), done).into());
@@ -211,7 +231,10 @@ impl Session<'_> {
         let stored = ids.iter().zip(drafts).map(|(id, draft)| {
             let Err(lacks) = &draft.full else { return Ok(None) };
             match self.get(id)? {
-                Some(document) => Ok(Some(self.row(id, &document)?)),
+                Some(document) => match self.row(id, &document)? {
+                    Some(row) => Ok(Some(row)),
+                    None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
+                },
                 None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
             }
         });
@@ -287,7 +310,15 @@ impl Session<'_> {
     }
 
     fn write(&self, draft: &Draft, old: Option<&Document>) -> Result<Write> {
+        let vacant = |old: &Document| match old.source.as_deref() {
+            Some(source) => document::is_vacant(source, self.schema, self.target),
+            None => Ok(false),
+        };
         let write = match (old, &draft.full) {
+            (Some(old), full) if vacant(old)? => {
+                let full = full.as_ref().map_err(Error::clone)?;
+                Write::Put { source: document::write(full, self.target)?, over: Some(old.seen) }
+            }
             (Some(old), _) => {
                 Write::Put { source: self.over(&draft.row, old)?, over: Some(old.seen) }
             }
@@ -296,7 +327,7 @@ impl Session<'_> {
                 Write::Put { source: document::write(full, self.target)?, over: None }
             }
             (None, Ok(full)) => Write::Merge {
-                members: document::write(&draft.row, self.target)?,
+                members: document::write_merged(&draft.row, self.target)?,
                 or: self.or(&draft.row, full)?,
             },
         };
@@ -329,7 +360,7 @@ impl Session<'_> {
             for (which, (at, row, _)) in standing.into_iter().enumerate() {
                 // What somebody else removed is theirs.
                 if !conflicts.contains(&which) && !missing.contains(&which) {
-                    popped[at] = Some(row);
+                    popped[at] = row;
                 }
             }
             if !left.is_empty() && Instant::now() >= self.deadline {
@@ -345,7 +376,7 @@ impl Session<'_> {
         keys: &[Key],
         ids: &[String],
         at: &[usize],
-    ) -> Result<Vec<(usize, Row, Write)>, Failed> {
+    ) -> Result<Vec<(usize, Option<Row>, Write)>, Failed> {
         let asked: Vec<&str> = at.iter().map(|&at| ids[at].as_str()).collect();
         let found = at.iter().zip(self.get_all(&asked)?);
         let standing = found.filter_map(|(&at, document)| Some((at, document?)));

@@ -258,6 +258,10 @@ impl Client {
 async fn send(host: &Transport, request: &Request) -> Result<Answer, Lost> {
     let sent = host.send(request.method, &request.path, request.body.as_ref(), request.content);
     match sent.await {
+        // A proxy that gave up may have handed the request on, and its answer may be lost.
+        Ok((status @ (502 | 504), body)) if Fault::of_answer(status, &body).name.is_empty() => {
+            Err(Lost::Meanwhile(format!("status {status}, of a proxy before the cluster")))
+        }
         Ok((status, body)) => Ok(Answer { status, body, private: request.private }),
         Err(Failure::TooLong(limit)) => Err(Lost::TooLong(limit)),
         Err(Failure::Client(error)) => Err(lost(&error)),

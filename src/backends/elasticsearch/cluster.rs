@@ -143,16 +143,42 @@ impl Cluster {
     /// # Errors
     ///
     /// Where the cluster does not answer.
-    pub(super) fn known(&self, schema: &Schema, deadline: Instant) -> Result<Option<Target>> {
+    pub(super) fn known(
+        &self,
+        schema: &Schema,
+        deadline: Instant,
+    ) -> Result<Option<(Target, Schema)>> {
         let alias = names::alias(&self.prefix, &schema.table)?;
         if self.known.lock().is_none() {
             let layouts = self.layouts(deadline)?;
             self.known.lock().get_or_insert(layouts);
         }
         let layout = self.forget(&alias);
-        let same = |layout: &Layout| layout.schema.name == schema.name && layout.covers(schema);
+        let Some(layout) = layout.filter(|layout| layout.schema.name == schema.name) else {
+            return Ok(None);
+        };
+        let schema = schema.with_expiry_of(&layout.schema);
+        if !layout.covers(&schema) {
+            return Ok(None);
+        }
         // What cannot be read is told by one who looks at that scope alone.
-        Ok(layout.filter(same).and_then(|layout| layout.target(&alias, schema).ok()))
+        let target = layout.target(&alias, &schema).ok();
+        Ok(target.map(|target| (target, schema)))
+    }
+
+    /// The schema of a scope in an index of hilcat's own.
+    ///
+    /// # Errors
+    ///
+    /// Where the cluster does not answer.
+    pub(super) fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let layouts = self.layouts(self.deadline())?;
+        let mut schemas = layouts.into_iter().map(|(alias, layout)| (alias, layout.schema));
+        let is_it = |(alias, schema): &(String, Schema)| {
+            schema.name == scope
+                && names::alias(&self.prefix, &schema.table).is_ok_and(|own| own == *alias)
+        };
+        Ok(schemas.find(is_it).map(|(_, schema)| schema))
     }
 
     fn layouts(&self, deadline: Instant) -> Result<HashMap<String, Layout>> {

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::target::Target;
+use super::target::{LEASE, Target, UNTIL, VACANT};
 use crate::{Column, ColumnType, Error, ErrorKind, Key, Result, Row, Schema, Value, json, text};
 
 /// How deep JSON can be for it to be read again.
@@ -54,10 +54,22 @@ pub(super) fn write(row: &[Value], target: &Target) -> Result<String> {
     to_text(&Source { row, target, rest: None })
 }
 
+/// The members that are merged into a document that may have a lease alone: it is a record then.
+pub(super) fn write_merged(row: &[Value], target: &Target) -> Result<String> {
+    let null = RawValue::from_string("null".to_owned()).ok();
+    let rest = null.as_deref().filter(|_| target.leases);
+    let rest = rest.map(|null| [LEASE, VACANT].map(|name| (name.to_owned(), null)).into());
+    to_text(&Source { row, target, rest })
+}
+
 /// The source of a row over that of a stored document: what the row does not give, and what the
 /// schema does not know, stays as it stands there.
 pub(super) fn write_over(row: &[Value], old: &RawValue, target: &Target) -> Result<String> {
     let mut rest = members(old)?;
+    if target.leases {
+        // The lease is over once there is a record.
+        rest.retain(|name, _| ![LEASE, UNTIL, VACANT].contains(&name.as_str()));
+    }
     for (_, field) in given(row, target) {
         rest.remove(field);
     }
@@ -65,6 +77,10 @@ pub(super) fn write_over(row: &[Value], old: &RawValue, target: &Target) -> Resu
 }
 
 fn to_text(source: &Source<'_>) -> Result<String> {
+    to_json(source)
+}
+
+fn to_json(source: &impl Serialize) -> Result<String> {
     serde_json::to_string(source).map_err(|error| {
         Error::new(ErrorKind::Backend, format!("the record cannot be written as JSON: {error}"))
     })
@@ -161,6 +177,47 @@ pub(super) fn read_key(
         .map_err(|error| error.with_column(&column.name))
     };
     Ok(Key::new(schema.key.iter().map(value).collect::<Result<Vec<_>>>()?))
+}
+
+/// The expiry in a document.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidData`], naming the column, where it is no time.
+pub(super) fn expiry(source: &RawValue, column: &Column, field: &str) -> Result<Option<i64>> {
+    let members = members(source)?;
+    let value = members.get(field).map(|raw| decode(raw.get(), column)).transpose();
+    match value.map_err(|error| error.with_column(&column.name))? {
+        Some(Value::Timestamp(expires)) => Ok(Some(expires)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a document has no record: it lacks the key, which every record has.
+pub(super) fn is_vacant(source: &RawValue, schema: &Schema, target: &Target) -> Result<bool> {
+    let key = schema.key.first().map(|&at| &target.fields[at].name);
+    let has = |key: &String| members(source).map(|members| members.contains_key(key));
+    Ok(target.leases && !key.map_or(Ok(true), has)?)
+}
+
+/// A document with these members in place of its own.
+pub(super) fn with_members(source: &RawValue, new: &[(&str, Json)]) -> Result<String> {
+    let new: Vec<(String, Box<RawValue>)> = new
+        .iter()
+        .filter_map(|(name, value)| {
+            Some(((*name).to_owned(), serde_json::value::to_raw_value(value).ok()?))
+        })
+        .collect();
+    let mut all = members(source)?;
+    all.extend(new.iter().map(|(name, value)| (name.clone(), &**value)));
+    to_json(&all)
+}
+
+/// A document without these members.
+pub(super) fn without_members(source: &RawValue, names: &[&str]) -> Result<String> {
+    let mut all = members(source)?;
+    all.retain(|name, _| !names.contains(&name.as_str()));
+    to_json(&all)
 }
 
 /// What a column has in a document without it.

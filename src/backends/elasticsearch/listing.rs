@@ -13,6 +13,7 @@ use super::client::{Client, Effect, Request, parse};
 use super::cluster::{Cluster, of_several};
 use super::document;
 use super::failure::{Failed, Fault};
+use super::leases;
 use super::names;
 use super::scope::Session;
 use super::target::Target;
@@ -107,6 +108,10 @@ pub(super) struct Listing<T> {
     cluster: Arc<Cluster>,
     schema: Arc<Schema>,
     target: Arc<Target>,
+    /// Which documents are listed, if not all.
+    query: Option<Json>,
+    /// The time at which a record that is listed is not expired.
+    live: Option<i64>,
     /// The index that it is of, as it may not be when another one has taken its place.
     index: String,
     state: State,
@@ -133,6 +138,15 @@ impl Drop for State {
 impl Session<'_> {
     /// Begins a listing that shows every write acknowledged before.
     pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, Failed> {
+        self.list_some(None, None)
+    }
+
+    /// The same of the documents of a query that are not expired at a time.
+    pub(super) fn list_some<T: Listed>(
+        &self,
+        query: Option<Json>,
+        live: Option<i64>,
+    ) -> Result<Listing<T>, Failed> {
         let (cluster, schema, target) = (self.cluster, self.schema, self.target);
         let index = self.index()?;
         cluster.show_all(target, self.deadline)?;
@@ -144,6 +158,8 @@ impl Session<'_> {
             cluster: cluster.clone(),
             schema: schema.clone(),
             target: target.clone(),
+            query,
+            live,
             index,
             state: State { client, id: opened.id },
             after: None,
@@ -154,7 +170,7 @@ impl Session<'_> {
     }
 
     /// The name of the index that the scope has now.
-    fn index(&self) -> Result<String, Failed> {
+    pub(super) fn index(&self) -> Result<String, Failed> {
         let Target { name, path, foreign, .. } = &**self.target;
         let answer =
             self.cluster.client.send(Request::read(format!("{path}/_alias")), self.deadline)?;
@@ -168,10 +184,27 @@ impl Session<'_> {
     }
 
     pub(super) fn count(&self) -> Result<u64, Failed> {
+        self.count_of(None)
+    }
+
+    /// The number of records among the documents of a query.
+    pub(super) fn count_of(&self, query: Option<Json>) -> Result<u64, Failed> {
         self.index()?;
         self.cluster.show_all(self.target, self.deadline)?;
         let path = format!("{}/_count", self.target.path);
-        let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
+        let request = match (query, self.target.leases) {
+            (None, false) => Request::read(path),
+            (query, leases) => {
+                let none = leases.then(leases::vacant);
+                let query = json!({"bool": {
+                    "filter": query.into_iter().collect::<Vec<_>>(),
+                    "must_not": none.into_iter().collect::<Vec<_>>(),
+                }});
+                let body = json!({"query": query}).to_string();
+                Request::new(Method::Post, path, Effect::Read).body(body)
+            }
+        };
+        let answer = self.cluster.client.send(request, self.deadline)?;
         answer.read::<Count>().map(|count| count.count)
     }
 }
@@ -182,10 +215,13 @@ impl<T: Listed> Listing<T> {
         let mut body = json!({
             "size": self.size,
             "track_total_hits": false,
-            "_source": T::fields(&self.schema, &self.target),
+            "_source": self.fields(),
             "sort": ["_shard_doc"],
             "pit": {"id": self.state.id, "keep_alive": KEPT},
         });
+        if let Some(query) = &self.query {
+            body["query"] = query.clone();
+        }
         if let Some(after) = &self.after {
             body["search_after"] = after.clone();
         }
@@ -209,11 +245,41 @@ impl<T: Listed> Listing<T> {
         }
         let each = bytes / hits.len().max(1);
         self.size = (PAGE / each.max(1)).clamp(1, LARGEST);
+        let hits = hits.into_iter().filter(|hit| self.is_listed(hit));
         let read = |hit: Hit<'_>| {
             let read = T::read(&hit.id, hit.source, &self.schema, &self.target);
             read.map_err(|error| error.with_key(&hit.id))
         };
-        self.page.extend(hits.into_iter().map(read));
+        let page: Vec<_> = hits.map(read).collect();
+        self.page.extend(page);
+    }
+
+    /// What is asked of each document: the expiry, too, where it decides.
+    fn fields(&self) -> Json {
+        let mut fields = T::fields(&self.schema, &self.target);
+        let expiry = self.live.and_then(|_| self.schema.expiry_column());
+        if let Some(column) = expiry {
+            let field = Json::from(self.target.fields[column].name.as_str());
+            match &mut fields {
+                Json::Array(fields) => fields.push(field),
+                Json::Bool(false) => fields = json!([field]),
+                _ => {}
+            }
+        }
+        fields
+    }
+
+    /// Whether a document is a record, and one that is not expired. One that cannot be read is
+    /// reported as such.
+    fn is_listed(&self, hit: &Hit<'_>) -> bool {
+        let Some(source) = hit.source else { return true };
+        let vacant = document::is_vacant(source, &self.schema, &self.target);
+        let expiry = self.live.zip(self.schema.expiry_column()).and_then(|(at, column)| {
+            let field = &self.target.fields[column].name;
+            let expiry = document::expiry(source, &self.schema.columns[column], field);
+            expiry.ok().flatten().map(|expires| expires <= at)
+        });
+        !vacant.unwrap_or(false) && expiry != Some(true)
     }
 
     /// A listing of an index that is gone is at its end: all of its records were removed. One that

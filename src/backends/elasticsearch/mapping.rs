@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::target::{LEASE, UNTIL, VACANT};
 use crate::{Column, ColumnType};
 
 /// The characters of a text that are indexed whole, so that none is longer than a term can be.
@@ -49,6 +50,16 @@ pub(super) fn properties<'a>(
     columns: impl IntoIterator<Item = (&'a str, &'a Column)>,
 ) -> Map<String, Json> {
     columns.into_iter().map(|(field, column)| (field.to_owned(), property(column.ty))).collect()
+}
+
+/// The fields of leases.
+pub(super) fn lease_properties() -> Map<String, Json> {
+    let fields = [
+        (LEASE, json!({"type": "keyword", "index": false, "doc_values": false})),
+        (UNTIL, json!({"type": "date", "format": "epoch_millis"})),
+        (VACANT, json!({"type": "boolean"})),
+    ];
+    fields.into_iter().map(|(name, property)| (name.to_owned(), property)).collect()
 }
 
 /// What another program's field is read as: what dynamic mappings make of JSON, mostly.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::cluster::{Cluster, Foreign, Found, Own, check_scope};
 use super::failure::Failed;
-use super::mapping::{can_be, column_type, properties, property};
+use super::mapping::{can_be, column_type, lease_properties, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
 use crate::schema::{Apply, Standing, check_readable, diff, new_defaults, refused, unreadable};
@@ -32,8 +32,8 @@ impl Cluster {
     /// What would be done.
     pub(super) fn plan(&self, schema: &Schema) -> Result<Plan> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        let found = self.look(&alias, self.deadline());
-        let (plan, _) = self.work(&alias, &found.map_err(Failed::into_error)?, schema)?;
+        let found = self.look(&alias, self.deadline()).map_err(Failed::into_error)?;
+        let (plan, _) = self.work(&alias, &found, &stored_with(&found, schema))?;
         Ok(plan)
     }
 
@@ -42,21 +42,27 @@ impl Cluster {
     /// # Errors
     ///
     /// [`ErrorKind::SchemaChange`] with the plan if its documents cannot be read under the schema.
-    pub(super) fn readable(&self, schema: &Schema, deadline: Instant) -> Result<Option<Target>> {
+    pub(super) fn readable(
+        &self,
+        schema: &Schema,
+        deadline: Instant,
+    ) -> Result<Option<(Target, Schema)>> {
         let alias = names::alias(&self.prefix, &schema.table)?;
         match self.look(&alias, deadline).map_err(Failed::into_error)? {
             Found::Nothing => Ok(None),
             Found::Own(own) => {
                 check_scope(&own, schema)?;
-                check_readable(&own.layout.schema, schema)?;
+                let schema = schema.with_expiry_of(&own.layout.schema);
+                check_readable(&own.layout.schema, &schema)?;
                 let wanted = schema.clone().migrate(Migrate::Safe);
                 let changes = changes_of(&own, &wanted);
-                evolved(&own, schema, &changes)?.0.target(&alias, schema).map(Some)
+                let layout = evolved(&own, &schema, &changes)?.0;
+                Ok(Some((layout.target(&alias, &schema)?, schema)))
             }
             Found::Foreign(foreign) => {
                 let changes = foreign_changes(&foreign, schema);
                 match changes.iter().all(Change::is_safe) {
-                    true => Ok(Some(foreign_target(&alias, schema))),
+                    true => Ok(Some((foreign_target(&alias, schema), schema.clone()))),
                     false => Err(unreadable(schema, changes)),
                 }
             }
@@ -73,17 +79,20 @@ impl Cluster {
         schema: &Schema,
         when: Apply,
         deadline: Instant,
-    ) -> Result<(Target, Plan)> {
+    ) -> Result<(Target, Schema, Plan)> {
         let alias = names::alias(&self.prefix, &schema.table)?;
         self.forget(&alias);
         let mut applied = None;
         for _ in 0..ROUNDS {
             let found = self.look(&alias, deadline).map_err(Failed::into_error)?;
+            let schema = &stored_with(&found, schema);
             let (plan, work) = self.work(&alias, &found, schema)?;
             if let Work::Nothing(target) = work {
-                return Ok((target, applied.unwrap_or(plan)));
+                return Ok((target, schema.clone(), applied.unwrap_or(plan)));
             }
-            let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
+            let manual = schema.migrate == Migrate::Manual
+                && when == Apply::OnOpen
+                && !plan.steps.is_empty();
             if manual || matches!(work, Work::Refuse) {
                 return Err(refused("the index differs", &plan, manual));
             }
@@ -125,7 +134,9 @@ impl Cluster {
         check_scope(own, schema)?;
         let changes = changes_of(own, schema);
         let policy = schema.migrate;
-        if own.layout.covers(schema) || changes.is_empty() && policy == Migrate::Manual {
+        let lacks_leases = schema.freshness.lease().is_some() && !own.layout.leases;
+        let let_be = changes.is_empty() && policy == Migrate::Manual && !lacks_leases;
+        if own.layout.covers(schema) || let_be {
             return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
         }
         if !changes.iter().all(Change::is_safe) {
@@ -144,6 +155,11 @@ impl Cluster {
         foreign: &Foreign,
         schema: &Schema,
     ) -> Result<(Plan, Work)> {
+        if schema.freshness.lease().is_some() {
+            return Err(Error::unsupported(
+                "`single_flight = \"shared\"` cannot be honoured in an index of another program, which has no place for leases",
+            ));
+        }
         let changes = foreign_changes(foreign, schema);
         if changes.is_empty() {
             return Ok((plan_of(schema, []), Work::Nothing(foreign_target(alias, schema))));
@@ -205,11 +221,23 @@ pub(super) fn mappings(schema: &Schema) -> Json {
     let fields: Vec<String> =
         schema.columns.iter().map(|column| layout.field(&column.name)).collect();
     let columns = fields.iter().map(String::as_str).zip(&schema.columns);
+    let mut properties = properties(columns);
+    if layout.leases {
+        properties.extend(lease_properties());
+    }
     json!({
         "dynamic": "strict",
         "_meta": {"hilcat": layout.to_json()},
-        "properties": properties(columns),
+        "properties": properties,
     })
+}
+
+/// A schema with the expiry of the documents that are found.
+fn stored_with(found: &Found, schema: &Schema) -> Schema {
+    match found {
+        Found::Own(own) => schema.with_expiry_of(&own.layout.schema),
+        _ => schema.clone(),
+    }
 }
 
 fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
@@ -253,6 +281,9 @@ fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Ma
         layout.add(column, field)?;
     }
     layout.take(schema);
+    if layout.leases && !own.layout.leases {
+        new.extend(lease_properties());
+    }
     Ok((layout, new))
 }
 

@@ -8,8 +8,10 @@ mod client;
 mod cluster;
 mod document;
 mod failure;
+mod fresh;
 mod hosts;
 mod id;
+mod leases;
 mod listing;
 mod mapping;
 mod migrate;
@@ -27,7 +29,7 @@ pub use self::builder::{ElasticsearchBuilder, Refresh};
 use self::cluster::Cluster;
 use self::scope::Scope;
 use crate::schema::Apply;
-use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store, Uri};
+use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
 /// An Elasticsearch cluster: an index for each scope, with a mapping made from its schema, and a
@@ -86,22 +88,31 @@ impl Store for Elasticsearch {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { persistent: true, tables: true, ..Capabilities::new() }
+        Capabilities {
+            persistent: true,
+            tables: true,
+            expiry: ExpirySupport::Full,
+            shared_single_flight: true,
+            ..Capabilities::new()
+        }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let deadline = self.0.deadline();
-        let target = match self.0.known(schema, deadline)? {
-            Some(target) => target,
-            None => self.0.ensure(schema, Apply::OnOpen, deadline)?.0,
+        let (target, schema) = match self.0.known(schema, deadline)? {
+            Some(known) => known,
+            None => {
+                let (target, schema, _) = self.0.ensure(schema, Apply::OnOpen, deadline)?;
+                (target, schema)
+            }
         };
-        Ok(Arc::new(Scope::new(self.0.clone(), schema.clone(), target)))
+        Ok(Arc::new(Scope::new(self.0.clone(), Arc::new(schema), target)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let target = self.0.readable(schema, self.0.deadline())?;
-        let scope = |target| -> Arc<dyn ScopeStore> {
-            Arc::new(Scope::read_only(self.0.clone(), schema.clone(), target))
+        let scope = |(target, schema)| -> Arc<dyn ScopeStore> {
+            Arc::new(Scope::read_only(self.0.clone(), Arc::new(schema), target))
         };
         Ok(target.map(scope))
     }
@@ -111,12 +122,16 @@ impl Store for Elasticsearch {
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        let (_, plan) = self.0.ensure(schema, Apply::OnDemand, self.0.deadline())?;
+        let (_, _, plan) = self.0.ensure(schema, Apply::OnDemand, self.0.deadline())?;
         Ok(plan)
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
         self.0.scopes()
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.0.stored_schema(scope)
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -9,11 +9,12 @@ use super::bulk::{Outcome, Write};
 use super::cluster::{Cluster, Found};
 use super::failure::Failed;
 use super::id;
+use super::leases::Observed;
 use super::listing::{Id, Listing};
 use super::single::Document;
 use super::target::Target;
 use crate::schema::Apply;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
 /// A handle on the documents of a scope.
@@ -23,6 +24,8 @@ pub(super) struct Scope {
     schema: Arc<Schema>,
     target: RwLock<Arc<Target>>,
     read_only: bool,
+    /// The leases that others hold.
+    pub(super) observed: Observed,
 }
 
 /// One call on a scope.
@@ -45,7 +48,8 @@ impl Session<'_> {
 
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
-        Self { cluster, schema, target: RwLock::new(Arc::new(target)), read_only: false }
+        let (target, observed) = (RwLock::new(Arc::new(target)), Observed::default());
+        Self { cluster, schema, target, read_only: false, observed }
     }
 
     /// A handle that never makes or upgrades the index.
@@ -56,7 +60,7 @@ impl Scope {
     /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
     /// another program removed it, it is made or upgraded as when the scope was opened, and the
     /// call is made again.
-    fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, Failed>) -> Result<T> {
+    pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, Failed>) -> Result<T> {
         let deadline = self.cluster.deadline();
         let once = || {
             let target = self.target.read().clone();
@@ -68,7 +72,7 @@ impl Scope {
                 return Err(Error::changed_table("its index is gone"));
             }
             Err(Failed::Gone | Failed::Outdated) => {
-                let (target, _) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
+                let (target, ..) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
                 *self.target.write() = Arc::new(target);
                 once()
             }
@@ -122,14 +126,14 @@ impl ScopeStore for Scope {
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        let inserted = self.call(|session| session.insert(&row));
+        let inserted = self.call(|session| session.insert(&row, None));
         inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         match rows.is_empty() {
             true => Ok(Vec::new()),
-            false => self.call(|session| session.insert_many(&rows)),
+            false => self.call(|session| session.insert_many(&rows, None)),
         }
     }
 
@@ -172,6 +176,53 @@ impl ScopeStore for Scope {
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         self.call(|session| session.replace_all(&rows))
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        match &rows[..] {
+            [] => Ok(Vec::new()),
+            [row] => {
+                let stored = self.call(|session| session.insert(row, Some(at)));
+                let stored = stored.map_err(|error| error.with_key(self.schema.key_of(row)));
+                Ok(vec![stored?])
+            }
+            rows => self.call(|session| session.insert_many(rows, Some(at))),
+        }
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        match keys {
+            [] => Ok(()),
+            keys => self.call(|session| session.remove_expired(keys, at).map(drop)),
+        }
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.call(|session| session.replace_unchanged(old, &row))
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+        self.call(|session| session.touch(key, at, &expires))
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.call(|session| session.purge(before, limit))
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        Ok(Box::new(self.call(|session| session.list_live::<Key>(at))?))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        Ok(Box::new(self.call(|session| session.list_live::<Row>(at))?))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.call(|session| session.count_live(at))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.target.read().leases.then_some(self)
     }
 }
 

@@ -43,6 +43,9 @@ impl Session<'_> {
     }
 
     pub(super) fn exists(&self, key: &Key) -> Result<bool, Failed> {
+        if self.target.leases {
+            return Ok(self.fetch(key)?.is_some());
+        }
         let path = format!("{}?_source=false", self.document(&self.id(key)?));
         let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
         match answer.read_any::<Got>() {
@@ -64,15 +67,18 @@ impl Session<'_> {
     pub(super) fn fetch(&self, key: &Key) -> Result<Option<Row>, Failed> {
         let id = self.id(key)?;
         let document = self.get(&id)?;
-        Ok(document.map(|document| self.row(&id, &document)).transpose()?)
+        Ok(document.map(|document| self.row(&id, &document)).transpose()?.flatten())
     }
 
-    /// The row of a document.
-    pub(super) fn row(&self, id: &str, document: &Document) -> Result<Row> {
+    /// The row of a document; `None` if it has a lease alone.
+    pub(super) fn row(&self, id: &str, document: &Document) -> Result<Option<Row>> {
         let source = document.source.as_deref().ok_or_else(|| {
             Error::invalid_data("the mapping of the index lets no source of documents be kept")
         })?;
-        document::read(id, source, self.schema, self.target)
+        match document::is_vacant(source, self.schema, self.target)? {
+            true => Ok(None),
+            false => document::read(id, source, self.schema, self.target).map(Some),
+        }
     }
 
     /// Inserts or overwrites: in one request, in which the server merges the record into the one
@@ -83,13 +89,17 @@ impl Session<'_> {
             return self.replace(row, false).map(drop);
         }
         let id = self.id(&self.schema.key_of(row))?;
-        let members = document::write(row, self.target)?;
+        let members = document::write_merged(row, self.target)?;
         check_size(&members)?;
         let full = self.full(row);
         let or = match &full {
             Ok(full) => self.or(row, full)?,
             Err(_) => Or::Nothing,
         };
+        if self.target.leases && full.is_err() {
+            // There may be a lease alone, into which nothing can be merged.
+            return self.replace(row, false).map(drop);
+        }
         let body = Write::merging(&members, &or);
         let (path, parameters) = (names::in_path(&id).to_string(), self.write_parameters());
         let path = format!("{}/_update/{path}?{parameters}&retry_on_conflict=5", self.target.path);
@@ -135,8 +145,13 @@ impl Session<'_> {
                 let source = document::write(&self.full(row)?, self.target)?;
                 return self.put(&id, source, None, Effect::Once).map(|()| None);
             };
-            let replaced = wanted.then(|| self.row(&id, &old)).transpose()?;
-            let source = self.over(row, &old)?;
+            // With leases it has to be known whether there is a record.
+            let looks = wanted || self.target.leases;
+            let replaced = looks.then(|| self.row(&id, &old)).transpose()?.flatten();
+            let source = match looks && replaced.is_none() {
+                true => document::write(&self.full(row)?, self.target)?,
+                false => self.over(row, &old)?,
+            };
             self.put(&id, source, Some(old.seen), Effect::Once).map(|()| replaced)
         })
     }
@@ -149,23 +164,46 @@ impl Session<'_> {
         }
     }
 
-    fn put(
+    pub(super) fn put(
         &self,
         id: &str,
         source: String,
         over: Option<Seen>,
         effect: Effect,
     ) -> Result<(), Failed> {
+        self.put_with(id, source, over, effect, &self.write_parameters())
+    }
+
+    /// Writes what no search has to find.
+    pub(super) fn put_hidden(
+        &self,
+        id: &str,
+        source: String,
+        over: Option<Seen>,
+    ) -> Result<(), Failed> {
+        let parameters = self.cluster.limit(self.deadline) + self.target.require_alias();
+        self.put_with(id, source, over, Effect::Once, &parameters)
+    }
+
+    fn put_with(
+        &self,
+        id: &str,
+        source: String,
+        over: Option<Seen>,
+        effect: Effect,
+        parameters: &str,
+    ) -> Result<(), Failed> {
         check_size(&source)?;
         let condition = over.map_or_else(|| "&op_type=create".to_owned(), Seen::parameters);
-        let path = format!("{}?{}{condition}", self.document(id), self.write_parameters());
+        let path = format!("{}?{parameters}{condition}", self.document(id));
         let request = Request::new(Method::Put, path, effect).body(source);
         let answer = self.cluster.client.send(request, self.deadline)?;
         answer.success().map(drop).map_err(Fault::into_failed)
     }
 
-    /// Writes a record where there is none: in one request, unless there is one, which is given.
-    pub(super) fn insert(&self, row: &Row) -> Result<Option<Row>, Failed> {
+    /// Writes a record where there is none, or one that is expired at a time: in one request, unless
+    /// there is a document. A record that counts is given.
+    pub(super) fn insert(&self, row: &Row, at: Option<i64>) -> Result<Option<Row>, Failed> {
         document::check(row, self.schema)?;
         let key = self.schema.key_of(row);
         let full = match self.full(row) {
@@ -178,29 +216,39 @@ impl Session<'_> {
         self.again(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
             Ok(()) => Ok(None),
             Err(Failed::Conflict) => match self.get(&id)? {
-                Some(stored) => Ok(Some(self.row(&id, &stored)?)),
                 None => Err(Failed::Conflict),
+                Some(stored) => match self.is_open(&id, &stored, at)? {
+                    Ok(row) => Ok(Some(row)),
+                    Err(seen) => {
+                        self.put(&id, source.clone(), Some(seen), Effect::Once).map(|()| None)
+                    }
+                },
             },
             Err(failed) => Err(failed),
         })
     }
 
-    /// Removes a record and gives it.
+    /// Removes a record and gives it; a lease is revoked.
     pub(super) fn pop(&self, key: &Key) -> Result<Option<Row>, Failed> {
         let id = self.id(key)?;
         self.again(|| {
             let Some(document) = self.get(&id)? else { return Ok(None) };
             let row = self.row(&id, &document)?;
-            let condition = document.seen.parameters();
-            let path = format!("{}?{}{condition}", self.document(&id), self.delete_parameters());
-            let request = Request::new(Method::Delete, path, Effect::Once);
-            let answer = self.cluster.client.send(request, self.deadline)?;
-            match answer.success() {
-                Ok(_) => Ok(Some(row)),
-                Err(fault) if fault.status == 404 && !fault.is_gone() => Err(Failed::Conflict),
-                Err(fault) => Err(fault.into_failed()),
-            }
+            self.delete(&id, document.seen).map(|()| row)
         })
+    }
+
+    /// Removes the document that was seen.
+    pub(super) fn delete(&self, id: &str, seen: Seen) -> Result<(), Failed> {
+        let condition = seen.parameters();
+        let path = format!("{}?{}{condition}", self.document(id), self.delete_parameters());
+        let request = Request::new(Method::Delete, path, Effect::Once);
+        let answer = self.cluster.client.send(request, self.deadline)?;
+        match answer.success() {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.status == 404 && !fault.is_gone() => Err(Failed::Conflict),
+            Err(fault) => Err(fault.into_failed()),
+        }
     }
 
     /// As other writes, but that removing makes no index.

@@ -6,8 +6,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::document::{self, Member};
 use super::names;
-use crate::schema::{has_new_default, merged, plan};
+use crate::schema::{has_new_default, merged, plan, stored_freshness};
 use crate::{Column, Error, Result, Schema, Schemas, Value};
+
+/// The members of a document that carry a lease, and mark one without a record. No column has a
+/// field of such a name, in which two digits follow the sign.
+pub(super) const LEASE: &str = "hilcat%lease";
+pub(super) const UNTIL: &str = "hilcat%until";
+pub(super) const VACANT: &str = "hilcat%vacant";
 
 /// The release of what stands in `_meta`.
 const VERSION: u64 = 1;
@@ -23,6 +29,8 @@ pub(super) struct Target {
     pub(super) fields: Vec<Field>,
     /// Whether it is another program's.
     pub(super) foreign: bool,
+    /// Whether documents can have leases.
+    pub(super) leases: bool,
 }
 
 /// The field of a column.
@@ -38,7 +46,7 @@ pub(super) struct Field {
 impl Target {
     pub(super) fn new(name: String, fields: Vec<Field>, foreign: bool) -> Self {
         let path = names::in_path(&name).to_string();
-        Self { name, path, fields, foreign }
+        Self { name, path, fields, foreign, leases: false }
     }
 
     /// What has a write refused where the alias does not stand, instead of a new index made by it.
@@ -56,6 +64,8 @@ pub(super) struct Layout {
     /// The fields whose names are not those that their columns would be given.
     fields: BTreeMap<String, String>,
     fills: BTreeMap<String, Json>,
+    /// Whether the mapping has fields for leases.
+    pub(super) leases: bool,
 }
 
 impl Layout {
@@ -66,6 +76,7 @@ impl Layout {
             schema: merged(None, schema),
             fields: BTreeMap::new(),
             fills: BTreeMap::new(),
+            leases: schema.freshness.lease().is_some(),
         }
     }
 
@@ -115,14 +126,18 @@ impl Layout {
             self.fields.remove(column);
             self.fills.remove(column);
         }
+        self.leases |= schema.freshness.lease().is_some();
         self.schema = merged(Some(&self.schema), schema);
         self.fingerprint = self.schema.fingerprint();
     }
 
     /// Whether the index has all that a schema needs.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
-        self.fingerprint == schema.fingerprint()
-            || plan(&self.schema, schema).is_empty() && !has_new_default(&self.schema, schema)
+        let columns = self.fingerprint == schema.fingerprint()
+            || plan(&self.schema, schema).is_empty() && !has_new_default(&self.schema, schema);
+        columns
+            && self.schema.freshness == stored_freshness(&self.schema, schema)
+            && (self.leases || schema.freshness.lease().is_none())
     }
 
     /// The target of a schema for which all columns are there.
@@ -142,12 +157,12 @@ impl Layout {
             })
         };
         let fields = schema.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
-        Ok(Target::new(alias.to_owned(), fields, false))
+        Ok(Target { leases: self.leases, ..Target::new(alias.to_owned(), fields, false) })
     }
 
     /// As it stands in `_meta`.
     pub(super) fn to_json(&self) -> Json {
-        json!({
+        let mut json = json!({
             "version": VERSION,
             "scope": self.schema.name,
             "table": self.schema.table,
@@ -155,7 +170,11 @@ impl Layout {
             "schema": self.schema.to_toml(),
             "fields": self.fields,
             "fills": self.fills,
-        })
+        });
+        if self.leases {
+            json["leases"] = true.into();
+        }
+        json
     }
 
     /// Reads what stands in `_meta`.
@@ -194,6 +213,7 @@ impl Layout {
             fingerprint: text("fingerprint")?.to_owned(),
             fields: strings(map("fields")?).ok_or_else(|| unreadable("fields"))?,
             fills: map("fills")?.clone().into_iter().collect(),
+            leases: json["leases"] == true,
         })
     }
 }

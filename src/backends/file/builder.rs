@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Files;
 use super::format::Content;
 use super::name::{Names, is_suffix};
+use crate::clock::SharedClock;
 use crate::codec::{CodecOptions, Format, compress_above};
 use crate::store::uri::decode;
 use crate::store::{Options, Uri};
@@ -25,6 +26,7 @@ pub struct FilesBuilder {
     plain: bool,
     durable: bool,
     pub(super) timeout: Duration,
+    clock: SharedClock,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,7 @@ impl FilesBuilder {
             plain: false,
             durable: true,
             timeout,
+            clock: SharedClock::default(),
         }
     }
 
@@ -94,6 +97,11 @@ impl FilesBuilder {
         self
     }
 
+    pub(super) fn shared_clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Opens the directory, which is made when the first scope is opened.
     ///
     /// # Errors
@@ -112,8 +120,8 @@ impl FilesBuilder {
             Error::invalid_config("the directory of the files is not named").with_source(error)
         })?;
         let names = Names { suffix, plain: self.plain };
-        let (durable, timeout) = (self.durable, self.timeout);
-        Ok(Files { root, names, content, durable, timeout, must_exist: false })
+        let (durable, timeout, clock) = (self.durable, self.timeout, self.clock);
+        Ok(Files { root, names, content, durable, timeout, clock, must_exist: false })
     }
 
     fn content(&self) -> Result<Content> {

@@ -121,6 +121,29 @@ impl Dir {
         written.map_err(|error| failed("write a file", error))
     }
 
+    /// Opens a file to add to its end, and makes it where it does not exist.
+    pub(super) fn open_to_append(&self, name: &str) -> Result<File> {
+        let flags = OFlags::RDWR
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::CLOEXEC
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK;
+        let fd = fs::openat(&self.0, name, flags, FILE_MODE);
+        Ok(File::from(fd.map_err(|errno| failed("open a file", errno.into()))?))
+    }
+
+    /// The length of a file; 0 if there is none.
+    pub(super) fn length(&self, name: &str) -> Result<u64> {
+        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look for a file")?;
+        Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    /// The number of a file, which no other file has as long as it exists.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.stamp(name)?.map(|stamp| stamp.0))
+    }
+
     /// Moves a file, over one that stands there. False where it is not there to be moved.
     pub(super) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<bool> {
         match fs::renameat(&self.0, name, &to.0, new) {

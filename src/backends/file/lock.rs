@@ -2,11 +2,12 @@
 
 use std::fs::{File, TryLockError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::dir::failed;
+use crate::remote::Deadline;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest pause between two attempts.
@@ -39,15 +40,13 @@ impl<T> Lock<T> {
     ///
     /// [`ErrorKind::Timeout`] where it is not free until the deadline.
     pub(super) fn hold(&self) -> Result<Held<'_, T>> {
-        let deadline = Instant::now() + self.timeout;
-        let state = self.inside.try_lock_until(deadline).ok_or_else(timeout)?;
+        let deadline = Deadline::of_call(self.timeout);
+        let state = self.inside.try_lock_until(deadline.instant()).ok_or_else(timeout)?;
         let mut pause = Duration::from_micros(20);
         loop {
             match self.file.try_lock() {
                 Ok(()) => return Ok(Held { file: &self.file, state }),
-                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(timeout());
-                }
+                Err(TryLockError::WouldBlock) if deadline.has_passed() => return Err(timeout()),
                 Err(TryLockError::WouldBlock) => thread::sleep(pause),
                 Err(TryLockError::Error(error)) => return Err(failed("lock the scope", error)),
             }

@@ -2,8 +2,11 @@
 
 mod builder;
 mod dir;
+mod expiry;
 mod format;
+mod fresh;
 mod journal;
+mod lease;
 mod lock;
 mod name;
 mod scope;
@@ -23,8 +26,9 @@ use self::lock::Lock;
 use self::name::{Names, directory_of};
 use self::scope::{FileScope, read_schema};
 use self::walk::LOST_AND_FOUND;
+use crate::clock::SharedClock;
 use crate::schema::{Apply, check_readable, plan, table_of_another};
-use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
 /// Where hilcat keeps what is its own: a name that no scope's directory has.
@@ -56,6 +60,7 @@ pub struct Files {
     content: Content,
     durable: bool,
     timeout: Duration,
+    clock: SharedClock,
     /// Whether the root has to exist: it is only read.
     must_exist: bool,
 }
@@ -112,25 +117,30 @@ impl Files {
 
     /// Brings a scope under a schema, and gives it and what that changed.
     fn scope(&self, schema: &Arc<Schema>, when: Apply) -> Result<(FileScope, Plan)> {
-        let format = Format::new(schema, self.content)?;
+        // What cannot be kept is told before anything is made.
+        Format::new(schema, self.content)?;
         let at = self.directories(schema)?;
         let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
         let (stored, plan) = scope::apply(&at, &lock, schema, when)?;
-        Ok((FileScope::new(schema.clone(), format.beside(&stored), at, Some(lock)), plan))
+        let schema = Arc::new(schema.with_expiry_of(&stored));
+        let format = Format::new(&schema, self.content)?.beside(&stored);
+        Ok((FileScope::new(schema, format, at, Some(lock), self.clock.clone())?, plan))
     }
 
     /// A scope as it can be read while nothing is made. A batch that a process did not complete
     /// before it died is completed by the next opening that may write.
     fn read_scope(&self, schema: &Arc<Schema>) -> Result<Option<FileScope>> {
-        let mut format = Format::new(schema, self.content)?;
-        let name = self.directory_name(schema)?;
+        let mut schema = schema.clone();
+        let mut format = Format::new(&schema, self.content)?;
+        let name = self.directory_name(&schema)?;
         let Some(root) = self.existing_root()? else { return Ok(None) };
         let own = root.directory(OWN)?;
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
-        let standing = own.as_ref().map(|own| scope::standing(own, schema)).transpose()?.flatten();
+        let standing = own.as_ref().map(|own| scope::standing(own, &schema)).transpose()?.flatten();
         if let Some(standing) = standing {
-            check_readable(&standing, schema)?;
-            format = format.beside(&standing);
+            schema = Arc::new(schema.with_expiry_of(&standing));
+            check_readable(&standing, &schema)?;
+            format = Format::new(&schema, self.content)?.beside(&standing);
         }
         let Some(records) = root.directory(&name)? else { return Ok(None) };
         // Another program's directory has none of these: then there is nothing to be found there.
@@ -138,7 +148,7 @@ impl Files {
         let keys = own.directory("keys")?.unwrap_or_else(|| own.clone());
         let (temporary, names, durable) = (own.clone(), self.names.clone(), self.durable);
         let at = Directories { records, temporary, keys, own, names, durable };
-        Ok(Some(FileScope::new(schema.clone(), format, at, None)))
+        FileScope::new(schema, format, at, None, self.clock.clone()).map(Some)
     }
 
     /// The root; `None` if it does not exist and need not.
@@ -174,6 +184,18 @@ impl Files {
         }
     }
 
+    /// The schema of a scope that was opened. Its directory has the name of its table.
+    fn opened_schema(root: &Dir, scope: &str) -> Result<Option<Schema>> {
+        let Some(own) = root.directory(OWN)? else { return Ok(None) };
+        for name in directories_in(&own)? {
+            let stored = own.directory(&name)?.map(|own| read_schema(&own)).transpose()?.flatten();
+            if stored.as_ref().is_some_and(|schema| schema.name == scope) {
+                return Ok(stored);
+            }
+        }
+        Ok(None)
+    }
+
     /// The names of the scopes that were opened.
     fn opened(root: &Dir) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
@@ -204,7 +226,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     let options = uri.take_common(options)?;
     let builder = FilesBuilder::from_uri(&mut uri)?;
     uri.finish(builder::NAMES)?;
-    let mut files = builder.timeout(options.timeout).open()?;
+    let mut files = builder.timeout(options.timeout).shared_clock(options.clock.clone()).open()?;
     files.must_exist = options.read_only && !options.missing_is_empty;
     if files.must_exist {
         files.existing_root()?;
@@ -218,7 +240,18 @@ impl Store for Files {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { persistent: true, ..Capabilities::new() }
+        let expiry = match self.content {
+            Content::Records(_) => ExpirySupport::Full,
+            Content::Bare => ExpirySupport::ByColumn,
+            Content::Text | Content::Binary => ExpirySupport::Unsupported,
+        };
+        Capabilities {
+            persistent: true,
+            expiry,
+            max_records: expiry != ExpirySupport::Unsupported,
+            shared_single_flight: true,
+            ..Capabilities::new()
+        }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
@@ -233,7 +266,8 @@ impl Store for Files {
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let standing = self.standing(schema)?;
-        Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
+        let plan = |standing: Schema| plan(&standing, &schema.with_expiry_of(&standing));
+        Ok(standing.map_or_else(|| Plan::empty(schema), plan))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
@@ -241,6 +275,11 @@ impl Store for Files {
             Some(_) => Ok(self.scope(&Arc::new(schema.clone()), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let Some(root) = self.existing_root()? else { return Ok(None) };
+        Self::opened_schema(&root, scope)
     }
 
     /// In the layout of the Python package a directory that it made is a scope, too.

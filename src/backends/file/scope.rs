@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::dir::{Dir, Stamp, in_doubt};
+use super::expiry::Index;
 use super::format::Format;
 use super::journal::{Directories, SCHEMA, Step};
+use super::lease::LeaseFiles;
 use super::lock::{Held, Lock};
 use super::name::{Named, Place};
 use super::walk::Walk;
+use crate::clock::SharedClock;
 use crate::codec::key::{from_text, to_text};
+use crate::freshness::EXPIRES_AT;
 use crate::schema::{Apply, merged, plan, table_of_another, unknown_columns, upgrade};
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Plan, Result, Row, Schema};
 
 /// The temporary file of a change of one file.
@@ -27,12 +32,26 @@ const BULK: usize =
 pub(super) struct FileScope(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    schema: Arc<Schema>,
-    format: Format,
-    at: Directories,
+pub(super) struct Inner {
+    pub(super) schema: Arc<Schema>,
+    pub(super) format: Format,
+    pub(super) at: Directories,
     /// None in a directory that is only read.
     lock: Option<Lock<Seen>>,
+    pub(super) clock: SharedClock,
+    /// The column that says when a record expires.
+    pub(super) expiry: Option<usize>,
+    pub(super) index: Option<Index>,
+    /// This handle has made the index anew, or begun to.
+    pub(super) rebuilt: AtomicBool,
+    pub(super) leases: Option<LeaseFiles>,
+}
+
+/// What a file is to hold.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) bytes: Vec<u8>,
+    pub(super) expires: Option<i64>,
 }
 
 /// The schema that stands, as it was seen last.
@@ -49,8 +68,22 @@ impl FileScope {
         format: Format,
         at: Directories,
         lock: Option<Lock<Seen>>,
-    ) -> Self {
-        Self(Arc::new(Inner { schema, format, at, lock }))
+        clock: SharedClock,
+    ) -> Result<Self> {
+        let expiry = schema.expiry_column();
+        let own = |name: &str, wanted: bool| match wanted && lock.is_some() {
+            true => at.own.make(name, at.durable).map(Some),
+            false => Ok(None),
+        };
+        let index = own("expiry", expiry.is_some())?.map(Index::new);
+        let leases = own("leases", schema.freshness.lease().is_some())?.map(LeaseFiles::new);
+        let rebuilt = AtomicBool::new(false);
+        let inner = Inner { schema, format, at, lock, clock, expiry, index, rebuilt, leases };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.0
     }
 }
 
@@ -69,6 +102,7 @@ pub(super) fn apply(
         write_schema(at, &stored, &[])?;
         return Ok((stored, Plan::empty(schema)));
     };
+    let schema = &schema.with_expiry_of(&standing);
     let upgrade = upgrade(&standing, schema, when)?;
     match (upgrade.recreate, upgrade.other) {
         (true, _) => write_schema(at, &upgrade.stored, &[Step::Clear])?,
@@ -107,7 +141,7 @@ impl Inner {
     }
 
     /// Waits for the turn to write. What another process left half done is completed first.
-    fn turn(&self) -> Result<Held<'_, Seen>> {
+    pub(super) fn turn(&self) -> Result<Held<'_, Seen>> {
         let mut held = self.hold()?;
         self.at.recover()?;
         let stamp = self.at.own.stamp(SCHEMA)?;
@@ -126,7 +160,10 @@ impl Inner {
     fn is_other(&self) -> Result<bool> {
         let standing = standing(&self.at.own, &self.schema)?;
         match standing.filter(|standing| plan(&self.schema, standing).is_safe()) {
-            Some(standing) => Ok(unknown_columns(&standing, &self.schema).next().is_some()),
+            // The expiry is set anew, or ended, by every write.
+            Some(standing) => {
+                Ok(unknown_columns(&standing, &self.schema).any(|column| column.name != EXPIRES_AT))
+            }
             None => Err(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",
@@ -134,11 +171,11 @@ impl Inner {
         }
     }
 
-    fn place(&self, key: &Key) -> Result<Place> {
+    pub(super) fn place(&self, key: &Key) -> Result<Place> {
         self.at.names.place(&to_text(key))
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    pub(super) fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
         if place.directories.is_empty() {
             return self.at.records.read(&place.file);
         }
@@ -148,7 +185,7 @@ impl Inner {
         }
     }
 
-    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
+    pub(super) fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let found = self.read(&self.place(key)?)?;
         found.map(|bytes| self.format.decode(key, bytes)).transpose()
     }
@@ -158,9 +195,32 @@ impl Inner {
         !held.state.other && !row.iter().any(crate::Value::is_absent)
     }
 
+    pub(super) fn leases(&self) -> Result<&LeaseFiles> {
+        self.leases.as_ref().ok_or_else(|| {
+            Error::unsupported("the scope has no leases: give it `single_flight = \"shared\"`")
+        })
+    }
+
+    fn encoded(&self, row: &Row) -> Result<Written> {
+        let bytes = self.format.encode(row)?;
+        Ok(Written { bytes, expires: self.expiry_over(row, None) })
+    }
+
+    /// What is written for a row over a stored record, and that record.
+    pub(super) fn replaced(
+        &self,
+        key: &Key,
+        old: Option<Vec<u8>>,
+        row: Row,
+    ) -> Result<(Written, Option<Row>)> {
+        let replaced = self.format.replace(key, old, row.clone())?;
+        let expires = self.expiry_over(&row, replaced.old.as_ref());
+        Ok((Written { bytes: replaced.bytes, expires }, replaced.old))
+    }
+
     /// Writes one file; the caller holds the lock.
-    fn put(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<()> {
-        let directory = self.write_beside(key, place, bytes)?;
+    pub(super) fn put(&self, key: &Key, place: &Place, written: &Written) -> Result<()> {
+        let directory = self.write_beside(key, place, written)?;
         self.at.temporary.rename(ONE, &directory, &place.file)?;
         directory.sync_change(self.at.durable)
     }
@@ -168,8 +228,8 @@ impl Inner {
     /// Writes a file where there is none, and gives what is there if there is one; the caller holds
     /// the lock. A program that does not take it, as the Python package does not, is not overwritten
     /// either.
-    fn put_new(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-        let directory = self.write_beside(key, place, bytes)?;
+    fn put_new(&self, key: &Key, place: &Place, written: &Written) -> Result<Option<Vec<u8>>> {
+        let directory = self.write_beside(key, place, written)?;
         if self.at.temporary.rename_new(ONE, &directory, &place.file)? {
             directory.sync_change(self.at.durable)?;
             return Ok(None);
@@ -177,15 +237,16 @@ impl Inner {
         match self.read(place)? {
             Some(stored) => Ok(Some(stored)),
             // The file is gone again. (If a directory has its name, this reports it.)
-            None => self.put(key, place, bytes).map(|()| None),
+            None => self.put(key, place, written).map(|()| None),
         }
     }
 
     /// Writes a file that has only to be moved to its place, and gives the directory of that.
-    fn write_beside(&self, key: &Key, place: &Place, bytes: &[u8]) -> Result<Dir> {
+    fn write_beside(&self, key: &Key, place: &Place, written: &Written) -> Result<Dir> {
         let durable = self.at.durable;
         self.keep_key(key, place)?;
-        self.at.temporary.write(ONE, bytes, durable)?;
+        self.at.temporary.write(ONE, &written.bytes, durable)?;
+        self.note([(ONE.to_owned(), place, written)].into_iter())?;
         self.at.records.make_parent(place, durable)
     }
 
@@ -195,16 +256,16 @@ impl Inner {
         let _held = self.turn()?;
         let stored = match self.read(&place)? {
             Some(stored) => Some(stored),
-            None => self.put_new(&key, &place, &self.format.replace(&key, None, row)?.bytes)?,
+            None => self.put_new(&key, &place, &self.replaced(&key, None, row)?.0)?,
         };
         stored.map(|stored| self.format.decode(&key, stored)).transpose()
     }
 
     /// Writes the files of a batch; the caller holds the lock.
-    fn put_all(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<()> {
+    pub(super) fn put_all(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<()> {
         match files.first_key_value() {
             None => Ok(()),
-            Some((place, (key, bytes))) if files.len() == 1 => self.put(key, place, bytes),
+            Some((place, (key, written))) if files.len() == 1 => self.put(key, place, written),
             Some(_) => self.at.commit(&self.stage(files)?),
         }
     }
@@ -212,7 +273,7 @@ impl Inner {
     /// Adds a row to the files of a batch if there is none of its key, and gives the stored one.
     fn prepare_new(
         &self,
-        files: &mut BTreeMap<Place, (Key, Vec<u8>)>,
+        files: &mut BTreeMap<Place, (Key, Written)>,
         key: &Key,
         row: Row,
     ) -> Result<Option<Row>> {
@@ -220,8 +281,8 @@ impl Inner {
         if let Some(stored) = self.read(&place)? {
             return self.format.decode(key, stored).map(Some);
         }
-        let bytes = self.format.replace(key, None, row)?.bytes;
-        files.insert(place, (key.clone(), bytes));
+        let (written, _) = self.replaced(key, None, row)?;
+        files.insert(place, (key.clone(), written));
         Ok(None)
     }
 
@@ -241,10 +302,10 @@ impl Inner {
         let key = self.schema.key_of(&row);
         let place = self.place(&key)?;
         let held = self.turn()?;
-        let replaced = self.format.replace(&key, self.read(&place)?, row)?;
-        self.put(&key, &place, &replaced.bytes)?;
+        let (written, old) = self.replaced(&key, self.read(&place)?, row)?;
+        self.put(&key, &place, &written)?;
         drop(held);
-        Ok(replaced.old)
+        Ok(old)
     }
 
     /// What shall be in the files of a batch, by their places.
@@ -252,17 +313,17 @@ impl Inner {
         &self,
         held: &Held<'_, Seen>,
         rows: Vec<Row>,
-    ) -> Result<BTreeMap<Place, (Key, Vec<u8>)>> {
-        let mut files: BTreeMap<Place, (Key, Vec<u8>)> = BTreeMap::new();
+    ) -> Result<BTreeMap<Place, (Key, Written)>> {
+        let mut files: BTreeMap<Place, (Key, Written)> = BTreeMap::new();
         for row in rows {
             let key = self.schema.key_of(&row);
             let place = self.place(&key).map_err(|error| error.with_key(&key))?;
-            let bytes = match self.is_whole(held, &row) {
-                true => self.format.encode(&row),
+            let written = match self.is_whole(held, &row) {
+                true => self.encoded(&row),
                 false => self.merged(&key, files.get(&place), &place, row),
             };
-            let bytes = bytes.map_err(|error| error.with_key(&key))?;
-            files.insert(place, (key, bytes));
+            let written = written.map_err(|error| error.with_key(&key))?;
+            files.insert(place, (key, written));
         }
         Ok(files)
     }
@@ -270,24 +331,25 @@ impl Inner {
     fn merged(
         &self,
         key: &Key,
-        earlier: Option<&(Key, Vec<u8>)>,
+        earlier: Option<&(Key, Written)>,
         place: &Place,
         row: Row,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Written> {
         let old = match earlier {
-            Some((_, bytes)) => Some(bytes.clone()),
+            Some((_, written)) => Some(written.bytes.clone()),
             None => self.read(place)?,
         };
-        Ok(self.format.replace(key, old, row)?.bytes)
+        Ok(self.replaced(key, old, row)?.0)
     }
 
     /// Writes the files of a batch beside, so that nothing but moves is left to be done.
-    fn stage(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<Vec<Step>> {
+    fn stage(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<Vec<Step>> {
         let bulk = files.len() > BULK;
         let mut steps = Vec::with_capacity(files.len());
-        for (count, (place, (key, bytes))) in files.iter().enumerate() {
+        for (count, (place, (key, written))) in files.iter().enumerate() {
             let name = count.to_string();
-            let staged = self.stage_one(&name, key, place, bytes, self.at.durable && !bulk);
+            let durable = self.at.durable && !bulk;
+            let staged = self.stage_one(&name, key, place, &written.bytes, durable);
             if let Err(error) = staged {
                 // The batch is not begun: its files go again, or the next one writes over them.
                 (0..=count).for_each(|at| drop(self.at.temporary.remove(&at.to_string())));
@@ -296,6 +358,10 @@ impl Inner {
             steps.push(Step::Put(name, place.path()));
         }
         self.at.temporary.sync_all(self.at.durable && bulk)?;
+        let staged = files.iter().enumerate();
+        let staged =
+            staged.map(|(count, (place, (_, written)))| (count.to_string(), place, written));
+        self.note(staged.collect::<Vec<_>>().into_iter())?;
         Ok(steps)
     }
 
@@ -350,7 +416,7 @@ impl Inner {
         }
     }
 
-    fn row_at(&self, place: &Place) -> Result<Option<Row>> {
+    pub(super) fn row_at(&self, place: &Place) -> Result<Option<Row>> {
         let Some(key) = self.key_at(place)? else { return Ok(None) };
         let found = self.read(place)?;
         let row = found.map(|bytes| self.format.decode(&key, bytes)).transpose();
@@ -358,7 +424,7 @@ impl Inner {
     }
 
     /// The removal of every record that is not among these.
-    fn others(&self, files: &BTreeMap<Place, (Key, Vec<u8>)>) -> Result<Vec<Step>> {
+    fn others(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         for place in self.walk() {
             let place = place?;
@@ -369,7 +435,7 @@ impl Inner {
         Ok(steps)
     }
 
-    fn walk(&self) -> Walk {
+    pub(super) fn walk(&self) -> Walk {
         Walk::records(self.at.records.clone(), &self.at.names)
     }
 }
@@ -404,7 +470,7 @@ impl ScopeStore for FileScope {
         }
         let key = inner.schema.key_of(&row);
         let place = inner.place(&key)?;
-        inner.put(&key, &place, &inner.format.encode(&row)?)
+        inner.put(&key, &place, &inner.encoded(&row)?)
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
@@ -438,6 +504,7 @@ impl ScopeStore for FileScope {
         let inner = &*self.0;
         let place = inner.place(key)?;
         let _held = inner.turn()?;
+        inner.revoke([key])?;
         let Some(row) = inner.fetch(key)? else { return Ok(None) };
         if let Some(directory) = inner.at.records.parent(&place)? {
             directory.remove(&place.file)?;
@@ -450,6 +517,7 @@ impl ScopeStore for FileScope {
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &*self.0;
         let _held = inner.turn()?;
+        inner.revoke(keys)?;
         let mut removed: BTreeMap<Place, Step> = BTreeMap::new();
         let mut rows = Vec::with_capacity(keys.len());
         for key in keys {
@@ -485,11 +553,7 @@ impl ScopeStore for FileScope {
     }
 
     fn len(&self) -> Result<u64> {
-        let mut count = 0;
-        for place in self.0.walk() {
-            count += u64::from(self.0.at.names.read(&place?).is_some());
-        }
-        Ok(count)
+        self.0.count()
     }
 
     /// Steps of a journal can be done again: so what goes is named, instead of all being cleared.
@@ -504,7 +568,38 @@ impl ScopeStore for FileScope {
     }
 
     fn clear(&self) -> Result<()> {
-        let _held = self.0.turn()?;
-        self.0.at.commit(&[Step::Clear])
+        let inner = &self.0;
+        let _held = inner.turn()?;
+        inner.leases.as_ref().map_or(Ok(()), LeaseFiles::clear)?;
+        inner.at.commit(&[Step::Clear])?;
+        inner.index.as_ref().map_or(Ok(()), Index::clear)
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.0.replace_expired(rows, at)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.0.remove_expired(keys, at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.0.replace_unchanged(old, row)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+        self.0.touch(key, at, &expires)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.0.purge(before, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.0.trim(records, limit)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.0.leases.is_some().then_some(self)
     }
 }

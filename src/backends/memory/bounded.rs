@@ -1,14 +1,16 @@
 //! The map with a bound: one for all scopes, which knows what is used least.
 
-use std::hash::Hasher;
-use std::sync::Arc;
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use hashbrown::Equivalent;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::rows::{Change, ChangeMany, Hash, Place, Rows, Staged, Stored};
+use super::rows::{Change, ChangeMany, Hash, NEVER, Place, Rows, Staged, Stored};
 use crate::{Key, Result};
 
 /// What is bounded.
@@ -22,6 +24,7 @@ pub(super) enum Bound {
 #[derive(Clone)]
 pub(super) struct Shared {
     records: Cache<Slot, Arc<Stored>, Hash>,
+    hash: Hash,
 }
 
 /// A key of a scope.
@@ -53,7 +56,8 @@ impl Shared {
             Bound::Entries(entries) => builder.max_capacity(entries),
             Bound::Bytes(bytes) => builder.max_capacity(bytes).weigher(weight),
         };
-        Self { records: builder.build_with_hasher(Hash::default()) }
+        let hash = Hash::default();
+        Self { records: builder.build_with_hasher(hash.clone()), hash }
     }
 }
 
@@ -69,6 +73,63 @@ pub(super) struct Bounded {
     /// One who changes a single key holds it with others, a batch alone: nothing comes between
     /// what a batch finds and what it leaves.
     gate: RwLock<()>,
+    expiries: [Mutex<Expiries>; PARTS],
+    /// The part with which the next purge begins.
+    next: AtomicUsize,
+}
+
+/// In how many parts the expiries are, so that writers rarely wait for one another.
+const PARTS: usize = 16;
+
+/// Some of the records that expire, the first one first.
+///
+/// Invariant: each record with an expiry that is in the map is in one of the parts. It is there as
+/// long as it is not due, unless it was replaced, removed or evicted meanwhile, which its
+/// reference shows; those are cleared out when there are many.
+#[derive(Default)]
+struct Expiries {
+    heap: BinaryHeap<Expiring>,
+    /// How many there were when they were last cleared out.
+    kept: usize,
+}
+
+struct Expiring(i64, Weak<Stored>);
+
+impl PartialEq for Expiring {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Expiring {}
+
+impl PartialOrd for Expiring {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The first one is the greatest.
+impl Ord for Expiring {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.0.cmp(&self.0)
+    }
+}
+
+impl Expiries {
+    fn push(&mut self, stored: &Arc<Stored>) {
+        if self.heap.len() > 128.max(2 * self.kept) {
+            self.heap.retain(|expiring| expiring.1.strong_count() > 0);
+            self.kept = self.heap.len();
+        }
+        self.heap.push(Expiring(stored.expires, Arc::downgrade(stored)));
+    }
+
+    /// The next record that is due; `None` in it if it is gone.
+    fn pop_due(&mut self, before: i64) -> Option<Option<Arc<Stored>>> {
+        let due = self.heap.peek().is_some_and(|expiring| expiring.0 <= before);
+        if due { self.heap.pop().map(|expiring| expiring.1.upgrade()) } else { None }
+    }
 }
 
 impl std::fmt::Debug for Bounded {
@@ -79,11 +140,36 @@ impl std::fmt::Debug for Bounded {
 
 impl Bounded {
     pub(super) fn new(shared: Shared, scope: usize) -> Self {
-        Self { shared, scope, gate: RwLock::default() }
+        Self {
+            shared,
+            scope,
+            gate: RwLock::default(),
+            expiries: Default::default(),
+            next: AtomicUsize::new(0),
+        }
     }
 
     fn slot(&self, key: &Key) -> Slot {
         Slot { scope: self.scope, key: key.clone() }
+    }
+
+    /// Notes when a record expires, before it is in the map.
+    fn note(&self, key: &Key, stored: &Arc<Stored>) {
+        if stored.expires != NEVER {
+            let part = self.shared.hash.hash_one(key) as usize % PARTS;
+            self.expiries[part].lock().push(stored);
+        }
+    }
+
+    /// Removes a record unless another one has taken its place.
+    fn remove(&self, stored: &Arc<Stored>) -> bool {
+        let key = stored.key();
+        let mut removed = false;
+        let done = self.change(&key, &mut |found| {
+            removed = found.is_some_and(|found| Arc::ptr_eq(found, stored));
+            Ok(found.filter(|_| !removed).cloned())
+        });
+        done.is_ok() && removed
     }
 
     fn list(&self) -> Vec<Arc<Stored>> {
@@ -111,7 +197,11 @@ impl Rows for Bounded {
                     let stood = found.is_some();
                     outcome = Ok(found);
                     match place {
-                        Some(stored) => Op::Put(stored),
+                        Some(stored) if found_is(&outcome, &stored) => Op::Nop,
+                        Some(stored) => {
+                            self.note(key, &stored);
+                            Op::Put(stored)
+                        }
                         None if stood => Op::Remove,
                         None => Op::Nop,
                     }
@@ -126,7 +216,10 @@ impl Rows for Bounded {
         let staged = Staged::new(keys, |_, key| self.get(key), change)?;
         for (key, (_, place)) in staged.changed {
             match place {
-                Some(stored) => self.shared.records.insert(self.slot(key), stored),
+                Some(stored) => {
+                    self.note(key, &stored);
+                    self.shared.records.insert(self.slot(key), stored);
+                }
                 None => self.shared.records.invalidate(&SlotRef(self.scope, key)),
             }
         }
@@ -142,6 +235,26 @@ impl Rows for Bounded {
         self.shared.records.iter().filter(|(slot, _)| slot.scope == self.scope).count()
     }
 
+    fn live_len(&self, at: i64) -> usize {
+        let records = self.shared.records.iter();
+        let live = |stored: &Arc<Stored>| stored.expires > at;
+        records.filter(|(slot, stored)| slot.scope == self.scope && live(stored)).count()
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> usize {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut removed = 0;
+        for at in 0..PARTS {
+            let part = &self.expiries[first.wrapping_add(at) % PARTS];
+            while removed < limit {
+                // The lock of a part is never held while the map is changed.
+                let Some(due) = part.lock().pop_due(before) else { break };
+                removed += usize::from(due.is_some_and(|stored| self.remove(&stored)));
+            }
+        }
+        removed
+    }
+
     fn clear(&self) {
         let _alone = self.gate.write();
         for stored in self.list() {
@@ -155,9 +268,16 @@ impl Rows for Bounded {
             self.shared.records.invalidate(&SlotRef(self.scope, &stored.key()));
         }
         for stored in records {
-            self.shared.records.insert(self.slot(&stored.key()), stored);
+            let key = stored.key();
+            self.note(&key, &stored);
+            self.shared.records.insert(self.slot(&key), stored);
         }
     }
+}
+
+/// Whether it is the record that is there already.
+fn found_is(outcome: &Result<Place>, stored: &Arc<Stored>) -> bool {
+    matches!(outcome, Ok(Some(found)) if Arc::ptr_eq(found, stored))
 }
 
 #[cfg(test)]

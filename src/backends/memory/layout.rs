@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::rows::Stored;
+use crate::freshness::EXPIRES_AT;
 use crate::schema::project;
 use crate::{Error, ErrorKind, Result, Row, Schema, Value};
 
@@ -32,7 +33,11 @@ pub(super) fn translate(mut row: Row, from: &Schema, to: &Schema) -> Result<Row>
                 || column.was.as_ref() == Some(&have.name)
                 || have.was.as_ref() == Some(&column.name)
         };
-        let Some(at) = from.columns.iter().position(same) else { return Ok(Value::Absent) };
+        let Some(at) = from.columns.iter().position(same) else {
+            // A write by a program that gives records no expiry ends that of another program.
+            let ends = column.name == EXPIRES_AT;
+            return Ok(if ends { Value::Null } else { Value::Absent });
+        };
         let value = std::mem::replace(&mut row[at], Value::Absent);
         match (value, from.columns[at].ty) {
             (value @ (Value::Absent | Value::Null), _) => Ok(value),

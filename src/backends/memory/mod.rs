@@ -87,6 +87,11 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(builder.build()?), options))
 }
 
+/// A schema with the column that carries the expiry of the records, if they have it.
+fn with_expiry_of(schema: &Arc<Schema>, table: &Table) -> Arc<Schema> {
+    Arc::new(schema.with_expiry_of(&table.layout()))
+}
+
 /// Refuses a table that another scope has.
 fn check_table(tables: &BTreeMap<String, Arc<Table>>, schema: &Schema) -> Result<()> {
     if tables.contains_key(&schema.name) {
@@ -116,28 +121,38 @@ impl Store for Memory {
             let new = || Arc::new(Table::new(schema, self.rows(count)));
             tables.entry(schema.name.clone()).or_insert_with(new).clone()
         };
-        table.apply(schema, Apply::OnOpen)?;
-        Ok(Arc::new(MemoryScope::new(schema.clone(), table)))
+        let schema = with_expiry_of(schema, &table);
+        table.apply(&schema, Apply::OnOpen)?;
+        Ok(Arc::new(MemoryScope::new(schema, table)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let Some(table) = self.table(&schema.name) else { return Ok(None) };
-        check_readable(&table.layout(), schema)?;
-        Ok(Some(Arc::new(MemoryScope::new(schema.clone(), table))))
+        let schema = with_expiry_of(schema, &table);
+        check_readable(&table.layout(), &schema)?;
+        Ok(Some(Arc::new(MemoryScope::new(schema, table))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let tables = self.tables.lock();
         check_table(&tables, schema)?;
         let table = tables.get(&schema.name);
-        Ok(table.map_or_else(|| Plan::empty(schema), |table| table.plan(schema)))
+        let plan = |table: &Arc<Table>| table.plan(&schema.with_expiry_of(&table.layout()));
+        Ok(table.map_or_else(|| Plan::empty(schema), plan))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         match self.table(&schema.name) {
-            Some(table) => table.apply(&Arc::new(schema.clone()), Apply::OnDemand),
+            Some(table) => {
+                let schema = with_expiry_of(&Arc::new(schema.clone()), &table);
+                table.apply(&schema, Apply::OnDemand)
+            }
             None => Ok(Plan::empty(schema)),
         }
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        Ok(self.table(scope).map(|table| Schema::clone(&table.layout())))
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use crate::{Key, Result, Row, Schema};
+use crate::{Key, Result, Row, Schema, Value};
 
 /// The hash of keys. It is seeded at random, so that nobody can choose keys that collide. The fast
 /// form of it would, under one seed in two hundred, leave numbers that follow one another in a few
@@ -18,9 +18,20 @@ pub(super) struct Stored {
     pub(super) row: Row,
     /// The schema that the row was written under.
     pub(super) layout: Arc<Schema>,
+    /// When it expires; [`NEVER`] if it does not.
+    pub(super) expires: i64,
 }
 
+/// The expiry of a record without one.
+pub(super) const NEVER: i64 = i64::MAX;
+
 impl Stored {
+    pub(super) fn new(row: Row, layout: Arc<Schema>) -> Self {
+        let expires = layout.expiry_column().map(|column| &row[column]);
+        let expires = if let Some(Value::Timestamp(expires)) = expires { *expires } else { NEVER };
+        Self { row, layout, expires }
+    }
+
     pub(super) fn key(&self) -> Key {
         self.layout.key_of(&self.row)
     }
@@ -68,6 +79,13 @@ pub(super) trait Rows: Send + Sync + fmt::Debug {
     fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send>;
 
     fn len(&self) -> usize;
+
+    /// How many records expire after a time, or never.
+    fn live_len(&self, at: i64) -> usize;
+
+    /// Removes up to `limit` of the records that are expired at a time, and gives how many. Looks at
+    /// no other record.
+    fn purge(&self, before: i64, limit: usize) -> usize;
 
     fn clear(&self);
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::layout::{keep, read, translate};
-use super::rows::{Place, Stored};
+use super::rows::{NEVER, Place, Stored};
 use super::table::Table;
 use crate::schema::project;
 use crate::store::{Keys, Rows, ScopeStore};
@@ -15,6 +15,8 @@ pub(super) struct MemoryScope {
     schema: Arc<Schema>,
     /// What rows are written under: the schema, or one that is as good and was there before.
     layout: Arc<Schema>,
+    /// The column that says when a record expires.
+    expiry: Option<usize>,
     generation: u64,
     table: Arc<Table>,
 }
@@ -25,7 +27,8 @@ impl MemoryScope {
         let same = standing.columns == schema.columns && standing.key == schema.key;
         let layout = if same { standing } else { schema.clone() };
         let generation = table.generation();
-        Self { schema, layout, generation, table }
+        let expiry = layout.expiry_column();
+        Self { schema, layout, expiry, generation, table }
     }
 
     fn read(&self, place: Place) -> Result<Option<Row>> {
@@ -48,6 +51,18 @@ impl MemoryScope {
         }
     }
 
+    fn stored(&self, row: Row, layout: Arc<Schema>) -> Stored {
+        match self.expiry {
+            _ if !Arc::ptr_eq(&layout, &self.layout) => Stored::new(row, layout),
+            None => Stored { row, layout, expires: NEVER },
+            Some(column) => {
+                let expires =
+                    if let Value::Timestamp(expires) = row[column] { expires } else { NEVER };
+                Stored { row, layout, expires }
+            }
+        }
+    }
+
     /// The record that shall stand where another stands, or none.
     fn merge(&self, mut row: Row, old: Option<&Stored>) -> Result<Place> {
         let mut layout = self.layout.clone();
@@ -60,26 +75,11 @@ impl MemoryScope {
                 keep(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
             }
         }
-        Ok(Some(Arc::new(Stored { row, layout })))
+        Ok(Some(Arc::new(self.stored(row, layout))))
     }
 
     fn all(&self) -> impl Iterator<Item = Arc<Stored>> + Send + use<> {
         self.table.rows.clone().all()
-    }
-
-    /// The position of the expiry in a record.
-    fn expiry_of(&self, stored: &Stored) -> Option<usize> {
-        let column = self.schema.expiry_column()?;
-        match Arc::ptr_eq(&stored.layout, &self.layout) {
-            true => Some(column),
-            false => stored.layout.position(&self.schema.columns[column].name).ok(),
-        }
-    }
-
-    /// Whether a record is expired at a time.
-    fn is_expired(&self, stored: &Stored, at: i64) -> bool {
-        let expires = self.expiry_of(stored).map(|column| &stored.row[column]);
-        matches!(expires, Some(Value::Timestamp(expires)) if *expires <= at)
     }
 
     fn put(&self, row: Row) -> Result<Place> {
@@ -158,21 +158,20 @@ impl ScopeStore for MemoryScope {
         self.check_generation()?;
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
         let mut kept = vec![None; rows.len()];
-        let mut change = |place: usize, old: Option<&Arc<Stored>>| match old
-            .filter(|old| !self.is_expired(old, at))
-        {
-            None => self.merge(std::mem::take(&mut rows[place]), None),
-            Some(old) => {
-                kept[place] = Some(old.clone());
-                Ok(Some(old.clone()))
-            }
-        };
+        let mut change =
+            |place: usize, old: Option<&Arc<Stored>>| match old.filter(|old| old.expires > at) {
+                None => self.merge(std::mem::take(&mut rows[place]), None),
+                Some(old) => {
+                    kept[place] = Some(old.clone());
+                    Ok(Some(old.clone()))
+                }
+            };
         self.table.rows.change_many(&keys, &mut change)?;
         self.read_all(kept)
     }
 
     fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
-        let live = |old: &&Arc<Stored>| !self.is_expired(old, at);
+        let live = |old: &&Arc<Stored>| old.expires > at;
         let mut change = |_, old: Option<&Arc<Stored>>| Ok(old.filter(live).cloned());
         self.table.rows.change_many(keys, &mut change).map(drop)
     }
@@ -194,14 +193,15 @@ impl ScopeStore for MemoryScope {
     fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
         let mut touched = false;
         self.table.rows.change(key, &mut |old| {
-            let Some(old) = old.filter(|old| !self.is_expired(old, at)) else {
+            let Some(old) = old.filter(|old| old.expires > at) else {
                 return Ok(old.cloned());
             };
-            let Some(column) = self.expiry_of(old) else { return Ok(Some(old.clone())) };
+            // A record of an older layout is brought into one that has the expiry.
+            let mut row = read(old, &self.layout)?;
+            let Some(column) = self.expiry else { return Ok(Some(old.clone())) };
             touched = true;
-            let mut row = old.row.clone();
             row[column] = expires.clone();
-            Ok(Some(Arc::new(Stored { row, layout: old.layout.clone() })))
+            self.merge(row, Some(old))
         })?;
         Ok(touched)
     }
@@ -227,16 +227,34 @@ impl ScopeStore for MemoryScope {
     }
 
     fn keys(&self) -> Result<Keys> {
+        self.live_keys(i64::MIN)
+    }
+
+    fn rows(&self) -> Result<Rows> {
+        self.live_rows(i64::MIN)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
         let layout = self.layout.clone();
-        Ok(Box::new(self.all().map(move |stored| match Arc::ptr_eq(&stored.layout, &layout) {
+        let live = self.all().filter(move |stored| stored.expires > at);
+        Ok(Box::new(live.map(move |stored| match Arc::ptr_eq(&stored.layout, &layout) {
             true => Ok(stored.key()),
             false => read(&stored, &layout).map(|row| layout.key_of(&row)),
         })))
     }
 
-    fn rows(&self) -> Result<Rows> {
+    fn live_rows(&self, at: i64) -> Result<Rows> {
         let layout = self.layout.clone();
-        Ok(Box::new(self.all().map(move |stored| read(&stored, &layout))))
+        let live = self.all().filter(move |stored| stored.expires > at);
+        Ok(Box::new(live.map(move |stored| read(&stored, &layout))))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        Ok(self.table.rows.live_len(at) as u64)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        Ok(self.table.rows.purge(before, limit))
     }
 
     fn len(&self) -> Result<u64> {

@@ -1,19 +1,34 @@
 //! The map without bounds: hash tables, each behind a lock of its own.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use super::rows::{Change, ChangeMany, Hash, Place, Rows, Staged, Stored};
+use super::rows::{Change, ChangeMany, Hash, NEVER, Place, Rows, Staged, Stored};
 use crate::{Key, Result};
 
 /// As many as a `u64` has bits.
 const SHARDS: usize = 64;
 
-type Table = HashTable<Arc<Stored>>;
+/// The records of a shard, and when those expire that do.
+///
+/// Invariant: for each record with an expiry there is a pair of that and the hash of its key. There
+/// can be pairs of records that were replaced or removed: whether there is a record of that hash
+/// that is due is looked up. When there are many of them, the pairs are made anew.
+#[derive(Debug, Default)]
+struct Table {
+    records: HashTable<Arc<Stored>>,
+    expiries: BinaryHeap<Reverse<(i64, u64)>>,
+}
+
+/// A shard with fewer pairs than this does not make them anew.
+const FEW: usize = 128;
 
 /// Two shards in one line of the processor's cache would slow one another down.
 #[derive(Debug, Default)]
@@ -24,6 +39,15 @@ struct Shard(RwLock<Table>);
 pub(super) struct Sharded {
     shards: Box<[Shard; SHARDS]>,
     hash: Hash,
+    /// The shard with which the next purge begins.
+    next: AtomicUsize,
+}
+
+impl Shard {
+    fn is_due(&self, before: i64) -> bool {
+        let table = self.0.read();
+        table.expiries.peek().is_some_and(|Reverse((expires, _))| *expires <= before)
+    }
 }
 
 /// The shard of a hash. The table within uses the bits at both ends.
@@ -32,24 +56,54 @@ fn shard_of(hash: u64) -> usize {
 }
 
 fn look(table: &Table, hash: u64, key: &Key) -> Place {
-    table.find(hash, |stored| stored.is_of(key)).cloned()
+    table.records.find(hash, |stored| stored.is_of(key)).cloned()
 }
 
 impl Sharded {
     pub(super) fn new() -> Self {
         let shards = Box::new(std::array::from_fn(|_| Shard::default()));
-        Self { shards, hash: Hash::default() }
+        Self { shards, hash: Hash::default(), next: AtomicUsize::new(0) }
     }
 
     /// Makes something else stand at a key.
     fn put(&self, table: &mut Table, hash: u64, key: &Key, place: Place) {
-        let entry = table.entry(hash, |stored| stored.is_of(key), |stored| stored.hash(&self.hash));
+        if let Some(stored) = place.as_ref().filter(|stored| stored.expires != NEVER) {
+            table.expiries.push(Reverse((stored.expires, hash)));
+        }
+        let rehash = |stored: &Arc<Stored>| stored.hash(&self.hash);
+        let entry = table.records.entry(hash, |stored| stored.is_of(key), rehash);
         match (entry, place) {
             (Entry::Occupied(mut entry), Some(stored)) => *entry.get_mut() = stored,
             (Entry::Occupied(entry), None) => drop(entry.remove()),
             (Entry::Vacant(entry), Some(stored)) => drop(entry.insert(stored)),
             (Entry::Vacant(_), None) => {}
         }
+        if table.expiries.len() > FEW.max(2 * table.records.len()) {
+            self.renew_expiries(table);
+        }
+    }
+
+    fn renew_expiries(&self, table: &mut Table) {
+        let expiring = table.records.iter().filter(|stored| stored.expires != NEVER);
+        table.expiries =
+            expiring.map(|stored| Reverse((stored.expires, stored.hash(&self.hash)))).collect();
+    }
+
+    /// Removes up to so many of the records of a shard that are due.
+    fn purge_shard(table: &mut Table, before: i64, limit: usize) -> usize {
+        let mut removed = 0;
+        while removed < limit
+            && let Some(&Reverse((expires, hash))) = table.expiries.peek()
+            && expires <= before
+        {
+            table.expiries.pop();
+            let due = table.records.find_entry(hash, |stored| stored.expires == expires);
+            if let Ok(due) = due {
+                due.remove();
+                removed += 1;
+            }
+        }
+        removed
     }
 
     /// Locks the shards of a batch, always in one order, so that two batches cannot wait for one
@@ -72,6 +126,9 @@ impl Rows for Sharded {
         let mut table = self.shards[shard_of(hash)].0.write();
         let found = look(&table, hash, key);
         let place = change(found.as_ref())?;
+        if matches!((&found, &place), (Some(found), Some(new)) if Arc::ptr_eq(found, new)) {
+            return Ok(found);
+        }
         self.put(&mut table, hash, key, place);
         Ok(found)
     }
@@ -94,22 +151,48 @@ impl Rows for Sharded {
 
     /// Shard by shard: of each the records are noted when its turn comes.
     fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send> {
-        let of_shard =
-            move |at: usize| -> Vec<_> { self.shards[at].0.read().iter().cloned().collect() };
+        let of_shard = move |at: usize| -> Vec<_> {
+            self.shards[at].0.read().records.iter().cloned().collect()
+        };
         Box::new((0..SHARDS).flat_map(of_shard))
     }
 
     fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.read().len()).sum()
+        self.shards.iter().map(|shard| shard.0.read().records.len()).sum()
+    }
+
+    fn live_len(&self, at: i64) -> usize {
+        let live = |shard: &Shard| {
+            let table = shard.0.read();
+            let first = table.expiries.peek();
+            match first.is_some_and(|Reverse((expires, _))| *expires <= at) {
+                true => table.records.iter().filter(|stored| stored.expires > at).count(),
+                false => table.records.len(),
+            }
+        };
+        self.shards.iter().map(live).sum()
+    }
+
+    /// Each step begins at another shard, so that small ones get to all.
+    fn purge(&self, before: i64, limit: usize) -> usize {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut removed = 0;
+        for at in 0..SHARDS {
+            let shard = &self.shards[first.wrapping_add(at) % SHARDS];
+            if removed < limit && shard.is_due(before) {
+                removed += Self::purge_shard(&mut shard.0.write(), before, limit - removed);
+            }
+        }
+        removed
     }
 
     fn clear(&self) {
-        self.shards.iter().for_each(|shard| *shard.0.write() = Table::new());
+        self.shards.iter().for_each(|shard| *shard.0.write() = Table::default());
     }
 
     /// The new tables are made first: nobody waits for longer than it takes to exchange them.
     fn replace(&self, records: Vec<Arc<Stored>>) {
-        let mut tables: [Table; SHARDS] = std::array::from_fn(|_| Table::new());
+        let mut tables: [Table; SHARDS] = std::array::from_fn(|_| Table::default());
         for stored in records {
             let hash = stored.hash(&self.hash);
             let key = stored.key();

@@ -52,7 +52,10 @@ impl Table {
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.rows.clear();
         }
-        if upgrade.other {
+        // Options alone are no other layout: rows that were written before are read as they are.
+        let stored = &upgrade.stored;
+        let same = stored.columns == layout.columns && stored.key == layout.key;
+        if upgrade.other && !(same && stored.table == layout.table && !upgrade.recreate) {
             if !upgrade.recreate && spells_keys_anew(&layout, schema) {
                 self.rekey(schema)?;
             }
@@ -80,7 +83,7 @@ impl Table {
     fn rekey(&self, schema: &Arc<Schema>) -> Result<()> {
         for old in self.rows.clone().all() {
             let row = project(old.row.clone(), &old.layout, schema)?;
-            let new = Stored { row, layout: schema.clone() };
+            let new = Stored::new(row, schema.clone());
             self.rows.change(&old.key(), &mut |_| Ok(None))?;
             let new = Arc::new(new);
             self.rows.change(&new.key(), &mut |_| Ok(Some(new.clone())))?;

@@ -128,3 +128,13 @@ fn keys_that_are_spelled_anew_are_found() {
         assert_eq!(new.len().unwrap(), 1);
     }
 }
+
+/// Each row is looked up among the keys that were asked for, however many these are.
+#[test]
+fn a_large_get_many_takes_no_longer_for_each_key() {
+    let scope = Cache::memory().map::<i64, i64>("m").unwrap();
+    let start = std::time::Instant::now();
+    let got = scope.get_many(0..50_000, |missing| missing.into_iter().map(|n| (n, n)));
+    assert_eq!(got.unwrap().len(), 50_000);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}

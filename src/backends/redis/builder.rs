@@ -252,6 +252,13 @@ impl RedisBuilder {
 
     server_option_methods!();
 
+    /// The clock by which records expire: the server is told to remove a record after the time that
+    /// is left by it. That of the system by default.
+    pub fn clock(mut self, clock: impl crate::Clock + 'static) -> Self {
+        self.options.clock = crate::store::SharedClock::new(clock);
+        self
+    }
+
     /// How many connections there are to one server at the most, at least 1; 8 by default.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
@@ -281,6 +288,7 @@ impl RedisBuilder {
             registry: Registry::new(&prefix, &servers),
             servers,
             timeout: self.options.timeout,
+            clock: self.options.clock,
             replicas: self.replicas,
             retry: self.server_options.retry,
             prefix,

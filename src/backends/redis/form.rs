@@ -10,6 +10,7 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::link::unexpected;
 use crate::codec::{Codec, STAMP};
+use crate::freshness::EXPIRES_AT;
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
 /// The form of a scope's records.
@@ -45,9 +46,50 @@ end
 for _, name in ipairs(KEYS) do redis.call('UNLINK', name) end
 return 1";
 
+/// Writes a string in place of the one that was seen; 0 if that has changed. The arguments are the
+/// holder of the lease, which is the second key if there is one, the time to live in milliseconds
+/// or nothing, the new string, and the one that was seen unless there was none. -1: the lease is
+/// lost.
+const SWAP_STRING: &str = "\
+if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
+if redis.pcall('GET', KEYS[1]) ~= (ARGV[4] or false) then return 0 end
+if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
+if KEYS[2] then redis.call('DEL', KEYS[2]) end
+return 1";
+
+/// The same for a hash. The arguments from the third one on: whether fields that are not written
+/// stay, the number of names that are removed, the names, the number of parts that are written,
+/// these, and the fields that were seen with their values.
+const SWAP_HASH: &str = "\
+if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
+local removed = tonumber(ARGV[4])
+local written = tonumber(ARGV[5 + removed])
+local first = 6 + removed
+local seen = first + written
+if redis.pcall('HLEN', KEYS[1]) ~= (#ARGV + 1 - seen) / 2 then return 0 end
+for at = seen, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[at]) ~= ARGV[at + 1] then return 0 end
+end
+if ARGV[3] ~= '1' then redis.call('DEL', KEYS[1]) end
+if removed > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + removed)) end
+redis.call('HSET', KEYS[1], unpack(ARGV, first, seen - 1))
+if ARGV[2] == '' then redis.call('PERSIST', KEYS[1])
+else redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if KEYS[2] then redis.call('DEL', KEYS[2]) end
+return 1";
+
 /// What is written for a record.
 #[derive(Debug)]
-pub(super) enum Written {
+pub(super) struct Written {
+    pub(super) content: Content,
+    /// The milliseconds after which the server removes it; `None` for never.
+    pub(super) lifetime: Option<String>,
+}
+
+/// The record itself.
+#[derive(Debug)]
+pub(super) enum Content {
     Bytes(Vec<u8>),
     /// Names of fields, each with its value after it.
     Fields(Vec<Vec<u8>>),
@@ -56,7 +98,7 @@ pub(super) enum Written {
 /// What is written over a record.
 #[derive(Debug)]
 pub(super) struct Replaced {
-    pub(super) new: Written,
+    pub(super) new: Content,
     /// What [`Form::stored`] will give of it.
     pub(super) bytes: Vec<u8>,
     /// The record that stood there.
@@ -120,34 +162,98 @@ impl Form {
         commands
     }
 
-    /// Adds the commands that write a record, for so many milliseconds where that is said. What is
-    /// not written over is removed, unless it is to be `kept`.
+    /// Whether the server has bare values.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    /// The fields that a write removes from a hash whose other fields it keeps: columns that are
+    /// dropped, and an expiry that this schema does not know.
+    fn removed(&self) -> Vec<&str> {
+        let Self::Hash(codec) = self else { return Vec::new() };
+        let own = codec.schema().has_own_expiry_column();
+        let dropped = codec.dropped().iter().map(String::as_str);
+        dropped.chain((!own).then_some(EXPIRES_AT)).collect()
+    }
+
+    /// The command that writes a record in place of what was `seen`, as an answer to
+    /// [`read`](Form::read): 1 if it was written, 0 if another record is there by now, -1 if the
+    /// lease is not its holder's any more. What the record has besides is removed, unless it is to
+    /// be `kept`.
+    pub(super) fn swap(
+        &self,
+        name: &[u8],
+        seen: &Answer,
+        new: &Written,
+        kept: bool,
+        lease: Option<(&[u8], &str)>,
+    ) -> Commands {
+        let holder = lease.map_or("", |(_, holder)| holder);
+        let lifetime = new.lifetime.as_deref().unwrap_or_default();
+        let removed = if kept { self.removed() } else { Vec::new() };
+        let mut arguments: Vec<&[u8]> = vec![holder.as_bytes(), lifetime.as_bytes()];
+        let (counts, script);
+        match &new.content {
+            Content::Bytes(bytes) => {
+                arguments.push(bytes);
+                script = SWAP_STRING;
+            }
+            Content::Fields(fields) => {
+                counts = [removed.len().to_string(), fields.len().to_string()];
+                arguments.extend([if kept { &b"1"[..] } else { b"0" }, counts[0].as_bytes()]);
+                arguments.extend(removed.iter().map(|name| name.as_bytes()));
+                arguments.push(counts[1].as_bytes());
+                arguments.extend(fields.iter().map(Vec::as_slice));
+                script = SWAP_HASH;
+            }
+        }
+        arguments.extend(flat(seen));
+        let names = if lease.is_some() { &b"2"[..] } else { b"1" };
+        let mut parts: Vec<&[u8]> = vec![b"EVAL", script.as_bytes(), names, name];
+        parts.extend(lease.map(|(name, _)| name));
+        parts.extend(arguments);
+        Commands::one(&parts)
+    }
+
+    /// The command that gives a bare value another time to live.
+    pub(super) fn touch_plain(&self, name: &[u8], lifetime: Option<&str>) -> Commands {
+        match lifetime {
+            Some(lifetime) => Commands::one(&[b"PEXPIRE", name, lifetime.as_bytes()]),
+            // `PERSIST` says whether there was a time to live, and not whether there is a key.
+            None => {
+                let script = b"redis.call('PERSIST', KEYS[1]) return redis.call('EXISTS', KEYS[1])";
+                Commands::one(&[b"EVAL", script, b"1", name])
+            }
+        }
+    }
+
+    /// Adds the commands that write a record. What is not written over is removed, unless it is to
+    /// be `kept`.
     pub(super) fn write(
         &self,
         commands: &mut Commands,
         name: &[u8],
         written: &Written,
-        ttl: Option<&[u8]>,
         kept: bool,
     ) {
-        let fields = match written {
-            Written::Bytes(bytes) => {
+        let ttl = written.lifetime.as_deref().map(str::as_bytes);
+        let fields = match &written.content {
+            Content::Bytes(bytes) => {
                 return match ttl {
                     Some(ttl) => commands.add(&[b"SET", name, bytes, b"PX", ttl]),
                     None => commands.add(&[b"SET", name, bytes]),
                 };
             }
-            Written::Fields(fields) => fields,
+            Content::Fields(fields) => fields,
         };
-        match self {
-            _ if !kept => commands.add(&[b"DEL", name]),
-            Self::Hash(codec) if !codec.dropped().is_empty() => {
-                commands.begin(2 + codec.dropped().len());
-                commands.part(b"HDEL");
-                commands.part(name);
-                codec.dropped().iter().for_each(|field| commands.part(field.as_bytes()));
-            }
-            _ => {}
+        let removed = self.removed();
+        if !kept {
+            commands.add(&[b"DEL", name]);
+        } else if !removed.is_empty() {
+            commands.begin(2 + removed.len());
+            commands.part(b"HDEL");
+            commands.part(name);
+            removed.iter().for_each(|field| commands.part(field.as_bytes()));
         }
         commands.begin(2 + fields.len());
         commands.part(b"HSET");
@@ -187,11 +293,11 @@ impl Form {
     }
 
     /// What is written for a complete row.
-    pub(super) fn encode(&self, row: &Row) -> Result<Written> {
+    pub(super) fn encode(&self, row: &Row) -> Result<Content> {
         match self {
-            Self::Record(codec) => codec.encode(row).map(Written::Bytes),
-            Self::Hash(codec) => fields(codec, row).map(Written::Fields),
-            Self::Plain(plain) => plain.encode(row).map(Written::Bytes),
+            Self::Record(codec) => codec.encode(row).map(Content::Bytes),
+            Self::Hash(codec) => fields(codec, row).map(Content::Fields),
+            Self::Plain(plain) => plain.encode(row).map(Content::Bytes),
         }
     }
 
@@ -204,8 +310,8 @@ impl Form {
         };
         let replaced = codec.replace(old, row)?;
         let new = match self {
-            Self::Hash(_) => Written::Fields(fields(codec, &codec.decode(&replaced.bytes)?)?),
-            _ => Written::Bytes(replaced.bytes.clone()),
+            Self::Hash(_) => Content::Fields(fields(codec, &codec.decode(&replaced.bytes)?)?),
+            _ => Content::Bytes(replaced.bytes.clone()),
         };
         Ok(Replaced { new, bytes: replaced.bytes, old: replaced.old })
     }
@@ -275,7 +381,9 @@ impl Plain {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the schema is not of one
     /// unique column and one more.
     pub(super) fn new(schema: &Arc<Schema>) -> Result<Self> {
-        match (&schema.key[..], schema.columns.len()) {
+        // The expiry is what the server is told, and no part of the value.
+        let own = usize::from(schema.has_own_expiry_column());
+        match (&schema.key[..], schema.columns.len() - own) {
             ([key], 2) => Ok(Self { schema: schema.clone(), at: 1 - key }),
             _ => Err(Error::unsupported(
                 "the plain layout has one unique column and one more, whose value stands in the server as it is",
@@ -295,7 +403,7 @@ impl Plain {
             Error::invalid_data(format!("the stored value does not fit: {}", error.message()))
                 .with_column(&column.name)
         })?;
-        let mut row = vec![Value::Null; 2];
+        let mut row = vec![Value::Null; self.schema.columns.len()];
         row[self.at] = value;
         row[1 - self.at] = key.values()[0].clone();
         Ok(row)
@@ -319,6 +427,6 @@ impl Plain {
         }
         self.schema.fill_absent(&mut row)?;
         let bytes = self.encode(&row)?;
-        Ok(Replaced { new: Written::Bytes(bytes.clone()), bytes, old })
+        Ok(Replaced { new: Content::Bytes(bytes.clone()), bytes, old })
     }
 }

@@ -10,8 +10,8 @@ use redis::Value;
 
 use super::command::Commands;
 use super::failed::Failed;
-use super::form::{Form, Written};
-use super::link::{Link, accepted, left};
+use super::form::{Content, Form, Written};
+use super::link::{Link, left};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -58,7 +58,7 @@ impl RedisScope {
 
 impl Records {
     fn new_record(&self, at: usize, key: Key, row: &Row) -> Result<New> {
-        let written = self.form.encode(row).map_err(|error| error.with_key(&key))?;
+        let written = self.encode(row).map_err(|error| error.with_key(&key))?;
         Ok(New { at, name: self.names.name(&key), key, written })
     }
 
@@ -121,11 +121,12 @@ impl Records {
     }
 
     fn unit_of_new(&self, new: &New) -> Commands {
-        let Written::Bytes(bytes) = &new.written else { return Commands::default() };
-        match self.ttl() {
-            None => Commands::one(&[b"SET", &new.name, bytes, b"NX"]),
-            Some(ttl) => Commands::one(&[b"SET", &new.name, bytes, b"NX", b"PX", ttl]),
+        let Content::Bytes(bytes) = &new.written.content else { return Commands::default() };
+        let mut parts: Vec<&[u8]> = vec![b"SET", &new.name, bytes, b"NX"];
+        if let Some(lifetime) = &new.written.lifetime {
+            parts.extend([b"PX", lifetime.as_bytes()]);
         }
+        Commands::one(&parts)
     }
 
     /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
@@ -151,7 +152,8 @@ impl Records {
         new: &[New],
         call: Call,
     ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
-        let stored = match self.watch_and_read(link, new) {
+        let names: Vec<&[u8]> = new.iter().map(|new| new.name.as_slice()).collect();
+        let stored = match self.watch(link, &names) {
             Ok(stored) => stored,
             Err(failed) if link.is_broken() => return Err(failed),
             Err(failed) => {
@@ -161,28 +163,14 @@ impl Records {
         };
         let mut commands = Commands::default();
         for (new, _) in new.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
-            self.form.write(&mut commands, &new.name, &new.written, self.ttl(), true);
+            self.form.write(&mut commands, &new.name, &new.written, true);
         }
         if commands.count() == 0 {
             link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
             return Ok(Some(stored));
         }
-        Ok((link.write(&commands.atomic(), call)? != Value::Nil).then_some(stored))
-    }
-
-    /// Watches keys and reads what is there, in one round trip.
-    fn watch_and_read(&self, link: &mut Link, new: &[New]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
-        let mut commands = Commands::default();
-        commands.begin(1 + new.len());
-        commands.part(b"WATCH");
-        new.iter().for_each(|new| commands.part(&new.name));
-        new.iter().for_each(|new| self.form.read(&mut commands, &new.name));
-        link.send(&commands)?;
-        let mut answers = (0..=new.len()).map(|_| link.answer()).collect::<Result<Vec<_>, _>>()?;
-        let read = answers.split_off(1);
-        for watched in answers {
-            accepted(watched)?;
-        }
-        read.into_iter().map(|answer| self.form.stored(accepted(answer)?)).collect()
+        let mut unit = link.asking();
+        unit.append(&commands.atomic());
+        Ok((link.write(&unit, call)? != Value::Nil).then_some(stored))
     }
 }

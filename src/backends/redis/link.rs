@@ -100,14 +100,32 @@ impl Link {
 
     /// Sends commands that are a unit each, and gives the answers to them.
     pub(super) fn ask_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, Failed> {
-        let asking = self.asking();
-        let mut all = Commands::default();
-        for unit in units {
+        self.send_each(units.len(), |at, commands| commands.append(&units[at]))?;
+        let answers: Result<Vec<_>, _> = units.iter().map(|_| self.answer_of_each()).collect();
+        answers?.into_iter().map(accepted).collect()
+    }
+
+    /// Sends so many units of one command each, as `add` adds them. Each has an
+    /// [`answer_of_each`](Link::answer_of_each).
+    pub(super) fn send_each(
+        &mut self,
+        count: usize,
+        mut add: impl FnMut(usize, &mut Commands),
+    ) -> Result<(), Failed> {
+        let (asking, mut all) = (self.asking(), Commands::default());
+        for at in 0..count {
             all.append(&asking);
-            all.append(unit);
+            add(at, &mut all);
         }
-        let answers = self.ask(&all)?.into_iter();
-        answers.skip(asking.count()).step_by(1 + asking.count()).map(accepted).collect()
+        self.send(&all)
+    }
+
+    /// The answer to the next of the units that [`send_each`](Link::send_each) sent.
+    pub(super) fn answer_of_each(&mut self) -> Result<Value, Failed> {
+        for _ in 0..self.asking().count() {
+            self.answer()?;
+        }
+        self.answer()
     }
 
     /// Prepares it for a call on a key whose slot is about to move to this server.

@@ -28,6 +28,8 @@ const RESTARTS: u32 = 5;
 pub(super) struct Listing {
     records: Arc<Records>,
     pattern: Vec<u8>,
+    /// Names of leases are listed instead of those of records.
+    leases: bool,
     /// A slot of each server.
     servers: Vec<u16>,
     passes: u64,
@@ -47,6 +49,15 @@ impl Listing {
     ///
     /// Where a server cannot be asked how many records it has.
     pub(super) fn begin(records: &Arc<Records>) -> Result<Self> {
+        Self::begin_at(records, records.names.pattern(), false)
+    }
+
+    /// The names of the scope's leases.
+    pub(super) fn of_leases(records: &Arc<Records>) -> Result<Self> {
+        Self::begin_at(records, records.names.lease_pattern(), true)
+    }
+
+    fn begin_at(records: &Arc<Records>, pattern: Vec<u8>, leases: bool) -> Result<Self> {
         let inner = &records.inner;
         let call = inner.call(true);
         let servers = inner.servers.all(call.deadline)?;
@@ -60,7 +71,8 @@ impl Listing {
         }
         let mut listing = Self {
             records: records.clone(),
-            pattern: records.names.pattern(),
+            pattern,
+            leases,
             servers,
             passes: 1,
             pass: 0,
@@ -115,10 +127,17 @@ impl Listing {
                 self.at += 1;
             }
             self.cursor = cursor;
-            names.retain(|name| self.records.names.has(name));
+            names.retain(|name| self.is_listed(name));
             return Ok(Some(names));
         }
         Ok(None)
+    }
+
+    fn is_listed(&self, name: &[u8]) -> bool {
+        match self.leases {
+            true => self.records.names.has_lease(name),
+            false => self.records.names.has(name),
+        }
     }
 
     /// A page; none where the server has to be asked from its beginning again.
@@ -133,7 +152,7 @@ impl Listing {
             b"COUNT",
             LOOKS,
             b"TYPE",
-            self.records.form.server_type(),
+            if self.leases { b"string" } else { self.records.form.server_type() },
         ]);
         // Not twice: the second time it might be asked of a server that was started again.
         let call = Call { twice: begins, ..self.records.inner.call(true) };

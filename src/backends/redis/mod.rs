@@ -3,10 +3,12 @@
 mod builder;
 mod cluster;
 mod command;
+mod expiry;
 mod failed;
 mod form;
 mod insert;
 mod lease;
+mod leases;
 mod link;
 mod list;
 mod names;
@@ -38,10 +40,11 @@ use self::registry::{Entry, Registry};
 use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
+use crate::clock::SharedClock;
 use crate::codec::{Codec, CodecOptions};
 use crate::remote::{Deadline, Retry};
 use crate::schema::{Apply, check_readable, merged, plan, upgrade};
-use crate::store::{Capabilities, ScopeStore, Store};
+use crate::store::{Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
 /// How many records one command writes.
@@ -51,6 +54,10 @@ const PAGE: usize = 1_000;
 ///
 /// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, also where a server
 /// does not answer.
+///
+/// A key that holds a value of another type, as a list of another program, is an error of kind
+/// [`InvalidData`](ErrorKind::InvalidData) in every call but one: `set` and `set_many` of records with
+/// all columns overwrite it. To look at it first would take a second round trip.
 ///
 /// ```no_run
 /// use hilcat::Cache;
@@ -69,6 +76,8 @@ pub struct Redis {
 struct Inner {
     servers: Servers,
     timeout: Duration,
+    /// Tells how long a record is to be kept that expires.
+    clock: SharedClock,
     replicas: u32,
     retry: Retry,
     prefix: String,
@@ -165,15 +174,26 @@ impl Inner {
         Ok(Some(entry))
     }
 
+    /// A handle on the records of a scope that has this entry.
+    fn registered(
+        self: &Arc<Self>,
+        schema: &Arc<Schema>,
+        entry: Entry,
+    ) -> Result<Arc<dyn ScopeStore>> {
+        let schema = Arc::new(schema.with_expiry_of(&entry.schema()?));
+        let records = Arc::new(Records::new(self, &schema)?.beside(&entry)?);
+        Ok(Arc::new(RedisScope { records, lease: Some(Lease::new(entry, &schema)?) }))
+    }
+
     /// Brings a scope under a schema, and gives what that changed.
     fn apply(self: &Arc<Self>, schema: &Arc<Schema>, when: Apply) -> Result<(Plan, Entry)> {
         loop {
             let call = self.call(true);
             let old = self.registry.entry(&self.servers, &schema.name, call)?;
             let Some(entry) = &old else {
-                self.registry.check_table(&self.servers, schema, call)?;
                 let new = Entry::new(&merged(None, schema), 0);
                 if when == Apply::OnDemand {
+                    self.registry.check_table(&self.servers, schema, call)?;
                     return Ok((Plan::empty(schema), new));
                 }
                 match self.replace(schema, None, new, call)? {
@@ -182,6 +202,7 @@ impl Inner {
                 }
             };
             let stored = entry.schema()?;
+            let schema = &Arc::new(schema.with_expiry_of(&stored));
             if stored.table != schema.table {
                 self.registry.check_table(&self.servers, schema, call)?;
             }
@@ -239,17 +260,25 @@ impl Store for Redis {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { persistent: true, ..Capabilities::new() }
+        // A lease beside a bare value would be a value of its own to other programs.
+        let plain = self.inner.layout == RedisLayout::Plain;
+        let expiry = if plain { ExpirySupport::Removal } else { ExpirySupport::Full };
+        Capabilities {
+            persistent: true,
+            expiry,
+            shared_single_flight: !plain,
+            ..Capabilities::new()
+        }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let mut records = Records::new(&self.inner, schema)?;
-        let mut lease = None;
-        if let Some(entry) = self.inner.ensure(schema)? {
-            records = records.beside(&entry)?;
-            lease = Some(Lease::new(entry, schema)?);
-        }
-        Ok(Arc::new(RedisScope { records: Arc::new(records), lease }))
+        // What cannot be kept is told before anything is registered.
+        Records::new(&self.inner, schema)?.check_leases()?;
+        let Some(entry) = self.inner.ensure(schema)? else {
+            let records = Arc::new(Records::new(&self.inner, schema)?);
+            return Ok(Arc::new(RedisScope { records, lease: None }));
+        };
+        self.inner.registered(schema, entry)
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
@@ -260,9 +289,9 @@ impl Store for Redis {
         }
         let entry = inner.registry.entry(&inner.servers, &schema.name, inner.call(true))?;
         let Some(entry) = entry else { return Ok(None) };
-        check_readable(&entry.schema()?, schema)?;
-        let records = Arc::new(records.beside(&entry)?);
-        Ok(Some(Arc::new(RedisScope { records, lease: Some(Lease::new(entry, schema)?) })))
+        let stored = entry.schema()?;
+        check_readable(&stored, &schema.with_expiry_of(&stored))?;
+        inner.registered(schema, entry).map(Some)
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
@@ -272,7 +301,10 @@ impl Store for Redis {
         }
         let call = inner.call(true);
         match inner.registry.entry(&inner.servers, &schema.name, call)? {
-            Some(entry) => Ok(plan(&entry.schema()?, schema)),
+            Some(entry) => {
+                let stored = entry.schema()?;
+                Ok(plan(&stored, &schema.with_expiry_of(&stored)))
+            }
             None => {
                 inner.registry.check_table(&inner.servers, schema, call)?;
                 Ok(Plan::empty(schema))
@@ -286,6 +318,15 @@ impl Store for Redis {
         }
         let (plan, _) = self.inner.apply(&Arc::new(schema.clone()), Apply::OnDemand)?;
         Ok(plan)
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let inner = &self.inner;
+        if inner.layout == RedisLayout::Plain {
+            return Ok(None);
+        }
+        let entry = inner.registry.entry(&inner.servers, scope, inner.call(true))?;
+        entry.map(|entry| entry.schema()).transpose()
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

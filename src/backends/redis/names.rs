@@ -22,6 +22,9 @@ pub(super) enum Naming {
     Together,
 }
 
+/// What the name of a lease ends in.
+const LEASE: &[u8] = b"::lease";
+
 /// The names of a scope's records.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -104,6 +107,35 @@ impl Names {
         }
         pattern.push(b'*');
         pattern
+    }
+
+    /// A name that a record can have.
+    pub(super) fn sample(&self) -> Vec<u8> {
+        [self.head.as_slice(), b"x"].concat()
+    }
+
+    /// The name of a record's lease, which is in the slot of the record: where the record's name
+    /// has no tag of its own, the whole of it is the tag. It has more colons than any record's.
+    pub(super) fn lease_of(record: &[u8]) -> Vec<u8> {
+        match super::slot::tag(record) {
+            Some(_) => [record, LEASE].concat(),
+            None => [b"{", record, b"}", LEASE].concat(),
+        }
+    }
+
+    /// Whether it is the name of the lease of one of the scope's records.
+    pub(super) fn has_lease(&self, name: &[u8]) -> bool {
+        let Some(record) = name.strip_suffix(LEASE) else { return false };
+        let bare = record.strip_prefix(b"{").and_then(|record| record.strip_suffix(b"}"));
+        [Some(record), bare].into_iter().flatten().any(|record| self.has(record))
+    }
+
+    /// The pattern that the names of all leases match.
+    pub(super) fn lease_pattern(&self) -> Vec<u8> {
+        match self.are_together() {
+            true => [&self.pattern(), LEASE].concat(),
+            false => [b"{", self.pattern().as_slice(), b"}", LEASE].concat(),
+        }
     }
 
     /// Whether a cluster has all of them in one slot.

@@ -14,6 +14,7 @@ use super::failed::{Elsewhere, Failed};
 use super::link::Link;
 use super::place::{Address, Login};
 use super::servers::Call;
+use crate::remote::Deadline;
 use crate::{Error, ErrorKind};
 
 /// A connection idle for longer than this is tested before it is used.
@@ -116,7 +117,7 @@ impl Pool {
     }
 
     fn open(&self, taken: &mut Taken<'_>, deadline: Instant) -> Result<(), Failed> {
-        let by = deadline.min(Instant::now() + self.limits.connect_timeout);
+        let by = deadline.min(Deadline::after(self.limits.connect_timeout).instant());
         let mut link = Link::open(&self.address, &self.limits.login, by)?;
         link.begin(deadline);
         link.lineage = taken.lineage;

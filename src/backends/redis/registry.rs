@@ -8,7 +8,8 @@ use super::command::Commands;
 use super::failed::Failed;
 use super::link::unexpected;
 use super::servers::{Call, Servers};
-use crate::schema::{plan, table_of_another, unknown_columns};
+use crate::freshness::EXPIRES_AT;
+use crate::schema::{plan, stored_freshness, table_of_another, unknown_columns};
 use crate::{Error, Result, Schema};
 
 /// The registry of a cache.
@@ -58,17 +59,21 @@ impl Entry {
     pub(super) fn is_known_to(&self, schema: &Schema) -> Result<bool> {
         match self.fingerprint == schema.fingerprint() {
             true => Ok(true),
-            false => Ok(unknown_columns(&self.schema()?, schema).next().is_none()),
+            // The expiry is set anew, or ended, by every write.
+            false => {
+                Ok(unknown_columns(&self.schema()?, schema).all(|column| column.name == EXPIRES_AT))
+            }
         }
     }
 
     /// Whether the stored schema covers a schema, so that nothing has to be written.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
-        let stored = || self.schema().ok();
-        self.fingerprint == schema.fingerprint()
-            || stored().is_some_and(|stored| {
-                stored.table == schema.table && plan(&stored, schema).is_empty()
-            })
+        self.schema().is_ok_and(|stored| {
+            let schema = schema.with_expiry_of(&stored);
+            stored.table == schema.table
+                && stored.freshness == stored_freshness(&stored, &schema)
+                && (self.fingerprint == schema.fingerprint() || plan(&stored, &schema).is_empty())
+        })
     }
 }
 
@@ -82,23 +87,7 @@ impl Registry {
     pub(super) fn load(&self, servers: &Servers, call: Call) -> Result<BTreeMap<String, Entry>> {
         let command = Commands::one(&[b"HGETALL", &self.name]);
         let answer = servers.run(self.slot, call, |link| link.ask_one(&command))?;
-        let pairs: Vec<(Value, Value)> = match answer {
-            Value::Map(pairs) => pairs,
-            Value::Array(flat) => {
-                let mut flat = flat.into_iter();
-                std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
-            }
-            _ => return Err(unexpected().into_error()),
-        };
-        let entry = |(scope, raw)| match (scope, raw) {
-            (Value::BulkString(scope), Value::BulkString(raw)) => {
-                let scope = String::from_utf8(scope)
-                    .map_err(|_| Error::invalid_data("a scope's name is not UTF-8"))?;
-                Ok((scope, Entry::read(raw)?))
-            }
-            _ => Err(unexpected().into_error()),
-        };
-        pairs.into_iter().map(entry).collect()
+        entries(answer)
     }
 
     /// What stands there of a scope.
@@ -133,16 +122,18 @@ impl Registry {
     /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope; and
     /// where the server fails.
     pub(super) fn check_table(&self, servers: &Servers, schema: &Schema, call: Call) -> Result<()> {
-        for (scope, entry) in self.load(servers, call)? {
-            if scope != schema.name && entry.schema().is_ok_and(|other| other.table == schema.table)
-            {
-                return Err(table_of_another(schema, &scope));
-            }
-        }
-        Ok(())
+        check_free(&self.load(servers, call)?, &schema.name, schema)
     }
 
     /// Puts an entry where another stands, or none, and says whether that is what stood there.
+    ///
+    /// Invariant: no two scopes claim one table. The registry is watched as a whole while an entry
+    /// that claims a table is compared with all others, so that of two that claim it at once one
+    /// finds the other, or its transaction is not executed.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_table`](Registry::check_table), for an entry that claims a table.
     pub(super) fn replace(
         &self,
         servers: &Servers,
@@ -151,24 +142,80 @@ impl Registry {
         new: &Entry,
         call: Call,
     ) -> Result<bool> {
-        let (name, scope) = (self.name.as_slice(), scope.as_bytes());
-        let mut look = Commands::one(&[b"WATCH", name]);
-        look.add(&[b"HGET", name, scope]);
-        let put = Commands::one(&[b"HSET", name, scope, &new.raw]).atomic();
+        let name = self.name.as_slice();
+        let look = [Commands::one(&[b"WATCH", name]), Commands::one(&[b"HGETALL", name])];
+        let put = Commands::one(&[b"HSET", name, scope.as_bytes(), &new.raw]).atomic();
         servers.run(self.slot, call, |link| {
-            let standing = match link.ask_one(&look)? {
-                Value::Nil => None,
-                Value::BulkString(raw) => Some(raw),
-                _ => return Err(unexpected()),
-            };
-            if standing.as_deref() != old.map(|old| old.raw.as_slice()) {
-                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
-                // It was put there by this very call, when its answer was lost.
-                return Ok(standing.as_deref() == Some(&new.raw));
+            let found = link.ask_each(&look)?.pop().unwrap_or(Value::Nil);
+            match comes_after(found, scope, old, new) {
+                Ok(None) => {
+                    let mut unit = link.asking();
+                    unit.append(&put);
+                    Ok(link.ask_one(&unit)? != Value::Nil)
+                }
+                settled => {
+                    link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                    Ok(settled?.unwrap_or_default())
+                }
             }
-            Ok(link.ask_one(&put)? != Value::Nil)
         })
     }
+}
+
+/// Whether an entry is there by now, by the answer to the command that reads all; `None` where it
+/// is to be put there.
+fn comes_after(
+    found: Value,
+    scope: &str,
+    old: Option<&Entry>,
+    new: &Entry,
+) -> Result<Option<bool>> {
+    let entries = entries(found)?;
+    let stored = entries.get(scope).map(|entry| &entry.raw);
+    if stored != old.map(|old| &old.raw) {
+        // It was put there by this very call, when its answer was lost.
+        return Ok(Some(stored == Some(&new.raw)));
+    }
+    let schema = new.schema()?;
+    let claims = match old {
+        Some(old) => old.schema()?.table != schema.table,
+        None => true,
+    };
+    if claims {
+        check_free(&entries, scope, &schema)?;
+    }
+    Ok(None)
+}
+
+/// Refuses a table that another of the scopes has.
+fn check_free(entries: &BTreeMap<String, Entry>, scope: &str, schema: &Schema) -> Result<()> {
+    let mut others = entries.iter().filter(|(other, _)| *other != scope);
+    let has = |entry: &Entry| entry.schema().is_ok_and(|other| other.table == schema.table);
+    match others.find(|(_, entry)| has(entry)) {
+        Some((other, _)) => Err(table_of_another(schema, other)),
+        None => Ok(()),
+    }
+}
+
+/// All entries by scope, in the answer to the command that reads them.
+fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
+    let pairs: Vec<(Value, Value)> = match answer {
+        Value::Map(pairs) => pairs,
+        Value::Array(flat) => {
+            let mut flat = flat.into_iter();
+            std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+        }
+        _ => return Err(unexpected().into_error()),
+    };
+    let entry = |(scope, raw)| match (scope, raw) {
+        (Value::BulkString(scope), Value::BulkString(raw)) => {
+            let scope = String::from_utf8(scope)
+                .map_err(|_| Error::invalid_data("a scope's name is not UTF-8"))?;
+            Ok((scope, Entry::read(raw)?))
+        }
+        _ => Err(unexpected().into_error()),
+    };
+    pairs.into_iter().map(entry).collect()
 }
 
 impl From<Failed> for Error {

@@ -15,7 +15,7 @@ use super::list::Listing;
 use super::names::Names;
 use super::registry::Entry;
 use super::servers::Call;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
 /// How many records one command reads.
@@ -28,8 +28,8 @@ pub(super) struct Records {
     pub(super) schema: Arc<Schema>,
     pub(super) names: Names,
     pub(super) form: Form,
-    /// The milliseconds that a record is good for.
-    ttl: Option<String>,
+    /// The column that says when a record expires.
+    pub(super) expiry: Option<usize>,
 }
 
 /// A handle on the records of a scope.
@@ -47,13 +47,12 @@ impl fmt::Debug for RedisScope {
 
 impl Records {
     pub(super) fn new(inner: &Arc<Inner>, schema: &Arc<Schema>) -> Result<Self> {
-        let ttl = None;
         Ok(Self {
             names: Names::new(&inner.prefix, inner.naming, schema),
             form: inner.form(schema)?,
             inner: inner.clone(),
             schema: schema.clone(),
-            ttl,
+            expiry: schema.expiry_column(),
         })
     }
 
@@ -63,11 +62,6 @@ impl Records {
             true => Ok(self),
             false => Ok(Self { form: self.form.beside(&entry.schema()?), ..self }),
         }
-    }
-
-    /// The time to live as it is sent.
-    pub(super) fn ttl(&self) -> Option<&[u8]> {
-        self.ttl.as_deref().map(str::as_bytes)
     }
 
     /// Whether all records are in one slot, so that they can be read and written together.
@@ -113,30 +107,87 @@ impl Records {
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
     ) -> Result<Vec<T>, Failed> {
-        let mut commands = Commands::default();
+        if self.form.is_string() {
+            return self.read_strings(link, names, read);
+        }
+        link.send_each(names.len(), |at, commands| self.form.read(commands, &names[at]))?;
         let mut all = Vec::with_capacity(names.len());
-        if !self.form.is_string() {
-            names.iter().for_each(|name| self.form.read(&mut commands, name));
-            link.send(&commands)?;
-            for at in 0..names.len() {
-                all.push(read(at, self.form.stored(accepted(link.answer()?)?)?)?);
-            }
-            return Ok(all);
-        }
-        for names in names.chunks(READ) {
-            commands.begin(1 + names.len());
-            commands.part(b"MGET");
-            names.iter().for_each(|name| commands.part(name));
-        }
-        link.send(&commands)?;
-        for _ in 0..commands.count() {
-            let Value::Array(values) = accepted(link.answer()?)? else { return Err(unexpected()) };
-            for value in values {
-                all.push(read(all.len(), self.form.stored(value)?)?);
-            }
+        for (at, name) in names.iter().enumerate() {
+            let stored = accepted(link.answer_of_each()?).and_then(|got| self.form.stored(got));
+            all.push(read(at, stored.map_err(|failed| self.of_key(name, failed))?)?);
         }
         Ok(all)
     }
+
+    /// The same for strings, of which one command reads many. It gives nothing for a key that holds
+    /// something else, so that those of which there is nothing are counted.
+    fn read_strings<T>(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
+    ) -> Result<Vec<T>, Failed> {
+        let pages: Vec<&[Vec<u8>]> = names.chunks(READ).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"MGET", pages[at]))?;
+        let (mut all, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
+        for _ in &pages {
+            let answer = accepted(link.answer_of_each()?)?;
+            let Value::Array(values) = answer else { return Err(unexpected()) };
+            for value in values {
+                if value == Value::Nil {
+                    missing.push(all.len());
+                }
+                all.push(read(all.len(), self.form.stored(value)?)?);
+            }
+        }
+        for (at, stored) in self.read_others(link, names, &missing)? {
+            all[at] = read(at, stored)?;
+        }
+        Ok(all)
+    }
+
+    /// Reads each by itself where some of these positions have something after all: the error that
+    /// `fetch` gives, or a record that was just written.
+    #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
+    fn read_others(
+        &self,
+        link: &mut Link,
+        names: &[Vec<u8>],
+        missing: &[usize],
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Failed> {
+        let names_of = |at: &usize| names[*at].as_slice();
+        let pages: Vec<Vec<&[u8]>> =
+            missing.chunks(READ).map(|page| page.iter().map(names_of).collect()).collect();
+        link.send_each(pages.len(), |at, commands| command_of(commands, b"EXISTS", &pages[at]))?;
+        let counts: Result<Vec<_>, _> = pages.iter().map(|_| link.answer_of_each()).collect();
+        if counts?.iter().all(|count| *count == Value::Int(0)) {
+            return Ok(Vec::new());
+        }
+        link.send_each(missing.len(), |at, commands| {
+            self.form.read(commands, &names[missing[at]]);
+        })?;
+        let answers: Result<Vec<_>, _> = missing.iter().map(|_| link.answer_of_each()).collect();
+        let read = |(&at, answer): (&usize, Value)| {
+            let stored = accepted(answer).and_then(|answer| self.form.stored(answer));
+            Ok((at, stored.map_err(|failed| self.of_key(names[at].as_slice(), failed))?))
+        };
+        missing.iter().zip(answers?).map(read).collect()
+    }
+
+    /// An error about the record of this name.
+    fn of_key(&self, name: &[u8], failed: Failed) -> Failed {
+        match (failed, self.names.key(name)) {
+            (Failed::Own(error), Ok(key)) => Failed::Own(error.with_key(&key)),
+            (failed, _) => failed,
+        }
+    }
+}
+
+/// Adds a command of these names.
+pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl AsRef<[u8]>]) {
+    commands.begin(1 + names.len());
+    commands.part(command);
+    names.iter().for_each(|name| commands.part(name.as_ref()));
 }
 
 impl RedisScope {
@@ -247,7 +298,41 @@ impl ScopeStore for RedisScope {
     }
 
     fn clear(&self) -> Result<()> {
+        self.records.revoke_all()?;
         self.records.clear()
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.put_expired(rows, at)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.take_expired(keys, at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.put_unchanged(old, row)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+        self.touch_one(key, at, expires)
+    }
+
+    /// The server removes what is past the last window by itself.
+    fn purge(&self, _: i64, _: usize) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        if self.records.form.is_plain() && self.records.schema.has_own_expiry_column() {
+            return self.keys();
+        }
+        let schema = self.records.schema.clone();
+        Ok(Box::new(self.live_rows(at)?.map(move |row| row.map(|row| schema.key_of(&row)))))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        (!self.records.form.is_plain()).then_some(self)
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {

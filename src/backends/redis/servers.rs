@@ -205,7 +205,7 @@ impl Servers {
             if asked.map_err(Failed::into_error)?.is_some() {
                 let first = answers.iter().position(Option::is_none).unwrap_or_default();
                 let (slot, unit) = &units[first];
-                answers[first] = Some(self.run(*slot, call, |link| link.ask_one(unit))?);
+                answers[first] = Some(self.run(*slot, call, |link| link.write(unit, call))?);
             }
         }
     }
@@ -313,12 +313,14 @@ struct Attempts {
     call: Call,
     /// How the connection was lost under an attempt, of which nobody knows what it did.
     lost: Option<io::ErrorKind>,
+    /// A server said that it does the call later.
+    put_off: bool,
     moves: u32,
 }
 
 impl Attempts {
     fn new(call: Call) -> Self {
-        Self { call, lost: None, moves: 0 }
+        Self { call, lost: None, put_off: false, moves: 0 }
     }
 
     fn again(&mut self, failed: &Failed, servers: &Servers) -> Again {
@@ -338,15 +340,20 @@ impl Attempts {
                 if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
             }
             Failed::Elsewhere(Elsewhere::Demoted) if alone => Again::No,
-            Failed::Elsewhere(_) => Again::AfterAPause,
+            Failed::Elsewhere(elsewhere) => {
+                self.put_off |= *elsewhere == Elsewhere::Later;
+                Again::AfterAPause
+            }
         }
     }
 
     /// The failure of a call whose last attempt failed so: where the connection was lost under the
-    /// one before, that this one did nothing says nothing.
+    /// one before, that this one did nothing says nothing; and where the call was put off, that the
+    /// deadline left no time to ask again.
     fn outcome(&self, failed: Failed) -> Failed {
         match (failed, self.lost) {
             (Failed::NotSent(_) | Failed::Elsewhere(_), Some(kind)) => Failed::Lost(kind),
+            (Failed::NotSent(_), None) if self.put_off => Failed::Elsewhere(Elsewhere::Later),
             (failed, _) => failed,
         }
     }

@@ -12,10 +12,10 @@ use redis::Value;
 use super::PAGE;
 use super::command::Commands;
 use super::failed::Failed;
-use super::form::{Replaced, Written};
+use super::form::{Content, Replaced, Written};
 use super::link::Link;
 use super::list::Listing;
-use super::scope::{Records, RedisScope};
+use super::scope::{Records, RedisScope, command_of};
 use super::servers::Call;
 use crate::backoff::BackOff;
 use crate::{Error, ErrorKind, Key, Result, Row};
@@ -94,7 +94,7 @@ impl RedisScope {
         }
         let records = &*self.records;
         let name = records.names.name(&records.schema.key_of(&rows[0]));
-        let unit = records.write_unit(&name, &records.form.encode(&rows[0])?);
+        let unit = records.write_unit(&name, &records.encode(&rows[0])?);
         records.inner.servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
         Ok(())
     }
@@ -147,9 +147,7 @@ impl RedisScope {
         let Some(name) = standing.first().or(batch.names.first()) else { return Ok(()) };
         let mut unit = Commands::default();
         for names in standing.chunks(PAGE) {
-            unit.begin(1 + names.len());
-            unit.part(b"UNLINK");
-            names.iter().for_each(|name| unit.part(name));
+            command_of(&mut unit, b"UNLINK", names);
         }
         let written = records.encoded(&batch)?;
         unit.append(&records.write_together(batch.names.iter().zip(&written)));
@@ -167,6 +165,7 @@ impl RedisScope {
     pub(super) fn take(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let call = self.records.inner.writing(false);
         let names = self.names(keys);
+        self.records.revoke(&names)?;
         let mut taken = vec![None; keys.len()];
         let mut seen = HashSet::new();
         let mut open: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&names[at])).collect();
@@ -233,7 +232,7 @@ impl Records {
     /// The unit of commands that writes a record.
     fn write_unit(&self, name: &[u8], written: &Written) -> Commands {
         let mut commands = Commands::default();
-        self.form.write(&mut commands, name, written, self.ttl(), false);
+        self.form.write(&mut commands, name, written, false);
         if commands.count() == 1 { commands } else { commands.atomic() }
     }
 
@@ -241,7 +240,7 @@ impl Records {
     fn encoded(&self, batch: &Batch) -> Result<Vec<Written>> {
         let mut last: Vec<Option<&Row>> = vec![None; batch.names.len()];
         batch.places.iter().zip(&batch.rows).for_each(|(&place, row)| last[place] = Some(row));
-        last.into_iter().flatten().map(|row| self.form.encode(row)).collect()
+        last.into_iter().flatten().map(|row| self.encode(row)).collect()
     }
 
     /// Writes the last row of each name.
@@ -268,23 +267,22 @@ impl Records {
         records: impl ExactSizeIterator<Item = (&'a Vec<u8>, &'a Written)>,
     ) -> Commands {
         let mut commands = Commands::default();
-        let mut left = records.len();
-        let mut in_page = 0;
+        let mut plain: Vec<(&[u8], &[u8])> = Vec::with_capacity(records.len());
         for (name, written) in records {
-            match (written, self.ttl()) {
-                (Written::Bytes(bytes), None) => {
-                    if in_page == 0 {
-                        in_page = left.min(PAGE);
-                        commands.begin(1 + 2 * in_page);
-                        commands.part(b"MSET");
-                    }
-                    commands.part(name);
-                    commands.part(bytes);
-                    in_page -= 1;
+            match written {
+                Written { content: Content::Bytes(bytes), lifetime: None } => {
+                    plain.push((name, bytes));
                 }
-                (written, ttl) => self.form.write(&mut commands, name, written, ttl, false),
+                written => self.form.write(&mut commands, name, written, false),
             }
-            left -= 1;
+        }
+        for page in plain.chunks(PAGE) {
+            commands.begin(1 + 2 * page.len());
+            commands.part(b"MSET");
+            for (name, bytes) in page {
+                commands.part(name);
+                commands.part(bytes);
+            }
         }
         commands
     }
@@ -306,7 +304,8 @@ impl Records {
         batch: &Batch,
         call: Call,
     ) -> Result<Option<Vec<Option<Row>>>, Failed> {
-        let standing = self.watch(link, &batch.names);
+        let names: Vec<&[u8]> = batch.names.iter().map(Vec::as_slice).collect();
+        let standing = self.watch(link, &names);
         let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,
@@ -317,9 +316,9 @@ impl Records {
             }
         };
         let mut commands = Commands::default();
-        for (name, replaced) in batch.names.iter().zip(&last) {
-            if let Some(replaced) = replaced {
-                self.form.write(&mut commands, name, &replaced.new, self.ttl(), true);
+        for (name, written) in batch.names.iter().zip(&last) {
+            if let Some((written, _)) = written {
+                self.form.write(&mut commands, name, written, true);
             }
         }
         let mut unit = link.asking();
@@ -327,12 +326,14 @@ impl Records {
         Ok((link.write(&unit, call)? != Value::Nil).then_some(found))
     }
 
-    /// Has the server watch records, and reads them.
-    fn watch(&self, link: &mut Link, names: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+    /// Has the server watch records, and reads them, in one round trip.
+    pub(super) fn watch(
+        &self,
+        link: &mut Link,
+        names: &[&[u8]],
+    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
         let mut watch = Commands::default();
-        watch.begin(1 + names.len());
-        watch.part(b"WATCH");
-        names.iter().for_each(|name| watch.part(name));
+        command_of(&mut watch, b"WATCH", names);
         let units: Vec<_> =
             [watch].into_iter().chain(names.iter().map(|name| self.read_unit(name))).collect();
         let answers = link.ask_each(&units)?.into_iter().skip(1);
@@ -346,29 +347,30 @@ impl Records {
         commands
     }
 
-    /// What each row finds, and what is written for each name at the end.
+    /// What each row finds, and what is written for each name at the end, with its bytes.
     #[expect(clippy::type_complexity, reason = "two lists")]
     fn replaced(
         &self,
         standing: Vec<Option<Vec<u8>>>,
         batch: &Batch,
-    ) -> Result<(Vec<Option<Row>>, Vec<Option<Replaced>>)> {
-        let mut last: Vec<Option<Replaced>> = standing.iter().map(|_| None).collect();
+    ) -> Result<(Vec<Option<Row>>, Vec<Option<(Written, Vec<u8>)>>)> {
+        let mut last: Vec<Option<(Written, Vec<u8>)>> = standing.iter().map(|_| None).collect();
         let mut found = Vec::with_capacity(batch.rows.len());
         for ((&place, key), row) in batch.places.iter().zip(&batch.keys).zip(&batch.rows) {
             let old = match &last[place] {
-                Some(replaced) => Some(replaced.bytes.as_slice()),
+                Some((_, bytes)) => Some(bytes.as_slice()),
                 None => standing[place].as_deref(),
             };
-            let mut replaced = self.form.replace(key, old, row.clone())?;
-            found.push(replaced.old.take());
-            last[place] = Some(replaced);
+            let Replaced { new, bytes, old } = self.form.replace(key, old, row.clone())?;
+            let lifetime = self.lifetime_over(row, old.as_ref());
+            found.push(old);
+            last[place] = Some((Written { content: new, lifetime }, bytes));
         }
         Ok((found, last))
     }
 
     /// The answers to the commands that read these names, which are not decoded.
-    fn look(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
+    pub(super) fn look(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
         let Some(first) = names.first() else { return Ok(Vec::new()) };
         let call = Call { twice: true, replicas: 0, ..call };
         let servers = &self.inner.servers;

@@ -20,7 +20,7 @@ use super::{migrate, registry};
 use crate::backoff::BackOff;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
-use crate::remote::{Attempts, Deadline, Outcome};
+use crate::remote::{Attempts, Deadline, LONGEST, Outcome};
 use crate::schema::{Change, Migrate, Plan, Projected, Standing};
 use crate::scope::ABSENT;
 use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store};
@@ -120,7 +120,7 @@ impl<D: Dialect> Database<D> {
         let inner = Inner {
             readers,
             writers,
-            timeout: options.timeout,
+            timeout: options.timeout.min(LONGEST),
             capabilities,
             deepest_json,
             repeats_writes: true,
@@ -157,11 +157,7 @@ impl<D: Dialect> Inner<D> {
         }
         // Reads do not wait for writers, and are too short to read the clock for each.
         let result = self.readers.run(self.timeout, false, |connection, waited| {
-            // What was waited for the connection is taken off what the engine may wait.
-            match waited > self.timeout / 20 {
-                true => self.run_late(connection, self.timeout.saturating_sub(waited), call),
-                false => call(connection),
-            }
+            self.run_within(connection, self.timeout.saturating_sub(waited), call)
         })?;
         self.unchanged.as_ref().map_or(Ok(()), |unchanged| unchanged())?;
         result.map_err(Failed::into_error::<D>)
@@ -235,16 +231,11 @@ impl<D: Dialect> Inner<D> {
     /// others: the call is run again until its deadline.
     fn run_on_file<T>(&self, call: impl Fn(&mut D::Connection) -> Result<T, Failed>) -> Result<T> {
         let mut back_off = BackOff::until(self.deadline().instant());
-        let mut first = true;
         loop {
             let left = back_off.left();
             let result = self.writers.run(left, false, |connection, waited| {
-                match first && waited <= self.timeout / 20 {
-                    true => call(connection),
-                    false => self.run_late(connection, left.saturating_sub(waited), &call),
-                }
+                self.run_within(connection, left.saturating_sub(waited), &call)
             })?;
-            first = false;
             let failed = match result {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
@@ -256,12 +247,17 @@ impl<D: Dialect> Inner<D> {
         }
     }
 
-    fn run_late<T>(
+    /// Runs a call on a file, in which the engine waits for others no longer than there is time
+    /// `left`: what the call has waited already is taken off, where it is not next to nothing.
+    fn run_within<T>(
         &self,
         connection: &mut D::Connection,
         left: Duration,
         call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
+        if left >= self.timeout / 20 * 19 {
+            return call(connection);
+        }
         D::set_deadline(connection, left)?;
         let result = call(connection);
         D::set_deadline(connection, self.timeout)?;
@@ -278,14 +274,14 @@ impl<D: Dialect> Inner<D> {
     ) -> Result<T> {
         let mut attempts = Attempts::new(deadline, twice);
         let mut stale = 0;
-        // What a server that takes no writes said: the reason if no other connection can be had.
+        // What a server that takes no calls said: the reason if no other connection can be had.
         let mut refused = None;
         loop {
             let began = deadline.left();
             let result = pool.run(began, !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
                 call(connection).inspect_err(|failed| {
-                    if failed.failure::<D>() == Failure::ReadOnly {
+                    if failed.failure::<D>().is_of_the_server() {
                         D::abandon(connection);
                     }
                 })
@@ -302,7 +298,7 @@ impl<D: Dialect> Inner<D> {
                     pool.suspect_all();
                     attempts.again(Outcome::Unknown)
                 }
-                Failure::ReadOnly => {
+                Failure::ReadOnly | Failure::NotReady => {
                     pool.close_idle();
                     attempts.again(Outcome::NotDone)
                 }
@@ -319,7 +315,7 @@ impl<D: Dialect> Inner<D> {
             if !again || deadline.has_passed() {
                 return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
             }
-            if failure == Failure::ReadOnly {
+            if failure.is_of_the_server() {
                 refused = Some(failed.into_error::<D>());
             }
         }

@@ -129,6 +129,10 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
             ErrorKind::Unavailable,
             "the server takes no writes (it is read-only), and did not until the deadline passed; nothing was changed",
         ),
+        (Failure::NotReady, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the server takes no statements (it is a node of a cluster that is not ready, or out of touch with the others), and did not until the deadline passed; nothing was changed",
+        ),
         (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
             "the database cannot hold it; nothing was changed: {}",
             info.message()

@@ -300,10 +300,15 @@ fn deepest_json(traits: &Traits) -> Option<usize> {
     (traits.mariadb && traits.version < (12, 2, 0)).then_some(31)
 }
 
+/// The longest limit of a statement that is set: of MySQL's, in milliseconds, no server takes one
+/// that has more than 32 bits.
+const LONGEST_LIMIT: Duration = Duration::from_secs(4_000_000);
+
 /// What a session is given, whatever the server's own defaults are.
 fn settings(traits: &Traits, timeout: Duration) -> String {
     // The server gives up a little before the connection does: then it is known that nothing was
     // done. Locks are waited for in whole seconds.
+    let timeout = timeout.min(LONGEST_LIMIT);
     let limit = timeout.mul_f64(0.95);
     let lock = timeout.mul_f64(0.8).as_secs().max(1);
     let limit = match traits.mariadb {

@@ -5,7 +5,7 @@ mod read_only;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
@@ -16,6 +16,7 @@ use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
 use super::pool;
 use super::single::{self, Layout, Single};
+use crate::remote::Deadline;
 use crate::store::uri::decode;
 use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
@@ -292,12 +293,11 @@ fn prepare(
 /// Turns WAL on. Of several processes that do so to a fresh file at once some fail as locked,
 /// whatever they are willing to wait: they try again.
 fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Deadline::after(timeout);
     loop {
         match connection.batch_execute("PRAGMA journal_mode = WAL") {
             Err(error)
-                if failure::<sqlite::Sqlite>(&error) == Failure::Busy
-                    && Instant::now() < deadline =>
+                if failure::<sqlite::Sqlite>(&error) == Failure::Busy && !deadline.has_passed() =>
             {
                 thread::sleep(Duration::from_millis(2));
             }

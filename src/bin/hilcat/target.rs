@@ -91,7 +91,8 @@ fn place_of(file: &Path) -> PathBuf {
 }
 
 fn is_descriptor(file: &Path) -> bool {
-    file.starts_with("/dev") || file.starts_with("/proc")
+    let places = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc"];
+    places.iter().any(|place| file.starts_with(place))
 }
 
 fn directory_of(place: &Path) -> &Path {
@@ -218,4 +219,16 @@ fn sync(directory: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync(_: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_no_file_in_memory() {
+        let is = |file: &str| is_descriptor(Path::new(file));
+        assert!(["/dev/stdout", "/dev/fd/3", "/proc/self/fd/1"].iter().all(|file| is(file)));
+        assert!(!["/dev/shm/old.csv", "/dev/stdouts", "old.csv"].iter().any(|file| is(file)));
+    }
 }

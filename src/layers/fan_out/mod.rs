@@ -12,6 +12,7 @@ use self::outcome::Outcomes;
 use self::scope::{FanOutScope, Target};
 use super::Member;
 use super::limits::Limits;
+use super::member::open_all_alike;
 use super::plans::merged;
 use super::stripes::Stripes;
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
@@ -79,23 +80,31 @@ impl Store for FanOut {
         let all = |able: fn(Capabilities) -> bool| {
             self.members.iter().all(|member| able(member.store.capabilities()))
         };
+        let expiry = self.members.iter().map(|member| member.store.capabilities().expiry).min();
         Capabilities {
             nan: all(|able| able.nan),
             nul_in_text: all(|able| able.nul_in_text),
             immediate: all(|able| able.immediate),
             tables: self.members.iter().any(|member| member.store.capabilities().tables),
+            expiry: expiry.unwrap_or_default(),
+            max_records: all(|able| able.max_records),
+            shared_single_flight: self.members.len() == 1 && all(|able| able.shared_single_flight),
             ..self.primary().store.capabilities()
         }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let open =
-            |member: &Member| Ok(Target { name: member.store.name(), scope: member.open(schema)? });
-        let targets = self.members.iter().map(open).collect::<Result<_>>()?;
+        for member in &self.members[1..] {
+            member.check_says_nothing("writers")?;
+        }
+        let members: Vec<&Member> = self.members.iter().collect();
+        let (schema, scopes) = open_all_alike(&members, schema)?;
+        let targets = members.iter().zip(scopes);
+        let targets = targets.map(|(member, scope)| Target { name: member.store.name(), scope });
+        let targets = targets.collect();
         let order = self.orders.lock().entry(schema.name.clone()).or_default().clone();
         // A zero may keep its sign in one store and lose it in another.
         let limits = Limits::of(Capabilities { negative_zero: true, ..self.capabilities() });
-        let schema = schema.clone();
         Ok(Arc::new(FanOutScope { schema, targets, on_failure: self.on_failure, order, limits }))
     }
 
@@ -117,6 +126,10 @@ impl Store for FanOut {
 
     fn undeclared(&self, scope: &str) -> Option<Schema> {
         self.primary().store.undeclared(scope)
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.primary().call(|store| store.stored_schema(scope))
     }
 
     fn adopt(&self) -> Result<Adopted> {

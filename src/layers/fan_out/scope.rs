@@ -8,7 +8,7 @@ use super::super::limits::Limits;
 use super::super::stripes::{Held, Stripes};
 use super::OnFailure;
 use super::outcome::Outcomes;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// The scope in one of the stores.
@@ -217,6 +217,63 @@ impl ScopeStore for FanOutScope {
         let rows = self.limits.admit_all(&self.schema, rows)?;
         let replace = |store: &dyn ScopeStore| store.replace_all(rows.clone());
         self.write(self.order.lock_all(), replace, replace)
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        self.insert_rows(&rows, |store| store.replace_expired(rows.clone(), at))
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        let remove = |store: &dyn ScopeStore| store.remove_expired(keys, at);
+        self.write(self.order.lock(keys), remove, remove)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let row = self.limits.admit(&self.schema, row)?;
+        let replace = |store: &dyn ScopeStore| {
+            let stored = store.replace_unchanged(old, row.clone())?;
+            Ok(vec![(!stored).then(Row::new)])
+        };
+        let stored = self.insert_rows(slice::from_ref(&row), replace)?;
+        Ok(stored.iter().any(Option::is_none))
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        let touch = |store: &dyn ScopeStore| store.touch(key, at, expires.clone());
+        let held = self.order.lock(slice::from_ref(key));
+        self.write(held, touch, |store| touch(store).map(drop))
+    }
+
+    /// Each store removes what is expired there: the records of all are the same.
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        let purge = |store: &dyn ScopeStore| store.purge(before, limit);
+        self.write(self.order.lock_all(), purge, |store| purge(store).map(drop))
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        let trim = |store: &dyn ScopeStore| store.trim(records, limit);
+        self.write(self.order.lock_all(), trim, |store| trim(store).map(drop))
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        self.read(|store| store.live_keys(at))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        self.read(|store| store.live_rows(at))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.read(|store| store.live_len(at))
+    }
+
+    /// A fill under a lease reaches the primary store alone: they are those of one without others.
+    fn leases(&self) -> Option<&dyn Leases> {
+        match &self.targets[..] {
+            [primary] => primary.scope.leases(),
+            _ => None,
+        }
     }
 
     /// What joins a transaction of one store would not reach the others.

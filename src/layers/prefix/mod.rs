@@ -78,13 +78,15 @@ impl Store for Prefixed {
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let inner = self.inner.open(&Arc::new(self.under(schema)?))?;
-        Ok(Arc::new(PrefixedScope { schema: schema.clone(), inner }))
+        let schema = Arc::new(schema.with_expiry_of(inner.schema()));
+        Ok(Arc::new(PrefixedScope { schema, inner }))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let inner = self.inner.open_read_only(&Arc::new(self.under(schema)?))?;
-        let own = |inner| -> Arc<dyn ScopeStore> {
-            Arc::new(PrefixedScope { schema: schema.clone(), inner })
+        let own = |inner: Arc<dyn ScopeStore>| -> Arc<dyn ScopeStore> {
+            let schema = Arc::new(schema.with_expiry_of(inner.schema()));
+            Arc::new(PrefixedScope { schema, inner })
         };
         Ok(inner.map(own))
     }
@@ -106,6 +108,11 @@ impl Store for Prefixed {
     fn undeclared(&self, scope: &str) -> Option<Schema> {
         let under = self.inner.store.undeclared(&self.namespace.join(scope))?;
         Some(Schema { name: scope.to_owned(), ..under })
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let under = self.inner.call(|inner| inner.stored_schema(&self.namespace.join(scope)))?;
+        Ok(under.and_then(|schema| self.own(schema)))
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Key, Result, Row, Schema};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema, Value};
 
 /// A handle that has the schema of the namespace.
 #[derive(Debug)]
@@ -80,6 +80,46 @@ impl ScopeStore for PrefixedScope {
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         self.inner.replace_all(rows)
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.inner.replace_expired(rows, at)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.inner.remove_expired(keys, at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.inner.replace_unchanged(old, row)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.inner.touch(key, at, expires)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.inner.purge(before, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.inner.trim(records, limit)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        self.inner.live_keys(at)
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        self.inner.live_rows(at)
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.inner.live_len(at)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.leases()
     }
 
     fn table(&self) -> Option<&dyn std::any::Any> {

@@ -12,6 +12,7 @@ use self::scope::StagedScope;
 use self::stage::{Stage, Stores};
 use super::Member;
 use super::limits::Limits;
+use super::member::open_alike;
 use super::plans::merged;
 use crate::error::did_you_mean;
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
@@ -104,6 +105,7 @@ impl Store for Staged {
             negative_zero: memory.negative_zero && storage.negative_zero,
             nul_in_text: memory.nul_in_text && storage.nul_in_text,
             tables: memory.tables || storage.tables,
+            expiry: storage.expiry.min(memory.expiry),
             ..memory
         }
     }
@@ -116,14 +118,14 @@ impl Store for Staged {
                 "the store that a staged cache works in has a bound: what it lets go would be missing from the next backup; use one without, as `memory:` is",
             ));
         }
-        let storage = self.storage.open(schema)?;
-        let memory = self.memory.open(schema)?;
-        let (stage, wanted) = self.stage(schema, Stores { memory: memory.clone(), storage });
+        self.memory.check_says_nothing("memory")?;
+        let (schema, [storage, memory]) = open_alike([&self.storage, &self.memory], schema)?;
+        let (stage, wanted) = self.stage(&schema, Stores { memory: memory.clone(), storage });
         if wanted {
             stage.load()?;
         }
         let limits = Limits::of(self.capabilities());
-        Ok(Arc::new(StagedScope::new(schema.clone(), memory, stage, limits)))
+        Ok(Arc::new(StagedScope::new(schema, memory, stage, limits)))
     }
 
     /// A scope that is worked on is read as it is here, any other one as it is in the storage.
@@ -155,6 +157,11 @@ impl Store for Staged {
 
     fn undeclared(&self, scope: &str) -> Option<Schema> {
         self.storage.store.undeclared(scope)
+    }
+
+    /// Of the work alone: what is in the storage is as it was backed up.
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.memory.call(|memory| memory.stored_schema(scope))
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::limits::Limits;
 use super::stage::Stage;
-use crate::store::{Keys, Rows, ScopeStore};
-use crate::{Key, Result, Row, Schema};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
+use crate::{Key, Result, Row, Schema, Value};
 
 #[derive(Debug)]
 pub(super) struct StagedScope {
@@ -107,6 +107,50 @@ impl ScopeStore for StagedScope {
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         let rows = self.limits.admit_all(&self.schema, rows)?;
         self.write(|memory| memory.replace_all(rows))
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let changed = |stored: &Vec<Option<Row>>| stored.iter().any(Option::is_none);
+        self.stage.write(|| self.memory.replace_expired(rows, at), changed)
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.write(|memory| memory.remove_expired(keys, at))
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let row = self.limits.admit(&self.schema, row)?;
+        self.stage.write(|| self.memory.replace_unchanged(old, row), |stored| *stored)
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.stage.write(|| self.memory.touch(key, at, expires), |touched| *touched)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.stage.write(|| self.memory.purge(before, limit), |removed| *removed > 0)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.stage.write(|| self.memory.trim(records, limit), |removed| *removed > 0)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        self.memory.live_keys(at)
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        self.memory.live_rows(at)
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.memory.live_len(at)
+    }
+
+    /// No other process sees the work.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     /// The work is not in the storage's table.

@@ -1,19 +1,25 @@
 //! A near store in front of a far one.
 
+mod near;
 mod scope;
 mod tier;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::near::{NEAR_UNTIL, Near};
 use self::scope::TieredScope;
 use self::tier::{Call, Tier};
 use super::Member;
+use super::member::open_alike;
 use crate::clock::SharedClock;
+use crate::freshness::Ttl;
+use crate::schema::Shape;
 use crate::store::{Adopted, Capabilities, ScopeStore, Store};
-use crate::{Change, Migrate, Plan, Result, Schema};
+use crate::{Change, Column, ColumnType, Migrate, Plan, Result, Schema};
 
 /// What is under way in the scopes of a near store, by their names.
 #[derive(Debug, Default)]
@@ -50,7 +56,27 @@ impl Tiered {
     fn near_schema(&self, schema: &Schema) -> Schema {
         let mut near = schema.clone().migrate(Migrate::Recreate);
         near.exact = true;
+        if self.near_ttl().is_some() {
+            near.columns.push(Column::new(NEAR_UNTIL, ColumnType::Timestamp).nullable(true));
+            near.shape = Shape::Record;
+            near.freshness.expires_at = Some(NEAR_UNTIL.to_owned());
+        }
         near
+    }
+
+    /// How long the near store keeps a record that it was given.
+    fn near_ttl(&self) -> Option<Duration> {
+        match self.near.defaults.ttl {
+            Some(Ttl::After(ttl)) => Some(ttl),
+            _ => None,
+        }
+    }
+
+    /// Refuses what the near cache says of freshness besides its time to live.
+    fn check_near(&self) -> Result<()> {
+        let mut defaults = self.near.defaults.clone();
+        defaults.ttl = None;
+        Member { defaults, ..self.near.clone() }.check_says_nothing("near")
     }
 
     /// Whether opening a scope will drop what the far store has of it.
@@ -84,11 +110,13 @@ impl Store for Tiered {
     /// them.
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let recreated = self.is_to_be_recreated(schema)?;
-        let far = self.far.open(schema)?;
-        let near = self.near.open(&Arc::new(self.near_schema(schema)))?;
+        self.check_near()?;
+        let (schema, [far]) = open_alike([&self.far], schema)?;
+        let near = self.near.open(&Arc::new(self.near_schema(&schema)))?;
         let tier = self.near.tiers.of(&schema.name);
-        let generation = tier.enter_layout(schema, &near, recreated);
-        let scope = TieredScope::new(schema.clone(), (near, far), tier, generation);
+        let generation = tier.enter_layout(&schema, &near, recreated);
+        let near = Near::new(near, &schema, self.near_ttl(), &self.clock);
+        let scope = TieredScope::new(schema, (near, far), tier, generation);
         Ok(Arc::new(scope.named(self.far.store.name()).limited(self.capabilities())))
     }
 
@@ -111,6 +139,10 @@ impl Store for Tiered {
 
     fn undeclared(&self, scope: &str) -> Option<Schema> {
         self.far.store.undeclared(scope)
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.far.call(|far| far.stored_schema(scope))
     }
 
     fn adopt(&self) -> Result<Adopted> {

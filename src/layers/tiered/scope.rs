@@ -3,17 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::limits::Limits;
+use super::near::Near;
 use super::tier::{Call, Tier, What};
-use crate::store::{Capabilities, Keys, Rows, ScopeStore};
-use crate::{Key, Result, Row, Schema, Value};
+use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore};
+use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// A handle on a scope of two stores.
 #[derive(Debug)]
 pub(super) struct TieredScope {
     schema: Arc<Schema>,
-    near: Arc<dyn ScopeStore>,
+    near: Near,
     far: Arc<dyn ScopeStore>,
     tier: Arc<Tier>,
     /// The layout that this handle reads and writes.
@@ -34,7 +36,7 @@ enum Look {
 impl TieredScope {
     pub(super) fn new(
         schema: Arc<Schema>,
-        (near, far): (Arc<dyn ScopeStore>, Arc<dyn ScopeStore>),
+        (near, far): (Near, Arc<dyn ScopeStore>),
         tier: Arc<Tier>,
         generation: u64,
     ) -> Self {
@@ -206,6 +208,39 @@ impl TieredScope {
     }
 }
 
+impl TieredScope {
+    /// Makes a call of the far store's leases; an error names it.
+    fn lease<T>(&self, call: impl FnOnce(&dyn Leases) -> Result<T>) -> Result<T> {
+        self.ask(|far| match far.leases() {
+            Some(leases) => call(leases),
+            None => Err(Error::unsupported("the far store has no leases")),
+        })
+    }
+}
+
+/// The leases of the far store. The near one is filled by a later read.
+impl Leases for TieredScope {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.lease(|leases| leases.acquire(key, holder, lease))
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.lease(|leases| leases.renew(key, holder, lease))
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        self.lease(|leases| leases.release(key, holder))
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let keys = [self.schema.key_of(&row)];
+        let pass = self.tier.enter(What::Write, &keys);
+        let filled = self.lease(|leases| leases.fill(row, at, holder));
+        pass.leave_keys(Call::of(&filled), |_| self.forget(&keys));
+        filled
+    }
+}
+
 /// Keys, each once, in the order of their first.
 fn unique(keys: impl IntoIterator<Item = Key>) -> Vec<Key> {
     let mut seen = HashSet::new();
@@ -302,6 +337,51 @@ impl ScopeStore for TieredScope {
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         self.change_all(|far| far.replace_all(rows))
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.insert_rows(rows, |far, rows| far.replace_expired(rows, at))
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.remove(&unique(keys.iter().cloned()), |far| far.remove_expired(keys, at))
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let keys = [self.schema.key_of(&row)];
+        self.remove(&keys, |far| far.replace_unchanged(old, row))
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.remove(slice::from_ref(key), |far| far.touch(key, at, expires))
+    }
+
+    /// The near store never answers with what is removed.
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.ask(|far| far.purge(before, limit))
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        match self.ask(|far| far.trim(records, limit))? {
+            0 => Ok(0),
+            removed => self.change_all(|_| Ok(removed)),
+        }
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        self.ask(|far| far.live_keys(at))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        self.ask(|far| far.live_rows(at))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.ask(|far| far.live_len(at))
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.far.leases().map(|_| self as &dyn Leases)
     }
 
     /// What joins a transaction of the far store would not reach the near one.

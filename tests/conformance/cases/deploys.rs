@@ -1,11 +1,14 @@
 //! Versions of a program that know different columns of a scope, one after the other and side by
 //! side: each reads and writes what it knows, and leaves the rest as it is.
 
-use hilcat::{Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
+use std::sync::Barrier;
+use std::thread;
+
+use hilcat::{Cache, Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
 use serde_json::json;
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, row, sorted};
+use crate::ground::{Ground, all_rows, join, key, row, sorted};
 use crate::records::{Raw, declared_as};
 
 pub const CASES: &[Case] = cases![Storing:
@@ -24,6 +27,7 @@ pub const CASES: &[Case] = cases![Storing:
 pub const ACROSS_CACHES: &[Case] = cases![Persistent:
     programs_that_know_some_columns_each,
     two_versions_at_once,
+    two_scopes_claim_one_table_at_once,
     a_dropped_column_is_ignored_by_an_open_handle,
 ];
 
@@ -341,6 +345,34 @@ fn two_versions_at_once(ground: Ground) -> Result<()> {
         both.set_many([new("a", "two", extra.clone()), new("b", "two", extra)])?;
         let read = [old("a", "two"), old("b", "two")];
         assert_eq!(all_rows(&known)?, sorted(read));
+    }
+    Ok(())
+}
+
+/// Of two programs that open scopes with one table at the same moment, one has it.
+fn two_scopes_claim_one_table_at_once(ground: Ground) -> Result<()> {
+    if ground.has_one_table() {
+        return Ok(());
+    }
+    let other = ground.another()?;
+    for round in 0..6 {
+        let table = format!("{}_table{round}", ground.scope);
+        let begin = Barrier::new(2);
+        let open = |cache: &Cache, name: &str| {
+            let mut schema = v1(&ground).table(&table);
+            schema.name = format!("{}_{name}{round}", ground.scope);
+            begin.wait();
+            cache.dynamic_with(schema).map(drop)
+        };
+        let (a, b) = thread::scope(|threads| {
+            let b = threads.spawn(|| open(&other, "b"));
+            (open(&ground.cache, "a"), join(b))
+        });
+        let error = match (a, b) {
+            (Ok(()), Err(error)) | (Err(error), Ok(())) => error,
+            both => panic!("round {round}: {both:?}"),
+        };
+        assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     }
     Ok(())
 }

@@ -4,14 +4,17 @@ mod batches;
 mod compute;
 mod concurrent;
 mod deploys;
+mod expiry;
 mod fills;
 mod keys;
+mod leases;
 mod listing;
 mod persistence;
 mod read_only;
 mod schema;
 mod scopes;
 mod single;
+mod stale;
 mod values;
 
 use hilcat::Result;
@@ -68,7 +71,7 @@ pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 18] = [
+    let lists: [&'static [Case]; 22] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -81,6 +84,10 @@ fn all() -> impl Iterator<Item = &'static Case> {
         compute::CASES,
         fills::CASES,
         fills::OF_PERSISTENT,
+        expiry::CASES,
+        expiry::OF_PERSISTENT,
+        stale::CASES,
+        leases::CASES,
         persistence::CASES,
         read_only::CASES,
         persistence::OF_VOLATILE,

@@ -57,6 +57,9 @@ pub(super) enum Failure {
     /// The server at the other end takes no writes, as one that another took over from: it was not
     /// done, and may be on a new connection.
     ReadOnly,
+    /// The server at the other end takes no statements, as a node of a cluster that is not in touch
+    /// with the others: it was not done, and may be on a new connection.
+    NotReady,
     /// A table does not stand.
     NoTable,
     /// A column does not stand.
@@ -73,11 +76,19 @@ impl Failure {
     /// What is known of the effect of a call that failed so.
     pub(super) fn outcome(self) -> Outcome {
         match self {
-            Self::Busy | Self::TooLong | Self::Again | Self::Stale | Self::ReadOnly => {
-                Outcome::NotDone
-            }
+            Self::Busy
+            | Self::TooLong
+            | Self::Again
+            | Self::Stale
+            | Self::ReadOnly
+            | Self::NotReady => Outcome::NotDone,
             _ => Outcome::Unknown,
         }
+    }
+
+    /// Whether another server may do what this one refuses.
+    pub(super) fn is_of_the_server(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::NotReady)
     }
 }
 

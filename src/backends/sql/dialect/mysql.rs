@@ -417,6 +417,8 @@ impl Dialect for Mysql {
                 Failure::TooLarge
             }
             Some(1290 | 1792 | 1836) => Failure::ReadOnly,
+            // "WSREP has not yet prepared node for application use".
+            Some(1047) => Failure::NotReady,
             Some(2006 | 2013) => Failure::Lost,
             _ => Failure::Other,
         }

@@ -477,8 +477,6 @@ impl Dialect for Pg {
 /// What the row that stands is called in an `INSERT`: a table may be named `excluded`.
 const STANDING: &str = "hilcat_standing";
 
-/// The statements that give a column another type. One of the key may come to have stand-ins; one
-/// that has them keeps its type, and the column of the whole keys has that of the schema.
 /// The collation that another program gave a column, quoted: of the column before it is renamed.
 fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<String> {
     let column = schema.columns.iter().find(|column| column.name == name)?;
@@ -487,6 +485,8 @@ fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<St
     Some(format!("{}.{}", Pg::quote(&found.namespace), Pg::quote(&found.name)))
 }
 
+/// The statements that give a column another type. One of the key may come to have stand-ins; one
+/// that has them keeps its type, and the column of the whole keys has that of the schema.
 fn widened(
     schema: &Schema,
     standing: &Standing,

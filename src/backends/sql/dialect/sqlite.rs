@@ -345,7 +345,9 @@ impl Dialect for Sqlite {
     }
 
     fn set_deadline(connection: &mut SqliteConnection, left: Duration) -> QueryResult<()> {
-        connection.batch_execute(&format!("PRAGMA busy_timeout = {}", left.as_millis()))
+        // More than that many milliseconds SQLite would take for none.
+        let left = left.as_millis().min(i32::MAX as u128);
+        connection.batch_execute(&format!("PRAGMA busy_timeout = {left}"))
     }
 
     fn failure(info: &dyn DatabaseErrorInformation) -> Failure {

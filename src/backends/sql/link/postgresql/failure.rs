@@ -66,7 +66,8 @@ fn of_server(server: &DbError) -> ServerError {
         true => OUTDATED_PLAN,
         false => server.code().code(),
     };
-    let message = match (&code[..2], server.detail()) {
+    // A server that is none may send a code of any length.
+    let message = match (code.get(..2).unwrap_or_default(), server.detail()) {
         ("22", _) => "a value was refused".to_owned(),
         ("P0", _) => "a trigger or function raised an error".to_owned(),
         // What depends on what was to be changed; no record is in it.

@@ -1,0 +1,235 @@
+//! Leases: members of the record's own document, or of a document that has nothing else.
+//!
+//! There are no transactions over documents, so that the lease has to be where the record is: both
+//! change on the condition that the document is the one that was looked at. A removal of the
+//! document takes the lease along.
+//!
+//! There is no clock that all processes share either. A process takes a lease over when it has seen
+//! the document unchanged for the time of the lease: its holder writes it anew every third of it.
+//! That needs no clocks that agree, and the time is measured by the process that waits.
+//!
+//! A document with a lease alone has none of the members of a record. It is no record for any read;
+//! a mark keeps it out of counts. One whose holder died stays until the key is computed, or until a
+//! purge an hour later, by which time no clock says anything else.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+use super::bulk::Seen;
+use super::client::Effect;
+use super::document;
+use super::failure::Failed;
+use super::scope::{Scope, Session};
+use super::single::Document;
+use super::target::{LEASE, UNTIL, VACANT};
+use crate::clock::micros;
+use crate::store::{LeasedFill, Leases};
+use crate::{Error, Key, Result, Row};
+
+/// How long after its end a lease is removed that nothing else removed.
+const ABANDONED: Duration = Duration::from_secs(3_600);
+/// How many leases of others are remembered at the most.
+const REMEMBERED: usize = 10_000;
+
+/// The leases of other holders as this process has seen them: which document, and since when.
+pub(super) type Observed = Mutex<HashMap<String, (Seen, Instant)>>;
+
+/// A lease in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lease {
+    holder: String,
+    time: Duration,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    #[serde(rename = "hilcat%lease")]
+    lease: Option<String>,
+    #[serde(rename = "hilcat%vacant")]
+    vacant: Option<bool>,
+}
+
+fn members(source: &RawValue) -> Result<Members> {
+    serde_json::from_str(source.get())
+        .map_err(|_| Error::invalid_data("the lease in the document is not as hilcat writes it"))
+}
+
+/// The lease in a document, if there is one.
+pub(super) fn held(source: &RawValue) -> Result<Option<Lease>> {
+    Ok(members(source)?.lease.as_deref().and_then(Lease::read))
+}
+
+/// Whether a document is marked as one without a record.
+pub(super) fn is_vacant(source: &RawValue) -> Result<bool> {
+    Ok(members(source)?.vacant == Some(true))
+}
+
+/// A query for documents with a lease alone that ended long ago.
+pub(super) fn abandoned() -> Json {
+    let before = millis(SystemTime::now() - ABANDONED);
+    let ended = json!({"range": {UNTIL: {"lt": before, "format": "epoch_millis"}}});
+    json!({"bool": {"filter": [{"term": {VACANT: true}}, ended]}})
+}
+
+/// A query for documents that are no records.
+pub(super) fn vacant() -> Json {
+    json!({"term": {VACANT: true}})
+}
+
+fn millis(time: SystemTime) -> i64 {
+    micros(time).div_euclid(1_000)
+}
+
+impl Lease {
+    fn read(text: &str) -> Option<Self> {
+        let (millis, holder) = text.split_once(' ')?;
+        let time = Duration::from_millis(millis.parse().ok()?);
+        Some(Self { holder: holder.to_owned(), time })
+    }
+
+    fn members(&self) -> [(&'static str, Json); 2] {
+        let until = millis(SystemTime::now() + self.time);
+        let lease = format!("{} {}", self.time.as_millis(), self.holder);
+        [(LEASE, lease.into()), (UNTIL, until.into())]
+    }
+
+    /// The document of a lease without a record.
+    pub(super) fn placeholder(&self) -> String {
+        let [lease, until] = self.members();
+        json!({lease.0: lease.1, until.0: until.1, VACANT: true}).to_string()
+    }
+
+    /// A document with this lease, whatever else it has.
+    fn over(&self, document: &Document) -> Result<String> {
+        match &document.source {
+            Some(source) if !is_vacant(source)? => document::with_members(source, &self.members()),
+            _ => Ok(self.placeholder()),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// The document of a key, and the lease in it.
+    fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, Failed> {
+        let Some(document) = self.get(id)? else { return Ok(None) };
+        let lease = document.source.as_deref().map(held).transpose()?.flatten();
+        Ok(Some((document, lease)))
+    }
+
+    fn acquire(&self, key: &Key, lease: &Lease, observed: &Observed) -> Result<bool, Failed> {
+        let id = self.id(key)?;
+        self.again(|| {
+            let (source, over) = match self.leased(&id)? {
+                None => (lease.placeholder(), None),
+                Some((document, Some(other)))
+                    if !other.is_free(&document, lease, &id, observed) =>
+                {
+                    return Ok(false);
+                }
+                Some((document, _)) => (lease.over(&document)?, Some(document.seen)),
+            };
+            self.put_hidden(&id, source, over)?;
+            observed.lock().remove(&id);
+            Ok(true)
+        })
+    }
+
+    fn renew(&self, key: &Key, lease: &Lease) -> Result<bool, Failed> {
+        let id = self.id(key)?;
+        self.again(|| match self.leased(&id)? {
+            Some((document, Some(held))) if held.holder == lease.holder => {
+                let source = lease.over(&document)?;
+                self.put_hidden(&id, source, Some(document.seen)).map(|()| true)
+            }
+            _ => Ok(false),
+        })
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<(), Failed> {
+        let id = self.id(key)?;
+        self.again(|| match self.leased(&id)? {
+            Some((document, Some(held))) if held.holder == holder => self.give_back(&id, &document),
+            _ => Ok(()),
+        })
+    }
+
+    fn give_back(&self, id: &str, document: &Document) -> Result<(), Failed> {
+        let Some(source) = &document.source else { return Ok(()) };
+        match is_vacant(source)? {
+            true => self.delete(id, document.seen),
+            false => {
+                let source = document::without_members(source, &[LEASE, UNTIL])?;
+                self.put_hidden(id, source, Some(document.seen))
+            }
+        }
+    }
+
+    fn fill(&self, row: &Row, at: i64, holder: &str) -> Result<LeasedFill, Failed> {
+        document::check(row, self.schema)?;
+        let id = self.id(&self.schema.key_of(row))?;
+        let source = document::write(&self.full(row)?, self.target)?;
+        self.again(|| {
+            let Some((document, lease)) = self.leased(&id)? else { return Ok(LeasedFill::Lost) };
+            let is_holder = lease.is_some_and(|lease| lease.holder == holder);
+            match self.is_open(&id, &document, Some(at))? {
+                Ok(live) => {
+                    if is_holder {
+                        self.give_back(&id, &document)?;
+                    }
+                    Ok(LeasedFill::Existing(live))
+                }
+                Err(_) if !is_holder => Ok(LeasedFill::Lost),
+                Err(seen) => {
+                    self.put(&id, source.clone(), Some(seen), Effect::Once)?;
+                    Ok(LeasedFill::Stored)
+                }
+            }
+        })
+    }
+}
+
+impl Lease {
+    /// Whether the lease in a document can be taken by the holder of another one.
+    fn is_free(&self, document: &Document, other: &Self, id: &str, observed: &Observed) -> bool {
+        if self.holder == other.holder {
+            return true;
+        }
+        let mut observed = observed.lock();
+        if observed.len() > REMEMBERED {
+            observed.clear();
+        }
+        let seen = observed.entry(id.to_owned()).or_insert((document.seen, Instant::now()));
+        if seen.0 != document.seen {
+            *seen = (document.seen, Instant::now());
+        }
+        seen.1.elapsed() >= self.time
+    }
+}
+
+fn lease(holder: &str, time: Duration) -> Lease {
+    Lease { holder: holder.to_owned(), time: time.max(Duration::from_millis(1)) }
+}
+
+impl Leases for Scope {
+    fn acquire(&self, key: &Key, holder: &str, time: Duration) -> Result<bool> {
+        self.call(|session| session.acquire(key, &lease(holder, time), &self.observed))
+    }
+
+    fn renew(&self, key: &Key, holder: &str, time: Duration) -> Result<bool> {
+        self.call(|session| session.renew(key, &lease(holder, time)))
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        self.call(|session| session.release(key, holder))
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let filled = self.call(|session| session.fill(&row, at, holder));
+        filled.map_err(|error| error.with_key(crate::store::ScopeStore::schema(self).key_of(&row)))
+    }
+}

@@ -106,7 +106,10 @@ impl Schema {
     /// The schema as a program has it whose records are stored under this one.
     pub(crate) fn without_expiry_column(&self) -> Self {
         let mut schema = self.clone();
-        schema.columns.retain(|column| column.name != EXPIRES_AT);
+        if let Some(own) = self.columns.iter().position(|column| column.name == EXPIRES_AT) {
+            schema.columns.remove(own);
+            schema.key.iter_mut().filter(|at| **at > own).for_each(|at| *at -= 1);
+        }
         if !schema.freshness.uses_expiry() {
             schema.freshness.ttl = Some(Ttl::Never);
         }

@@ -14,7 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::expiry::ExpirySupport;
-pub(crate) use self::expiry::is_live;
+#[allow(unused_imports, reason = "not every choice of features has a backend for it")]
+pub(crate) use self::expiry::{is_expired, is_live};
 pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
 pub use self::uri::Uri;
@@ -222,6 +223,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     #[doc(hidden)]
     fn database(&self) -> Option<&dyn Any> {
         None
+    }
+
+    /// What is done with the expiry of the records of a scope of this schema, be it opened or not:
+    /// what [`Capabilities::expiry`] says, unless its records have no place for it, as in a table
+    /// that another program made.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let _ = schema;
+        Ok(self.capabilities().expiry)
     }
 
     /// The schema under which the records of a scope are stored, as [`open`](Store::open) was given

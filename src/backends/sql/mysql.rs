@@ -15,7 +15,7 @@ use super::pool;
 use super::single::{self, Layout, Single};
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
-use crate::store::{Capabilities, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
 /// A database of a MySQL server (8.0.17 or newer) or a MariaDB server (10.5.2 or newer): a table
@@ -168,6 +168,9 @@ impl MysqlBuilder {
             nan: false,
             negative_zero: !mariadb,
             tables: true,
+            expiry: ExpirySupport::Full,
+            max_records: true,
+            shared_single_flight: true,
             ..Capabilities::new()
         };
         let deepest = seen.get().and_then(deepest_json);

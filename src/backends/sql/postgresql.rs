@@ -13,7 +13,7 @@ use super::pool;
 use super::single::{self, Layout, Single};
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
-use crate::store::{Capabilities, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
@@ -193,6 +193,9 @@ impl PostgresqlBuilder {
             persistent: true,
             nul_in_text: false,
             tables: true,
+            expiry: ExpirySupport::Full,
+            max_records: true,
+            shared_single_flight: true,
             ..Capabilities::new()
         };
         Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).retrying(retry)))

@@ -1,15 +1,17 @@
 //! hilcat's own table: which scopes a database has, and the schemas that their tables were given.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
 use super::render::Statements;
-use super::statement::{execute, load};
+use super::statement::{execute, find, load};
 use super::table::Found;
+use crate::freshness::EXPIRES_AT;
 use crate::schema::{fnv1a, merged, plan, table_of_another};
-use crate::{Column, ColumnType, Result, Schema, Schemas, Value};
+use crate::{Column, ColumnType, Key, Migrate, Result, Schema, Schemas, Value};
 
 /// The table's name.
 pub(super) const TABLE: &str = "hilcat_scopes";
@@ -22,6 +24,8 @@ pub(super) struct Entry {
     /// The schema as TOML: what the program that opened the scope last has, and what other programs
     /// have besides.
     definition: String,
+    /// Whether another program made the table: it is given no column for the expiry.
+    foreign: bool,
 }
 
 impl Entry {
@@ -30,9 +34,41 @@ impl Entry {
         Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
     }
 
+    /// Whether the entry is of the table of a schema.
+    pub(super) fn is_of(&self, schema: &Schema) -> bool {
+        self.table == schema.table
+    }
+
+    /// Whether another program made the table of a schema.
+    pub(super) fn is_foreign(&self, schema: &Schema) -> bool {
+        self.foreign && self.table == schema.table
+    }
+
+    /// A schema with hilcat's own column for the expiry if its table is known to have it.
+    pub(super) fn with_expiry<'a>(&self, schema: &'a Schema) -> Cow<'a, Schema> {
+        // The definition is read only if it may have the column.
+        let may_have = self.table == schema.table && self.definition.contains(EXPIRES_AT);
+        match self.schema(&schema.name).filter(|_| may_have && !schema.has_own_expiry_column()) {
+            Some(stored) => Cow::Owned(schema.with_expiry_of(&stored)),
+            None => Cow::Borrowed(schema),
+        }
+    }
+
+    /// Whether the stored options of freshness are those that opening the scope stores.
+    fn has_freshness_of(&self, schema: &Schema) -> bool {
+        let stored = || self.schema(&schema.name);
+        schema.migrate == Migrate::Manual
+            || !schema.freshness.uses_expiry()
+            || stored().is_some_and(|stored| stored.freshness == schema.freshness)
+    }
+
     /// Whether the table is known to be such as a schema needs it, and if so, whether its keys
     /// stand in clear: it was made for that very schema, or for one that has more columns.
     pub(super) fn is_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
+        self.keys_in_clear_for::<D>(schema).filter(|_| self.has_freshness_of(schema))
+    }
+
+    fn keys_in_clear_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
         let (dropped, without) = (self.dropped(), without(&schema.dropped));
         self.layout::<D>(schema, &without).or_else(|| {
             // What is to be dropped may be in the table though no schema has it.
@@ -60,6 +96,9 @@ impl Entry {
 /// What the fingerprint ends with of a table from which columns were dropped.
 const DROPPED: &str = ", without ";
 
+/// What is stored at the end of the fingerprint of a table that another program made.
+const FOREIGN: &str = ", foreign";
+
 /// The end of the fingerprint of a table that is known to be without these columns.
 fn without(dropped: &[String]) -> String {
     match dropped {
@@ -82,8 +121,8 @@ pub(super) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) ->
 }
 
 /// The schema that the table of `schema` was given.
-pub(super) fn of_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Option<Schema> {
-    let registered = entries.get(&schema.name)?.schema(&schema.name);
+pub(super) fn of_entry(entry: Option<&Entry>, schema: &Schema) -> Option<Schema> {
+    let registered = entry?.schema(&schema.name);
     registered.filter(|registered| registered.table == schema.table)
 }
 
@@ -144,7 +183,10 @@ impl Registry {
                 ],
             ) = <[Value; 4]>::try_from(row)
             {
-                entries.insert(scope, Entry { table, fingerprint, definition });
+                let own = fingerprint.strip_suffix(FOREIGN).map(str::to_owned);
+                let foreign = own.is_some();
+                let fingerprint = own.unwrap_or(fingerprint);
+                entries.insert(scope, Entry { table, fingerprint, definition, foreign });
             }
             Ok(())
         });
@@ -152,6 +194,26 @@ impl Registry {
             Ok(()) => Ok(entries),
             Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(BTreeMap::new()),
             Err(failed) => Err(failed),
+        }
+    }
+
+    /// What is noted of one scope.
+    pub(super) fn stored_schema<D: Dialect>(
+        &self,
+        connection: &mut D::Connection,
+        scope: &str,
+    ) -> Result<Option<Schema>, Failed> {
+        let key = Key::single(Value::Text(scope.to_owned()));
+        let key = D::stored_key(&self.schema, &key);
+        let fetch = self.statements.fetch.with(key.values());
+        match find::<D>(connection, fetch, &self.statements.types).map_err(Failed::from) {
+            Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(None),
+            row => match row?.as_deref() {
+                Some([_, _, _, Value::Text(definition)]) => {
+                    Ok(Some(Schema::from_stored(definition)?))
+                }
+                _ => Ok(None),
+            },
         }
     }
 
@@ -171,8 +233,10 @@ impl Registry {
             fingerprint.push_str(", narrow");
         }
         let (table, definition) = (schema.table.clone(), stored.to_toml());
-        let entry = Entry { table, fingerprint, definition };
-        let row = [&schema.name, &entry.table, &entry.fingerprint, &entry.definition];
+        let foreign = found.foreign;
+        let entry = Entry { table, fingerprint, definition, foreign };
+        let noted = format!("{}{}", entry.fingerprint, if foreign { FOREIGN } else { "" });
+        let row = [&schema.name, &entry.table, &noted, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
         let row = row.into();
         D::check_row(&self.schema, &row)?;

@@ -45,6 +45,7 @@ impl Dialect for Mysql {
     const NAME: &'static str = "mysql";
     const ON_SERVER: bool = true;
     const MIGRATES_IN_TRANSACTION: bool = false;
+    const INDEXES_IN_TABLE: bool = true;
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
     const TABLE_OPTIONS: &'static str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */";
 
@@ -218,6 +219,30 @@ impl Dialect for Mysql {
         None
     }
 
+    /// In the order of the index: the rows before the limit are those that expire first.
+    fn purging(table: &str, _: &str, _: usize) -> (String, String) {
+        (format!("DELETE FROM {table}"), String::new())
+    }
+
+    fn replace_all_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::replace_expired(connection, statements, keys, rows, at)
+    }
+
+    fn remove_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed> {
+        Ok(batch::remove_expired(connection, statements, keys, at)?)
+    }
+
     fn upsert(schema: &Schema) -> Sql {
         batch::upsert(schema, 1)
     }
@@ -296,6 +321,10 @@ impl Dialect for Mysql {
             first.push(alter::statement(connection, schema, standing, changes)?);
         }
         Ok(steps)
+    }
+
+    fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+        Ok(introspect::indexes(connection, table)?)
     }
 
     fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::dialect::Dialect;
 use super::super::table::Table;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// The rows of one scope: in the table they have its values in front.
@@ -126,6 +126,51 @@ impl<D: Dialect> ScopeStore for Section<D> {
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         self.table.replace_all(rows.into_iter().map(|row| self.row(row)).collect())
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        let rows = rows.into_iter().map(|row| self.row(row)).collect();
+        Ok(self.own_rows(self.table.replace_expired(rows, at)?))
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.table.remove_expired(&self.keys_of(keys), at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let old = old.map(|old| self.row(old.clone()));
+        self.table.replace_unchanged(old.as_ref(), self.row(row))
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.table.touch(&self.key(key), at, expires)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.table.purge(before, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.table.trim(records, limit)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        let scope = self.scope.len();
+        let keys = self.table.live_keys(at)?;
+        Ok(Box::new(keys.map(move |key| Ok(Key::new(key?.into_values().skip(scope))))))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        let scope = self.scope.len();
+        Ok(Box::new(self.table.live_rows(at)?.map(move |row| Ok(own(row?, scope)))))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.table.live_len(at)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
     }
 
     /// A call on a connection would have to put the scope's values before each key.

@@ -105,11 +105,17 @@ impl Schema {
 
     /// The schema as a program has it whose records are stored under this one.
     pub(crate) fn without_expiry_column(&self) -> Self {
-        let mut schema = self.clone();
-        schema.columns.retain(|column| column.name != EXPIRES_AT);
+        let mut schema = self.without_own_expiry();
         if !schema.freshness.uses_expiry() {
             schema.freshness.ttl = Some(Ttl::Never);
         }
+        schema
+    }
+
+    /// The schema without hilcat's own column for the expiry.
+    pub(crate) fn without_own_expiry(&self) -> Self {
+        let mut schema = self.clone();
+        schema.columns.retain(|column| column.name != EXPIRES_AT);
         schema
     }
 

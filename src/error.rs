@@ -201,6 +201,7 @@ impl Error {
     }
 
     /// Whether it is one of those of a server that cannot be reached.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     pub(crate) fn is_outage(&self) -> bool {
         self.is_unreachable() && !self.0.waited
     }

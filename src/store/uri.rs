@@ -209,7 +209,7 @@ mod tests {
     fn an_unknown_option_names_the_known_ones() {
         let uri: Uri = "memory:?max_entrys=3".parse().unwrap();
         let error = uri.finish(&["max_entries"]).unwrap_err().to_string();
-        assert!(error.contains("timeout, pool_size, ttl, max_entries"), "{error}");
+        assert!(error.contains("timeout, pool_size, ttl, stale_while"), "{error}");
         assert!(error.ends_with("did you mean `max_entries`?"), "{error}");
         assert!("memory:?a".parse::<Uri>().is_err());
         assert!("memory:?a=1&a=2".parse::<Uri>().is_err());

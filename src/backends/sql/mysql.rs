@@ -346,7 +346,8 @@ mod tests {
     use super::*;
 
     fn error_of(uri: &str) -> Error {
-        open(uri.parse().unwrap(), Options::default()).unwrap_err()
+        let unconnected = open(uri.parse().unwrap(), Options::default());
+        unconnected.and_then(|unconnected| (unconnected.connect)()).unwrap_err()
     }
 
     #[test]

@@ -34,15 +34,16 @@ fn main() -> ExitCode {
             [("stopped", stopped::TESTS), ("lazy", lazy::TESTS), ("busy", busy::TESTS)];
         for (list, tests) in lists {
             let on_engine = tests.iter().map(|&(name, run)| {
-                Trial::ignorable_test(format!("{engine}::{list}::{name}"), move || {
-                    match Server::of(engine) {
+                Trial::ignorable_test(
+                    format!("{engine}::{list}::{name}"),
+                    move || match Server::of(engine) {
                         Ok(server) => {
                             run(&server);
                             Ok(Completion::Completed)
                         }
                         Err(reason) => Ok(Completion::ignored_with(reason)),
-                    }
-                })
+                    },
+                )
             });
             trials.extend(on_engine);
         }

@@ -78,12 +78,18 @@ fn calls_fail_at_once_while_the_server_is_stopped(server: &Server) {
             times.push(timed(|| refused(a.fetch("x").map(drop))).1);
             times.push(timed(|| refused(a.set("x", json!({"n": 2})))).1);
             times.push(timed(|| refused(a.len().map(drop))).1);
-            times.push(timed(|| refused(a.try_get("x", || Ok::<_, hilcat::Error>(json!({}))).map(drop))).1);
+            times.push(
+                timed(|| refused(a.try_get("x", || Ok::<_, hilcat::Error>(json!({}))).map(drop))).1,
+            );
         }
         times
     });
     let back = until(|| a.fetch("x").is_ok());
-    println!("{}: calls failed in {:?} (median), back in {back:?}", server.engine, median(times.clone()));
+    println!(
+        "{}: calls failed in {:?} (median), back in {back:?}",
+        server.engine,
+        median(times.clone())
+    );
     assert!(median(times) < AT_ONCE);
     assert!(back < 3 * SECOND, "{back:?}");
     assert_eq!(a.fetch("x").unwrap().unwrap()["n"], 1);

@@ -44,7 +44,12 @@ const PATHS: [(&str, Path); 6] = [
     ("get_in_background", |a| a.get_in_background("x", || record(7))),
     ("get_optional", |a| Ok(a.get_optional("x", || Some(record(7)))?.unwrap())),
     ("refresh", |a| a.refresh("x", || record(7))),
-    ("get_many", |a| Ok(a.get_many(["x"], |keys| keys.into_iter().map(|key| (key, record(7))).collect::<Vec<_>>())?.remove(0))),
+    ("get_many", |a| {
+        Ok(a.get_many(["x"], |keys| {
+            keys.into_iter().map(|key| (key, record(7))).collect::<Vec<_>>()
+        })?
+        .remove(0))
+    }),
 ];
 
 fn every_path_computes(uri: &str) {

@@ -142,13 +142,12 @@ impl Statements {
             patch: patch::<D>(schema),
             updates: D::updates(schema),
             pop_many: D::pop_listed(schema),
-            pop: by_key(format!("DELETE FROM {table} WHERE "))
-                .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
+            pop: D::pop_one(schema),
             keys: Listing::new::<D>(schema, &keys, fixed),
             rows: Listing::new::<D>(schema, &all, fixed),
             all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, fixed),
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
-            clear: in_section::<D>(format!("DELETE FROM {table}"), schema, fixed),
+            clear: D::clear_section(schema, fixed),
             batches: D::batches(schema),
             schema: schema.clone(),
         }
@@ -189,10 +188,15 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
 
 /// A statement on the rows whose first key columns have the values that are bound; on all rows
 /// where none is fixed.
-fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+pub(super) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+    of_section::<D>(Sql::new(text), schema, fixed)
+}
+
+/// Adds the same condition.
+pub(super) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
     match fixed {
-        0 => Sql::new(text),
-        _ => matching::<D>(Sql::new(text + " WHERE "), schema.key_columns().take(fixed)),
+        0 => sql,
+        _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(fixed)),
     }
 }
 

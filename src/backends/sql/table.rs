@@ -11,7 +11,7 @@ use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
 use super::gather::Gathering;
 use super::render::{Listing, PAGE, Statements};
-use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
+use super::statement::{Conn, Sql, find, load, load_keyed, load_one};
 use super::write::{put, why_nothing};
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -381,8 +381,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         fixed: &[Value],
     ) -> Result<(), Failed> {
-        execute::<D>(connection, self.statements.clear.with(fixed))?;
-        Ok(())
+        D::clear(connection, &self.statements, fixed)
     }
 
     pub(super) fn pop(

@@ -23,6 +23,10 @@ fn a_lazy_cache_is_used_once_its_server_is_there(server: &Server) {
     let (place, name) = (Place::of(server), name());
     let cache = Cache::from_uri(&place.with("lazy=true&timeout=2s")).unwrap();
     let a = cache.dynamic_with(schema(&name)).unwrap();
+    // What is known of it before it is asked is right.
+    let (known, able) = (cache.capabilities(), server.open("timeout=5s").capabilities());
+    assert_eq!((known.expiry, known.max_records), (able.expiry, able.max_records));
+    assert_eq!(known.shared_single_flight, able.shared_single_flight);
     let (error, took) = timed(|| a.set("x", json!({"n": 1})).unwrap_err());
     println!("{}: a closed port failed after {took:?}", server.engine);
     assert!(error.is_retryable(), "{error}");

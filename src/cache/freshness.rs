@@ -223,7 +223,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets what `get` and `try_get` do while the store cannot be reached.
+    /// Sets what `get` and its kin do while the store cannot be reached; they fail by default.
+    ///
+    /// Whatever is set, a cache on a server has a circuit breaker: after five calls in a row that
+    /// ended as [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) calls fail or compute at once, until the server answers
+    /// a probe, which is sent after 100 ms and then with pauses that grow to 2 s. Waiting for a
+    /// connection of the pool or for a lock does not count.
     pub fn on_unavailable(mut self, on_unavailable: OnUnavailable) -> Self {
         self.options.freshness.on_unavailable = Some(on_unavailable);
         self

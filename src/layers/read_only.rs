@@ -59,6 +59,10 @@ impl Store for ReadOnly {
         self.0.stored_schema(scope)
     }
 
+    fn ping(&self) -> Result<()> {
+        self.0.ping()
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         self.0.adopt()
     }

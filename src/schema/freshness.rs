@@ -105,14 +105,17 @@ impl Schema {
 
     /// The schema as a program has it whose records are stored under this one.
     pub(crate) fn without_expiry_column(&self) -> Self {
-        let mut schema = self.clone();
-        if let Some(own) = self.columns.iter().position(|column| column.name == EXPIRES_AT) {
-            schema.columns.remove(own);
-            schema.key.iter_mut().filter(|at| **at > own).for_each(|at| *at -= 1);
-        }
+        let mut schema = self.without_own_expiry();
         if !schema.freshness.uses_expiry() {
             schema.freshness.ttl = Some(Ttl::Never);
         }
+        schema
+    }
+
+    /// The schema without hilcat's own column for the expiry.
+    pub(crate) fn without_own_expiry(&self) -> Self {
+        let mut schema = self.clone();
+        schema.columns.retain(|column| column.name != EXPIRES_AT);
         schema
     }
 

@@ -96,6 +96,11 @@ impl Core {
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
+        if self.store().table().is_none() {
+            // A scope that is opened when it is first used has none before; this asks for nothing else.
+            let opened = self.store().fetch_many(&[]);
+            opened.map_err(|error| self.place("on", None, error))?;
+        }
         C::Backend::join(&**self.store(), connection).ok_or_else(|| {
             let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
             let message = match kept_by == engine {

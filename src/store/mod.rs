@@ -247,6 +247,15 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(self.undeclared(scope))
     }
 
+    /// Asks the engine something cheap, to find out whether it answers.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn ping(&self) -> Result<()> {
+        self.scopes().map(drop)
+    }
+
     /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere
     /// there is nothing to do.
     ///

@@ -56,6 +56,10 @@ macro_rules! store_of_tables {
                 self.0.adopt()
             }
 
+            fn ping(&self) -> $crate::Result<()> {
+                self.0.ping()
+            }
+
             fn load(&self, scopes: Option<&[String]>) -> $crate::Result<()> {
                 self.0.load(scopes)
             }

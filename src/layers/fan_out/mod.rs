@@ -149,6 +149,10 @@ impl Store for FanOut {
         self.all(|store| store.backup(scopes))
     }
 
+    fn ping(&self) -> Result<()> {
+        self.members[0].call(|primary| primary.ping())
+    }
+
     fn unsaved(&self) -> Result<Vec<String>> {
         let mut unsaved = BTreeSet::new();
         for member in &self.members {

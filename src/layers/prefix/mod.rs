@@ -141,6 +141,10 @@ impl Store for Prefixed {
         self.inner.call(|inner| inner.backup(Some(&names)))
     }
 
+    fn ping(&self) -> Result<()> {
+        self.inner.call(|inner| inner.ping())
+    }
+
     fn unsaved(&self) -> Result<Vec<String>> {
         Ok(self.own_names(self.inner.call(|inner| inner.unsaved())?))
     }

@@ -208,6 +208,10 @@ impl Store for Staged {
         stages.iter().try_for_each(|stage| stage.backup())
     }
 
+    fn ping(&self) -> Result<()> {
+        self.storage.call(|storage| storage.ping())
+    }
+
     fn unsaved(&self) -> Result<Vec<String>> {
         let stages = self.stages();
         let unsaved = stages.iter().filter(|stage| stage.is_unsaved());

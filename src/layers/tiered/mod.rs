@@ -169,6 +169,10 @@ impl Store for Tiered {
         self.far.call(|far| far.backup(scopes))
     }
 
+    fn ping(&self) -> Result<()> {
+        self.far.call(|far| far.ping())
+    }
+
     fn unsaved(&self) -> Result<Vec<String>> {
         self.far.call(|far| far.unsaved())
     }

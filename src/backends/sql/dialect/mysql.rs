@@ -350,7 +350,8 @@ impl Dialect for Mysql {
             return Err(Failed::Own(Error::new(
                 crate::ErrorKind::Timeout,
                 "another process migrated this database until the deadline passed; nothing was changed",
-            )));
+            )
+            .while_waiting()));
         }
         let result = body(connection);
         let unlock = Sql::new(format!("SELECT RELEASE_LOCK({name})"));

@@ -7,7 +7,7 @@ use crate::freshness::EXPIRES_AT;
 use crate::{Column, Error, Result, Schema, Value};
 
 /// The one table: the columns that say the scope, and then those of the records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Layout {
     pub(super) table: Arc<Schema>,
     pub(super) scope_columns: usize,

@@ -25,8 +25,6 @@ pub(super) struct Expiring {
     pub(super) remove_many: Option<Sql>,
     /// Gives a row that is not expired another expiry: that, the key and a time.
     pub(super) touch: Sql,
-    /// A row that nobody else changes until the transaction ends: the key.
-    pub(super) lock: Sql,
     /// The listings of what is not expired: the section, a time and the key of the last row.
     pub(super) keys: Listing,
     pub(super) rows: Listing,
@@ -73,7 +71,6 @@ impl Expiring {
                 )
                 .text(" AND "),
             ),
-            lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
             keys: Listing::live::<D>(schema, &keys, fixed, live),
             rows: Listing::live::<D>(schema, &all, fixed, live),
             len: counting::<D>(schema, fixed, expired),

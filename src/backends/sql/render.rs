@@ -21,6 +21,8 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
+    /// The same for a row that is not changed by others until the transaction ends.
+    pub(super) lock: Sql,
     /// Fetches many keys, where the engine can be given them at once.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
@@ -139,6 +141,7 @@ impl Statements {
             key_types: schema.key_columns().map(|column| column.ty).collect(),
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
+            lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
             fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
             set_rows: D::upsert_rows(schema),

@@ -122,7 +122,7 @@ fn what_another_process_stored_meanwhile_is_returned() {
             .unique(hilcat::Column::new("name", ColumnType::Text))
             .column(hilcat::Column::new("v", ColumnType::BigInt));
         // A layer shares the store and nothing else, as another process does.
-        let other = Cache::fan_out(CACHE.clone(), []).dynamic_with(schema).unwrap();
+        let other = CACHE.detached().dynamic_with(schema).unwrap();
         other.set(name, serde_json::json!({"v": 7})).unwrap();
         1
     }

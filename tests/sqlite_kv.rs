@@ -223,3 +223,18 @@ fn a_suppressed_write_is_an_error() {
         assert!(error.to_string().contains("stored nothing"), "{error}");
     }
 }
+
+/// A trigger that has a removal ignored.
+#[test]
+fn a_suppressed_removal_is_an_error() {
+    let ground = Ground::new();
+    let a = ground.cache("").dynamic_with(articles()).unwrap();
+    a.set("x", json!({"count": 1})).unwrap();
+    ground.run("CREATE TRIGGER no BEFORE DELETE ON articles BEGIN SELECT RAISE(IGNORE); END");
+    for result in [a.pop("x").map(drop), a.pop_many(["x"]).map(drop), a.clear()] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("kept what it was to remove"), "{error}");
+    }
+    assert!(a.exists("x").unwrap());
+}

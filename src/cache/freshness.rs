@@ -80,7 +80,11 @@ impl Cache {
             );
         }
         if said.lease().is_some() && !able.shared_single_flight {
-            return unsupported("single_flight = \"shared\"", "no other process uses the store");
+            let why = match able.persistent {
+                true => "the backend, in this layout, has no place for leases",
+                false => "no other process uses the store",
+            };
+            return unsupported("single_flight = \"shared\"", why);
         }
         Ok(())
     }

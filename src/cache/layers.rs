@@ -18,19 +18,26 @@ use crate::store::Store;
 #[derive(Default)]
 pub(super) struct Above {
     tiers: Arc<Tiers>,
-    /// The computations under way: those of a cache under a prefix are with the one beneath.
+    /// The computations under way: those of a cache under a prefix are with the one beneath, and
+    /// those of a layer with the part that has the records, so that a write through either voids them.
     flights: Arc<AllFlights>,
-    /// Where it is such a cache: the one beneath, and the whole prefix.
+    /// The namespaces by which a scope of this cache is named there, from the innermost on.
+    under: Vec<Namespace>,
+    /// Where it is a cache under a prefix: the one beneath, and the whole prefix.
     beneath: Option<(Cache, Namespace)>,
 }
 
 impl Above {
     /// The computations under way in a scope, whoever opened it and under whichever schema.
     pub(super) fn flights(&self, scope: &str) -> Arc<Flights> {
-        match &self.beneath {
-            None => self.flights.of(scope),
-            Some((_, namespace)) => self.flights.of(&namespace.join(scope)),
-        }
+        let named = |name: String, namespace: &Namespace| namespace.join(&name);
+        self.flights.of(&self.under.iter().fold(scope.to_owned(), named))
+    }
+
+    /// Of a cache whose computations are with those of this one.
+    fn with_its_flights(&self) -> Self {
+        let (flights, under) = (self.flights.clone(), self.under.clone());
+        Self { flights, under, ..Self::default() }
     }
 
     /// Voids the computations under way in scopes (in all for `None`), whose records are about to
@@ -52,7 +59,7 @@ impl Cache {
     /// did, leaves the near one without the value. The near one can have a bound or lose records
     /// at any time (`memory:?max_entries=10000`). In one process a read never gives anything older
     /// than the last write that was acknowledged before it, whatever goes on at the same time: so
-    /// make one such cache and clone it, or several over clones of one `near`. What other
+    /// make one such cache and clone it, or several over clones of one `near` and one `far`. What other
     /// processes write to the far store is seen when the near record is gone: give `near` a `ttl`
     /// for that. A record that is read from the far store is good for its time to live once more
     /// in the near one.
@@ -76,7 +83,7 @@ impl Cache {
     /// ```
     pub fn tiered(near: Cache, far: Cache) -> Cache {
         let store = Tiered::new(near.member(), far.member(), far.inner.clock.clone());
-        Self::layer(store, &far, &[&near])
+        Self::layer(store, &far, &far, &[&near])
     }
 
     /// A cache that does all work in one store and has another one to keep it: [`load`](Cache::load)
@@ -112,7 +119,7 @@ impl Cache {
     /// ```
     pub fn staged(memory: Cache, storage: Cache) -> Cache {
         let store = Staged::new(memory.member(), storage.member());
-        Self::layer(store, &storage, &[&memory])
+        Self::layer(store, &memory, &storage, &[&memory])
     }
 
     /// A cache that reads from a primary cache and writes to it and then, in their order, to
@@ -146,7 +153,7 @@ impl Cache {
         let writers: Vec<Cache> = writers.into_iter().collect();
         let members = writers.iter().map(Cache::member).collect();
         let store = FanOut::new(primary.member(), members, on_failure);
-        Self::layer(store, &primary, &writers.iter().collect::<Vec<_>>())
+        Self::layer(store, &primary, &primary, &writers.iter().collect::<Vec<_>>())
     }
 
     /// The same stores under a namespace: scopes of one name are others than without it, and
@@ -175,8 +182,9 @@ impl Cache {
             None => (self.clone(), Namespace::new(prefix)),
         };
         let store = Prefixed::new(beneath.member(), namespace.clone());
-        let flights = beneath.inner.above.flights.clone();
-        let above = Above { flights, beneath: Some((beneath, namespace)), ..Above::default() };
+        let mut above = beneath.inner.above.with_its_flights();
+        above.under.insert(0, namespace.clone());
+        above.beneath = Some((beneath, namespace));
         self.made(store, self.inner.schemas.clone(), above)
     }
 
@@ -205,6 +213,12 @@ impl Cache {
         Self::build(store, Settings { schemas, left_out, new_scope, defaults, clock })
     }
 
+    /// The cache as another process has it, for tests: it shares the stores and nothing else.
+    #[doc(hidden)]
+    pub fn detached(&self) -> Cache {
+        self.made_on(self.inner.store.clone(), self.inner.schemas.clone(), Above::default())
+    }
+
     /// The cache as a part of a layer.
     fn member(&self) -> Member {
         let Inner { store, defaults, above, .. } = &*self.inner;
@@ -212,20 +226,29 @@ impl Cache {
     }
 
     /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
-    /// the first counts.
-    fn layer(store: impl Store + 'static, first: &Cache, others: &[&Cache]) -> Cache {
+    /// the first counts. Its computations are with those of the part that it `works_in`.
+    fn layer(
+        store: impl Store + 'static,
+        works_in: &Cache,
+        first: &Cache,
+        others: &[&Cache],
+    ) -> Cache {
         let mut schemas = Schemas::default();
         for cache in others.iter().rev().copied().chain([first]) {
             schemas.extend(cache.inner.schemas.iter().cloned());
         }
-        first.made(store, schemas, Above::default())
+        first.made(store, schemas, works_in.inner.above.with_its_flights())
     }
 
     /// A cache on a store that makes new scopes as this one does, and has its defaults and its
     /// clock.
     fn made(&self, store: impl Store + 'static, schemas: Schemas, above: Above) -> Cache {
+        self.made_on(Arc::new(store), schemas, above)
+    }
+
+    fn made_on(&self, store: Arc<dyn Store>, schemas: Schemas, above: Above) -> Cache {
         let inner = Inner {
-            store: Arc::new(store),
+            store,
             schemas,
             left_out: Vec::new(),
             new_scope: self.inner.new_scope.clone(),

@@ -13,6 +13,8 @@ pub(crate) struct Standing {
     pub(crate) key: Vec<String>,
     /// The names of the columns that an engine keeps beside those of a schema.
     pub(crate) wholes: Vec<String>,
+    /// The names of the columns whose values the database makes itself: nothing is written there.
+    pub(crate) computed: Vec<String>,
 }
 
 impl Standing {
@@ -30,6 +32,7 @@ impl Standing {
             columns: schema.columns.iter().map(column).collect(),
             key: schema.key_columns().map(|column| column.name.clone()).collect(),
             wholes: Vec::new(),
+            computed: Vec::new(),
         }
     }
 }
@@ -350,6 +353,7 @@ mod tests {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
             wholes: Vec::new(),
+            computed: Vec::new(),
         }
     }
 

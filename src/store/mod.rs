@@ -80,6 +80,9 @@ pub struct Capabilities {
     /// What it does with the expiry of records. Where it is
     /// [`Unsupported`](ExpirySupport::Unsupported), a scope with a time to live is an error.
     pub expiry: ExpirySupport,
+    /// It removes expired records itself, after their last stale window, so that
+    /// [`purge`](ScopeStore::purge) finds none.
+    pub removes_expired: bool,
     /// The number of records in a scope can be bounded by
     /// [`max_records`](crate::Schema::max_records).
     pub max_records: bool,
@@ -102,6 +105,7 @@ impl Capabilities {
             immediate: false,
             read_only: false,
             expiry: ExpirySupport::Unsupported,
+            removes_expired: false,
             max_records: false,
             shared_single_flight: false,
         }

@@ -318,15 +318,15 @@ impl Ground {
     }
 
     /// The scope of [`texts`](Ground::texts) as another process has it: it shares the store and
-    /// nothing else. (A layer of one store does so, in one process as well.)
+    /// nothing else.
     pub fn texts_elsewhere(&self) -> Result<Scope<Raw>> {
-        let cache = Cache::fan_out(self.cache.clone(), []);
+        let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::Text, ColumnType::Text))
     }
 
     /// The same of [`numbers`](Ground::numbers).
     pub fn numbers_elsewhere(&self) -> Result<Scope<Raw>> {
-        let cache = Cache::fan_out(self.cache.clone(), []);
+        let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::BigInt, ColumnType::BigInt))
     }
 

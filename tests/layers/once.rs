@@ -9,8 +9,11 @@ use hilcat::{Cache, Error, MapScope};
 use crate::places::{Place, unique};
 use crate::{PlaceTest, tests};
 
-pub const TESTS: &[PlaceTest] =
-    tests![sixty_four_threads_compute_a_hundred_keys_once_a_round, so_they_do_on_every_layer,];
+pub const TESTS: &[PlaceTest] = tests![
+    sixty_four_threads_compute_a_hundred_keys_once_a_round,
+    so_they_do_on_every_layer,
+    a_write_through_another_cache_of_the_store_voids_the_computation,
+];
 
 const THREADS: i64 = 64;
 const KEYS: i64 = 100;
@@ -98,4 +101,44 @@ fn so_they_do_on_every_layer(place: &Place) {
     ] {
         compute_once(&layer, 2);
     }
+}
+
+/// A write beneath a layer, or through another layer, voids what a layer computes, and the other
+/// way round.
+fn a_write_through_another_cache_of_the_store_voids_the_computation(place: &Place) {
+    let (uri, _directory) = (place.uri)().unwrap();
+    let beneath = Cache::from_uri(&uri).unwrap();
+    let (memory, tenant) = (Cache::memory(), beneath.prefix(&unique()));
+    let tiered = || Cache::tiered(Cache::memory(), beneath.clone());
+    for (one, other) in [
+        (tiered(), beneath.clone()),
+        (tiered(), tiered()),
+        (Cache::fan_out(beneath.clone(), [Cache::memory()]), beneath.clone()),
+        (Cache::staged(memory.clone(), beneath.clone()), memory.clone()),
+        (Cache::tiered(Cache::memory(), tenant.clone()), tenant.clone()),
+        (Cache::tiered(Cache::memory(), tenant.clone()).prefix("in"), tiered_in(&tenant)),
+    ] {
+        let name = unique();
+        let (one, other): (Map, Map) = (one.map(&name).unwrap(), other.map(&name).unwrap());
+        for (computing, writing) in [(&one, &other), (&other, &one)] {
+            let compute = |write: &dyn Fn()| {
+                computing.pop(1).unwrap();
+                let computed = computing.get(1, || {
+                    write();
+                    10
+                });
+                assert_eq!(computed.unwrap(), 10);
+                (one.fetch(1).unwrap(), other.fetch(1).unwrap())
+            };
+            let popped = compute(&|| assert_eq!(writing.pop(1).unwrap(), None));
+            assert_eq!(popped, (None, None));
+            let cleared = compute(&|| writing.clear().unwrap());
+            assert_eq!(cleared, (None, None));
+        }
+    }
+}
+
+/// Another layer over the same cache, under the same prefix.
+fn tiered_in(cache: &Cache) -> Cache {
+    Cache::fan_out(cache.clone(), [Cache::memory()]).prefix("in")
 }

@@ -507,3 +507,42 @@ fn a_suppressed_write_is_an_error() {
     }
     assert_eq!(file.query("SELECT id || n FROM a"), ["old1"]);
 }
+
+/// A trigger that has a removal ignored: of some records, or of all.
+#[test]
+fn a_suppressed_removal_is_an_error() {
+    let file = File::new();
+    let a = file.cache().dynamic_with(scope([null(int("n"))])).unwrap();
+    a.set_many([("x", json!({"n": 1})), ("y", json!({"n": 2}))]).unwrap();
+    file.run("CREATE TRIGGER no BEFORE DELETE ON a WHEN old.n = 1 BEGIN SELECT RAISE(IGNORE); END");
+    let results = [a.pop("x").map(drop), a.pop_many(["y", "x", "none"]).map(drop), a.clear()];
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+        assert!(error.to_string().contains("kept what it was to remove"), "{error}");
+    }
+    assert_eq!(a.pop("none").unwrap(), None);
+    assert_eq!(file.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);
+    assert!(a.pop("y").unwrap().is_some());
+}
+
+#[test]
+fn a_generated_column_that_a_schema_names_is_refused() {
+    for kind in ["STORED", "VIRTUAL"] {
+        let file = File::with(&format!(
+            "CREATE TABLE a (id TEXT PRIMARY KEY, n INT AS (length(id)) {kind});
+             INSERT INTO a (id) VALUES ('x')"
+        ));
+        let schema = scope([null(int("n"))]);
+        let read = Cache::builder(file.uri()).read_only(true).open().unwrap();
+        for error in [
+            file.cache().plan(&schema).unwrap_err(),
+            file.cache().dynamic_with(schema.clone()).unwrap_err(),
+            read.dynamic_with(schema.clone()).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("n")));
+            assert!(error.to_string().contains("generated column"), "{error}");
+        }
+        assert!(file.cache().dynamic_with(scope([])).unwrap().exists("x").unwrap());
+    }
+}

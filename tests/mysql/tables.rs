@@ -14,6 +14,8 @@ pub const CASES: &[Case] = cases![
     a_varchar_key_becomes_a_text,
     tables_are_adopted_as_they_are,
     inexact_keys_become_exact_where_that_is_allowed,
+    a_reader_of_inexact_keys_finds_its_own,
+    a_generated_column_is_refused,
     another_unique_index_is_refused,
     a_foreign_column_is_widened,
     names_that_cannot_be,
@@ -312,5 +314,46 @@ fn a_dropped_registry_is_made_again(server: &Server) -> Result<Completion, Faile
         assert!(scopes(&mut raw).contains(&"a".to_owned()));
     }
     raw.query_drop(format!("DROP DATABASE {database}"))?;
+    PASSED
+}
+
+/// Nothing is changed for a reader, so that the server goes on taking different texts for one.
+fn a_reader_of_inexact_keys_finds_its_own(server: &Server) -> Result<Completion, Failed> {
+    let (table, mut raw) = (name(), server.raw());
+    raw.query_drop(format!(
+        "CREATE TABLE `{table}` (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v LONGTEXT CHARACTER SET utf8mb4)"
+    ))?;
+    raw.query_drop(format!("INSERT INTO `{table}` VALUES ('k', 'old'), ('L', 'old')"))?;
+    let before = shown(&mut raw, &table);
+    let cache = Cache::builder(&server.uri).read_only(true).open()?;
+    let scope = cache.dynamic_with(texts(&table))?;
+    for key in ["K", "k ", "l"] {
+        assert_eq!(scope.fetch(key)?, None, "{key:?}");
+        assert!(!scope.exists(key)?, "{key:?}");
+    }
+    assert!(scope.exists("k")?);
+    let found = scope.fetch_many(["K", "k", "l", "L"])?;
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, true, false, true]);
+    assert_eq!(scope.keys()?.collect::<hilcat::Result<Vec<_>>>()?, ["k", "L"]);
+    assert_eq!(shown(&mut raw, &table), before);
+    PASSED
+}
+
+fn a_generated_column_is_refused(server: &Server) -> Result<Completion, Failed> {
+    for kind in ["STORED", "VIRTUAL"] {
+        let (table, mut raw) = (name(), server.raw());
+        raw.query_drop(format!(
+            "CREATE TABLE `{table}` (id VARCHAR(20) PRIMARY KEY, v VARCHAR(40) AS (concat(id, 'x')) {kind})"
+        ))?;
+        let schema = texts(&table);
+        for error in [
+            server.open().dynamic_with(schema.clone()).unwrap_err(),
+            server.open().read_only().dynamic_with(schema).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("v")));
+            assert!(error.to_string().contains("generated column"), "{error}");
+        }
+    }
     PASSED
 }

@@ -11,6 +11,9 @@ use crate::support::{SECOND, Server, int, null, scope, text};
 pub(crate) const TESTS: &[Test] = &[
     ("a_suppressed_write_is_an_error", a_suppressed_write_is_an_error),
     ("a_rule_that_suppresses_writes_is_an_error", a_rule_that_suppresses_writes),
+    ("a_suppressed_removal_is_an_error", a_suppressed_removal_is_an_error),
+    ("a_row_that_may_not_be_removed_is_an_error", a_row_that_may_not_be_removed),
+    ("a_generated_column_is_refused", a_generated_column_is_refused),
     ("a_hidden_row_is_an_error", a_hidden_row_is_an_error),
     ("a_table_with_children_is_refused", a_table_with_children_is_refused),
     ("a_partitioned_table_is_a_scope", a_partitioned_table_is_a_scope),
@@ -204,4 +207,66 @@ fn a_dropped_registry_is_made_again(server: &Server) {
         ),
         ["1"]
     );
+}
+
+fn a_suppressed_removal_is_an_error(server: &Server) {
+    let a = with_two(server);
+    let record = |n: i32| json!({"n": n, "t": "x"});
+    a.set_many([("x", record(1)), ("y", record(2))]).unwrap();
+    server.run(
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql
+             AS 'BEGIN IF old.n = 1 THEN RETURN NULL; END IF; RETURN old; END';
+         CREATE TRIGGER nothing BEFORE DELETE ON a FOR EACH ROW EXECUTE FUNCTION nothing()",
+    );
+    let start = Instant::now();
+    refused(a.pop("x"), "kept what it was to remove");
+    refused(a.pop_many(["y", "x", "none"]), "kept what it was to remove");
+    assert_eq!(server.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);
+    assert_eq!(a.pop("none").unwrap(), None);
+    assert!(a.pop_many(["y", "none"]).unwrap()[0].is_some());
+    refused(a.clear(), "kept what it was to remove");
+    // None of them waits for anything.
+    assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
+    server.run("DROP TRIGGER nothing ON a");
+    a.clear().unwrap();
+    assert_eq!(a.len().unwrap(), 0);
+}
+
+/// A policy that shows a row and lets nobody remove it.
+fn a_row_that_may_not_be_removed(server: &Server) {
+    if server.engine.starts_with("pgbouncer") {
+        // It knows one login.
+        return;
+    }
+    with_two(server).set("x", json!({"n": 1, "t": "x"})).unwrap();
+    server.run(
+        "ALTER TABLE a ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY seen ON a FOR SELECT USING (true);
+         CREATE POLICY written ON a FOR UPDATE USING (true)",
+    );
+    let a = as_another_role(server);
+    let a = a.dynamic_with(scope([null(int("n")), null(text("t"))])).unwrap();
+    refused(a.pop("x"), "row-level security");
+    refused(a.pop_many(["x"]), "row-level security");
+    refused(a.clear(), "row-level security");
+    assert_eq!(server.query("SELECT id FROM a"), ["x"]);
+    without_that_role(server);
+}
+
+fn a_generated_column_is_refused(server: &Server) {
+    for made in ["AS (length(id)) STORED", "AS IDENTITY"] {
+        server.run(&format!(
+            "DROP TABLE IF EXISTS a;
+             CREATE TABLE a (id text PRIMARY KEY, n int GENERATED ALWAYS {made})"
+        ));
+        let schema = scope([null(int("n"))]);
+        for error in [
+            server.cache().dynamic_with(schema.clone()).unwrap_err(),
+            server.cache().read_only().dynamic_with(schema).unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("n")));
+            assert!(error.to_string().contains("generated column"), "{error}");
+        }
+        server.cache().dynamic_with(scope([])).unwrap().set("x", json!({})).unwrap();
+    }
 }

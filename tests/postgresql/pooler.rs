@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("two_programs_do_not_meet", two_programs_do_not_meet),
     ("six_programs_do_not_meet", six_programs_do_not_meet),
     ("settings_of_others_do_not_count", settings_of_others_do_not_count),
+    ("what_others_left_does_not_count_in_the_default_schema", in_the_default_schema),
     ("nothing_is_left_in_a_session", nothing_is_left_in_a_session),
     ("the_first_error_ends_a_call", the_first_error_ends_a_call),
 ];
@@ -188,6 +189,47 @@ fn settings_of_others_do_not_count(server: &Server) {
         assert_eq!(server.query("SELECT asked FROM a"), [*value], "{name}");
     }
     in_both_sessions(server, "DISCARD TEMP; RESET ALL");
+}
+
+/// What another program might leave, where the schema is the login's own. The last one turns all
+/// that follows in the session into reading alone.
+const LEFT: &[&str] = &[
+    "SET search_path = ''",
+    "SET lock_timeout = 1; SET quote_all_identifiers = on",
+    "SET ROLE pg_monitor",
+    "SET SESSION AUTHORIZATION pg_monitor",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+];
+
+fn in_the_default_schema(server: &Server) {
+    let table = server.schema.replace(' ', "").to_lowercase();
+    let mut schema = scope([int("n")]);
+    (schema.name, schema.table) = (table.clone(), table.clone());
+    let open = || Cache::from_uri(&server.base).unwrap();
+    let kept = open();
+    let kept = kept.dynamic_with(schema.clone()).unwrap();
+    let check = |n: i32| {
+        kept.set("x", json!({"n": n})).unwrap();
+        let new = open();
+        new.migrate(&schema).unwrap();
+        let new = new.dynamic_with(schema.clone()).unwrap();
+        assert_eq!(new.update("x", json!({"n": n})).unwrap(), Some(json!({"id": "x", "n": n})));
+        assert_eq!(server.query(&format!("SELECT n FROM public.{table}")), [n.to_string()]);
+    };
+    let undo = "RESET SESSION AUTHORIZATION; DISCARD TEMP; RESET ALL";
+    let shadow = format!("CREATE TEMP TABLE {table} (id text PRIMARY KEY, n int)");
+    for (at, left) in [&[shadow.as_str()], LEFT].concat().into_iter().enumerate() {
+        if server.engine == "pgbouncer_session" && at > 0 {
+            // A session is the client's own, and is cleared behind it.
+            break;
+        }
+        in_both_sessions(server, left);
+        check(at as i32);
+        in_both_sessions(server, undo);
+    }
+    server.run(&format!(
+        "DROP TABLE public.{table}; DELETE FROM public.hilcat_scopes WHERE scope = '{table}'"
+    ));
 }
 
 fn nothing_is_left_in_a_session(server: &Server) {

@@ -89,7 +89,14 @@ impl Session<'_> {
     }
 
     /// Removes records that are due, the earliest first.
-    pub(super) fn purge(&self, before: i64, limit: usize) -> Result<usize, Failed> {
+    /// A search finds what was written a moment before only after a refresh, which is asked for if
+    /// something may be due that it does not find.
+    pub(super) fn purge(
+        &self,
+        before: i64,
+        limit: usize,
+        mut refresh: bool,
+    ) -> Result<usize, Failed> {
         let Some(due) = self.expiring(None, before.div_euclid(1_000) + 1) else {
             return self.purge_listed(before, limit);
         };
@@ -98,10 +105,11 @@ impl Session<'_> {
             any.push(leases::abandoned());
         }
         let query = json!({"bool": {"should": any}});
-        self.index()?;
-        self.cluster.show_all(self.target, self.deadline)?;
         let mut removed = 0;
         while removed < limit {
+            if refresh {
+                self.cluster.show_all(self.target, self.deadline)?;
+            }
             let size = STEP.min(limit - removed);
             let hits = self.search_due(&query, size)?;
             let found = hits.len();
@@ -111,7 +119,7 @@ impl Session<'_> {
             if found < size || now == 0 || Instant::now() >= self.deadline {
                 break;
             }
-            self.cluster.show_all(self.target, self.deadline)?;
+            refresh = true;
         }
         Ok(removed)
     }

@@ -229,6 +229,7 @@ impl Leases for Scope {
     }
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        self.note([&row]);
         let filled = self.call(|session| session.fill(&row, at, holder));
         filled.map_err(|error| error.with_key(crate::store::ScopeStore::schema(self).key_of(&row)))
     }

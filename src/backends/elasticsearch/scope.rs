@@ -1,6 +1,7 @@
 //! One scope: the documents of an index.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -15,7 +16,7 @@ use super::single::Document;
 use super::target::Target;
 use crate::schema::Apply;
 use crate::store::{Keys, Leases, Rows, ScopeStore};
-use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
 
 /// A handle on the documents of a scope.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub(super) struct Scope {
     read_only: bool,
     /// The leases that others hold.
     pub(super) observed: Observed,
+    /// The earliest expiry that this handle wrote since the last refresh that it asked for: up to
+    /// then a purge needs none. What other processes wrote shows by itself after a second or so.
+    unseen: AtomicI64,
 }
 
 /// One call on a scope.
@@ -49,7 +53,8 @@ impl Session<'_> {
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         let (target, observed) = (RwLock::new(Arc::new(target)), Observed::default());
-        Self { cluster, schema, target, read_only: false, observed }
+        let unseen = AtomicI64::new(i64::MAX);
+        Self { cluster, schema, target, read_only: false, observed, unseen }
     }
 
     /// A handle that never makes or upgrades the index.
@@ -84,6 +89,18 @@ impl Scope {
         })
     }
 
+    /// Notes the expiry of rows that are about to be written.
+    pub(super) fn note<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
+        let Some(column) = self.schema.expiry_column() else { return };
+        rows.into_iter().for_each(|row| self.note_expiry(&row[column]));
+    }
+
+    fn note_expiry(&self, expires: &Value) {
+        if let Value::Timestamp(expires) = expires {
+            self.unseen.fetch_min(*expires, Ordering::Relaxed);
+        }
+    }
+
     /// The error of a request that the cluster takes for a wrong one: that of what is found under
     /// the scope's name by now, where that is what is wrong.
     fn explain(&self, error: Error, deadline: Instant) -> Error {
@@ -116,21 +133,25 @@ impl ScopeStore for Scope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
+        self.note([&row]);
         let set = self.call(|session| session.set(&row));
         set.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
+        self.note([&row]);
         let updated = self.call(|session| session.replace(&row, true));
         updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
+        self.note([&row]);
         let inserted = self.call(|session| session.insert(&row, None));
         inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
+        self.note(&rows);
         match rows.is_empty() {
             true => Ok(Vec::new()),
             false => self.call(|session| session.insert_many(&rows, None)),
@@ -138,6 +159,7 @@ impl ScopeStore for Scope {
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
+        self.note(&rows);
         match rows.is_empty() {
             true => Ok(()),
             false => self.call(|session| session.set_many(&rows)),
@@ -175,10 +197,12 @@ impl ScopeStore for Scope {
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
+        self.note(&rows);
         self.call(|session| session.replace_all(&rows))
     }
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.note(&rows);
         match &rows[..] {
             [] => Ok(Vec::new()),
             [row] => {
@@ -198,15 +222,21 @@ impl ScopeStore for Scope {
     }
 
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        self.note([&row]);
         self.call(|session| session.replace_unchanged(old, &row))
     }
 
-    fn touch(&self, key: &Key, at: i64, expires: crate::Value) -> Result<bool> {
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.note_expiry(&expires);
         self.call(|session| session.touch(key, at, &expires))
     }
 
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
-        self.call(|session| session.purge(before, limit))
+        let refresh = self.unseen.load(Ordering::Relaxed) <= before;
+        if refresh {
+            self.unseen.store(i64::MAX, Ordering::Relaxed);
+        }
+        self.call(|session| session.purge(before, limit, refresh))
     }
 
     fn live_keys(&self, at: i64) -> Result<Keys> {

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
 
 use super::dir::{Dir, failed};
 use super::walk::Walk;
@@ -73,7 +74,12 @@ impl Index {
 
     fn append(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let mut file = self.at.open_to_append(name)?;
-        file.write_all(bytes).map_err(|error| failed("write the index of expiries", error))
+        let written = file.write_all(bytes).and_then(|()| match boot_id().is_empty() {
+            // Where a start of the system is not noticed, nothing is to be lost with it.
+            true => file.sync_data(),
+            false => Ok(()),
+        });
+        written.map_err(|error| failed("write the index of expiries", error))
     }
 
     /// Looks at entries of the inbox, from the newest on, or of the buckets that are due at a time,
@@ -198,7 +204,7 @@ impl Index {
     }
 
     pub(super) fn set_whole(&self) -> Result<()> {
-        self.at.write(BOOT, &boot_id(), false)
+        self.at.write(BOOT, boot_id(), false)
     }
 
     /// Removes all entries.
@@ -295,9 +301,11 @@ fn start_of(name: &str) -> Option<u64> {
     if digits { start.parse().ok() } else { None }
 }
 
-/// What no other run of the system has.
-fn boot_id() -> Vec<u8> {
-    std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+/// What no other run of the system has; empty on systems that do not tell.
+fn boot_id() -> &'static [u8] {
+    static ID: LazyLock<Vec<u8>> =
+        LazyLock::new(|| std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default());
+    &ID
 }
 
 #[cfg(test)]

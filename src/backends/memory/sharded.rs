@@ -202,3 +202,11 @@ impl Rows for Sharded {
         locked.into_iter().zip(tables).for_each(|(mut shard, table)| *shard = table);
     }
 }
+
+#[cfg(test)]
+impl Sharded {
+    /// How many expiries are noted.
+    pub(super) fn noted(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.read().expiries.len()).sum()
+    }
+}

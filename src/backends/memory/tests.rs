@@ -138,3 +138,60 @@ fn a_large_get_many_takes_no_longer_for_each_key() {
     assert_eq!(got.unwrap().len(), 50_000);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
+
+fn expiring(ttl: i64, id: i64) -> Row {
+    vec![id.into(), "x".into(), Value::Timestamp(ttl)]
+}
+
+fn stored() -> Schema {
+    schema().ttl(Duration::from_secs(1)).stored_form()
+}
+
+#[test]
+fn a_purge_removes_what_is_due_and_nothing_else() {
+    for memory in stores() {
+        let scope = open(&memory, stored());
+        (0..500).for_each(|id| scope.set(expiring(1_000 + id, id)).unwrap());
+        scope.set(vec![900.into(), "x".into(), Value::Null]).unwrap();
+        // What is written anew, removed or touched is not due by its earlier expiry.
+        (0..10).for_each(|id| scope.set(expiring(9_000, id)).unwrap());
+        (10..20).for_each(|id| drop(scope.pop(&key(id)).unwrap()));
+        assert!(scope.touch(&key(20), 0, Value::Timestamp(9_000)).unwrap());
+        assert_eq!(scope.purge(1_100, 30).unwrap(), 30);
+        assert_eq!(scope.purge(1_100, 1_000).unwrap(), 50);
+        assert_eq!(scope.purge(1_100, 1_000).unwrap(), 0);
+        assert_eq!(scope.live_len(1_100).unwrap(), 500 - 10 - 80 + 1);
+        assert_eq!(scope.live_len(8_999).unwrap(), 12);
+        assert_eq!(scope.purge(i64::MAX - 1, 1_000).unwrap(), 410);
+        assert_eq!(scope.len().unwrap(), 1);
+    }
+}
+
+#[test]
+fn the_index_of_expiries_is_as_large_as_the_records() {
+    let rows = super::sharded::Sharded::new();
+    let layout = Arc::new(stored());
+    for round in 0..20_000 {
+        let record =
+            Arc::new(super::rows::Stored::new(expiring(round, round % 100), layout.clone()));
+        let new = record.clone();
+        super::rows::Rows::change(&rows, &record.key(), &mut |_| Ok(Some(new.clone()))).unwrap();
+    }
+    assert!(rows.noted() < 64 * 130, "{}", rows.noted());
+    assert_eq!(super::rows::Rows::purge(&rows, i64::MAX - 1, 1_000), 100);
+}
+
+#[test]
+fn a_scope_without_expiry_sees_and_ends_that_of_others() {
+    for memory in stores() {
+        let older = open(&memory, schema());
+        let with = open(&memory, stored());
+        with.set(expiring(5, 1)).unwrap();
+        // Opened before the column was there, and after it.
+        older.set(row(1, "y")).unwrap();
+        assert_eq!(with.fetch(&key(1)).unwrap().unwrap()[2], Value::Null);
+        with.set(expiring(5, 1)).unwrap();
+        let newer = open(&memory, schema());
+        assert_eq!(newer.fetch(&key(1)).unwrap().unwrap()[2], Value::Timestamp(5));
+    }
+}

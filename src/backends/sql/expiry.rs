@@ -5,7 +5,7 @@
 //! removes goes by the index on the expiry.
 
 use super::dialect::Dialect;
-use super::render::{Listing, columns, in_section, matching_key, non_key, selected};
+use super::render::{Listing, columns, matching_key, non_key, of_section, selected};
 use super::statement::Sql;
 use crate::{Column, ColumnType, Schema};
 
@@ -116,8 +116,8 @@ fn overwriting<D: Dialect>(schema: &Schema) -> Sql {
 /// All records less those that are expired: both counts go by an index.
 fn counting<D: Dialect>(schema: &Schema, fixed: usize, expired: impl Fn(Sql) -> Sql) -> Sql {
     let count = format!("(SELECT count(*) FROM {}", D::quote(&schema.table));
-    let sql = in_section::<D>(Sql::new(format!("SELECT {count}")), schema, fixed);
-    let sql = in_section::<D>(sql.text(&format!(") - {count}")), schema, fixed);
+    let sql = of_section::<D>(Sql::new(format!("SELECT {count}")), schema, fixed);
+    let sql = of_section::<D>(sql.text(&format!(") - {count}")), schema, fixed);
     expired(sql.text(if fixed == 0 { " WHERE " } else { " AND " })).text(")")
 }
 
@@ -131,7 +131,7 @@ fn purging<D: Dialect>(
     let table = D::quote(&schema.table);
     let keys = columns::<D>(schema.key_columns());
     let (before, after) = D::purging(&table, &keys, schema.key.len());
-    let sql = in_section::<D>(Sql::new(before), schema, fixed);
+    let sql = of_section::<D>(Sql::new(before), schema, fixed);
     let sql = condition(sql.text(if fixed == 0 { " WHERE " } else { " AND " }));
     sql.text(order).text(" LIMIT ").bind(ColumnType::BigInt).text(&after)
 }
@@ -149,7 +149,7 @@ impl Listing {
         let end = Self::end::<D>(schema, fixed);
         let all = || {
             let sql = Sql::new(format!("SELECT {selected} FROM {table}"));
-            let sql = in_section::<D>(sql, schema, fixed);
+            let sql = of_section::<D>(sql, schema, fixed);
             live(sql.text(if fixed == 0 { " WHERE " } else { " AND " }))
         };
         let next = D::after(all().text(" AND ("), &listed).text(")");

@@ -74,6 +74,7 @@ pub(super) fn plan<'a, D: Dialect>(
     let schema = with_expiry_of_table(schema, &standing);
     recall_types::<D>(&mut standing, registry::of_entry(noted, &schema).as_ref());
     recall_names::<D>(&mut standing, &schema);
+    check_computed::<D>(&standing, &schema)?;
     let managed = schema.migrate != Migrate::Manual;
     let changes = diff(&standing, &schema, |have, want| same_type::<D>(have, want, managed));
     let mut steps: Vec<Step> = if changes.iter().all(Change::is_safe) {
@@ -134,7 +135,8 @@ fn missing_index<D: Dialect>(
     Ok(Some(Step { change: Change::AddIndex(columns), sql }))
 }
 
-/// A table as it can be read under a schema while it stays as it is. `None` if there is no table.
+/// A table as it can be read under a schema while it stays as it is: the schema by which it is read,
+/// and the columns by which it may find the record of another key. `None` if there is no table.
 pub(super) fn readable<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
@@ -147,6 +149,7 @@ pub(super) fn readable<D: Dialect>(
     let schema = &*with_expiry_of_table(schema, &standing);
     recall_types::<D>(&mut standing, registry::of_entry(noted, schema).as_ref());
     recall_names::<D>(&mut standing, schema);
+    check_computed::<D>(&standing, schema)?;
     let managed = schema.migrate != Migrate::Manual;
     let stored = crate::schema::readable(&standing, schema, |have, want| {
         same_type::<D>(have, want, managed)
@@ -154,8 +157,12 @@ pub(super) fn readable<D: Dialect>(
     let is_text = |name: &str| {
         stored.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Text)
     };
-    let numbers = standing.columns.iter().filter(|have| !have.known && is_text(&have.name));
-    let numbers = numbers.filter(|have| D::makes_numbers(&have.declared));
+    let makes_numbers =
+        |have: &StandingColumn| is_text(&have.name) && D::makes_numbers(&have.declared);
+    // A column of the key that takes two texts for one finds the record of another key, too.
+    let finds_others = |have: &StandingColumn| !D::is_exact(&have.declared);
+    let numbers = standing.columns.iter().filter(|have| !have.known);
+    let numbers = numbers.filter(|have| makes_numbers(have) || finds_others(have));
     let numbers = numbers.map(|have| have.name.clone()).collect();
     Ok(Some(Readable { schema: schema.clone(), stored, numbers }))
 }
@@ -198,6 +205,21 @@ fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
     standing.key = standing.key.iter().map(wanted).collect();
     for column in &mut standing.columns {
         column.name = wanted(&column.name);
+    }
+}
+
+/// Refuses a schema that names a column whose values the database makes itself: nothing can be
+/// written to it, and no column of its name can be added.
+fn check_computed<D: Dialect>(standing: &Standing, schema: &Schema) -> Result<()> {
+    let is_computed = |column: &&Column| {
+        standing.computed.iter().any(|computed| D::same_name(&column.name, computed))
+    };
+    match schema.columns.iter().find(is_computed) {
+        None => Ok(()),
+        Some(column) => Err(Error::unsupported(
+            "the table has a generated column of this name, whose values the database makes itself; leave it out of the schema, or make it a plain column",
+        )
+        .with_column(&column.name)),
     }
 }
 

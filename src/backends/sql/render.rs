@@ -151,13 +151,12 @@ impl Statements {
             patch: patch::<D>(schema),
             updates: D::updates(schema),
             pop_many: D::pop_listed(schema),
-            pop: by_key(format!("DELETE FROM {table} WHERE "))
-                .text(&format!("{} RETURNING {all}", D::pop_condition(schema))),
+            pop: D::pop_one(schema),
             keys: Listing::new::<D>(schema, &keys, fixed),
             rows: Listing::new::<D>(schema, &all, fixed),
-            all: in_section::<D>(Sql::new(format!("SELECT {all} FROM {table}")), schema, fixed),
-            len: in_section::<D>(Sql::new(format!("SELECT count(*) FROM {table}")), schema, fixed),
-            clear: in_section::<D>(Sql::new(format!("DELETE FROM {table}")), schema, fixed),
+            all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, fixed),
+            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
+            clear: D::clear_section(schema, fixed),
             batches: D::batches(schema),
             expiring: Expiring::new::<D>(schema, fixed),
             schema: schema.clone(),
@@ -170,7 +169,7 @@ impl Listing {
         let table = D::quote(&schema.table);
         let end = Self::end::<D>(schema, fixed);
         let all = || Sql::new(format!("SELECT {selected} FROM {table}"));
-        let section = || in_section::<D>(all(), schema, fixed);
+        let section = || of_section::<D>(all(), schema, fixed);
         let listed: Vec<&Column> = schema.key_columns().skip(fixed).collect();
         let next = match fixed {
             0 => D::after(section().text(" WHERE "), &listed),
@@ -204,9 +203,14 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Binds a statement to the rows whose first key columns have the values that are bound; to all
-/// rows where none is fixed.
-pub(super) fn in_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
+/// A statement on the rows whose first key columns have the values that are bound; on all rows
+/// where none is fixed.
+pub(super) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+    of_section::<D>(Sql::new(text), schema, fixed)
+}
+
+/// Adds the same condition.
+pub(super) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
     match fixed {
         0 => sql,
         _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(fixed)),

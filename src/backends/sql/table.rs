@@ -540,13 +540,11 @@ impl<D: Dialect> TableInner<D> {
         fixed: &[Value],
     ) -> Result<(), Failed> {
         if !self.has_leases() {
-            execute::<D>(connection, self.statements.clear.with(fixed))?;
-            return Ok(());
+            return D::clear(connection, &self.statements, fixed);
         }
         D::write_transaction(connection, |connection| {
             self.database.revoke_leases(connection, &self.lease_scope(fixed))?;
-            execute::<D>(connection, self.statements.clear.with(fixed))?;
-            Ok(())
+            D::clear(connection, &self.statements, fixed)
         })
     }
 

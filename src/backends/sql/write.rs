@@ -86,14 +86,23 @@ pub(super) fn check_written(schema: &Schema, written: usize, records: usize) -> 
 
 /// The error of a statement that the database accepted and did not carry out.
 pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
-    let stored = match written {
-        0 => "stored nothing".to_owned(),
-        written => format!("stored {written} of {records} records"),
-    };
+    match written {
+        0 => not_done(schema, "stored nothing"),
+        written => not_done(schema, &format!("stored {written} of {records} records")),
+    }
+}
+
+/// The error of a removal that the database accepted and that left records where they are; it is
+/// undone.
+pub(super) fn kept(schema: &Schema) -> Error {
+    not_done(schema, "kept what it was to remove")
+}
+
+fn not_done(schema: &Schema, what: &str) -> Error {
     Error::new(
         ErrorKind::Backend,
         format!(
-            "the database accepted the statement and {stored}: look for a trigger, a rule or row-level security on the table `{}` that suppresses it",
+            "the database accepted the statement and {what}: look for a trigger, a rule or row-level security on the table `{}` that suppresses it",
             schema.table
         ),
     )

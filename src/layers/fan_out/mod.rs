@@ -88,7 +88,7 @@ impl Store for FanOut {
             tables: self.members.iter().any(|member| member.store.capabilities().tables),
             expiry: expiry.unwrap_or_default(),
             max_records: all(|able| able.max_records),
-            shared_single_flight: self.members.len() == 1 && all(|able| able.shared_single_flight),
+            shared_single_flight: false,
             ..self.primary().store.capabilities()
         }
     }

@@ -268,12 +268,9 @@ impl ScopeStore for FanOutScope {
         self.read(|store| store.live_len(at))
     }
 
-    /// A fill under a lease reaches the primary store alone: they are those of one without others.
+    /// A fill under a lease would reach the primary store alone.
     fn leases(&self) -> Option<&dyn Leases> {
-        match &self.targets[..] {
-            [primary] => primary.scope.leases(),
-            _ => None,
-        }
+        None
     }
 
     /// What joins a transaction of one store would not reach the others.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hilcat::{Cache, ErrorKind, Result, Schema, Scope, SingleFlight};
+use hilcat::{ErrorKind, Result, Schema, Scope, SingleFlight};
 
 use super::expiry::{MINUTE, texts};
 use super::{Case, cases};
@@ -35,7 +35,7 @@ fn two(ground: &Ground, schema: Schema) -> Result<Option<(Scope<Raw>, Scope<Raw>
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         return Ok(None);
     }
-    let other = Cache::fan_out(ground.cache.clone(), []);
+    let other = ground.cache.detached();
     Ok(Some((ground.raw(schema.clone())?, ground.raw_in(&other, schema)?)))
 }
 

@@ -29,7 +29,9 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 use super::batch::Column;
 use super::error::{Failed, failure};
 use super::registry;
-use super::render::{Batches, Statements, Updates, columns, create};
+use super::render::{
+    Batches, Statements, Updates, columns, create, in_section, matching_key, selected,
+};
 use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
 use crate::remote::Outcome;
@@ -381,6 +383,18 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         String::new()
     }
 
+    /// Removes the row of the key in its binds, and gives it.
+    fn pop_one(schema: &Schema) -> Sql {
+        let (table, all) = (Self::quote(&schema.table), selected::<Self>(schema, &schema.columns));
+        matching_key::<Self>(Sql::new(format!("DELETE FROM {table} WHERE ")), schema)
+            .text(&format!("{} RETURNING {all}", Self::pop_condition(schema)))
+    }
+
+    /// Removes the rows of a section: those whose first `fixed` key columns have the values bound.
+    fn clear_section(schema: &Schema, fixed: usize) -> Sql {
+        in_section::<Self>(format!("DELETE FROM {}", Self::quote(&schema.table)), schema, fixed)
+    }
+
     /// Writes that also give the row they replace, where the engine does both in one statement.
     fn updates(schema: &Schema) -> Option<Updates> {
         let _ = schema;
@@ -560,6 +574,16 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         Self::write_transaction(connection, |connection| {
             keys.iter().map(|key| Ok(pop::<Self>(connection, statements, key)?)).collect()
         })
+    }
+
+    /// Removes the rows of a section.
+    fn clear<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        fixed: &[Value],
+    ) -> Result<(), Failed> {
+        execute::<Self>(connection, statements.clear.with(fixed))?;
+        Ok(())
     }
 }
 

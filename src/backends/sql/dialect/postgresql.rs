@@ -4,6 +4,7 @@ mod batch;
 mod introspect;
 mod keys;
 mod numeric;
+mod removal;
 mod update;
 mod values;
 
@@ -33,7 +34,7 @@ use crate::backends::sql::registry;
 use crate::backends::sql::render::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
-use crate::backends::sql::statement::{Conn, Sql, find};
+use crate::backends::sql::statement::{Conn, Sql};
 use crate::remote::Deadline;
 use crate::schema::{self, Change, Standing};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
@@ -313,11 +314,12 @@ impl Dialect for Pg {
         Some(batch::insert_listed(schema))
     }
 
-    fn pop_condition(schema: &Schema) -> String {
-        match update::readable(schema) {
-            Some(condition) if !condition.is_empty() => format!(" AND {condition}"),
-            _ => String::new(),
-        }
+    fn pop_one(schema: &Schema) -> Sql {
+        removal::pop_one(schema)
+    }
+
+    fn clear_section(schema: &Schema, fixed: usize) -> Sql {
+        removal::clear_section(schema, fixed)
     }
 
     fn alter(
@@ -457,26 +459,18 @@ impl Dialect for Pg {
         update::run(connection, statements, row)
     }
 
-    /// One statement. Of a record that cannot be read it says nothing, as if there were none: that
-    /// one is fetched, which says what is wrong with it.
     fn pop<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
-        let key = &*Self::stored_key(&statements.schema, key);
-        let pop = |connection: &mut C| -> Result<_, Failed> {
-            Ok(super::pop::<Self>(connection, statements, key)?)
-        };
-        let Some(condition) = update::readable(&statements.schema) else {
-            return super::transaction(connection, pop);
-        };
-        let row = pop(connection)?;
-        if row.is_none() && !condition.is_empty() {
-            let fetch = statements.fetch.with(key.values());
-            find::<Self>(connection, fetch, &statements.types)?;
+        let key = Self::stored_key(&statements.schema, key);
+        match update::readable(&statements.schema) {
+            Some(_) => removal::pop(connection, statements, &key),
+            None => super::transaction(connection, |connection| {
+                removal::pop(connection, statements, &key)
+            }),
         }
-        Ok(row)
     }
 
     fn pop_many<C: Conn<Self>>(
@@ -485,6 +479,14 @@ impl Dialect for Pg {
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, Failed> {
         batch::pop(connection, statements, keys)
+    }
+
+    fn clear<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        fixed: &[Value],
+    ) -> Result<(), Failed> {
+        removal::clear(connection, statements, fixed)
     }
 }
 

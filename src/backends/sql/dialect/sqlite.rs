@@ -22,7 +22,7 @@ use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
-use crate::backends::sql::write::{check_written, remove_expired, replace_expired};
+use crate::backends::sql::write::{check_written, kept, pop, remove_expired, replace_expired};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -404,6 +404,38 @@ impl Dialect for Sqlite {
         Ok(rows.finish())
     }
 
+    /// A trigger can have the engine leave the row without an error: no other connection writes
+    /// while the transaction is open, so one that is still there was left.
+    fn pop<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        key: &Key,
+    ) -> Result<Option<Row>, Failed> {
+        Self::write_transaction(connection, |connection| pop_own(connection, statements, key))
+    }
+
+    fn pop_many<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            keys.iter().map(|key| pop_own(connection, statements, key)).collect()
+        })
+    }
+
+    fn clear<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        fixed: &[Value],
+    ) -> Result<(), Failed> {
+        Self::write_transaction(connection, |connection| {
+            execute::<Self>(connection, statements.clear.with(fixed))?;
+            let left = find::<Self>(connection, statements.keys.first.with(fixed), &[])?;
+            left.map_or(Ok(()), |_| Err(Failed::Own(kept(&statements.schema))))
+        })
+    }
+
     /// While the transaction is open nothing else writes: what has no row when it is asked for has
     /// none when it is inserted.
     fn insert_all<C: Conn<Self>>(
@@ -442,6 +474,21 @@ impl Dialect for Sqlite {
             Ok(())
         })
     }
+}
+
+/// Removes a row in a transaction that writes.
+fn pop_own<C: Conn<Sqlite>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+) -> Result<Option<Row>, Failed> {
+    let row = pop::<Sqlite>(connection, statements, key)?;
+    if row.is_none()
+        && find::<Sqlite>(connection, statements.exists.with(key.values()), &[])?.is_some()
+    {
+        return Err(Failed::Own(kept(&statements.schema)));
+    }
+    Ok(row)
 }
 
 /// The connection, if no transaction is open there. One that is broken is left for Diesel to say so.

@@ -168,8 +168,18 @@ impl PgLink {
         self.gate.is_quiet()
     }
 
-    /// Closes the connection.
+    /// Closes the connection to a server that takes no writes.
+    ///
+    /// Where sessions are shared, that may be what another client set the session to, which it
+    /// would be for everybody that is given it: then it is made again what the server gives a
+    /// login. A server that is read-only itself stays so.
     pub(in crate::backends::sql) fn abandon(&mut self) {
+        if matches!(self.session, Session::Shared { .. })
+            && !self.is_in_transaction().unwrap_or(true)
+        {
+            let reset = "SET default_transaction_read_only TO DEFAULT";
+            drop(self.run(async |client| client.batch_execute(reset).await));
+        }
         self.machine = None;
     }
 

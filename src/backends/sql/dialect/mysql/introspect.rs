@@ -52,9 +52,11 @@ pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Sta
             None => standing_column(column, &json),
             Some(at) => key_column(column, whole(at + 1), sized),
         });
-    let columns = standing.collect();
+    let standing = standing.collect();
+    let computed = columns.iter().filter(|column| column.generated);
+    let computed = computed.map(|column| column.name.clone()).collect();
     let wholes = all.into_iter().filter(|name| is_whole_name(name)).collect();
-    Ok(Some(Standing { columns, key, wholes }))
+    Ok(Some(Standing { columns: standing, key, wholes, computed }))
 }
 
 /// The names of all tables, sorted.

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use diesel::QueryResult;
 use diesel::pg::Pg;
 
+use super::removal::{gone_or_none, of_removal};
 use super::update::readable;
 use super::{inserting_into, stored_types};
 use crate::backends::sql::batch::{Column, InOrder, sorted};
@@ -36,7 +37,8 @@ pub(super) fn pop_listed(schema: &Schema) -> Sql {
     // batch of writes, which takes them in the order of their keys.
     let locked = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table} WHERE ");
     matching(Sql::new(locked), schema).text(&format!(
-        " ORDER BY {keys} FOR UPDATE) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked) RETURNING {all}"
+        " ORDER BY {keys} FOR UPDATE), hilcat_gone AS (DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked) RETURNING {all}) {}",
+        gone_or_none(schema)
     ))
 }
 
@@ -103,7 +105,8 @@ pub(super) fn pop<C: Conn<Pg>>(
     let pop = |connection: &mut C| {
         let mut rows = InOrder::new(&statements.schema, keys);
         for keys in &chunks {
-            each(connection, statements, &statements.pop_many, keys, &mut rows)?;
+            each(connection, statements, &statements.pop_many, keys, &mut rows)
+                .map_err(|error| of_removal(&statements.schema, error))?;
         }
         Ok(rows.finish_once())
     };

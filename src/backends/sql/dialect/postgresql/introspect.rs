@@ -44,6 +44,11 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
             .filter(|column| !column.computed && !wholes.contains(&column.name))
             .map(|column| standing_column(column, &columns))
             .collect(),
+        computed: columns
+            .iter()
+            .filter(|column| column.computed)
+            .map(|column| column.name.clone())
+            .collect(),
         wholes,
     }))
 }

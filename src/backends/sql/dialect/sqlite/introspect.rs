@@ -12,7 +12,7 @@ use crate::{ColumnType, Error, Result};
 pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
     let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Sqlite>();
     let stands = sql_query(
-        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
+        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place, 0 AS hidden FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
     );
     let stands: Option<TableInfo> =
         stands.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
@@ -29,11 +29,13 @@ pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Opt
         }
         Some(_) => {}
     }
-    // Generated columns, which are hidden, are not to be written.
+    // Generated columns are hidden 2 or 3.
     let info = sql_query(
-        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, dflt_value IS NOT NULL AS filled, pk AS place FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid",
+        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, dflt_value IS NOT NULL AS filled, pk AS place, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
     );
     let columns: Vec<TableInfo> = info.bind::<Text, _>(name).load(connection).map_err(fail)?;
+    let (columns, computed): (Vec<_>, Vec<_>) =
+        columns.into_iter().partition(|column| column.hidden == 0);
     inexact_key(connection, name)?;
     let mut key: Vec<&TableInfo> = columns.iter().filter(|column| column.place > 0).collect();
     key.sort_by_key(|column| column.place);
@@ -41,6 +43,7 @@ pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Opt
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns.iter().map(standing_column).collect(),
         wholes: Vec::new(),
+        computed: computed.into_iter().map(|column| column.name).collect(),
     }))
 }
 
@@ -124,6 +127,9 @@ struct TableInfo {
     filled: i64,
     #[diesel(sql_type = BigInt)]
     place: i64,
+    /// 0 for a column that is written as any other.
+    #[diesel(sql_type = BigInt)]
+    hidden: i64,
 }
 
 #[derive(QueryableByName)]

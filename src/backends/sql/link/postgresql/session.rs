@@ -58,8 +58,10 @@ impl Pooler {
             Self::Detect => format!("pg_backend_pid() <> {}", process_id(client)),
         };
         let set = set(settings, &shared);
-        // The schema is asked for by a second statement, since the first one changes it.
-        format!("{set}; SELECT {shared}, current_schema()")
+        // What another client left in the session does not count here either; the schema is asked
+        // for by a statement of its own, since those before it change it.
+        let reset = reset(settings);
+        format!("{reset}; {set}; SELECT {shared}, current_schema()")
     }
 
     pub(super) async fn open(
@@ -85,18 +87,10 @@ impl Session {
         if !shared {
             return Self::Own;
         }
-        let chosen = settings.iter().any(|(name, _)| *name == SEARCH_PATH);
-        let settings = settings.iter().map(|(name, value)| match *name {
-            // A temporary table that another client left in the session hides none of the schema.
-            SEARCH_PATH => (*name, format!("{value}, pg_temp")),
-            name => (name, value.clone()),
-        });
-        let mut text = set(&settings.collect::<Vec<_>>(), "true");
-        if !chosen {
-            // What another client set it to does not count.
-            text.push_str("; SET LOCAL search_path TO DEFAULT");
-        }
-        Self::Shared { settings: text }
+        let (reset, set) = (reset(settings), set(settings, "true"));
+        // A temporary table that another client left in the session hides none of the schema.
+        let last = "set_config('search_path', current_setting('search_path') || ', pg_temp', true)";
+        Self::Shared { settings: format!("{reset}; {set}; SELECT {last}") }
     }
 
     /// What begins the transaction of one statement.
@@ -119,8 +113,24 @@ impl Session {
     }
 }
 
-/// The setting that a schema is chosen by.
-const SEARCH_PATH: &str = "search_path";
+/// What another client may have left in a session and would change what statements mean or may do.
+/// Until the end of the transaction each is again what the server gives a login. The role comes
+/// after the login, which resets it.
+const LEFT: [&str; 6] =
+    ["SESSION AUTHORIZATION", "role", "search_path", "lock_timeout", "row_security", QUOTES];
+
+/// Whether names of types are quoted, by which they are told apart.
+const QUOTES: &str = "quote_all_identifiers";
+
+/// The statements that undo what was left, but for what is set anyway.
+fn reset(settings: &[(&str, String)]) -> String {
+    let left = LEFT.iter().filter(|left| settings.iter().all(|(name, _)| name != *left));
+    let statements = left.map(|name| match *name {
+        "SESSION AUTHORIZATION" => "SET LOCAL SESSION AUTHORIZATION DEFAULT".to_owned(),
+        name => format!("SET LOCAL {name} TO DEFAULT"),
+    });
+    statements.collect::<Vec<_>>().join("; ")
+}
 
 /// Begins a transaction, whatever isolation another client made the session's default.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";

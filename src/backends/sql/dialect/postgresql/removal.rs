@@ -1,0 +1,134 @@
+//! Removals, of which one that the database did not carry out is an error: a trigger can have it
+//! leave a row, and row-level security hide one from a removal alone. Each is one statement, which
+//! tells by what it saw when it began.
+
+use diesel::pg::Pg;
+use diesel::result::Error::DatabaseError;
+
+use super::update::readable;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::render::{Statements, in_section, matching_key, of_section, selected};
+use crate::backends::sql::statement::{Conn, Sql, execute, find, load_one};
+use crate::backends::sql::write::kept;
+use crate::{Key, Result, Row, Schema, Value};
+
+/// How often a row that was there and not removed is looked at again: another connection may have
+/// removed it, or written it anew, at the same time.
+const ROUNDS: usize = 8;
+
+/// `DELETE` of the row of the key, which the binds have twice. Gives it; a row of NULLs where there
+/// is one that was not removed.
+pub(super) fn pop_one(schema: &Schema) -> Sql {
+    let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
+    let condition = match readable(schema) {
+        Some(condition) if !condition.is_empty() => format!(" AND {condition}"),
+        _ => String::new(),
+    };
+    let gone = Sql::new(format!("WITH hilcat_gone AS (DELETE FROM {table} WHERE "));
+    let gone = matching_key::<Pg>(gone, schema).text(&format!(
+        "{condition} RETURNING {all}) SELECT * FROM hilcat_gone UNION ALL SELECT {} FROM {table} WHERE ",
+        nulls(schema)
+    ));
+    matching_key::<Pg>(gone, schema).text(" AND NOT EXISTS (SELECT FROM hilcat_gone)")
+}
+
+/// A row of NULLs, which no row of a table is: its key has values.
+fn nulls(schema: &Schema) -> String {
+    vec!["NULL"; schema.columns.len()].join(", ")
+}
+
+/// Gives the rows of `hilcat_gone`; an error of the server with [`KEPT`] in it where those of
+/// `hilcat_locked` are more, by which all are kept. It is nothing that can be computed before.
+pub(super) fn gone_or_none(schema: &Schema) -> String {
+    let gone = "(SELECT count(*) FROM hilcat_gone)";
+    format!(
+        "SELECT * FROM hilcat_gone UNION ALL SELECT {} WHERE CASE WHEN (SELECT count(*) FROM hilcat_locked) > {gone} THEN current_setting('{KEPT}' || {gone}) = '' ELSE false END",
+        nulls(schema)
+    )
+}
+
+/// The beginning of the name of a setting that there is not: asking for it is an error.
+const KEPT: &str = "hilcat.kept_";
+
+/// `DELETE` of the rows of a section, whose values the binds have twice. Gives a row where not all
+/// were removed.
+pub(super) fn clear_section(schema: &Schema, fixed: usize) -> Sql {
+    let table = Pg::quote(&schema.table);
+    let gone = format!("WITH hilcat_gone AS ({}", clearing(schema));
+    let gone = in_section::<Pg>(gone, schema, fixed)
+        .text(&format!(" RETURNING 1), hilcat_there AS (SELECT count(*) AS n FROM {table}"));
+    of_section::<Pg>(gone, schema, fixed)
+        .text(") SELECT 1 WHERE (SELECT n FROM hilcat_there) > (SELECT count(*) FROM hilcat_gone)")
+}
+
+fn clearing(schema: &Schema) -> String {
+    format!("DELETE FROM {}", Pg::quote(&schema.table))
+}
+
+/// Removes a row and gives it. Of one that cannot be read the error says what is wrong with it.
+pub(super) fn pop<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+) -> Result<Option<Row>, Failed> {
+    let key = key.values();
+    for _ in 0..ROUNDS {
+        let row =
+            load_one::<Pg>(connection, statements.pop.with_both(key, key), &statements.types)?;
+        if row.as_ref().is_none_or(|row| !is_kept(&statements.schema, row)) {
+            return Ok(row);
+        }
+        let fetch = statements.fetch.with(key);
+        if find::<Pg>(connection, fetch, &statements.types)?.is_none() {
+            return Ok(None);
+        }
+    }
+    Err(Failed::Own(kept(&statements.schema)))
+}
+
+fn is_kept(schema: &Schema, row: &Row) -> bool {
+    schema.key.iter().any(|at| row[*at] == Value::Null)
+}
+
+/// Removes the rows of a section.
+pub(super) fn clear<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    fixed: &[Value],
+) -> Result<(), Failed> {
+    let clear = statements.clear.with_both(fixed, fixed);
+    match find::<Pg>(connection, clear, &[])? {
+        None => Ok(()),
+        Some(_) => clear_on(connection, statements, fixed),
+    }
+}
+
+/// Removes what was kept. Other connections may remove and write records at the same time: what a
+/// removal of nothing leaves again and again is kept by the database.
+fn clear_on<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    fixed: &[Value],
+) -> Result<(), Failed> {
+    let clear = in_section::<Pg>(clearing(&statements.schema), &statements.schema, fixed.len());
+    let mut removed = 0;
+    for _ in 0..ROUNDS {
+        removed = execute::<Pg>(connection, clear.with(fixed))?;
+        if find::<Pg>(connection, statements.keys.first.with(fixed), &[])?.is_none() {
+            return Ok(());
+        }
+    }
+    match removed {
+        0 => Err(Failed::Own(kept(&statements.schema))),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a removal that tells by the server's error what was kept.
+pub(super) fn of_removal(schema: &Schema, error: diesel::result::Error) -> Failed {
+    match &error {
+        DatabaseError(_, info) if info.message().contains(KEPT) => Failed::Own(kept(schema)),
+        _ => Failed::Engine(error),
+    }
+}

@@ -529,8 +529,7 @@ impl<D: Dialect> Store for Database<D> {
         let inner = &self.inner;
         inner.read(|connection| {
             let entries = inner.registry.load::<D>(connection)?;
-            let own = entries.iter().filter_map(|(scope, entry)| entry.schema(scope));
-            let own = own.map(as_records);
+            let own = entries.iter().filter_map(|(scope, entry)| entry.records(scope));
             let mut adopted = Adopted { schemas: own.collect(), left_out: Vec::new() };
             for table in D::tables(connection)? {
                 let ours = adopted.schemas.iter().any(|schema| schema.table == table);

@@ -156,3 +156,62 @@ impl Listing {
         Self { first: all().text(&end), next: next.text(&end) }
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use std::sync::Arc;
+
+    use diesel::connection::SimpleConnection;
+    use diesel::sql_types::Text;
+    use diesel::sqlite::Sqlite;
+    use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+
+    use crate::backends::sql::render::{Statements, create};
+    use crate::backends::sql::statement::Statement;
+    use crate::{Column, ColumnType, Schema, Value};
+
+    #[derive(QueryableByName)]
+    struct Plan {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn what_removes_goes_by_the_index() {
+        for sections in [0, 1] {
+            let text = |name| Column::new(name, ColumnType::Text);
+            let mut schema = Schema::new("t").unique(text("s")).unique(text("k")).column(text("v"));
+            schema.sections = sections;
+            let schema = schema.with_expiry_column();
+            let mut connection = SqliteConnection::establish(":memory:").unwrap();
+            connection.batch_execute(&create::<Sqlite>(&schema).join(";")).unwrap();
+            let statements = Statements::in_sections::<Sqlite>(&Arc::new(schema), sections);
+            let expiring = statements.expiring.as_ref().unwrap();
+            let mut plan = |statement: Statement<'_>| -> String {
+                let text = diesel::debug_query::<Sqlite, _>(&statement).to_string();
+                let text = text.split(" -- binds").next().unwrap().to_owned();
+                let plan: Vec<Plan> =
+                    sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut connection).unwrap();
+                plan.into_iter().map(|line| line.detail + "\n").collect()
+            };
+            let section = &[Value::from("x")][..sections];
+            let (at, limit) = ([Value::Timestamp(0)], [Value::Int(10)]);
+            let purge = [section, &at, &limit].concat();
+            let trim = [section, &limit].concat();
+            let len = [section, section, &at].concat();
+            for (sql, values) in [
+                (&expiring.purge, purge),
+                (&expiring.trim, trim.clone()),
+                (&expiring.trim_rest, trim),
+                (&expiring.len, len),
+            ] {
+                let plan = plan(sql.with(&values));
+                assert!(plan.contains("INDEX hilcat_ix_"), "{plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+                assert!(!plan.contains("SCAN t\n"), "{plan}");
+            }
+        }
+    }
+}

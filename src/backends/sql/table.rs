@@ -225,6 +225,24 @@ impl<D: Dialect> TableInner<D> {
         self.schema.freshness.lease().is_some() && self.database.capabilities().shared_single_flight
     }
 
+    pub(super) fn lock_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<bool, Failed> {
+        self.database.lock_lease(connection, &self.leased(key), holder)
+    }
+
+    pub(super) fn release_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<(), Failed> {
+        self.database.release_lease(connection, &self.leased(key), holder)
+    }
+
     /// What the lease of a key is of. Each section of a table has leases of its own.
     fn leased(&self, key: &Key) -> Leased {
         let stored = D::stored_key(self.schema(), key);

@@ -206,6 +206,8 @@ pub struct Schema {
     pub(crate) keys_in_clear: bool,
     /// How many of the unique columns say which scope a record is of, where all are in one table.
     pub(crate) sections: usize,
+    /// The shape of the values of programs, where the columns have that of the expiry besides.
+    pub(crate) shape_of_records: Option<Shape>,
 }
 
 impl Schema {
@@ -225,6 +227,7 @@ impl Schema {
             exact: false,
             keys_in_clear: false,
             sections: 0,
+            shape_of_records: None,
         }
     }
 

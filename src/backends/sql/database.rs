@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
+use super::leases::LeaseTable;
 use super::migrate::{Planned, Readable};
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
@@ -50,6 +51,7 @@ pub(super) struct Inner<D: Dialect> {
     /// Whether a write that is the same when it is done twice is sent again.
     repeats_writes: bool,
     registry: Registry,
+    pub(super) leases: LeaseTable,
     /// Fails if what is read without locks was changed since it was opened.
     unchanged: Option<Unchanged>,
     /// What the registry has, as far as this process knows; read when it is first needed.
@@ -126,6 +128,7 @@ impl<D: Dialect> Database<D> {
             repeats_writes: true,
             unchanged,
             registry: Registry::new::<D>(),
+            leases: LeaseTable::new::<D>(),
             known: Mutex::new(None),
             places: Mutex::default(),
         };
@@ -181,6 +184,10 @@ impl<D: Dialect> Inner<D> {
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         self.run_on_server(&self.readers, true, deadline, call)
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     /// How many connections read at once.
@@ -492,6 +499,9 @@ impl<D: Dialect> Store for Database<D> {
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let (schema, found) = self.inner.ensure(schema)?;
+        if schema.freshness.lease().is_some() {
+            self.inner.ensure_leases()?;
+        }
         Ok(Arc::new(Table::new(self.inner.clone(), &schema, &found)))
     }
 
@@ -519,8 +529,7 @@ impl<D: Dialect> Store for Database<D> {
         let inner = &self.inner;
         inner.read(|connection| {
             let entries = inner.registry.load::<D>(connection)?;
-            let own = entries.iter().filter_map(|(scope, entry)| entry.schema(scope));
-            let own = own.map(as_records);
+            let own = entries.iter().filter_map(|(scope, entry)| entry.records(scope));
             let mut adopted = Adopted { schemas: own.collect(), left_out: Vec::new() };
             for table in D::tables(connection)? {
                 let ours = adopted.schemas.iter().any(|schema| schema.table == table);

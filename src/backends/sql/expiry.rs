@@ -5,7 +5,7 @@
 //! removes goes by the index on the expiry.
 
 use super::dialect::Dialect;
-use super::render::{Listing, columns, in_section, matching_key, non_key, selected};
+use super::render::{Listing, columns, matching_key, non_key, of_section, selected};
 use super::statement::Sql;
 use crate::{Column, ColumnType, Schema};
 
@@ -25,8 +25,6 @@ pub(super) struct Expiring {
     pub(super) remove_many: Option<Sql>,
     /// Gives a row that is not expired another expiry: that, the key and a time.
     pub(super) touch: Sql,
-    /// A row that nobody else changes until the transaction ends: the key.
-    pub(super) lock: Sql,
     /// The listings of what is not expired: the section, a time and the key of the last row.
     pub(super) keys: Listing,
     pub(super) rows: Listing,
@@ -73,7 +71,6 @@ impl Expiring {
                 )
                 .text(" AND "),
             ),
-            lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
             keys: Listing::live::<D>(schema, &keys, fixed, live),
             rows: Listing::live::<D>(schema, &all, fixed, live),
             len: counting::<D>(schema, fixed, expired),
@@ -119,8 +116,8 @@ fn overwriting<D: Dialect>(schema: &Schema) -> Sql {
 /// All records less those that are expired: both counts go by an index.
 fn counting<D: Dialect>(schema: &Schema, fixed: usize, expired: impl Fn(Sql) -> Sql) -> Sql {
     let count = format!("(SELECT count(*) FROM {}", D::quote(&schema.table));
-    let sql = in_section::<D>(Sql::new(format!("SELECT {count}")), schema, fixed);
-    let sql = in_section::<D>(sql.text(&format!(") - {count}")), schema, fixed);
+    let sql = of_section::<D>(Sql::new(format!("SELECT {count}")), schema, fixed);
+    let sql = of_section::<D>(sql.text(&format!(") - {count}")), schema, fixed);
     expired(sql.text(if fixed == 0 { " WHERE " } else { " AND " })).text(")")
 }
 
@@ -134,7 +131,7 @@ fn purging<D: Dialect>(
     let table = D::quote(&schema.table);
     let keys = columns::<D>(schema.key_columns());
     let (before, after) = D::purging(&table, &keys, schema.key.len());
-    let sql = in_section::<D>(Sql::new(before), schema, fixed);
+    let sql = of_section::<D>(Sql::new(before), schema, fixed);
     let sql = condition(sql.text(if fixed == 0 { " WHERE " } else { " AND " }));
     sql.text(order).text(" LIMIT ").bind(ColumnType::BigInt).text(&after)
 }
@@ -152,10 +149,69 @@ impl Listing {
         let end = Self::end::<D>(schema, fixed);
         let all = || {
             let sql = Sql::new(format!("SELECT {selected} FROM {table}"));
-            let sql = in_section::<D>(sql, schema, fixed);
+            let sql = of_section::<D>(sql, schema, fixed);
             live(sql.text(if fixed == 0 { " WHERE " } else { " AND " }))
         };
         let next = D::after(all().text(" AND ("), &listed).text(")");
         Self { first: all().text(&end), next: next.text(&end) }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+    use std::sync::Arc;
+
+    use diesel::connection::SimpleConnection;
+    use diesel::sql_types::Text;
+    use diesel::sqlite::Sqlite;
+    use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+
+    use crate::backends::sql::render::{Statements, create};
+    use crate::backends::sql::statement::Statement;
+    use crate::{Column, ColumnType, Schema, Value};
+
+    #[derive(QueryableByName)]
+    struct Plan {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    #[test]
+    fn what_removes_goes_by_the_index() {
+        for sections in [0, 1] {
+            let text = |name| Column::new(name, ColumnType::Text);
+            let mut schema = Schema::new("t").unique(text("s")).unique(text("k")).column(text("v"));
+            schema.sections = sections;
+            let schema = schema.with_expiry_column();
+            let mut connection = SqliteConnection::establish(":memory:").unwrap();
+            connection.batch_execute(&create::<Sqlite>(&schema).join(";")).unwrap();
+            let statements = Statements::in_sections::<Sqlite>(&Arc::new(schema), sections);
+            let expiring = statements.expiring.as_ref().unwrap();
+            let mut plan = |statement: Statement<'_>| -> String {
+                let text = diesel::debug_query::<Sqlite, _>(&statement).to_string();
+                let text = text.split(" -- binds").next().unwrap().to_owned();
+                let plan: Vec<Plan> =
+                    sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(&mut connection).unwrap();
+                plan.into_iter().map(|line| line.detail + "\n").collect()
+            };
+            let section = &[Value::from("x")][..sections];
+            let (at, limit) = ([Value::Timestamp(0)], [Value::Int(10)]);
+            let purge = [section, &at, &limit].concat();
+            let trim = [section, &limit].concat();
+            let len = [section, section, &at].concat();
+            for (sql, values) in [
+                (&expiring.purge, purge),
+                (&expiring.trim, trim.clone()),
+                (&expiring.trim_rest, trim),
+                (&expiring.len, len),
+            ] {
+                let plan = plan(sql.with(&values));
+                assert!(plan.contains("INDEX hilcat_ix_"), "{plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+                assert!(!plan.contains("SCAN t\n"), "{plan}");
+            }
+        }
     }
 }

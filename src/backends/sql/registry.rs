@@ -9,7 +9,6 @@ use super::error::Failed;
 use super::render::Statements;
 use super::statement::{execute, find, load};
 use super::table::Found;
-use crate::freshness::EXPIRES_AT;
 use crate::schema::{fnv1a, merged, plan, table_of_another};
 use crate::{Column, ColumnType, Key, Migrate, Result, Schema, Schemas, Value};
 
@@ -26,12 +25,27 @@ pub(super) struct Entry {
     definition: String,
     /// Whether another program made the table: it is given no column for the expiry.
     foreign: bool,
+    /// Whether the table has hilcat's own column for the expiry, which the definition leaves out: it
+    /// is of the records as programs have them.
+    has_expiry: bool,
 }
 
 impl Entry {
     /// The schema that the scope's table was given.
     pub(super) fn schema(&self, scope: &str) -> Option<Schema> {
+        self.records(scope).map(|records| self.stored(records))
+    }
+
+    /// The same as programs have it.
+    pub(super) fn records(&self, scope: &str) -> Option<Schema> {
         Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
+    }
+
+    fn stored(&self, records: Schema) -> Schema {
+        match self.has_expiry {
+            true => records.with_expiry_column(),
+            false => records,
+        }
     }
 
     /// Whether the entry is of the table of a schema.
@@ -46,11 +60,9 @@ impl Entry {
 
     /// A schema with hilcat's own column for the expiry if its table is known to have it.
     pub(super) fn with_expiry<'a>(&self, schema: &'a Schema) -> Cow<'a, Schema> {
-        // The definition is read only if it may have the column.
-        let may_have = self.table == schema.table && self.definition.contains(EXPIRES_AT);
-        match self.schema(&schema.name).filter(|_| may_have && !schema.has_own_expiry_column()) {
-            Some(stored) => Cow::Owned(schema.with_expiry_of(&stored)),
-            None => Cow::Borrowed(schema),
+        match self.has_expiry && self.is_of(schema) && !schema.has_own_expiry_column() {
+            true => Cow::Owned(schema.with_expiry_column()),
+            false => Cow::Borrowed(schema),
         }
     }
 
@@ -79,6 +91,12 @@ impl Entry {
         })
     }
 
+    fn read(table: String, mut fingerprint: String, definition: String) -> Self {
+        let foreign = take_mark(&mut fingerprint, FOREIGN);
+        let has_expiry = take_mark(&mut fingerprint, EXPIRY);
+        Self { table, fingerprint, definition, foreign, has_expiry }
+    }
+
     /// The end of the fingerprint that says what was dropped.
     fn dropped(&self) -> &str {
         self.fingerprint.find(DROPPED).map_or("", |at| &self.fingerprint[at..])
@@ -98,6 +116,15 @@ const DROPPED: &str = ", without ";
 
 /// What is stored at the end of the fingerprint of a table that another program made.
 const FOREIGN: &str = ", foreign";
+
+/// The same of a table that has hilcat's own column for the expiry.
+const EXPIRY: &str = ", expiry";
+
+/// Takes a mark off the end of a fingerprint, and gives whether it was there.
+fn take_mark(fingerprint: &mut String, mark: &str) -> bool {
+    let length = fingerprint.strip_suffix(mark).map(str::len);
+    length.inspect(|length| fingerprint.truncate(*length)).is_some()
+}
 
 /// The end of the fingerprint of a table that is known to be without these columns.
 fn without(dropped: &[String]) -> String {
@@ -183,10 +210,7 @@ impl Registry {
                 ],
             ) = <[Value; 4]>::try_from(row)
             {
-                let own = fingerprint.strip_suffix(FOREIGN).map(str::to_owned);
-                let foreign = own.is_some();
-                let fingerprint = own.unwrap_or(fingerprint);
-                entries.insert(scope, Entry { table, fingerprint, definition, foreign });
+                entries.insert(scope, Entry::read(table, fingerprint, definition));
             }
             Ok(())
         });
@@ -209,8 +233,11 @@ impl Registry {
         match find::<D>(connection, fetch, &self.statements.types).map_err(Failed::from) {
             Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(None),
             row => match row?.as_deref() {
-                Some([_, _, _, Value::Text(definition)]) => {
-                    Ok(Some(Schema::from_stored(definition)?))
+                Some(
+                    [_, Value::Text(table), Value::Text(fingerprint), Value::Text(definition)],
+                ) => {
+                    let entry = Entry::read(table.clone(), fingerprint.clone(), definition.clone());
+                    Ok(Some(entry.stored(Schema::from_stored(definition)?)))
                 }
                 _ => Ok(None),
             },
@@ -227,15 +254,24 @@ impl Registry {
         found: &Found,
     ) -> Result<Entry, Failed> {
         let stored = merged(registered, schema).with_keys_in_clear(found.keys_in_clear);
+        let has_expiry = stored.has_own_expiry_column();
+        // In the order in which it is read again.
+        let records = if has_expiry { stored.without_expiry_column() } else { stored };
+        let stored = match has_expiry {
+            true => records.with_expiry_column(),
+            false => records.clone(),
+        };
         let mut fingerprint = fingerprint::<D>(&stored) + &without(&schema.dropped);
         if !found.narrow.is_empty() {
             // None that is computed: the table is looked at whenever it is opened.
             fingerprint.push_str(", narrow");
         }
-        let (table, definition) = (schema.table.clone(), stored.to_toml());
+        let (table, definition) = (schema.table.clone(), records.to_toml());
         let foreign = found.foreign;
-        let entry = Entry { table, fingerprint, definition, foreign };
-        let noted = format!("{}{}", entry.fingerprint, if foreign { FOREIGN } else { "" });
+        let marks =
+            [if has_expiry { EXPIRY } else { "" }, if foreign { FOREIGN } else { "" }].concat();
+        let noted = format!("{fingerprint}{marks}");
+        let entry = Entry { table, fingerprint, definition, foreign, has_expiry };
         let row = [&schema.name, &entry.table, &noted, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
         let row = row.into();

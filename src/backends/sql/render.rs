@@ -21,6 +21,8 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
+    /// The same for a row that is not changed by others until the transaction ends.
+    pub(super) lock: Sql,
     /// Fetches many keys, where the engine can be given them at once.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
@@ -139,6 +141,7 @@ impl Statements {
             key_types: schema.key_columns().map(|column| column.ty).collect(),
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
+            lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
             fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
             set_rows: D::upsert_rows(schema),
@@ -151,8 +154,8 @@ impl Statements {
             pop: D::pop_one(schema),
             keys: Listing::new::<D>(schema, &keys, fixed),
             rows: Listing::new::<D>(schema, &all, fixed),
-            all: in_section::<D>(Sql::new(format!("SELECT {all} FROM {table}")), schema, fixed),
-            len: in_section::<D>(Sql::new(format!("SELECT count(*) FROM {table}")), schema, fixed),
+            all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, fixed),
+            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
             clear: D::clear_section(schema, fixed),
             batches: D::batches(schema),
             expiring: Expiring::new::<D>(schema, fixed),
@@ -166,7 +169,7 @@ impl Listing {
         let table = D::quote(&schema.table);
         let end = Self::end::<D>(schema, fixed);
         let all = || Sql::new(format!("SELECT {selected} FROM {table}"));
-        let section = || in_section::<D>(all(), schema, fixed);
+        let section = || of_section::<D>(all(), schema, fixed);
         let listed: Vec<&Column> = schema.key_columns().skip(fixed).collect();
         let next = match fixed {
             0 => D::after(section().text(" WHERE "), &listed),
@@ -200,9 +203,14 @@ pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Colu
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Binds a statement to the rows whose first key columns have the values that are bound; to all
-/// rows where none is fixed.
-pub(super) fn in_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
+/// A statement on the rows whose first key columns have the values that are bound; on all rows
+/// where none is fixed.
+pub(super) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+    of_section::<D>(Sql::new(text), schema, fixed)
+}
+
+/// Adds the same condition.
+pub(super) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
     match fixed {
         0 => sql,
         _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(fixed)),

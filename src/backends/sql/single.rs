@@ -244,6 +244,9 @@ impl<D: Dialect> Store for Single<D> {
         self.layout.check_columns(schema)?;
         let fixed = self.layout.values_of(&schema.name)?;
         let made = self.ensure(schema)?;
+        if schema.freshness.lease().is_some() {
+            self.database.inner.ensure_leases()?;
+        }
         let schema = Arc::new(schema.with_expiry_of(&made.0));
         for (column, value) in self.layout.scope_columns().zip(&fixed) {
             D::check_value(value)

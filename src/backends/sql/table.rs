@@ -4,16 +4,18 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
 use super::expiry::Expiring;
 use super::gather::Gathering;
+use super::leases::Leased;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
 use super::write::{no_expiry, put, remove_expired, replace_expired, why_nothing};
-use crate::store::{Keys, Rows, ScopeStore, is_live};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, is_live, key_to_text};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// What is found out about a table when it is opened.
@@ -208,10 +210,53 @@ impl<D: Dialect> TableInner<D> {
     pub(super) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
+                if self.has_leases() {
+                    self.database.make_leases()?;
+                }
                 (self.restore)(&self.database, &self.made_as)?;
                 call(&self.database)
             }
             result => result,
+        }
+    }
+
+    /// Whether processes share computations of the scope.
+    fn has_leases(&self) -> bool {
+        self.schema.freshness.lease().is_some() && self.database.capabilities().shared_single_flight
+    }
+
+    pub(super) fn lock_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<bool, Failed> {
+        self.database.lock_lease(connection, &self.leased(key), holder)
+    }
+
+    pub(super) fn release_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<(), Failed> {
+        self.database.release_lease(connection, &self.leased(key), holder)
+    }
+
+    /// What the lease of a key is of. Each section of a table has leases of its own.
+    fn leased(&self, key: &Key) -> Leased {
+        let stored = D::stored_key(self.schema(), key);
+        let scope = self.lease_scope(&stored.values()[..self.fixed]);
+        Leased::new(&scope, &Key::new(key.values()[self.fixed..].iter().cloned()))
+    }
+
+    fn lease_scope(&self, fixed: &[Value]) -> String {
+        match fixed {
+            [] => self.schema.name.clone(),
+            fixed => {
+                let section = Key::new(fixed.iter().cloned());
+                format!("{}/{}", self.schema.name, key_to_text(&section))
+            }
         }
     }
 
@@ -441,7 +486,7 @@ impl<D: Dialect> TableInner<D> {
         old: &Row,
         row: &Row,
     ) -> Result<bool, Failed> {
-        let lock = &self.expiring()?.lock;
+        let lock = &self.statements.lock;
         let key = self.schema().key_of(row);
         D::write_transaction(connection, |connection| {
             let stored = find::<D>(connection, lock.with(key.values()), &self.statements.types)?;
@@ -512,7 +557,13 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         fixed: &[Value],
     ) -> Result<(), Failed> {
-        D::clear(connection, &self.statements, fixed)
+        if !self.has_leases() {
+            return D::clear(connection, &self.statements, fixed);
+        }
+        D::write_transaction(connection, |connection| {
+            self.database.revoke_leases(connection, &self.lease_scope(fixed))?;
+            D::clear(connection, &self.statements, fixed)
+        })
     }
 
     pub(super) fn pop(
@@ -520,6 +571,16 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
+        if self.has_leases() {
+            return D::write_transaction(connection, |connection| {
+                self.database.revoke_lease(connection, &self.leased(key))?;
+                self.pop_one(connection, key)
+            });
+        }
+        self.pop_one(connection, key)
+    }
+
+    fn pop_one(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<Option<Row>, Failed> {
         match self.numbers.is_empty() {
             true => D::pop(connection, &self.statements, key),
             false => Ok(self.pop_own(connection, std::slice::from_ref(key))?.pop().flatten()),
@@ -527,6 +588,25 @@ impl<D: Dialect> TableInner<D> {
     }
 
     pub(super) fn pop_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        if !self.has_leases() {
+            return self.pop_all(connection, keys);
+        }
+        // In one order, so that two of them do not wait for each other in a circle.
+        let mut ordered: Vec<&Key> = keys.iter().collect();
+        ordered.sort_by_cached_key(|key| key_to_text(key).into_owned());
+        D::write_transaction(connection, |connection| {
+            for key in &ordered {
+                self.database.revoke_lease(connection, &self.leased(key))?;
+            }
+            self.pop_all(connection, keys)
+        })
+    }
+
+    fn pop_all(
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
@@ -792,8 +872,62 @@ impl<D: Dialect> ScopeStore for Table<D> {
         })
     }
 
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.has_leases().then_some(self as &dyn Leases)
+    }
+
     fn table(&self) -> Option<&dyn Any> {
         Some(&*self.inner)
+    }
+}
+
+impl<D: Dialect> Leases for Table<D> {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                database.acquire_lease(connection, &of, holder, lease)
+            })
+        })
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                database.renew_lease(connection, &of, holder, lease)
+            })
+        })
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database
+                .write_once_or_twice(|connection| database.release_lease(connection, &of, holder))
+        })
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let inner = &self.inner;
+        let rows = inner.admit_new(vec![row])?;
+        let [(key, row)] = &rows[..] else { return Ok(LeasedFill::Lost) };
+        let of = inner.leased(key);
+        inner.restoring(|database| {
+            database.write(|connection| {
+                D::write_transaction(connection, |connection| {
+                    if !database.lock_lease(connection, &of, holder)? {
+                        return Ok(LeasedFill::Lost);
+                    }
+                    let stored = match inner.statements.expiring {
+                        Some(_) => inner.replace_one(connection, key, row, at)?,
+                        None => inner.insert(connection, key, row)?,
+                    };
+                    database.release_lease(connection, &of, holder)?;
+                    Ok(stored.map_or(LeasedFill::Stored, LeasedFill::Existing))
+                })
+            })
+        })
     }
 }
 

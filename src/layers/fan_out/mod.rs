@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::member::open_all_alike;
 use super::plans::merged;
 use super::stripes::Stripes;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
 /// What a fan-out does where one of its stores does not take a write.
@@ -130,6 +130,12 @@ impl Store for FanOut {
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         self.primary().call(|store| store.stored_schema(scope))
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let each = self.members.iter();
+        let each = each.map(|member| member.call(|store| store.expiry_of(schema)));
+        Ok(each.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
     }
 
     fn adopt(&self) -> Result<Adopted> {

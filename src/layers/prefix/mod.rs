@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) use self::names::Namespace;
 use self::scope::PrefixedScope;
 use super::Member;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, Plan, Result, Schema};
 
 /// The store of [`Cache::prefix`](crate::Cache::prefix).
@@ -113,6 +113,11 @@ impl Store for Prefixed {
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         let under = self.inner.call(|inner| inner.stored_schema(&self.namespace.join(scope)))?;
         Ok(under.and_then(|schema| self.own(schema)))
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let under = self.under(schema)?;
+        self.inner.call(|inner| inner.expiry_of(&under))
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -361,6 +361,22 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         at: i64,
     ) -> Result<(), Failed>;
 
+    /// The statements that make the table of leases unless it exists.
+    const LEASE_TABLE: &'static [&'static str];
+
+    /// The time of the server.
+    const LEASE_NOW: &'static str;
+
+    /// What follows the row of a lease that is inserted: one that has its key is overwritten if it is
+    /// over or of the same holder.
+    const LEASE_TAKEN: &'static str;
+
+    /// Whether the count of changed rows tells that it was inserted or overwritten.
+    const LEASE_COUNT_TELLS: bool = true;
+
+    /// Adds the time that is so many microseconds, which are bound, after that of the server.
+    fn lease_after(sql: Sql) -> Sql;
+
     /// What is added to the condition of removing a row.
     fn pop_condition(schema: &Schema) -> String {
         let _ = schema;
@@ -376,8 +392,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Removes the rows of a section: those whose first `fixed` key columns have the values bound.
     fn clear_section(schema: &Schema, fixed: usize) -> Sql {
-        let clear = Sql::new(format!("DELETE FROM {}", Self::quote(&schema.table)));
-        in_section::<Self>(clear, schema, fixed)
+        in_section::<Self>(format!("DELETE FROM {}", Self::quote(&schema.table)), schema, fixed)
     }
 
     /// Writes that also give the row they replace, where the engine does both in one statement.

@@ -219,6 +219,19 @@ impl Dialect for Mysql {
         None
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope varchar(255) NOT NULL, `key` varchar(255) NOT NULL, holder varchar(255) NOT NULL, expires_at datetime(6) NOT NULL, PRIMARY KEY (scope, `key`), INDEX hilcat_ix_leases (expires_at)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */",
+    ];
+    const LEASE_NOW: &'static str = "UTC_TIMESTAMP(6)";
+    /// The columns are assigned from left to right: the second condition sees the new holder.
+    const LEASE_TAKEN: &'static str = "ON DUPLICATE KEY UPDATE holder = IF(expires_at <= UTC_TIMESTAMP(6) OR holder = VALUES(holder), VALUES(holder), holder), expires_at = IF(holder = VALUES(holder), VALUES(expires_at), expires_at)";
+    /// A row that is left as it is counts as one that was inserted.
+    const LEASE_COUNT_TELLS: bool = false;
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("UTC_TIMESTAMP(6) + INTERVAL ").bind(ColumnType::BigInt).text(" MICROSECOND")
+    }
+
     /// In the order of the index: the rows before the limit are those that expire first.
     fn purging(table: &str, _: &str, _: usize) -> (String, String) {
         (format!("DELETE FROM {table}"), String::new())

@@ -247,6 +247,20 @@ impl Dialect for Pg {
         overwriting(batch::unnested(inserting_into(Sql::new(""), schema), schema), schema)
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope text COLLATE \"C\" NOT NULL, key text COLLATE \"C\" NOT NULL, holder text NOT NULL, expires_at timestamptz NOT NULL, PRIMARY KEY (scope, key))",
+        "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
+    ];
+    /// Not that of the beginning of the transaction, which may have waited since.
+    const LEASE_NOW: &'static str = "clock_timestamp()";
+    const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= clock_timestamp() OR hilcat_leases.holder = excluded.holder";
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("clock_timestamp() + CAST(")
+            .bind(ColumnType::BigInt)
+            .text(" AS bigint) * interval '1 microsecond'")
+    }
+
     fn standing_row(_: &str) -> Option<String> {
         Some(STANDING.to_owned())
     }

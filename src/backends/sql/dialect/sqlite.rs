@@ -211,6 +211,19 @@ impl Dialect for Sqlite {
         overwriting(schema, rows_at_once(schema))
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope TEXT NOT NULL, key TEXT NOT NULL, holder TEXT NOT NULL, expires_at TIMESTAMP NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
+    ];
+    const LEASE_NOW: &'static str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
+    const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= strftime('%Y-%m-%d %H:%M:%f', 'now') OR hilcat_leases.holder = excluded.holder";
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("strftime('%Y-%m-%d %H:%M:%f', 'now', (")
+            .bind(ColumnType::BigInt)
+            .text(" / 1e6) || ' seconds')")
+    }
+
     fn standing_row(table: &str) -> Option<String> {
         Some(Self::quote(table))
     }

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::dialect::Dialect;
 use super::super::table::Table;
-use crate::store::{Keys, Leases, Rows, ScopeStore};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// The rows of one scope: in the table they have its values in front.
@@ -170,11 +171,32 @@ impl<D: Dialect> ScopeStore for Section<D> {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        None
+        self.table.leases().map(|_| self as &dyn Leases)
     }
 
     /// A call on a connection would have to put the scope's values before each key.
     fn table(&self) -> Option<&dyn Any> {
         None
+    }
+}
+
+impl<D: Dialect> Leases for Section<D> {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.acquire(&self.key(key), holder, lease)
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.renew(&self.key(key), holder, lease)
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        self.table.release(&self.key(key), holder)
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        Ok(match self.table.fill(self.row(row), at, holder)? {
+            LeasedFill::Existing(row) => LeasedFill::Existing(self.own(row)),
+            filled => filled,
+        })
     }
 }

@@ -8,7 +8,7 @@ use diesel::result::Error::DatabaseError;
 use super::update::readable;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, in_section, matching_key, selected};
+use crate::backends::sql::render::{Statements, in_section, matching_key, of_section, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load_one};
 use crate::backends::sql::write::kept;
 use crate::{Key, Result, Row, Schema, Value};
@@ -56,9 +56,9 @@ const KEPT: &str = "hilcat.kept_";
 pub(super) fn clear_section(schema: &Schema, fixed: usize) -> Sql {
     let table = Pg::quote(&schema.table);
     let gone = format!("WITH hilcat_gone AS ({}", clearing(schema));
-    let gone = in_section::<Pg>(Sql::new(gone), schema, fixed)
+    let gone = in_section::<Pg>(gone, schema, fixed)
         .text(&format!(" RETURNING 1), hilcat_there AS (SELECT count(*) AS n FROM {table}"));
-    in_section::<Pg>(gone, schema, fixed)
+    of_section::<Pg>(gone, schema, fixed)
         .text(") SELECT 1 WHERE (SELECT n FROM hilcat_there) > (SELECT count(*) FROM hilcat_gone)")
 }
 
@@ -111,8 +111,7 @@ fn clear_on<C: Conn<Pg>>(
     statements: &Statements,
     fixed: &[Value],
 ) -> Result<(), Failed> {
-    let clear =
-        in_section::<Pg>(Sql::new(clearing(&statements.schema)), &statements.schema, fixed.len());
+    let clear = in_section::<Pg>(clearing(&statements.schema), &statements.schema, fixed.len());
     let mut removed = 0;
     for _ in 0..ROUNDS {
         removed = execute::<Pg>(connection, clear.with(fixed))?;

@@ -23,10 +23,11 @@ use crate::clock::SharedClock;
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
 use crate::error::did_you_mean;
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, OnUnavailable};
 use crate::layers::ReadOnly;
+use crate::outage::LazyScope;
 use crate::scope::{ABSENT, Absent, Core, Opening};
-use crate::store::{Capabilities, Options, Store};
+use crate::store::{Capabilities, Options, ScopeStore, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
     Scope, ScopeRecord,
@@ -264,12 +265,26 @@ impl Cache {
         Ok(Core::new(Opening {
             backend: self.inner.store.name(),
             schema: schema.clone(),
-            store: self.inner.store.open(&stored)?,
+            store: self.open_in_store(&stored)?,
             flights: self.inner.above.flights(&schema.name),
             immediate: self.capabilities().immediate,
             clock: self.inner.clock.clone(),
             absent,
         }))
+    }
+
+    /// The scope in the store. Where records are computed although the store cannot be reached, a
+    /// scope that cannot be opened for that reason is opened by a later call.
+    fn open_in_store(&self, stored: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
+        let computes = stored.freshness.on_unavailable == Some(OnUnavailable::Compute);
+        match self.inner.store.open(stored) {
+            Err(error) if computes && error.is_unreachable() => {
+                let store = self.inner.store.clone();
+                let open = move |schema: &Arc<Schema>| store.open(schema);
+                Ok(Arc::new(LazyScope::new(stored, self.capabilities(), open)))
+            }
+            opened => opened,
+        }
     }
 
     fn opened(&self, schema: &Schema) -> Option<Arc<Core>> {
@@ -444,6 +459,10 @@ impl Cache {
             return Err(Error::read_only().in_operation(backend, operation));
         }
         let _writes = TransactionWrites::begin();
+        if self.inner.store.database().is_none() {
+            // A lazy cache has none while its server cannot be reached.
+            self.inner.store.ping().map_err(|error| error.in_operation(backend, operation))?;
+        }
         let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
                 "the cache is on `{backend}`, and the closure wants a connection to `{}`",
@@ -573,6 +592,40 @@ impl CacheBuilder {
     /// ```
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.options.read_only = read_only;
+        self
+    }
+
+    /// Opens the cache without contacting its server: the first call connects, and a failure is
+    /// tried again by later calls. Opening a scope does not contact it either, so that an error of
+    /// its schema comes with the first call that uses the scope. `lazy=true` is the same in a URI;
+    /// an option in the URI goes before. What is wrong in the URI is an error nonetheless.
+    ///
+    /// So a cache in a `static` is there whether or not its server is up when the program starts. A
+    /// backend without a server is opened at once.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "derive", feature = "redis"))] {
+    /// use std::sync::LazyLock;
+    ///
+    /// use hilcat::{Cache, OnUnavailable, cached};
+    ///
+    /// static CACHE: LazyLock<Cache> = LazyLock::new(|| {
+    ///     let cache = Cache::builder("redis://127.0.0.1:1/0").lazy(true);
+    ///     cache.on_unavailable(OnUnavailable::Compute).open().unwrap()
+    /// });
+    ///
+    /// #[cached(cache = CACHE)]
+    /// fn square(n: i64) -> Result<i64, hilcat::Error> {
+    ///     Ok(n * n)
+    /// }
+    ///
+    /// // No server is there: it computes.
+    /// assert_eq!(square(7)?, 49);
+    /// # }
+    /// # Ok::<(), hilcat::Error>(())
+    /// ```
+    pub fn lazy(mut self, lazy: bool) -> Self {
+        self.options.lazy = lazy;
         self
     }
 

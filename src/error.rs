@@ -102,6 +102,8 @@ struct Inner {
     retryable: bool,
     /// Whether it is that a scope's table, or a column of it, does not stand.
     changed_table: bool,
+    /// Whether the call waited for other calls and not for an answer.
+    waited: bool,
     context: Context,
     source: Option<Source>,
 }
@@ -129,6 +131,7 @@ impl Error {
             message: message.into(),
             retryable,
             changed_table: false,
+            waited: false,
             context: Context::default(),
             source: None,
         }))
@@ -184,6 +187,28 @@ impl Error {
         let mut error = Self::new(ErrorKind::Backend, message);
         error.0.changed_table = true;
         error
+    }
+
+    /// Says that the call waited for other calls, for a connection or a lock that they had: it does
+    /// not tell that the server is down.
+    #[cfg_attr(
+        not(any(feature = "sql", feature = "redis", feature = "elasticsearch")),
+        allow(dead_code, reason = "no other backend has a server")
+    )]
+    pub(crate) fn while_waiting(mut self) -> Self {
+        self.0.waited = true;
+        self
+    }
+
+    /// Whether it is one of those of a server that cannot be reached.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    pub(crate) fn is_outage(&self) -> bool {
+        self.is_unreachable() && !self.0.waited
+    }
+
+    /// Whether the store could not be reached, for whatever reason.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
     pub(crate) fn is_changed_table(&self) -> bool {

@@ -17,6 +17,7 @@ mod function;
 mod json;
 mod key;
 mod layers;
+mod outage;
 mod record;
 mod remote;
 mod schema;

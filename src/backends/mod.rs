@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub use self::registry::Registry;
 use crate::Result;
 use crate::layers::config;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+use crate::outage::Unconnected;
 use crate::store::{Options, Store, Uri};
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
@@ -33,18 +35,21 @@ struct Driver {
 #[derive(Clone, Copy)]
 enum Open {
     Backend(fn(Uri, Options) -> Opened),
+    /// A server: the registry connects to it.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    Server(fn(Uri, Options) -> Result<Unconnected>),
     /// A layer, whose parts have URIs of their own: the registry opens them.
     Layer(fn(Uri, Options, &Registry) -> Opened),
 }
 
 /// Registers a backend that is built only with a cargo feature of its module's name.
 macro_rules! behind_feature {
-    ($feature:literal, $schemes:expr, $open:expr) => {
+    ($feature:literal, $schemes:expr, $kind:ident, $open:expr) => {
         Driver {
             schemes: $schemes,
             feature: Some($feature),
             #[cfg(feature = $feature)]
-            open: Some(Open::Backend($open)),
+            open: Some(Open::$kind($open)),
             #[cfg(not(feature = $feature))]
             open: None,
         }
@@ -69,12 +74,12 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["noop"], feature: None, open: Some(Open::Backend(noop::open)) },
     #[cfg(unix)]
     Driver { schemes: &["file"], feature: None, open: Some(Open::Backend(file::open)) },
-    behind_feature!("sqlite", &["sqlite"], sql::sqlite::open),
-    behind_feature!("sqlite", &["sqlite+kv"], sql::kv::open),
-    behind_feature!("postgresql", &["postgresql", "postgres"], sql::postgresql::open),
-    behind_feature!("mysql", &["mysql", "mariadb"], sql::mysql::open),
-    behind_feature!("redis", REDIS, redis::open),
-    behind_feature!("elasticsearch", &["es", "es+https"], elasticsearch::open),
+    behind_feature!("sqlite", &["sqlite"], Backend, sql::sqlite::open),
+    behind_feature!("sqlite", &["sqlite+kv"], Backend, sql::kv::open),
+    behind_feature!("postgresql", &["postgresql", "postgres"], Server, sql::postgresql::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], Server, sql::mysql::open),
+    behind_feature!("redis", REDIS, Server, redis::open),
+    behind_feature!("elasticsearch", &["es", "es+https"], Server, elasticsearch::open),
     Driver { schemes: &["tiered"], feature: None, open: Some(Open::Layer(config::open_tiered)) },
     Driver { schemes: &["staged"], feature: None, open: Some(Open::Layer(config::open_staged)) },
     Driver { schemes: &["fan-out"], feature: None, open: Some(Open::Layer(config::open_fan_out)) },

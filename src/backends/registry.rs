@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::{DRIVERS, Driver, Open, Opened};
 use crate::error::did_you_mean;
 use crate::layers::ReadOnly;
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+use crate::outage::{Guarded, Lazy, Remote, Unconnected};
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
@@ -98,6 +100,8 @@ impl Registry {
         let driver = driver(uri.scheme()).ok_or_else(|| self.unknown_scheme(uri.scheme()))?;
         match (driver.open, driver.feature) {
             (Some(Open::Backend(open)), _) => open(uri, options),
+            #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+            (Some(Open::Server(read)), _) => open_server(read(uri, options)?),
             (Some(Open::Layer(open)), _) => open(uri, options, self),
             (None, feature) => Err(Error::invalid_config(format!(
                 "`{}:` needs the cargo feature `{}` of hilcat",
@@ -122,6 +126,21 @@ impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("schemes", &self.schemes()).finish_non_exhaustive()
     }
+}
+
+/// Opens the store of a server, behind a circuit breaker; a lazy one is not connected to yet.
+#[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+fn open_server(unconnected: Unconnected) -> Opened {
+    let options = unconnected.options.clone();
+    let remote = Remote::new(unconnected);
+    let store: Arc<dyn Store> = match options.lazy {
+        true => Arc::new(Lazy::new(Guarded::new(remote))),
+        false => {
+            remote.store()?;
+            Arc::new(Guarded::new(remote))
+        }
+    };
+    Ok((store, options))
 }
 
 fn driver(scheme: &str) -> Option<&'static Driver> {

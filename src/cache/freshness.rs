@@ -20,10 +20,15 @@ impl Cache {
     fn honoured_in(&self, schema: &Schema) -> Freshness {
         let able = self.capabilities();
         let mut defaults = self.inner.defaults.clone();
-        if self.expiry_in(schema) == ExpirySupport::Unsupported {
+        // Where it cannot be told, opening the scope says why.
+        let expiry = match defaults.uses_expiry() {
+            true => self.expiry_in(schema).unwrap_or(able.expiry),
+            false => able.expiry,
+        };
+        if expiry == ExpirySupport::Unsupported {
             (defaults.ttl, defaults.negative_ttl) = (None, None);
         }
-        if self.expiry_in(schema) != ExpirySupport::Full {
+        if expiry != ExpirySupport::Full {
             (defaults.stale_while_revalidate, defaults.stale_if_error) = (None, None);
             defaults.negative_ttl = None;
         }
@@ -38,13 +43,14 @@ impl Cache {
 
     /// What becomes of the expiry of records in a scope. A table of another program has no column
     /// for it.
-    fn expiry_in(&self, schema: &Schema) -> ExpirySupport {
+    fn expiry_in(&self, schema: &Schema) -> Result<ExpirySupport> {
         let by_column = schema.freshness.expires_at.is_some();
-        match self.capabilities().expiry {
-            ExpirySupport::Removal | ExpirySupport::ByColumn if by_column => ExpirySupport::Full,
-            ExpirySupport::ByColumn => ExpirySupport::Unsupported,
-            ExpirySupport::Full if schema.keys_in_clear && !by_column => ExpirySupport::Unsupported,
-            expiry => expiry,
+        match self.inner.store.expiry_of(schema)? {
+            ExpirySupport::Removal | ExpirySupport::ByColumn if by_column => {
+                Ok(ExpirySupport::Full)
+            }
+            ExpirySupport::ByColumn => Ok(ExpirySupport::Unsupported),
+            expiry => Ok(expiry),
         }
     }
 
@@ -59,10 +65,13 @@ impl Cache {
         let unsupported = |option: &str, why: &str| {
             Err(Error::unsupported(format!("`{option}` cannot be honoured: {why}")))
         };
-        let expiry = self.expiry_in(schema);
-        let options = expiry_options(said);
-        if let Some((option, _)) = options.iter().find(|(_, needed)| !needed.is_met_by(expiry)) {
-            return unsupported(option, self.why_not(schema));
+        let needed = expiry_options(said);
+        let unmet = |expiry| needed.iter().find(|(_, needed)| !needed.is_met_by(expiry));
+        if unmet(ExpirySupport::Unsupported).is_some() {
+            let expiry = self.expiry_in(schema)?;
+            if let Some((option, _)) = unmet(expiry) {
+                return unsupported(option, self.why_not());
+            }
         }
         if said.max_records.is_some() && !able.max_records {
             return unsupported(
@@ -80,9 +89,9 @@ impl Cache {
         Ok(())
     }
 
-    fn why_not(&self, schema: &Schema) -> &'static str {
+    fn why_not(&self) -> &'static str {
         match self.capabilities().expiry {
-            ExpirySupport::Full if schema.keys_in_clear => {
+            ExpirySupport::Full => {
                 "the table is that of another program and has no column for the expiry; name one of its columns by `expires_at`"
             }
             ExpirySupport::ByColumn => {
@@ -91,7 +100,7 @@ impl Cache {
             ExpirySupport::Removal => {
                 "in this layout the server removes expired records, and there is no place for their expiry: `ttl` alone is honoured; the other layouts and backends honour all options"
             }
-            _ => "the backend keeps no expiry of records",
+            ExpirySupport::Unsupported => "the backend keeps no expiry of records",
         }
     }
 
@@ -214,7 +223,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets what `get` and `try_get` do while the store cannot be reached.
+    /// Sets what `get` and its kin do while the store cannot be reached; they fail by default.
+    ///
+    /// Whatever is set, a cache on a server has a circuit breaker: after five calls in a row that
+    /// ended as [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) calls fail or compute at once, until the server answers
+    /// a probe, which is sent after 100 ms and then with pauses that grow to 2 s. Waiting for a
+    /// connection of the pool or for a lock does not count.
     pub fn on_unavailable(mut self, on_unavailable: OnUnavailable) -> Self {
         self.options.freshness.on_unavailable = Some(on_unavailable);
         self

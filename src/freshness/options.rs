@@ -31,13 +31,15 @@ impl SingleFlight {
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 }
 
-/// What `get` and `try_get` do while the store cannot be reached.
+/// What `get` and its kin do while the store cannot be reached: the calls that are given a
+/// computation, and cached functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnUnavailable {
     /// They fail.
     Fail,
-    /// They compute and return, without storing.
+    /// They compute and return, without storing. A scope that cannot be opened is opened by a later
+    /// call. `fetch` and what writes report the error nonetheless.
     Compute,
 }
 

@@ -51,12 +51,15 @@ impl Member {
     }
 }
 
+/// One of the scopes that are opened.
+type Opened = Arc<dyn ScopeStore>;
+
 /// Opens a scope in several stores under one schema. If one of them has hilcat's own column for the
 /// expiry, all have.
 pub(super) fn open_alike<const N: usize>(
     members: [&Member; N],
     schema: &Arc<Schema>,
-) -> Result<(Arc<Schema>, [Arc<dyn ScopeStore>; N])> {
+) -> Result<(Arc<Schema>, [Opened; N])> {
     let (schema, scopes) = open_all_alike(&members, schema)?;
     let scopes = scopes.try_into().map_err(|_| Error::invalid_config("a member is missing"))?;
     Ok((schema, scopes))
@@ -66,7 +69,7 @@ pub(super) fn open_alike<const N: usize>(
 pub(super) fn open_all_alike(
     members: &[&Member],
     schema: &Arc<Schema>,
-) -> Result<(Arc<Schema>, Vec<Arc<dyn ScopeStore>>)> {
+) -> Result<(Arc<Schema>, Vec<Opened>)> {
     let open = |schema: &Arc<Schema>| -> Result<Vec<_>> {
         members.iter().map(|member| member.open(schema)).collect()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::store::{Adopted, Capabilities, Keys, Leases, Rows, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, Keys, Leases, Rows, ScopeStore, Store};
 use crate::{Error, Key, Plan, Result, Row, Schema, Value};
 
 /// A store whose scopes are opened by [`Store::open_read_only`] and refuse every write.
@@ -57,6 +57,14 @@ impl Store for ReadOnly {
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         self.0.stored_schema(scope)
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.0.ping()
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        self.0.expiry_of(schema)
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -99,6 +99,13 @@ pub(crate) struct CallClock {
 }
 
 impl CallClock {
+    /// The time of a call that has spent some of it.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    pub(crate) fn with_spent(spent: Duration) -> Self {
+        let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        Self { spent_nanos: AtomicU64::new(nanos) }
+    }
+
     /// Runs one step: [`Deadline::of_call`] inside of it has what is left of the call.
     pub(crate) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
         let spent = Duration::from_nanos(self.spent_nanos.load(Ordering::Relaxed));

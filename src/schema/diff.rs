@@ -109,6 +109,8 @@ pub enum Change {
         /// The unique columns of the schema.
         to: Vec<String>,
     },
+    /// An index of hilcat's own is made, by which expired records are found.
+    AddIndex(Vec<String>),
     /// The table is dropped with its records and made anew.
     Recreate,
 }
@@ -117,7 +119,9 @@ impl Change {
     /// Whether it is applied without being told to: no value is lost that the schema does not
     /// say is to be removed, and no reader is misled.
     pub fn is_safe(&self) -> bool {
-        use Change::{AddColumn, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn};
+        use Change::{
+            AddColumn, AddIndex, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn,
+        };
         matches!(
             self,
             CreateTable
@@ -126,6 +130,7 @@ impl Change {
                 | WidenColumn { .. }
                 | AllowNull(_)
                 | DropColumn(_)
+                | AddIndex(_)
         )
     }
 }
@@ -158,6 +163,7 @@ impl fmt::Display for Change {
             Self::ChangeKey { from, to } => {
                 write!(f, "change the key from ({}) to ({})", from.join(", "), to.join(", "))
             }
+            Self::AddIndex(columns) => write!(f, "add an index on ({})", columns.join(", ")),
             Self::Recreate => write!(f, "drop the table with its records and create it anew"),
         }
     }

@@ -97,6 +97,7 @@ impl Schema {
         if !schema.has_own_expiry_column() {
             let column = Column::new(EXPIRES_AT, ColumnType::Timestamp).nullable(true);
             // A value of a dynamic scope is made above the store, where the column is not.
+            schema.shape_of_records = Some(schema.shape);
             schema.shape = Shape::Record;
             schema.columns.push(column);
         }
@@ -105,10 +106,20 @@ impl Schema {
 
     /// The schema as a program has it whose records are stored under this one.
     pub(crate) fn without_expiry_column(&self) -> Self {
-        let mut schema = self.clone();
-        schema.columns.retain(|column| column.name != EXPIRES_AT);
+        let mut schema = self.without_own_expiry();
         if !schema.freshness.uses_expiry() {
             schema.freshness.ttl = Some(Ttl::Never);
+        }
+        schema
+    }
+
+    /// The schema without hilcat's own column for the expiry.
+    pub(crate) fn without_own_expiry(&self) -> Self {
+        let mut schema = self.clone();
+        if let Some(own) = self.columns.iter().position(|column| column.name == EXPIRES_AT) {
+            schema.columns.remove(own);
+            schema.shape = schema.shape_of_records.take().unwrap_or(schema.shape);
+            schema.key.iter_mut().filter(|at| **at > own).for_each(|at| *at -= 1);
         }
         schema
     }

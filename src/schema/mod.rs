@@ -204,6 +204,10 @@ pub struct Schema {
     /// Whether the keys of the table are known to stand in clear, however long: it is another
     /// program's, and has no columns for the whole of those that an index cannot hold.
     pub(crate) keys_in_clear: bool,
+    /// How many of the unique columns say which scope a record is of, where all are in one table.
+    pub(crate) sections: usize,
+    /// The shape of the values of programs, where the columns have that of the expiry besides.
+    pub(crate) shape_of_records: Option<Shape>,
 }
 
 impl Schema {
@@ -222,6 +226,8 @@ impl Schema {
             keep: Vec::new(),
             exact: false,
             keys_in_clear: false,
+            sections: 0,
+            shape_of_records: None,
         }
     }
 

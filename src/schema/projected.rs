@@ -35,6 +35,12 @@ impl Projected {
         values.collect::<Result<Vec<_>>>().ok().map(Key::new)
     }
 
+    /// Whether the stored records have the column that says when one expires; where it is to be
+    /// added, none does.
+    fn is_stored_with_expiry(&self) -> bool {
+        self.stored.schema().expiry_column().is_some()
+    }
+
     fn projected(&self, row: Row) -> Result<Row> {
         project(row, self.stored.schema(), &self.schema)
     }
@@ -97,6 +103,21 @@ impl ScopeStore for Projected {
 
     fn len(&self) -> Result<u64> {
         self.stored.len()
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        if !self.is_stored_with_expiry() {
+            return self.rows();
+        }
+        let (from, to) = (self.stored.schema().clone(), self.schema.clone());
+        Ok(Box::new(self.stored.live_rows(at)?.map(move |row| project(row?, &from, &to))))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        match self.is_stored_with_expiry() {
+            true => self.stored.live_len(at),
+            false => self.len(),
+        }
     }
 
     fn clear(&self) -> Result<()> {

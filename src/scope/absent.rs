@@ -24,6 +24,7 @@ impl Absent {
             .table(format!("{PREFIX}{}", schema.table))
             .ttl(ttl)
             .auto_purge(schema.freshness.auto_purge.unwrap_or(true));
+        absent.freshness.on_unavailable = schema.freshness.on_unavailable;
         for column in schema.key_columns() {
             absent = absent.unique(Column::new(&column.name, column.ty));
         }

@@ -116,11 +116,14 @@ impl Core {
 
     /// The record of a key that is fresh or stale, whether it is stale, and when it expires.
     pub(crate) fn entry(&self, key: Key) -> Result<Option<(Row, bool, Option<SystemTime>)>> {
-        let row = self.with_key("entry", key, |key| self.store.fetch(key))?;
-        Ok(match &self.expiry {
+        Ok(self.entry_of(self.with_key("entry", key, |key| self.store.fetch(key))?))
+    }
+
+    pub(super) fn entry_of(&self, row: Option<Row>) -> Option<(Row, bool, Option<SystemTime>)> {
+        match &self.expiry {
             Some(expiry) => row.and_then(|row| expiry.entry(row)),
             None => row.map(|row| (row, false, None)),
-        })
+        }
     }
 
     pub(crate) fn pop(&self, key: Key) -> Result<Option<Row>> {
@@ -286,7 +289,7 @@ impl Core {
     }
 
     /// How records expire, if writes say it.
-    fn own_expiry(&self, operation: &'static str) -> Result<&Expiry> {
+    pub(super) fn own_expiry(&self, operation: &'static str) -> Result<&Expiry> {
         let wrong = |error| Err(self.place(operation, None, error));
         match &self.expiry {
             Some(expiry) if expiry.is_by_column() => wrong(Error::invalid_input(

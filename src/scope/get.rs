@@ -112,8 +112,25 @@ impl Core {
     {
         // One deadline for all that is asked of the store, and none for the computation.
         let clock = CallClock::default();
-        let guard = loop {
-            let (old, down) = match clock.step(|| self.look(asked))? {
+        let look = clock.step(|| self.look(asked))?;
+        self.obtain_after(asked, clock, look, compute)
+    }
+
+    /// The same after a first look.
+    fn obtain_after<E>(
+        &self,
+        asked: &Asked,
+        clock: CallClock,
+        look: Look,
+        compute: impl FnOnce() -> Result<Option<Row>, E>,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let mut first = Some(look);
+        let (mut guard, down) = loop {
+            let look = first.take().map_or_else(|| clock.step(|| self.look(asked)), Ok)?;
+            let (old, down) = match look {
                 Look::Return(row) => return Ok(row),
                 Look::Missing { old, down } => (old, down),
             };
@@ -130,16 +147,17 @@ impl Core {
                 Role::Take(_) | Role::Retry => {}
             }
         };
-        let (mut guard, down) = guard;
+        let mut polled = None;
         let task = loop {
-            // Waiting for another process is not part of the deadline.
-            let polled = CallClock::default();
-            match polled.step(|| self.prepare(asked, guard, down))? {
+            let prepare = || self.prepare(asked, guard, down);
+            match polled.as_ref().unwrap_or(&clock).step(prepare)? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
             }
             thread::sleep(POLL);
+            // Waiting for another process is not part of the deadline.
+            polled = Some(CallClock::default());
         };
         let computed = compute();
         clock.step(|| self.finish(asked, task, computed))
@@ -192,16 +210,18 @@ impl Core {
                 Role::Take(_) | Role::Retry => {}
             }
         };
+        let mut polled = clock.clone();
         let task = loop {
             let key = asked.clone();
-            let prepare =
-                move |core: &Self| CallClock::default().step(|| core.prepare(&key, guard, down));
+            let prepare = move |core: &Self| polled.step(|| core.prepare(&key, guard, down));
             match self.apart(prepare).await? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
             }
             blocking::unblock(|| thread::sleep(POLL)).await;
+            // Waiting for another process is not part of the deadline.
+            polled = Arc::default();
         };
         let computed = task.guard.compute(compute).await.map_err(Into::into);
         let asked = asked.clone();
@@ -230,13 +250,15 @@ impl Core {
         F: FnOnce() -> Result<Row, E> + Send + 'static,
     {
         let asked = self.asked("get_in_background", key, false)?;
-        let look = CallClock::default().step(|| self.look(&asked))?;
-        let stale = match look {
-            Look::Return(row) => return self.row_of(&asked, row),
-            Look::Missing { old, .. } => self.served_while_computed(&old),
+        let clock = CallClock::default();
+        let look = clock.step(|| self.look(&asked))?;
+        let stale = match &look {
+            Look::Return(_) => None,
+            Look::Missing { old, .. } => self.served_while_computed(old),
         };
         let Some(stale) = stale else {
-            return self.row_of(&asked, self.obtain(&asked, || compute().map(Some))?);
+            let row = self.obtain_after(&asked, clock, look, || compute().map(Some))?;
+            return self.row_of(&asked, row);
         };
         if let Some(guard) = self.flights.try_claim_elsewhere(&asked.key) {
             let core = self.clone();
@@ -336,7 +358,10 @@ impl Core {
     ) -> Result<Row> {
         let row = self.admit_row(asked.operation, Ok(row))?;
         self.check_computed(asked, &row)?;
-        let Seen::Stored(seen) = seen else { return Ok(row) };
+        let Seen::Stored(seen) = seen else {
+            guard.land(&self.schema, Some(&row));
+            return Ok(row);
+        };
         match self.replace_seen(asked, guard, seen, &row) {
             Ok(None) => {}
             Ok(Some(stored)) => return Ok(stored),
@@ -354,17 +379,27 @@ impl Core {
         seen: Option<Row>,
         row: &Row,
     ) -> Result<Option<Row>> {
-        if guard.begin_storing() {
-            self.end_absence(std::slice::from_ref(&asked.key))?;
-            let stamped = self.stamp(row.clone(), None);
-            if self.store.replace_unchanged(seen.as_ref(), stamped)? {
-                guard.land(&self.schema, Some(row));
-                self.after_writes(1);
-                return Ok(None);
+        let replaced = guard.begin_storing() && {
+            match self.replace(asked, seen, row) {
+                Err(error) if self.computes_despite(&error) => {
+                    guard.land(&self.schema, Some(row));
+                    return Ok(None);
+                }
+                replaced => replaced?,
             }
+        };
+        if replaced {
+            guard.land(&self.schema, Some(row));
+            self.after_writes(1);
+            return Ok(None);
         }
         drop(guard);
         Ok(self.live(self.store.fetch(&asked.key)?))
+    }
+
+    fn replace(&self, asked: &Asked, seen: Option<Row>, row: &Row) -> Result<bool> {
+        self.end_absence(std::slice::from_ref(&asked.key))?;
+        self.store.replace_unchanged(seen.as_ref(), self.stamp(row.clone(), None))
     }
 
     fn look(&self, asked: &Asked) -> Result<Look> {
@@ -394,7 +429,7 @@ impl Core {
     /// Whether `get` computes though the store gave this error.
     pub(super) fn computes_despite(&self, error: &Error) -> bool {
         self.schema.freshness.on_unavailable == Some(OnUnavailable::Compute)
-            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+            && error.is_unreachable()
     }
 
     /// The stale row that is served to callers that do not compute.
@@ -472,7 +507,11 @@ impl Core {
         let Task { guard, old, at, down, lease } = task;
         if !down && guard.begin_storing() {
             match self.store_computed(&asked.key, &row, at, lease) {
-                Ok(LeasedFill::Stored) => {}
+                Ok(LeasedFill::Stored) => {
+                    guard.land(&self.schema, Some(&row));
+                    self.after_writes(1);
+                    return Ok(row);
+                }
                 Ok(LeasedFill::Existing(stored)) => {
                     if let Some(stored) = self.live(Some(stored)) {
                         return Ok(stored);
@@ -491,7 +530,6 @@ impl Core {
             }
         }
         guard.land(&self.schema, Some(&row));
-        self.after_writes(1);
         Ok(row)
     }
 

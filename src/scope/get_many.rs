@@ -25,6 +25,8 @@ struct Known {
     rows: ByKey,
     /// The records that are expired, and are within a window.
     stale: HashMap<Key, Stale>,
+    /// The store cannot be reached: nothing is stored.
+    down: bool,
     /// The time that the call spends in the store.
     clock: CallClock,
 }
@@ -60,7 +62,13 @@ impl Core {
 
     fn look_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
         let rows = known.clock.step(|| self.store.fetch_many(keys));
-        let rows = rows.map_err(|error| self.place("get_many", None, error))?;
+        let rows = match rows {
+            Err(error) if self.computes_despite(&error) => {
+                known.down = true;
+                return Ok(());
+            }
+            rows => rows.map_err(|error| self.place("get_many", None, error))?,
+        };
         for (key, row) in keys.iter().zip(rows) {
             known.stale.remove(key);
             match self.found(row) {
@@ -131,7 +139,9 @@ impl Core {
         let tasks = self.tasks(guards, known)?;
         // Some of them may have been stored before they were claimed.
         let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
-        self.look_many(&keys, known)?;
+        if !known.down {
+            self.look_many(&keys, known)?;
+        }
         let missing = tasks.into_iter().filter(|task| !known.rows.contains_key(task.guard.key()));
         let tasks: Vec<Task> = missing
             .map(|task| Task { old: known.stale.get(task.guard.key()).cloned(), ..task })
@@ -144,7 +154,7 @@ impl Core {
     fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known) -> Result<Vec<Task>> {
         let at = self.expiry.as_ref().map_or(0, |expiry| expiry.now());
         let task = |guard, lease| Task { guard, old: None, at, down: false, lease };
-        let Some(time) = self.schema.freshness.lease() else {
+        let Some(time) = self.schema.freshness.lease().filter(|_| !known.down) else {
             return Ok(guards.into_iter().map(|guard| task(guard, None)).collect());
         };
         let (mut tasks, mut served) = (Vec::new(), false);
@@ -195,7 +205,9 @@ impl Core {
         let filled = clock.step(|| self.fill_many(tasks, rows, known));
         known.clock = clock;
         filled?;
-        self.after_writes(stored);
+        if !known.down {
+            self.after_writes(stored);
+        }
         match missing {
             Some(key) => wrong(
                 &key,
@@ -213,13 +225,16 @@ impl Core {
             Some((task, row))
         });
         let (storing, void): (Vec<_>, Vec<_>) =
-            computed.partition(|(task, _)| task.guard.begin_storing());
+            computed.partition(|(task, _)| !known.down && task.guard.begin_storing());
         let (leased, free): (Vec<_>, Vec<_>) =
             storing.into_iter().partition(|(task, _)| task.lease.is_some());
         for (mut task, row) in leased {
             let key = task.guard.key().clone();
             let filled = self.store_computed(&key, &row, task.at, task.lease.take());
-            let filled = filled.map_err(|error| self.place("get_many", Some(&key), error))?;
+            let filled = match filled {
+                Err(error) if self.computes_despite(&error) => LeasedFill::Lost,
+                filled => filled.map_err(|error| self.place("get_many", Some(&key), error))?,
+            };
             let stored = match filled {
                 LeasedFill::Existing(stored) => Some(stored),
                 _ => None,
@@ -244,7 +259,10 @@ impl Core {
             Some(_) => self.store.replace_expired(rows, at),
             None => self.store.insert_many(rows),
         });
-        inserted.map_err(|error| self.place("get_many", None, error))
+        match inserted {
+            Err(error) if self.computes_despite(&error) => Ok(vec![None; computed.len()]),
+            inserted => inserted.map_err(|error| self.place("get_many", None, error)),
+        }
     }
 
     /// Ends a computation whose key had the row `stored` when it was to be stored, if any.

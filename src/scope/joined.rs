@@ -3,14 +3,15 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use diesel::connection::LoadConnection;
 
-use super::{Core, Scope};
+use super::{Core, Entry, Scope};
 use crate::backend::Engine;
 use crate::backends::sql::engine::sealed::Engine as _;
 use crate::backends::sql::join::JoinedStore;
-use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord};
+use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
 /// back with the transaction that is open there. Made by [`Scope::on`].
@@ -96,6 +97,11 @@ impl Core {
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
+        if self.store().table().is_none() {
+            // A scope that is opened when it is first used has none before; this asks for nothing else.
+            let opened = self.store().fetch_many(&[]);
+            opened.map_err(|error| self.place("on", None, error))?;
+        }
         C::Backend::join(&**self.store(), connection).ok_or_else(|| {
             let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
             let message = match kept_by == engine {
@@ -168,10 +174,63 @@ impl<R: ScopeRecord> Joined<'_, R> {
     ///
     /// As [`Scope::set`].
     pub fn set(&mut self, record: &R) -> Result<()> {
-        self.core.write("set", record.to_row(), None, |row| {
+        self.write_one("set", record, None)
+    }
+
+    /// Inserts a record, or overwrites the one with its key, that is fresh for this time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::set_with_ttl`].
+    pub fn set_with_ttl(&mut self, record: &R, ttl: Duration) -> Result<()> {
+        self.core.check_ttl("set_with_ttl", Some(ttl))?;
+        self.write_one("set_with_ttl", record, Some(ttl))
+    }
+
+    fn write_one(
+        &mut self,
+        operation: &'static str,
+        record: &R,
+        ttl: Option<Duration>,
+    ) -> Result<()> {
+        self.core.write(operation, record.to_row(), ttl, |row| {
             self.core.void_in_transaction([&row]);
+            self.end_expired([&row])?;
             self.store.set(row)
         })
+    }
+
+    /// Removes the expired records of rows that are written in part: they count as missing.
+    fn end_expired<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Result<()> {
+        let Some(expiry) = &self.core.expiry else { return Ok(()) };
+        let partial = rows.into_iter().filter(|row| row.iter().any(Value::is_absent));
+        let partial: Vec<Key> = partial.map(|row| self.core.schema.key_of(row)).collect();
+        match partial.is_empty() {
+            true => Ok(()),
+            false => self.store.remove_expired(&partial, expiry.now()),
+        }
+    }
+
+    /// Restarts the time to live of a record. Returns `false` if there is none that is fresh.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::touch`].
+    pub fn touch(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
+        let expiry = self.core.own_expiry("touch")?;
+        let (now, expires) = (expiry.now(), expiry.expiry_of_write(None));
+        self.with_key("touch", key.into_key(), |store, key| store.touch(key, now, expires))
+    }
+
+    /// The record of this key, fresh or stale, with its expiry.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scope::fetch`].
+    pub fn entry(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<Entry<R>>> {
+        let row = self.with_key("entry", key.into_key(), |store, key| store.fetch(key))?;
+        let entry = self.core.entry_of(row);
+        entry.map(|entry| Entry::read(entry, R::from_row)).transpose()
     }
 
     /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
@@ -183,6 +242,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
         let rows = records.into_iter().map(|record| record.borrow().to_row());
         let written = self.core.write_many("set_many", rows, None, |rows| {
             self.core.void_in_transaction(&rows);
+            self.end_expired(&rows)?;
             self.store.set_many(rows)
         });
         written.map(drop)
@@ -196,6 +256,7 @@ impl<R: ScopeRecord> Joined<'_, R> {
     pub fn update(&mut self, record: &R) -> Result<Option<R>> {
         let old = self.core.write("update", record.to_row(), None, |row| {
             self.core.void_in_transaction([&row]);
+            self.end_expired([&row])?;
             self.store.update(row)
         })?;
         self.core.live(old).map(R::from_row).transpose()

@@ -14,7 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::expiry::ExpirySupport;
-pub(crate) use self::expiry::is_live;
+#[allow(unused_imports, reason = "not every choice of features has a backend for it")]
+pub(crate) use self::expiry::{is_expired, is_live};
 pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
 pub use self::uri::Uri;
@@ -224,6 +225,18 @@ pub trait Store: Send + Sync + fmt::Debug {
         None
     }
 
+    /// What is done with the expiry of the records of a scope of this schema, be it opened or not:
+    /// what [`Capabilities::expiry`] says, unless its records have no place for it, as in a table
+    /// that another program made.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let _ = schema;
+        Ok(self.capabilities().expiry)
+    }
+
     /// The schema under which the records of a scope are stored, as [`open`](Store::open) was given
     /// it; `None` if there is no such scope or the backend does not keep schemas.
     ///
@@ -232,6 +245,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where the engine cannot be asked.
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         Ok(self.undeclared(scope))
+    }
+
+    /// Asks the engine something cheap, to find out whether it answers.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine cannot be asked.
+    fn ping(&self) -> Result<()> {
+        self.scopes().map(drop)
     }
 
     /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere

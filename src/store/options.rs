@@ -23,6 +23,9 @@ pub struct Options {
     /// and every write is an error. The store is wrapped accordingly by the registry that opens it;
     /// a backend has to look at this only where opening itself would change something.
     pub read_only: bool,
+    /// Whether a server is contacted when it is first used, and not before. The registry sees to
+    /// it; a backend does not have to look at this.
+    pub lazy: bool,
     /// With `read_only`: whether a file or a directory that does not exist counts as an empty one
     /// instead of being an error, so that [`Store::plan`](crate::store::Store::plan) can say what
     /// would be made.
@@ -37,6 +40,7 @@ impl Default for Options {
             freshness: Freshness::default(),
             clock: SharedClock::default(),
             read_only: false,
+            lazy: false,
             missing_is_empty: false,
         }
     }

@@ -97,6 +97,8 @@ impl Uri {
         let read_only = self.take_choice("read_only", &[("true", true), ("false", false)])?;
         // What is opened read-only as a whole is not written to in a part.
         options.read_only |= read_only.unwrap_or_default();
+        let lazy = self.take_choice("lazy", &[("true", true), ("false", false)])?;
+        options.lazy = lazy.unwrap_or(options.lazy);
         let pool_size = self.take_parsed::<std::num::NonZeroU32>("pool_size", "a number from 1")?;
         options.pool_size = pool_size.map_or(options.pool_size, Into::into);
         Ok(options)
@@ -125,7 +127,7 @@ impl Uri {
     pub fn finish(self, known: &[&str]) -> Result<()> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
         let known = || {
-            let common = ["read_only", "timeout", "pool_size"].into_iter();
+            let common = ["lazy", "read_only", "timeout", "pool_size"].into_iter();
             common.chain(freshness_names()).chain(known.iter().copied())
         };
         Err(Error::invalid_config(format!(
@@ -207,7 +209,7 @@ mod tests {
     fn an_unknown_option_names_the_known_ones() {
         let uri: Uri = "memory:?max_entrys=3".parse().unwrap();
         let error = uri.finish(&["max_entries"]).unwrap_err().to_string();
-        assert!(error.contains("timeout, pool_size, ttl, max_entries"), "{error}");
+        assert!(error.contains("timeout, pool_size, ttl, stale_while"), "{error}");
         assert!(error.ends_with("did you mean `max_entries`?"), "{error}");
         assert!("memory:?a".parse::<Uri>().is_err());
         assert!("memory:?a=1&a=2".parse::<Uri>().is_err());

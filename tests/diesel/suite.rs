@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Case<Ground>] = &cases![
     names_and_composite_keys,
     one_column,
     long_keys,
+    records_that_expire,
 ];
 
 impl Ground {
@@ -296,4 +297,49 @@ fn long_keys(ground: &Ground) {
     });
     assert_eq!(written.is_ok(), whole, "{written:?}");
     assert_eq!(stored.len().unwrap(), if whole { 8 } else { 7 });
+}
+
+/// A record that expires.
+#[derive(Debug, Clone, PartialEq, hilcat::ScopeRecord)]
+#[scope(name = "tokens", ttl = "1h")]
+struct Token {
+    #[scope(unique)]
+    id: String,
+    user: String,
+}
+
+fn records_that_expire(ground: &Ground) {
+    let tokens = ground.cache.scope::<Token>().unwrap();
+    let token = |id: &str| Token { id: id.into(), user: "u".into() };
+    let minute = std::time::Duration::from_secs(60);
+    ground
+        .in_transaction(|connection| {
+            let mut here = tokens.on(connection)?;
+            here.set_many([token("a"), token("b")])?;
+            here.set_with_ttl(&token("b"), minute)?;
+            let entry = here.entry("a")?.ok_or("no entry")?;
+            assert!(
+                !entry.is_stale()
+                    && entry.expires_at() > here.entry("b")?.ok_or("no entry")?.expires_at()
+            );
+            assert!(here.touch("b")? && !here.touch("c")?);
+            assert!(here.entry("b")?.ok_or("no entry")?.expires_at() >= entry.expires_at());
+            here.set_with_ttl(&token("c"), std::time::Duration::from_millis(1))?;
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            assert!(!here.exists("c")? && !here.touch("c")? && here.fetch("c")?.is_none());
+            assert_eq!(here.update(&token("c"))?, None);
+            Ok::<(), Failed>(())
+        })
+        .unwrap();
+    assert_eq!(tokens.len().unwrap(), 3);
+    let stored = ground.cache.scope::<Article>().unwrap();
+    ground
+        .in_transaction(|connection| {
+            let mut here = stored.on(connection)?;
+            assert_eq!(here.touch("a").unwrap_err().kind(), ErrorKind::Unsupported);
+            let error = here.set_with_ttl(&article("a", 1), minute).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            Ok::<(), Failed>(())
+        })
+        .unwrap();
 }

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod deadlines;
+mod expiry;
 mod foreign;
 mod handles;
 mod kill;

@@ -24,7 +24,7 @@ fn open(server: &Server) -> DynScope {
 }
 
 fn every_call_ends_while_the_server_is_stopped(server: &Server) {
-    stopped::every_call_ends(&open(server), TIMEOUT, |command| services(command, server.engine));
+    stopped::every_call_ends(|| open(server), TIMEOUT, |command| services(command, server.engine));
 }
 
 fn a_restart_is_not_noticed(server: &Server) {

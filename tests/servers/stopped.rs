@@ -28,14 +28,21 @@ const CALLS: [Call; 11] = [
 const ONCE: [usize; 3] = [4, 6, 7];
 
 /// Every call on a scope of this deadline ends by it while the server is stopped, and none needs
-/// the application to be restarted afterwards. The scope has a column `n`; `services` runs one
-/// command on its server.
-pub(crate) fn every_call_ends(a: &DynScope, timeout: Duration, services: impl Fn(&str)) {
+/// the application to be restarted afterwards. `open` opens the scope, which has a column `n`, each
+/// time in another cache: the circuit breaker of one would have later calls fail at once. `services`
+/// runs one command on its server.
+pub(crate) fn every_call_ends(
+    open: impl Fn() -> DynScope,
+    timeout: Duration,
+    services: impl Fn(&str),
+) {
+    let a = &open();
+    let each = CALLS.map(|call| (call, open()));
     a.set("x", json!({"n": 1})).unwrap();
     services("pause");
-    let calls = CALLS.map(|call| {
+    let calls = each.map(|(call, a)| {
         let start = Instant::now();
-        (call(a), start.elapsed())
+        (call(&a), start.elapsed())
     });
     let at_once = thread::scope(|threads| {
         let threads = [(); 32].map(|()| {

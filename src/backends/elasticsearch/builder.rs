@@ -16,7 +16,7 @@ use super::hosts::{self, Place};
 use super::transport::Transport;
 use super::{Elasticsearch, names};
 use crate::remote::{ServerOptions, server_option_methods};
-use crate::store::{Options, Uri};
+use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
@@ -219,6 +219,13 @@ impl ElasticsearchBuilder {
     /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
     /// an option is wrong.
     pub fn open(self) -> Result<Elasticsearch> {
+        let cluster = self.unasked()?;
+        cluster.ping()?;
+        Ok(cluster)
+    }
+
+    /// The cluster, without asking it.
+    pub(super) fn unasked(self) -> Result<Elasticsearch> {
         names::check_prefix(&self.prefix)?;
         if self.shards == Some(0) {
             return Err(Error::invalid_config("`shards` is 0; give a number from 1"));
@@ -237,7 +244,6 @@ impl ElasticsearchBuilder {
             replicas: self.replicas,
             known: Mutex::default(),
         };
-        cluster.ask()?;
         Ok(Elasticsearch(Arc::new(cluster)))
     }
 

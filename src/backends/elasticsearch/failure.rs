@@ -44,6 +44,7 @@ pub(super) fn met_others() -> Error {
         ErrorKind::Timeout,
         "others wrote the record again and again until the deadline passed; nothing was changed",
     )
+    .while_waiting()
 }
 
 /// What an answer, or an item of one, says went wrong.

@@ -28,6 +28,7 @@ use std::sync::Arc;
 pub use self::builder::{ElasticsearchBuilder, Refresh};
 use self::cluster::Cluster;
 use self::scope::Scope;
+use crate::outage::Unconnected;
 use crate::schema::Apply;
 use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
@@ -75,11 +76,18 @@ impl fmt::Debug for Elasticsearch {
 }
 
 /// Opens `es:` and `es+https:`.
-pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = ElasticsearchBuilder::from_uri(&mut uri, options)?;
     let options = builder.options();
     uri.finish(&builder::OPTIONS)?;
-    Ok((Arc::new(builder.open()?), options))
+    // What is wrong in the URI is said before the cluster is asked.
+    let unasked = builder.clone().unasked()?;
+    Ok(Unconnected {
+        name: unasked.name(),
+        capabilities: unasked.capabilities(),
+        options,
+        connect: Box::new(move || Ok(Arc::new(builder.clone().open()?))),
+    })
 }
 
 impl Store for Elasticsearch {
@@ -132,6 +140,10 @@ impl Store for Elasticsearch {
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         self.0.stored_schema(scope)
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.0.ask()
     }
 
     fn adopt(&self) -> Result<Adopted> {

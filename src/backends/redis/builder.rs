@@ -7,7 +7,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::cluster::Cluster;
-use super::command::Commands;
 use super::names::Naming;
 use super::place::{Address, Login, Resp};
 use super::pool::Limits;
@@ -18,7 +17,7 @@ use super::{Inner, Known, Redis};
 use crate::codec::CodecOptions;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Server, ServerOptions, server_option_methods};
-use crate::store::Options;
+use crate::store::{Options, Store};
 use crate::{Error, Result};
 
 /// The port of a Redis server where none is named.
@@ -273,6 +272,13 @@ impl RedisBuilder {
     /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
     /// an option is wrong.
     pub fn open(self) -> Result<Redis> {
+        let redis = self.unasked()?;
+        redis.ping()?;
+        Ok(redis)
+    }
+
+    /// The store, without asking a server.
+    pub(super) fn unasked(self) -> Result<Redis> {
         let prefix = self.checked_prefix()?;
         let naming = match (self.layout, self.together) {
             (RedisLayout::Plain, _) => Naming::Plain,
@@ -297,8 +303,6 @@ impl RedisBuilder {
             codec: self.codec,
             known: Mutex::new(known),
         };
-        let ping = Commands::one(&[b"PING"]);
-        inner.servers.run(0, inner.call(true), |link| link.ask_one(&ping))?;
         Ok(Redis { inner: Arc::new(inner) })
     }
 

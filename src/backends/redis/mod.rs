@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub use self::builder::{RedisBuilder, RedisLayout};
+use self::command::Commands;
 use self::form::{Form, Plain};
 use self::lease::Lease;
 use self::names::Naming;
@@ -328,6 +329,12 @@ impl Store for Redis {
         }
         let entry = inner.registry.entry(&inner.servers, scope, inner.call(true))?;
         entry.map(|entry| entry.schema()).transpose()
+    }
+
+    fn ping(&self) -> Result<()> {
+        let ping = Commands::one(&[b"PING"]);
+        self.inner.servers.run(0, self.inner.call(true), |link| link.ask_one(&ping))?;
+        Ok(())
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

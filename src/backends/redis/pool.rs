@@ -150,7 +150,7 @@ impl Pool {
             }
             if self.freed.wait_until(&mut state, deadline).timed_out() {
                 let message = "no connection was free until the deadline passed";
-                return Err(Failed::Own(Error::new(ErrorKind::Timeout, message)));
+                return Err(Failed::Own(Error::new(ErrorKind::Timeout, message).while_waiting()));
             }
         }
     }

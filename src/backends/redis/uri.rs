@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::builder::{Named, RedisBuilder, RedisLayout};
 use super::place::{Address, Resp};
 use crate::codec::CodecOptions;
+use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
 use crate::remote::{Server, ServerOptions};
 use crate::store::uri::decode;
@@ -13,10 +14,16 @@ use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
 /// Opens a Redis URI.
-pub(crate) fn open(uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+pub(crate) fn open(uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = read(uri, options)?;
-    let options = builder.options.clone();
-    Ok((Arc::new(builder.open()?), options))
+    // What is wrong in the URI is said before the server is asked.
+    let unasked = builder.clone().unasked()?;
+    Ok(Unconnected {
+        name: unasked.name(),
+        capabilities: unasked.capabilities(),
+        options: builder.options.clone(),
+        connect: Box::new(move || Ok(Arc::new(builder.clone().open()?))),
+    })
 }
 
 fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {

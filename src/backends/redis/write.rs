@@ -422,5 +422,5 @@ impl Records {
 pub(super) fn busy() -> Failed {
     let message =
         "others kept writing the same records until the deadline passed; nothing was written";
-    Failed::Own(Error::new(ErrorKind::Timeout, message))
+    Failed::Own(Error::new(ErrorKind::Timeout, message).while_waiting())
 }

@@ -1,6 +1,7 @@
 //! An opened database: its pools, its registry, and how a call is run on it.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use parking_lot::Mutex;
 
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
+use super::leases::LeaseTable;
+use super::migrate::{Planned, Readable};
 use super::pool::Pool;
 use super::registry::{Entry, Registry};
 use super::table::{Found, Table};
@@ -20,7 +23,8 @@ use crate::backoff::BackOff;
 use crate::remote::Retry;
 use crate::remote::{Attempts, Deadline, LONGEST, Outcome};
 use crate::schema::{Change, Migrate, Plan, Projected, Standing};
-use crate::store::{Adopted, Capabilities, Options, ScopeStore, Store};
+use crate::scope::ABSENT;
+use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
 
 /// How often a call is run again of which a prepared statement does not fit the table any more.
@@ -47,10 +51,20 @@ pub(super) struct Inner<D: Dialect> {
     /// Whether a write that is the same when it is done twice is sent again.
     repeats_writes: bool,
     registry: Registry,
+    pub(super) leases: LeaseTable,
     /// Fails if what is read without locks was changed since it was opened.
     unchanged: Option<Unchanged>,
     /// What the registry has, as far as this process knows; read when it is first needed.
     known: Mutex<Option<BTreeMap<String, Entry>>>,
+    /// The tables that the registry does not know, with whether they have a place for the expiry.
+    places: Mutex<BTreeMap<String, bool>>,
+}
+
+/// A table that is as its schema says.
+struct Migrated {
+    plan: Plan,
+    schema: Schema,
+    found: Found,
 }
 
 impl<D: Dialect> Clone for Database<D> {
@@ -114,7 +128,9 @@ impl<D: Dialect> Database<D> {
             repeats_writes: true,
             unchanged,
             registry: Registry::new::<D>(),
+            leases: LeaseTable::new::<D>(),
             known: Mutex::new(None),
+            places: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -168,6 +184,10 @@ impl<D: Dialect> Inner<D> {
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
         self.run_on_server(&self.readers, true, deadline, call)
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
     /// How many connections read at once.
@@ -308,44 +328,56 @@ impl<D: Dialect> Inner<D> {
         }
     }
 
-    /// Makes sure that a scope's table stands as the schema says, as its policy allows. Costs
-    /// nothing where the registry says that it does.
-    pub(super) fn ensure(&self, schema: &Schema) -> Result<Found> {
+    /// Makes sure that a scope's table is as the schema says, as its policy allows. Costs nothing
+    /// where the registry says that it is. Gives what the scope is opened as: with hilcat's own
+    /// column for the expiry if the table has it.
+    pub(super) fn ensure(&self, schema: &Arc<Schema>) -> Result<(Arc<Schema>, Found)> {
         migrate::check::<D>(schema)?;
         let entry = self.entry(&schema.name)?;
-        if let Some(keys_in_clear) = entry.and_then(|entry| entry.is_for::<D>(schema)) {
-            return Ok(Found { keys_in_clear, ..Found::default() });
+        let schema = match entry.as_ref().map(|entry| entry.with_expiry(schema)) {
+            Some(Cow::Owned(schema)) => Arc::new(schema),
+            _ => schema.clone(),
+        };
+        if let Some(keys_in_clear) = entry.and_then(|entry| entry.is_for::<D>(&schema)) {
+            return Ok((schema, Found { keys_in_clear, ..Found::default() }));
         }
-        match schema.migrate {
-            Migrate::Manual => self.as_it_stands(schema),
-            _ => self.migrate(schema).map(|(_, found)| found),
-        }
+        let (opened, found) = match schema.migrate {
+            Migrate::Manual => self.as_it_stands(&schema)?,
+            _ => {
+                let migrated = self.migrate(&schema)?;
+                (migrated.schema, migrated.found)
+            }
+        };
+        Ok((if opened == *schema { schema } else { Arc::new(opened) }, found))
     }
 
-    /// Uses a table as it stands, where it can be.
-    fn as_it_stands(&self, schema: &Schema) -> Result<Found> {
+    /// Uses a table as it stands, where it can be. A missing index is no hindrance.
+    fn as_it_stands(&self, schema: &Schema) -> Result<(Schema, Found)> {
         migrate::check::<D>(schema)?;
         self.read(|connection| {
-            let plan = self.planned(connection, schema)?;
-            let makes_numbers =
-                plan.steps.iter().map(|step| migrate::makes_numbers::<D>(&step.change));
+            let Planned { plan, schema, foreign } = self.planned(connection, schema)?;
+            let steps = plan.steps.iter();
+            let steps = steps.filter(|step| !matches!(step.change, Change::AddIndex(_)));
+            let makes_numbers = steps.map(|step| migrate::makes_numbers::<D>(&step.change));
             let columns: Option<Vec<String>> = makes_numbers.collect();
             let numbers = columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))?;
-            Ok(Found { numbers, ..self.found(connection, schema)? })
+            let found = Found { numbers, foreign, ..self.found(connection, &schema)? };
+            Ok((schema.into_owned(), found))
         })
     }
 
-    /// A table as it can be read while nothing is changed: the schema by which it is read, and what
-    /// is to be known of it. `None` if there is no table.
-    pub(super) fn readable(&self, schema: &Schema) -> Result<Option<(Schema, Found)>> {
+    /// A table as it can be read while nothing is changed, and what is to be known of it. `None` if
+    /// there is no table.
+    pub(super) fn readable(&self, schema: &Schema) -> Result<Option<(Readable, Found)>> {
         migrate::check::<D>(schema)?;
         self.read(|connection| {
             let entries = self.registry.load::<D>(connection)?;
-            let registered = registry::of_table(&entries, schema);
-            let readable = migrate::readable::<D>(connection, schema, registered.as_ref())?;
-            let Some((stored, numbers)) = readable else { return Ok(None) };
-            let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, &stored)?;
-            Ok(Some((stored, Found { numbers, keys_in_clear, ..Found::default() })))
+            let readable = migrate::readable::<D>(connection, schema, entries.get(&schema.name))?;
+            let Some(readable) = readable else { return Ok(None) };
+            let keys_in_clear =
+                schema.keys_in_clear || D::keys_in_clear(connection, &readable.stored)?;
+            let numbers = readable.numbers.clone();
+            Ok(Some((readable, Found { numbers, keys_in_clear, ..Found::default() })))
         })
     }
 
@@ -356,7 +388,23 @@ impl<D: Dialect> Inner<D> {
             _ => Vec::new(),
         };
         let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
-        Ok(Found { numbers: Vec::new(), narrow, keys_in_clear })
+        Ok(Found { narrow, keys_in_clear, ..Found::default() })
+    }
+
+    /// Whether there is a place for the expiry of records in the table of a schema, be it made yet
+    /// or not.
+    pub(super) fn has_place_for_expiry(&self, schema: &Schema) -> Result<bool> {
+        if let Some(entry) = self.entry(&schema.name)?.filter(|entry| entry.is_of(schema)) {
+            return Ok(!entry.is_foreign(schema));
+        }
+        if let Some(known) = self.places.lock().get(&schema.table) {
+            return Ok(*known);
+        }
+        let standing = self.read(|connection| Ok(D::table(connection, &schema.table)?))?;
+        let Some(standing) = standing else { return Ok(true) };
+        let has_place = !migrate::is_foreign(&standing, None, schema);
+        self.places.lock().insert(schema.table.clone(), has_place);
+        Ok(has_place)
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
@@ -378,45 +426,28 @@ impl<D: Dialect> Inner<D> {
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         migrate::check::<D>(schema)?;
-        self.read(|connection| self.planned(connection, schema))
+        self.read(|connection| Ok(self.planned(connection, schema)?.plan))
     }
 
-    fn planned(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Plan, Failed> {
+    fn planned<'a>(
+        &self,
+        connection: &mut D::Connection,
+        schema: &'a Schema,
+    ) -> Result<Planned<'a>, Failed> {
         let entries = self.registry.load::<D>(connection)?;
         registry::check_table(&entries, schema)?;
-        migrate::plan::<D>(connection, schema, registry::of_table(&entries, schema).as_ref())
+        migrate::plan::<D>(connection, schema, entries.get(&schema.name))
     }
 
     /// Plans and applies under the engine's lock, so that of several processes that do it at once
     /// one does and the others find it done. A lock of MySQL is one server's: where nodes of a
     /// cluster do it at once, those that come second begin again and find it done.
-    fn migrate(&self, schema: &Schema) -> Result<(Plan, Found)> {
+    fn migrate(&self, schema: &Schema) -> Result<Migrated> {
         migrate::check::<D>(schema)?;
         let races = AtomicU32::new(0);
-        let (plan, entry, found) = self.write(|connection| {
-            let migrated = D::exclusively(connection, |connection| {
-                migrate::make_registry::<D>(connection)?;
-                D::tidy(connection, schema)?;
-                let entries = self.registry.load::<D>(connection)?;
-                registry::check_table(&entries, schema)?;
-                let registered = registry::of_table(&entries, schema);
-                let plan = migrate::plan::<D>(connection, schema, registered.as_ref())?;
-                let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
-                if !applicable {
-                    return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
-                }
-                match plan.steps.iter().all(|step| step.change == Change::CreateTable) {
-                    true => migrate::apply::<D>(connection, &plan)?,
-                    false => D::unhurried(connection, self.timeout, |connection| {
-                        migrate::apply::<D>(connection, &plan)
-                    })?,
-                }
-                let found = self.found(connection, schema)?;
-                let recreated = plan.steps.iter().any(|step| step.change == Change::Recreate);
-                let registered = registered.as_ref().filter(|_| !recreated);
-                let entry = self.registry.note::<D>(connection, schema, registered, &found)?;
-                Ok((plan, entry, found))
-            });
+        let (migrated, entry) = self.write(|connection| {
+            let migrated =
+                D::exclusively(connection, |connection| self.migrate_on(connection, schema));
             migrated.map_err(|failed| match races.fetch_add(1, Ordering::Relaxed) {
                 ..RACES => failed.or_again(D::is_race),
                 _ => failed,
@@ -425,7 +456,35 @@ impl<D: Dialect> Inner<D> {
         if let Some(known) = self.known.lock().as_mut() {
             known.insert(schema.name.clone(), entry);
         }
-        Ok((plan, found))
+        Ok(migrated)
+    }
+
+    fn migrate_on(
+        &self,
+        connection: &mut D::Connection,
+        schema: &Schema,
+    ) -> Result<(Migrated, Entry), Failed> {
+        migrate::make_registry::<D>(connection)?;
+        D::tidy(connection, schema)?;
+        let entries = self.registry.load::<D>(connection)?;
+        registry::check_table(&entries, schema)?;
+        let noted = entries.get(&schema.name);
+        let Planned { plan, schema, foreign } = migrate::plan::<D>(connection, schema, noted)?;
+        let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
+        if !applicable {
+            return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
+        }
+        match plan.steps.iter().all(|step| step.change == Change::CreateTable) {
+            true => migrate::apply::<D>(connection, &plan)?,
+            false => D::unhurried(connection, self.timeout, |connection| {
+                migrate::apply::<D>(connection, &plan)
+            })?,
+        }
+        let found = Found { foreign, ..self.found(connection, &schema)? };
+        let recreated = plan.steps.iter().any(|step| step.change == Change::Recreate);
+        let registered = registry::of_entry(noted, &schema).filter(|_| !recreated);
+        let entry = self.registry.note::<D>(connection, &schema, registered.as_ref(), &found)?;
+        Ok((Migrated { plan, schema: schema.into_owned(), found }, entry))
     }
 }
 
@@ -439,14 +498,17 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let found = self.inner.ensure(schema)?;
-        Ok(Arc::new(Table::new(self.inner.clone(), schema, &found)))
+        let (schema, found) = self.inner.ensure(schema)?;
+        if schema.freshness.lease().is_some() {
+            self.inner.ensure_leases()?;
+        }
+        Ok(Arc::new(Table::new(self.inner.clone(), &schema, &found)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        let Some((stored, found)) = self.inner.readable(schema)? else { return Ok(None) };
-        let table = Table::read_only(self.inner.clone(), &Arc::new(stored), 0, &found);
-        Ok(Some(Projected::wrap(schema, Arc::new(table))))
+        let Some((readable, found)) = self.inner.readable(schema)? else { return Ok(None) };
+        let table = Table::read_only(self.inner.clone(), &Arc::new(readable.stored), 0, &found);
+        Ok(Some(Projected::wrap(&Arc::new(readable.schema), Arc::new(table))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
@@ -454,7 +516,7 @@ impl<D: Dialect> Store for Database<D> {
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.inner.migrate(schema).map(|(plan, _)| plan)
+        self.inner.migrate(schema).map(|migrated| migrated.plan)
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
@@ -467,11 +529,11 @@ impl<D: Dialect> Store for Database<D> {
         let inner = &self.inner;
         inner.read(|connection| {
             let entries = inner.registry.load::<D>(connection)?;
-            let own = entries.iter().filter_map(|(scope, entry)| entry.schema(scope));
+            let own = entries.iter().filter_map(|(scope, entry)| entry.records(scope));
             let mut adopted = Adopted { schemas: own.collect(), left_out: Vec::new() };
             for table in D::tables(connection)? {
                 let ours = adopted.schemas.iter().any(|schema| schema.table == table);
-                if ours || table == registry::TABLE || table == "__diesel_schema_migrations" {
+                if ours || migrate::RESERVED.contains(&table.as_str()) {
                     continue;
                 }
                 let standing = D::table(connection, &table);
@@ -480,8 +542,22 @@ impl<D: Dialect> Store for Database<D> {
                     Err(error) => adopted.left_out.push((table, error.to_string())),
                 }
             }
+            adopted.schemas.retain(|schema| !schema.name.starts_with(ABSENT));
             Ok(adopted)
         })
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        let inner = &self.inner;
+        inner.read(|connection| inner.registry.stored_schema::<D>(connection, scope))
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let by_column = schema.freshness.expires_at.is_some();
+        match by_column || self.inner.has_place_for_expiry(schema)? {
+            true => Ok(ExpirySupport::Full),
+            false => Ok(ExpirySupport::Unsupported),
+        }
     }
 
     fn database(&self) -> Option<&dyn Any> {
@@ -509,5 +585,14 @@ fn adopt<D: Dialect>(table: &str, standing: Option<Standing>) -> Result<Schema> 
     let position = |name: &String| schema.position(name);
     schema.key = standing.key.iter().map(position).collect::<Result<_>>()?;
     schema.validate()?;
-    Ok(schema)
+    Ok(as_records(schema))
+}
+
+/// The schema of a table as programs have it: hilcat's own column for the expiry is not one of the
+/// record.
+fn as_records(schema: Schema) -> Schema {
+    match schema.has_own_expiry_column() {
+        true => schema.without_expiry_column(),
+        false => schema,
+    }
 }

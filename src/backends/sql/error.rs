@@ -112,19 +112,24 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
         (Failure::Busy, _) => Error::new(
             ErrorKind::Timeout,
             "the database was locked by another writer until the deadline passed; nothing was changed",
-        ),
+        )
+        .while_waiting(),
+        // It did answer, and may have waited for a lock.
         (Failure::TooLong, _) => Error::new(
             ErrorKind::Timeout,
             "the database needed longer than the deadline; nothing was changed",
-        ),
+        )
+        .while_waiting(),
         (Failure::Again, _) => Error::new(
             ErrorKind::Timeout,
             "gave up after repeated conflicts with other calls until the deadline passed; nothing was changed",
-        ),
+        )
+        .while_waiting(),
         (Failure::Stale, _) => Error::new(
             ErrorKind::Timeout,
             "gave up after repeated changes of the table during the call; nothing was changed",
-        ),
+        )
+        .while_waiting(),
         (Failure::ReadOnly, _) => Error::new(
             ErrorKind::Unavailable,
             "the server takes no writes (it is read-only), and did not until the deadline passed; nothing was changed",

@@ -4,7 +4,7 @@ use super::dialect::Dialect;
 use super::error::Failed;
 use super::statement::Conn;
 use super::table::TableInner;
-use crate::{Key, Result, Row};
+use crate::{Key, Result, Row, Value};
 
 /// The calls of a scope on one connection. Whatever writes by several statements does it in a
 /// transaction, which inside the caller's is a savepoint: it is done or not, and the caller can go
@@ -22,6 +22,10 @@ pub trait JoinedStore {
     fn update(&mut self, row: Row) -> Result<Option<Row>>;
     /// As the store's.
     fn set_many(&mut self, rows: Vec<Row>) -> Result<()>;
+    /// As the store's.
+    fn remove_expired(&mut self, keys: &[Key], at: i64) -> Result<()>;
+    /// As the store's.
+    fn touch(&mut self, key: &Key, at: i64, expires: Value) -> Result<bool>;
     /// As the store's.
     fn pop(&mut self, key: &Key) -> Result<Option<Row>>;
     /// As the store's.
@@ -69,6 +73,14 @@ impl<D: Dialect, C: Conn<D>> JoinedStore for Joined<'_, D, C> {
     fn set_many(&mut self, rows: Vec<Row>) -> Result<()> {
         let rows = self.table.admit_rows(rows)?;
         self.run(|table, connection| table.set_many(connection, &rows))
+    }
+
+    fn remove_expired(&mut self, keys: &[Key], at: i64) -> Result<()> {
+        self.run(|table, connection| table.remove_expired(connection, keys, at))
+    }
+
+    fn touch(&mut self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.run(|table, connection| table.touch(connection, key, at, &expires))
     }
 
     fn pop(&mut self, key: &Key) -> Result<Option<Row>> {

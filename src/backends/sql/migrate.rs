@@ -5,6 +5,7 @@
 //! name and a number that counts up: the leading zero sorts it before the timestamps of an
 //! application's own migrations, which can still be reverted one by one.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use diesel::backend::Backend;
@@ -16,16 +17,19 @@ use diesel_migrations::MigrationHarness;
 
 use super::dialect::{Dialect, Fits};
 use super::error::{Failed, from_migration};
-use super::registry;
-use super::render::create_table;
+use super::registry::Entry;
+use super::render::{create, create_index, expiry_index};
 use super::statement::{Sql, load_one};
+use super::{leases, registry};
+use crate::freshness::EXPIRES_AT;
 use crate::schema::{
     self, Change, Column, Migrate, Plan, Standing, StandingColumn, Step, diff, fnv1a,
 };
 use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The names that a scope's table cannot have.
-const RESERVED: [&str; 2] = [registry::TABLE, "__diesel_schema_migrations"];
+pub(super) const RESERVED: [&str; 3] =
+    [registry::TABLE, leases::TABLE, "__diesel_schema_migrations"];
 
 /// Checks that the engine can hold such a table, before anything is sent.
 pub(super) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
@@ -42,31 +46,93 @@ pub(super) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
     Ok(())
 }
 
-/// What has to be done for a table to be as its schema says. `registered` is the schema that the
-/// table was given, where hilcat made it.
-pub(super) fn plan<D: Dialect>(
+/// What has to be done for a scope to be opened.
+pub(super) struct Planned<'a> {
+    pub(super) plan: Plan,
+    /// What the scope is opened as: with hilcat's own column for the expiry if the table has it.
+    pub(super) schema: Cow<'a, Schema>,
+    /// Whether another program made the table.
+    pub(super) foreign: bool,
+}
+
+/// What has to be done for a table to be as its schema says. `noted` is what the registry has of the
+/// scope.
+pub(super) fn plan<'a, D: Dialect>(
     connection: &mut D::Connection,
-    schema: &Schema,
-    registered: Option<&Schema>,
-) -> Result<Plan, Failed> {
+    schema: &'a Schema,
+    noted: Option<&Entry>,
+) -> Result<Planned<'a>, Failed> {
     let Some(mut standing) = D::table(connection, &schema.table)? else {
-        let sql = vec![create_table::<D>(schema, &schema.table)];
-        return Ok(plan_of(schema, vec![Step { change: Change::CreateTable, sql }]));
+        let steps = vec![Step { change: Change::CreateTable, sql: create::<D>(schema) }];
+        let (plan, schema) = (plan_of(schema, steps), Cow::Borrowed(schema));
+        return Ok(Planned { plan, schema, foreign: false });
     };
-    recall_types::<D>(&mut standing, registered);
-    recall_names::<D>(&mut standing, schema);
-    check_computed::<D>(&standing, schema)?;
+    let foreign = is_foreign(&standing, noted, schema);
+    if foreign && schema.has_own_expiry_column() {
+        return Err(Failed::Own(no_place(schema)));
+    }
+    let schema = with_expiry_of_table(schema, &standing);
+    recall_types::<D>(&mut standing, registry::of_entry(noted, &schema).as_ref());
+    recall_names::<D>(&mut standing, &schema);
+    check_computed::<D>(&standing, &schema)?;
     let managed = schema.migrate != Migrate::Manual;
-    let changes = diff(&standing, schema, |have, want| same_type::<D>(have, want, managed));
-    let steps = if changes.iter().all(Change::is_safe) {
-        let sql = D::alter(connection, schema, &standing, &changes)?;
+    let changes = diff(&standing, &schema, |have, want| same_type::<D>(have, want, managed));
+    let mut steps: Vec<Step> = if changes.iter().all(Change::is_safe) {
+        let sql = D::alter(connection, &schema, &standing, &changes)?;
         changes.into_iter().zip(sql).map(|(change, sql)| Step { change, sql }).collect()
     } else if schema.migrate == Migrate::Recreate {
-        vec![Step { change: Change::Recreate, sql: D::recreate(schema) }]
+        vec![Step { change: Change::Recreate, sql: D::recreate(&schema) }]
     } else {
         changes.into_iter().map(|change| Step { change, sql: Vec::new() }).collect()
     };
-    Ok(plan_of(schema, steps))
+    let recreated = steps.iter().any(|step| step.change == Change::Recreate);
+    if !foreign && !recreated {
+        steps.extend(missing_index::<D>(connection, &schema)?);
+    }
+    Ok(Planned { plan: plan_of(&schema, steps), schema, foreign: foreign && !recreated })
+}
+
+/// Whether another program made a table. One that the registry does not know is hilcat's if it has
+/// columns that only hilcat gives a table.
+pub(super) fn is_foreign(standing: &Standing, noted: Option<&Entry>, schema: &Schema) -> bool {
+    if standing.columns.iter().any(|have| have.name == EXPIRES_AT) {
+        return false;
+    }
+    match noted.filter(|entry| entry.is_of(schema)) {
+        Some(entry) => entry.is_foreign(schema),
+        None => standing.wholes.is_empty(),
+    }
+}
+
+/// The error for a table that has no place for the expiry of records.
+fn no_place(schema: &Schema) -> Error {
+    Error::unsupported(format!(
+        "`ttl` cannot be honoured: the table `{}` is that of another program and has no column for the expiry; name one of its columns by `expires_at`",
+        schema.table
+    ))
+}
+
+/// The schema with hilcat's own column for the expiry if the table has it.
+fn with_expiry_of_table<'a>(schema: &'a Schema, standing: &Standing) -> Cow<'a, Schema> {
+    let has_it = standing.columns.iter().any(|have| have.name == EXPIRES_AT);
+    match has_it && !schema.has_own_expiry_column() {
+        true => Cow::Owned(schema.with_expiry_column()),
+        false => Cow::Borrowed(schema),
+    }
+}
+
+/// The step that adds the index by which expired records are found, where the table has none.
+fn missing_index<D: Dialect>(
+    connection: &mut D::Connection,
+    schema: &Schema,
+) -> Result<Option<Step>, Failed> {
+    let Some(columns) = expiry_index(schema) else { return Ok(None) };
+    let indexes = D::indexes(connection, &schema.table)?;
+    if indexes.iter().any(|index| index.starts_with(&columns)) {
+        return Ok(None);
+    }
+    let sql = vec![create_index::<D>(&schema.table, &columns)];
+    Ok(Some(Step { change: Change::AddIndex(columns), sql }))
 }
 
 /// A table as it can be read under a schema while it stays as it is: the schema by which it is read,
@@ -74,10 +140,14 @@ pub(super) fn plan<D: Dialect>(
 pub(super) fn readable<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
-    registered: Option<&Schema>,
-) -> Result<Option<(Schema, Vec<String>)>, Failed> {
+    noted: Option<&Entry>,
+) -> Result<Option<Readable>, Failed> {
     let Some(mut standing) = D::table(connection, &schema.table)? else { return Ok(None) };
-    recall_types::<D>(&mut standing, registered);
+    if is_foreign(&standing, noted, schema) && schema.has_own_expiry_column() {
+        return Err(Failed::Own(no_place(schema)));
+    }
+    let schema = &*with_expiry_of_table(schema, &standing);
+    recall_types::<D>(&mut standing, registry::of_entry(noted, schema).as_ref());
     recall_names::<D>(&mut standing, schema);
     check_computed::<D>(&standing, schema)?;
     let managed = schema.migrate != Migrate::Manual;
@@ -94,7 +164,17 @@ pub(super) fn readable<D: Dialect>(
     let numbers = standing.columns.iter().filter(|have| !have.known);
     let numbers = numbers.filter(|have| makes_numbers(have) || finds_others(have));
     let numbers = numbers.map(|have| have.name.clone()).collect();
-    Ok(Some((stored, numbers)))
+    Ok(Some(Readable { schema: schema.clone(), stored, numbers }))
+}
+
+/// How a table can be read while it stays as it is.
+pub(super) struct Readable {
+    /// What the scope is opened as: with hilcat's own column for the expiry if the table has it.
+    pub(super) schema: Schema,
+    /// The schema by which the table is read.
+    pub(super) stored: Schema,
+    /// The columns of text of which the engine makes numbers.
+    pub(super) numbers: Vec<String>,
 }
 
 fn plan_of(schema: &Schema, steps: Vec<Step>) -> Plan {

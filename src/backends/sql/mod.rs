@@ -56,6 +56,10 @@ macro_rules! store_of_tables {
                 self.0.adopt()
             }
 
+            fn ping(&self) -> $crate::Result<()> {
+                self.0.ping()
+            }
+
             fn load(&self, scopes: Option<&[String]>) -> $crate::Result<()> {
                 self.0.load(scopes)
             }
@@ -66,6 +70,17 @@ macro_rules! store_of_tables {
 
             fn unsaved(&self) -> $crate::Result<Vec<String>> {
                 self.0.unsaved()
+            }
+
+            fn expiry_of(
+                &self,
+                schema: &$crate::Schema,
+            ) -> $crate::Result<$crate::store::ExpirySupport> {
+                self.0.expiry_of(schema)
+            }
+
+            fn stored_schema(&self, scope: &str) -> $crate::Result<Option<$crate::Schema>> {
+                self.0.stored_schema(scope)
             }
 
             fn database(&self) -> Option<&dyn ::std::any::Any> {
@@ -81,11 +96,13 @@ mod database;
 mod dialect;
 pub(crate) mod engine;
 mod error;
+mod expiry;
 mod gather;
 mod identity;
 pub(crate) mod join;
 #[cfg(feature = "sqlite")]
 pub(crate) mod kv;
+mod leases;
 pub(crate) mod lend;
 #[cfg(feature = "server")]
 pub(crate) mod link;

@@ -8,14 +8,15 @@ use diesel::mysql;
 use diesel::result::ConnectionError;
 
 use super::database::Database;
-use super::dialect::Failure;
+use super::dialect::{Dialect, Failure};
 use super::error::{failure, own};
 use super::link::mysql::{MysqlLink, Target, Traits};
 use super::pool;
 use super::single::{self, Layout, Single};
+use crate::outage::Unconnected;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
-use crate::store::{Capabilities, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
 /// A database of a MySQL server (8.0.17 or newer) or a MariaDB server (10.5.2 or newer): a table
@@ -163,13 +164,7 @@ impl MysqlBuilder {
         let pool =
             pool::open(options.pool_size, move || connect(&target, options.timeout, &first))?;
         let mariadb = seen.get().is_some_and(|traits: &Traits| traits.mariadb);
-        let capabilities = Capabilities {
-            persistent: true,
-            nan: false,
-            negative_zero: !mariadb,
-            tables: true,
-            ..Capabilities::new()
-        };
+        let capabilities = capabilities(mariadb);
         let deepest = seen.get().and_then(deepest_json);
         let database = Database::holding(pool.clone(), pool, options, capabilities, deepest);
         Ok(Mysql(database.retrying(retry)))
@@ -229,8 +224,21 @@ const SSL_MODES: [(&str, SslMode); 9] = [
     ("verify-full", SslMode::VerifyFull),
 ];
 
+fn capabilities(mariadb: bool) -> Capabilities {
+    Capabilities {
+        persistent: true,
+        nan: false,
+        negative_zero: !mariadb,
+        tables: true,
+        expiry: ExpirySupport::Full,
+        max_records: true,
+        shared_single_flight: true,
+        ..Capabilities::new()
+    }
+}
+
 /// Opens `mysql:` and `mariadb:`.
-pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let mut builder = Mysql::builder();
     builder.server = Server::parse(uri.rest())?;
     builder.options = uri.take_common(options)?;
@@ -247,7 +255,15 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     let single = single::take(&mut uri)?;
     uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
     let options = builder.options.clone();
-    Ok((single::store(builder.open()?, single), options))
+    // What is wrong in the URI is said before the server is asked.
+    builder.clone().target()?;
+    let connect = move || Ok(single::store(builder.clone().open()?, single.clone()));
+    Ok(Unconnected {
+        name: mysql::Mysql::NAME,
+        capabilities: capabilities(false),
+        options,
+        connect: Box::new(connect),
+    })
 }
 
 fn take_mode(uri: &mut Uri) -> Result<SslMode> {
@@ -333,7 +349,8 @@ mod tests {
     use super::*;
 
     fn error_of(uri: &str) -> Error {
-        open(uri.parse().unwrap(), Options::default()).unwrap_err()
+        let unconnected = open(uri.parse().unwrap(), Options::default());
+        unconnected.and_then(|unconnected| (unconnected.connect)()).unwrap_err()
     }
 
     #[test]

@@ -270,7 +270,11 @@ impl<D: Dialect> Pool<D> {
                 let message = format!(
                     "no connection was free or could be opened until the deadline passed: {error}"
                 );
-                Error::new(ErrorKind::Timeout, message)
+                let error = Error::new(ErrorKind::Timeout, message);
+                match self.pool.state().connections >= self.pool.max_size() {
+                    true => error.while_waiting(),
+                    false => error,
+                }
             })?;
             let (lost, outdated) = {
                 let idle = self.idle.lock();

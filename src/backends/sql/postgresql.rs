@@ -11,9 +11,10 @@ use super::dialect::Dialect;
 use super::link::postgresql::{PgLink, Pooler, Target};
 use super::pool;
 use super::single::{self, Layout, Single};
+use crate::outage::Unconnected;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
-use crate::store::{Capabilities, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
@@ -189,12 +190,7 @@ impl PostgresqlBuilder {
         let retry = self.server_options.retry;
         let target = self.target()?;
         let pool = pool::open(options.pool_size, move || connect(&target, schema.as_deref()))?;
-        let capabilities = Capabilities {
-            persistent: true,
-            nul_in_text: false,
-            tables: true,
-            ..Capabilities::new()
-        };
+        let capabilities = capabilities();
         Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).retrying(retry)))
     }
 
@@ -287,8 +283,20 @@ fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
     }
 }
 
+fn capabilities() -> Capabilities {
+    Capabilities {
+        persistent: true,
+        nul_in_text: false,
+        tables: true,
+        expiry: ExpirySupport::Full,
+        max_records: true,
+        shared_single_flight: true,
+        ..Capabilities::new()
+    }
+}
+
 /// Opens `postgresql:` and `postgres:`.
-pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
+pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let server = Server::parse(uri.rest())?;
     let options = uri.take_common(options)?;
     let placed = server.host.is_some() || server.socket.is_some();
@@ -312,7 +320,15 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     }
     let single = single::take(&mut uri)?;
     uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
-    Ok((single::store(builder.open()?, single), options))
+    // What is wrong in the URI is said before the server is asked.
+    builder.clone().target()?;
+    let connect = move || Ok(single::store(builder.clone().open()?, single.clone()));
+    Ok(Unconnected {
+        name: Pg::NAME,
+        capabilities: capabilities(),
+        options,
+        connect: Box::new(connect),
+    })
 }
 
 impl single::sealed::Tables for Postgresql {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use super::dialect::Dialect;
+use super::expiry::Expiring;
 use super::statement::Sql;
+use crate::schema::fnv1a;
 use crate::{Column, ColumnType, Schema};
 
 /// How many rows one page of a listing has.
@@ -19,6 +21,8 @@ pub(super) struct Statements {
     pub(super) key_types: Vec<ColumnType>,
     pub(super) exists: Sql,
     pub(super) fetch: Sql,
+    /// The same for a row that is not changed by others until the transaction ends.
+    pub(super) lock: Sql,
     /// Fetches many keys, where the engine can be given them at once.
     pub(super) fetch_many: Option<Sql>,
     pub(super) set: Sql,
@@ -46,6 +50,8 @@ pub(super) struct Statements {
     pub(super) clear: Sql,
     /// Those of batches, where they are of fixed sizes.
     pub(super) batches: Option<Batches>,
+    /// Those of records that expire.
+    pub(super) expiring: Option<Expiring>,
 }
 
 /// The statements for many rows of an engine that takes them in fixed sizes only.
@@ -56,6 +62,8 @@ pub(super) struct Batches {
     pub(super) lock: Buckets,
     pub(super) remove: Buckets,
     pub(super) set: Buckets,
+    /// Removes the rows of keys that are expired: the keys, and then a time.
+    pub(super) remove_expired: Buckets,
     /// Inserts rows of keys that have none; fails where one has.
     pub(super) insert: Buckets,
 }
@@ -133,6 +141,7 @@ impl Statements {
             key_types: schema.key_columns().map(|column| column.ty).collect(),
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
+            lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
             fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
             set_rows: D::upsert_rows(schema),
@@ -149,6 +158,7 @@ impl Statements {
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
             clear: D::clear_section(schema, fixed),
             batches: D::batches(schema),
+            expiring: Expiring::new::<D>(schema, fixed),
             schema: schema.clone(),
         }
     }
@@ -157,17 +167,24 @@ impl Statements {
 impl Listing {
     fn new<D: Dialect>(schema: &Schema, selected: &str, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
-        let listed = || schema.key_columns().skip(fixed);
-        // Of the table, not what is selected under the same name.
-        let keys = listed().map(|key| format!("{table}.{}", D::quote(&key.name)));
-        let end = format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "));
-        let section = || in_section::<D>(format!("SELECT {selected} FROM {table}"), schema, fixed);
-        let listed: Vec<&Column> = listed().collect();
+        let end = Self::end::<D>(schema, fixed);
+        let all = || Sql::new(format!("SELECT {selected} FROM {table}"));
+        let section = || of_section::<D>(all(), schema, fixed);
+        let listed: Vec<&Column> = schema.key_columns().skip(fixed).collect();
         let next = match fixed {
             0 => D::after(section().text(" WHERE "), &listed),
             _ => D::after(section().text(" AND ("), &listed).text(")"),
         };
         Self { first: section().text(&end), next: next.text(&end) }
+    }
+
+    /// The order and the size of a page.
+    pub(super) fn end<D: Dialect>(schema: &Schema, fixed: usize) -> String {
+        let table = D::quote(&schema.table);
+        // Of the table, not what is selected under the same name.
+        let keys = schema.key_columns().skip(fixed);
+        let keys = keys.map(|key| format!("{table}.{}", D::quote(&key.name)));
+        format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -258,6 +275,40 @@ pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
     columns.filter(|(at, _)| !schema.is_key(*at)).map(|(_, column)| column)
 }
 
+/// The columns of the index by which expired records are found, if records expire.
+pub(super) fn expiry_index(schema: &Schema) -> Option<Vec<String>> {
+    let expiry = &schema.columns[schema.expiry_column()?];
+    let section = schema.key_columns().take(schema.sections);
+    Some(section.chain([expiry]).map(|column| column.name.clone()).collect())
+}
+
+/// The name of an index that hilcat makes: one of its own in the whole database.
+pub(super) fn index_name(table: &str, columns: &[String]) -> String {
+    format!("hilcat_ix_{:016x}", fnv1a(format!("{table:?} {columns:?}").as_bytes()))
+}
+
+/// `CREATE INDEX` on columns of a table.
+pub(super) fn create_index<D: Dialect>(table: &str, columns: &[String]) -> String {
+    let name = D::quote_in_definition(&index_name(table, columns));
+    let quoted: Vec<String> = columns.iter().map(|column| D::quote_in_definition(column)).collect();
+    format!("CREATE INDEX {name} ON {} ({})", D::quote_in_definition(table), quoted.join(", "))
+}
+
+/// The statements that make a table with its indexes.
+pub(super) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
+    let index = expiry_index(schema).filter(|_| !D::INDEXES_IN_TABLE);
+    let index = index.map(|columns| create_index::<D>(&schema.table, &columns));
+    [create_table::<D>(schema, &schema.table)].into_iter().chain(index).collect()
+}
+
+/// The definition of the index in that of its table.
+fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
+    let columns = expiry_index(schema).filter(|_| D::INDEXES_IN_TABLE)?;
+    let name = D::quote(&index_name(&schema.table, &columns));
+    let quoted: Vec<String> = columns.iter().map(|column| D::quote(column)).collect();
+    Some(format!(",\n  INDEX {name} ({})", quoted.join(", ")))
+}
+
 /// `CREATE TABLE` under a name.
 pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
@@ -272,7 +323,8 @@ pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");
     let (table, options) = (D::quote_in_definition(table), D::TABLE_OPTIONS);
-    format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys})\n){options}")
+    let index = index_in_table::<D>(schema).unwrap_or_default();
+    format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys}){index}\n){options}")
 }
 
 /// A column that is not unique, as `CREATE TABLE` and `ADD COLUMN` have it.

@@ -22,11 +22,13 @@ use self::section::Section;
 use super::database::Database;
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
+use super::migrate::Readable;
 use super::render::{columns, selected};
 use super::statement::{Sql, load};
 use super::table::{Found, Table, check_comes_back};
 use crate::schema::Projected;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::scope::ABSENT;
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
 /// A database in which all scopes are kept in one table: its primary key is the columns that say
@@ -145,11 +147,14 @@ pub(super) struct Single<D: Dialect> {
     layout: Layout,
     /// As hilcat makes the table, and where its keys stand in clear.
     scopes: [Sql; 2],
-    /// What is known of the table, once it was found or made as the layout says.
-    made: Mutex<Option<Arc<Found>>>,
+    /// The table and what is known of it, once it was found or made as the layout says.
+    made: Mutex<Option<Made>>,
     /// The table, as the schemas use it that scopes were opened with: many scopes, few schemas.
     used: Mutex<Vec<(Schema, Arc<Table<D>>)>>,
 }
+
+/// The one table as it was opened, with hilcat's own column for the expiry if it has that.
+type Made = (Arc<Schema>, Arc<Found>);
 
 impl<D: Dialect> fmt::Debug for Single<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,16 +177,21 @@ impl<D: Dialect> Single<D> {
         Self { database, layout, scopes, made, used }
     }
 
-    fn ensure(&self) -> Result<Arc<Found>> {
-        if let Some(found) = &*self.made.lock() {
-            return Ok(found.clone());
+    /// The one table, with the column for the expiry that the records of a scope carry.
+    fn ensure(&self, scope: &Schema) -> Result<Made> {
+        let wanted = self.layout.table_for(scope);
+        let is_enough =
+            |(table, _): &&Made| table.has_own_expiry_column() || !wanted.has_own_expiry_column();
+        if let Some(made) = self.made.lock().as_ref().filter(is_enough) {
+            return Ok(made.clone());
         }
-        let found = Arc::new(self.database.inner.ensure(&self.layout.table)?);
-        *self.made.lock() = Some(found.clone());
-        Ok(found)
+        let (table, found) = self.database.inner.ensure(&Arc::new(wanted))?;
+        let made = (table, Arc::new(found));
+        *self.made.lock() = Some(made.clone());
+        Ok(made)
     }
 
-    fn used_as(&self, schema: Schema, found: &Found) -> Arc<Table<D>> {
+    fn used_as(&self, schema: Schema, made: &Made) -> Arc<Table<D>> {
         let mut used = self.used.lock();
         if let Some((_, table)) = used.iter().find(|(known, _)| *known == schema) {
             return table.clone();
@@ -189,11 +199,16 @@ impl<D: Dialect> Single<D> {
         let fixed = self.layout.scope_columns;
         let database = self.database.inner.clone();
         let shared = Arc::new(schema.clone());
-        let table = Table::in_sections(database, &shared, &self.layout.table, fixed, found);
+        let table = Table::in_sections(database, &shared, &made.0, fixed, &made.1);
         let table = Arc::new(table);
         used.push((schema, table.clone()));
         table
     }
+}
+
+/// Whether a scope is one of hilcat's own beside another one: it has a table of its own.
+fn is_beside(scope: &str) -> bool {
+    scope.starts_with(ABSENT)
 }
 
 /// The names of the scopes that a statement gives.
@@ -223,45 +238,76 @@ impl<D: Dialect> Store for Single<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let used_as = self.layout.used_as(schema)?;
+        if is_beside(&schema.name) {
+            return self.database.open(schema);
+        }
+        self.layout.check_columns(schema)?;
         let fixed = self.layout.values_of(&schema.name)?;
-        let found = self.ensure()?;
+        let made = self.ensure(schema)?;
+        if schema.freshness.lease().is_some() {
+            self.database.inner.ensure_leases()?;
+        }
+        let schema = Arc::new(schema.with_expiry_of(&made.0));
         for (column, value) in self.layout.scope_columns().zip(&fixed) {
             D::check_value(value)
-                .and_then(|()| match found.numbers.contains(&column.name) {
+                .and_then(|()| match made.1.numbers.contains(&column.name) {
                     true => check_comes_back::<D>(value),
                     false => Ok(()),
                 })
                 .map_err(|error| error.with_column(&column.name))?;
         }
-        let table = self.used_as(used_as, &found).section(&fixed);
-        Ok(Arc::new(Section::new(schema.clone(), table, fixed)))
+        let table = self.used_as(self.layout.used_as(&schema)?, &made).section(&fixed);
+        Ok(Arc::new(Section::new(schema, table, fixed)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        let used_as = self.layout.used_as(schema)?;
+        if is_beside(&schema.name) {
+            return self.database.open_read_only(schema);
+        }
+        self.layout.check_columns(schema)?;
         let fixed = self.layout.values_of(&schema.name)?;
-        let readable = self.database.inner.readable(&self.layout.table)?;
-        let Some((stored, found)) = readable else { return Ok(None) };
-        let used_as = Arc::new(self.layout.stored_as(used_as, &stored));
+        let readable = self.database.inner.readable(&self.layout.table_for(schema))?;
+        let Some((Readable { schema: table, stored, .. }, found)) = readable else {
+            return Ok(None);
+        };
+        let schema = Arc::new(schema.with_expiry_of(&table));
+        let used_as = Arc::new(self.layout.stored_as(self.layout.used_as(&schema)?, &stored));
         let scope = Arc::new(self.layout.without_scope(&used_as, &schema.name));
         let count = self.layout.scope_columns;
         let table = Table::read_only(self.database.inner.clone(), &used_as, count, &found);
         let section = Section::new(scope, table.section(&fixed), fixed);
-        Ok(Some(Projected::wrap(schema, Arc::new(section))))
+        Ok(Some(Projected::wrap(&schema, Arc::new(section))))
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        self.layout.used_as(schema)?;
-        self.database.plan(&self.layout.table)
+        self.layout.check_columns(schema)?;
+        self.database.plan(&self.layout.table_for(schema))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        self.layout.used_as(schema)?;
-        let plan = self.database.migrate(&self.layout.table)?;
+        self.layout.check_columns(schema)?;
+        let plan = self.database.migrate(&self.layout.table_for(schema))?;
         self.used.lock().clear();
         *self.made.lock() = None;
         Ok(plan)
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let table =
+            Schema { freshness: schema.freshness.clone(), ..Schema::clone(&self.layout.table) };
+        self.database.expiry_of(&table)
+    }
+
+    /// The options are those of the scope that was opened last: they are stored for the table.
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        if is_beside(scope) {
+            return self.database.stored_schema(scope);
+        }
+        let stored = self.database.stored_schema(&self.layout.table.name)?;
+        Ok(stored.map(|table| {
+            let records = self.layout.records(scope).with_expiry_of(&table);
+            Schema { freshness: table.freshness, ..records }
+        }))
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

@@ -18,7 +18,7 @@ use super::pool;
 use super::single::{self, Layout, Single};
 use crate::remote::Deadline;
 use crate::store::uri::decode;
-use crate::store::{Capabilities, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
 use crate::{Error, ErrorKind, Result};
 
 /// A SQLite database: a table for each scope, in one file or in memory.
@@ -208,6 +208,9 @@ fn capabilities(persistent: bool) -> Capabilities {
         nan: false,
         negative_zero: false,
         tables: true,
+        expiry: ExpirySupport::Full,
+        max_records: true,
+        shared_single_flight: persistent,
         ..Capabilities::new()
     }
 }

@@ -84,6 +84,15 @@ impl Sql {
         self.with_values(Values::Columns(columns))
     }
 
+    /// The same with single values for the binds after those of the columns.
+    pub(super) fn with_columns_and<'a>(
+        &'a self,
+        columns: &'a [Column<'a>],
+        values: &'a [Value],
+    ) -> Statement<'a> {
+        self.with_values(Values::ColumnsAnd(columns, values))
+    }
+
     fn with_values<'a>(&'a self, values: Values<'a>) -> Statement<'a> {
         debug_assert_eq!(self.binds.len(), values.count());
         Statement { sql: self, values }
@@ -97,6 +106,13 @@ enum Values<'a> {
     Both(&'a [Value], &'a [Value]),
     Rows(&'a [Row]),
     Columns(&'a [Column<'a>]),
+    ColumnsAnd(&'a [Column<'a>], &'a [Value]),
+}
+
+/// What is bound where a statement has columns of several rows and single values.
+enum Bound<'a> {
+    Column(&'a Column<'a>),
+    Value(&'a Value),
 }
 
 impl Values<'_> {
@@ -106,6 +122,7 @@ impl Values<'_> {
             Self::Both(a, b) => a.len() + b.len(),
             Self::Rows(rows) => rows.iter().map(Vec::len).sum(),
             Self::Columns(columns) => columns.len(),
+            Self::ColumnsAnd(columns, values) => columns.len() + values.len(),
         }
     }
 }
@@ -146,6 +163,14 @@ impl<D: Dialect> QueryFragment<D> for Statement<'_> {
             }
             Values::Columns(columns) => {
                 walk(sql, out, columns, |out, ty, column| D::bind_column(out, ty, column))
+            }
+            Values::ColumnsAnd(columns, values) => {
+                let columns = columns.iter().map(Bound::Column);
+                let bound = columns.chain(values.iter().map(Bound::Value));
+                walk(sql, out, bound, |out, ty, bound| match bound {
+                    Bound::Column(column) => D::bind_column(out, ty, column),
+                    Bound::Value(value) => D::bind(out, ty, value),
+                })
             }
         }
     }

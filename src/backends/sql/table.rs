@@ -1,19 +1,21 @@
 //! One table as the store of a scope.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
+use super::expiry::Expiring;
 use super::gather::Gathering;
+use super::leases::Leased;
 use super::render::{Listing, PAGE, Statements};
-use super::statement::{Conn, Sql, find, load, load_keyed, load_one};
-use super::write::{put, why_nothing};
-use crate::store::{Keys, Rows, ScopeStore};
+use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
+use super::write::{no_expiry, put, remove_expired, replace_expired, why_nothing};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, is_live, key_to_text};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// What is found out about a table when it is opened.
@@ -26,6 +28,8 @@ pub(super) struct Found {
     pub(super) narrow: Vec<(String, Fits)>,
     /// Whether it has no columns for the whole of keys that an index cannot hold.
     pub(super) keys_in_clear: bool,
+    /// Whether another program made it.
+    pub(super) foreign: bool,
 }
 
 /// A table of a database, or those rows of it whose key begins with fixed values.
@@ -146,20 +150,37 @@ impl<D: Dialect> Table<D> {
         &self.inner
     }
 
+    /// The number that a statement gives.
+    fn count(&self, sql: &Sql, values: &[Value]) -> Result<u64> {
+        self.inner.restoring(|database| {
+            database.read(|connection| {
+                let row = load_one::<D>(connection, sql.with(values), &[ColumnType::BigInt])?;
+                match row.as_deref() {
+                    Some([Value::Int(count)]) => Ok(u64::try_from(*count).unwrap_or(0)),
+                    _ => {
+                        Err(Failed::Own(Error::invalid_data("the count of the rows is no number")))
+                    }
+                }
+            })
+        })
+    }
+
+    /// Runs a statement that removes up to so many rows of the section, and gives how many it
+    /// removed.
+    fn remove_some(&self, sql: &Sql, values: &[Value], limit: usize) -> Result<usize> {
+        let limit = Value::Int(i64::try_from(limit).unwrap_or(i64::MAX));
+        let values = [&*self.fixed, values, &[limit]].concat();
+        self.inner.restoring(|database| {
+            database
+                .write_once_or_twice(|connection| Ok(execute::<D>(connection, sql.with(&values))?))
+        })
+    }
+
     /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
     pub(super) fn section(&self, fixed: &[Value]) -> Self {
         let fixed = Key::new(fixed.iter().cloned());
         let fixed = D::stored_key(self.inner.schema(), &fixed).values().into();
         Self { inner: self.inner.clone(), fixed }
-    }
-}
-
-/// The binds of the rows of a section that are after a key.
-fn after_values<D: Dialect>(key: &Key, fixed: usize) -> Cow<'_, [Value]> {
-    let (section, after) = key.values().split_at(fixed);
-    match fixed {
-        0 => D::after_values(after),
-        _ => [section, &D::after_values(after)].concat().into(),
     }
 }
 
@@ -189,10 +210,53 @@ impl<D: Dialect> TableInner<D> {
     pub(super) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
+                if self.has_leases() {
+                    self.database.make_leases()?;
+                }
                 (self.restore)(&self.database, &self.made_as)?;
                 call(&self.database)
             }
             result => result,
+        }
+    }
+
+    /// Whether processes share computations of the scope.
+    fn has_leases(&self) -> bool {
+        self.schema.freshness.lease().is_some() && self.database.capabilities().shared_single_flight
+    }
+
+    pub(super) fn lock_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<bool, Failed> {
+        self.database.lock_lease(connection, &self.leased(key), holder)
+    }
+
+    pub(super) fn release_lease(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+        holder: &str,
+    ) -> Result<(), Failed> {
+        self.database.release_lease(connection, &self.leased(key), holder)
+    }
+
+    /// What the lease of a key is of. Each section of a table has leases of its own.
+    fn leased(&self, key: &Key) -> Leased {
+        let stored = D::stored_key(self.schema(), key);
+        let scope = self.lease_scope(&stored.values()[..self.fixed]);
+        Leased::new(&scope, &Key::new(key.values()[self.fixed..].iter().cloned()))
+    }
+
+    fn lease_scope(&self, fixed: &[Value]) -> String {
+        match fixed {
+            [] => self.schema.name.clone(),
+            fixed => {
+                let section = Key::new(fixed.iter().cloned());
+                format!("{}/{}", self.schema.name, key_to_text(&section))
+            }
         }
     }
 
@@ -229,6 +293,14 @@ impl<D: Dialect> TableInner<D> {
             self.check_row(row).map_err(|error| self.name_row(row, error))?;
         }
         Ok(rows.into_iter().map(|row| D::stored_row(self.schema(), row)).collect())
+    }
+
+    /// Rows for keys that may have none, as they are written, with the defaults of what is absent; or
+    /// why one cannot have them.
+    fn admit_new(&self, rows: Vec<Row>) -> Result<Vec<(Key, Result<Row>)>> {
+        let keys: Vec<Key> = rows.iter().map(|row| self.schema().key_of(row)).collect();
+        let rows = self.admit_rows(rows)?.into_iter().map(|row| self.filled(row));
+        Ok(keys.into_iter().zip(rows).collect())
     }
 
     fn name_row(&self, row: &Row, error: Error) -> Error {
@@ -336,6 +408,110 @@ impl<D: Dialect> TableInner<D> {
         })
     }
 
+    /// The statements of records that expire.
+    fn expiring(&self) -> Result<&Expiring> {
+        self.statements.expiring.as_ref().ok_or_else(no_expiry)
+    }
+
+    /// One of the listings of what is not expired; that of all where nothing expires.
+    fn listing<'a>(
+        &'a self,
+        of: impl Fn(&'a Expiring) -> &'a Listing,
+        all: &'a Listing,
+    ) -> &'a Listing {
+        self.statements.expiring.as_ref().map_or(all, of)
+    }
+
+    /// Stores rows whose keys have none or an expired one, all or none, and gives the stored rows of
+    /// the other keys.
+    pub(super) fn replace_expired<C: Conn<D>>(
+        &self,
+        connection: &mut C,
+        rows: &[(Key, Result<Row>)],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        if let [(key, row)] = rows {
+            return Ok(vec![self.replace_one(connection, key, row, at)?]);
+        }
+        let complete = rows.iter().map(|(key, row)| Some((key.clone(), row.clone().ok()?)));
+        if let Some(complete) = complete.collect::<Option<Vec<_>>>() {
+            let (keys, rows): (Vec<Key>, Vec<Row>) = complete.into_iter().unzip();
+            return D::replace_all_expired(connection, &self.statements, &keys, &rows, at);
+        }
+        D::write_transaction(connection, |connection| {
+            let mut replace = |(key, row): &(Key, Result<Row>)| match self
+                .replace_one(connection, key, row, at)
+            {
+                Err(Failed::Own(error)) => Err(Failed::Own(self.name_key(key, error))),
+                result => result,
+            };
+            rows.iter().map(&mut replace).collect()
+        })
+    }
+
+    fn replace_one<C: Conn<D>>(
+        &self,
+        connection: &mut C,
+        key: &Key,
+        row: &Result<Row>,
+        at: i64,
+    ) -> Result<Option<Row>, Failed> {
+        match row {
+            Ok(row) => replace_expired(connection, &self.statements, key, row, at),
+            Err(incomplete) => {
+                let stored = self.fetch(connection, key)?;
+                let live = stored.filter(|row| is_live(self.schema(), row, at));
+                live.map(Some).ok_or_else(|| Failed::Own(incomplete.clone()))
+            }
+        }
+    }
+
+    pub(super) fn remove_expired<C: Conn<D>>(
+        &self,
+        connection: &mut C,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed> {
+        match keys {
+            [key] => remove_expired(connection, &self.statements, key, at),
+            keys => D::remove_expired(connection, &self.statements, keys, at),
+        }
+    }
+
+    /// Overwrites a record if it is as it was read. Its row is locked, so that nobody writes it in
+    /// between.
+    fn replace_unchanged<C: Conn<D>>(
+        &self,
+        connection: &mut C,
+        old: &Row,
+        row: &Row,
+    ) -> Result<bool, Failed> {
+        let lock = &self.statements.lock;
+        let key = self.schema().key_of(row);
+        D::write_transaction(connection, |connection| {
+            let stored = find::<D>(connection, lock.with(key.values()), &self.statements.types)?;
+            let unchanged = stored.as_ref() == Some(old);
+            if unchanged {
+                self.set(connection, row)?;
+            }
+            Ok(unchanged)
+        })
+    }
+
+    /// Gives a record that is not expired another expiry.
+    pub(super) fn touch<C: Conn<D>>(
+        &self,
+        connection: &mut C,
+        key: &Key,
+        at: i64,
+        expires: &Value,
+    ) -> Result<bool, Failed> {
+        let key = D::stored_key(self.schema(), key);
+        let values = [std::slice::from_ref(expires), key.values(), &[Value::Timestamp(at)]];
+        let values = values.concat();
+        Ok(execute::<D>(connection, self.expiring()?.touch.with(&values))? > 0)
+    }
+
     pub(super) fn update(
         &self,
         connection: &mut impl Conn<D>,
@@ -381,7 +557,13 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         fixed: &[Value],
     ) -> Result<(), Failed> {
-        D::clear(connection, &self.statements, fixed)
+        if !self.has_leases() {
+            return D::clear(connection, &self.statements, fixed);
+        }
+        D::write_transaction(connection, |connection| {
+            self.database.revoke_leases(connection, &self.lease_scope(fixed))?;
+            D::clear(connection, &self.statements, fixed)
+        })
     }
 
     pub(super) fn pop(
@@ -389,6 +571,16 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
     ) -> Result<Option<Row>, Failed> {
+        if self.has_leases() {
+            return D::write_transaction(connection, |connection| {
+                self.database.revoke_lease(connection, &self.leased(key))?;
+                self.pop_one(connection, key)
+            });
+        }
+        self.pop_one(connection, key)
+    }
+
+    fn pop_one(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<Option<Row>, Failed> {
         match self.numbers.is_empty() {
             true => D::pop(connection, &self.statements, key),
             false => Ok(self.pop_own(connection, std::slice::from_ref(key))?.pop().flatten()),
@@ -396,6 +588,25 @@ impl<D: Dialect> TableInner<D> {
     }
 
     pub(super) fn pop_many(
+        &self,
+        connection: &mut impl Conn<D>,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        if !self.has_leases() {
+            return self.pop_all(connection, keys);
+        }
+        // In one order, so that two of them do not wait for each other in a circle.
+        let mut ordered: Vec<&Key> = keys.iter().collect();
+        ordered.sort_by_cached_key(|key| key_to_text(key).into_owned());
+        D::write_transaction(connection, |connection| {
+            for key in &ordered {
+                self.database.revoke_lease(connection, &self.leased(key))?;
+            }
+            self.pop_all(connection, keys)
+        })
+    }
+
+    fn pop_all(
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
@@ -427,14 +638,15 @@ impl<D: Dialect> TableInner<D> {
         listing: &Listing,
         types: &[ColumnType],
         fixed: &[Value],
+        at: Option<&Value>,
         after: Option<&Key>,
     ) -> Result<Vec<Row>> {
         let key = after.map(|key| D::stored_key(self.schema(), key));
-        let after = key.as_deref().map(|key| after_values::<D>(key, fixed.len()));
-        let (sql, values): (&Sql, &[Value]) = match &after {
-            None => (&listing.first, fixed),
-            Some(values) => (&listing.next, values),
-        };
+        let sql = if key.is_none() { &listing.first } else { &listing.next };
+        let after = key.as_deref().map(|key| &key.values()[fixed.len()..]);
+        let after = after.map(|after| D::after_values(after));
+        let values = fixed.iter().chain(at).chain(after.iter().flat_map(|after| after.iter()));
+        let values: &[Value] = &values.cloned().collect::<Vec<_>>();
         self.restoring(|database| {
             database.read(|connection| {
                 let mut rows = Vec::new();
@@ -520,6 +732,79 @@ impl<D: Dialect> ScopeStore for Table<D> {
         })
     }
 
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        let inner = &self.inner;
+        let rows = inner.admit_new(rows)?;
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| inner.replace_expired(connection, &rows, at))
+        })
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        let inner = &self.inner;
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| inner.remove_expired(connection, keys, at))
+        })
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let inner = &self.inner;
+        let Some(old) = old else { return Ok(self.insert(row)?.is_none()) };
+        let row = inner.admit_row(row)?;
+        inner.restoring(|database| {
+            database.write(|connection| inner.replace_unchanged(connection, old, &row))
+        })
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        let inner = &self.inner;
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| inner.touch(connection, key, at, &expires))
+        })
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        let expiring = self.inner.expiring()?;
+        let values = [Value::Timestamp(before)];
+        self.remove_some(&expiring.purge, &values, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        let expiring = self.inner.expiring()?;
+        let excess = usize::try_from(self.len()?.saturating_sub(records)).unwrap_or(usize::MAX);
+        let wanted = excess.min(limit);
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let removed = self.remove_some(&expiring.trim, &[], wanted)?;
+        match wanted.saturating_sub(removed) {
+            0 => Ok(removed),
+            rest => Ok(removed + self.remove_some(&expiring.trim_rest, &[], rest)?),
+        }
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        let pages = Pages::begin(self, Some(at), |inner, fixed, at, after| {
+            let listing = inner.listing(|expiring| &expiring.keys, &inner.statements.keys);
+            inner.page(listing, &inner.statements.key_types, fixed, at, after)
+        })?;
+        Ok(Box::new(pages.map(|row| row.map(Key::new))))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        Ok(Box::new(Pages::begin(self, Some(at), |inner, fixed, at, after| {
+            let listing = inner.listing(|expiring| &expiring.rows, &inner.statements.rows);
+            inner.page(listing, &inner.statements.types, fixed, at, after)
+        })?))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        let Ok(expiring) = self.inner.expiring() else { return self.len() };
+        let mut values = [&*self.fixed, &self.fixed].concat();
+        values.push(Value::Timestamp(at));
+        self.count(&expiring.len, &values)
+    }
+
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
         let rows = inner.admit_rows(rows)?;
@@ -539,35 +824,20 @@ impl<D: Dialect> ScopeStore for Table<D> {
     }
 
     fn keys(&self) -> Result<Keys> {
-        let pages = Pages::begin(self, |inner, fixed, after| {
-            inner.page(&inner.statements.keys, &inner.statements.key_types, fixed, after)
+        let pages = Pages::begin(self, None, |inner, fixed, at, after| {
+            inner.page(&inner.statements.keys, &inner.statements.key_types, fixed, at, after)
         })?;
         Ok(Box::new(pages.map(|row| row.map(Key::new))))
     }
 
     fn rows(&self) -> Result<Rows> {
-        Ok(Box::new(Pages::begin(self, |inner, fixed, after| {
-            inner.page(&inner.statements.rows, &inner.statements.types, fixed, after)
+        Ok(Box::new(Pages::begin(self, None, |inner, fixed, at, after| {
+            inner.page(&inner.statements.rows, &inner.statements.types, fixed, at, after)
         })?))
     }
 
     fn len(&self) -> Result<u64> {
-        let inner = &self.inner;
-        inner.restoring(|database| {
-            database.read(|connection| {
-                let row = load_one::<D>(
-                    connection,
-                    inner.statements.len.with(&self.fixed),
-                    &[ColumnType::BigInt],
-                )?;
-                match row.as_deref() {
-                    Some([Value::Int(count)]) => Ok(u64::try_from(*count).unwrap_or(0)),
-                    _ => {
-                        Err(Failed::Own(Error::invalid_data("the count of the rows is no number")))
-                    }
-                }
-            })
-        })
+        self.count(&self.inner.statements.len, &self.fixed)
     }
 
     fn clear(&self) -> Result<()> {
@@ -602,18 +872,74 @@ impl<D: Dialect> ScopeStore for Table<D> {
         })
     }
 
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.inner.has_leases().then_some(self as &dyn Leases)
+    }
+
     fn table(&self) -> Option<&dyn Any> {
         Some(&*self.inner)
     }
 }
 
-type ReadPage<D> = fn(&TableInner<D>, &[Value], Option<&Key>) -> Result<Vec<Row>>;
+impl<D: Dialect> Leases for Table<D> {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                database.acquire_lease(connection, &of, holder, lease)
+            })
+        })
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database.write_once_or_twice(|connection| {
+                database.renew_lease(connection, &of, holder, lease)
+            })
+        })
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        let (inner, of) = (&self.inner, self.inner.leased(key));
+        inner.restoring(|database| {
+            database
+                .write_once_or_twice(|connection| database.release_lease(connection, &of, holder))
+        })
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let inner = &self.inner;
+        let rows = inner.admit_new(vec![row])?;
+        let [(key, row)] = &rows[..] else { return Ok(LeasedFill::Lost) };
+        let of = inner.leased(key);
+        inner.restoring(|database| {
+            database.write(|connection| {
+                D::write_transaction(connection, |connection| {
+                    if !database.lock_lease(connection, &of, holder)? {
+                        return Ok(LeasedFill::Lost);
+                    }
+                    let stored = match inner.statements.expiring {
+                        Some(_) => inner.replace_one(connection, key, row, at)?,
+                        None => inner.insert(connection, key, row)?,
+                    };
+                    database.release_lease(connection, &of, holder)?;
+                    Ok(stored.map_or(LeasedFill::Stored, LeasedFill::Existing))
+                })
+            })
+        })
+    }
+}
+
+type ReadPage<D> = fn(&TableInner<D>, &[Value], Option<&Value>, Option<&Key>) -> Result<Vec<Row>>;
 
 /// A listing, a page at a time: no transaction is held open while the caller works, and no more
 /// than a page is in memory.
 struct Pages<D: Dialect> {
     table: Arc<TableInner<D>>,
     fixed: Arc<[Value]>,
+    /// The time at which what is listed is not expired, if that is asked.
+    at: Option<Value>,
     read: ReadPage<D>,
     rows: VecDeque<Row>,
     /// Whether there may be another page.
@@ -623,16 +949,17 @@ struct Pages<D: Dialect> {
 }
 
 impl<D: Dialect> Pages<D> {
-    fn begin(table: &Table<D>, read: ReadPage<D>) -> Result<Self> {
+    fn begin(table: &Table<D>, at: Option<i64>, read: ReadPage<D>) -> Result<Self> {
         let (table, fixed) = (table.inner.clone(), table.fixed.clone());
+        let at = at.filter(|_| table.statements.expiring.is_some()).map(Value::Timestamp);
         let rows = VecDeque::new();
-        let mut pages = Self { table, fixed, read, rows, more: true, last: None };
+        let mut pages = Self { table, fixed, at, read, rows, more: true, last: None };
         pages.turn()?;
         Ok(pages)
     }
 
     fn turn(&mut self) -> Result<()> {
-        let rows = (self.read)(&self.table, &self.fixed, self.last.as_ref())?;
+        let rows = (self.read)(&self.table, &self.fixed, self.at.as_ref(), self.last.as_ref())?;
         self.more = rows.len() == PAGE;
         self.last = rows.last().map(|row| self.key_of(row));
         self.rows = rows.into();

@@ -6,6 +6,7 @@ use super::dialect::Dialect;
 use super::error::{Failed, met_another};
 use super::render::{Statements, non_key};
 use super::statement::{Conn, Sql, Statement, execute, find, load_one};
+use crate::store::is_live;
 use crate::{Error, ErrorKind, Key, Row, Schema, Value};
 
 /// How a row is written.
@@ -172,4 +173,64 @@ pub(super) fn pop<D: Dialect>(
     key: &Key,
 ) -> QueryResult<Option<Row>> {
     load_one::<D>(connection, statements.pop.with(key.values()), &statements.types)
+}
+
+/// Stores a complete row unless its key has one that is not expired at a time, and gives that.
+///
+/// Whatever stands is checked in the statement that overwrites it, so that of several calls for one
+/// key one stores, and none removes what was written meanwhile.
+pub(super) fn replace_expired<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+    row: &Row,
+    at: i64,
+) -> Result<Option<Row>, Failed> {
+    let Some(expiring) = &statements.expiring else { return Err(Failed::Own(no_expiry())) };
+    let schema = &statements.schema;
+    let time = [Value::Timestamp(at)];
+    let stored_key = D::stored_key(schema, key);
+    for _ in 0..ROUNDS {
+        let stored = match &expiring.replace {
+            Some(replace) => execute::<D>(connection, replace.with_both(row, &time))? > 0,
+            None => {
+                D::insert_one(connection, statements, row)? || {
+                    let columns = schema.columns.iter().enumerate();
+                    let columns = columns.filter(|(at, _)| !schema.is_key(*at));
+                    let values = columns.map(|(at, _)| row[at].clone());
+                    let values = values.chain(stored_key.values().iter().cloned());
+                    let values: Row = values.chain(time.iter().cloned()).collect();
+                    execute::<D>(connection, expiring.overwrite.with(&values))? > 0
+                }
+            }
+        };
+        if stored {
+            return Ok(None);
+        }
+        let fetch = statements.fetch.with(stored_key.values());
+        let found = find::<D>(connection, fetch, &statements.types)?;
+        // One that is expired by now, or was removed, is tried again.
+        if let Some(found) = found.filter(|found| is_live(schema, found, at)) {
+            return Ok(Some(found));
+        }
+    }
+    Err(why_nothing::<D, _>(connection, statements, &stored_key, statements.set.with(row)))
+}
+
+/// Removes the row of a key if it is expired at a time.
+pub(super) fn remove_expired<D: Dialect, C: Conn<D>>(
+    connection: &mut C,
+    statements: &Statements,
+    key: &Key,
+    at: i64,
+) -> Result<(), Failed> {
+    let Some(expiring) = &statements.expiring else { return Err(Failed::Own(no_expiry())) };
+    let key = D::stored_key(&statements.schema, key);
+    execute::<D>(connection, expiring.remove.with_both(key.values(), &[Value::Timestamp(at)]))?;
+    Ok(())
+}
+
+/// The error of a call that is about the expiry of records that have none.
+pub(super) fn no_expiry() -> Error {
+    Error::unsupported("the records of the scope carry no expiry")
 }

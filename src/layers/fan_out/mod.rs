@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::member::open_all_alike;
 use super::plans::merged;
 use super::stripes::Stripes;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
 /// What a fan-out does where one of its stores does not take a write.
@@ -132,6 +132,12 @@ impl Store for FanOut {
         self.primary().call(|store| store.stored_schema(scope))
     }
 
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let each = self.members.iter();
+        let each = each.map(|member| member.call(|store| store.expiry_of(schema)));
+        Ok(each.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         self.primary().call(|store| store.adopt())
     }
@@ -147,6 +153,10 @@ impl Store for FanOut {
 
     fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         self.all(|store| store.backup(scopes))
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.members[0].call(|primary| primary.ping())
     }
 
     fn unsaved(&self) -> Result<Vec<String>> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) use self::names::Namespace;
 use self::scope::PrefixedScope;
 use super::Member;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, Plan, Result, Schema};
 
 /// The store of [`Cache::prefix`](crate::Cache::prefix).
@@ -115,6 +115,11 @@ impl Store for Prefixed {
         Ok(under.and_then(|schema| self.own(schema)))
     }
 
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let under = self.under(schema)?;
+        self.inner.call(|inner| inner.expiry_of(&under))
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         let adopted = self.inner.call(|inner| inner.adopt())?;
         let schemas = adopted.schemas.into_iter().filter_map(|schema| self.own(schema)).collect();
@@ -139,6 +144,10 @@ impl Store for Prefixed {
             None => self.names_under(Some(&self.unsaved()?))?,
         };
         self.inner.call(|inner| inner.backup(Some(&names)))
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.inner.call(|inner| inner.ping())
     }
 
     fn unsaved(&self) -> Result<Vec<String>> {

@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::member::open_alike;
 use super::plans::merged;
 use crate::error::did_you_mean;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
 /// The store of [`Cache::staged`](crate::Cache::staged).
@@ -164,6 +164,11 @@ impl Store for Staged {
         self.memory.call(|memory| memory.stored_schema(scope))
     }
 
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        let memory = self.memory.call(|memory| memory.expiry_of(schema))?;
+        Ok(memory.min(self.storage.call(|storage| storage.expiry_of(schema))?))
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         self.storage.call(|storage| storage.adopt())
     }
@@ -206,6 +211,10 @@ impl Store for Staged {
             }
         };
         stages.iter().try_for_each(|stage| stage.backup())
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.storage.call(|storage| storage.ping())
     }
 
     fn unsaved(&self) -> Result<Vec<String>> {

@@ -18,7 +18,7 @@ use super::member::open_alike;
 use crate::clock::SharedClock;
 use crate::freshness::Ttl;
 use crate::schema::Shape;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Change, Column, ColumnType, Migrate, Plan, Result, Schema};
 
 /// What is under way in the scopes of a near store, by their names.
@@ -145,6 +145,10 @@ impl Store for Tiered {
         self.far.call(|far| far.stored_schema(scope))
     }
 
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        self.far.call(|far| far.expiry_of(schema))
+    }
+
     fn adopt(&self) -> Result<Adopted> {
         self.far.call(|far| far.adopt())
     }
@@ -167,6 +171,10 @@ impl Store for Tiered {
 
     fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         self.far.call(|far| far.backup(scopes))
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.far.call(|far| far.ping())
     }
 
     fn unsaved(&self) -> Result<Vec<String>> {

@@ -30,7 +30,7 @@ use super::batch::Column;
 use super::error::{Failed, failure};
 use super::registry;
 use super::render::{
-    Batches, Statements, Updates, columns, create_table, in_section, matching_key, selected,
+    Batches, Statements, Updates, columns, create, in_section, matching_key, selected,
 };
 use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
@@ -115,6 +115,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Whether a transaction undoes what changes a table.
     const MIGRATES_IN_TRANSACTION: bool = true;
+
+    /// Whether the indexes of a table are a part of its definition.
+    const INDEXES_IN_TABLE: bool = false;
 
     /// Whether hilcat's own table of scopes is made as the engine makes others with long keys.
     const LONG_SCOPES: bool = true;
@@ -308,6 +311,72 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// column that is not unique, whether it is given.
     fn merge(schema: &Schema) -> Sql;
 
+    /// How the row that has the key is called in an `INSERT` that overwrites it on a condition; none
+    /// where the engine has no such statement.
+    fn standing_row(table: &str) -> Option<String> {
+        let _ = table;
+        None
+    }
+
+    /// What locks the rows of a `SELECT` until the transaction ends.
+    const LOCKING: &'static str = " FOR UPDATE";
+
+    /// What a condition on a time needs besides, where other programs may have written what does
+    /// not compare as one: begins with `AND`.
+    fn comparable_time(name: &str) -> String {
+        let _ = name;
+        String::new()
+    }
+
+    /// What stands before and after the condition, order and limit of the rows that a statement
+    /// removes. `keys` are the quoted columns of the key.
+    fn purging(table: &str, keys: &str, count: usize) -> (String, String) {
+        let wanted = if count == 1 { keys.to_owned() } else { format!("({keys})") };
+        let before = format!("DELETE FROM {table} WHERE {wanted} IN (SELECT {keys} FROM {table}");
+        (before, ")".to_owned())
+    }
+
+    /// Removes those rows of the keys that are listed in its binds that are expired at the time in
+    /// the last one. `name` is the quoted column of the expiry.
+    fn remove_listed(schema: &Schema, name: &str) -> Option<Sql> {
+        let _ = (schema, name);
+        None
+    }
+
+    /// Inserts complete rows whose keys have none or an expired one. Gives the stored rows of the
+    /// other keys. No key occurs twice.
+    fn replace_all_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed>;
+
+    /// Removes those rows of keys that are expired, each in one step.
+    fn remove_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed>;
+
+    /// The statements that make the table of leases unless it exists.
+    const LEASE_TABLE: &'static [&'static str];
+
+    /// The time of the server.
+    const LEASE_NOW: &'static str;
+
+    /// What follows the row of a lease that is inserted: one that has its key is overwritten if it is
+    /// over or of the same holder.
+    const LEASE_TAKEN: &'static str;
+
+    /// Whether the count of changed rows tells that it was inserted or overwritten.
+    const LEASE_COUNT_TELLS: bool = true;
+
+    /// Adds the time that is so many microseconds, which are bound, after that of the server.
+    fn lease_after(sql: Sql) -> Sql;
+
     /// What is added to the condition of removing a row.
     fn pop_condition(schema: &Schema) -> String {
         let _ = schema;
@@ -344,7 +413,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// The statements that drop a table and make it anew.
     fn recreate(schema: &Schema) -> Vec<String> {
         let drop = format!("DROP TABLE {}", Self::quote_in_definition(&schema.table));
-        vec![drop, create_table::<Self>(schema, &schema.table)]
+        [vec![drop], create::<Self>(schema)].concat()
     }
 
     /// Removes what an interrupted change of a table left behind.
@@ -360,6 +429,9 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         standing: &Standing,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>>;
+
+    /// The columns of each index of a table, in their order.
+    fn indexes(connection: &mut Self::Connection, table: &str) -> Result<Vec<Vec<String>>, Failed>;
 
     /// The table of this name as it stands, if it does.
     fn table(connection: &mut Self::Connection, name: &str) -> Result<Option<Standing>>;

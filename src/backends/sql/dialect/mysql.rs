@@ -45,6 +45,7 @@ impl Dialect for Mysql {
     const NAME: &'static str = "mysql";
     const ON_SERVER: bool = true;
     const MIGRATES_IN_TRANSACTION: bool = false;
+    const INDEXES_IN_TABLE: bool = true;
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/mysql");
     const TABLE_OPTIONS: &'static str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */";
 
@@ -218,6 +219,43 @@ impl Dialect for Mysql {
         None
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope varchar(255) NOT NULL, `key` varchar(255) NOT NULL, holder varchar(255) NOT NULL, expires_at datetime(6) NOT NULL, PRIMARY KEY (scope, `key`), INDEX hilcat_ix_leases (expires_at)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */",
+    ];
+    const LEASE_NOW: &'static str = "UTC_TIMESTAMP(6)";
+    /// The columns are assigned from left to right: the second condition sees the new holder.
+    const LEASE_TAKEN: &'static str = "ON DUPLICATE KEY UPDATE holder = IF(expires_at <= UTC_TIMESTAMP(6) OR holder = VALUES(holder), VALUES(holder), holder), expires_at = IF(holder = VALUES(holder), VALUES(expires_at), expires_at)";
+    /// A row that is left as it is counts as one that was inserted.
+    const LEASE_COUNT_TELLS: bool = false;
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("UTC_TIMESTAMP(6) + INTERVAL ").bind(ColumnType::BigInt).text(" MICROSECOND")
+    }
+
+    /// In the order of the index: the rows before the limit are those that expire first.
+    fn purging(table: &str, _: &str, _: usize) -> (String, String) {
+        (format!("DELETE FROM {table}"), String::new())
+    }
+
+    fn replace_all_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::replace_expired(connection, statements, keys, rows, at)
+    }
+
+    fn remove_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed> {
+        Ok(batch::remove_expired(connection, statements, keys, at)?)
+    }
+
     fn upsert(schema: &Schema) -> Sql {
         batch::upsert(schema, 1)
     }
@@ -298,6 +336,10 @@ impl Dialect for Mysql {
         Ok(steps)
     }
 
+    fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+        Ok(introspect::indexes(connection, table)?)
+    }
+
     fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
         introspect::table(connection, name)
     }
@@ -321,7 +363,8 @@ impl Dialect for Mysql {
             return Err(Failed::Own(Error::new(
                 crate::ErrorKind::Timeout,
                 "another process migrated this database until the deadline passed; nothing was changed",
-            )));
+            )
+            .while_waiting()));
         }
         let result = body(connection);
         let unlock = Sql::new(format!("SELECT RELEASE_LOCK({name})"));

@@ -247,6 +247,57 @@ impl Dialect for Pg {
         overwriting(batch::unnested(inserting_into(Sql::new(""), schema), schema), schema)
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope text COLLATE \"C\" NOT NULL, key text COLLATE \"C\" NOT NULL, holder text NOT NULL, expires_at timestamptz NOT NULL, PRIMARY KEY (scope, key))",
+        "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
+    ];
+    /// Not that of the beginning of the transaction, which may have waited since.
+    const LEASE_NOW: &'static str = "clock_timestamp()";
+    const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= clock_timestamp() OR hilcat_leases.holder = excluded.holder";
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("clock_timestamp() + CAST(")
+            .bind(ColumnType::BigInt)
+            .text(" AS bigint) * interval '1 microsecond'")
+    }
+
+    fn standing_row(_: &str) -> Option<String> {
+        Some(STANDING.to_owned())
+    }
+
+    /// Rows that others have locked are passed over. Not by the place of a row in its table, which
+    /// in the parts of a partitioned one is that of several.
+    fn purging(table: &str, keys: &str, _: usize) -> (String, String) {
+        let before = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table}");
+        let after = format!(
+            " FOR UPDATE SKIP LOCKED) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked)"
+        );
+        (before, after)
+    }
+
+    fn remove_listed(schema: &Schema, name: &str) -> Option<Sql> {
+        Some(batch::remove_listed(schema, name))
+    }
+
+    fn replace_all_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        batch::replace_expired(connection, statements, keys, rows, at)
+    }
+
+    fn remove_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed> {
+        batch::remove_expired(connection, statements, keys, at)
+    }
+
     fn insert(schema: &Schema) -> Sql {
         unless_stored::<Self>(inserting(Sql::new(""), schema), schema)
     }
@@ -297,6 +348,10 @@ impl Dialect for Pg {
             _ => Vec::new(),
         });
         Ok(statements.collect())
+    }
+
+    fn indexes(connection: &mut PgLink, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+        Ok(introspect::indexes(connection, table)?)
     }
 
     fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {

@@ -22,7 +22,7 @@ use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
-use crate::backends::sql::write::{check_written, kept, pop};
+use crate::backends::sql::write::{check_written, kept, pop, remove_expired, replace_expired};
 use crate::schema::{Change, Standing};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -211,6 +211,57 @@ impl Dialect for Sqlite {
         overwriting(schema, rows_at_once(schema))
     }
 
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope TEXT NOT NULL, key TEXT NOT NULL, holder TEXT NOT NULL, expires_at TIMESTAMP NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
+    ];
+    const LEASE_NOW: &'static str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
+    const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= strftime('%Y-%m-%d %H:%M:%f', 'now') OR hilcat_leases.holder = excluded.holder";
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("strftime('%Y-%m-%d %H:%M:%f', 'now', (")
+            .bind(ColumnType::BigInt)
+            .text(" / 1e6) || ' seconds')")
+    }
+
+    fn standing_row(table: &str) -> Option<String> {
+        Some(Self::quote(table))
+    }
+
+    /// A connection that writes has the whole database.
+    const LOCKING: &'static str = "";
+
+    /// Times are texts, which compare as times if they are written as hilcat writes them.
+    fn comparable_time(name: &str) -> String {
+        format!(
+            " AND {name} GLOB '????-??-?? ??:??:??*' AND {name} NOT GLOB '???????????*[-+A-Za-z]*'"
+        )
+    }
+
+    fn replace_all_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        rows: &[Row],
+        at: i64,
+    ) -> Result<Vec<Option<Row>>, Failed> {
+        Self::write_transaction(connection, |connection| {
+            let replace = |(key, row)| replace_expired(connection, statements, key, row, at);
+            keys.iter().zip(rows).map(replace).collect()
+        })
+    }
+
+    fn remove_expired<C: Conn<Self>>(
+        connection: &mut C,
+        statements: &Statements,
+        keys: &[Key],
+        at: i64,
+    ) -> Result<(), Failed> {
+        Self::write_transaction(connection, |connection| {
+            keys.iter().try_for_each(|key| remove_expired(connection, statements, key, at))
+        })
+    }
+
     fn insert(schema: &Schema) -> Sql {
         unless_stored::<Self>(inserting(schema, 1), schema)
     }
@@ -258,6 +309,10 @@ impl Dialect for Sqlite {
             steps[0].splice(0..0, rebuild);
         }
         Ok(steps)
+    }
+
+    fn indexes(connection: &mut SqliteConnection, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+        Ok(introspect::indexes(connection, table)?)
     }
 
     fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {

@@ -19,7 +19,7 @@ use super::sqlite::{SqliteBuilder, Synchronous};
 use super::table::{Found, Table};
 use crate::codec::CodecOptions;
 use crate::schema::{Apply, check_readable, merged, plan, upgrade};
-use crate::store::{Capabilities, Options, ScopeStore, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Column, ColumnType, Error, Plan, Result, Schema};
 
 /// The one dialect that has it.
@@ -75,7 +75,8 @@ impl SqliteKv {
                     Some(standing) => Some(upgrade(standing, schema, when)?),
                     None => None,
                 };
-                registry::make_table(connection, schema)?;
+                let stored = upgrade.as_ref().map_or(schema, |upgrade| &upgrade.stored);
+                registry::make_table(connection, &table_of(stored))?;
                 let (Some(standing), Some(upgrade)) = (standing, upgrade) else {
                     let stored = merged(None, schema);
                     self.registry.note(connection, &stored)?;
@@ -158,7 +159,13 @@ impl SqliteKvBuilder {
             database,
             registry: Arc::new(Registry::new()),
             options: self.codec,
-            capabilities: Capabilities { persistent, ..Capabilities::new() },
+            capabilities: Capabilities {
+                persistent,
+                expiry: ExpirySupport::Full,
+                max_records: true,
+                shared_single_flight: persistent,
+                ..Capabilities::new()
+            },
         })
     }
 }
@@ -171,12 +178,24 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(SqliteKvBuilder { sqlite, codec }.open()?), options))
 }
 
-/// What the table of a scope is to SQLite.
-fn table_of(schema: &Schema) -> Schema {
-    Schema::new(&schema.name)
-        .table(&schema.table)
+/// What the table of a scope is to SQLite whose records stand under a schema: where records expire,
+/// with a column that says when, so that an index finds those that are expired.
+fn table_of(stored: &Schema) -> Schema {
+    let table = Schema::new(&stored.name)
+        .table(&stored.table)
         .unique(Column::new("key", ColumnType::Text))
-        .column(Column::new("value", ColumnType::Bytes).nullable(true))
+        .column(Column::new("value", ColumnType::Bytes).nullable(true));
+    match stored.expiry_column() {
+        Some(_) => table.with_expiry_column(),
+        None => table,
+    }
+}
+
+/// The same as a scope uses it: with its leases.
+fn table_for(schema: &Schema, stored: &Schema) -> Schema {
+    let mut table = table_of(stored);
+    table.freshness.single_flight = schema.freshness.single_flight;
+    table
 }
 
 /// Makes the table of a scope again that was dropped behind hilcat's back.
@@ -204,15 +223,25 @@ impl Store for SqliteKv {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let covers =
-            |stored: &Schema| stored.table == schema.table && plan(stored, schema).is_empty();
-        let stored = match self.standing(schema)?.filter(covers) {
-            Some(stored) => stored,
-            None => self.apply(schema, Apply::OnOpen)?.0,
+        let standing = self.standing(schema)?;
+        let schema = match &standing {
+            Some(stored) => Arc::new(schema.with_expiry_of(stored)),
+            None => schema.clone(),
         };
-        let table = Arc::new(table_of(schema));
+        let covers = |stored: &Schema| {
+            let same = !schema.freshness.uses_expiry() || stored.freshness == schema.freshness;
+            same && stored.table == schema.table && plan(stored, &schema).is_empty()
+        };
+        let stored = match standing.filter(covers) {
+            Some(stored) => stored,
+            None => self.apply(&schema, Apply::OnOpen)?.0,
+        };
+        if schema.freshness.lease().is_some() {
+            self.database.ensure_leases()?;
+        }
+        let table = Arc::new(table_for(&schema, &stored));
         let table = Table::restored_by(self.database.clone(), &table, restore);
-        let scope = KvScope::new(schema, &stored, table, self.registry.clone(), self.options);
+        let scope = KvScope::new(&schema, &stored, table, self.registry.clone(), self.options);
         scope.check_layout()?;
         Ok(Arc::new(scope))
     }
@@ -220,13 +249,22 @@ impl Store for SqliteKv {
     /// A table that another program made is read, too, though no schema is known of it.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let standing = self.standing(schema)?;
-        if let Some(standing) = &standing {
-            check_readable(standing, schema)?;
-        }
-        let stored = Arc::new(table_of(schema));
-        let table = Table::read_only(self.database.clone(), &stored, 0, &Found::default());
-        let beside = standing.as_ref().unwrap_or(schema);
-        let scope = KvScope::new(schema, beside, table, self.registry.clone(), self.options);
+        let schema = match &standing {
+            Some(standing) => {
+                check_readable(standing, schema)?;
+                Arc::new(schema.with_expiry_of(standing))
+            }
+            None => schema.clone(),
+        };
+        // A table that no schema is known of has no column for the expiry.
+        let stored = match &standing {
+            Some(standing) => table_of(standing),
+            None => table_of(&Schema::new(&schema.name).table(&schema.table)),
+        };
+        let table =
+            Table::read_only(self.database.clone(), &Arc::new(stored), 0, &Found::default());
+        let beside = standing.as_ref().unwrap_or(&schema);
+        let scope = KvScope::new(&schema, beside, table, self.registry.clone(), self.options);
         match scope.check_layout() {
             Ok(()) => Ok(Some(Arc::new(scope))),
             Err(error) if error.is_changed_table() => Ok(None),
@@ -237,14 +275,32 @@ impl Store for SqliteKv {
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         let standing = self.standing(schema)?;
         self.database.read(|connection| self.registry.check_table(connection, schema))?;
-        Ok(standing.map_or_else(|| Plan::empty(schema), |standing| plan(&standing, schema)))
+        let planned = |standing: Schema| plan(&standing, &schema.with_expiry_of(&standing));
+        Ok(standing.map_or_else(|| Plan::empty(schema), planned))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         match self.standing(schema)? {
-            Some(_) => Ok(self.apply(schema, Apply::OnDemand)?.1),
+            Some(standing) => Ok(self.apply(&schema.with_expiry_of(&standing), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
+    }
+
+    fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
+        self.database.read(|connection| self.registry.find_if_any(connection, scope))
+    }
+
+    /// The table of another program is given no column but for an expiry that records have anyway.
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        if schema.freshness.expires_at.is_some() || self.standing(schema)?.is_some() {
+            return Ok(ExpirySupport::Full);
+        }
+        let table =
+            self.database.read(|connection| Ok(Engine::table(connection, &schema.table)?))?;
+        Ok(match table {
+            Some(_) => ExpirySupport::Unsupported,
+            None => ExpirySupport::Full,
+        })
     }
 
     fn scopes(&self) -> Result<Vec<String>> {

@@ -6,8 +6,10 @@ use diesel::sqlite::SqliteConnection;
 use super::Engine;
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::{Failed, failure};
+use crate::backends::sql::render::{create_index, definition};
 use crate::backends::sql::statement::{Sql, execute, find, load};
-use crate::schema::{merged, table_of_another};
+use crate::freshness::EXPIRES_AT;
+use crate::schema::{StandingColumn, merged, table_of_another};
 use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The table's name.
@@ -160,11 +162,26 @@ impl Registry {
     }
 }
 
-/// Makes the table of a scope, as the Python package does, where it does not stand.
-pub(super) fn make_table(connection: &mut SqliteConnection, schema: &Schema) -> Result<(), Failed> {
-    let table = Engine::quote_in_definition(&schema.table);
-    let text = format!("CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, value BLOB)");
-    Ok(connection.batch_execute(&text)?)
+/// Makes the table of a scope, as the Python package does, where it does not stand; where records
+/// expire, with the column of their expiry and its index.
+pub(super) fn make_table(connection: &mut SqliteConnection, table: &Schema) -> Result<(), Failed> {
+    let name = Engine::quote_in_definition(&table.table);
+    let text = format!("CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB)");
+    connection.batch_execute(&text)?;
+    let Some(expiry) = table.expiry_column().map(|column| &table.columns[column]) else {
+        return Ok(());
+    };
+    let existing = Engine::table(connection, &table.table)?;
+    let has_it = |have: &StandingColumn| have.name == expiry.name;
+    if !existing.is_some_and(|existing| existing.columns.iter().any(has_it)) {
+        let column = definition::<Engine>(expiry);
+        connection.batch_execute(&format!("ALTER TABLE {name} ADD COLUMN {column}"))?;
+    }
+    let columns = [expiry.name.clone()];
+    if !Engine::indexes(connection, &table.table)?.iter().any(|index| index[..] == columns) {
+        connection.batch_execute(&create_index::<Engine>(&table.table, &columns))?;
+    }
+    Ok(())
 }
 
 pub(super) fn clear_table(
@@ -178,7 +195,12 @@ pub(super) fn clear_table(
 /// The statement that writes a record only while the scope stands under the very schema that was
 /// stored when it was opened.
 pub(super) fn put_if_current(schema: &Schema, stored: &Schema) -> Sql {
-    write_if_current(schema, stored).text("UPDATE SET `value` = excluded.`value`")
+    let expires = match stored.expiry_column() {
+        Some(_) => format!(", `{EXPIRES_AT}` = excluded.`{EXPIRES_AT}`"),
+        None => String::new(),
+    };
+    write_if_current(schema, stored)
+        .text(&format!("UPDATE SET `value` = excluded.`value`{expires}"))
 }
 
 /// The same for a record whose key has none; what there is of the key is left as it is.
@@ -190,14 +212,17 @@ pub(super) fn insert_if_current(schema: &Schema, stored: &Schema) -> Sql {
 fn write_if_current(schema: &Schema, stored: &Schema) -> Sql {
     let literal = |text: &str| Engine::literal(&text.into());
     let table = Engine::quote(&schema.table);
-    Sql::new(format!("INSERT INTO {table} (`key`, `value`) SELECT "))
+    let expires = stored.expiry_column().is_some();
+    let column = if expires { format!(", `{EXPIRES_AT}`") } else { String::new() };
+    let sql = Sql::new(format!("INSERT INTO {table} (`key`, `value`{column}) SELECT "))
         .bind(TEXT)
         .text(", ")
-        .bind(ColumnType::Bytes)
-        .text(&format!(
-            " WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE scope = {} AND fingerprint = {}) \
+        .bind(ColumnType::Bytes);
+    let sql = if expires { sql.text(", ").bind(ColumnType::Timestamp) } else { sql };
+    sql.text(&format!(
+        " WHERE EXISTS (SELECT 1 FROM {TABLE} WHERE scope = {} AND fingerprint = {}) \
              ON CONFLICT (`key`) DO ",
-            literal(&schema.name),
-            literal(&stored.fingerprint()),
-        ))
+        literal(&schema.name),
+        literal(&stored.fingerprint()),
+    ))
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
@@ -16,7 +17,7 @@ use crate::backends::sql::table::Table;
 use crate::codec::key::{from_text, to_text};
 use crate::codec::{Codec, CodecOptions};
 use crate::schema::{plan, unknown_columns};
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, is_expired};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
 
 /// A handle on the table of a scope, under the schema that it was opened with.
@@ -28,6 +29,9 @@ pub(super) struct KvScope {
     /// None where there are columns that the schema does not know, which a record keeps.
     put_if_current: Option<Sql>,
     insert_if_current: Sql,
+    /// The column of the schema that says when a record expires, where the table has one for that.
+    /// It is none of the schema if another program's records say it by a column of their own.
+    expiry: Option<Option<usize>>,
 }
 
 impl fmt::Debug for KvScope {
@@ -48,7 +52,10 @@ impl KvScope {
         let knows_all = unknown_columns(stored, schema).next().is_none();
         let put_if_current = knows_all.then(|| put_if_current(schema, stored));
         let insert_if_current = insert_if_current(schema, stored);
-        Self { codec, table, registry, put_if_current, insert_if_current }
+        let expiry = stored.expiry_column().map(|column| {
+            schema.columns.iter().position(|known| known.name == stored.columns[column].name)
+        });
+        Self { codec, table, registry, put_if_current, insert_if_current, expiry }
     }
 
     /// Reports a table of other columns, which another program made.
@@ -108,15 +115,16 @@ impl KvScope {
     fn replace(&self, connection: &mut SqliteConnection, row: Row) -> Result<Option<Row>, Failed> {
         let key = self.schema().key_of(&row);
         let old = self.stored(connection, &key)?;
-        let replaced = self.codec.replace(old.as_deref(), row)?;
-        self.table.inner().set(connection, &stored_row(&key, replaced.bytes))?;
+        let replaced = self.codec.replace(old.as_deref(), row.clone())?;
+        let stored = self.stored_row(&key, replaced.bytes, &row)?;
+        self.table.inner().set(connection, &stored)?;
         Ok(replaced.old)
     }
 
     /// Inserts a row that has all columns, if the scope stands under the handle's very schema.
     /// Gives whether it did, and else the bytes that are stored under its key.
     fn insert_at_once(&self, key: &Key, row: &Row) -> Result<(bool, Option<Vec<u8>>)> {
-        let new = stored_row(key, self.codec.encode(row)?);
+        let new = self.stored_row(key, self.codec.encode(row)?, row)?;
         self.table.inner().restoring(|database| {
             database.write_once_or_twice(|connection| {
                 match written(connection, self.insert_if_current.with(&new))? {
@@ -125,6 +133,59 @@ impl KvScope {
                 }
             })
         })
+    }
+
+    /// A record as the table has it: its bytes are of `row`, or of one that `row` was merged into.
+    fn stored_row(&self, key: &Key, bytes: Vec<u8>, row: &Row) -> Result<Row> {
+        let mut stored = vec![Value::Text(to_text(key).into_owned()), Value::Bytes(bytes)];
+        let Some(expiry) = self.expiry else { return Ok(stored) };
+        let expires = match expiry.map(|column| row[column].clone()) {
+            Some(Value::Absent) => {
+                let merged = self.decode(key, stored.clone())?;
+                expiry.map_or(Value::Null, |column| merged[column].clone())
+            }
+            expires => expires.unwrap_or(Value::Null),
+        };
+        stored.push(expires);
+        Ok(stored)
+    }
+
+    /// Stores a row unless its key has a record that is not expired at a time, and gives that.
+    fn replace_one(
+        &self,
+        connection: &mut SqliteConnection,
+        row: &Row,
+        at: i64,
+    ) -> Result<Option<Row>, Failed> {
+        let key = self.schema().key_of(row);
+        if self.expiry.is_some() {
+            self.table.inner().remove_expired(connection, &[stored_key(&key)], at)?;
+        }
+        if let Some(stored) = self.stored(connection, &key)? {
+            return Ok(Some(self.codec.decode_at(&key, &stored)?));
+        }
+        let rows = self.prepare(connection, std::slice::from_ref(row))?;
+        self.table.inner().set_many(connection, &rows)?;
+        Ok(None)
+    }
+
+    /// Gives a record another expiry if it is not expired at a time.
+    fn touch_one(
+        &self,
+        connection: &mut SqliteConnection,
+        key: &Key,
+        at: i64,
+        expires: &Value,
+    ) -> Result<bool, Failed> {
+        let Some(Some(column)) = self.expiry else { return Ok(false) };
+        let Some(stored) = self.stored(connection, key)? else { return Ok(false) };
+        let mut row = self.codec.decode_at(key, &stored)?;
+        if is_expired(self.schema(), &row, at) {
+            return Ok(false);
+        }
+        row[column] = expires.clone();
+        self.replace(connection, row)?;
+        Ok(true)
     }
 
     /// Rows of the table as those of keys.
@@ -154,7 +215,8 @@ impl KvScope {
                     self.codec.replace(old.as_deref(), row.clone()).map(|replaced| replaced.bytes)
                 }
             };
-            let row = stored_row(&key, bytes.map_err(|error| error.with_key(&key))?);
+            let bytes = bytes.map_err(|error| error.with_key(&key))?;
+            let row = self.stored_row(&key, bytes, row)?;
             match place {
                 Some(at) => stored[at] = row,
                 None => {
@@ -179,10 +241,6 @@ fn written(connection: &mut SqliteConnection, statement: Statement<'_>) -> Query
 /// The key as the table has it.
 fn stored_key(key: &Key) -> Key {
     Key::single(Value::Text(to_text(key).into_owned()))
-}
-
-fn stored_row(key: &Key, bytes: Vec<u8>) -> Row {
-    vec![Value::Text(to_text(key).into_owned()), Value::Bytes(bytes)]
 }
 
 /// The value of a row of the table. What the Python package put there is a pickle: it is read as
@@ -217,7 +275,7 @@ impl ScopeStore for KvScope {
         let key = self.schema().key_of(&row);
         let blind = self.put_if_current.as_ref();
         if let Some(put) = blind.filter(|_| !row.iter().any(Value::is_absent)) {
-            let stored = stored_row(&key, self.codec.encode(&row)?);
+            let stored = self.stored_row(&key, self.codec.encode(&row)?, &row)?;
             let written = self.table.inner().restoring(|database| {
                 database
                     .write_once_or_twice(|connection| Ok(written(connection, put.with(&stored))?))
@@ -291,26 +349,64 @@ impl ScopeStore for KvScope {
     }
 
     fn keys(&self) -> Result<Keys> {
-        let codec = self.codec.clone();
-        let key = move |stored: Result<Key>| match stored?.values() {
-            [Value::Text(text)] => key_of(text, codec.schema()),
-            _ => Err(Error::invalid_data("a stored key is not text")),
-        };
-        Ok(Box::new(self.table.keys()?.map(key)))
+        Ok(self.keys_of(self.table.keys()?))
     }
 
     fn rows(&self) -> Result<Rows> {
-        let codec = self.codec.clone();
-        let row = move |stored: Result<Row>| {
-            let stored = stored?;
-            let key = match &stored[..] {
-                [Value::Text(text), _] => key_of(text, codec.schema())?,
-                _ => return Err(Error::invalid_data("a stored key is not text")),
-            };
-            let row = bytes_of(stored).and_then(|bytes| codec.decode_at(&key, &bytes));
-            row.map_err(|error| error.with_key(&key))
-        };
-        Ok(Box::new(self.table.rows()?.map(row)))
+        Ok(self.rows_of(self.table.rows()?))
+    }
+
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        self.write(|connection| {
+            rows.iter().map(|row| self.replace_one(connection, row, at)).collect()
+        })
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        let stored: Vec<Key> = keys.iter().map(stored_key).collect();
+        self.table.remove_expired(&stored, at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let key = self.schema().key_of(&row);
+        self.write(|connection| {
+            let stored = self.stored(connection, &key)?;
+            let stored = stored.map(|bytes| self.codec.decode_at(&key, &bytes)).transpose()?;
+            if stored.as_ref() != old {
+                return Ok(false);
+            }
+            self.is_other(connection)?;
+            self.replace(connection, row.clone())?;
+            Ok(true)
+        })
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.write(|connection| self.touch_one(connection, key, at, &expires))
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.table.purge(before, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.table.trim(records, limit)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        Ok(self.keys_of(self.table.live_keys(at)?))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        Ok(self.rows_of(self.table.live_rows(at)?))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.table.live_len(at)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.table.leases().map(|_| self as &dyn Leases)
     }
 
     fn len(&self) -> Result<u64> {
@@ -327,6 +423,57 @@ impl ScopeStore for KvScope {
             self.table.inner().clear(connection, &[])?;
             let rows = self.prepare(connection, &rows)?;
             self.table.inner().set_many(connection, &rows)
+        })
+    }
+}
+
+impl KvScope {
+    fn keys_of(&self, stored: Keys) -> Keys {
+        let codec = self.codec.clone();
+        let key = move |stored: Result<Key>| match stored?.values() {
+            [Value::Text(text)] => key_of(text, codec.schema()),
+            _ => Err(Error::invalid_data("a stored key is not text")),
+        };
+        Box::new(stored.map(key))
+    }
+
+    fn rows_of(&self, stored: Rows) -> Rows {
+        let codec = self.codec.clone();
+        let row = move |stored: Result<Row>| {
+            let stored = stored?;
+            let key = match &stored[..] {
+                [Value::Text(text), ..] => key_of(text, codec.schema())?,
+                _ => return Err(Error::invalid_data("a stored key is not text")),
+            };
+            let row = bytes_of(stored).and_then(|bytes| codec.decode_at(&key, &bytes));
+            row.map_err(|error| error.with_key(&key))
+        };
+        Box::new(stored.map(row))
+    }
+}
+
+impl Leases for KvScope {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.acquire(&stored_key(key), holder, lease)
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.renew(&stored_key(key), holder, lease)
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        self.table.release(&stored_key(key), holder)
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let key = stored_key(&self.schema().key_of(&row));
+        self.write(|connection| {
+            if !self.table.inner().lock_lease(connection, &key, holder)? {
+                return Ok(LeasedFill::Lost);
+            }
+            let stored = self.replace_one(connection, &row, at)?;
+            self.table.inner().release_lease(connection, &key, holder)?;
+            Ok(stored.map_or(LeasedFill::Stored, LeasedFill::Existing))
         })
     }
 }

@@ -71,7 +71,7 @@ impl MysqlLink {
         timeout: Duration,
         settings: impl FnOnce(&Traits) -> String,
     ) -> ConnectionResult<Self> {
-        let deadline = Deadline::after(target.connect_timeout);
+        let deadline = Deadline::of_call(target.connect_timeout);
         let refused = ConnectionError::CouldntSetupConfiguration;
         let client = Client::connect(target, deadline);
         let mut link = Self {

@@ -107,7 +107,7 @@ pub struct PgLink {
 impl PgLink {
     /// Connects and logs in.
     pub(in crate::backends::sql) fn open(target: &Target) -> crate::Result<Self> {
-        let deadline = Deadline::after(target.connect_timeout);
+        let deadline = Deadline::of_call(target.connect_timeout);
         let socket = Socket::connect(&target.endpoint, target.max_response, deadline)
             .map_err(|error| target.endpoint.unreachable(&error))?;
         let gate = Gate::new(socket);

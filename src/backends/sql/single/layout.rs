@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::name;
+use crate::freshness::EXPIRES_AT;
 use crate::{Column, Error, Result, Schema, Value};
 
 /// The one table: the columns that say the scope, and then those of the records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Layout {
     pub(super) table: Arc<Schema>,
     pub(super) scope_columns: usize,
@@ -32,12 +33,20 @@ impl Layout {
             return Err(Error::invalid_schema("no column says the scope"));
         }
         table.validate()?;
-        Ok(Self { table: Arc::new(table), scope_columns })
+        let table = Arc::new(Schema { sections: scope_columns, ..table });
+        Ok(Self { table, scope_columns })
     }
 
     /// The columns that say the scope.
     pub(super) fn scope_columns(&self) -> impl Iterator<Item = &Column> {
         self.table.columns.iter().take(self.scope_columns)
+    }
+
+    /// The table as it is to be for a scope: with hilcat's own column for the expiry if records of
+    /// the scope have it. What is stored as the table's options are those of the scope.
+    pub(super) fn table_for(&self, scope: &Schema) -> Schema {
+        let table = self.table.with_expiry_of(scope);
+        Schema { freshness: scope.freshness.clone(), ..table }
     }
 
     /// The schema of the records of a scope.
@@ -62,6 +71,7 @@ impl Layout {
         let mut used = before(self.scope_columns().cloned().collect(), schema.clone());
         used.name.clone_from(&self.table.name);
         used.table.clone_from(&self.table.table);
+        used.sections = self.scope_columns;
         Ok(used)
     }
 
@@ -92,7 +102,7 @@ impl Layout {
     }
 
     /// A scope has the columns of the table, by name and type, and its key.
-    fn check_columns(&self, schema: &Schema) -> Result<()> {
+    pub(super) fn check_columns(&self, schema: &Schema) -> Result<()> {
         let table = self.records(&schema.name);
         let wrong = |message: String| {
             let columns =
@@ -103,7 +113,7 @@ impl Layout {
                 table.table
             ))
         };
-        for column in &schema.columns {
+        for column in schema.columns.iter().filter(|column| column.name != EXPIRES_AT) {
             match table.columns.iter().find(|known| known.name == column.name) {
                 Some(known) if known.ty == column.ty => {}
                 Some(known) => {

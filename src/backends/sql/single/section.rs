@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::dialect::Dialect;
 use super::super::table::Table;
-use crate::store::{Keys, Rows, ScopeStore};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// The rows of one scope: in the table they have its values in front.
@@ -128,8 +129,74 @@ impl<D: Dialect> ScopeStore for Section<D> {
         self.table.replace_all(rows.into_iter().map(|row| self.row(row)).collect())
     }
 
+    fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
+        let rows = rows.into_iter().map(|row| self.row(row)).collect();
+        Ok(self.own_rows(self.table.replace_expired(rows, at)?))
+    }
+
+    fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
+        self.table.remove_expired(&self.keys_of(keys), at)
+    }
+
+    fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
+        let old = old.map(|old| self.row(old.clone()));
+        self.table.replace_unchanged(old.as_ref(), self.row(row))
+    }
+
+    fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
+        self.table.touch(&self.key(key), at, expires)
+    }
+
+    fn purge(&self, before: i64, limit: usize) -> Result<usize> {
+        self.table.purge(before, limit)
+    }
+
+    fn trim(&self, records: u64, limit: usize) -> Result<usize> {
+        self.table.trim(records, limit)
+    }
+
+    fn live_keys(&self, at: i64) -> Result<Keys> {
+        let scope = self.scope.len();
+        let keys = self.table.live_keys(at)?;
+        Ok(Box::new(keys.map(move |key| Ok(Key::new(key?.into_values().skip(scope))))))
+    }
+
+    fn live_rows(&self, at: i64) -> Result<Rows> {
+        let scope = self.scope.len();
+        Ok(Box::new(self.table.live_rows(at)?.map(move |row| Ok(own(row?, scope)))))
+    }
+
+    fn live_len(&self, at: i64) -> Result<u64> {
+        self.table.live_len(at)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        self.table.leases().map(|_| self as &dyn Leases)
+    }
+
     /// A call on a connection would have to put the scope's values before each key.
     fn table(&self) -> Option<&dyn Any> {
         None
+    }
+}
+
+impl<D: Dialect> Leases for Section<D> {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.acquire(&self.key(key), holder, lease)
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        self.table.renew(&self.key(key), holder, lease)
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        self.table.release(&self.key(key), holder)
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        Ok(match self.table.fill(self.row(row), at, holder)? {
+            LeasedFill::Existing(row) => LeasedFill::Existing(self.own(row)),
+            filled => filled,
+        })
     }
 }

@@ -15,6 +15,7 @@ use crate::backends::sql::link::mysql::MysqlLink;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::backends::sql::write::{insert_or_fetch, put};
+use crate::store::is_expired;
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
 
 /// How many keys or rows a statement has.
@@ -101,6 +102,56 @@ fn remove(schema: &Schema, keys: usize) -> Sql {
     one_of(Sql::new(format!("DELETE FROM {table} WHERE ")), schema, keys)
 }
 
+fn remove_expired_keys(schema: &Schema, keys: usize) -> Sql {
+    let expiry = schema.expiry_column().map(|column| Mysql::quote(&schema.columns[column].name));
+    remove(schema, keys)
+        .text(&format!(" AND {} <= ", expiry.unwrap_or_default()))
+        .bind(ColumnType::Timestamp)
+}
+
+/// Inserts complete rows whose keys have none or an expired one. Gives the stored rows of the other
+/// keys. An expired row is removed in a step that leaves one that was written meanwhile, and the new
+/// one is inserted only if the key is still free then.
+pub(super) fn replace_expired<C: Conn<Mysql>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    rows: &[Row],
+    at: i64,
+) -> Result<Vec<Option<Row>>, Failed> {
+    let mut stored = insert_all(connection, statements, keys, rows)?;
+    let is_over =
+        |row: &Option<Row>| row.as_ref().is_some_and(|row| is_expired(&statements.schema, row, at));
+    let again: Vec<usize> = (0..rows.len()).filter(|&place| is_over(&stored[place])).collect();
+    if again.is_empty() {
+        return Ok(stored);
+    }
+    let keys: Vec<Key> = again.iter().map(|&place| keys[place].clone()).collect();
+    let rows: Vec<Row> = again.iter().map(|&place| rows[place].clone()).collect();
+    remove_expired(connection, statements, &keys, at)?;
+    for (place, row) in again.into_iter().zip(insert_all(connection, statements, &keys, &rows)?) {
+        stored[place] = row;
+    }
+    Ok(stored)
+}
+
+/// Removes those rows of keys that are expired.
+pub(super) fn remove_expired<C: Conn<Mysql>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    at: i64,
+) -> QueryResult<()> {
+    let schema = &statements.schema;
+    let stored = in_order(schema, keys);
+    let remove = &batches_of(statements)?.remove_expired;
+    in_pieces(remove, schema, &stored, <[Row]>::len, |sql, keys| {
+        let mut values = keys.concat();
+        values.push(Value::Timestamp(at));
+        execute::<Mysql>(connection, sql.with(&values)).map(drop)
+    })
+}
+
 pub(super) fn batches(schema: &Schema) -> Batches {
     let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
     let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
@@ -108,6 +159,7 @@ pub(super) fn batches(schema: &Schema) -> Batches {
         fetch: Buckets::new(SIZES, select),
         lock: Buckets::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
         remove: Buckets::new(SIZES, remove),
+        remove_expired: Buckets::new(SIZES, remove_expired_keys),
         set: Buckets::new(SIZES.into_iter().filter(writes), upsert),
         insert: Buckets::exact(EXACT_SIZES.into_iter().filter(writes), insert),
     }

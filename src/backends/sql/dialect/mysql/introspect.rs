@@ -177,6 +177,25 @@ fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
     Ok(rows.into_iter().filter_map(info).collect())
 }
 
+/// The columns of each index of a table.
+pub(super) fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec<String>>> {
+    let sql = Sql::new(
+        "SELECT index_name, IF(sub_part IS NULL, COALESCE(column_name, ''), '') FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ",
+    )
+    .bind(ColumnType::Text)
+    .text(" ORDER BY index_name, seq_in_index");
+    let rows = ask(connection, &sql, &[table.into()], &[ColumnType::Text, ColumnType::Text])?;
+    let parts: Vec<(String, String)> = rows
+        .into_iter()
+        .filter_map(|row| {
+            let mut texts = texts(row);
+            texts.next().zip(texts.next())
+        })
+        .collect();
+    let indexes = parts.chunk_by(|a, b| a.0 == b.0);
+    Ok(indexes.map(|parts| parts.iter().map(|(_, column)| column.clone()).collect()).collect())
+}
+
 /// The columns of the primary key, in its order.
 fn key(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
     use ColumnType::{BigInt, Text};

@@ -15,7 +15,7 @@ use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
 use crate::backends::sql::write::{check_written, insert_or_fetch};
-use crate::{Key, Result, Row, Schema, Value};
+use crate::{ColumnType, Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.
 const ROWS: usize = 10_000;
@@ -40,6 +40,19 @@ pub(super) fn pop_listed(schema: &Schema) -> Sql {
         " ORDER BY {keys} FOR UPDATE), hilcat_gone AS (DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked) RETURNING {all}) {}",
         gone_or_none(schema)
     ))
+}
+
+/// The same for those that are expired at the time in the last bind, without giving them.
+pub(super) fn remove_listed(schema: &Schema, expiry: &str) -> Sql {
+    let table = Pg::quote(&schema.table);
+    let keys = columns::<Pg>(schema.key_columns());
+    let locked = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table} WHERE ");
+    matching(Sql::new(locked), schema)
+        .text(&format!(" AND {expiry} <= "))
+        .bind(ColumnType::Timestamp)
+        .text(&format!(
+            " ORDER BY {keys} FOR UPDATE) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked)"
+        ))
 }
 
 fn matching(sql: Sql, schema: &Schema) -> Sql {
@@ -172,17 +185,72 @@ pub(super) fn insert<C: Conn<Pg>>(
     }
 }
 
+/// Inserts complete rows whose keys have none or an expired one, all or none. Gives the stored rows
+/// of the other keys.
+pub(super) fn replace_expired<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    rows: &[Row],
+    at: i64,
+) -> Result<Vec<Option<Row>>, Failed> {
+    let at = [Value::Timestamp(at)];
+    let sql = statements.expiring.as_ref().and_then(|expiring| expiring.replace_rows.as_ref());
+    let replace = |connection: &mut C| {
+        insert_or_fetch::<Pg, _>(connection, statements, keys, rows, |connection, pending| {
+            let sorted = sorted_rows(statements, pending.iter().map(|&at| &rows[at]));
+            let written = write_new(connection, statements, &chunks(&sorted), sql, &at)?;
+            Ok(pending.iter().copied().filter(|&at| !written.contains(&keys[at])).collect())
+        })
+    };
+    match chunks(&sorted_rows(statements, rows)).len() {
+        0 | 1 => replace(connection),
+        _ => Pg::write_transaction(connection, replace),
+    }
+}
+
+/// Removes those rows of keys that are expired.
+pub(super) fn remove_expired<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    keys: &[Key],
+    at: i64,
+) -> Result<(), Failed> {
+    let expiring = statements.expiring.as_ref();
+    let Some(sql) = expiring.and_then(|expiring| expiring.remove_many.as_ref()) else {
+        return Ok(());
+    };
+    let (at, stored) = ([Value::Timestamp(at)], stored(statements, keys));
+    for keys in chunks(&sorted_keys(statements, &stored)) {
+        let columns = Column::all(keys, statements.key_types.len());
+        execute::<Pg>(connection, sql.with_columns_and(&columns, &at))?;
+    }
+    Ok(())
+}
+
 /// Inserts rows whose keys have none. Gives the keys of those that were inserted.
 fn insert_new<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     chunks: &[&[&[Value]]],
 ) -> QueryResult<HashSet<Key>> {
+    write_new(connection, statements, chunks, statements.insert_many.as_ref(), &[])
+}
+
+/// Writes rows by a statement that gives the keys of those that it wrote.
+fn write_new<C: Conn<Pg>>(
+    connection: &mut C,
+    statements: &Statements,
+    chunks: &[&[&[Value]]],
+    sql: Option<&Sql>,
+    at: &[Value],
+) -> QueryResult<HashSet<Key>> {
     let mut inserted = HashSet::new();
-    let Some(sql) = &statements.insert_many else { return Ok(inserted) };
+    let Some(sql) = sql else { return Ok(inserted) };
     for rows in chunks {
         let columns = Column::all(rows, rows.first().map_or(0, |row| row.len()));
-        load::<Pg>(connection, sql.with_columns(&columns), &statements.key_types, |key| {
+        let statement = sql.with_columns_and(&columns, at);
+        load::<Pg>(connection, statement, &statements.key_types, |key| {
             inserted.insert(Key::new(key));
             Ok(())
         })?;

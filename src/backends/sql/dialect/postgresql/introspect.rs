@@ -53,6 +53,28 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
     }))
 }
 
+/// The columns of each index of a table that is complete.
+pub(super) fn indexes(connection: &mut PgLink, table: &str) -> QueryResult<Vec<Vec<String>>> {
+    let parts = sql_query(
+        "SELECT i.indexrelid AS oid, a.attname::text AS name FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS part(number, place) LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = part.number WHERE i.indrelid = (SELECT oid FROM pg_catalog.pg_class WHERE relname = $1 AND relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())) AND i.indisvalid AND i.indpred IS NULL ORDER BY i.indexrelid, part.place",
+    );
+    let parts: Vec<IndexPart> = parts.bind::<Text, _>(table).load(connection)?;
+    let parts = parts.chunk_by(|a, b| a.oid == b.oid);
+    let columns = |parts: &[IndexPart]| {
+        parts.iter().map(|part| part.name.clone().unwrap_or_default()).collect()
+    };
+    Ok(parts.map(columns).collect())
+}
+
+#[derive(QueryableByName)]
+struct IndexPart {
+    #[diesel(sql_type = Oid)]
+    oid: u32,
+    /// `None` for an expression.
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+}
+
 /// Refuses a table that others inherit from: what is read of it are their rows, too, and two rows
 /// can have one key. The parts of a partitioned table are its own.
 fn refuse_children(connection: &mut PgLink, name: &str, relation: &Relation) -> Result<()> {

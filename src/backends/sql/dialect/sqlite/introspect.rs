@@ -1,6 +1,6 @@
 //! What stands in a SQLite database.
 
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
@@ -55,6 +55,32 @@ pub(super) fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     let tables: QueryResult<Vec<Name>> = tables.load(connection);
     let tables = tables.map_err(|error| Failed::from(error).into_error::<Sqlite>())?;
     Ok(tables.into_iter().map(|table| table.name).collect())
+}
+
+/// The columns of each index of a table, but for those of its key.
+pub(super) fn indexes(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> QueryResult<Vec<Vec<String>>> {
+    // Only whole indexes: one with a condition has no entry for some records.
+    let parts = sql_query(
+        "SELECT list.name AS name, part.name AS part FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS part WHERE list.partial = 0 ORDER BY list.name, part.seqno",
+    );
+    let parts: Vec<IndexPart> = parts.bind::<Text, _>(table).load(connection)?;
+    let parts = parts.chunk_by(|a, b| a.name == b.name);
+    let columns = |parts: &[IndexPart]| {
+        parts.iter().map(|part| part.part.clone().unwrap_or_default()).collect()
+    };
+    Ok(parts.map(columns).collect())
+}
+
+#[derive(QueryableByName)]
+struct IndexPart {
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// `None` for an expression.
+    #[diesel(sql_type = Nullable<Text>)]
+    part: Option<String>,
 }
 
 /// Keys are exact: a table whose key compares text in another way cannot be a scope.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Remote;
 use super::scope::GuardedScope;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
 /// A store each of whose calls passes the circuit breaker of its cache.
@@ -66,6 +66,10 @@ impl Store for Guarded {
     /// does not pass the breaker.
     fn database(&self) -> Option<&dyn Any> {
         self.0.store().ok()?.database()
+    }
+
+    fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
+        self.0.with_store(|store| store.expiry_of(schema))
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Guarded, LazyScope};
 use crate::layers::ReadOnly;
-use crate::store::{Adopted, Capabilities, ScopeStore, Store};
+use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
 /// A store that opens a scope without asking the server.
@@ -64,6 +64,11 @@ impl Store for Lazy {
 
     fn database(&self) -> Option<&dyn Any> {
         self.0.database()
+    }
+
+    /// Whether the table is that of another program is found out by the first call.
+    fn expiry_of(&self, _: &Schema) -> Result<ExpirySupport> {
+        Ok(self.capabilities().expiry)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {

@@ -25,7 +25,7 @@ fn uri(root: &Path) -> String {
 }
 
 fn open(root: &Path, clock: &ManualClock, schema: Schema) -> DynScope {
-    let cache = Cache::builder(&uri(root)).clock(clock.clone()).open().unwrap();
+    let cache = Cache::builder(uri(root)).clock(clock.clone()).open().unwrap();
     cache.dynamic_with(schema).unwrap()
 }
 

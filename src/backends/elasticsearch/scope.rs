@@ -33,6 +33,9 @@ pub(super) struct Scope {
     unseen: AtomicI64,
 }
 
+/// From how many records on a step of a purge refreshes the index first.
+const LARGE_STEP: usize = 1_000;
+
 /// One call on a scope.
 pub(super) struct Session<'a> {
     pub(super) cluster: &'a Arc<Cluster>,
@@ -233,7 +236,8 @@ impl ScopeStore for Scope {
     }
 
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
-        let refresh = self.unseen.load(Ordering::Relaxed) <= before;
+        // A large step can afford a refresh, and shows what other handles wrote just before.
+        let refresh = limit >= LARGE_STEP || self.unseen.load(Ordering::Relaxed) <= before;
         if refresh {
             self.unseen.store(i64::MAX, Ordering::Relaxed);
         }

@@ -10,10 +10,19 @@ const UNITS: [(&str, u64); 5] =
 
 /// Reads a duration: numbers with a unit (`d`, `h`, `m`, `s`, `ms`) one after the other.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(hilcat::parse_duration("1h30m")?, Duration::from_secs(5_400));
+/// assert!(hilcat::parse_duration("soon").is_err());
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+///
 /// # Errors
 ///
-/// Where it is not one, naming the units; also where it is zero.
-pub(crate) fn parse(text: &str) -> Result<Duration> {
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not one, naming the units;
+/// also if it is zero.
+pub fn parse(text: &str) -> Result<Duration> {
     let wrong = || {
         Error::invalid_config(format!(
             "`{text}` is not a duration; write it as 30s, 5m, 1h30m, 2d or 250ms, more than zero"

@@ -31,6 +31,7 @@ mod value;
 
 pub use crate::cache::{Cache, CacheBuilder};
 pub use crate::clock::Clock;
+pub use crate::duration::parse as parse_duration;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 pub use crate::json::parse as parse_json;

@@ -259,6 +259,23 @@ mod chrono_columns {
     }
 }
 
+#[diagnostic::do_not_recommend]
+impl ColumnValue for std::time::SystemTime {
+    const TYPE: ColumnType = ColumnType::Timestamp;
+
+    /// Cut to whole microseconds, and to the years 1 to 9999.
+    fn to_value(&self) -> Value {
+        Value::Timestamp(crate::clock::micros(*self))
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        match value {
+            Value::Timestamp(micros) => Ok(crate::clock::from_micros(micros)),
+            other => Err(mismatch::<Self>(&other)),
+        }
+    }
+}
+
 #[cfg(feature = "uuid")]
 #[diagnostic::do_not_recommend]
 impl ColumnValue for uuid::Uuid {

@@ -511,3 +511,53 @@ mod types_of_other_crates {
         assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("price")));
     }
 }
+
+/// The attributes of freshness.
+#[test]
+fn freshness_is_told_by_attributes() {
+    use std::time::{Duration, SystemTime};
+
+    use hilcat::{OnUnavailable, SingleFlight, Ttl};
+
+    #[derive(Debug, Clone, PartialEq, ScopeRecord)]
+    #[scope(
+        name = "answers",
+        ttl = "1h",
+        stale_while_revalidate = "10m",
+        stale_if_error = "1d",
+        jitter = "10%",
+        negative_ttl = "30s",
+        max_records = 1_000,
+        auto_purge = "off",
+        single_flight = "shared",
+        lease = "10s",
+        on_unavailable = "compute"
+    )]
+    struct Answer {
+        #[scope(unique)]
+        id: String,
+    }
+    let said = Answer::schema().freshness;
+    let second = Duration::from_secs(1);
+    assert_eq!(said.ttl, Some(Ttl::After(3_600 * second)));
+    assert_eq!(said.stale_while_revalidate, Some(600 * second));
+    assert_eq!(said.stale_if_error, Some(86_400 * second));
+    assert_eq!((said.jitter, said.negative_ttl), (Some(0.1), Some(30 * second)));
+    assert_eq!((said.max_records, said.auto_purge), (Some(1_000), Some(false)));
+    assert_eq!(said.single_flight, Some(SingleFlight::Shared { lease: 10 * second }));
+    assert_eq!(said.on_unavailable, Some(OnUnavailable::Compute));
+
+    #[derive(Debug, Clone, PartialEq, ScopeRecord)]
+    struct Token {
+        #[scope(unique)]
+        user: String,
+        #[scope(expires_at)]
+        until: Option<SystemTime>,
+    }
+    assert_eq!(Token::schema().freshness.expires_at.as_deref(), Some("until"));
+    let tokens = hilcat::Cache::memory().scope::<Token>().unwrap();
+    let ended = Token { user: "a".into(), until: Some(SystemTime::UNIX_EPOCH) };
+    let endless = Token { user: "b".into(), until: None };
+    tokens.set_many([&ended, &endless]).unwrap();
+    assert_eq!(tokens.fetch_many(["a", "b"]).unwrap(), [None, Some(endless)]);
+}

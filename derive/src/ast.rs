@@ -4,6 +4,7 @@ use proc_macro2::Span;
 use syn::{Expr, Ident, Path, Type};
 
 use crate::column_type::ColumnType;
+use crate::freshness::FreshnessAttrs;
 
 /// A struct that is to be a record.
 pub(crate) struct Record {
@@ -13,8 +14,9 @@ pub(crate) struct Record {
     /// The name of the scope.
     pub(crate) name: String,
     pub(crate) table: Option<String>,
-    /// In milliseconds.
-    pub(crate) ttl: Option<u64>,
+    pub(crate) freshness: FreshnessAttrs,
+    /// The column that says when a record expires.
+    pub(crate) expires_at: Option<String>,
     pub(crate) migrate: Option<Migrate>,
     /// The columns that are removed from the table.
     pub(crate) dropped: Vec<String>,

@@ -9,14 +9,32 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::ast::{Fallback, Migrate};
 use crate::column_type::{self, ColumnType};
-use crate::duration;
 use crate::error::{Errors, did_you_mean};
+use crate::freshness::FreshnessAttrs;
 
 /// The attributes of a struct.
-const OF_STRUCT: [&str; 8] =
-    ["name", "table", "ttl", "migrate", "dropped", "keep", "diesel", "crate"];
+const OF_STRUCT: [&str; 17] = [
+    "name",
+    "table",
+    "ttl",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "jitter",
+    "negative_ttl",
+    "max_records",
+    "auto_purge",
+    "single_flight",
+    "lease",
+    "on_unavailable",
+    "migrate",
+    "dropped",
+    "keep",
+    "diesel",
+    "crate",
+];
 /// The attributes of a field.
-const OF_FIELD: [&str; 7] = ["unique", "column", "type", "json", "default", "skip", "was"];
+const OF_FIELD: [&str; 8] =
+    ["unique", "column", "type", "json", "default", "skip", "was", "expires_at"];
 
 /// What an attribute says, and where.
 pub(crate) struct Given<T> {
@@ -29,7 +47,7 @@ pub(crate) struct Given<T> {
 pub(crate) struct StructAttrs {
     pub(crate) name: Option<Given<String>>,
     pub(crate) table: Option<Given<String>>,
-    pub(crate) ttl: Option<Given<u64>>,
+    pub(crate) freshness: FreshnessAttrs,
     pub(crate) migrate: Option<Given<Migrate>>,
     /// Columns that are removed from the table.
     pub(crate) dropped: Option<Given<Vec<Given<String>>>>,
@@ -50,6 +68,7 @@ pub(crate) struct FieldAttrs {
     pub(crate) default: Option<Given<Fallback>>,
     pub(crate) skip: Option<Given<()>>,
     pub(crate) was: Option<Given<String>>,
+    pub(crate) expires_at: Option<Given<()>>,
 }
 
 impl FieldAttrs {
@@ -62,6 +81,7 @@ impl FieldAttrs {
             ("json", self.json.is_some()),
             ("default", self.default.is_some()),
             ("was", self.was.is_some()),
+            ("expires_at", self.expires_at.is_some()),
         ];
         given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect()
     }
@@ -71,10 +91,13 @@ impl FieldAttrs {
 pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs {
     let mut said = StructAttrs::default();
     for item in items(attrs, &OF_STRUCT, errors) {
+        if let Some(done) = said.freshness.read(&item) {
+            errors.keep(done);
+            continue;
+        }
         let done = match item.name.unraw().to_string().as_str() {
             "name" => item.put(&mut said.name, Item::name),
             "table" => item.put(&mut said.table, Item::name),
-            "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
             "migrate" => item.put(&mut said.migrate, Item::migrate),
             "dropped" => item.put(&mut said.dropped, Item::names),
             "keep" => item.put(&mut said.keep, Item::names),
@@ -99,6 +122,7 @@ pub(crate) fn of_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
             "default" => item.put(&mut said.default, Item::fallback),
             "skip" => item.put(&mut said.skip, Item::flag),
             "was" => item.put(&mut said.was, Item::name),
+            "expires_at" => item.put(&mut said.expires_at, Item::flag),
             name => Err(item.unknown(name, "a field", &OF_FIELD, "the struct", &OF_STRUCT)),
         };
         errors.keep(done);
@@ -208,6 +232,19 @@ impl Item {
     pub(crate) fn text<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
         let literal = self.literal()?;
         parse(&literal.value()).map_err(|message| syn::Error::new(literal.span(), message))
+    }
+
+    /// A literal of a string, a number or a boolean, whose text `parse` reads.
+    pub(crate) fn plain<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
+        let value = self.value.as_ref().map(ungrouped);
+        let text = match value {
+            Some(Expr::Lit(ExprLit { lit: Lit::Int(number), .. })) => number.to_string(),
+            Some(Expr::Lit(ExprLit { lit: Lit::Float(number), .. })) => number.to_string(),
+            Some(Expr::Lit(ExprLit { lit: Lit::Bool(on), .. })) => on.value.to_string(),
+            _ => self.literal()?.value(),
+        };
+        let span = value.map_or(self.name.span(), Spanned::span);
+        parse(&text).map_err(|message| syn::Error::new(span, message))
     }
 
     /// The name as it is written.

@@ -120,10 +120,12 @@ pub(crate) fn check_written(
 }
 
 fn schema(record: &Record) -> TokenStream {
-    let Record { krate, name, table, ttl, migrate, dropped, keep, .. } = record;
+    let Record { krate, name, table, freshness, expires_at, migrate, dropped, keep, .. } = record;
     let table = table.as_ref().map(|table| quote!(.table(#table)));
     let columns = record.columns().map(|(field, column)| schema_column(krate, field, column));
-    let ttl = ttl.map(|millis| quote!(.ttl(::core::time::Duration::from_millis(#millis))));
+    let time = |millis: u64| quote!(::core::time::Duration::from_millis(#millis));
+    let freshness = freshness.calls(krate, time);
+    let expires_at = expires_at.as_ref().map(|column| quote!(.expires_at(#column)));
     let migrate = migrate.map(|policy| {
         let policy = policy_of(krate, policy);
         quote!(.migrate(#policy))
@@ -132,7 +134,7 @@ fn schema(record: &Record) -> TokenStream {
     let keep = (!keep.is_empty()).then(|| quote!(.keep([#(#keep),*])));
     quote! {
         fn schema() -> #krate::Schema {
-            #krate::Schema::new(#name) #table #(#columns)* #ttl #migrate #dropped #keep
+            #krate::Schema::new(#name) #table #(#columns)* #freshness #expires_at #migrate #dropped #keep
         }
     }
 }

@@ -11,6 +11,7 @@ mod diesel;
 mod duration;
 mod error;
 mod expand;
+mod freshness;
 #[cfg(test)]
 mod snapshots;
 mod valid;
@@ -64,7 +65,15 @@ use crate::error::Errors;
 /// | --- | --- |
 /// | `name = "a"` | the name of the scope; without it, the struct's name in snake case |
 /// | `table = "t"` | the name of its table; without it, the name of the scope |
-/// | `ttl = "1h"` | how long a record is good for: `30s`, `5m`, `1h30m`, `2d`, `250ms` |
+/// | `ttl = "1h"` | how long a record is fresh after each write: `30s`, `5m`, `1h30m`, `2d`, `250ms`; `"never"` lets single writes have a time to live |
+/// | `stale_while_revalidate = "10m"` | how long after that `get` may serve the old record while one caller computes a new one |
+/// | `stale_if_error = "1d"` | how long after that the old record is served if the computation fails |
+/// | `jitter = "10%"` | the part of the `ttl` by which each write shortens it at random at the most |
+/// | `negative_ttl = "30s"` | how long `get_optional` remembers that there is no record |
+/// | `max_records = 1000000` | how many records are kept; those that expire first go first |
+/// | `auto_purge = "off"` | writes do not remove expired records in small steps |
+/// | `single_flight = "shared"`, `lease = "30s"` | one computation of a missing record across processes, and how long a process that computes keeps the right to without renewing it |
+/// | `on_unavailable = "compute"` | `get` and `try_get` compute and return while the store cannot be reached |
 /// | `migrate = "safe"` | what is done with a table that differs: `safe` (as without it), `recreate` or `manual`; see `hilcat::Migrate` |
 /// | `dropped = ["old"]` | columns that are removed from the table, with their values; one that is not there is no error |
 /// | `keep = ["old"]` | columns of the table that belong to other programs, so that none is taken for the former name of a new field |
@@ -81,6 +90,7 @@ use crate::error::Errors;
 /// | `json` | the field is any serde type, kept as JSON in one column |
 /// | `default` | a record that does not give the column has the `Default` of the field's type; older records get it when the column is added |
 /// | `default = expr` | the same with an expression of the field's type |
+/// | `expires_at` | the field, a timestamp or an `Option` of one, says when the record stops being fresh; `None` is never |
 /// | `skip` | the field is not kept; what is read has the `Default` of its type |
 /// | `was = "old"` | the column's former name: a column that has it is renamed |
 ///
@@ -149,7 +159,7 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 /// | `scope = "s"` | the name of the scope and, unless `table` says otherwise, of its table; without it, the function's name, or that of the record it returns |
 /// | `table = "t"` | the name of the table |
 /// | `column = "c"` | the name of the value's column; without it `value`, or `result` where an argument is named `value` |
-/// | `ttl = "1h"` | how long a value is good for |
+/// | `ttl = "1h"` | how long a value is fresh; also `stale_while_revalidate`, `stale_if_error`, `jitter`, `max_records`, `auto_purge`, `single_flight`, `lease` and `on_unavailable`, as the derive of `ScopeRecord` has them |
 /// | `migrate = "recreate"` | what is done where the stored schema is that of another signature: the stored values are dropped; without it they stay, and nothing is stored; see `hilcat::Migrate` |
 /// | `key = EXPR` | the key, made of the arguments, in place of them: a value, or a tuple for a key of several columns |
 /// | `json` | the value is any serde type, kept as JSON |

@@ -24,6 +24,8 @@ pub(crate) fn record(
     let fields = fields(input, &mut errors);
     check_columns(&fields, &mut errors);
     check_others(&fields, &said, &mut errors);
+    let expires_at = expires_at(input, &fields, &mut errors);
+    said.freshness.check(expires_at.is_some(), &mut errors);
     // A mistyped attribute may have been the one that is missed here.
     if errors.is_empty() {
         check_key(input, &fields, &mut errors);
@@ -39,12 +41,34 @@ pub(crate) fn record(
         krate: library(&said),
         name: said.name.map_or_else(|| snake_case(&input.ident), |name| name.value),
         table: said.table.map(|table| table.value),
-        ttl: said.ttl.map(|ttl| ttl.value),
+        freshness: said.freshness,
+        expires_at,
         migrate: said.migrate.map(|migrate| migrate.value),
         dropped: names(said.dropped),
         keep: names(said.keep),
         fields,
     })
+}
+
+/// The column of the field that says when a record expires.
+fn expires_at(input: &DeriveInput, fields: &[Field], errors: &mut Errors) -> Option<String> {
+    let mut found: Option<String> = None;
+    for (at, field) in named_fields(input).ok()?.iter().enumerate() {
+        let Some(given) = attr::of_field(&field.attrs, &mut Errors::default()).expires_at else {
+            continue;
+        };
+        let column = fields.get(at).and_then(|field| field.column.as_ref());
+        match column {
+            _ if found.is_some() => {
+                errors.at(given.span, "two fields say when a record expires: one is enough");
+            }
+            Some(column) if column.unique => {
+                errors.at(given.span, "a unique field cannot say when a record expires");
+            }
+            column => found = column.map(|column| column.name.clone()),
+        }
+    }
+    found
 }
 
 fn names(given: Option<Given<Vec<Given<String>>>>) -> Vec<String> {

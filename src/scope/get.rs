@@ -298,11 +298,11 @@ impl Core {
         let asked = self.asked("refresh", key, false)?;
         let clock = CallClock::default();
         let guard = loop {
-            let role = self.flights.claim(&asked.key, &self.schema);
-            match role.map_err(|error| self.failed(&asked, error))? {
-                Role::Compute(guard) => break guard,
-                Role::Take(Some(row)) => return Ok(row),
-                Role::Take(None) | Role::Retry => {}
+            match self.flights.claim(&asked.key, &self.schema) {
+                Ok(Role::Compute(guard)) => break guard,
+                Ok(Role::Take(Some(row))) => return Ok(row),
+                Ok(Role::Take(None) | Role::Retry) => {}
+                Err(error) => self.void_own(&asked, error)?,
             }
         };
         let seen = clock.step(|| self.see(&asked))?;
@@ -324,11 +324,11 @@ impl Core {
         let asked = Arc::new(self.asked("refresh", key, false)?);
         let clock = Arc::new(CallClock::default());
         let guard = loop {
-            let role = self.flights.claim_async(&asked.key, &self.schema).await;
-            match role.map_err(|error| self.failed(&asked, error))? {
-                Role::Compute(guard) => break guard,
-                Role::Take(Some(row)) => return Ok(row),
-                Role::Take(None) | Role::Retry => {}
+            match self.flights.claim_async(&asked.key, &self.schema).await {
+                Ok(Role::Compute(guard)) => break guard,
+                Ok(Role::Take(Some(row))) => return Ok(row),
+                Ok(Role::Take(None) | Role::Retry) => {}
+                Err(error) => self.void_own(&asked, error)?,
             }
         };
         let (looks, key) = (clock.clone(), asked.clone());
@@ -336,6 +336,18 @@ impl Core {
         let row = guard.compute(compute).await;
         let row = row.map_err(|error| self.computing_failed(&asked, error))?;
         self.apart(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row))).await
+    }
+
+    /// A refresh that the computation of its own key asks for would wait for itself: it makes that
+    /// computation void, as every write of the key does, and takes its place.
+    fn void_own(&self, asked: &Asked, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::Recursion => {
+                self.flights.void([asked.key.clone()]);
+                Ok(())
+            }
+            _ => Err(self.failed(asked, error)),
+        }
     }
 
     /// The stored record that a refresh is to replace, expired or not.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod batch;
+#[cfg(all(unix, feature = "sqlite"))]
+mod freshness;
 mod import;
 mod inputs;
 #[cfg(all(unix, feature = "sqlite"))]

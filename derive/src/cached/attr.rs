@@ -7,15 +7,23 @@ use syn::{Expr, ExprLit, Lit, Path};
 use super::model::OnError;
 use crate::ast::Migrate;
 use crate::attr::{Given, Item};
-use crate::duration;
 use crate::error::{Errors, did_you_mean};
+use crate::freshness::{FreshnessAttrs, NAMES};
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 19] = [
     "cache",
     "scope",
     "table",
     "column",
     "ttl",
+    "stale_while_revalidate",
+    "stale_if_error",
+    "jitter",
+    "max_records",
+    "auto_purge",
+    "single_flight",
+    "lease",
+    "on_unavailable",
     "migrate",
     "key",
     "json",
@@ -31,7 +39,7 @@ pub(super) struct FunctionAttrs {
     pub(super) scope: Option<Given<String>>,
     pub(super) table: Option<Given<String>>,
     pub(super) column: Option<Given<String>>,
-    pub(super) ttl: Option<Given<u64>>,
+    pub(super) freshness: FreshnessAttrs,
     pub(super) migrate: Option<Given<Migrate>>,
     pub(super) key: Option<Given<Expr>>,
     pub(super) json: Option<Given<()>>,
@@ -50,12 +58,17 @@ pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> Funct
     let items = errors.keep(parse.parse2(attributes)).unwrap_or_default();
     let mut said = FunctionAttrs::default();
     for item in items {
+        if NAMES.contains(&item.key().as_str())
+            && let Some(done) = said.freshness.read(&item)
+        {
+            errors.keep(done);
+            continue;
+        }
         let done = match item.key().as_str() {
             "cache" => item.put(&mut said.cache, Item::expr),
             "scope" => item.put(&mut said.scope, Item::name),
             "table" => item.put(&mut said.table, Item::name),
             "column" => item.put(&mut said.column, Item::name),
-            "ttl" => item.put(&mut said.ttl, |item| item.text(duration::parse)),
             "migrate" => item.put(&mut said.migrate, Item::migrate),
             "key" => item.put(&mut said.key, Item::expr),
             "json" => item.put(&mut said.json, Item::flag),

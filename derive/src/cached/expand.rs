@@ -151,14 +151,14 @@ fn describe(function: &Function<'_>) -> TokenStream {
     let scope = function.scope.as_ref().map(|scope| quote!(.scope(#scope)));
     let table = function.table.as_ref().map(|table| quote!(.table(#table)));
     let column = function.column.as_ref().map(|column| quote!(.column(#column)));
-    let ttl = function.ttl.map(|millis| quote!(.ttl(#millis)));
+    let freshness = function.freshness.calls(krate, |millis| quote!(#millis));
     let migrate = function.migrate.map(|policy| {
         let policy = policy_of(krate, policy);
         quote!(.migrate(#policy))
     });
     quote! {{
         static FUNCTION: #krate::__private::cached::Function =
-            #krate::__private::cached::Function::new(#name, &[#(#keys),*]) #scope #table #column #ttl #migrate;
+            #krate::__private::cached::Function::new(#name, &[#(#keys),*]) #scope #table #column #freshness #migrate;
         &FUNCTION
     }}
 }

@@ -4,6 +4,7 @@ use proc_macro2::Span;
 use syn::{Expr, Ident, ItemFn, Path, Type};
 
 use crate::ast::Migrate;
+use crate::freshness::FreshnessAttrs;
 
 /// A function that is to be cached.
 pub(super) struct Function<'a> {
@@ -17,8 +18,7 @@ pub(super) struct Function<'a> {
     pub(super) scope: Option<String>,
     pub(super) table: Option<String>,
     pub(super) column: Option<String>,
-    /// In milliseconds.
-    pub(super) ttl: Option<u64>,
+    pub(super) freshness: FreshnessAttrs,
     pub(super) migrate: Option<Migrate>,
     pub(super) key: Key,
     /// The type of what is kept: what is in a `Result`, or what is returned.

@@ -25,6 +25,7 @@ pub(super) fn function(
     if said.cache.is_none() && errors_at_first {
         errors.at(item.sig.ident.span(), "say where the values are kept: `#[cached(cache = ...)]`");
     }
+    said.freshness.check(false, &mut errors);
     let key = key(item, &said, &mut errors);
     check_column(&said, &key, &mut errors);
     let returned = returned(&item.sig, &mut errors);
@@ -41,7 +42,7 @@ pub(super) fn function(
         scope: said.scope.map(|scope| scope.value),
         table: said.table.map(|table| table.value),
         column: said.column.map(|column| column.value),
-        ttl: said.ttl.map(|ttl| ttl.value),
+        freshness: said.freshness,
         migrate: said.migrate.map(|migrate| migrate.value),
         key,
         json: said.json.map(|_| Nullable(is_option(&returned.value))),

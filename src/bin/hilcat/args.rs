@@ -48,9 +48,9 @@ pub(crate) enum Command {
     /// Print whether there is a record
     Exists(Record),
     /// Print a record as JSON
-    Get(Record),
+    Get(Get),
     /// Insert or overwrite a record; columns that are not given stay as they were
-    Set(Write),
+    Set(Set),
     /// As set, and print the record that was replaced
     Update(Write),
     /// Remove a record and print it
@@ -59,11 +59,17 @@ pub(crate) enum Command {
     Import(Import),
     /// Write all records of a scope as CSV with a header line, or as JSON Lines
     Export(Export),
+    /// Remove the records of scopes, of all where none is named, that are past their last stale
+    /// window, and print how many they were
+    Purge {
+        /// The names of scopes
+        scopes: Vec<String>,
+    },
     /// Take operations from standard input, one JSON object a line, and answer each with a line
     ///
     /// An operation names its `op`: scopes; or with a `scope` set and update (`key`, `value`),
-    /// fetch, exists and pop (`key`), keys, set_many (`items`: [KEY, VALUE] pairs), fetch_many
-    /// and pop_many (`keys`). A key of several columns is an array. Answers are
+    /// fetch, exists, pop, touch and entry (`key`), keys, purge, set_many (`items`: [KEY, VALUE]
+    /// pairs), fetch_many and pop_many (`keys`). set and set_many can have a `ttl`, as "2s". A key of several columns is an array. Answers are
     /// {"ok":true,"result":...} or {"ok":false,"error":{"kind":...,"message":...}}.
     Batch,
 }
@@ -90,6 +96,7 @@ impl Command {
             | Self::Update(_)
             | Self::Pop(_)
             | Self::Import(_)
+            | Self::Purge { .. }
             | Self::Batch => Access::Write,
         }
     }
@@ -102,6 +109,24 @@ pub(crate) struct Record {
     /// The key: a word for each unique column, in key order
     #[arg(required = true, allow_negative_numbers = true)]
     pub(crate) key: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) record: Record,
+    /// Print the record with whether it is stale and when it expires; a stale one is found, too
+    #[arg(long)]
+    pub(crate) entry: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Set {
+    #[command(flatten)]
+    pub(crate) write: Write,
+    /// How long the record is fresh, as 30s, 5m, 1h30m or 2d, whatever its scope says
+    #[arg(long, value_name = "TIME")]
+    pub(crate) ttl: Option<String>,
 }
 
 #[derive(Args)]

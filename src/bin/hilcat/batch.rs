@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
 
-use hilcat::{DynScope, Error, ErrorKind};
+use hilcat::{DynScope, Entry, Error, ErrorKind};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::{Value as Json, json};
 
 use crate::args::Source;
 use crate::failure::Failure;
 use crate::lines::{self, Line};
-use crate::output::{InOrder, Output};
+use crate::output::{EntryOf, InOrder, Output};
 use crate::request::{Operation, Request};
 
 /// Answers the lines of an input, each before it waits for the next.
@@ -72,10 +72,19 @@ impl Scopes<'_> {
 
 fn perform(scope: DynScope, operation: Operation) -> hilcat::Result<Answer> {
     Ok(match operation {
-        Operation::Set(key, value) => {
-            scope.set(key, value)?;
+        Operation::Set(key, value, ttl) => {
+            match ttl {
+                Some(ttl) => scope.set_with_ttl(key, value, ttl)?,
+                None => scope.set(key, value)?,
+            }
             Answer::Json(Json::Null)
         }
+        Operation::Touch(key) => Answer::Json(json!(scope.touch(key)?)),
+        Operation::Entry(key) => {
+            let entry = scope.entry(key)?;
+            Answer::Entry(scope, entry)
+        }
+        Operation::Purge => Answer::Json(json!(scope.purge()?)),
         Operation::Update(key, value) => {
             let replaced = scope.update(key, value)?;
             Answer::Record(scope, replaced)
@@ -90,7 +99,10 @@ fn perform(scope: DynScope, operation: Operation) -> hilcat::Result<Answer> {
             Answer::Record(scope, removed)
         }
         Operation::Keys => Answer::Json(Json::Array(scope.keys()?.collect::<Result<_, _>>()?)),
-        Operation::SetMany(items) => Answer::Json(json!(scope.set_many(items)?)),
+        Operation::SetMany(items, ttl) => Answer::Json(json!(match ttl {
+            Some(ttl) => scope.set_many_with_ttl(items, ttl)?,
+            None => scope.set_many(items)?,
+        })),
         Operation::FetchMany(keys) => {
             let found = scope.fetch_many(keys)?;
             Answer::Records(scope, found)
@@ -107,6 +119,7 @@ enum Answer {
     Json(Json),
     Record(DynScope, Option<Json>),
     Records(DynScope, Vec<Option<Json>>),
+    Entry(DynScope, Option<Entry<Json>>),
     Error(Error),
 }
 
@@ -122,6 +135,10 @@ impl Serialize for Answer {
             Self::Records(scope, records) => {
                 let records = records.iter().map(|record| in_order(scope, record.as_ref()));
                 answer.serialize_field("result", &records.collect::<Vec<_>>())?;
+            }
+            Self::Entry(scope, entry) => {
+                let entry = entry.as_ref().map(|entry| EntryOf { scope, entry });
+                answer.serialize_field("result", &entry)?;
             }
             Self::Error(error) => answer.serialize_field("error", &Reported(error))?,
         }

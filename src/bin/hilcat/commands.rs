@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use hilcat::{DynScope, Key};
 use serde_json::Value as Json;
 
-use crate::args::{Command, Record, Source, Write};
+use crate::args::{Command, Get, Record, Set, Source, Write};
 use crate::failure::Failure;
-use crate::output::{InOrder, Output};
+use crate::output::{EntryOf, InOrder, Output};
 use crate::{batch, export, import, progress};
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -24,9 +24,10 @@ pub(crate) fn run(source: &Source, command: Command) -> Result<ExitCode> {
         Command::Scopes => scopes(source, &mut output),
         Command::Keys { scope } => keys(&source.scope(&scope)?, &mut output),
         Command::Exists(record) => exists(source, &record, &mut output),
-        Command::Get(record) => show(source, &record, &mut output, DynScope::fetch),
+        Command::Get(get) => self::get(source, &get, &mut output),
         Command::Pop(record) => show(source, &record, &mut output, DynScope::pop),
-        Command::Set(write) => set(source, &write),
+        Command::Set(given) => set(source, &given),
+        Command::Purge { scopes } => purge(source, &scopes, &mut output),
         Command::Update(write) => update(source, &write, &mut output),
         Command::Import(options) => import::run(source, &options),
         Command::Export(options) => export::run(source, &options),
@@ -119,9 +120,45 @@ fn show(
     Ok(found_or_not(found.is_some()))
 }
 
-fn set(source: &Source, write: &Write) -> Result<ExitCode> {
+fn get(source: &Source, get: &Get, output: &mut Output) -> Result<ExitCode> {
+    if !get.entry {
+        return show(source, &get.record, output, DynScope::fetch);
+    }
+    let (scope, key) = locate(source, &get.record.scope, &get.record.key)?;
+    let entry = scope.entry(key)?;
+    if let Some(entry) = &entry {
+        output.json(&EntryOf { scope: &scope, entry })?;
+    }
+    Ok(found_or_not(entry.is_some()))
+}
+
+fn set(source: &Source, set: &Set) -> Result<ExitCode> {
+    let Set { write, ttl } = set;
+    let ttl = ttl.as_deref().map(hilcat::parse_duration).transpose();
+    let ttl = ttl.map_err(|error| Failure::usage(&format!("--ttl: {}", error.message())))?;
     let (scope, key) = locate(source, &write.scope, &write.key)?;
-    scope.set(key, hilcat::parse_json(&write.json)?)?;
+    let value = hilcat::parse_json(&write.json)?;
+    match ttl {
+        Some(ttl) => scope.set_with_ttl(key, value, ttl)?,
+        None => scope.set(key, value)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A scope that is neither declared nor in the cache is mistyped.
+fn purge(source: &Source, scopes: &[String], output: &mut Output) -> Result<ExitCode> {
+    let mut removed = 0;
+    if scopes.is_empty() {
+        removed = source.cache.purge()?;
+    }
+    let known = source.cache.scopes()?;
+    for name in scopes {
+        removed += match source.cache.schemas().get(name).is_none() && known.contains(name) {
+            true => source.cache.purge_scope(name)?,
+            false => source.scope(name)?.purge()?,
+        };
+    }
+    output.line(removed)?;
     Ok(ExitCode::SUCCESS)
 }
 

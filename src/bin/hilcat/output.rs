@@ -2,7 +2,9 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 
-use hilcat::{Schema, Shape};
+use std::time::UNIX_EPOCH;
+
+use hilcat::{DynScope, Entry, Schema, Shape, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value as Json;
 
@@ -33,6 +35,29 @@ impl Output {
 
 fn failed(error: io::Error) -> Failure {
     Failure::io(None, "standard output")(error)
+}
+
+/// A record with whether it is stale and when it expires.
+pub(crate) struct EntryOf<'a> {
+    pub(crate) scope: &'a DynScope,
+    pub(crate) entry: &'a Entry<Json>,
+}
+
+impl Serialize for EntryOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { scope, entry } = self;
+        let micros = entry.expires_at().and_then(|time| {
+            let since = time.duration_since(UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_micros()).ok()
+        });
+        let expires = micros.map(|micros| Value::Timestamp(micros).into_json());
+        let record = InOrder { schema: scope.schema(), value: entry.record() };
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("record", &record)?;
+        map.serialize_entry("stale", &entry.is_stale())?;
+        map.serialize_entry("expires_at", &expires)?;
+        map.end()
+    }
 }
 
 /// The value of a record, its columns in the order of the schema.

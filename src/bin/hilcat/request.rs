@@ -1,5 +1,7 @@
 //! The operations of `hilcat batch`, as lines say them.
 
+use std::time::Duration;
+
 use hilcat::{Error, ErrorKind, Result};
 use serde_json::{Map, Value as Json};
 
@@ -13,25 +15,31 @@ pub(crate) enum Request {
 /// An operation on a scope.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Operation {
-    Set(Json, Json),
+    Set(Json, Json, Option<Duration>),
     Update(Json, Json),
     Fetch(Json),
     Exists(Json),
     Pop(Json),
     Keys,
-    SetMany(Vec<(Json, Json)>),
+    Touch(Json),
+    Entry(Json),
+    Purge,
+    SetMany(Vec<(Json, Json)>, Option<Duration>),
     FetchMany(Vec<Json>),
     PopMany(Vec<Json>),
 }
 
 /// The operations, and the fields of each.
-const OPS: [(&str, &[&str]); 10] = [
+const OPS: [(&str, &[&str]); 13] = [
     ("set", &["scope", "key", "value"]),
     ("update", &["scope", "key", "value"]),
     ("fetch", &["scope", "key"]),
     ("exists", &["scope", "key"]),
     ("pop", &["scope", "key"]),
+    ("touch", &["scope", "key"]),
+    ("entry", &["scope", "key"]),
     ("keys", &["scope"]),
+    ("purge", &["scope"]),
     ("scopes", &[]),
     ("set_many", &["scope", "items"]),
     ("fetch_many", &["scope", "keys"]),
@@ -56,14 +64,18 @@ impl Request {
             return Ok(Self::Scopes);
         }
         let scope = fields.text("scope")?;
+        let ttl = fields.ttl()?;
         let operation = match op.as_str() {
-            "set" => Operation::Set(fields.take("key")?, fields.take("value")?),
+            "set" => Operation::Set(fields.take("key")?, fields.take("value")?, ttl),
             "update" => Operation::Update(fields.take("key")?, fields.take("value")?),
             "fetch" => Operation::Fetch(fields.take("key")?),
             "exists" => Operation::Exists(fields.take("key")?),
             "pop" => Operation::Pop(fields.take("key")?),
+            "touch" => Operation::Touch(fields.take("key")?),
+            "entry" => Operation::Entry(fields.take("key")?),
             "keys" => Operation::Keys,
-            "set_many" => Operation::SetMany(fields.items()?),
+            "purge" => Operation::Purge,
+            "set_many" => Operation::SetMany(fields.items()?, ttl),
             "fetch_many" => Operation::FetchMany(fields.list("keys", "an array of keys")?),
             "pop_many" => Operation::PopMany(fields.list("keys", "an array of keys")?),
             _ => return Err(unknown_op(&op)),
@@ -87,11 +99,14 @@ struct Fields(Map<String, Json>);
 impl Fields {
     /// Checks that there are all fields of an operation and no other.
     fn check(&self, op: &str, names: &[&str]) -> Result<()> {
+        let optional: &[&str] = if op.starts_with("set") { &["ttl"] } else { &[] };
         let has = match names {
             [] => "no field but `op`".to_owned(),
-            names => format!("op, {}", names.join(", ")),
+            names => format!("op, {}", [names, optional].concat().join(", ")),
         };
-        if let Some(name) = self.0.keys().find(|name| !names.contains(&name.as_str())) {
+        let known =
+            |name: &&String| names.contains(&name.as_str()) || optional.contains(&name.as_str());
+        if let Some(name) = self.0.keys().find(|name| !known(name)) {
             return Err(invalid(format!("unknown field `{name}`; `{op}` has {has}")));
         }
         match names.iter().find(|name| !self.0.contains_key(**name)) {
@@ -108,6 +123,16 @@ impl Fields {
         match self.take(name)? {
             Json::String(text) => Ok(text),
             _ => Err(invalid(format!("the field `{name}` is to be a string"))),
+        }
+    }
+
+    fn ttl(&mut self) -> Result<Option<Duration>> {
+        match self.0.remove("ttl") {
+            None => Ok(None),
+            Some(Json::String(text)) => hilcat::parse_duration(&text)
+                .map(Some)
+                .map_err(|error| invalid(format!("the field `ttl`: {}", error.message()))),
+            Some(_) => Err(invalid("the field `ttl` is to be a string, as \"2s\"")),
         }
     }
 

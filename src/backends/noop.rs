@@ -3,8 +3,8 @@
 use std::iter;
 use std::sync::Arc;
 
-use crate::store::{Capabilities, Keys, Options, Rows, ScopeStore, Store, Uri};
-use crate::{Key, Result, Row, Schema};
+use crate::store::{Capabilities, ExpirySupport, Keys, Options, Rows, ScopeStore, Store, Uri};
+use crate::{Key, Result, Row, Schema, Value};
 
 /// Stores nothing: every read is a miss, every write is forgotten, `get` computes always.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +23,14 @@ impl Store for Noop {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { stores: false, immediate: true, ..Capabilities::new() }
+        // Whatever is said of records is true of those that it never has.
+        Capabilities {
+            stores: false,
+            immediate: true,
+            expiry: ExpirySupport::Full,
+            max_records: true,
+            ..Capabilities::new()
+        }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
@@ -103,6 +110,18 @@ impl ScopeStore for NoopScope {
 
     fn clear(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn remove_expired(&self, _: &[Key], _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn touch(&self, _: &Key, _: i64, _: Value) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn trim(&self, _: u64, _: usize) -> Result<usize> {
+        Ok(0)
     }
 
     fn replace_all(&self, _: Vec<Row>) -> Result<()> {

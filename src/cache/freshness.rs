@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Cache, CacheBuilder};
 use crate::clock::{Clock, SharedClock};
 use crate::freshness::{EXPIRES_AT, Freshness, OnUnavailable, SingleFlight, Ttl};
+use crate::scope::ABSENT;
 use crate::store::ExpirySupport;
 use crate::{Error, Result, Schema};
 
@@ -12,6 +13,10 @@ impl Cache {
     /// A schema with what the cache says for those that do not say it themselves, as far as a scope
     /// of that schema can honour it here.
     pub(super) fn with_defaults(&self, mut schema: Schema) -> Schema {
+        // A scope of hilcat's own says all that is to be said of it.
+        if schema.name.starts_with(ABSENT) {
+            return schema;
+        }
         let defaults = self.honoured_in(&schema);
         schema.freshness = schema.freshness.with_defaults(&defaults);
         schema

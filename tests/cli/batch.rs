@@ -86,7 +86,7 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
     let cases = [
         (
             r#"{"op":"nope"}"#,
-            "unknown op `nope`; the ops are set, update, fetch, exists, pop, keys, scopes, \
+            "unknown op `nope`; the ops are set, update, fetch, exists, pop, touch, entry, keys, purge, scopes, \
              set_many, fetch_many, pop_many",
         ),
         ("", "not JSON: it ends too early at line 1 column 0"),

@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
 const MICRO: Duration = Duration::from_micros(1);
 
 fn open(server: &Server, clock: &ManualClock, schema: Schema) -> DynScope {
-    let cache = Cache::builder(&server.indices.uri("timeout=30s")).clock(clock.clone());
+    let cache = Cache::builder(server.indices.uri("timeout=30s")).clock(clock.clone());
     cache.open().unwrap().dynamic_with(schema).unwrap()
 }
 

@@ -16,7 +16,8 @@ const URIS: [(&str, &str); 4] = [
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn(&str)); 4] = [
+    type Test = (&'static str, fn(&str));
+    let tests: [Test; 4] = [
         ("every_path_computes", every_path_computes),
         ("writes_report_and_the_breaker_opens", writes_report_and_the_breaker_opens),
         ("a_cache_that_is_not_lazy_needs_its_server", a_cache_that_is_not_lazy_needs_its_server),

@@ -42,7 +42,7 @@ fn name(server: &Server, options: &str, key: &str) -> String {
 }
 
 fn open(server: &Server, options: &str, clock: &ManualClock, schema: Schema) -> DynScope {
-    let cache = Cache::builder(&server.with(options)).clock(clock.clone()).open().unwrap();
+    let cache = Cache::builder(server.with(options)).clock(clock.clone()).open().unwrap();
     cache.dynamic_with(schema).unwrap()
 }
 

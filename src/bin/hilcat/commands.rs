@@ -135,7 +135,7 @@ fn get(source: &Source, get: &Get, output: &mut Output) -> Result<ExitCode> {
 fn set(source: &Source, set: &Set) -> Result<ExitCode> {
     let Set { write, ttl } = set;
     let ttl = ttl.as_deref().map(hilcat::parse_duration).transpose();
-    let ttl = ttl.map_err(|error| Failure::usage(&format!("--ttl: {}", error.message())))?;
+    let ttl = ttl.map_err(|error| Failure::usage(format!("--ttl: {}", error.message())))?;
     let (scope, key) = locate(source, &write.scope, &write.key)?;
     let value = hilcat::parse_json(&write.json)?;
     match ttl {

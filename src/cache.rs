@@ -336,7 +336,9 @@ impl Cache {
         let scopes = self.inner.store.scopes();
         let mut scopes =
             scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))?;
-        scopes.retain(|scope| !scope.starts_with(ABSENT));
+        // Those of caches under a prefix are among them.
+        let beneath = format!("__{ABSENT}");
+        scopes.retain(|scope| !scope.starts_with(ABSENT) && !scope.contains(&beneath));
         Ok(scopes)
     }
 

@@ -46,16 +46,20 @@ impl fmt::Debug for SharedClock {
     }
 }
 
-/// The timestamp of a time.
+/// The timestamp of a time; the first or last one that there is for a time outside of them.
 pub(crate) fn micros(time: SystemTime) -> i64 {
-    let micros = match time.duration_since(UNIX_EPOCH) {
+    exact_micros(time).clamp(TIMESTAMPS.start, TIMESTAMPS.end - 1)
+}
+
+/// The microseconds of a time, which may be no timestamp.
+pub(crate) fn exact_micros(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
         Err(before) => {
             let nanos = before.duration().as_nanos();
             -i64::try_from(nanos.div_ceil(1_000)).unwrap_or(i64::MAX)
         }
-    };
-    micros.clamp(TIMESTAMPS.start, TIMESTAMPS.end - 1)
+    }
 }
 
 /// The time of a timestamp.

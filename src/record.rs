@@ -263,9 +263,9 @@ mod chrono_columns {
 impl ColumnValue for std::time::SystemTime {
     const TYPE: ColumnType = ColumnType::Timestamp;
 
-    /// Cut to whole microseconds, and to the years 1 to 9999.
+    /// Cut to whole microseconds, towards the past.
     fn to_value(&self) -> Value {
-        Value::Timestamp(crate::clock::micros(*self))
+        Value::Timestamp(crate::clock::exact_micros(*self))
     }
 
     fn from_value(value: Value) -> Result<Self> {

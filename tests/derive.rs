@@ -560,4 +560,7 @@ fn freshness_is_told_by_attributes() {
     let endless = Token { user: "b".into(), until: None };
     tokens.set_many([&ended, &endless]).unwrap();
     assert_eq!(tokens.fetch_many(["a", "b"]).unwrap(), [None, Some(endless)]);
+    let beyond = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 365 * 9_000);
+    let error = tokens.set(&Token { user: "c".into(), until: Some(beyond) }).unwrap_err();
+    assert_eq!(error.column(), Some("until"), "{error}");
 }

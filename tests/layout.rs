@@ -262,6 +262,7 @@ fn the_example_scopes() {
       "id1" TEXT NOT NULL,
       "id2" TEXT NOT NULL,
       "value" INTEGER,
+      "hilcat_expires_at" TIMESTAMP,
       PRIMARY KEY ("id1", "id2")
     ) WITHOUT ROWID
     CREATE TABLE "flights" (
@@ -286,6 +287,7 @@ fn the_example_scopes() {
       "time_hour" TIMESTAMP NOT NULL,
       PRIMARY KEY ("year", "month", "day", "carrier", "flight", "origin", "dest", "sched_dep_time")
     ) WITHOUT ROWID
+    CREATE INDEX "hilcat_ix_3dbd571a59019644" ON "d_items" ("hilcat_expires_at")
     CREATE TABLE hilcat_scopes (
       scope TEXT NOT NULL,
       table_name TEXT NOT NULL,
@@ -355,7 +357,7 @@ fn the_registry() {
     defaults = { count = 7 }
     was = { count = "n" }
 
-    d | d | 9cb4fe80c292bd4c
+    d | d | bb0a92c319b57a82, expiry
     [scopes.d]
     unique_columns = ["k1", "k2"]
     columns = ["value"]

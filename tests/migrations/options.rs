@@ -47,9 +47,9 @@ fn wrong_options_are_named() {
     for (options, expected) in [
         (
             "synchronus=full",
-            "`sqlite:` has no option `synchronus`; its options are read_only, timeout, pool_size, ttl, stale_while_revalidate, stale_if_error, jitter, negative_ttl, max_records, auto_purge, single_flight, lease, on_unavailable, synchronous, single_table, scope_columns, key_columns, columns, column_types, default_column_type, value, migrate; did you mean `synchronous`?",
+            "`sqlite:` has no option `synchronus`; its options are lazy, read_only, timeout, pool_size, ttl, stale_while_revalidate, stale_if_error, jitter, negative_ttl, max_records, auto_purge, single_flight, lease, on_unavailable, synchronous, single_table, scope_columns, key_columns, columns, column_types, default_column_type, value, migrate; did you mean `synchronous`?",
         ),
-        ("x=1", "its options are read_only, timeout, pool_size, ttl, stale_while_revalidate"),
+        ("x=1", "its options are lazy, read_only, timeout, pool_size, ttl, stale_while_revalidate"),
         (
             "synchronous=fulll",
             "the option `synchronous` is one of full, normal, off; did you mean `full`?",

@@ -14,7 +14,7 @@ use super::gather::Gathering;
 use super::leases::Leased;
 use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
-use super::write::{no_expiry, put, remove_expired, replace_expired, why_nothing};
+use super::write::{is_kept, no_expiry, put, remove_expired, replace_expired, why_nothing};
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, is_live, key_to_text};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -58,6 +58,9 @@ pub(super) struct TableInner<D: Dialect> {
     restore: Restore<D>,
     gathering: Gathering,
 }
+
+/// How often a batch of removals is attempted that the database left in place.
+const POPS: usize = 8;
 
 /// Makes a table again that was dropped behind hilcat's back.
 type Restore<D> = fn(&Inner<D>, &Schema) -> Result<()>;
@@ -820,7 +823,20 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.write(|connection| inner.pop_many(connection, keys)))
+        let pop = || {
+            inner
+                .restoring(|database| database.write(|connection| inner.pop_many(connection, keys)))
+        };
+        // A row that another connection wrote while the statement waited for it can be locked and
+        // not removed; then all are kept, and another attempt sees it as it is. What the database
+        // suppresses is kept each time.
+        for _ in 1..POPS {
+            match pop() {
+                Err(error) if is_kept(&error) => {}
+                result => return result,
+            }
+        }
+        pop()
     }
 
     fn keys(&self) -> Result<Keys> {

@@ -95,7 +95,14 @@ pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Err
 /// The error of a removal that the database accepted and that left records where they are; it is
 /// undone.
 pub(super) fn kept(schema: &Schema) -> Error {
-    not_done(schema, "kept what it was to remove")
+    not_done(schema, KEPT)
+}
+
+const KEPT: &str = "kept what it was to remove";
+
+/// Whether an error is that of a removal which left records where they are.
+pub(super) fn is_kept(error: &Error) -> bool {
+    error.kind() == ErrorKind::Backend && error.message().contains(KEPT)
 }
 
 fn not_done(schema: &Schema, what: &str) -> Error {

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Failed, Function, Kind, Left, Part, function_failed};
+use super::{Ask, Failed, Function, Kind, Left, Part, function_failed};
 use crate::scope::Core;
 use crate::{Cache, Error, Key, Result};
 
@@ -44,10 +44,16 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    try_once::<K, E, F>(function, cache, parts, &mut compute).await
+    try_once::<K, E, F>(Ask::Get, function, cache, parts, &mut compute).await
+}
+
+/// The closure, as one that may move what it captures into its future.
+fn called_once<F>(closure: impl FnOnce() -> F) -> impl FnOnce() -> F {
+    closure
 }
 
 async fn try_once<K, E, F>(
+    ask: Ask,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
@@ -61,13 +67,17 @@ where
     let (core, key) = opened.map_err(|error| Failed::Cache(error, None))?;
     let mut left = Left::NOTHING;
     let asked = key.clone();
-    let row = core.get_async(key, || async {
+    let compute = called_once(|| async {
         match compute.take() {
             Some(compute) => left.keep::<K>(&asked, compute().await),
             None => Err(function_failed()),
         }
     });
-    match row.await {
+    let row = match ask {
+        Ask::Get => core.get_async(key, compute).await,
+        Ask::Refresh => core.refresh_async(key, compute).await,
+    };
+    match row {
         Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
         Err(error) => Err(left.finish(error)),
     }
@@ -91,7 +101,7 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    let called = try_once::<K, E, F>(function, cache, parts, &mut compute).await;
+    let called = try_once::<K, E, F>(Ask::Get, function, cache, parts, &mut compute).await;
     without_cache(called, told, compute).await
 }
 
@@ -134,33 +144,7 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    refresh_once::<K, E, F>(function, cache, parts, &mut compute).await
-}
-
-async fn refresh_once<K, E, F>(
-    function: &'static Function,
-    cache: Cache,
-    parts: Vec<Part>,
-    compute: &mut Option<impl FnOnce() -> F>,
-) -> Result<K::Value, Failed<K::Value, E>>
-where
-    K: Kind + 'static,
-    F: Future<Output = Result<K::Value, E>>,
-{
-    let opened = open::<K>(function, cache, parts).await;
-    let (core, key) = opened.map_err(|error| Failed::Cache(error, None))?;
-    let mut left = Left::NOTHING;
-    let asked = key.clone();
-    let row = core.refresh_async(key, || async {
-        match compute.take() {
-            Some(compute) => left.keep::<K>(&asked, compute().await),
-            None => Err(function_failed()),
-        }
-    });
-    match row.await {
-        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
-        Err(error) => Err(left.finish(error)),
-    }
+    try_once::<K, E, F>(Ask::Refresh, function, cache, parts, &mut compute).await
 }
 
 /// As [`refresh`](super::refresh).
@@ -181,7 +165,7 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    let called = refresh_once::<K, E, F>(function, cache, parts, &mut compute).await;
+    let called = try_once::<K, E, F>(Ask::Refresh, function, cache, parts, &mut compute).await;
     without_cache(called, told, compute).await
 }
 

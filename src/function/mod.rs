@@ -234,10 +234,20 @@ pub fn try_call<K: Kind, E>(
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, Failed<K::Value, E>> {
     let mut compute = Some(compute);
-    try_once(&kind, function, cache, parts, &mut compute)
+    try_once(Ask::Get, &kind, function, cache, parts, &mut compute)
+}
+
+/// What a call asks of the scope of its function.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// The stored value, or a computed one.
+    Get,
+    /// A computed value, whatever is stored.
+    Refresh,
 }
 
 fn try_once<K: Kind, E>(
+    ask: Ask,
     kind: &K,
     function: &Function,
     cache: &Cache,
@@ -247,10 +257,14 @@ fn try_once<K: Kind, E>(
     let cache_failed = |error| Failed::Cache(error, None);
     let (core, key) = open(kind, function, cache, parts).map_err(cache_failed)?;
     let mut left = Left::NOTHING;
-    let row = core.get(key.clone(), || match compute.take() {
+    let compute = || match compute.take() {
         Some(compute) => left.keep::<K>(&key, compute()),
         None => Err(function_failed()),
-    });
+    };
+    let row = match ask {
+        Ask::Get => core.get(key.clone(), compute),
+        Ask::Refresh => core.refresh(key.clone(), compute),
+    };
     match row {
         Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
         Err(error) => Err(left.finish(error)),
@@ -271,7 +285,7 @@ pub fn call<K: Kind, E>(
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
     let mut compute = Some(compute);
-    let called = try_once(&kind, function, cache, parts, &mut compute);
+    let called = try_once(Ask::Get, &kind, function, cache, parts, &mut compute);
     without_cache(called, told, compute)
 }
 
@@ -307,27 +321,7 @@ pub fn try_refresh<K: Kind, E>(
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, Failed<K::Value, E>> {
     let mut compute = Some(compute);
-    refresh_once(&kind, function, cache, parts, &mut compute)
-}
-
-fn refresh_once<K: Kind, E>(
-    kind: &K,
-    function: &Function,
-    cache: &Cache,
-    parts: Vec<Part>,
-    compute: &mut Option<impl FnOnce() -> Result<K::Value, E>>,
-) -> Result<K::Value, Failed<K::Value, E>> {
-    let cache_failed = |error| Failed::Cache(error, None);
-    let (core, key) = open(kind, function, cache, parts).map_err(cache_failed)?;
-    let mut left = Left::NOTHING;
-    let row = core.refresh(key.clone(), || match compute.take() {
-        Some(compute) => left.keep::<K>(&key, compute()),
-        None => Err(function_failed()),
-    });
-    match row {
-        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
-        Err(error) => Err(left.finish(error)),
-    }
+    try_once(Ask::Refresh, &kind, function, cache, parts, &mut compute)
 }
 
 /// The same where a failure of the cache, which `told` is told, leaves what was computed.
@@ -344,7 +338,7 @@ pub fn refresh<K: Kind, E>(
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
     let mut compute = Some(compute);
-    let called = refresh_once(&kind, function, cache, parts, &mut compute);
+    let called = try_once(Ask::Refresh, &kind, function, cache, parts, &mut compute);
     without_cache(called, told, compute)
 }
 

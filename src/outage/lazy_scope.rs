@@ -12,8 +12,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::rows::Forms;
-use crate::store::{Capabilities, ExpirySupport, Keys, LeasedFill, Leases, Rows, ScopeStore};
-use crate::{Error, Key, Result, Row, Schema, Value};
+use crate::store::{
+    Capabilities, ExpirySupport, Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases,
+};
+use crate::{Key, Result, Row, Schema, Value};
 
 type Open = Box<dyn Fn(&Arc<Schema>) -> Result<Arc<dyn ScopeStore>> + Send + Sync>;
 
@@ -250,8 +252,4 @@ impl Leases for LazyScope {
             filled => filled,
         })
     }
-}
-
-pub(super) fn no_leases() -> Error {
-    Error::unsupported("the backend has no leases")
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Remote;
-use super::lazy_scope::no_leases;
-use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore};
+use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 
 /// A scope each of whose calls passes the circuit breaker of its cache. A listing passes it where it

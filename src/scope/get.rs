@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::Core;
-use super::expiry::{Found, Stale};
+use super::expiry::{Expiry, Found, Stale};
 use super::lease::HeldLease;
 use crate::compute::{ComputeGuard, Role};
 use crate::freshness::OnUnavailable;
@@ -23,7 +23,7 @@ use crate::store::LeasedFill;
 use crate::{Error, ErrorKind, Key, Result, Row};
 
 /// The pause between two looks for what another process computes.
-const POLL: Duration = Duration::from_millis(25);
+pub(super) const POLL: Duration = Duration::from_millis(25);
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -446,8 +446,17 @@ impl Core {
 
     /// The stale row that is served to callers that do not compute.
     pub(super) fn served_while_computed(&self, old: &Option<Stale>) -> Option<Row> {
+        self.served(old, Expiry::serves_while_computed)
+    }
+
+    /// The stale row if it is within a window.
+    fn served(
+        &self,
+        old: &Option<Stale>,
+        is_within: impl FnOnce(&Expiry, &Stale) -> bool,
+    ) -> Option<Row> {
         let (expiry, old) = (self.expiry.as_ref()?, old.as_ref()?);
-        expiry.serves_while_computed(old).then(|| old.row.clone())
+        is_within(expiry, old).then(|| old.row.clone())
     }
 
     fn now(&self) -> i64 {
@@ -499,16 +508,11 @@ impl Core {
         match computed {
             Ok(Some(row)) => self.fill(asked, task, row).map(Some),
             Ok(None) => self.fill_absence(asked, task).map(|()| None),
-            Err(error) => match self.served_after_error(&task.old) {
+            Err(error) => match self.served(&task.old, Expiry::serves_after_error) {
                 Some(row) => Ok(Some(row)),
                 None => Err(self.computing_failed(asked, error)),
             },
         }
-    }
-
-    fn served_after_error(&self, old: &Option<Stale>) -> Option<Row> {
-        let (expiry, old) = (self.expiry.as_ref()?, old.as_ref()?);
-        expiry.serves_after_error(old).then(|| old.row.clone())
     }
 
     /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
@@ -532,12 +536,8 @@ impl Core {
                 Ok(LeasedFill::Lost) => {}
                 Err(error) if self.computes_despite(&error) => {}
                 Err(error) => {
-                    let served = self.expiry.as_ref().zip(old.as_ref());
-                    let served = served.filter(|(expiry, old)| expiry.serves_if_unstored(old));
-                    return match served {
-                        Some((_, old)) => Ok(old.row.clone()),
-                        None => Err(self.failed(asked, error)),
-                    };
+                    let served = self.served(&old, Expiry::serves_if_unstored);
+                    return served.ok_or_else(|| self.failed(asked, error));
                 }
             }
         }

@@ -2,18 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
-use std::time::Duration;
 
 use super::Core;
 use super::expiry::{Found, Stale};
-use super::get::Task;
+use super::get::{POLL, Task};
 use crate::compute::{ComputeGuard, Role};
 use crate::remote::CallClock;
 use crate::store::LeasedFill;
 use crate::{Error, Key, Result, Row};
-
-/// The pause between two looks for what other processes compute.
-const POLL: Duration = Duration::from_millis(25);
 
 /// Rows by their keys.
 type ByKey = HashMap<Key, Row>;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::{LeasedFill, ScopeStore};
-use crate::{Error, Key, Result, Row};
+use crate::store::{LeasedFill, ScopeStore, no_leases};
+use crate::{Key, Result, Row};
 
 /// Renews the leases of one scope, each every third of it.
 ///
@@ -75,7 +75,7 @@ impl LeaseKeeper {
         let spawned = thread::Builder::new()
             .name("hilcat-leases".to_owned())
             .spawn(move || while Self::run_once(&keeper) {});
-        // Without a thread the lease is good for its first time alone.
+        // Without a thread the lease is not renewed and ends after its first term.
         held.runs = spawned.is_ok();
     }
 
@@ -144,10 +144,6 @@ impl Drop for HeldLease {
             let _ = leases.release(&self.lease.key, &self.lease.holder);
         }
     }
-}
-
-fn no_leases() -> Error {
-    Error::unsupported("the backend has no leases")
 }
 
 /// A text that no other computation has.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Key, Result, Row};
+use crate::{Error, Key, Result, Row};
 
 /// How the holder of a lease fared when it stored what it computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,11 @@ pub enum LeasedFill {
     Existing(Row),
     /// The lease is over, or was revoked by a removal: nothing is stored.
     Lost,
+}
+
+/// The error of a store without leases.
+pub(crate) fn no_leases() -> Error {
+    Error::unsupported("the backend has no leases")
 }
 
 /// The leases of a scope: at any time at most one holder has that of a key.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use self::expiry::ExpirySupport;
 #[allow(unused_imports, reason = "not every choice of features has a backend for it")]
 pub(crate) use self::expiry::{is_expired, is_live};
+pub(crate) use self::lease::no_leases;
 pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
 pub use self::uri::Uri;

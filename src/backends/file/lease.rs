@@ -41,7 +41,7 @@ impl LeaseFiles {
     }
 
     fn read(&self, name: &str) -> Result<Option<Lease>> {
-        // One that a crash left in pieces is nobody's.
+        // A file that a crash left incomplete is no lease.
         let lease = self.0.read(name)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(lease.filter(|lease: &Lease| !lease.is_over()))
     }

@@ -351,7 +351,7 @@ impl<D: Dialect> Inner<D> {
         Ok((if opened == *schema { schema } else { Arc::new(opened) }, found))
     }
 
-    /// Uses a table as it stands, where it can be. A missing index is no hindrance.
+    /// Opens a table without changing it, if its columns allow that. A missing index is accepted.
     fn as_it_stands(&self, schema: &Schema) -> Result<(Schema, Found)> {
         migrate::check::<D>(schema)?;
         self.read(|connection| {

@@ -173,7 +173,8 @@ impl<D: Dialect> Inner<D> {
         Ok(execute::<D>(connection, self.leases.renew.with(&values))? > 0)
     }
 
-    /// Whether a holder has a lease, which nobody takes or revokes until the transaction ends.
+    /// Whether a holder has a lease. Its row is locked, so that it is neither taken nor revoked until
+    /// the transaction ends.
     pub(super) fn lock_lease(
         &self,
         connection: &mut impl Conn<D>,

@@ -481,8 +481,8 @@ impl<D: Dialect> TableInner<D> {
         }
     }
 
-    /// Overwrites a record if it is as it was read. Its row is locked, so that nobody writes it in
-    /// between.
+    /// Overwrites a record if it is as it was read. Its row is locked from the comparison until the
+    /// write.
     fn replace_unchanged<C: Conn<D>>(
         &self,
         connection: &mut C,

@@ -184,8 +184,8 @@ pub(super) fn pop<D: Dialect>(
 
 /// Stores a complete row unless its key has one that is not expired at a time, and gives that.
 ///
-/// Whatever stands is checked in the statement that overwrites it, so that of several calls for one
-/// key one stores, and none removes what was written meanwhile.
+/// The statement that overwrites a record also checks it, so that of several calls for one key one
+/// stores, and none removes what was written meanwhile.
 pub(super) fn replace_expired<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,

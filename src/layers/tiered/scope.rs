@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::super::limits::Limits;
 use super::near::Near;
 use super::tier::{Call, Tier, What};
-use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore};
-use crate::{Error, Key, Result, Row, Schema, Value};
+use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
+use crate::{Key, Result, Row, Schema, Value};
 
 /// A handle on a scope of two stores.
 #[derive(Debug)]
@@ -211,10 +211,7 @@ impl TieredScope {
 impl TieredScope {
     /// Makes a call of the far store's leases; an error names it.
     fn lease<T>(&self, call: impl FnOnce(&dyn Leases) -> Result<T>) -> Result<T> {
-        self.ask(|far| match far.leases() {
-            Some(leases) => call(leases),
-            None => Err(Error::unsupported("the far store has no leases")),
-        })
+        self.ask(|far| call(far.leases().ok_or_else(no_leases)?))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::freshness::text::{NAMES, Words};
 use crate::schema::range;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value};
 
-/// The keys of a scope.
-const KEYS: [&str; 24] = [
+/// The keys of a scope before and after those of freshness.
+const FIRST_KEYS: [&str; 10] = [
     "table",
     "unique_column",
     "unique_columns",
@@ -24,21 +24,14 @@ const KEYS: [&str; 24] = [
     "not_null",
     "defaults",
     "was",
-    "ttl",
-    "stale_while_revalidate",
-    "stale_if_error",
-    "jitter",
-    "negative_ttl",
-    "expires_at",
-    "max_records",
-    "auto_purge",
-    "single_flight",
-    "lease",
-    "on_unavailable",
-    "migrate",
-    "dropped",
-    "keep",
 ];
+const LAST_KEYS: [&str; 3] = ["migrate", "dropped", "keep"];
+
+/// The keys of a scope.
+fn keys() -> impl Iterator<Item = &'static str> {
+    FIRST_KEYS.into_iter().chain(NAMES).chain(LAST_KEYS)
+}
+
 /// Other spellings of keys, and what they stand for.
 const ALIASES: [(&str, &str); 2] =
     [("uniq_column", "unique_column"), ("uniq_columns", "unique_columns")];
@@ -258,11 +251,11 @@ impl<'a> Fields<'a> {
                 let message = format!("both `{alias}` and `{meant}`, which are the same; keep one");
                 return Err(self.source.error(self.key_span(alias), message));
             }
-            if meant.is_none() && !KEYS.contains(&name) {
+            if meant.is_none() && !keys().any(|key| key == name) {
                 let message = format!(
                     "unknown key `{name}`; the keys of a scope are {}{}",
-                    KEYS.join(", "),
-                    did_you_mean(name, KEYS),
+                    keys().collect::<Vec<_>>().join(", "),
+                    did_you_mean(name, keys()),
                 );
                 return Err(self.source.error(self.key_span(name), message));
             }

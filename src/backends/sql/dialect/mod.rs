@@ -328,8 +328,8 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         String::new()
     }
 
-    /// What stands before and after the condition, order and limit of the rows that a statement
-    /// removes. `keys` are the quoted columns of the key.
+    /// The text of a `DELETE` before and after the condition, order and limit of its rows. `keys` are
+    /// the quoted columns of the key.
     fn purging(table: &str, keys: &str, count: usize) -> (String, String) {
         let wanted = if count == 1 { keys.to_owned() } else { format!("({keys})") };
         let before = format!("DELETE FROM {table} WHERE {wanted} IN (SELECT {keys} FROM {table}");

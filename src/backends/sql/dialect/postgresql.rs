@@ -501,8 +501,9 @@ fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<St
     Some(format!("{}.{}", Pg::quote(&found.namespace), Pg::quote(&found.name)))
 }
 
-/// The statements that give a column another type. One of the key may come to have stand-ins; one
-/// that has them keeps its type, and the column of the whole keys has that of the schema.
+/// The statements that change the type of a column. A column of the key that has stand-ins for long
+/// values keeps its type, and the column of the whole keys gets that of the schema; any other column
+/// of the key may get stand-ins.
 fn widened(
     schema: &Schema,
     standing: &Standing,

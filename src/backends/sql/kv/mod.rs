@@ -178,8 +178,8 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(SqliteKvBuilder { sqlite, codec }.open()?), options))
 }
 
-/// What the table of a scope is to SQLite whose records stand under a schema: where records expire,
-/// with a column that says when, so that an index finds those that are expired.
+/// The schema of the SQLite table that holds the records of a scope. If they expire, it has an
+/// indexed column for the expiry.
 fn table_of(stored: &Schema) -> Schema {
     let table = Schema::new(&stored.name)
         .table(&stored.table)

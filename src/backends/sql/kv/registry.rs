@@ -162,8 +162,8 @@ impl Registry {
     }
 }
 
-/// Makes the table of a scope, as the Python package does, where it does not stand; where records
-/// expire, with the column of their expiry and its index.
+/// Creates the table of a scope, as the Python package does, unless it exists. If records expire, it
+/// has the column of their expiry and its index.
 pub(super) fn make_table(connection: &mut SqliteConnection, table: &Schema) -> Result<(), Failed> {
     let name = Engine::quote_in_definition(&table.table);
     let text = format!("CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB)");

@@ -140,7 +140,8 @@ fn wrong_toml_is_reported_with_its_place() {
         error_of(&[("s.toml", "[scopes.a]\ntables = 'x'\n")]).1,
         "s.toml:2:1: unknown key `tables`; the keys of a scope are table, unique_column, \
          unique_columns, columns, column_types, default_column_type, value, not_null, defaults, \
-         was, ttl, migrate, dropped, keep; did you mean `table`?"
+         was, ttl, stale_while_revalidate, stale_if_error, jitter, negative_ttl, expires_at, \
+         max_records, auto_purge, single_flight, lease, on_unavailable, migrate, dropped, keep; did you mean `table`?"
     );
 }
 
@@ -229,7 +230,7 @@ fn wrong_options_are_reported() {
     );
     assert_error(
         "[scopes.a]\nttl = '1 hour'\n",
-        "s.toml:2:7: `1 hour` is not a duration; write it as 30s, 5m, 1h30m, 2d or 250ms, more \
+        "s.toml:2:7: `ttl`: `1 hour` is not a duration; write it as 30s, 5m, 1h30m, 2d or 250ms, more \
          than zero",
     );
 }

@@ -55,6 +55,8 @@ galera_configuration() {
 [mysqld]
 datadir = $folder/data
 socket = $folder/mysql.sock
+# A server that starts removes the temporary tables of others from a shared one.
+tmpdir = $folder
 pid-file = $folder/mysql.pid
 bind-address = 127.0.0.1
 port = $(port_of "$engine" "$node")

@@ -73,6 +73,8 @@ mysql_configuration() {
 [mysqld]
 datadir = $folder/data
 socket = $folder/mysql.sock
+# A server that starts removes the temporary tables of others from a shared one.
+tmpdir = $folder
 pid-file = $folder/mysql.pid
 init-file = $folder/init.sql
 bind-address = 127.0.0.1

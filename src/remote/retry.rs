@@ -1,5 +1,7 @@
 //! When a call that failed is made again.
 
+use std::time::Instant;
+
 use super::Deadline;
 use crate::backoff::BackOff;
 use crate::{Error, ErrorKind};
@@ -24,12 +26,26 @@ pub(crate) struct Attempts {
     /// The outcome of an attempt was unknown.
     unknown: bool,
     back_off: BackOff,
+    began: Instant,
 }
 
 impl Attempts {
     pub(crate) fn new(deadline: Deadline, idempotent: bool) -> Self {
         let back_off = BackOff::until(deadline.instant());
-        Self { deadline, idempotent, unknown: false, back_off }
+        Self { deadline, idempotent, unknown: false, back_off, began: Instant::now() }
+    }
+
+    /// Starts an attempt.
+    pub(crate) fn begin(&mut self) {
+        self.began = Instant::now();
+    }
+
+    /// Whether a call that was refused is made again, after a pause. No attempt starts in less than
+    /// twice the time that the last one took: the deadline would probably interrupt it, and its
+    /// outcome would be unknown where that of the last one is known.
+    pub(crate) fn after_refusal(&mut self) -> bool {
+        let took = self.began.elapsed();
+        self.back_off.pause() && self.deadline.left() >= took * 2
     }
 
     /// Whether a call whose attempt failed is made again; waits before that where it is of use.
@@ -71,6 +87,15 @@ mod tests {
         let mut attempts = Attempts::new(deadline, false);
         let tried = (0..1_000).take_while(|_| attempts.again(Outcome::NotDone)).count();
         assert!((1..200).contains(&tried), "{tried}");
+    }
+
+    #[test]
+    fn no_attempt_starts_that_has_too_little_time() {
+        let mut attempts = Attempts::new(Deadline::after(SECOND / 2), false);
+        attempts.begin();
+        assert!(attempts.after_refusal());
+        std::thread::sleep(SECOND / 4);
+        assert!(!attempts.after_refusal() && attempts.again(Outcome::NotDone));
     }
 
     #[test]

@@ -101,11 +101,24 @@ fn text(record: &Value) -> String {
     record["v"].as_str().unwrap().to_owned()
 }
 
+/// A node applies what the other did a little later: a connection that names the database may find
+/// none there yet.
+fn until_both_have(database: &str) {
+    let start = Instant::now();
+    for mut node in nodes().map(|node| node.raw()) {
+        while node.query_drop(format!("USE `{database}`")).is_err() {
+            assert!(start.elapsed() < SECOND * 20, "{database} is not on both nodes");
+            thread::sleep(SECOND / 50);
+        }
+    }
+}
+
 /// The bookkeeping and the table are made by one process, and the others wait for it.
 fn processes_on_both_nodes_open_a_fresh_database(server: &Server) -> Result<Completion, Failed> {
     for _ in 0..3 {
         let (table, database) = (name(), name());
         server.raw().query_drop(format!("CREATE DATABASE `{database}`"))?;
+        until_both_have(&database);
         finish(start(&table, &database));
         let scope = scope(&in_database(server, &database), &table)?;
         let opened = (0..PROCESSES).map(|at| format!("opened-{at}"));

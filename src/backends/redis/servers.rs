@@ -160,11 +160,12 @@ impl Servers {
             (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
             (Again::Now, _) => Ok(None),
             (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
-                Ok(left) => {
-                    thread::sleep(PAUSE.min(left));
+                // No attempt starts that the deadline would interrupt: its outcome would be unknown.
+                Ok(left) if left > PAUSE * 2 => {
+                    thread::sleep(PAUSE);
                     Ok(None)
                 }
-                Err(_) => Err(attempts.outcome(failed)),
+                _ => Err(attempts.outcome(failed)),
             },
         }
     }

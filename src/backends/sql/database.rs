@@ -284,6 +284,7 @@ impl<D: Dialect> Inner<D> {
         // What a server that takes no calls said: the reason if no other connection can be had.
         let mut refused = None;
         loop {
+            attempts.begin();
             let began = deadline.left();
             let result = pool.run(began, !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
@@ -307,7 +308,7 @@ impl<D: Dialect> Inner<D> {
                 }
                 Failure::ReadOnly | Failure::NotReady => {
                     pool.close_idle();
-                    attempts.again(Outcome::NotDone)
+                    attempts.after_refusal()
                 }
                 Failure::Stale => {
                     stale += 1;

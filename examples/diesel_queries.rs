@@ -61,9 +61,9 @@ pub fn run(uri: &str) -> Result<(Vec<Article>, i64), Box<dyn Error>> {
         #[cfg(feature = "sqlite")]
         "sqlite" => Ok(popular!(cache, diesel::SqliteConnection)?),
         #[cfg(feature = "postgresql")]
-        "postgresql" => Ok(popular!(cache, hilcat::backend::PgLink)?),
+        "postgresql" => Ok(popular!(cache, hilcat::backend::PostgresConnection)?),
         #[cfg(feature = "mysql")]
-        "mysql" => Ok(popular!(cache, hilcat::backend::MysqlLink)?),
+        "mysql" => Ok(popular!(cache, hilcat::backend::MysqlConnection)?),
         other => Err(format!("this example is not built for `{other}`").into()),
     }
 }

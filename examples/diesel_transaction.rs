@@ -89,9 +89,9 @@ macro_rules! shop {
 #[cfg(feature = "sqlite")]
 shop!(sqlite, SqliteConnection);
 #[cfg(feature = "postgresql")]
-shop!(postgresql, hilcat::backend::PgLink);
+shop!(postgresql, hilcat::backend::PostgresConnection);
 #[cfg(feature = "mysql")]
-shop!(mysql, hilcat::backend::MysqlLink);
+shop!(mysql, hilcat::backend::MysqlConnection);
 
 /// Runs the program on the database of a URI; gives how many orders there are, and the stock.
 ///

@@ -63,13 +63,13 @@ pub struct Cache {
 struct Inner {
     store: Arc<dyn Store>,
     schemas: Schemas,
-    left_out: Vec<(String, String)>,
+    skipped_tables: Vec<(String, String)>,
     new_scope: Option<NewScope>,
     /// What is said of freshness for scopes that do not say it themselves.
     defaults: Freshness,
     clock: SharedClock,
-    /// What layers above it share.
-    above: layers::Above,
+    /// What layers shared it share.
+    shared: layers::SharedState,
     /// Those of cached functions.
     functions: functions::Functions,
     /// The opened scopes: one of a name for each schema that it was opened with.
@@ -80,7 +80,7 @@ struct Inner {
 #[derive(Default)]
 struct Settings {
     schemas: Schemas,
-    left_out: Vec<(String, String)>,
+    skipped_tables: Vec<(String, String)>,
     new_scope: Option<NewScope>,
     defaults: Freshness,
     clock: SharedClock,
@@ -131,17 +131,17 @@ impl Cache {
     }
 
     fn build(store: Arc<dyn Store>, settings: Settings) -> Self {
-        let Settings { schemas, left_out, new_scope, defaults, clock } = settings;
-        let (above, functions, opened) = Default::default();
+        let Settings { schemas, skipped_tables, new_scope, defaults, clock } = settings;
+        let (shared, functions, opened) = Default::default();
         Self {
             inner: Arc::new(Inner {
                 store,
                 schemas,
-                left_out,
+                skipped_tables,
                 new_scope,
                 defaults,
                 clock,
-                above,
+                shared,
                 functions,
                 opened,
             }),
@@ -175,7 +175,7 @@ impl Cache {
     /// [`ErrorKind::UnknownScope`], naming the declared ones, where it was not given and
     /// [`new_scope`](CacheBuilder::new_scope) makes none; and as [`scope`](Cache::scope).
     pub fn dynamic(&self, name: &str) -> Result<DynScope> {
-        Ok(DynScope::new(self.open(self.declared(name)?)?))
+        Ok(DynScope::new(self.open(self.schema_for(name)?)?))
     }
 
     /// Opens a scope of a schema at hand.
@@ -192,12 +192,12 @@ impl Cache {
     /// # Errors
     ///
     /// [`ErrorKind::UnknownScope`], naming the declared ones.
-    pub fn declared(&self, name: &str) -> Result<Schema> {
+    pub fn schema_for(&self, name: &str) -> Result<Schema> {
         if let Some(schema) = self.inner.schemas.get(name) {
             return Ok(schema.clone());
         }
         let made = self.inner.new_scope.as_ref().and_then(|make| make(name));
-        let made = made.or_else(|| self.inner.store.undeclared(name));
+        let made = made.or_else(|| self.inner.store.implicit_schema(name));
         let schema = made.ok_or_else(|| self.unknown_scope(name))?;
         match schema.name == name {
             true => Ok(schema),
@@ -211,7 +211,8 @@ impl Cache {
     fn unknown_scope(&self, name: &str) -> Error {
         let names: Vec<&str> =
             self.inner.schemas.iter().map(|schema| schema.name.as_str()).collect();
-        if let Some((_, reason)) = self.inner.left_out.iter().find(|(table, _)| table == name) {
+        if let Some((_, reason)) = self.inner.skipped_tables.iter().find(|(table, _)| table == name)
+        {
             let message =
                 format!("no scope `{name}`: the table of that name cannot be one: {reason}");
             return Error::new(ErrorKind::UnknownScope, message);
@@ -231,8 +232,8 @@ impl Cache {
 
     /// The tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes of, by
     /// name, each with the reason.
-    pub fn left_out(&self) -> &[(String, String)] {
-        &self.inner.left_out
+    pub fn skipped_tables(&self) -> &[(String, String)] {
+        &self.inner.skipped_tables
     }
 
     /// The opened scope of a schema; opens it where it is not. The lock is not held while the
@@ -245,7 +246,7 @@ impl Cache {
         schema.validate()?;
         let schema = Arc::new(schema);
         let opened = self.check_freshness(&schema).and_then(|()| self.open_core(&schema));
-        let core = opened.map_err(|error| self.place("open", &schema, error))?;
+        let core = opened.map_err(|error| self.with_context("open", &schema, error))?;
         let mut opened = self.inner.opened.lock();
         let of_name = opened.entry(schema.name.clone()).or_default();
         if let Some(core) = of_name.iter().find(|core| *core.schema == *schema) {
@@ -266,8 +267,8 @@ impl Cache {
             backend: self.inner.store.name(),
             schema: schema.clone(),
             store: self.open_in_store(&stored)?,
-            flights: self.inner.above.flights(&schema.name),
-            immediate: self.capabilities().immediate,
+            flights: self.inner.shared.flights(&schema.name),
+            non_blocking: self.capabilities().non_blocking,
             clock: self.inner.clock.clone(),
             absent,
         }))
@@ -302,7 +303,7 @@ impl Cache {
         self.inner
             .store
             .plan(&self.with_defaults(schema.clone()).stored_form())
-            .map_err(|error| self.place("plan", schema, error))
+            .map_err(|error| self.with_context("plan", schema, error))
     }
 
     /// Applies the safe steps of a schema's plan, whatever its policy, and under
@@ -315,7 +316,7 @@ impl Cache {
     pub fn migrate(&self, schema: &Schema) -> Result<Plan> {
         schema.validate()?;
         let plan = self.inner.store.migrate(&self.with_defaults(schema.clone()).stored_form());
-        let plan = plan.map_err(|error| self.place("migrate", schema, error))?;
+        let plan = plan.map_err(|error| self.with_context("migrate", schema, error))?;
         if !plan.is_empty() {
             // A scope that is opened from now on is of the table as it is from now on.
             self.inner.opened.lock().remove(&schema.name);
@@ -323,7 +324,7 @@ impl Cache {
         Ok(plan)
     }
 
-    fn place(&self, operation: &'static str, schema: &Schema, error: Error) -> Error {
+    fn with_context(&self, operation: &'static str, schema: &Schema, error: Error) -> Error {
         error.in_operation(self.inner.store.name(), operation).with_scope(&schema.name)
     }
 
@@ -349,7 +350,7 @@ impl Cache {
     ///
     /// Where the storage fails.
     pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
-        self.inner.above.void(scopes);
+        self.inner.shared.void(scopes);
         let loaded = self.inner.store.load(scopes);
         loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
     }
@@ -378,8 +379,8 @@ impl Cache {
 
     /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
     ///
-    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PgLink` or
-    /// `MysqlLink` (in [`backend`](crate::backend)). In SQLite it is the one connection that
+    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PostgresConnection` or
+    /// `MysqlConnection` (in [`backend`](crate::backend)). In SQLite it is the one connection that
     /// writes, and meanwhile every other write to the cache waits, one from within the closure
     /// until its deadline: use [`Scope::on`] there. On a server all that the closure asks has to
     /// end by the deadline of one call. A transaction that is left open is rolled back; leave
@@ -548,7 +549,7 @@ impl CacheBuilder {
     }
 
     /// Declares a scope for each table that stands in the database and has a primary key. A
-    /// declared scope of the same name goes before. [`Cache::left_out`] tells which tables cannot
+    /// declared scope of the same name goes before. [`Cache::skipped_tables`] tells which tables cannot
     /// be scopes, and why.
     pub fn adopt_tables(mut self) -> Self {
         self.adopt_tables = true;
@@ -654,7 +655,7 @@ impl CacheBuilder {
             Source::Uri(uri) => self.registry.open(&uri, self.options)?,
         };
         let mut schemas = self.schemas;
-        let mut left_out = Vec::new();
+        let mut skipped_tables = Vec::new();
         if self.adopt_tables {
             let adopted =
                 store.adopt().map_err(|error| error.in_operation(store.name(), "adopt"))?;
@@ -662,11 +663,11 @@ impl CacheBuilder {
                 adopted.schemas.into_iter().filter(|schema| schemas.get(&schema.name).is_none());
             let new: Vec<Schema> = new.collect();
             schemas.extend(new);
-            left_out = adopted.left_out;
+            skipped_tables = adopted.skipped_tables;
         }
         options.freshness.validate()?;
         let (defaults, clock) = (options.freshness, options.clock);
         let new_scope = self.new_scope;
-        Ok(Cache::build(store, Settings { schemas, left_out, new_scope, defaults, clock }))
+        Ok(Cache::build(store, Settings { schemas, skipped_tables, new_scope, defaults, clock }))
     }
 }

@@ -150,7 +150,7 @@ impl Flights {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Recursion`](crate::ErrorKind::Recursion) if the wait would never end.
+    /// [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) if the wait would never end.
     pub(crate) fn claim(self: &Arc<Self>, key: &Key, schema: &Arc<Schema>) -> Result<Role> {
         match self.try_claim_as(key, Who::current) {
             Ok(guard) => Ok(Role::Compute(guard)),
@@ -401,7 +401,7 @@ mod tests {
         let (flights, schema) = flights();
         let guard = computes(flights.claim(&key(1), &schema).unwrap());
         let Err(error) = flights.claim(&key(1), &schema) else { panic!("it must not wait") };
-        assert_eq!(error.kind(), ErrorKind::Recursion);
+        assert_eq!(error.kind(), ErrorKind::ComputeCycle);
         drop(guard);
         computes(flights.claim(&key(1), &schema).unwrap());
     }

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     /// The deadline of the call passed before it could be done; nothing was changed.
     Timeout,
     /// A computation asked for the very value that it is computing.
-    Recursion,
+    ComputeCycle,
     /// A closure that was given, to `try_get` for one, failed; its error is the
     /// [source](StdError::source).
     Compute,
@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Io,
     /// Some of the stores that a fan-out writes to have the write and some have not; the message
     /// says which.
-    PartlyDone,
+    PartialWrite,
     /// The engine refused or failed for another reason.
     Backend,
 }
@@ -64,10 +64,10 @@ impl ErrorKind {
             Self::ReadOnly => "read_only",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
-            Self::Recursion => "recursion",
+            Self::ComputeCycle => "compute_cycle",
             Self::Compute => "compute",
             Self::Io => "io",
-            Self::PartlyDone => "partly_done",
+            Self::PartialWrite => "partial_write",
             Self::Backend => "backend",
         }
     }

@@ -40,7 +40,7 @@ pub use crate::layers::OnFailure;
 pub use crate::record::{ColumnValue, ScopeRecord};
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]
-pub use crate::scope::Joined;
+pub use crate::scope::TransactionScope;
 pub use crate::scope::{DynKey, DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
@@ -79,9 +79,9 @@ pub mod backend {
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::kv::{SqliteKv, SqliteKvBuilder};
     #[cfg(feature = "mysql")]
-    pub use crate::backends::sql::link::mysql::MysqlLink;
+    pub use crate::backends::sql::link::mysql::MysqlConnection;
     #[cfg(feature = "postgresql")]
-    pub use crate::backends::sql::link::postgresql::{PgLink, Pooler};
+    pub use crate::backends::sql::link::postgresql::{Pooler, PostgresConnection};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]

@@ -345,7 +345,7 @@ fn a_future_that_awaits_itself_is_an_error() {
         inner.await
     }
     let error = block_on(itself(1)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Recursion, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ComputeCycle, "{error}");
 }
 
 /// One asks for what the other one computes, and the other way around.

@@ -6,9 +6,9 @@
 #[path = "conformance/backends.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
 mod backends;
-#[path = "conformance/ground.rs"]
+#[path = "conformance/context.rs"]
 #[allow(dead_code, reason = "the conformance suite uses more of it")]
-mod ground;
+mod context;
 #[cfg(feature = "elasticsearch")]
 #[path = "conformance/indices.rs"]
 #[allow(dead_code, reason = "the tests of Elasticsearch use more of it")]
@@ -29,12 +29,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::backends::{Backend, Keeps};
-use crate::ground::{Ground, all_keys, all_rows, key, sorted};
+use crate::backends::{Backend, Durability};
+use crate::context::{TestContext, all_keys, all_rows, key, sorted};
 use crate::records::Raw;
 
 fn main() -> ExitCode {
-    let storing = backends::all().filter(|backend| backend.keeps != Keeps::Nothing);
+    let storing = backends::all().filter(|backend| backend.keeps != Durability::Nothing);
     let trial = |backend: &'static Backend| {
         Trial::ignorable_test(format!("{}::as_the_model", backend.name), move || run(backend))
     };
@@ -52,8 +52,8 @@ fn run(backend: &Backend) -> Result<Completion, Failed> {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let sequences = vec(operation(), 1..60);
     let tested = TestRunner::new(config).run(&sequences, |operations| {
-        let ground = Ground::open((backend.place)().unwrap()).unwrap();
-        follow(ground, &operations).map_err(|error| TestCaseError::fail(error.to_string()))
+        let context = TestContext::open((backend.place)().unwrap()).unwrap();
+        follow(context, &operations).map_err(|error| TestCaseError::fail(error.to_string()))
     });
     tested.map(|()| Completion::Completed).map_err(|error| error.to_string().into())
 }
@@ -106,8 +106,8 @@ fn record() -> impl Strategy<Value = Raw> {
     (id(), must, can, has).prop_map(|(id, must, can, has)| Raw(vec![id.into(), must, can, has]))
 }
 
-fn schema(ground: &Ground) -> Schema {
-    ground
+fn schema(context: &TestContext) -> Schema {
+    context
         .schema()
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("must", ColumnType::BigInt))
@@ -161,14 +161,14 @@ fn keys(ids: &[String]) -> impl Iterator<Item = records::RawKey> {
     ids.iter().map(|id| key(id.as_str()))
 }
 
-fn follow(mut ground: Ground, operations: &[Operation]) -> Result<()> {
+fn follow(mut context: TestContext, operations: &[Operation]) -> Result<()> {
     let mut model = Model::default();
-    let mut scope = ground.raw(schema(&ground))?;
+    let mut scope = context.raw(schema(&context))?;
     for operation in operations {
         if let Operation::Reopen = operation {
             drop(scope);
-            ground.reopen()?;
-            scope = ground.raw(schema(&ground))?;
+            context.reopen()?;
+            scope = context.raw(schema(&context))?;
         }
         step(&scope, &mut model, operation)?;
         assert_eq!(scope.len()?, model.0.len() as u64, "after {operation:?}");

@@ -109,7 +109,7 @@ fn a_scope_needs_no_declaration() {
     cache.dynamic("a").unwrap().set("x", json!("in a")).unwrap();
     assert_eq!(cache.dynamic("b").unwrap().fetch("x").unwrap(), None);
     assert_eq!(file.cache("").dynamic("a").unwrap().fetch("x").unwrap(), Some(json!("in a")));
-    assert_eq!(cache.declared("c").unwrap().name, "c");
+    assert_eq!(cache.schema_for("c").unwrap().name, "c");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn the_table_is_upgraded_as_one_of_a_scope_is() {
     assert_eq!(error.kind(), ErrorKind::SchemaChange);
     assert!(error.to_string().contains("add column `more`"), "{error}");
     let cache = file.cache(wider);
-    let plan = cache.plan(&cache.declared("a").unwrap()).unwrap();
+    let plan = cache.plan(&cache.schema_for("a").unwrap()).unwrap();
     assert!(matches!(plan.steps[0].change, Change::AddColumn(_)), "{plan}");
     let scope = cache.dynamic("a").unwrap();
     let expected = json!({"name": "jii", "count": 1, "more": null});
@@ -397,7 +397,7 @@ fn the_table_is_upgraded_as_one_of_a_scope_is() {
 fn manual_is_applied_when_it_is_told() {
     let file = File::new();
     let cache = file.cache(&format!("{RECORDS}&migrate=manual"));
-    let schema = cache.declared("a").unwrap();
+    let schema = cache.schema_for("a").unwrap();
     assert_eq!(kind(cache.dynamic("a")), ErrorKind::SchemaChange);
     assert_eq!(cache.migrate(&schema).unwrap().steps.len(), 1);
     cache.dynamic("a").unwrap().set("x", json!({"count": 1})).unwrap();

@@ -14,11 +14,11 @@ struct Line {
     line: String,
 }
 
-struct Ground {
+struct TestContext {
     directory: tempfile::TempDir,
 }
 
-impl Ground {
+impl TestContext {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
@@ -56,14 +56,14 @@ fn articles() -> Schema {
 /// The layout of the Python package's `SqliteDict`; released, and so readable for ever.
 #[test]
 fn the_table_is_one_of_keys_and_values() {
-    let ground = Ground::new();
-    let scope = ground.cache("").dynamic_with(articles()).unwrap();
+    let context = TestContext::new();
+    let scope = context.cache("").dynamic_with(articles()).unwrap();
     scope.set("a1", json!({"count": 3})).unwrap();
-    let routes = ground.cache("").map::<(String, String), i64>("a \"b\"").unwrap();
+    let routes = context.cache("").map::<(String, String), i64>("a \"b\"").unwrap();
     routes.set(("JFK", "L,X"), &1).unwrap();
     let tables = "SELECT sql AS line FROM sqlite_schema WHERE sql IS NOT NULL AND name <> 'hilcat_kv' ORDER BY name";
     assert_eq!(
-        ground.query(tables),
+        context.query(tables),
         [
             r#"CREATE TABLE "a ""b""" (key TEXT PRIMARY KEY, value BLOB)"#,
             r#"CREATE TABLE "articles" (key TEXT PRIMARY KEY, value BLOB)"#,
@@ -72,26 +72,26 @@ fn the_table_is_one_of_keys_and_values() {
     let all = "SELECT key || ' ' || typeof(value) || ' ' || CAST(value AS TEXT) AS line FROM";
     let golden =
         format!(r#"a1 blob {{"$hilcat":"{}","id":"a1","count":3}}"#, articles().fingerprint());
-    assert_eq!(ground.query(&format!("{all} articles")), [golden]);
+    assert_eq!(context.query(&format!("{all} articles")), [golden]);
     let key = "SELECT key AS line FROM \"a \"\"b\"\"\"";
-    assert_eq!(ground.query(key), ["JFK,L%2CX"]);
+    assert_eq!(context.query(key), ["JFK,L%2CX"]);
     assert_eq!(
-        ground.query("SELECT scope AS line FROM hilcat_kv ORDER BY scope"),
+        context.query("SELECT scope AS line FROM hilcat_kv ORDER BY scope"),
         ["a \"b\"", "articles"]
     );
 }
 
 #[test]
 fn what_python_made_is_found_and_its_pickles_are_reported() {
-    let ground = Ground::new();
+    let context = TestContext::new();
     // As SqliteDict makes the table; the value is the pickle of {"count": 3}.
-    ground.run(
+    context.run(
         "CREATE TABLE \"articles\" (key TEXT PRIMARY KEY, value BLOB);
          INSERT INTO articles VALUES ('p', x'80049510000000000000007d948c05636f756e74944b03732e');
          INSERT INTO articles VALUES ('j', CAST('{\"id\": \"j\", \"count\": 7}' AS BLOB));
          INSERT INTO articles VALUES ('n', NULL);",
     );
-    let scope = ground.cache("").dynamic_with(articles()).unwrap();
+    let scope = context.cache("").dynamic_with(articles()).unwrap();
     assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (3, 3));
     assert_eq!(scope.fetch("j").unwrap(), Some(json!({"id": "j", "count": 7})));
     for key in ["p", "n"] {
@@ -107,21 +107,21 @@ fn what_python_made_is_found_and_its_pickles_are_reported() {
 
 #[test]
 fn a_table_of_other_columns_is_refused() {
-    let ground = Ground::new();
-    ground.run("CREATE TABLE articles (id TEXT PRIMARY KEY, count INT); INSERT INTO articles VALUES ('a', 1)");
-    let error = ground.cache("").dynamic_with(articles()).unwrap_err();
+    let context = TestContext::new();
+    context.run("CREATE TABLE articles (id TEXT PRIMARY KEY, count INT); INSERT INTO articles VALUES ('a', 1)");
+    let error = context.cache("").dynamic_with(articles()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("not one of a key and a value"), "{error}");
-    assert_eq!(ground.query("SELECT id AS line FROM articles"), ["a"]);
+    assert_eq!(context.query("SELECT id AS line FROM articles"), ["a"]);
     for table in ["hilcat_kv", "HILCAT_KV", "sqlite_x"] {
-        assert!(ground.cache("").dynamic_with(articles().table(table)).is_err(), "{table}");
+        assert!(context.cache("").dynamic_with(articles().table(table)).is_err(), "{table}");
     }
 }
 
 #[test]
 fn scopes_whose_names_sqlite_takes_for_one_are_refused() {
-    let ground = Ground::new();
-    let cache = ground.cache("");
+    let context = TestContext::new();
+    let cache = context.cache("");
     cache.map::<String, i64>("x").unwrap().set("a", &1).unwrap();
     let error = cache.map::<String, i64>("X").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -130,27 +130,27 @@ fn scopes_whose_names_sqlite_takes_for_one_are_refused() {
 
 #[test]
 fn a_table_that_was_dropped_is_made_again() {
-    let ground = Ground::new();
-    let scope = ground.cache("").map::<String, i64>("s").unwrap();
+    let context = TestContext::new();
+    let scope = context.cache("").map::<String, i64>("s").unwrap();
     scope.set("a", &1).unwrap();
-    ground.run("DROP TABLE s");
+    context.run("DROP TABLE s");
     assert_eq!(scope.fetch("a").unwrap(), None);
-    ground.run("DROP TABLE s");
+    context.run("DROP TABLE s");
     scope.set_many([("a".to_owned(), 1), ("b".to_owned(), 2)]).unwrap();
     assert_eq!(scope.len().unwrap(), 2);
     let tables = "SELECT sql AS line FROM sqlite_schema WHERE name = 's'";
-    assert_eq!(ground.query(tables), [r#"CREATE TABLE "s" (key TEXT PRIMARY KEY, value BLOB)"#]);
+    assert_eq!(context.query(tables), [r#"CREATE TABLE "s" (key TEXT PRIMARY KEY, value BLOB)"#]);
 }
 
 /// A handle of before must not write what the new schema cannot read.
 #[test]
 fn a_handle_from_before_a_scope_was_made_anew_is_refused() {
-    let ground = Ground::new();
-    let old = ground.cache("").dynamic_with(articles()).unwrap();
+    let context = TestContext::new();
+    let old = context.cache("").dynamic_with(articles()).unwrap();
     old.set("a", json!({"count": 1})).unwrap();
     let mut other = articles().migrate(hilcat::Migrate::Recreate);
     other.columns[1].ty = ColumnType::Text;
-    let new = ground.cache("").dynamic_with(other).unwrap();
+    let new = context.cache("").dynamic_with(other).unwrap();
     for result in [
         old.set("a", json!({"count": 2})),
         old.set_many([("a", json!({"count": 2}))]).map(drop),
@@ -164,26 +164,26 @@ fn a_handle_from_before_a_scope_was_made_anew_is_refused() {
 #[cfg(all(feature = "msgpack", feature = "zstd"))]
 #[test]
 fn the_options_can_change_at_any_time() {
-    let ground = Ground::new();
+    let context = TestContext::new();
     for (at, options) in
         ["", "?format=msgpack", "?compress=0", "?format=msgpack&compress=1kb"].iter().enumerate()
     {
-        let scope = ground.cache(options).map::<i64, String>("s").unwrap();
+        let scope = context.cache(options).map::<i64, String>("s").unwrap();
         scope.set(at as i64, &"x".repeat(2_000)).unwrap();
         scope.iter().unwrap().for_each(|record| assert_eq!(record.unwrap().1.len(), 2_000));
         assert_eq!(scope.len().unwrap(), at as u64 + 1);
     }
     let kinds = "SELECT hex(substr(value, 1, 4)) AS line FROM s ORDER BY key";
-    assert_eq!(ground.query(kinds), ["7B222468", "83A72468", "28B52FFD", "28B52FFD"]);
-    let store = SqliteKv::builder(ground.path()).message_pack().compress_above(10).open().unwrap();
+    assert_eq!(context.query(kinds), ["7B222468", "83A72468", "28B52FFD", "28B52FFD"]);
+    let store = SqliteKv::builder(context.path()).message_pack().compress_above(10).open().unwrap();
     assert_eq!(Cache::from_store(store).map::<i64, String>("s").unwrap().len().unwrap(), 4);
 }
 
 /// While a cache is open, and between two.
 #[test]
 fn a_dropped_registry_is_made_again() {
-    let ground = Ground::new();
-    let cache = ground.cache("");
+    let context = TestContext::new();
+    let cache = context.cache("");
     let a = cache.dynamic_with(articles()).unwrap();
     a.set("old", json!({"count": 1})).unwrap();
     type Write = fn(&hilcat::DynScope) -> hilcat::Result<()>;
@@ -195,23 +195,23 @@ fn a_dropped_registry_is_made_again() {
         |a| a.get("new", || json!({"count": 1})).map(drop),
     ];
     for write in writes {
-        ground.run("DROP TABLE hilcat_kv");
+        context.run("DROP TABLE hilcat_kv");
         write(&a).unwrap();
-        assert_eq!(ground.query("SELECT scope AS line FROM hilcat_kv"), ["articles"]);
+        assert_eq!(context.query("SELECT scope AS line FROM hilcat_kv"), ["articles"]);
     }
-    ground.run("DROP TABLE hilcat_kv; DROP TABLE articles");
+    context.run("DROP TABLE hilcat_kv; DROP TABLE articles");
     a.set("x", json!({"count": 1})).unwrap();
-    ground.run("DROP TABLE hilcat_kv");
-    let again = ground.cache("").dynamic_with(articles()).unwrap();
+    context.run("DROP TABLE hilcat_kv");
+    let again = context.cache("").dynamic_with(articles()).unwrap();
     assert_eq!(again.fetch("x").unwrap(), Some(json!({"id": "x", "count": 1})));
 }
 
 /// A trigger that has a write ignored.
 #[test]
 fn a_suppressed_write_is_an_error() {
-    let ground = Ground::new();
-    let a = ground.cache("").dynamic_with(articles()).unwrap();
-    ground.run("CREATE TRIGGER no BEFORE INSERT ON articles BEGIN SELECT RAISE(IGNORE); END");
+    let context = TestContext::new();
+    let a = context.cache("").dynamic_with(articles()).unwrap();
+    context.run("CREATE TRIGGER no BEFORE INSERT ON articles BEGIN SELECT RAISE(IGNORE); END");
     for result in [
         a.set("x", json!({"count": 1})),
         a.set_many([("x", json!({"count": 1}))]).map(drop),
@@ -227,10 +227,10 @@ fn a_suppressed_write_is_an_error() {
 /// A trigger that has a removal ignored.
 #[test]
 fn a_suppressed_removal_is_an_error() {
-    let ground = Ground::new();
-    let a = ground.cache("").dynamic_with(articles()).unwrap();
+    let context = TestContext::new();
+    let a = context.cache("").dynamic_with(articles()).unwrap();
     a.set("x", json!({"count": 1})).unwrap();
-    ground.run("CREATE TRIGGER no BEFORE DELETE ON articles BEGIN SELECT RAISE(IGNORE); END");
+    context.run("CREATE TRIGGER no BEFORE DELETE ON articles BEGIN SELECT RAISE(IGNORE); END");
     for result in [a.pop("x").map(drop), a.pop_many(["x"]).map(drop), a.clear()] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");

@@ -26,7 +26,7 @@ impl Store for Noop {
         // Whatever is said of records is true of those that it never has.
         Capabilities {
             stores: false,
-            immediate: true,
+            non_blocking: true,
             expiry: ExpirySupport::Full,
             max_records: true,
             ..Capabilities::new()

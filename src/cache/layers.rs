@@ -11,12 +11,12 @@ use crate::layers::fan_out::FanOut;
 use crate::layers::prefix::{Namespace, Prefixed};
 use crate::layers::staged::Staged;
 use crate::layers::tiered::Tiered;
-use crate::layers::{Member, OnFailure, ReadOnly, Tiers};
+use crate::layers::{LayerStore, OnFailure, ReadOnly, Tiers};
 use crate::store::Store;
 
-/// What a cache shares with the layers above it, however many of them there are.
+/// What a cache shares with the layers shared it, however many of them there are.
 #[derive(Default)]
-pub(super) struct Above {
+pub(super) struct SharedState {
     tiers: Arc<Tiers>,
     /// The computations under way: those of a cache under a prefix are with the one beneath, and
     /// those of a layer with the part that has the records, so that a write through either voids them.
@@ -27,7 +27,7 @@ pub(super) struct Above {
     beneath: Option<(Cache, Namespace)>,
 }
 
-impl Above {
+impl SharedState {
     /// The computations under way in a scope, whoever opened it and under whichever schema.
     pub(super) fn flights(&self, scope: &str) -> Arc<Flights> {
         let named = |name: String, namespace: &Namespace| namespace.join(&name);
@@ -127,7 +127,7 @@ impl Cache {
     ///
     /// A write is acknowledged when all have it. Where one does not take it those after it are not
     /// written to, and the error says which have the write and which have not; its kind is
-    /// [`ErrorKind::PartlyDone`](crate::ErrorKind::PartlyDone) where some have.
+    /// [`ErrorKind::PartialWrite`](crate::ErrorKind::PartialWrite) where some have.
     /// [`fan_out_with`](Cache::fan_out_with) can write to all nonetheless. `load` and `backup`
     /// reach all. Writes of one key reach all stores in one order.
     ///
@@ -177,15 +177,15 @@ impl Cache {
     /// # Ok::<(), hilcat::Error>(())
     /// ```
     pub fn prefix(&self, prefix: &str) -> Cache {
-        let (beneath, namespace) = match &self.inner.above.beneath {
+        let (beneath, namespace) = match &self.inner.shared.beneath {
             Some((beneath, outer)) => (beneath.clone(), outer.within(prefix)),
             None => (self.clone(), Namespace::new(prefix)),
         };
         let store = Prefixed::new(beneath.member(), namespace.clone());
-        let mut above = beneath.inner.above.with_its_flights();
-        above.under.insert(0, namespace.clone());
-        above.beneath = Some((beneath, namespace));
-        self.made(store, self.inner.schemas.clone(), above)
+        let mut shared = beneath.inner.shared.with_its_flights();
+        shared.under.insert(0, namespace.clone());
+        shared.beneath = Some((beneath, namespace));
+        self.made(store, self.inner.schemas.clone(), shared)
     }
 
     /// The same cache, only read: every write to it is [`crate::ErrorKind::ReadOnly`], and opening a scope
@@ -208,21 +208,21 @@ impl Cache {
         let inner = &*self.inner;
         let store = ReadOnly::wrap(inner.store.clone());
         let new_scope = inner.new_scope.clone();
-        let (schemas, left_out) = (inner.schemas.clone(), inner.left_out.clone());
+        let (schemas, skipped_tables) = (inner.schemas.clone(), inner.skipped_tables.clone());
         let (defaults, clock) = (inner.defaults.clone(), inner.clock.clone());
-        Self::build(store, Settings { schemas, left_out, new_scope, defaults, clock })
+        Self::build(store, Settings { schemas, skipped_tables, new_scope, defaults, clock })
     }
 
     /// The cache as another process has it, for tests: it shares the stores and nothing else.
     #[doc(hidden)]
     pub fn detached(&self) -> Cache {
-        self.made_on(self.inner.store.clone(), self.inner.schemas.clone(), Above::default())
+        self.made_on(self.inner.store.clone(), self.inner.schemas.clone(), SharedState::default())
     }
 
     /// The cache as a part of a layer.
-    fn member(&self) -> Member {
-        let Inner { store, defaults, above, .. } = &*self.inner;
-        Member { store: store.clone(), defaults: defaults.clone(), tiers: above.tiers.clone() }
+    fn member(&self) -> LayerStore {
+        let Inner { store, defaults, shared, .. } = &*self.inner;
+        LayerStore { store: store.clone(), defaults: defaults.clone(), tiers: shared.tiers.clone() }
     }
 
     /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
@@ -237,24 +237,24 @@ impl Cache {
         for cache in others.iter().rev().copied().chain([first]) {
             schemas.extend(cache.inner.schemas.iter().cloned());
         }
-        first.made(store, schemas, works_in.inner.above.with_its_flights())
+        first.made(store, schemas, works_in.inner.shared.with_its_flights())
     }
 
     /// A cache on a store that makes new scopes as this one does, and has its defaults and its
     /// clock.
-    fn made(&self, store: impl Store + 'static, schemas: Schemas, above: Above) -> Cache {
-        self.made_on(Arc::new(store), schemas, above)
+    fn made(&self, store: impl Store + 'static, schemas: Schemas, shared: SharedState) -> Cache {
+        self.made_on(Arc::new(store), schemas, shared)
     }
 
-    fn made_on(&self, store: Arc<dyn Store>, schemas: Schemas, above: Above) -> Cache {
+    fn made_on(&self, store: Arc<dyn Store>, schemas: Schemas, shared: SharedState) -> Cache {
         let inner = Inner {
             store,
             schemas,
-            left_out: Vec::new(),
+            skipped_tables: Vec::new(),
             new_scope: self.inner.new_scope.clone(),
             defaults: self.inner.defaults.clone(),
             clock: self.inner.clock.clone(),
-            above,
+            shared,
             functions: Default::default(),
             opened: Mutex::default(),
         };

@@ -74,7 +74,7 @@ impl Waiting {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Recursion`] where that one, or somebody that it waits for in turn, can end only
+    /// [`ErrorKind::ComputeCycle`] where that one, or somebody that it waits for in turn, can end only
     /// after this one.
     pub(super) fn begin(owner: &Who) -> Result<Self> {
         let who = Who::current();
@@ -85,7 +85,7 @@ impl Waiting {
         while let Some(next) = needed.get(at).copied() {
             if who.0.contains(&next) {
                 return Err(Error::new(
-                    ErrorKind::Recursion,
+                    ErrorKind::ComputeCycle,
                     "the value is asked for by its own computation, which would wait for itself for ever",
                 ));
             }

@@ -181,5 +181,5 @@ pub async fn forget_async<K: Kind + 'static>(
     parts: Vec<Part>,
 ) -> Result<bool> {
     let (core, key) = open::<K>(function, cache, parts).await?;
-    Ok(core.apart(move |core| core.pop(key)).await?.is_some())
+    Ok(core.run_blocking(move |core| core.pop(key)).await?.is_some())
 }

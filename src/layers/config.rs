@@ -19,7 +19,7 @@ use super::fan_out::FanOut;
 use super::prefix::{Namespace, Prefixed};
 use super::staged::Staged;
 use super::tiered::Tiered;
-use super::{Member, OnFailure};
+use super::{LayerStore, OnFailure};
 use crate::backends::Registry;
 use crate::backends::noop::Noop;
 use crate::freshness::Freshness;
@@ -127,7 +127,7 @@ impl Spec {
         let open = |spec: Spec, part: &str| spec.open(part, &options, registry);
         // What is only read needs no store to be filled, and what is only planned no less of them.
         let unread = |spec: Spec, part: &str| match options.read_only {
-            true => Ok(Member::new(Arc::new(Noop), Freshness::default())),
+            true => Ok(LayerStore::new(Arc::new(Noop), Freshness::default())),
             false => open(spec, part),
         };
         let (store, freshness): (Arc<dyn Store>, Freshness) = match self {
@@ -161,12 +161,12 @@ impl Spec {
     }
 
     /// Opens it as a part of a layer; an error names the part.
-    fn open(self, part: &str, options: &Options, registry: &Registry) -> Result<Member> {
+    fn open(self, part: &str, options: &Options, registry: &Registry) -> Result<LayerStore> {
         let (store, options) = self.store(options.clone(), registry).map_err(|error| {
             let message = format!("`{part}`: {}", error.message());
             Error::new(error.kind(), message).with_retryable(error.is_retryable())
         })?;
-        Ok(Member::new(store, options.freshness))
+        Ok(LayerStore::new(store, options.freshness))
     }
 }
 

@@ -34,7 +34,7 @@ impl Limits {
     }
 
     /// The same for rows.
-    pub(super) fn admit_all(&self, schema: &Schema, rows: Vec<Row>) -> Result<Vec<Row>> {
+    pub(super) fn validate_all(&self, schema: &Schema, rows: Vec<Row>) -> Result<Vec<Row>> {
         rows.into_iter().map(|row| self.admit(schema, row)).collect()
     }
 

@@ -6,8 +6,8 @@
 
 pub(crate) mod config;
 pub(crate) mod fan_out;
+mod layer_store;
 mod limits;
-mod member;
 mod plans;
 pub(crate) mod prefix;
 mod read_only;
@@ -16,6 +16,6 @@ mod stripes;
 pub(crate) mod tiered;
 
 pub use self::fan_out::OnFailure;
-pub(crate) use self::member::Member;
+pub(crate) use self::layer_store::LayerStore;
 pub(crate) use self::read_only::ReadOnly;
 pub(crate) use self::tiered::Tiers;

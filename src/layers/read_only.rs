@@ -51,8 +51,8 @@ impl Store for ReadOnly {
         self.0.scopes()
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.0.undeclared(scope)
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.0.implicit_schema(scope)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {

@@ -54,8 +54,8 @@ impl Store for Guarded {
     }
 
     /// `None` while the server cannot be connected to.
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.0.with_store(|store| Ok(store.undeclared(scope))).ok().flatten()
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.0.with_store(|store| Ok(store.implicit_schema(scope))).ok().flatten()
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -54,8 +54,8 @@ impl Store for Lazy {
         self.0.scopes()
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.0.undeclared(scope)
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.0.implicit_schema(scope)
     }
 
     fn adopt(&self) -> Result<Adopted> {

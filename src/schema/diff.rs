@@ -7,8 +7,8 @@ use crate::freshness::EXPIRES_AT;
 
 /// A table as it stands in a database.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Standing {
-    pub(crate) columns: Vec<StandingColumn>,
+pub(crate) struct ExistingTable {
+    pub(crate) columns: Vec<ExistingColumn>,
     /// The names of the columns of the primary key, in key order.
     pub(crate) key: Vec<String>,
     /// The names of the columns that an engine keeps beside those of a schema.
@@ -17,10 +17,10 @@ pub(crate) struct Standing {
     pub(crate) computed: Vec<String>,
 }
 
-impl Standing {
+impl ExistingTable {
     /// What stands where there are records of a schema, and no table has types of its own.
     pub(crate) fn of(schema: &Schema) -> Self {
-        let column = |column: &Column| StandingColumn {
+        let column = |column: &Column| ExistingColumn {
             name: column.name.clone(),
             declared: column.ty.to_string(),
             ty: Some(column.ty),
@@ -39,7 +39,7 @@ impl Standing {
 
 /// A column as it stands in a database.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct StandingColumn {
+pub(crate) struct ExistingColumn {
     pub(crate) name: String,
     /// Its type as the engine spells it, for comparing and for messages.
     pub(crate) declared: String,
@@ -249,12 +249,12 @@ impl fmt::Display for Plan {
 /// hilcat itself sees to it that none is written. Neither is a column that the schema does not
 /// know, as long as records can be inserted without a value for it.
 pub(crate) fn diff(
-    standing: &Standing,
+    standing: &ExistingTable,
     schema: &Schema,
-    same_type: impl Fn(&StandingColumn, &Column) -> bool,
+    same_type: impl Fn(&ExistingColumn, &Column) -> bool,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut left: Vec<&StandingColumn> = standing.columns.iter().collect();
+    let mut left: Vec<&ExistingColumn> = standing.columns.iter().collect();
     let mut key_names = standing.key.clone();
     let mut new = Vec::new();
     for column in &schema.columns {
@@ -308,7 +308,7 @@ fn rank(change: &Change) -> u8 {
 
 /// What a new column is beside columns that the schema does not know. Neither is hilcat's own column
 /// another one renamed, nor another one that.
-fn added(column: &Column, unknown: &[&StandingColumn], keep: &[String]) -> Change {
+fn added(column: &Column, unknown: &[&ExistingColumn], keep: &[String]) -> Change {
     let own = |name: &str| name == EXPIRES_AT;
     let unknown = unknown.iter().map(|have| &have.name);
     let unknown = unknown.filter(|name| !keep.contains(name) && !own(name) && !own(&column.name));
@@ -320,7 +320,7 @@ fn added(column: &Column, unknown: &[&StandingColumn], keep: &[String]) -> Chang
     }
 }
 
-fn retyped(have: &StandingColumn, want: &Column, same: bool) -> Option<Change> {
+fn retyped(have: &ExistingColumn, want: &Column, same: bool) -> Option<Change> {
     if same {
         return None;
     }
@@ -340,8 +340,8 @@ mod tests {
     use super::*;
     use Change::*;
 
-    fn standing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> Standing {
-        let column = |&(name, ty, nullable): &(&str, ColumnType, bool)| StandingColumn {
+    fn standing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> ExistingTable {
+        let column = |&(name, ty, nullable): &(&str, ColumnType, bool)| ExistingColumn {
             name: name.into(),
             declared: ty.to_string(),
             ty: Some(ty),
@@ -349,7 +349,7 @@ mod tests {
             nullable,
             required: !nullable,
         };
-        Standing {
+        ExistingTable {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
             wholes: Vec::new(),
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    fn changes(standing: &Standing, schema: &Schema) -> Vec<Change> {
+    fn changes(standing: &ExistingTable, schema: &Schema) -> Vec<Change> {
         diff(standing, schema, |have, want| have.ty == Some(want.ty))
     }
 
@@ -398,7 +398,7 @@ mod tests {
             Schema::new("a").unique(id).column(Column::new(name, ColumnType::Int).nullable(true))
         };
         let changes = |standing: &Schema, schema: &Schema| {
-            diff(&Standing::of(standing), schema, |have, want| have.ty == Some(want.ty))
+            diff(&ExistingTable::of(standing), schema, |have, want| have.ty == Some(want.ty))
         };
         let found = changes(&schema("n"), &schema(EXPIRES_AT));
         assert!(matches!(&found[..], [Change::AddColumn(_)]), "{found:?}");

@@ -17,9 +17,9 @@ mod types;
 use std::collections::HashSet;
 
 #[cfg(feature = "sql")]
-pub(crate) use self::diff::StandingColumn;
+pub(crate) use self::diff::ExistingColumn;
 pub use self::diff::{Change, Plan, Step};
-pub(crate) use self::diff::{Standing, diff};
+pub(crate) use self::diff::{ExistingTable, diff};
 pub(crate) use self::project::project;
 #[cfg(feature = "sql")]
 pub(crate) use self::projected::Projected;
@@ -419,13 +419,13 @@ impl Schema {
     }
 
     /// Checks the values of a record that is to be written.
-    pub(crate) fn admit_row(&self, row: &mut Row) -> Result<()> {
+    pub(crate) fn validate_row(&self, row: &mut Row) -> Result<()> {
         debug_assert_eq!(row.len(), self.columns.len());
         self.columns.iter().zip(row).try_for_each(|(column, value)| column.admit(value))
     }
 
     /// Checks the values of a record's key.
-    pub(crate) fn admit_key(&self, key: &mut Key) -> Result<()> {
+    pub(crate) fn validate_key(&self, key: &mut Key) -> Result<()> {
         self.check_key_length(key.values().len())?;
         self.key_columns().zip(key.values_mut()).try_for_each(|(column, value)| column.admit(value))
     }

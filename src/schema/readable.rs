@@ -1,7 +1,7 @@
 //! Whether what is stored can be read under a schema as it is, and how.
 
-use super::diff::StandingColumn;
-use super::{Change, Column, Plan, Schema, Standing, Step, diff};
+use super::diff::ExistingColumn;
+use super::{Change, Column, ExistingTable, Plan, Schema, Step, diff};
 use crate::{Error, ErrorKind, Migrate, Result};
 
 /// The schema by which stored records are read, so that [`project`](super::project()) makes rows of
@@ -17,9 +17,9 @@ use crate::{Error, ErrorKind, Migrate, Result};
 /// has no default, it is stored as another type, or it may be one that is stored under a name that
 /// the schema does not know.
 pub(crate) fn readable(
-    standing: &Standing,
+    standing: &ExistingTable,
     schema: &Schema,
-    same_type: impl Fn(&StandingColumn, &Column) -> bool,
+    same_type: impl Fn(&ExistingColumn, &Column) -> bool,
 ) -> Result<Schema> {
     // Nothing is made anew when it is only read.
     let wanted = schema.clone().migrate(Migrate::Safe);
@@ -48,11 +48,11 @@ pub(crate) fn readable(
 ///
 /// As [`readable`].
 pub(crate) fn check_readable(standing: &Schema, schema: &Schema) -> Result<()> {
-    let same_type = |have: &StandingColumn, want: &Column| have.ty == Some(want.ty);
-    readable(&Standing::of(standing), schema, same_type).map(drop)
+    let same_type = |have: &ExistingColumn, want: &Column| have.ty == Some(want.ty);
+    readable(&ExistingTable::of(standing), schema, same_type).map(drop)
 }
 
-fn as_stored(have: &StandingColumn, column: &Column, same: bool) -> Column {
+fn as_stored(have: &ExistingColumn, column: &Column, same: bool) -> Column {
     let ty = match have.ty {
         Some(ty) if !same => ty,
         _ => column.ty,

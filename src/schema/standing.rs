@@ -1,7 +1,7 @@
 //! The schema that the records of a scope stand under, where no table of typed columns says it: in
 //! memory, and in the stores that keep serialised values.
 
-use super::{Change, Column, Plan, Schema, Schemas, Shape, Standing, Step, diff};
+use super::{Change, Column, ExistingTable, Plan, Schema, Schemas, Shape, Step, diff};
 use crate::freshness::Freshness;
 use crate::{Error, ErrorKind, Migrate, Result};
 
@@ -32,7 +32,8 @@ pub struct Upgrade {
 /// What a schema would change of records that stand under another, and are brought over when they
 /// are read.
 pub fn plan(standing: &Schema, schema: &Schema) -> Plan {
-    let mut changes = diff(&Standing::of(standing), schema, |have, want| have.ty == Some(want.ty));
+    let mut changes =
+        diff(&ExistingTable::of(standing), schema, |have, want| have.ty == Some(want.ty));
     if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {
         changes = vec![Change::Recreate];
     }

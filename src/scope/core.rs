@@ -23,7 +23,7 @@ pub(crate) struct Core {
     pub(super) flights: Arc<Flights>,
     /// No call of the store waits for a file or a server.
     #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures ask"))]
-    pub(super) immediate: bool,
+    pub(super) non_blocking: bool,
     /// How records expire, if they do.
     pub(super) expiry: Option<Expiry>,
     /// What is remembered not to be there.
@@ -38,7 +38,7 @@ pub(crate) struct Opening {
     pub(crate) schema: Arc<Schema>,
     pub(crate) store: Arc<dyn ScopeStore>,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) immediate: bool,
+    pub(crate) non_blocking: bool,
     pub(crate) clock: SharedClock,
     /// The scope of what is remembered not to be there.
     pub(crate) absent: Option<Arc<Core>>,
@@ -46,11 +46,11 @@ pub(crate) struct Opening {
 
 impl Core {
     pub(crate) fn new(opening: Opening) -> Self {
-        let Opening { backend, schema, store, flights, immediate, clock, absent } = opening;
+        let Opening { backend, schema, store, flights, non_blocking, clock, absent } = opening;
         let expiry = Expiry::new(&schema, store.schema(), &clock);
         let pace = Pace::new(&schema.freshness);
         let (absent, leases) = (absent.map(Absent::new), LeaseKeeper::new(store.clone()));
-        Self { backend, schema, store, flights, immediate, expiry, absent, leases, pace }
+        Self { backend, schema, store, flights, non_blocking, expiry, absent, leases, pace }
     }
 
     #[cfg(feature = "sql")]
@@ -69,7 +69,12 @@ impl Core {
     }
 
     /// Adds where an error happened.
-    pub(super) fn place(&self, operation: &'static str, key: Option<&Key>, error: Error) -> Error {
+    pub(super) fn with_context(
+        &self,
+        operation: &'static str,
+        key: Option<&Key>,
+        error: Error,
+    ) -> Error {
         let error = error.in_operation(self.backend, operation).with_scope(&self.schema.name);
         match key {
             Some(key) => error.with_key(key),
@@ -77,19 +82,19 @@ impl Core {
         }
     }
 
-    pub(super) fn admit_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
-        match self.schema.admit_key(&mut key) {
+    pub(super) fn validate_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
+        match self.schema.validate_key(&mut key) {
             Ok(()) => Ok(key),
-            Err(error) => Err(self.place(operation, Some(&key), error)),
+            Err(error) => Err(self.with_context(operation, Some(&key), error)),
         }
     }
 
-    pub(super) fn admit_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
-        let admitted = row.and_then(|mut row| match self.schema.admit_row(&mut row) {
+    pub(super) fn validate_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
+        let admitted = row.and_then(|mut row| match self.schema.validate_row(&mut row) {
             Ok(()) => Ok(row),
             Err(error) => Err(error.with_key(self.schema.key_of(&row))),
         });
-        admitted.map_err(|error| self.place(operation, None, error))
+        admitted.map_err(|error| self.with_context(operation, None, error))
     }
 
     /// Runs one call on one key, with the context for its error.
@@ -99,8 +104,8 @@ impl Core {
         key: Key,
         call: impl FnOnce(&Key) -> Result<T>,
     ) -> Result<T> {
-        let key = self.admit_key(operation, key)?;
-        in_one_step(|| call(&key)).map_err(|error| self.place(operation, Some(&key), error))
+        let key = self.validate_key(operation, key)?;
+        in_one_step(|| call(&key)).map_err(|error| self.with_context(operation, Some(&key), error))
     }
 
     pub(crate) fn exists(&self, key: Key) -> Result<bool> {
@@ -176,16 +181,16 @@ impl Core {
         keys: impl Iterator<Item = Key>,
         call: impl FnOnce(&[Key]) -> Result<T>,
     ) -> Result<T> {
-        let keys = self.admit_keys(operation, keys)?;
-        in_one_step(|| call(&keys)).map_err(|error| self.place(operation, None, error))
+        let keys = self.validate_keys(operation, keys)?;
+        in_one_step(|| call(&keys)).map_err(|error| self.with_context(operation, None, error))
     }
 
-    pub(super) fn admit_keys(
+    pub(super) fn validate_keys(
         &self,
         operation: &'static str,
         keys: impl Iterator<Item = Key>,
     ) -> Result<Vec<Key>> {
-        keys.map(|key| self.admit_key(operation, key)).collect()
+        keys.map(|key| self.validate_key(operation, key)).collect()
     }
 
     pub(crate) fn set(&self, row: Result<Row>, ttl: Option<Duration>) -> Result<()> {
@@ -233,8 +238,8 @@ impl Core {
         ttl: Option<Duration>,
         call: impl FnOnce(Row) -> Result<T>,
     ) -> Result<T> {
-        let row = self.stamp(self.admit_row(operation, row)?, ttl);
-        in_one_step(|| call(row)).map_err(|error| self.place(operation, None, error))
+        let row = self.stamp(self.validate_row(operation, row)?, ttl);
+        in_one_step(|| call(row)).map_err(|error| self.with_context(operation, None, error))
     }
 
     pub(crate) fn set_many(
@@ -260,10 +265,10 @@ impl Core {
         ttl: Option<Duration>,
         call: impl FnOnce(Vec<Row>) -> Result<()>,
     ) -> Result<usize> {
-        let rows = rows.map(|row| Ok(self.stamp(self.admit_row(operation, row)?, ttl)));
+        let rows = rows.map(|row| Ok(self.stamp(self.validate_row(operation, row)?, ttl)));
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let count = rows.len();
-        in_one_step(|| call(rows)).map_err(|error| self.place(operation, None, error))?;
+        in_one_step(|| call(rows)).map_err(|error| self.with_context(operation, None, error))?;
         Ok(count)
     }
 
@@ -279,7 +284,7 @@ impl Core {
         let Some(ttl) = ttl else { return Ok(()) };
         self.own_expiry(operation)?;
         match ttl < Duration::from_millis(1) {
-            true => Err(self.place(
+            true => Err(self.with_context(
                 operation,
                 None,
                 Error::invalid_input("a time to live is at least one millisecond"),
@@ -290,7 +295,7 @@ impl Core {
 
     /// How records expire, if writes say it.
     pub(super) fn own_expiry(&self, operation: &'static str) -> Result<&Expiry> {
-        let wrong = |error| Err(self.place(operation, None, error));
+        let wrong = |error| Err(self.with_context(operation, None, error));
         match &self.expiry {
             Some(expiry) if expiry.is_by_column() => wrong(Error::invalid_input(
                 "a column of the record says when it expires: write the record with another value in it",
@@ -307,7 +312,7 @@ impl Core {
             Some(expiry) => self.store.live_keys(expiry.now()),
             None => self.store.keys(),
         });
-        Ok(self.listed("keys", keys.map_err(|error| self.place("keys", None, error))?))
+        Ok(self.listed("keys", keys.map_err(|error| self.with_context("keys", None, error))?))
     }
 
     pub(crate) fn rows(&self) -> Result<Rows> {
@@ -323,7 +328,7 @@ impl Core {
             }
             None => self.store.rows(),
         });
-        Ok(self.listed("iter", rows.map_err(|error| self.place("iter", None, error))?))
+        Ok(self.listed("iter", rows.map_err(|error| self.with_context("iter", None, error))?))
     }
 
     /// A listing whose errors have their context.
@@ -343,7 +348,7 @@ impl Core {
             Some(expiry) => self.store.live_len(expiry.now()),
             None => self.store.len(),
         });
-        len.map_err(|error| self.place("len", None, error))
+        len.map_err(|error| self.with_context("len", None, error))
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
@@ -352,7 +357,7 @@ impl Core {
             self.end_all_absence()?;
             self.store.clear()
         });
-        cleared.map_err(|error| self.place("clear", None, error))
+        cleared.map_err(|error| self.with_context("clear", None, error))
     }
 }
 

@@ -92,7 +92,7 @@ impl Core {
     }
 
     fn asked(&self, operation: &'static str, key: Key, optional: bool) -> Result<Asked> {
-        Ok(Asked { operation, key: self.admit_key(operation, key)?, optional })
+        Ok(Asked { operation, key: self.validate_key(operation, key)?, optional })
     }
 
     /// A row where there always is one.
@@ -192,7 +192,7 @@ impl Core {
         let clock = Arc::new(CallClock::default());
         let (mut guard, down) = loop {
             let (looks, key) = (clock.clone(), asked.clone());
-            let look = self.apart(move |core| looks.step(|| core.look(&key))).await?;
+            let look = self.run_blocking(move |core| looks.step(|| core.look(&key))).await?;
             let (old, down) = match look {
                 Look::Return(row) => return Ok(row),
                 Look::Missing { old, down } => (old, down),
@@ -214,7 +214,7 @@ impl Core {
         let task = loop {
             let key = asked.clone();
             let prepare = move |core: &Self| polled.step(|| core.prepare(&key, guard, down));
-            match self.apart(prepare).await? {
+            match self.run_blocking(prepare).await? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
@@ -226,16 +226,16 @@ impl Core {
         let computed = task.guard.compute(compute).await.map_err(Into::into);
         let asked = asked.clone();
         // The guard goes along: if this future is dropped, the flight lands when the store is done.
-        self.apart(move |core| clock.step(|| core.finish(&asked, task, computed))).await
+        self.run_blocking(move |core| clock.step(|| core.finish(&asked, task, computed))).await
     }
 
     /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
     #[cfg(feature = "async")]
-    pub(crate) async fn apart<T: Send + 'static>(
+    pub(crate) async fn run_blocking<T: Send + 'static>(
         self: &Arc<Self>,
         call: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
-        if self.immediate {
+        if self.non_blocking {
             return call(self);
         }
         let core = self.clone();
@@ -332,17 +332,18 @@ impl Core {
             }
         };
         let (looks, key) = (clock.clone(), asked.clone());
-        let seen = self.apart(move |core| looks.step(|| core.see(&key))).await?;
+        let seen = self.run_blocking(move |core| looks.step(|| core.see(&key))).await?;
         let row = guard.compute(compute).await;
         let row = row.map_err(|error| self.computing_failed(&asked, error))?;
-        self.apart(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row))).await
+        self.run_blocking(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row)))
+            .await
     }
 
     /// A refresh that the computation of its own key asks for would wait for itself: it makes that
     /// computation void, as every write of the key does, and takes its place.
     fn void_own(&self, asked: &Asked, error: Error) -> Result<()> {
         match error.kind() {
-            ErrorKind::Recursion => {
+            ErrorKind::ComputeCycle => {
                 self.flights.void([asked.key.clone()]);
                 Ok(())
             }
@@ -368,7 +369,7 @@ impl Core {
         seen: Seen,
         row: Row,
     ) -> Result<Row> {
-        let row = self.admit_row(asked.operation, Ok(row))?;
+        let row = self.validate_row(asked.operation, Ok(row))?;
         self.check_computed(asked, &row)?;
         let Seen::Stored(seen) = seen else {
             guard.land(&self.schema, Some(&row));
@@ -518,7 +519,7 @@ impl Core {
     /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
     /// that row, or the one that another process stored.
     fn fill(&self, asked: &Asked, task: Task, row: Row) -> Result<Row> {
-        let row = self.admit_row(asked.operation, Ok(row))?;
+        let row = self.validate_row(asked.operation, Ok(row))?;
         self.check_computed(asked, &row)?;
         let Task { guard, old, at, down, lease } = task;
         if !down && guard.begin_storing() {
@@ -590,7 +591,7 @@ impl Core {
     }
 
     fn failed(&self, asked: &Asked, error: Error) -> Error {
-        self.place(asked.operation, Some(&asked.key), error)
+        self.with_context(asked.operation, Some(&asked.key), error)
     }
 
     fn computing_failed(

@@ -40,7 +40,7 @@ impl Core {
     where
         I: Iterator<Item = Result<Row>>,
     {
-        let keys = self.admit_keys("get_many", keys)?;
+        let keys = self.validate_keys("get_many", keys)?;
         let mut known = Known::default();
         self.look_many(&keys, &mut known)?;
         loop {
@@ -63,7 +63,7 @@ impl Core {
                 known.down = true;
                 return Ok(());
             }
-            rows => rows.map_err(|error| self.place("get_many", None, error))?,
+            rows => rows.map_err(|error| self.with_context("get_many", None, error))?,
         };
         for (key, row) in keys.iter().zip(rows) {
             known.stale.remove(key);
@@ -116,7 +116,7 @@ impl Core {
     fn wait_for(&self, key: &Key, known: &mut Known) -> Result<()> {
         let role = self.flights.claim(key, &self.schema);
         if let Role::Take(Some(row)) =
-            role.map_err(|error| self.place("get_many", Some(key), error))?
+            role.map_err(|error| self.with_context("get_many", Some(key), error))?
         {
             known.rows.insert(key.clone(), row);
         }
@@ -156,7 +156,8 @@ impl Core {
         let (mut tasks, mut served) = (Vec::new(), false);
         for guard in guards {
             let lease = known.clock.step(|| self.leases.acquire(guard.key(), time));
-            let lease = lease.map_err(|error| self.place("get_many", Some(guard.key()), error))?;
+            let lease =
+                lease.map_err(|error| self.with_context("get_many", Some(guard.key()), error))?;
             match lease {
                 Some(lease) => tasks.push(task(guard, Some(lease))),
                 None => served |= self.serve_stale(guard.key(), known),
@@ -180,13 +181,13 @@ impl Core {
         I: Iterator<Item = Result<Row>>,
     {
         let wrong = |key: &Key, message: &str| {
-            Err(self.place("get_many", Some(key), Error::invalid_input(message)))
+            Err(self.with_context("get_many", Some(key), Error::invalid_input(message)))
         };
         let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
         let computed =
-            compute(keys.clone()).map_err(|error| self.place("get_many", None, error))?;
+            compute(keys.clone()).map_err(|error| self.with_context("get_many", None, error))?;
         let rows =
-            computed.map(|row| self.admit_row("get_many", row)).collect::<Result<Vec<_>>>()?;
+            computed.map(|row| self.validate_row("get_many", row)).collect::<Result<Vec<_>>>()?;
         let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
         let asked: HashSet<&Key> = keys.iter().collect();
         if let Some(key) = rows.keys().find(|key| !asked.contains(key)) {
@@ -229,7 +230,9 @@ impl Core {
             let filled = self.store_computed(&key, &row, task.at, task.lease.take());
             let filled = match filled {
                 Err(error) if self.computes_despite(&error) => LeasedFill::Lost,
-                filled => filled.map_err(|error| self.place("get_many", Some(&key), error))?,
+                filled => {
+                    filled.map_err(|error| self.with_context("get_many", Some(&key), error))?
+                }
             };
             let stored = match filled {
                 LeasedFill::Existing(stored) => Some(stored),
@@ -257,7 +260,7 @@ impl Core {
         });
         match inserted {
             Err(error) if self.computes_despite(&error) => Ok(vec![None; computed.len()]),
-            inserted => inserted.map_err(|error| self.place("get_many", None, error)),
+            inserted => inserted.map_err(|error| self.with_context("get_many", None, error)),
         }
     }
 

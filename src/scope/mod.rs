@@ -9,18 +9,18 @@ mod entry;
 mod expiry;
 mod get;
 mod get_many;
-#[cfg(feature = "sql")]
-mod joined;
 mod lease;
 mod map;
 mod purge;
+#[cfg(feature = "sql")]
+mod transaction;
 mod typed;
 
 pub(crate) use self::absent::{Absent, PREFIX as ABSENT};
 pub(crate) use self::core::{Core, Opening};
 pub use self::dynamic::{DynKey, DynScope};
 pub use self::entry::Entry;
-#[cfg(feature = "sql")]
-pub use self::joined::Joined;
 pub use self::map::MapScope;
+#[cfg(feature = "sql")]
+pub use self::transaction::TransactionScope;
 pub use self::typed::Scope;

@@ -70,7 +70,7 @@ impl Core {
         let mut removed = 0;
         loop {
             let step = in_one_step(|| self.store.purge(expiry.horizon(), BATCH));
-            let step = step.map_err(|error| self.place("purge", None, error))?;
+            let step = step.map_err(|error| self.with_context("purge", None, error))?;
             removed += step as u64;
             if step < BATCH {
                 break;

@@ -201,7 +201,7 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// As [`set`](Scope::set) and [`fetch`](Scope::fetch);
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the computed record has
-    /// another key; [`ErrorKind::Recursion`](crate::ErrorKind::Recursion) where `compute` asks for
+    /// another key; [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) where `compute` asks for
     /// the very same key.
     pub fn get(&self, key: impl IntoKey<R::Key>, compute: impl FnOnce() -> R) -> Result<R> {
         R::from_row(self.core.get(key.into_key(), || compute().to_row())?)

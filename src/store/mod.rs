@@ -75,7 +75,7 @@ pub struct Capabilities {
     /// Records may go before anybody removes them, because there is room for so many only.
     pub evicts: bool,
     /// No call ever waits for a file or a server, so that futures need no thread for it.
-    pub immediate: bool,
+    pub non_blocking: bool,
     /// It is opened read-only: every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
     pub read_only: bool,
     /// What it does with the expiry of records. Where it is
@@ -103,7 +103,7 @@ impl Capabilities {
             tables: false,
             stores: true,
             evicts: false,
-            immediate: false,
+            non_blocking: false,
             read_only: false,
             expiry: ExpirySupport::Unsupported,
             removes_expired: false,
@@ -126,7 +126,7 @@ pub struct Adopted {
     /// A schema for each table that can be a scope.
     pub schemas: Vec<Schema>,
     /// The tables that cannot, each with the reason.
-    pub left_out: Vec<(String, String)>,
+    pub skipped_tables: Vec<(String, String)>,
 }
 
 /// An opened engine that stores rows.
@@ -206,7 +206,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn scopes(&self) -> Result<Vec<String>>;
 
     /// The schema of a scope that needs no declaration, since the backend keeps all scopes alike.
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
         let _ = scope;
         None
     }
@@ -245,7 +245,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// Where the engine cannot be asked.
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
-        Ok(self.undeclared(scope))
+        Ok(self.implicit_schema(scope))
     }
 
     /// Asks the engine something cheap, to find out whether it answers.

@@ -13,9 +13,9 @@ use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
 use hilcat::{Cache, Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
 use libtest_mimic::{Failed, Trial};
 
-use crate::backends::{Backend, Keeps};
+use crate::backends::{Backend, Durability};
 use crate::cases;
-use crate::ground::{Ground, Place};
+use crate::context::{Place, TestContext};
 
 /// Makes the list of faults and the enum of them, so that none is left out of the list.
 macro_rules! faults {
@@ -55,7 +55,7 @@ faults! {
 pub static FAULTLESS: Backend = Backend {
     name: "faultless",
     schemes: &[],
-    keeps: Keeps::WhileOpen,
+    keeps: Durability::WhileOpen,
     place: || Ok(place(Fault::None)),
 };
 
@@ -74,10 +74,10 @@ pub fn trials() -> impl Iterator<Item = Trial> {
 
 fn is_noticed(fault: Fault) -> Result<(), Failed> {
     let fails = |case: &&cases::Case| {
-        let run = || -> Result<()> { (case.run)(Ground::open(place(fault))?) };
+        let run = || -> Result<()> { (case.run)(TestContext::open(place(fault))?) };
         !matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(())))
     };
-    match quietly(|| cases::asked_of(Keeps::WhileOpen).find(fails)) {
+    match quietly(|| cases::asked_of(Durability::WhileOpen).find(fails)) {
         Some(_) => Ok(()),
         None => Err(format!("no case fails on a store that has the fault {fault:?}").into()),
     }

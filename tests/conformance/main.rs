@@ -9,8 +9,8 @@
 
 mod backends;
 mod cases;
+mod context;
 mod faulty;
-mod ground;
 #[cfg(feature = "elasticsearch")]
 mod indices;
 #[cfg(feature = "sql")]
@@ -21,9 +21,9 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::backends::{Backend, Keeps};
+use crate::backends::{Backend, Durability};
 use crate::cases::Case;
-use crate::ground::Ground;
+use crate::context::TestContext;
 
 fn main() -> ExitCode {
     let of = |backend: &'static Backend| {
@@ -47,10 +47,10 @@ fn run(backend: &Backend, case: &Case) -> Result<Completion, Failed> {
         Ok(place) => place,
         Err(reason) => return Ok(Completion::ignored_with(reason)),
     };
-    let ground = Ground::open(place)?;
-    let able = ground.cache.capabilities();
-    assert_eq!(able.stores, backend.keeps != Keeps::Nothing);
-    assert_eq!(able.persistent, backend.keeps == Keeps::ForGood);
-    (case.run)(ground)?;
+    let context = TestContext::open(place)?;
+    let able = context.cache.capabilities();
+    assert_eq!(able.stores, backend.keeps != Durability::Nothing);
+    assert_eq!(able.persistent, backend.keeps == Durability::ForGood);
+    (case.run)(context)?;
     Ok(Completion::Completed)
 }

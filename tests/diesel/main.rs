@@ -32,24 +32,26 @@ type Case<G> = (&'static str, fn(&G));
 
 /// Names the functions of a list of cases.
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&Ground))),*] };
+    ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&TestContext))),*] };
 }
 use cases;
 
 fn main() -> ExitCode {
     let mut trials = Vec::new();
     #[cfg(feature = "sqlite")]
-    add(&mut trials, "sqlite", sqlite::cases(), || Ok(sqlite::Ground::new()));
+    add(&mut trials, "sqlite", sqlite::cases(), || Ok(sqlite::TestContext::new()));
     #[cfg(feature = "postgresql")]
     for (name, variable) in
         [("postgresql15", "HILCAT_TEST_POSTGRESQL15"), ("postgresql18", "HILCAT_TEST_POSTGRESQL18")]
     {
-        let ground = move || Ok(postgresql::Ground::new(&uri(variable)?));
-        add(&mut trials, name, postgresql::cases(), ground);
+        let context = move || Ok(postgresql::TestContext::new(&uri(variable)?));
+        add(&mut trials, name, postgresql::cases(), context);
     }
     #[cfg(feature = "mysql")]
     for (name, variable) in [("mysql8", "HILCAT_TEST_MYSQL8"), ("mariadb", "HILCAT_TEST_MARIADB")] {
-        add(&mut trials, name, mysql::cases(), move || Ok(mysql::Ground::new(&uri(variable)?)));
+        add(&mut trials, name, mysql::cases(), move || {
+            Ok(mysql::TestContext::new(&uri(variable)?))
+        });
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -58,14 +60,14 @@ fn add<G: 'static>(
     trials: &mut Vec<Trial>,
     engine: &str,
     cases: Vec<Case<G>>,
-    ground: impl Fn() -> Result<G, String> + Clone + Send + 'static,
+    context: impl Fn() -> Result<G, String> + Clone + Send + 'static,
 ) {
     trials.extend(cases.into_iter().map(|(name, run)| {
-        let ground = ground.clone();
-        Trial::ignorable_test(format!("{engine}::{name}"), move || match ground() {
+        let context = context.clone();
+        Trial::ignorable_test(format!("{engine}::{name}"), move || match context() {
             Err(reason) => Ok(Completion::ignored_with(reason)),
-            Ok(ground) => {
-                run(&ground);
+            Ok(context) => {
+                run(&context);
                 Ok(Completion::Completed)
             }
         })

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_query;
 use hilcat::Cache;
-use hilcat::backend::MysqlLink;
+use hilcat::backend::MysqlConnection;
 
 use crate::{Case, Failed};
 
@@ -13,10 +13,10 @@ mod suite;
 #[path = "types.rs"]
 mod types;
 
-pub(crate) type Conn = MysqlLink;
+pub(crate) type Conn = MysqlConnection;
 
 /// All its cases.
-pub(crate) fn cases() -> Vec<Case<Ground>> {
+pub(crate) fn cases() -> Vec<Case<TestContext>> {
     [
         suite::CASES,
         #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case<Ground>> {
 }
 
 /// A database, with a cache on it; gone with it.
-pub(crate) struct Ground {
+pub(crate) struct TestContext {
     server: Cache,
     name: String,
     uri: String,
@@ -35,7 +35,7 @@ pub(crate) struct Ground {
     pub(crate) cache: Cache,
 }
 
-impl Ground {
+impl TestContext {
     pub(crate) fn new(uri: &str) -> Self {
         let (server, name) = (Cache::from_uri(uri).unwrap(), crate::name());
         let create = format!("CREATE DATABASE {name}");
@@ -87,7 +87,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for TestContext {
     fn drop(&mut self) {
         let drop = format!("DROP DATABASE {}", self.name);
         let _ = self.server.diesel(|connection: &mut Conn| sql_query(drop).execute(connection));

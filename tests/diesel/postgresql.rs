@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_query;
 use hilcat::Cache;
-use hilcat::backend::PgLink;
+use hilcat::backend::PostgresConnection;
 
 use crate::{Case, Failed};
 
@@ -13,10 +13,10 @@ mod suite;
 #[path = "types.rs"]
 mod types;
 
-pub(crate) type Conn = PgLink;
+pub(crate) type Conn = PostgresConnection;
 
 /// All its cases.
-pub(crate) fn cases() -> Vec<Case<Ground>> {
+pub(crate) fn cases() -> Vec<Case<TestContext>> {
     [
         suite::CASES,
         #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case<Ground>> {
 }
 
 /// A schema, with a cache on it; gone with it.
-pub(crate) struct Ground {
+pub(crate) struct TestContext {
     server: Cache,
     name: String,
     uri: String,
@@ -35,7 +35,7 @@ pub(crate) struct Ground {
     pub(crate) cache: Cache,
 }
 
-impl Ground {
+impl TestContext {
     pub(crate) fn new(uri: &str) -> Self {
         let (server, name) = (Cache::from_uri(uri).unwrap(), crate::name());
         let create = format!("CREATE SCHEMA {name}");
@@ -88,7 +88,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for TestContext {
     fn drop(&mut self) {
         let drop = format!("DROP SCHEMA {} CASCADE", self.name);
         let _ = self.server.diesel(|connection: &mut Conn| sql_query(drop).execute(connection));

@@ -18,7 +18,7 @@ mod types;
 pub(crate) type Conn = SqliteConnection;
 
 /// What is so of it alone.
-const OWN: &[Case<Ground>] = &cases![
+const OWN: &[Case<TestContext>] = &cases![
     a_writer_that_is_held_elsewhere_is_a_timeout,
     nested_use_ends_by_the_deadline,
     a_database_in_memory_lends_its_one_connection,
@@ -27,7 +27,7 @@ const OWN: &[Case<Ground>] = &cases![
 ];
 
 /// All its cases.
-pub(crate) fn cases() -> Vec<Case<Ground>> {
+pub(crate) fn cases() -> Vec<Case<TestContext>> {
     let mut cases = [OWN, suite::CASES].concat();
     #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
     {
@@ -38,7 +38,7 @@ pub(crate) fn cases() -> Vec<Case<Ground>> {
 }
 
 /// A file, with a cache on it.
-pub(crate) struct Ground {
+pub(crate) struct TestContext {
     directory: TempDir,
     pub(crate) cache: Cache,
 }
@@ -47,7 +47,7 @@ fn uri_in(directory: &TempDir) -> String {
     format!("sqlite:///{}", directory.path().join("cache.db").display())
 }
 
-impl Ground {
+impl TestContext {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::from_uri(&format!("{}?timeout=300ms", uri_in(&directory))).unwrap();
@@ -95,11 +95,11 @@ impl Ground {
     }
 }
 
-fn a_writer_that_is_held_elsewhere_is_a_timeout(ground: &Ground) {
-    ground.articles();
-    let mut connection = ground.connection();
+fn a_writer_that_is_held_elsewhere_is_a_timeout(context: &TestContext) {
+    context.articles();
+    let mut connection = context.connection();
     let error = connection.immediate_transaction(|_| {
-        let error = ground
+        let error = context
             .cache
             .diesel(|connection: &mut Conn| diesel::delete(articles::table).execute(connection));
         QueryResult::Ok(error.unwrap_err())
@@ -109,11 +109,11 @@ fn a_writer_that_is_held_elsewhere_is_a_timeout(ground: &Ground) {
     assert!(error.is_retryable());
 }
 
-fn nested_use_ends_by_the_deadline(ground: &Ground) {
-    let stored = ground.articles();
+fn nested_use_ends_by_the_deadline(context: &TestContext) {
+    let stored = context.articles();
     let start = Instant::now();
-    let error = ground.cache.diesel(|_: &mut Conn| {
-        let inner = ground.cache.diesel(|_: &mut Conn| QueryResult::Ok(()));
+    let error = context.cache.diesel(|_: &mut Conn| {
+        let inner = context.cache.diesel(|_: &mut Conn| QueryResult::Ok(()));
         assert_eq!(inner.unwrap_err().kind(), ErrorKind::Timeout);
         // A reader goes on beside the writer.
         assert!(stored.exists("a1")?);
@@ -125,7 +125,7 @@ fn nested_use_ends_by_the_deadline(ground: &Ground) {
     stored.set(&article("c", 1)).unwrap();
 }
 
-fn a_database_in_memory_lends_its_one_connection(_: &Ground) {
+fn a_database_in_memory_lends_its_one_connection(_: &TestContext) {
     let cache = Cache::from_uri("sqlite::memory:").unwrap();
     let stored = cache.scope::<Article>().unwrap();
     stored.set(&article("a1", 1)).unwrap();
@@ -141,9 +141,9 @@ fn a_database_in_memory_lends_its_one_connection(_: &Ground) {
     assert_eq!(stored.fetch("a1").unwrap(), Some(article("a1", 1)));
 }
 
-fn a_call_that_fails_undoes_itself_and_no_more(ground: &Ground) {
-    let stored = ground.articles();
-    let mut connection = ground.connection();
+fn a_call_that_fails_undoes_itself_and_no_more(context: &TestContext) {
+    let stored = context.articles();
+    let mut connection = context.connection();
     connection
         .immediate_transaction(|connection| {
             diesel::sql_query(
@@ -163,9 +163,9 @@ fn a_call_that_fails_undoes_itself_and_no_more(ground: &Ground) {
     assert_eq!(stored.len().unwrap(), 6);
 }
 
-fn a_record_that_is_there_already_is_overwritten(ground: &Ground) {
-    let stored = ground.articles();
-    let written = ground.cache.diesel(|connection: &mut Conn| {
+fn a_record_that_is_there_already_is_overwritten(context: &TestContext) {
+    let stored = context.articles();
+    let written = context.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(articles::table)
             .values(article("a1", 21))
             .on_conflict(articles::id)
@@ -178,11 +178,11 @@ fn a_record_that_is_there_already_is_overwritten(ground: &Ground) {
 }
 
 #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-fn a_stored_value_of_another_form_is_an_error(ground: &Ground) {
+fn a_stored_value_of_another_form_is_an_error(context: &TestContext) {
     use types::{Others, others};
 
-    ground.cache.scope::<Others>().unwrap().set(&others(1)).unwrap();
-    let error = ground.cache.diesel(|connection: &mut Conn| {
+    context.cache.scope::<Others>().unwrap().set(&others(1)).unwrap();
+    let error = context.cache.diesel(|connection: &mut Conn| {
         diesel::sql_query("UPDATE others SET at = 'soon'").execute(connection)?;
         others::table.load::<Others>(connection)
     });

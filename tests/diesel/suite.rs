@@ -1,4 +1,4 @@
-//! What holds on every engine: a module of this file for each, in which `Ground` is a database of
+//! What holds on every engine: a module of this file for each, in which `TestContext` is a database of
 //! its own and `Conn` the connections of a cache's pool.
 
 use std::error::Error as _;
@@ -6,12 +6,12 @@ use std::error::Error as _;
 use diesel::prelude::*;
 use hilcat::{Cache, ErrorKind, Scope};
 
-use super::{Conn, Ground};
+use super::{Conn, TestContext};
 use crate::records::*;
 use crate::{Case, Failed, cases, diesel_queries, diesel_transaction};
 
 /// Its cases.
-pub(crate) const CASES: &[Case<Ground>] = &cases![
+pub(crate) const CASES: &[Case<TestContext>] = &cases![
     the_example_of_queries,
     the_example_of_a_transaction,
     what_the_cache_wrote_is_read_by_diesel,
@@ -29,7 +29,7 @@ pub(crate) const CASES: &[Case<Ground>] = &cases![
     records_that_expire,
 ];
 
-impl Ground {
+impl TestContext {
     pub(crate) fn articles(&self) -> Scope<Article> {
         let articles = self.cache.scope::<Article>().unwrap();
         articles.set_many((0..5).map(|at| article(&format!("a{at}"), at))).unwrap();
@@ -37,9 +37,9 @@ impl Ground {
     }
 }
 
-fn what_the_cache_wrote_is_read_by_diesel(ground: &Ground) {
-    ground.articles();
-    let found = ground.cache.diesel_read(|connection: &mut Conn| {
+fn what_the_cache_wrote_is_read_by_diesel(context: &TestContext) {
+    context.articles();
+    let found = context.cache.diesel_read(|connection: &mut Conn| {
         articles::table
             .filter(articles::count.gt(1).and(articles::name.is_not_null()))
             .order(articles::count.desc())
@@ -48,20 +48,20 @@ fn what_the_cache_wrote_is_read_by_diesel(ground: &Ground) {
     });
     assert_eq!(found.unwrap(), [article("a4", 4), article("a2", 2)]);
 
-    let all = ground.cache.diesel_read(|connection: &mut Conn| {
+    let all = context.cache.diesel_read(|connection: &mut Conn| {
         articles::table.order(articles::id).load::<Article>(connection)
     });
     assert_eq!(all.unwrap().len(), 5);
 
-    let missing = ground.cache.diesel_read(|connection: &mut Conn| {
+    let missing = context.cache.diesel_read(|connection: &mut Conn| {
         articles::table.find("zz").first::<Article>(connection).optional()
     });
     assert_eq!(missing.unwrap(), None);
 }
 
-fn what_diesel_wrote_is_read_by_the_cache(ground: &Ground) {
-    let stored = ground.articles();
-    let written = ground.cache.diesel(|connection: &mut Conn| {
+fn what_diesel_wrote_is_read_by_the_cache(context: &TestContext) {
+    let stored = context.articles();
+    let written = context.cache.diesel(|connection: &mut Conn| {
         let one = article("b1", 11);
         let many = vec![article("b2", 12), article("b3", 13)];
         let mut written = diesel::insert_into(articles::table).values(&one).execute(connection)?;
@@ -79,15 +79,15 @@ fn what_diesel_wrote_is_read_by_the_cache(ground: &Ground) {
     assert_eq!(stored.fetch("b4").unwrap(), Some(article("b2", 12).with_id("b4")));
 }
 
-fn diesel_s_errors_keep_their_kind_and_are_the_source(ground: &Ground) {
-    ground.articles();
+fn diesel_s_errors_keep_their_kind_and_are_the_source(context: &TestContext) {
+    context.articles();
     let insert = |connection: &mut Conn| {
         diesel::insert_into(articles::table).values(article("a1", 1)).execute(connection)
     };
-    let error = ground.cache.diesel(insert).unwrap_err();
+    let error = context.cache.diesel(insert).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
     assert!(
-        error.to_string().starts_with(&format!("{} diesel: ", ground.cache.backend())),
+        error.to_string().starts_with(&format!("{} diesel: ", context.cache.backend())),
         "{error}"
     );
     let source = error.source().unwrap().downcast_ref::<diesel::result::Error>();
@@ -95,13 +95,13 @@ fn diesel_s_errors_keep_their_kind_and_are_the_source(ground: &Ground) {
     assert!(matches!(source, Some(DatabaseError(DatabaseErrorKind::UniqueViolation, _))));
 
     let own = |_: &mut Conn| Err::<(), Failed>("mine".into());
-    let error = ground.cache.diesel(own).unwrap_err();
+    let error = context.cache.diesel(own).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Compute);
     assert_eq!(error.source().unwrap().to_string(), "mine");
 }
 
-fn another_engine_or_backend_is_named(ground: &Ground) {
-    let here = format!("`{}`", ground.cache.backend());
+fn another_engine_or_backend_is_named(context: &TestContext) {
+    let here = format!("`{}`", context.cache.backend());
     let memory = Cache::memory();
     let error = memory.diesel(|_: &mut Conn| QueryResult::Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
@@ -109,7 +109,7 @@ fn another_engine_or_backend_is_named(ground: &Ground) {
     assert!(text.contains("`memory`") && text.contains(&here), "{text}");
 
     let articles = memory.scope::<Article>().unwrap();
-    let joined = ground.in_transaction(|connection| Ok(articles.on(connection).map(drop)));
+    let joined = context.in_transaction(|connection| Ok(articles.on(connection).map(drop)));
     let error = joined.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.scope(), Some("articles"));
@@ -117,10 +117,10 @@ fn another_engine_or_backend_is_named(ground: &Ground) {
     assert!(text.contains("`memory`") && text.contains(&here), "{text}");
 }
 
-fn a_transaction_that_is_left_open_is_rolled_back(ground: &Ground) {
+fn a_transaction_that_is_left_open_is_rolled_back(context: &TestContext) {
     use diesel::connection::{AnsiTransactionManager, TransactionManager};
-    let stored = ground.articles();
-    let error = ground.cache.diesel(|connection: &mut Conn| {
+    let stored = context.articles();
+    let error = context.cache.diesel(|connection: &mut Conn| {
         AnsiTransactionManager::begin_transaction(connection)?;
         diesel::delete(articles::table).execute(connection)
     });
@@ -149,9 +149,9 @@ fn every_call(stored: &Scope<Article>, connection: &mut Conn) -> hilcat::Result<
     Ok(())
 }
 
-fn calls_are_committed_with_the_caller_s_transaction(ground: &Ground) {
-    let stored = ground.articles();
-    ground
+fn calls_are_committed_with_the_caller_s_transaction(context: &TestContext) {
+    let stored = context.articles();
+    context
         .in_transaction(|connection| {
             every_call(&stored, connection)?;
             diesel::insert_into(articles::table).values(article("d1", 1)).execute(connection)?;
@@ -166,10 +166,10 @@ fn calls_are_committed_with_the_caller_s_transaction(ground: &Ground) {
     assert_eq!(keys, ["a0", "a2", "a3", "d1", "n1", "n2", "n3"]);
 }
 
-fn calls_are_rolled_back_with_the_caller_s_transaction(ground: &Ground) {
-    let stored = ground.articles();
+fn calls_are_rolled_back_with_the_caller_s_transaction(context: &TestContext) {
+    let stored = context.articles();
     let before = stored.iter().unwrap().collect::<hilcat::Result<Vec<_>>>().unwrap();
-    let failed = ground.in_transaction(|connection| {
+    let failed = context.in_transaction(|connection| {
         every_call(&stored, connection)?;
         diesel::delete(articles::table).execute(connection)?;
         Err::<(), Failed>("no".into())
@@ -179,9 +179,9 @@ fn calls_are_rolled_back_with_the_caller_s_transaction(ground: &Ground) {
     assert_eq!(before, after);
 }
 
-fn an_error_of_a_call_rolls_back_both(ground: &Ground) {
-    let (stored, narrow) = (ground.articles(), ground.cache.scope::<Narrow>().unwrap());
-    let failed = ground.in_transaction(|connection| {
+fn an_error_of_a_call_rolls_back_both(context: &TestContext) {
+    let (stored, narrow) = (context.articles(), context.cache.scope::<Narrow>().unwrap());
+    let failed = context.in_transaction(|connection| {
         diesel::delete(articles::table).execute(connection)?;
         stored.on(connection)?.set(&article("n1", 1))?;
         narrow.on(connection)?.set(&Narrow { id: 1, count: 40_000, name: String::new() })?;
@@ -192,13 +192,13 @@ fn an_error_of_a_call_rolls_back_both(ground: &Ground) {
     assert_eq!(stored.len().unwrap(), 5);
 }
 
-fn what_is_inserted_is_checked_as_a_scope_does(ground: &Ground) {
-    let narrow = ground.cache.scope::<Narrow>().unwrap();
+fn what_is_inserted_is_checked_as_a_scope_does(context: &TestContext) {
+    let narrow = context.cache.scope::<Narrow>().unwrap();
     for (record, column) in [
         (Narrow { id: 1, count: 40_000, name: "abc".into() }, "count"),
         (Narrow { id: 1, count: 1, name: "abcd".into() }, "name"),
     ] {
-        let error = ground.cache.diesel(|connection: &mut Conn| {
+        let error = context.cache.diesel(|connection: &mut Conn| {
             diesel::insert_into(narrow::table).values(&record).execute(connection)
         });
         let error = error.unwrap_err();
@@ -211,8 +211,8 @@ fn what_is_inserted_is_checked_as_a_scope_does(ground: &Ground) {
     assert_eq!(narrow.len().unwrap(), 0);
 }
 
-fn names_and_composite_keys(ground: &Ground) {
-    let stored = ground.cache.scope::<OddNames>().unwrap();
+fn names_and_composite_keys(context: &TestContext) {
+    let stored = context.cache.scope::<OddNames>().unwrap();
     let odd = |id: i64, ty: &str| OddNames {
         id,
         r#type: ty.into(),
@@ -221,7 +221,7 @@ fn names_and_composite_keys(ground: &Ground) {
         seen: false,
     };
     stored.set(&odd(1, "x")).unwrap();
-    let found = ground.cache.diesel(|connection: &mut Conn| {
+    let found = context.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(odd_names::table).values(odd(2, "y")).execute(connection)?;
         diesel::update(odd_names::table.find((1, "x")))
             .set((odd_names::table_.eq(7.5), odd_names::odd_names_.eq(false)))
@@ -234,9 +234,9 @@ fn names_and_composite_keys(ground: &Ground) {
     assert_eq!(stored.fetch((2, "y")).unwrap(), Some(odd(2, "y")));
 }
 
-fn one_column(ground: &Ground) {
-    let stored = ground.cache.scope::<Seen>().unwrap();
-    let found = ground.cache.diesel(|connection: &mut Conn| {
+fn one_column(context: &TestContext) {
+    let stored = context.cache.scope::<Seen>().unwrap();
+    let found = context.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(seen_keys::table)
             .values(&[Seen { id: 1 }, Seen { id: 2 }][..])
             .execute(connection)?;
@@ -246,10 +246,10 @@ fn one_column(ground: &Ground) {
     assert_eq!(stored.len().unwrap(), 2);
 }
 
-fn the_example_of_queries(ground: &Ground) {
+fn the_example_of_queries(context: &TestContext) {
     // The second time from the cache.
     for _ in 0..2 {
-        let (popular, readers) = diesel_queries::run(&ground.uri()).unwrap();
+        let (popular, readers) = diesel_queries::run(&context.uri()).unwrap();
         assert_eq!(readers, 45);
         let popular = format!("{popular:?}");
         let at = |name: &str| popular.find(&format!("{name:?}"));
@@ -260,19 +260,19 @@ fn the_example_of_queries(ground: &Ground) {
     assert!(error.to_string().contains("`memory`"), "{error}");
 }
 
-fn the_example_of_a_transaction(ground: &Ground) {
-    let (orders, stock) = diesel_transaction::run(&ground.uri()).unwrap();
+fn the_example_of_a_transaction(context: &TestContext) {
+    let (orders, stock) = diesel_transaction::run(&context.uri()).unwrap();
     assert_eq!(orders, 1);
     assert!(format!("{stock:?}").contains("pieces: 1"), "{stock:?}");
 }
 
 /// Where the engine's indexes do not hold a key, Diesel sees its stand-in, and cannot write it in
 /// a form in which the cache would not find it.
-fn long_keys(ground: &Ground) {
-    let stored = ground.articles();
+fn long_keys(context: &TestContext) {
+    let stored = context.articles();
     let long = (0..700).map(|at| format!("{:04x}", at * 7919 % 65_521)).collect::<String>();
     let other = long.clone() + "2";
-    ground
+    context
         .in_transaction(|connection| {
             let mut joined = stored.on(connection)?;
             joined.set(&article(&long, 8))?;
@@ -284,14 +284,14 @@ fn long_keys(ground: &Ground) {
         })
         .unwrap();
     assert_eq!(stored.fetch(&other).unwrap(), Some(article(&other, 10)));
-    let seen = ground.cache.diesel_read(|connection: &mut Conn| {
+    let seen = context.cache.diesel_read(|connection: &mut Conn| {
         articles::table.filter(articles::count.eq(8)).load::<Article>(connection)
     });
     let seen = seen.unwrap().remove(0);
-    let whole = ground.cache.backend() == "sqlite";
+    let whole = context.cache.backend() == "sqlite";
     assert_eq!((seen.id == long, seen.name), (whole, article(&long, 8).name));
     assert_eq!(seen.id[..512], long[..512]);
-    let written = ground.cache.diesel(|connection: &mut Conn| {
+    let written = context.cache.diesel(|connection: &mut Conn| {
         let long = article(&(long.clone() + "3"), 1);
         diesel::insert_into(articles::table).values(long).execute(connection)
     });
@@ -308,11 +308,11 @@ struct Token {
     user: String,
 }
 
-fn records_that_expire(ground: &Ground) {
-    let tokens = ground.cache.scope::<Token>().unwrap();
+fn records_that_expire(context: &TestContext) {
+    let tokens = context.cache.scope::<Token>().unwrap();
     let token = |id: &str| Token { id: id.into(), user: "u".into() };
     let minute = std::time::Duration::from_secs(60);
-    ground
+    context
         .in_transaction(|connection| {
             let mut here = tokens.on(connection)?;
             here.set_many([token("a"), token("b")])?;
@@ -332,8 +332,8 @@ fn records_that_expire(ground: &Ground) {
         })
         .unwrap();
     assert_eq!(tokens.len().unwrap(), 3);
-    let stored = ground.cache.scope::<Article>().unwrap();
-    ground
+    let stored = context.cache.scope::<Article>().unwrap();
+    context
         .in_transaction(|connection| {
             let mut here = stored.on(connection)?;
             assert_eq!(here.touch("a").unwrap_err().kind(), ErrorKind::Unsupported);

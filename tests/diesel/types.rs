@@ -8,11 +8,11 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Conn, Ground};
+use super::{Conn, TestContext};
 use crate::{Case, cases};
 
 /// Its cases.
-pub(crate) const CASES: &[Case<Ground>] = &cases![
+pub(crate) const CASES: &[Case<TestContext>] = &cases![
     numbers_are_the_same_both_ways,
     other_types_are_the_same_both_ways,
     numbers_go_into_expressions,
@@ -128,10 +128,10 @@ fn sparse_others(id: u128) -> Others {
     Others { naive: None, meta: None, text: None, ..others(id) }
 }
 
-fn numbers_are_the_same_both_ways(ground: &Ground) {
-    let stored = ground.cache.scope::<Numbers>().unwrap();
+fn numbers_are_the_same_both_ways(context: &TestContext) {
+    let stored = context.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
-    let found = ground.cache.diesel(|connection: &mut Conn| {
+    let found = context.cache.diesel(|connection: &mut Conn| {
         let found = numbers::table.order(numbers::id).load::<Numbers>(connection)?;
         diesel::insert_into(numbers::table)
             .values(&vec![numbers(3), sparse_numbers(u64::MAX)])
@@ -141,13 +141,13 @@ fn numbers_are_the_same_both_ways(ground: &Ground) {
     assert_eq!(found.unwrap(), [numbers(1), sparse_numbers(2)]);
     let inserted = [Some(numbers(3)), Some(sparse_numbers(u64::MAX))];
     assert_eq!(stored.fetch_many([3, u64::MAX]).unwrap(), inserted);
-    ground.assert_same_on_disk::<Numbers>();
+    context.assert_same_on_disk::<Numbers>();
 }
 
-fn other_types_are_the_same_both_ways(ground: &Ground) {
-    let stored = ground.cache.scope::<Others>().unwrap();
+fn other_types_are_the_same_both_ways(context: &TestContext) {
+    let stored = context.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
-    let found = ground.cache.diesel(|connection: &mut Conn| {
+    let found = context.cache.diesel(|connection: &mut Conn| {
         let found = others::table.order(others::id).load::<Others>(connection)?;
         diesel::insert_into(others::table)
             .values(&vec![others(3), sparse_others(4)])
@@ -157,14 +157,14 @@ fn other_types_are_the_same_both_ways(ground: &Ground) {
     assert_eq!(found.unwrap(), [others(1), sparse_others(2)]);
     let ids = [3, 4].map(Uuid::from_u128);
     assert_eq!(stored.fetch_many(ids).unwrap(), [Some(others(3)), Some(sparse_others(4))]);
-    ground.assert_same_on_disk::<Others>();
+    context.assert_same_on_disk::<Others>();
 }
 
-fn numbers_go_into_expressions(ground: &Ground) {
-    let stored = ground.cache.scope::<Numbers>().unwrap();
+fn numbers_go_into_expressions(context: &TestContext) {
+    let stored = context.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
     let one = numbers(1);
-    let found = ground.cache.diesel_read(|connection: &mut Conn| {
+    let found = context.cache.diesel_read(|connection: &mut Conn| {
         numbers::table
             .filter(numbers::id.eq(value(one.id)))
             .filter(numbers::money.eq(value(one.money)))
@@ -178,12 +178,12 @@ fn numbers_go_into_expressions(ground: &Ground) {
     assert_eq!(found.unwrap(), [one]);
 }
 
-fn other_types_go_into_expressions(ground: &Ground) {
-    let stored = ground.cache.scope::<Others>().unwrap();
+fn other_types_go_into_expressions(context: &TestContext) {
+    let stored = context.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
     let one = others(1);
     let before = one.at - chrono::Duration::microseconds(1);
-    let found = ground.cache.diesel_read(|connection: &mut Conn| {
+    let found = context.cache.diesel_read(|connection: &mut Conn| {
         others::table
             .filter(others::id.eq(value(one.id)))
             .filter(others::at.le(value(one.at)).and(others::at.gt(value(before))))

@@ -93,7 +93,7 @@ fn indices_of_python_are_adopted(server: &Server) {
     let b = cache.dynamic("b").unwrap();
     let value = json!({"seen": "2013-01-31", "ok": true, "rate": 0.5});
     assert_eq!(b.fetch("b1").unwrap(), Some(value));
-    let names: Vec<&str> = cache.left_out().iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = cache.skipped_tables().iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, [format!("{}empty", server.indices.prefix)]);
     assert_eq!(cache.dynamic("own").unwrap_err().kind(), ErrorKind::UnknownScope);
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use hilcat::{Cache, ErrorKind, MapScope};
 
-struct Ground {
+struct TestContext {
     root: tempfile::TempDir,
     outside: tempfile::TempDir,
 }
 
-impl Ground {
+impl TestContext {
     fn new() -> Self {
         let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(outside.path().join("secret.json"), "theirs").unwrap();
@@ -36,9 +36,9 @@ impl Ground {
 
 #[test]
 fn a_link_where_a_file_belongs_is_not_followed() {
-    let ground = Ground::new();
-    let scope = ground.scope().unwrap();
-    symlink(ground.outside.path().join("secret.json"), ground.at("s/a.json")).unwrap();
+    let context = TestContext::new();
+    let scope = context.scope().unwrap();
+    symlink(context.outside.path().join("secret.json"), context.at("s/a.json")).unwrap();
     let error = scope.fetch("a").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     assert!(error.to_string().contains("symbolic link"), "{error}");
@@ -46,15 +46,15 @@ fn a_link_where_a_file_belongs_is_not_followed() {
     assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (0, 0));
     scope.set("a", &1).unwrap();
     assert_eq!(scope.fetch("a").unwrap(), Some(1));
-    assert!(!ground.at("s/a.json").is_symlink(), "it is replaced, and not written through");
-    ground.is_untouched();
+    assert!(!context.at("s/a.json").is_symlink(), "it is replaced, and not written through");
+    context.is_untouched();
 }
 
 #[test]
 fn a_link_where_a_directory_belongs_is_not_followed() {
-    let ground = Ground::new();
-    let scope = ground.scope().unwrap();
-    symlink(ground.outside.path(), ground.at("s/d")).unwrap();
+    let context = TestContext::new();
+    let scope = context.scope().unwrap();
+    symlink(context.outside.path(), context.at("s/d")).unwrap();
     assert_eq!(scope.fetch("d/secret").unwrap(), None);
     for error in [
         scope.set("d/secret", &1).unwrap_err(),
@@ -65,44 +65,45 @@ fn a_link_where_a_directory_belongs_is_not_followed() {
     assert_eq!(scope.pop("d/secret").unwrap(), None);
     assert_eq!(scope.len().unwrap(), 0);
     scope.clear().unwrap();
-    ground.is_untouched();
+    context.is_untouched();
 }
 
 #[test]
 fn a_link_where_the_scope_belongs_is_not_followed() {
     for path in ["s", ".hilcat"] {
-        let ground = Ground::new();
-        symlink(ground.outside.path(), ground.at(path)).unwrap();
-        assert!(ground.scope().is_err(), "{path}");
-        ground.is_untouched();
+        let context = TestContext::new();
+        symlink(context.outside.path(), context.at(path)).unwrap();
+        assert!(context.scope().is_err(), "{path}");
+        context.is_untouched();
     }
 }
 
 #[test]
 fn links_among_what_is_hilcats_own_are_not_followed() {
     for path in ["temporary", "keys", "lock", "schema.toml", "journal"] {
-        let ground = Ground::new();
-        std::fs::create_dir_all(ground.at(".hilcat/s")).unwrap();
+        let context = TestContext::new();
+        std::fs::create_dir_all(context.at(".hilcat/s")).unwrap();
         let to = match path {
-            "temporary" | "keys" => ground.outside.path().to_owned(),
-            _ => ground.outside.path().join("secret.json"),
+            "temporary" | "keys" => context.outside.path().to_owned(),
+            _ => context.outside.path().join("secret.json"),
         };
-        symlink(to, ground.at(&format!(".hilcat/s/{path}"))).unwrap();
-        assert!(ground.scope().is_err(), "{path}");
-        ground.is_untouched();
+        symlink(to, context.at(&format!(".hilcat/s/{path}"))).unwrap();
+        assert!(context.scope().is_err(), "{path}");
+        context.is_untouched();
     }
-    let ground = Ground::new();
-    let scope = ground.scope().unwrap();
-    symlink(ground.outside.path().join("secret.json"), ground.at(".hilcat/s/temporary/one"))
+    let context = TestContext::new();
+    let scope = context.scope().unwrap();
+    symlink(context.outside.path().join("secret.json"), context.at(".hilcat/s/temporary/one"))
         .unwrap();
     assert!(scope.set("a", &1).is_err());
-    ground.is_untouched();
+    context.is_untouched();
 }
 
 /// A journal that somebody else wrote leads nowhere.
 #[test]
 fn a_journal_cannot_lead_out() {
-    let secret = |ground: &Ground| ground.outside.path().join("secret.json").display().to_string();
+    let secret =
+        |context: &TestContext| context.outside.path().join("secret.json").display().to_string();
     type Steps = fn(&str) -> String;
     let journals: [Steps; 4] = [
         |secret| format!(r#"[{{"remove":"{secret}"}}]"#),
@@ -111,19 +112,19 @@ fn a_journal_cannot_lead_out() {
         |_| "[{".to_owned(),
     ];
     for journal in journals {
-        let ground = Ground::new();
-        drop(ground.scope().unwrap());
-        std::fs::write(ground.at(".hilcat/s/journal"), journal(&secret(&ground))).unwrap();
-        assert_eq!(ground.scope().unwrap_err().kind(), ErrorKind::InvalidData);
-        ground.is_untouched();
+        let context = TestContext::new();
+        drop(context.scope().unwrap());
+        std::fs::write(context.at(".hilcat/s/journal"), journal(&secret(&context))).unwrap();
+        assert_eq!(context.scope().unwrap_err().kind(), ErrorKind::InvalidData);
+        context.is_untouched();
     }
 }
 
 #[test]
 fn a_pipe_is_not_waited_for() {
-    let ground = Ground::new();
-    let scope = ground.scope().unwrap();
-    let pipe = ground.at("s/p.json");
+    let context = TestContext::new();
+    let scope = context.scope().unwrap();
+    let pipe = context.at("s/p.json");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success() && Path::new(&pipe).exists());
     assert!(scope.fetch("p").is_err());

@@ -8,7 +8,7 @@ use hilcat::store::ScopeStore;
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Key, Row, Value};
 
 use super::{Case, list};
-use crate::stores::{Ground, row};
+use crate::stores::{TestContext, row};
 
 pub const CASES: &[Case] = list![
     what_is_stored_is_left_as_it_is,
@@ -29,8 +29,8 @@ fn key(text: &str) -> Key {
     Key::single(text.into())
 }
 
-fn what_is_stored_is_left_as_it_is(ground: &Ground) {
-    let store = ground.store(&ground.texts());
+fn what_is_stored_is_left_as_it_is(context: &TestContext) {
+    let store = context.store(&context.texts());
     assert_eq!(store.insert(row(["a", "1"])).unwrap(), None);
     assert_eq!(store.insert(row(["a", "2"])).unwrap(), Some(row(["a", "1"])));
     assert_eq!(store.fetch(&key("a")).unwrap(), Some(row(["a", "1"])));
@@ -41,14 +41,14 @@ fn what_is_stored_is_left_as_it_is(ground: &Ground) {
     assert_eq!(store.fetch(&key("a")).unwrap(), Some(row(["a", "5"])));
 }
 
-fn what_is_absent_has_its_default(ground: &Ground) {
-    if ground.tested.name.contains("single") {
+fn what_is_absent_has_its_default(context: &TestContext) {
+    if context.tested.name.contains("single") {
         // The options of its URI know no defaults.
         return;
     }
     let column = |name| Column::new(name, ColumnType::Text);
-    let schema = ground.texts().column(column("d").default_value("x")).column(column("must"));
-    let store = ground.store(&schema);
+    let schema = context.texts().column(column("d").default_value("x")).column(column("must"));
+    let store = context.store(&schema);
     let some = |must: Value| vec!["a".into(), Value::Absent, Value::Absent, must];
     let error = store.insert(some(Value::Absent)).unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("must")));
@@ -60,12 +60,12 @@ fn what_is_absent_has_its_default(ground: &Ground) {
     assert_eq!(store.insert(some(Value::Absent)).unwrap(), Some(stored));
 }
 
-fn what_cannot_be_a_record_is_refused(ground: &Ground) {
-    let schema = ground.schema().unique(Column::new("id", ColumnType::Text));
+fn what_cannot_be_a_record_is_refused(context: &TestContext) {
+    let schema = context.schema().unique(Column::new("id", ColumnType::Text));
     let schema = schema.column(Column::new("n", ColumnType::Double).nullable(true));
-    let store = ground.store(&schema);
+    let store = context.store(&schema);
     let numbers = vec!["a".into(), Value::Float(f64::NAN)];
-    match ground.tested.name {
+    match context.tested.name {
         name if !["sqlite-", "mysql", "mariadb"].iter().any(|head| name.starts_with(head)) => {
             assert_eq!(store.insert(numbers).unwrap(), None);
         }
@@ -79,8 +79,8 @@ fn what_cannot_be_a_record_is_refused(ground: &Ground) {
     }
 }
 
-fn keys_that_no_index_holds(ground: &Ground) {
-    let store = ground.store(&ground.texts());
+fn keys_that_no_index_holds(context: &TestContext) {
+    let store = context.store(&context.texts());
     let long = |end: &str| format!("{}{end}", "k".repeat(5_000));
     let (a, b, c) = (long("a"), long("b"), long("c"));
     assert_eq!(store.insert(row([&a, "1"])).unwrap(), None);
@@ -92,13 +92,13 @@ fn keys_that_no_index_holds(ground: &Ground) {
     assert_eq!(store.len().unwrap(), 4);
 }
 
-fn a_key_alone(ground: &Ground) {
-    if ground.tested.name.contains("single") {
+fn a_key_alone(context: &TestContext) {
+    if context.tested.name.contains("single") {
         return;
     }
     let column = |name, ty| Column::new(name, ty);
-    let schema = ground.schema().unique(column("a", ColumnType::Text));
-    let store = ground.store(&schema.unique(column("b", ColumnType::BigInt)));
+    let schema = context.schema().unique(column("a", ColumnType::Text));
+    let store = context.store(&schema.unique(column("b", ColumnType::BigInt)));
     let pair = |a: &str, b: i64| vec![a.into(), b.into()];
     assert_eq!(store.insert(pair("x", 1)).unwrap(), None);
     assert_eq!(store.insert(pair("x", 1)).unwrap(), Some(pair("x", 1)));
@@ -106,8 +106,8 @@ fn a_key_alone(ground: &Ground) {
     assert_eq!(inserted, [None, Some(pair("x", 1)), None]);
 }
 
-fn batches_insert_what_is_missing(ground: &Ground) {
-    let store = ground.store(&ground.texts());
+fn batches_insert_what_is_missing(context: &TestContext) {
+    let store = context.store(&context.texts());
     assert_eq!(store.insert_many(Vec::new()).unwrap(), Vec::<Option<Row>>::new());
     let rows = |ids: &[&str], value: &str| ids.iter().map(|id| row([id, value])).collect();
     assert_eq!(store.insert_many(rows(&["d", "b"], "1")).unwrap(), [None, None]);
@@ -117,8 +117,8 @@ fn batches_insert_what_is_missing(ground: &Ground) {
     assert_eq!(found, [Some(row(["a", "2"])), Some(row(["b", "1"]))]);
 }
 
-fn large_batches(ground: &Ground) {
-    let store = ground.store(&ground.texts());
+fn large_batches(context: &TestContext) {
+    let store = context.store(&context.texts());
     let one = |n: usize, value: &str| row([&format!("k{n:05}"), value]);
     store.set_many((0..1_200).step_by(4).map(|n| one(n, "old")).collect()).unwrap();
     // Backwards, and of a size that no statement has.
@@ -134,11 +134,11 @@ fn large_batches(ground: &Ground) {
     assert_eq!(store.fetch(&key("big69")).unwrap(), Some(big(69)));
 }
 
-fn a_batch_of_which_one_row_is_incomplete(ground: &Ground) {
-    if ground.tested.name.contains("single") {
+fn a_batch_of_which_one_row_is_incomplete(context: &TestContext) {
+    if context.tested.name.contains("single") {
         return;
     }
-    let store = ground.store(&ground.texts().column(Column::new("must", ColumnType::Text)));
+    let store = context.store(&context.texts().column(Column::new("must", ColumnType::Text)));
     let row = |id: &str, must: Value| vec![id.into(), Value::Absent, must];
     let rows = vec![row("a", "1".into()), row("b", Value::Absent)];
     let error = store.insert_many(rows.clone()).unwrap_err();
@@ -152,15 +152,15 @@ fn a_batch_of_which_one_row_is_incomplete(ground: &Ground) {
 
 /// Runs the same work in several threads that start together, on two stores.
 fn in_threads<T: Send>(
-    ground: &Ground,
+    context: &TestContext,
     count: usize,
     work: impl Fn(usize, &dyn ScopeStore) -> T + Sync,
 ) -> Vec<T> {
-    let schema = ground.texts();
-    let one = ground.store(&schema);
-    let other = match ground.tested.is_volatile() {
+    let schema = context.texts();
+    let one = context.store(&schema);
+    let other = match context.tested.is_volatile() {
         true => one.clone(),
-        false => ground.store(&schema),
+        false => context.store(&schema),
     };
     let start = Barrier::new(count);
     thread::scope(|threads| {
@@ -178,25 +178,25 @@ fn in_threads<T: Send>(
     })
 }
 
-fn of_many_threads_one_inserts(ground: &Ground) {
+fn of_many_threads_one_inserts(context: &TestContext) {
     let insert = |n: usize, store: &dyn ScopeStore| {
         let insert = |k| store.insert(row([&format!("k{k}"), &format!("by {n}")])).unwrap();
         (0..20).map(insert).collect::<Vec<_>>()
     };
-    let found = in_threads(ground, 12, insert);
-    let store = ground.store(&ground.texts());
+    let found = in_threads(context, 12, insert);
+    let store = context.store(&context.texts());
     for k in 0..20 {
         let inserted: Vec<usize> = (0..12).filter(|&n| found[n][k].is_none()).collect();
         assert_eq!(inserted.len(), 1, "k{k} by {inserted:?}");
         let stored = row([&format!("k{k}"), &format!("by {}", inserted[0])]);
         assert!(found.iter().all(|found| found[k].as_ref().is_none_or(|found| *found == stored)));
-        if !ground.tested.is_volatile() {
+        if !context.tested.is_volatile() {
             assert_eq!(store.fetch(&key(&format!("k{k}"))).unwrap(), Some(stored));
         }
     }
 }
 
-fn batches_in_opposite_orders(ground: &Ground) {
+fn batches_in_opposite_orders(context: &TestContext) {
     let insert = |n: usize, store: &dyn ScopeStore| {
         let batch = |round: usize| {
             let ids = (0..60).map(|k| if n % 4 < 2 { k } else { 59 - k });
@@ -206,11 +206,11 @@ fn batches_in_opposite_orders(ground: &Ground) {
         };
         (0..5).map(batch).sum::<usize>()
     };
-    assert_eq!(in_threads(ground, 8, insert).into_iter().sum::<usize>(), 5 * 60);
+    assert_eq!(in_threads(context, 8, insert).into_iter().sum::<usize>(), 5 * 60);
 }
 
 /// Every record that was inserted was popped once, or is stored at the end.
-fn what_is_removed_can_be_inserted_again(ground: &Ground) {
+fn what_is_removed_can_be_inserted_again(context: &TestContext) {
     let work = |n: usize, store: &dyn ScopeStore| {
         let (mut inserted, mut popped) = (0, 0);
         for round in 0..60 {
@@ -227,21 +227,21 @@ fn what_is_removed_can_be_inserted_again(ground: &Ground) {
         }
         (inserted, popped, store.len().unwrap())
     };
-    let done = in_threads(ground, 8, work);
+    let done = in_threads(context, 8, work);
     let inserted: usize = done.iter().map(|(inserted, ..)| inserted).sum();
     let popped: usize = done.iter().map(|(_, popped, _)| popped).sum();
-    let left = match ground.tested.is_volatile() {
+    let left = match context.tested.is_volatile() {
         // It is gone with its store.
         true => inserted - popped,
-        false => usize::try_from(ground.store(&ground.texts()).len().unwrap()).unwrap(),
+        false => usize::try_from(context.store(&context.texts()).len().unwrap()).unwrap(),
     };
     assert_eq!(inserted, popped + left);
     assert!(popped > 0);
 }
 
-fn no_timeout_is_too_long(ground: &Ground) {
-    let cache = Cache::builder(ground.uri("pool_size=2")).timeout(Duration::MAX).open().unwrap();
-    let scope = cache.dynamic_with(ground.texts()).unwrap();
+fn no_timeout_is_too_long(context: &TestContext) {
+    let cache = Cache::builder(context.uri("pool_size=2")).timeout(Duration::MAX).open().unwrap();
+    let scope = cache.dynamic_with(context.texts()).unwrap();
     let record = serde_json::json!({"id": "a", "v": "x"});
     assert_eq!(scope.get("a", || serde_json::json!({"v": "x"})).unwrap(), record);
     scope.set_many([("b", serde_json::json!({"v": "y"}))]).unwrap();

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use hilcat::backend::{MysqlLink, PgLink};
+use hilcat::backend::{MysqlConnection, PostgresConnection};
 use hilcat::store::ScopeStore;
 use hilcat::{Cache, ErrorKind, Key, Result, Row};
 
 use super::{Case, list};
-use crate::stores::{Ground, row};
+use crate::stores::{TestContext, row};
 
 pub const CASES: &[Case] = list![
     a_record_that_is_committed_is_waited_for,
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = list![
 ];
 
 /// Runs statements on a connection that the cache lends, and `body` before the last one.
-fn run(ground: &Ground, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
+fn run(context: &TestContext, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
     let [begin, write, end] = statements;
     macro_rules! on {
         ($connection:ty) => {
@@ -33,10 +33,10 @@ fn run(ground: &Ground, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
             })
         };
     }
-    match ground.tested.name {
+    match context.tested.name {
         name if name.starts_with("sqlite") => on!(diesel::SqliteConnection),
-        name if name.starts_with("postgresql") => on!(PgLink),
-        _ => on!(MysqlLink),
+        name if name.starts_with("postgresql") => on!(PostgresConnection),
+        _ => on!(MysqlConnection),
     }
     .unwrap();
 }
@@ -44,22 +44,22 @@ fn run(ground: &Ground, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
 /// Inserts `a` and then `a` and `b` into the store while a transaction that has written `a` is
 /// held for so long, and is then committed or rolled back.
 fn while_held<T: Send + 'static>(
-    ground: &Ground,
+    context: &TestContext,
     end: &str,
     hold: Duration,
     timeout: &str,
     insert: fn(&dyn ScopeStore) -> T,
 ) -> (T, Duration) {
-    let store = ground.store_with(&ground.texts(), timeout);
+    let store = context.store_with(&context.texts(), timeout);
     let (held, is_held) = mpsc::channel();
     let inserting = thread::spawn(move || {
         is_held.recv().unwrap();
         let start = Instant::now();
         (insert(&*store), start.elapsed())
     });
-    let write = format!("INSERT INTO {} (id, v) VALUES ('a', 'theirs')", ground.scope);
-    let begin = if ground.tested.name.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "BEGIN" };
-    run(ground, &ground.cache(), [begin, &write, end], || {
+    let write = format!("INSERT INTO {} (id, v) VALUES ('a', 'theirs')", context.scope);
+    let begin = if context.tested.name.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    run(context, &context.cache(), [begin, &write, end], || {
         held.send(()).unwrap();
         thread::sleep(hold);
     });
@@ -75,47 +75,47 @@ fn insert_both(store: &dyn ScopeStore) -> Found {
 
 const HOLD: Duration = Duration::from_millis(400);
 
-fn a_record_that_is_committed_is_waited_for(ground: &Ground) {
-    let (found, took) = while_held(ground, "COMMIT", HOLD, "20s", insert_both);
+fn a_record_that_is_committed_is_waited_for(context: &TestContext) {
+    let (found, took) = while_held(context, "COMMIT", HOLD, "20s", insert_both);
     let theirs = Some(row(["a", "theirs"]));
     assert_eq!(found, (theirs.clone(), vec![None, theirs]));
     assert!(took >= HOLD / 2, "{took:?}");
 }
 
-fn a_record_that_is_rolled_back_is_waited_for(ground: &Ground) {
-    let (found, took) = while_held(ground, "ROLLBACK", HOLD, "20s", insert_both);
+fn a_record_that_is_rolled_back_is_waited_for(context: &TestContext) {
+    let (found, took) = while_held(context, "ROLLBACK", HOLD, "20s", insert_both);
     assert_eq!(found, (None, vec![None, Some(row(["a", "ours"]))]));
     assert!(took >= HOLD / 2, "{took:?}");
 }
 
-fn a_record_is_waited_for_until_the_deadline(ground: &Ground) {
+fn a_record_is_waited_for_until_the_deadline(context: &TestContext) {
     let insert = |store: &dyn ScopeStore| -> Result<Option<Row>> { store.insert(row(["a", "x"])) };
     // MySQL waits for a lock for whole seconds: of one second nothing would be left to say so.
     let (hold, latest) = (Duration::from_millis(4_000), Duration::from_millis(2_800));
-    let (found, took) = while_held(ground, "ROLLBACK", hold, "2s", insert);
+    let (found, took) = while_held(context, "ROLLBACK", hold, "2s", insert);
     let error = found.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(took < latest, "{took:?}: {error}");
-    assert_eq!(ground.store(&ground.texts()).len().unwrap(), 0);
+    assert_eq!(context.store(&context.texts()).len().unwrap(), 0);
     let many = |store: &dyn ScopeStore| store.insert_many(vec![row(["a", "x"]), row(["b", "x"])]);
-    let (found, took) = while_held(ground, "ROLLBACK", hold, "2s", many);
+    let (found, took) = while_held(context, "ROLLBACK", hold, "2s", many);
     assert_eq!(found.unwrap_err().kind(), ErrorKind::Timeout);
     assert!(took < latest, "{took:?}");
-    assert_eq!(ground.store(&ground.texts()).len().unwrap(), 0);
+    assert_eq!(context.store(&context.texts()).len().unwrap(), 0);
 }
 
 /// The write of a key waits for the insert of a value computed for it, and then for the transaction
 /// that held the insert up: both count for its one deadline.
-fn a_write_that_waits_for_an_insert_has_one_deadline(ground: &Ground) {
-    let cache = Cache::from_uri(&ground.uri("timeout=1s")).unwrap();
-    let scope = cache.dynamic_with(ground.texts()).unwrap();
-    let write = format!("INSERT INTO {} (id, v) VALUES ('a', 'theirs')", ground.scope);
-    let begin = if ground.tested.name.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "BEGIN" };
+fn a_write_that_waits_for_an_insert_has_one_deadline(context: &TestContext) {
+    let cache = Cache::from_uri(&context.uri("timeout=1s")).unwrap();
+    let scope = cache.dynamic_with(context.texts()).unwrap();
+    let write = format!("INSERT INTO {} (id, v) VALUES ('a', 'theirs')", context.scope);
+    let begin = if context.tested.name.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "BEGIN" };
     let timed = |call: &dyn Fn() -> Result<()>| {
         let start = Instant::now();
         (call().unwrap_err(), start.elapsed())
     };
-    run(ground, &ground.cache(), [begin, &write, "ROLLBACK"], || {
+    run(context, &context.cache(), [begin, &write, "ROLLBACK"], || {
         thread::scope(|threads| {
             let get = || timed(&|| scope.get("a", || serde_json::json!({"v": "x"})).map(drop));
             let getting = threads.spawn(get);
@@ -129,12 +129,12 @@ fn a_write_that_waits_for_an_insert_has_one_deadline(ground: &Ground) {
 }
 
 /// It is not taken for the key's, and the call is not run again until the deadline.
-fn another_unique_index_is_an_error(ground: &Ground) {
+fn another_unique_index_is_an_error(context: &TestContext) {
     let column = |name| hilcat::Column::new(name, hilcat::ColumnType::BigInt);
-    let schema = ground.schema().unique(column("id")).column(column("v"));
-    let store = ground.store(&schema);
-    let index = format!("CREATE UNIQUE INDEX u_{0} ON {0} (v)", ground.scope);
-    run(ground, &ground.cache(), ["SELECT 1", &index, "SELECT 1"], || {});
+    let schema = context.schema().unique(column("id")).column(column("v"));
+    let store = context.store(&schema);
+    let index = format!("CREATE UNIQUE INDEX u_{0} ON {0} (v)", context.scope);
+    run(context, &context.cache(), ["SELECT 1", &index, "SELECT 1"], || {});
     let row = |id: i64, v: i64| vec![id.into(), v.into()];
     assert_eq!(store.insert(row(1, 7)).unwrap(), None);
     let start = Instant::now();

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::stores::{Ground, STORES};
+use crate::stores::{STORES, TestContext};
 
 /// A case: it panics where the store is wrong.
-type Case = (&'static str, fn(&Ground));
+type Case = (&'static str, fn(&TestContext));
 
 /// A list of cases, each named as its function.
 macro_rules! list {
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
         let held = if store.lends { held::CASES } else { &[] };
         cases::CASES.iter().chain(held).map(move |&(name, run)| {
             Trial::ignorable_test(format!("{}::{name}", store.name), move || {
-                match Ground::open(store) {
-                    Ok(ground) => run(&ground),
+                match TestContext::open(store) {
+                    Ok(context) => run(&context),
                     Err(reason) => return Ok(Completion::ignored_with(reason)),
                 }
                 Ok(Completion::Completed)

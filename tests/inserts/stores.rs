@@ -63,14 +63,14 @@ pub const STORES: [Tested; 20] = [
 ];
 
 /// What one case stands on.
-pub struct Ground {
+pub struct TestContext {
     pub tested: &'static Tested,
     uri: String,
     _directory: tempfile::TempDir,
     pub scope: String,
 }
 
-impl Ground {
+impl TestContext {
     pub fn open(tested: &'static Tested) -> Result<Self, String> {
         let directory = tempfile::tempdir().unwrap();
         let uri = match tested.uri {

@@ -102,7 +102,7 @@ fn the_first_failure_stops() {
         let three = Three::new(OnFailure::Stop);
         three.spies[1].fail("*", When::Before, ErrorKind::Backend);
         let error = write(&three.scope).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::PartlyDone, "{name}");
+        assert_eq!(error.kind(), ErrorKind::PartialWrite, "{name}");
         assert_eq!(
             told(&error),
             [
@@ -122,7 +122,7 @@ fn or_all_are_written_and_the_failures_reported() {
         three.spies[0].fail("*", When::Before, ErrorKind::Timeout);
         three.spies[1].fail("*", When::Before, ErrorKind::Backend);
         let error = write(&three.scope).unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::PartlyDone, true), "{name}");
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::PartialWrite, true), "{name}");
         assert_eq!(
             told(&error),
             [

@@ -15,8 +15,8 @@ fn names(cache: &Cache) -> Vec<&str> {
     cache.schemas().iter().map(|schema| schema.name.as_str()).collect()
 }
 
-fn left_out<'a>(cache: &'a Cache, table: &str) -> &'a str {
-    let found = cache.left_out().iter().find(|(name, _)| name == table);
+fn skipped_tables<'a>(cache: &'a Cache, table: &str) -> &'a str {
+    let found = cache.skipped_tables().iter().find(|(name, _)| name == table);
     found.map(|(_, reason)| reason.as_str()).unwrap()
 }
 
@@ -28,7 +28,7 @@ fn columns_have_their_types() {
            t TEXT NOT NULL, c VARCHAR(7), blob BLOB, yes BOOLEAN, day DATE, hour TIME, at DATETIME)",
     );
     let cache = adopting(&file);
-    let schema = cache.declared("t").unwrap();
+    let schema = cache.schema_for("t").unwrap();
     let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
     assert_eq!(
         types,
@@ -68,7 +68,7 @@ fn reading_and_writing_leaves_the_table_as_it_was_made() {
     file.run("INSERT INTO t VALUES (5000000000, 'a', 0.1, '2020-01-02 03:04:05')");
     let before = file.dump();
     let cache = adopting(&file);
-    assert!(cache.left_out().is_empty(), "{:?}", cache.left_out());
+    assert!(cache.skipped_tables().is_empty(), "{:?}", cache.skipped_tables());
     let t = cache.dynamic("t").unwrap();
     let first =
         json!({"id": 5_000_000_000_i64, "name": "a", "x": 0.1, "at": "2020-01-02T03:04:05Z"});
@@ -115,13 +115,18 @@ fn what_cannot_be_a_scope_is_left_out_with_a_reason() {
     );
     let cache = adopting(&file);
     assert_eq!(names(&cache), ["counted", "good", "sqliteish"]);
-    let tables: Vec<_> = cache.left_out().iter().map(|(table, _)| table.as_str()).collect();
+    let tables: Vec<_> = cache.skipped_tables().iter().map(|(table, _)| table.as_str()).collect();
     assert_eq!(tables, ["keyless", "loose", "shapes"]);
-    assert_eq!(left_out(&cache, "keyless"), "it has no primary key");
+    assert_eq!(skipped_tables(&cache, "keyless"), "it has no primary key");
     assert!(
-        left_out(&cache, "shapes").contains("its column `shape` is of the unknown type `GEOMETRY`")
+        skipped_tables(&cache, "shapes")
+            .contains("its column `shape` is of the unknown type `GEOMETRY`")
     );
-    assert!(left_out(&cache, "loose").contains("column `id`"), "{}", left_out(&cache, "loose"));
+    assert!(
+        skipped_tables(&cache, "loose").contains("column `id`"),
+        "{}",
+        skipped_tables(&cache, "loose")
+    );
     let error = cache.dynamic("keyless").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownScope);
     // It is no scope by another way, either.
@@ -168,10 +173,10 @@ fn a_table_of_the_python_package_is_changed_only_when_told() {
     let cache = adopting(&file);
     let error = cache.dynamic("a").unwrap().set("y", json!({"name": "1e3"})).unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("name")));
-    let plan = cache.plan(&cache.declared("a").unwrap()).unwrap();
+    let plan = cache.plan(&cache.schema_for("a").unwrap()).unwrap();
     assert!(plan.to_string().contains("widen column `name` from str to text"), "{plan}");
     assert_eq!(file.dump(), before);
-    cache.migrate(&cache.declared("a").unwrap()).unwrap();
+    cache.migrate(&cache.schema_for("a").unwrap()).unwrap();
     let a = cache.dynamic("a").unwrap();
     a.set("007", json!({"name": "1e3", "count": 2})).unwrap();
     assert_eq!(a.fetch("007").unwrap(), Some(json!({"id": "007", "name": "1e3", "count": 2})));
@@ -199,9 +204,9 @@ fn own_tables_are_adopted_with_their_schemas() {
     file.run("CREATE TABLE other (id TEXT PRIMARY KEY)");
     let cache = adopting(&file);
     assert_eq!(names(&cache), ["a", "d", "other"]);
-    assert!(cache.left_out().is_empty());
-    assert_eq!(cache.declared("a").unwrap(), a);
-    assert_eq!(cache.declared("d").unwrap(), d);
+    assert!(cache.skipped_tables().is_empty());
+    assert_eq!(cache.schema_for("a").unwrap(), a);
+    assert_eq!(cache.schema_for("d").unwrap(), d);
     let uuid = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let scope = cache.dynamic("d").unwrap();
     scope.set((json!(uuid), json!(u64::MAX)), json!({"a": [1.5, null]})).unwrap();
@@ -218,11 +223,11 @@ fn a_declared_scope_goes_before() {
     let schema = scope([null(int("n"))]);
     let schemas = hilcat::Schemas::from_iter([schema.clone()]);
     let cache = Cache::builder(file.uri()).schemas(schemas).adopt_tables().open().unwrap();
-    assert_eq!(cache.declared("a").unwrap().migrate, Migrate::Safe);
+    assert_eq!(cache.schema_for("a").unwrap().migrate, Migrate::Safe);
     let scope = cache.dynamic("a").unwrap();
     assert_eq!(rows(&scope), [vec![Value::Text("x".into()), Value::Int(1)]]);
     // It is hilcat's from now on.
-    assert_eq!(adopting(&file).declared("a").unwrap(), schema);
+    assert_eq!(adopting(&file).schema_for("a").unwrap(), schema);
 }
 
 #[test]

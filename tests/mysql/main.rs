@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod connect;
+mod fault_injection;
 mod folding;
 mod galera;
 mod hostile;
@@ -18,7 +19,6 @@ mod proxy;
 mod redefine;
 mod server;
 mod tables;
-mod torment;
 
 fn main() -> std::process::ExitCode {
     use libtest_mimic::{Arguments, Completion, Trial};
@@ -42,7 +42,7 @@ fn main() -> std::process::ExitCode {
         redefine::CASES,
         limits::CASES,
         interrupted::CASES,
-        torment::CASES,
+        fault_injection::CASES,
     ];
     let mut trials = Vec::new();
     for (name, run) in cases.concat() {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
-use hilcat::backend::{MysqlLink, PgLink};
+use hilcat::backend::{MysqlConnection, PostgresConnection};
 use hilcat::{Cache, ErrorKind};
 use serde_json::json;
 
@@ -18,12 +18,12 @@ pub(crate) const TESTS: &[Test] =
 /// Runs SQL on a lent connection, and keeps that for a while.
 fn keep(server: &Server, cache: &Cache, sql: &str, time: Duration) {
     let kept = match server.engine.starts_with("postgresql") {
-        true => cache.diesel(|connection: &mut PgLink| {
+        true => cache.diesel(|connection: &mut PostgresConnection| {
             connection.batch_execute(sql)?;
             thread::sleep(time);
             connection.batch_execute("ROLLBACK")
         }),
-        false => cache.diesel(|connection: &mut MysqlLink| {
+        false => cache.diesel(|connection: &mut MysqlConnection| {
             connection.batch_execute(sql)?;
             thread::sleep(time);
             connection.batch_execute("ROLLBACK")

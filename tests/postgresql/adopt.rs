@@ -70,7 +70,7 @@ fn what_cannot_be_a_scope_says_why(server: &Server) {
         ("late", "deferrable"),
         ("counted", "own making"),
     ] {
-        let found = cache.left_out().iter().find(|(name, _)| name == table);
+        let found = cache.skipped_tables().iter().find(|(name, _)| name == table);
         let (_, found) = found.unwrap();
         assert!(found.contains(reason), "{table}: {found}");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hilcat::{Cache, DynScope};
 
 use crate::Test;
-use crate::load::{self, DEADLINE, TORMENTS, Torment, survives};
+use crate::load::{self, DEADLINE, Fault, TORMENTS, survives};
 use crate::stopped;
 use crate::support::{Server, int, null, scope, services, text};
 
@@ -40,13 +40,13 @@ fn a_restart_is_not_noticed(server: &Server) {
     stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
 }
 
-fn no_acknowledged_write_is_lost(server: &Server, torment: Torment) {
+fn no_acknowledged_write_is_lost(server: &Server, fault_injection: Fault) {
     let schema = || scope([null(text("v"))]);
     let reader = server.cache().dynamic_with(schema()).unwrap();
     let options = format!("timeout={}ms&pool_size=8", DEADLINE.as_millis());
     let writers = Cache::from_uri(&server.with(&options)).unwrap().dynamic_with(schema()).unwrap();
-    print!("{} {}: ", server.engine, torment.0);
+    print!("{} {}: ", server.engine, fault_injection.0);
     survives(&writers, &reader, || {
-        load::torment(torment, |command| services(command, server.engine))
+        load::fault_injection(fault_injection, |command| services(command, server.engine))
     });
 }

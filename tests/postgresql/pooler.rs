@@ -306,7 +306,7 @@ fn meet_names(cache: &Cache) {
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
     cache
-        .diesel(|connection: &mut hilcat::backend::PgLink| {
+        .diesel(|connection: &mut hilcat::backend::PostgresConnection| {
             use diesel::connection::SimpleConnection;
             connection.batch_execute(
                 "DO $$ DECLARE last int;

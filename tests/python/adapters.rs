@@ -4,7 +4,7 @@ use hilcat::ErrorKind;
 use serde_json::{Value as Json, json};
 
 use crate::Case;
-use crate::ground::{Ground, keys};
+use crate::context::{TestContext, keys};
 
 pub const CASES: &[Case] = &[
     ("the_default_of_several_columns_is_a_record", default_of_several),
@@ -39,20 +39,20 @@ impl Default for Shared {
 }
 
 impl Shared {
-    fn types(&self, ground: &Ground) -> Vec<(String, String)> {
+    fn types(&self, context: &TestContext) -> Vec<(String, String)> {
         let said = self.types.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
         let mut types: Vec<(String, String)> = said.collect();
         let keys: Vec<&str> = self.unique.to_vec();
-        let of_keys = ground.key_types(&keys).into_iter();
+        let of_keys = context.key_types(&keys).into_iter();
         let new: Vec<_> =
             of_keys.filter(|(name, _)| types.iter().all(|(said, _)| said != name)).collect();
         types.extend(new);
         types
     }
 
-    fn in_python(&self, ground: &Ground) -> Json {
+    fn in_python(&self, context: &TestContext) -> Json {
         let types: serde_json::Map<String, Json> =
-            self.types(ground).into_iter().map(|(name, ty)| (name, json!(ty))).collect();
+            self.types(context).into_iter().map(|(name, ty)| (name, json!(ty))).collect();
         json!({
             "uniq_columns": self.unique,
             "columns": self.columns,
@@ -61,8 +61,8 @@ impl Shared {
         })
     }
 
-    fn in_toml(&self, ground: &Ground, policy: &str) -> String {
-        let types = self.types(ground).into_iter().map(|(name, ty)| format!("{name} = '{ty}'"));
+    fn in_toml(&self, context: &TestContext, policy: &str) -> String {
+        let types = self.types(context).into_iter().map(|(name, ty)| format!("{name} = '{ty}'"));
         format!(
             "unique_columns = {:?}\ncolumns = {:?}\ncolumn_types = {{ {} }}\nvalue = '{}'\nmigrate = '{policy}'\n{}",
             self.unique,
@@ -90,13 +90,13 @@ fn same(key: impl Into<Json>, value: Json) -> Sample {
 
 /// What Python writes hilcat reads, what hilcat writes Python reads, and each sees what the other
 /// changes and removes. The program has the table open all the time.
-fn shares(ground: &Ground, shared: &Shared, samples: &[Sample]) {
-    for policy in ground.policies() {
-        let mut python = ground.program(shared.in_python(ground));
+fn shares(context: &TestContext, shared: &Shared, samples: &[Sample]) {
+    for policy in context.policies() {
+        let mut python = context.program(shared.in_python(context));
         for sample in samples {
             python.set("s", &sample.key, &sample.given);
         }
-        let scope = ground.scope(&shared.in_toml(ground, policy));
+        let scope = context.scope(&shared.in_toml(context, policy));
         let expected = crate::program::sorted(samples.iter().map(|s| s.key.clone()).collect());
         assert_eq!(keys(&scope), expected, "{policy}");
         for Sample { key, value, .. } in samples {
@@ -131,7 +131,7 @@ fn shares(ground: &Ground, shared: &Shared, samples: &[Sample]) {
         assert_eq!(scope.fetch(&second.key).unwrap(), None, "{policy}");
         python.set("s", &first.key, &first.given);
         assert_eq!(scope.fetch(&first.key).unwrap(), Some(first.value.clone()), "{policy}");
-        python.run(&format!("DROP TABLE {}", ground.table));
+        python.run(&format!("DROP TABLE {}", context.table));
     }
 }
 
@@ -154,32 +154,32 @@ fn records() -> [Sample; 3] {
     ]
 }
 
-fn default_of_several(ground: &Ground) {
-    shares(ground, &RECORD, &records());
+fn default_of_several(context: &TestContext) {
+    shares(context, &RECORD, &records());
 }
 
-fn default_of_one(ground: &Ground) {
+fn default_of_one(context: &TestContext) {
     shares(
-        ground,
+        context,
         &Shared::default(),
         &[same("a", json!("x")), same("b", json!("")), same("c", json!("it's"))],
     );
 }
 
-fn immutable(ground: &Ground) {
-    shares(ground, &Shared { adapter: "immutable", ..RECORD }, &records());
+fn immutable(context: &TestContext) {
+    shares(context, &Shared { adapter: "immutable", ..RECORD }, &records());
     let one = Shared { adapter: "immutable", ..Shared::default() };
-    shares(ground, &one, &[same("a", json!({"data": "x"})), same("b", json!({"data": null}))]);
+    shares(context, &one, &[same("a", json!({"data": "x"})), same("b", json!({"data": null}))]);
 }
 
-fn single(ground: &Ground) {
+fn single(context: &TestContext) {
     let shared = Shared {
         adapter: "single",
         columns: &["value"],
         types: &[("value", "int")],
         ..Shared::default()
     };
-    shares(ground, &shared, &[same("a", json!(1)), same("b", json!(-7)), same("c", json!(null))]);
+    shares(context, &shared, &[same("a", json!(1)), same("b", json!(-7)), same("c", json!(null))]);
 }
 
 /// A value that is an array, short ones filled with NULL.
@@ -188,12 +188,12 @@ fn array(key: &str, given: Json, whole: Json, tuple: bool) -> Sample {
     Sample { key: json!(key), given, shown, value: whole }
 }
 
-fn arrays(ground: &Ground, adapter: &'static str) {
+fn arrays(context: &TestContext, adapter: &'static str) {
     let shared =
         Shared { adapter, columns: &["x", "y"], types: &[("y", "int")], ..Shared::default() };
     let tuple = adapter == "tuple";
     shares(
-        ground,
+        context,
         &shared,
         &[
             array("a", json!(["one", 1]), json!(["one", 1]), tuple),
@@ -203,20 +203,20 @@ fn arrays(ground: &Ground, adapter: &'static str) {
     );
 }
 
-fn tuple(ground: &Ground) {
-    arrays(ground, "tuple");
+fn tuple(context: &TestContext) {
+    arrays(context, "tuple");
 }
 
-fn list(ground: &Ground) {
-    arrays(ground, "list");
+fn list(context: &TestContext) {
+    arrays(context, "list");
 }
 
 /// The package keeps JSON in columns of text: it says so to hilcat, whose own would be of JSON.
-fn json_in_one_column(ground: &Ground) {
+fn json_in_one_column(context: &TestContext) {
     let shared =
         Shared { adapter: "json", toml: "default_column_type = 'text'", ..Shared::default() };
     shares(
-        ground,
+        context,
         &shared,
         &[
             same("a", json!({"list": [1, 2.5, null, true], "nested": {"\u{e9}": "\u{1f600}"}})),
@@ -228,7 +228,7 @@ fn json_in_one_column(ground: &Ground) {
     );
 }
 
-fn json_in_several_columns(ground: &Ground) {
+fn json_in_several_columns(context: &TestContext) {
     let columns = &["x", "y"];
     let shared = Shared {
         adapter: "json",
@@ -237,7 +237,7 @@ fn json_in_several_columns(ground: &Ground) {
         ..Shared::default()
     };
     shares(
-        ground,
+        context,
         &shared,
         &[
             same("a", json!({"x": {"deep": [1]}, "y": [null]})),
@@ -246,7 +246,7 @@ fn json_in_several_columns(ground: &Ground) {
     );
 }
 
-fn keys_of_several_columns(ground: &Ground) {
+fn keys_of_several_columns(context: &TestContext) {
     let shared = Shared {
         unique: &["id1", "id2"],
         columns: &["value"],
@@ -255,7 +255,7 @@ fn keys_of_several_columns(ground: &Ground) {
         toml: "",
     };
     shares(
-        ground,
+        context,
         &shared,
         &[
             same(json!(["d1", "d2"]), json!(3)),
@@ -265,19 +265,19 @@ fn keys_of_several_columns(ground: &Ground) {
     );
 }
 
-fn keys_of_integers(ground: &Ground) {
+fn keys_of_integers(context: &TestContext) {
     let shared = Shared { types: &[("id", "int")], ..Shared::default() };
     shares(
-        ground,
+        context,
         &shared,
         &[same(7, json!("seven")), same(-1, json!("less")), same(0, json!("none"))],
     );
 }
 
-fn partial(ground: &Ground) {
-    let mut python = ground.program(RECORD.in_python(ground));
+fn partial(context: &TestContext) {
+    let mut python = context.program(RECORD.in_python(context));
     python.set("s", &json!("k"), &json!({"name": "jii", "count": 1}));
-    let scope = ground.scope(&RECORD.in_toml(ground, ground.policy()));
+    let scope = context.scope(&RECORD.in_toml(context, context.policy()));
     scope.set("k", json!({"count": 2})).unwrap();
     python.set("s", &json!("k"), &json!({"comment": "new", "unknown": 1}));
     let expected = json!({"id": "k", "name": "jii", "comment": "new", "count": 2});
@@ -286,13 +286,13 @@ fn partial(ground: &Ground) {
 }
 
 /// JSON's own texts alone are JSON: Python writes others, too.
-fn no_json(ground: &Ground) {
+fn no_json(context: &TestContext) {
     let shared =
         Shared { adapter: "json", toml: "default_column_type = 'text'", ..Shared::default() };
-    let mut python = ground.program(shared.in_python(ground));
+    let mut python = context.program(shared.in_python(context));
     python.set("s", &json!("a"), &json!({"n": 1}));
-    python.run(&format!("UPDATE {} SET data = '[NaN]'", ground.table));
-    let scope = ground.scope(&shared.in_toml(ground, ground.policy()));
+    python.run(&format!("UPDATE {} SET data = '[NaN]'", context.table));
+    let scope = context.scope(&shared.in_toml(context, context.policy()));
     let error = scope.fetch("a").unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("data")));
     assert!(!error.to_string().contains("NaN"), "{error}");

@@ -8,7 +8,7 @@
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod adapters;
-mod ground;
+mod context;
 mod numbers;
 mod program;
 mod single_tables;
@@ -17,10 +17,10 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::ground::{ENGINES, Engine, Ground};
+use crate::context::{ENGINES, Engine, TestContext};
 
 /// A test, on each engine.
-type Case = (&'static str, fn(&Ground));
+type Case = (&'static str, fn(&TestContext));
 
 fn main() -> ExitCode {
     let built = hilcat::backend::schemes();
@@ -34,11 +34,13 @@ fn main() -> ExitCode {
 }
 
 fn trial(engine: &'static Engine, (name, run): &'static Case) -> Trial {
-    Trial::ignorable_test(format!("{}::{name}", engine.name), move || match Ground::open(engine) {
-        Err(reason) => Ok(Completion::ignored_with(reason)),
-        Ok(ground) => {
-            run(&ground);
-            Ok::<_, Failed>(Completion::Completed)
+    Trial::ignorable_test(format!("{}::{name}", engine.name), move || {
+        match TestContext::open(engine) {
+            Err(reason) => Ok(Completion::ignored_with(reason)),
+            Ok(context) => {
+                run(&context);
+                Ok::<_, Failed>(Completion::Completed)
+            }
         }
     })
 }

@@ -5,7 +5,7 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use serde_json::{Value as Json, json};
 
 use crate::Case;
-use crate::ground::{Ground, keys};
+use crate::context::{TestContext, keys};
 
 pub const CASES: &[Case] = &[
     ("numbers_that_python_made_of_texts_are_read_as_their_text", read),
@@ -29,23 +29,23 @@ const TEXTS: [(&str, &str); 7] = [
     (" 7x", " 7x"),
 ];
 
-fn open(ground: &Ground, policy: &str) -> DynScope {
-    ground.scope(&format!("migrate = '{policy}'"))
+fn open(context: &TestContext, policy: &str) -> DynScope {
+    context.scope(&format!("migrate = '{policy}'"))
 }
 
 fn fetch(scope: &DynScope, key: &str) -> Option<Json> {
     scope.fetch(key).unwrap()
 }
 
-fn read(ground: &Ground) {
+fn read(context: &TestContext) {
     for policy in ["manual", "safe"] {
-        let mut python = ground.program(json!({}));
+        let mut python = context.program(json!({}));
         for (at, (text, _)) in TEXTS.iter().enumerate() {
             python.set("s", &json!(format!("k{at}")), &json!(text));
         }
         python.set("s", &json!("float"), &json!(0.1));
         python.set("s", &json!("integer"), &json!(-3));
-        let scope = open(ground, policy);
+        let scope = open(context, policy);
         for (at, (_, read)) in TEXTS.iter().enumerate() {
             // SQLite itself writes long floats with fewer digits when the column becomes text.
             if !(policy == "safe" && read.contains("e19")) {
@@ -54,14 +54,14 @@ fn read(ground: &Ground) {
         }
         assert_eq!(fetch(&scope, "float"), Some(json!("0.1")));
         assert_eq!(fetch(&scope, "integer"), Some(json!("-3")));
-        python.run(&format!("DROP TABLE {}", ground.table));
+        python.run(&format!("DROP TABLE {}", context.table));
     }
 }
 
-fn manual(ground: &Ground) {
-    let mut python = ground.program(json!({}));
+fn manual(context: &TestContext) {
+    let mut python = context.program(json!({}));
     python.set("s", &json!("007"), &json!("by python"));
-    let scope = open(ground, "manual");
+    let scope = open(context, "manual");
     assert_eq!(keys(&scope), [json!("7")]);
     assert_eq!(fetch(&scope, "7"), Some(json!("by python")));
     assert_eq!((fetch(&scope, "007"), scope.exists("007").unwrap()), (None, false));
@@ -89,11 +89,11 @@ fn manual(ground: &Ground) {
     assert_eq!(python.fetch("s", &json!("abc")), json!("v"));
 }
 
-fn safe(ground: &Ground) {
-    let mut python = ground.program(json!({}));
+fn safe(context: &TestContext) {
+    let mut python = context.program(json!({}));
     python.set("s", &json!("007"), &json!(5));
     assert_eq!(python.fetch("s", &json!("007")), json!(5));
-    let scope = open(ground, "safe");
+    let scope = open(context, "safe");
     for (text, _) in TEXTS {
         scope.set(text, json!(text)).unwrap();
     }
@@ -109,12 +109,12 @@ fn safe(ground: &Ground) {
     assert_eq!(fetch(&scope, "n"), Some(json!("8")));
 }
 
-fn of_text(ground: &Ground) {
-    let mut python = ground.program(json!({"default_column_type": "text"}));
+fn of_text(context: &TestContext) {
+    let mut python = context.program(json!({"default_column_type": "text"}));
     for (text, _) in TEXTS {
         python.set("s", &json!(text), &json!(text));
     }
-    let scope = open(ground, "manual");
+    let scope = open(context, "manual");
     for (text, _) in TEXTS {
         assert_eq!(fetch(&scope, text), Some(json!(text)));
         scope.set(text, json!(format!("0{text}"))).unwrap();
@@ -123,17 +123,17 @@ fn of_text(ground: &Ground) {
     assert_eq!(scope.len().unwrap(), 7);
 }
 
-fn json_numbers(ground: &Ground) {
-    let mut python = ground.program(json!({"value_adapter": "json"}));
+fn json_numbers(context: &TestContext) {
+    let mut python = context.program(json!({"value_adapter": "json"}));
     python.set("s", &json!("a"), &json!(5));
     python.set("s", &json!("b"), &json!(2.50));
     let toml = "value = 'json'\ndefault_column_type = 'text'";
-    let scope = ground.scope(&format!("{toml}\nmigrate = 'manual'"));
+    let scope = context.scope(&format!("{toml}\nmigrate = 'manual'"));
     assert_eq!((fetch(&scope, "a"), fetch(&scope, "b")), (Some(json!(5)), Some(json!(2.5))));
     // The package itself cannot read a number where it expects JSON's text: that is its own.
     scope.set("a", json!({"n": 5})).unwrap();
     assert_eq!(python.fetch("s", &json!("a")), json!({"n": 5}));
-    let scope = ground.scope(toml);
+    let scope = context.scope(toml);
     for value in [json!(5), json!(1000.0), json!("007")] {
         scope.set("c", value.clone()).unwrap();
         assert_eq!(fetch(&scope, "c"), Some(value.clone()));
@@ -142,12 +142,12 @@ fn json_numbers(ground: &Ground) {
 }
 
 /// More than a page of keys, which SQLite orders as numbers and then texts.
-fn listings(ground: &Ground) {
-    let mut python = ground.program(json!({}));
+fn listings(context: &TestContext) {
+    let mut python = context.program(json!({}));
     let texts = (0..1_300).flat_map(|n| [n.to_string(), format!("t{n}"), format!("{n}.5")]);
     let texts: Vec<Json> = texts.map(Json::from).collect();
     python.set("s", &json!("0"), &json!("0"));
-    let scope = open(ground, "manual");
+    let scope = open(context, "manual");
     scope.set_many(texts.iter().map(|text| (text, text.clone()))).unwrap();
     assert_eq!(keys(&scope), crate::program::sorted(texts.clone()));
     assert_eq!(scope.iter().unwrap().count(), texts.len());
@@ -155,27 +155,27 @@ fn listings(ground: &Ground) {
     assert_eq!(found, texts.into_iter().map(Some).collect::<Vec<_>>());
 }
 
-fn adopted(ground: &Ground) {
+fn adopted(context: &TestContext) {
     let config = json!({"columns": ["id", "name", "count"], "column_types": {"count": "int"}});
-    let mut python = ground.program(config);
+    let mut python = context.program(config);
     python.set("s", &json!("a1"), &json!({"name": "12", "count": 1}));
-    let cache = Cache::builder(&ground.uri).adopt_tables().open().unwrap();
-    let scope = cache.dynamic(&ground.table).unwrap();
+    let cache = Cache::builder(&context.uri).adopt_tables().open().unwrap();
+    let scope = cache.dynamic(&context.table).unwrap();
     assert_eq!(fetch(&scope, "a1"), Some(json!({"id": "a1", "name": "12", "count": 1})));
     scope.set("a2", json!({"name": "x", "count": 2})).unwrap();
     let expected = json!({"id": "a2", "name": "x", "count": 2});
     assert_eq!(python.fetch("s", &json!("a2")), expected);
 }
 
-fn scopes(ground: &Ground) {
-    let mut python = ground.program_of_single_table(json!({}));
+fn scopes(context: &TestContext) {
+    let mut python = context.program_of_single_table(json!({}));
     python.set("007", &json!("k"), &json!("v"));
-    let cache = ground.single_table("migrate=manual");
+    let cache = context.single_table("migrate=manual");
     assert_eq!(cache.scopes().unwrap(), ["7"]);
     assert_eq!(fetch(&cache.dynamic("7").unwrap(), "k"), Some(json!("v")));
     let error = cache.dynamic("007").unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("scope")));
-    let cache = ground.single_table("migrate=safe");
+    let cache = context.single_table("migrate=safe");
     cache.dynamic("007").unwrap().set("k", json!("w")).unwrap();
     assert_eq!(cache.scopes().unwrap(), ["007", "7"]);
     assert_eq!(python.fetch("007", &json!("k")), json!("w"));

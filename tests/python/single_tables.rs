@@ -4,7 +4,7 @@ use hilcat::backend::SingleTable;
 use serde_json::{Value as Json, json};
 
 use crate::Case;
-use crate::ground::{Ground, keys};
+use crate::context::{TestContext, keys};
 
 pub const CASES: &[Case] = &[
     ("a_single_table_as_both_have_it_by_default", by_default),
@@ -14,10 +14,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The types of unique columns, for both.
-fn types(ground: &Ground, columns: &[&str], others: &[(&str, &str)]) -> (Json, String) {
+fn types(context: &TestContext, columns: &[&str], others: &[(&str, &str)]) -> (Json, String) {
     let others = others.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
     let types: Vec<(String, String)> =
-        ground.key_types(columns).into_iter().chain(others).collect();
+        context.key_types(columns).into_iter().chain(others).collect();
     let python = types.iter().map(|(name, ty)| (name.clone(), json!(ty))).collect();
     let hilcat = types.iter().map(|(name, ty)| format!("{name}:{ty}")).collect::<Vec<_>>();
     let hilcat = match hilcat.is_empty() {
@@ -27,13 +27,13 @@ fn types(ground: &Ground, columns: &[&str], others: &[(&str, &str)]) -> (Json, S
     (Json::Object(python), hilcat)
 }
 
-fn by_default(ground: &Ground) {
-    for policy in ground.policies() {
-        let (in_python, in_hilcat) = types(ground, &["scope", "id"], &[]);
-        let mut python = ground.program_of_single_table(json!({"column_types": in_python}));
+fn by_default(context: &TestContext) {
+    for policy in context.policies() {
+        let (in_python, in_hilcat) = types(context, &["scope", "id"], &[]);
+        let mut python = context.program_of_single_table(json!({"column_types": in_python}));
         python.set("a", &json!("k"), &json!("in a"));
         python.set("b", &json!("k"), &json!("in b"));
-        let cache = ground.single_table(&format!("migrate={policy}{in_hilcat}"));
+        let cache = context.single_table(&format!("migrate={policy}{in_hilcat}"));
         assert_eq!(cache.scopes().unwrap(), ["a", "b"]);
         let a = cache.dynamic("a").unwrap();
         assert_eq!(a.fetch("k").unwrap(), Some(json!("in a")));
@@ -49,26 +49,26 @@ fn by_default(ground: &Ground) {
         assert_eq!(keys(&a), [json!("k2")]);
         assert!(!python.exists("b", &json!("k")));
         assert_eq!(cache.scopes().unwrap(), ["a", "c"]);
-        python.run(&format!("DROP TABLE {}", ground.table));
+        python.run(&format!("DROP TABLE {}", context.table));
     }
 }
 
-fn records(ground: &Ground) {
-    let (in_python, in_hilcat) = types(ground, &["scope", "id"], &[("count", "int")]);
+fn records(context: &TestContext) {
+    let (in_python, in_hilcat) = types(context, &["scope", "id"], &[("count", "int")]);
     let config = json!({"columns": ["name", "count"], "column_types": in_python});
-    let mut python = ground.program_of_single_table(config);
+    let mut python = context.program_of_single_table(config);
     python.set("a", &json!("k"), &json!({"name": "jii", "count": 1}));
-    let cache =
-        ground.single_table(&format!("migrate={}&columns=name,count{in_hilcat}", ground.policy()));
+    let cache = context
+        .single_table(&format!("migrate={}&columns=name,count{in_hilcat}", context.policy()));
     let a = cache.dynamic("a").unwrap();
     assert_eq!(a.fetch("k").unwrap(), Some(json!({"name": "jii", "count": 1})));
     a.set("k", json!({"count": 2})).unwrap();
     assert_eq!(python.fetch("a", &json!("k")), json!({"name": "jii", "count": 2}));
 }
 
-fn composite(ground: &Ground) {
-    let (in_python, in_hilcat) = types(ground, &["region", "kind", "x"], &[("y", "int")]);
-    let mut python = ground.program_of_single_table(json!({
+fn composite(context: &TestContext) {
+    let (in_python, in_hilcat) = types(context, &["region", "kind", "x"], &[("y", "int")]);
+    let mut python = context.program_of_single_table(json!({
         "scope_columns": ["region", "kind"],
         "key_columns": ["x", "y"],
         "columns": ["v", "w"],
@@ -79,7 +79,7 @@ fn composite(ground: &Ground) {
     python.set(eu.clone(), &json!(["k", 1]), &json!(["v", "w"]));
     let options =
         format!("scope_columns=region,kind&key_columns=x,y&columns=v,w&value=tuple{in_hilcat}");
-    let cache = ground.single_table(&options);
+    let cache = context.single_table(&options);
     assert_eq!(cache.scopes().unwrap(), ["eu/a%2Fb"]);
     let scope = cache.dynamic(&SingleTable::scope(("eu", "a/b"))).unwrap();
     assert_eq!(scope.fetch(("k", 1)).unwrap(), Some(json!(["v", "w"])));
@@ -91,14 +91,14 @@ fn composite(ground: &Ground) {
     assert_eq!(keys(&scope), [json!(["k", 1])]);
 }
 
-fn hostile(ground: &Ground) {
+fn hostile(context: &TestContext) {
     let names = ["a/b", "%2F", "'", "\"", "\u{540d}\u{524d}", "--", " a"];
-    let (in_python, in_hilcat) = types(ground, &["scope", "id"], &[]);
-    let mut python = ground.program_of_single_table(json!({"column_types": in_python}));
+    let (in_python, in_hilcat) = types(context, &["scope", "id"], &[]);
+    let mut python = context.program_of_single_table(json!({"column_types": in_python}));
     for name in names {
         python.set(name, &json!(name), &json!(name));
     }
-    let cache = ground.single_table(&format!("migrate={}{in_hilcat}", ground.policy()));
+    let cache = context.single_table(&format!("migrate={}{in_hilcat}", context.policy()));
     let mut expected = names.map(String::from);
     expected.sort_unstable();
     assert_eq!(cache.scopes().unwrap(), expected);

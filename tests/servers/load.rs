@@ -88,16 +88,16 @@ impl Writer {
 }
 
 /// What is done to the server: a name, the commands, and how long it is left alone after the first.
-pub(crate) type Torment = (&'static str, &'static [&'static str], Duration);
+pub(crate) type Fault = (&'static str, &'static [&'static str], Duration);
 
-pub(crate) const TORMENTS: [Torment; 3] = [
+pub(crate) const TORMENTS: [Fault; 3] = [
     ("killed", &["kill", "start"], Duration::from_millis(2_500)),
     ("stopped", &["pause", "resume"], Duration::from_millis(3_500)),
     ("restarted", &["restart"], Duration::ZERO),
 ];
 
 /// Torments a server by commands that `run` gives to it.
-pub(crate) fn torment((_, commands, pause): Torment, mut run: impl FnMut(&str)) {
+pub(crate) fn fault_injection((_, commands, pause): Fault, mut run: impl FnMut(&str)) {
     for (at, command) in commands.iter().enumerate() {
         run(command);
         if at == 0 {

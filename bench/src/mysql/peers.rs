@@ -5,7 +5,7 @@ use std::hint::black_box;
 use diesel::dsl::DuplicatedKeys;
 use diesel::prelude::*;
 use hilcat::Cache;
-use hilcat::backend::MysqlLink;
+use hilcat::backend::MysqlConnection;
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, Opts, OptsBuilder, Statement};
 
@@ -78,7 +78,7 @@ pub struct DieselPeer(pub Cache);
 
 impl ByDiesel for DieselPeer {
     fn get_all<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let all = |connection: &mut MysqlLink| {
+        let all = |connection: &mut MysqlConnection| {
             for id in ids {
                 let query = items::table.find(black_box(id)).select(Item::as_select());
                 black_box(query.get_result(connection).optional()?);
@@ -89,7 +89,7 @@ impl ByDiesel for DieselPeer {
     }
 
     fn set_all<'a>(&self, items: impl Iterator<Item = &'a Item>) {
-        let all = |connection: &mut MysqlLink| {
+        let all = |connection: &mut MysqlConnection| {
             for item in items {
                 let changes = (
                     items::name.eq(&item.name),

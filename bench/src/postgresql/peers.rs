@@ -7,7 +7,7 @@ use std::str::FromStr;
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 use hilcat::Cache;
-use hilcat::backend::PgLink;
+use hilcat::backend::PostgresConnection;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
@@ -146,7 +146,7 @@ pub struct DieselPeer(pub Cache);
 
 impl ByDiesel for DieselPeer {
     fn get_all<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let all = |connection: &mut PgLink| {
+        let all = |connection: &mut PostgresConnection| {
             for id in ids {
                 let query = items::table.find(black_box(id)).select(Item::as_select());
                 black_box(query.get_result(connection).optional()?);
@@ -157,7 +157,7 @@ impl ByDiesel for DieselPeer {
     }
 
     fn set_all<'a>(&self, items: impl Iterator<Item = &'a Item>) {
-        let all = |connection: &mut PgLink| {
+        let all = |connection: &mut PostgresConnection| {
             for item in items {
                 let changes = (
                     items::name.eq(excluded(items::name)),

@@ -40,7 +40,7 @@ impl Cluster {
             }
             match self.adopted(&index, &described) {
                 Ok(schema) => adopted.schemas.push(schema),
-                Err(reason) => adopted.left_out.push((index, reason)),
+                Err(reason) => adopted.skipped_tables.push((index, reason)),
             }
         }
         Ok(adopted)

@@ -10,7 +10,9 @@ use super::failure::Failed;
 use super::mapping::{can_be, column_type, lease_properties, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
-use crate::schema::{Apply, Standing, check_readable, diff, new_defaults, refused, unreadable};
+use crate::schema::{
+    Apply, ExistingTable, check_readable, diff, new_defaults, refused, unreadable,
+};
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
 /// How often a plan is computed anew because others changed the index meanwhile.
@@ -241,7 +243,7 @@ fn stored_with(found: &Found, schema: &Schema) -> Schema {
 }
 
 fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
-    diff(&Standing::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty))
+    diff(&ExistingTable::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty))
 }
 
 /// What is put into the mapping for safe changes. What else stands in `_meta` stays.

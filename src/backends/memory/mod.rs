@@ -110,7 +110,12 @@ impl Store for Memory {
 
     fn capabilities(&self) -> Capabilities {
         let evicts = self.bound.is_some();
-        Capabilities { evicts, immediate: true, expiry: ExpirySupport::Full, ..Capabilities::new() }
+        Capabilities {
+            evicts,
+            non_blocking: true,
+            expiry: ExpirySupport::Full,
+            ..Capabilities::new()
+        }
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {

@@ -28,18 +28,18 @@ struct State {
     asked: Option<Instant>,
     /// What stood in the registry.
     entry: Entry,
-    standing: Standing,
+    standing: ExistingTable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum ExistingTable {
     /// One of which the handle's schema knows all columns.
     Current,
     /// One with columns that it does not know.
     Other,
 }
 
-impl Standing {
+impl ExistingTable {
     fn of(entry: &Entry, schema: &Schema) -> Result<Self> {
         Ok(if entry.is_known_to(schema)? { Self::Current } else { Self::Other })
     }
@@ -48,7 +48,7 @@ impl Standing {
 impl Lease {
     /// Of a scope whose entry was this when it was last looked at.
     pub(super) fn new(entry: Entry, schema: &Schema) -> Result<Self> {
-        let standing = Standing::of(&entry, schema)?;
+        let standing = ExistingTable::of(&entry, schema)?;
         Ok(Self(Mutex::new(State { asked: None, entry, standing })))
     }
 
@@ -65,7 +65,7 @@ impl Lease {
             ask(&mut state, records, call)?;
             state.asked = Some(now);
         }
-        Ok(state.standing == Standing::Current)
+        Ok(state.standing == ExistingTable::Current)
     }
 }
 
@@ -86,7 +86,7 @@ fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
             "the scope was made anew under another schema since this handle was opened; open it again",
         ));
     }
-    state.standing = Standing::of(&entry, schema)?;
+    state.standing = ExistingTable::of(&entry, schema)?;
     state.entry = entry;
     Ok(())
 }

@@ -33,7 +33,7 @@ impl Cells {
     /// Checks the record as a scope does.
     pub fn of<R: ScopeRecord>(record: &R, schema: &Schema) -> Self {
         let row = record.to_row().and_then(|mut row| {
-            schema.admit_row(&mut row)?;
+            schema.validate_row(&mut row)?;
             Ok(row.into_iter())
         });
         Self(row.map_err(|error| error.with_scope(&schema.name)))

@@ -22,7 +22,7 @@ use crate::backoff::BackOff;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
 use crate::remote::{Attempts, Deadline, LONGEST, Outcome};
-use crate::schema::{Change, Migrate, Plan, Projected, Standing};
+use crate::schema::{Change, ExistingTable, Migrate, Plan, Projected};
 use crate::scope::ABSENT;
 use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store};
 use crate::{Column, Result, Schema};
@@ -531,7 +531,7 @@ impl<D: Dialect> Store for Database<D> {
         inner.read(|connection| {
             let entries = inner.registry.load::<D>(connection)?;
             let own = entries.iter().filter_map(|(scope, entry)| entry.records(scope));
-            let mut adopted = Adopted { schemas: own.collect(), left_out: Vec::new() };
+            let mut adopted = Adopted { schemas: own.collect(), skipped_tables: Vec::new() };
             for table in D::tables(connection)? {
                 let ours = adopted.schemas.iter().any(|schema| schema.table == table);
                 if ours || migrate::RESERVED.contains(&table.as_str()) {
@@ -540,7 +540,7 @@ impl<D: Dialect> Store for Database<D> {
                 let standing = D::table(connection, &table);
                 match standing.and_then(|standing| adopt::<D>(&table, standing)) {
                     Ok(schema) => adopted.schemas.push(schema),
-                    Err(error) => adopted.left_out.push((table, error.to_string())),
+                    Err(error) => adopted.skipped_tables.push((table, error.to_string())),
                 }
             }
             adopted.schemas.retain(|schema| !schema.name.starts_with(ABSENT));
@@ -567,7 +567,7 @@ impl<D: Dialect> Store for Database<D> {
 }
 
 /// The schema of a table that another program made. It is never changed unless that is asked for.
-fn adopt<D: Dialect>(table: &str, standing: Option<Standing>) -> Result<Schema> {
+fn adopt<D: Dialect>(table: &str, standing: Option<ExistingTable>) -> Result<Schema> {
     let wrong = |message: String| crate::Error::unsupported(message);
     let standing = standing.ok_or_else(|| wrong("it was dropped meanwhile".to_owned()))?;
     if standing.key.is_empty() {

@@ -30,10 +30,10 @@ impl<D: Dialect> Engine for D {
 }
 
 /// A Diesel connection as the pool of a cache has them: `diesel::SqliteConnection`, and hilcat's own
-/// `PgLink` and `MysqlLink`, which need no library of C.
+/// `PostgresConnection` and `MysqlConnection`, which need no library of C.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the Diesel connection of a cache's pool",
-    note = "it is `diesel::SqliteConnection`, `hilcat::backend::PgLink` or `hilcat::backend::MysqlLink`; `Scope::on` takes any connection to one of the engines"
+    note = "it is `diesel::SqliteConnection`, `hilcat::backend::PostgresConnection` or `hilcat::backend::MysqlConnection`; `Scope::on` takes any connection to one of the engines"
 )]
 pub trait Pooled: Connection<Backend: Engine> + sealed::Pooled {}
 

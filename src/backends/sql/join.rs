@@ -61,17 +61,17 @@ impl<D: Dialect, C: Conn<D>> JoinedStore for Joined<'_, D, C> {
     }
 
     fn set(&mut self, row: Row) -> Result<()> {
-        let row = self.table.admit_row(row)?;
+        let row = self.table.validate_row(row)?;
         self.run(|table, connection| table.set(connection, &row))
     }
 
     fn update(&mut self, row: Row) -> Result<Option<Row>> {
-        let row = self.table.admit_row(row)?;
+        let row = self.table.validate_row(row)?;
         self.run(|table, connection| table.update(connection, &row))
     }
 
     fn set_many(&mut self, rows: Vec<Row>) -> Result<()> {
-        let rows = self.table.admit_rows(rows)?;
+        let rows = self.table.validate_rows(rows)?;
         self.run(|table, connection| table.set_many(connection, &rows))
     }
 

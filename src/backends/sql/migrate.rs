@@ -23,7 +23,7 @@ use super::statement::{Sql, load_one};
 use super::{leases, registry};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{
-    self, Change, Column, Migrate, Plan, Standing, StandingColumn, Step, diff, fnv1a,
+    self, Change, Column, ExistingColumn, ExistingTable, Migrate, Plan, Step, diff, fnv1a,
 };
 use crate::{ColumnType, Error, Result, Schema, Value};
 
@@ -94,7 +94,7 @@ pub(super) fn plan<'a, D: Dialect>(
 
 /// Whether another program made a table. One that the registry does not know is hilcat's if it has
 /// columns that only hilcat gives a table.
-pub(super) fn is_foreign(standing: &Standing, noted: Option<&Entry>, schema: &Schema) -> bool {
+pub(super) fn is_foreign(standing: &ExistingTable, noted: Option<&Entry>, schema: &Schema) -> bool {
     if standing.columns.iter().any(|have| have.name == EXPIRES_AT) {
         return false;
     }
@@ -113,7 +113,7 @@ fn no_place(schema: &Schema) -> Error {
 }
 
 /// The schema with hilcat's own column for the expiry if the table has it.
-fn with_expiry_of_table<'a>(schema: &'a Schema, standing: &Standing) -> Cow<'a, Schema> {
+fn with_expiry_of_table<'a>(schema: &'a Schema, standing: &ExistingTable) -> Cow<'a, Schema> {
     let has_it = standing.columns.iter().any(|have| have.name == EXPIRES_AT);
     match has_it && !schema.has_own_expiry_column() {
         true => Cow::Owned(schema.with_expiry_column()),
@@ -158,9 +158,9 @@ pub(super) fn readable<D: Dialect>(
         stored.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Text)
     };
     let makes_numbers =
-        |have: &StandingColumn| is_text(&have.name) && D::makes_numbers(&have.declared);
+        |have: &ExistingColumn| is_text(&have.name) && D::makes_numbers(&have.declared);
     // A column of the key that takes two texts for one finds the record of another key, too.
-    let finds_others = |have: &StandingColumn| !D::is_exact(&have.declared);
+    let finds_others = |have: &ExistingColumn| !D::is_exact(&have.declared);
     let numbers = standing.columns.iter().filter(|have| !have.known);
     let numbers = numbers.filter(|have| makes_numbers(have) || finds_others(have));
     let numbers = numbers.map(|have| have.name.clone()).collect();
@@ -183,7 +183,7 @@ fn plan_of(schema: &Schema, steps: Vec<Step>) -> Plan {
 
 /// Several types can be spelled alike by an engine (JSON as text, say): where hilcat made the
 /// column, the registry tells which it is.
-fn recall_types<D: Dialect>(standing: &mut Standing, registered: Option<&Schema>) {
+fn recall_types<D: Dialect>(standing: &mut ExistingTable, registered: Option<&Schema>) {
     for column in &mut standing.columns {
         let known = registered
             .and_then(|schema| schema.columns.iter().find(|known| known.name == column.name));
@@ -197,7 +197,7 @@ fn recall_types<D: Dialect>(standing: &mut Standing, registered: Option<&Schema>
 }
 
 /// Names columns as the schema does where the engine does not tell the two spellings apart.
-fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
+fn recall_names<D: Dialect>(standing: &mut ExistingTable, schema: &Schema) {
     let wanted = |name: &String| {
         let mut names = schema.columns.iter().map(|column| &column.name);
         names.find(|wanted| D::same_name(wanted, name)).unwrap_or(name).clone()
@@ -210,7 +210,7 @@ fn recall_names<D: Dialect>(standing: &mut Standing, schema: &Schema) {
 
 /// Refuses a schema that names a column whose values the database makes itself: nothing can be
 /// written to it, and no column of its name can be added.
-fn check_computed<D: Dialect>(standing: &Standing, schema: &Schema) -> Result<()> {
+fn check_computed<D: Dialect>(standing: &ExistingTable, schema: &Schema) -> Result<()> {
     let is_computed = |column: &&Column| {
         standing.computed.iter().any(|computed| D::same_name(&column.name, computed))
     };
@@ -226,7 +226,7 @@ fn check_computed<D: Dialect>(standing: &Standing, schema: &Schema) -> Result<()
 /// Whether a column stands as the schema's would be made. A column that another program made may
 /// be spelled in another way, as long as it holds every value; where the table is not hilcat's to
 /// change, as long as it is of the type.
-fn same_type<D: Dialect>(have: &StandingColumn, want: &Column, managed: bool) -> bool {
+fn same_type<D: Dialect>(have: &ExistingColumn, want: &Column, managed: bool) -> bool {
     let spelled_alike = D::column_type(want.ty).eq_ignore_ascii_case(&have.declared);
     match have.known {
         true => have.ty == Some(want.ty),

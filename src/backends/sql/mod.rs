@@ -48,8 +48,8 @@ macro_rules! store_of_tables {
                 self.0.scopes()
             }
 
-            fn undeclared(&self, scope: &str) -> Option<$crate::Schema> {
-                self.0.undeclared(scope)
+            fn implicit_schema(&self, scope: &str) -> Option<$crate::Schema> {
+                self.0.implicit_schema(scope)
             }
 
             fn adopt(&self) -> $crate::Result<$crate::store::Adopted> {

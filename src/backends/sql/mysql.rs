@@ -10,7 +10,7 @@ use diesel::result::ConnectionError;
 use super::database::Database;
 use super::dialect::{Dialect, Failure};
 use super::error::{failure, own};
-use super::link::mysql::{MysqlLink, Target, Traits};
+use super::link::mysql::{MysqlConnection, Target, Traits};
 use super::pool;
 use super::single::{self, Layout, Single};
 use crate::outage::Unconnected;
@@ -276,8 +276,8 @@ fn take_mode(uri: &mut Uri) -> Result<SslMode> {
     }
 }
 
-fn connect(target: &Target, timeout: Duration, seen: &OnceLock<Traits>) -> Result<MysqlLink> {
-    let link = MysqlLink::open(target, timeout, |traits| settings(traits, timeout));
+fn connect(target: &Target, timeout: Duration, seen: &OnceLock<Traits>) -> Result<MysqlConnection> {
+    let link = MysqlConnection::open(target, timeout, |traits| settings(traits, timeout));
     let link = link.map_err(|error| refused(&target.endpoint, error))?;
     check_version(&link.traits())?;
     let _ = seen.set(link.traits());

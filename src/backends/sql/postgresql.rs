@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 
 use super::database::Database;
 use super::dialect::Dialect;
-use super::link::postgresql::{PgLink, Pooler, Target};
+use super::link::postgresql::{Pooler, PostgresConnection, Target};
 use super::pool;
 use super::single::{self, Layout, Single};
 use crate::outage::Unconnected;
@@ -268,8 +268,8 @@ fn endpoint(server: &Server) -> Endpoint {
     }
 }
 
-fn connect(target: &Target, schema: Option<&str>) -> Result<PgLink> {
-    let mut link = PgLink::open(target)?;
+fn connect(target: &Target, schema: Option<&str>) -> Result<PostgresConnection> {
+    let mut link = PostgresConnection::open(target)?;
     let current = link.begin_session(target)?;
     match (current.as_deref(), schema) {
         (Some(current), Some(schema)) if current == schema => Ok(link),

@@ -327,7 +327,7 @@ impl<D: Dialect> Store for Single<D> {
         })
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
         Some(self.layout.records(scope))
     }
 

@@ -285,13 +285,13 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// A row as it is written, once it is known that the engine can hold it.
-    pub(super) fn admit_row(&self, row: Row) -> Result<Row> {
+    pub(super) fn validate_row(&self, row: Row) -> Result<Row> {
         self.check_row(&row)?;
         Ok(D::stored_row(self.schema(), row))
     }
 
     /// The same for rows, of which the wrong one is named.
-    pub(super) fn admit_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
+    pub(super) fn validate_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
         for row in &rows {
             self.check_row(row).map_err(|error| self.name_row(row, error))?;
         }
@@ -300,9 +300,9 @@ impl<D: Dialect> TableInner<D> {
 
     /// Rows for keys that may have none, as they are written, with the defaults of what is absent; or
     /// why one cannot have them.
-    fn admit_new(&self, rows: Vec<Row>) -> Result<Vec<(Key, Result<Row>)>> {
+    fn validate_new(&self, rows: Vec<Row>) -> Result<Vec<(Key, Result<Row>)>> {
         let keys: Vec<Key> = rows.iter().map(|row| self.schema().key_of(row)).collect();
-        let rows = self.admit_rows(rows)?.into_iter().map(|row| self.filled(row));
+        let rows = self.validate_rows(rows)?.into_iter().map(|row| self.filled(row));
         Ok(keys.into_iter().zip(rows).collect())
     }
 
@@ -695,7 +695,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
-        let row = inner.admit_row(row)?;
+        let row = inner.validate_row(row)?;
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| inner.set(connection, &row))
         })
@@ -703,14 +703,14 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
-        let row = inner.admit_row(row)?;
+        let row = inner.validate_row(row)?;
         inner.restoring(|database| database.write(|connection| inner.update(connection, &row)))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         let key = inner.schema().key_of(&row);
-        let row = inner.filled(inner.admit_row(row)?);
+        let row = inner.filled(inner.validate_row(row)?);
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| inner.insert(connection, &key, &row))
         })
@@ -719,7 +719,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         let keys: Vec<Key> = rows.iter().map(|row| inner.schema().key_of(row)).collect();
-        let rows = inner.admit_rows(rows)?.into_iter().map(|row| inner.filled(row));
+        let rows = inner.validate_rows(rows)?.into_iter().map(|row| inner.filled(row));
         let rows: Vec<Result<Row>> = rows.collect();
         if rows.iter().any(Result::is_err) {
             return inner.restoring(|database| {
@@ -737,7 +737,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        let rows = inner.admit_new(rows)?;
+        let rows = inner.validate_new(rows)?;
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| inner.replace_expired(connection, &rows, at))
         })
@@ -753,7 +753,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
         let inner = &self.inner;
         let Some(old) = old else { return Ok(self.insert(row)?.is_none()) };
-        let row = inner.admit_row(row)?;
+        let row = inner.validate_row(row)?;
         inner.restoring(|database| {
             database.write(|connection| inner.replace_unchanged(connection, old, &row))
         })
@@ -810,7 +810,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        let rows = inner.admit_rows(rows)?;
+        let rows = inner.validate_rows(rows)?;
         inner.restoring(|database| {
             database.write_once_or_twice(|connection| inner.set_many(connection, &rows))
         })
@@ -881,7 +881,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
-        let rows = inner.admit_rows(rows)?;
+        let rows = inner.validate_rows(rows)?;
         inner.restoring(|database| {
             database
                 .write_once_or_twice(|connection| inner.replace_all(connection, &self.fixed, &rows))
@@ -926,7 +926,7 @@ impl<D: Dialect> Leases for Table<D> {
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
         let inner = &self.inner;
-        let rows = inner.admit_new(vec![row])?;
+        let rows = inner.validate_new(vec![row])?;
         let [(key, row)] = &rows[..] else { return Ok(LeasedFill::Lost) };
         let of = inner.leased(key);
         inner.restoring(|database| {

@@ -259,18 +259,18 @@ impl Source {
 
     /// Opens a declared scope.
     pub(crate) fn scope(&self, name: &str) -> hilcat::Result<DynScope> {
-        let none = self.cache.schemas().is_empty() && self.cache.left_out().is_empty();
+        let none = self.cache.schemas().is_empty() && self.cache.skipped_tables().is_empty();
         self.cache.dynamic(name).map_err(|error| match error.kind() {
             ErrorKind::UnknownScope if none => Error::new(
                 ErrorKind::UnknownScope,
-                format!("no scope `{name}`: {}", self.undeclared()),
+                format!("no scope `{name}`: {}", self.implicit_schema()),
             ),
             _ => error,
         })
     }
 
     /// Why no scope is declared.
-    pub(crate) fn undeclared(&self) -> &'static str {
+    pub(crate) fn implicit_schema(&self) -> &'static str {
         match self.adopt {
             true => "no scope is declared, and the database has no table that could be one",
             false => {

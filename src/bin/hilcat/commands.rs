@@ -79,7 +79,7 @@ fn scopes(source: &Source, output: &mut Output) -> Result<ExitCode> {
     names.sort_unstable();
     names.dedup();
     names.into_iter().try_for_each(|name| output.line(name))?;
-    for (table, reason) in source.cache.left_out() {
+    for (table, reason) in source.cache.skipped_tables() {
         progress::to_stderr(&format!("hilcat: the table `{table}` cannot be a scope: {reason}"));
     }
     Ok(ExitCode::SUCCESS)

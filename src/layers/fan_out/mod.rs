@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 
 use self::outcome::Outcomes;
 use self::scope::{FanOutScope, Target};
-use super::Member;
+use super::LayerStore;
+use super::layer_store::open_all_alike;
 use super::limits::Limits;
-use super::member::open_all_alike;
 use super::plans::merged;
 use super::stripes::Stripes;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
@@ -33,19 +33,23 @@ pub enum OnFailure {
 #[derive(Debug)]
 pub(crate) struct FanOut {
     /// The primary one first.
-    members: Vec<Member>,
+    members: Vec<LayerStore>,
     on_failure: OnFailure,
     /// Writes of one key reach all stores in one order.
     orders: Mutex<HashMap<String, Arc<Stripes<()>>>>,
 }
 
 impl FanOut {
-    pub(crate) fn new(primary: Member, writers: Vec<Member>, on_failure: OnFailure) -> Self {
+    pub(crate) fn new(
+        primary: LayerStore,
+        writers: Vec<LayerStore>,
+        on_failure: OnFailure,
+    ) -> Self {
         let members = [primary].into_iter().chain(writers).collect();
         Self { members, on_failure, orders: Mutex::default() }
     }
 
-    fn primary(&self) -> &Member {
+    fn primary(&self) -> &LayerStore {
         &self.members[0]
     }
 
@@ -84,7 +88,7 @@ impl Store for FanOut {
         Capabilities {
             nan: all(|able| able.nan),
             nul_in_text: all(|able| able.nul_in_text),
-            immediate: all(|able| able.immediate),
+            non_blocking: all(|able| able.non_blocking),
             tables: self.members.iter().any(|member| member.store.capabilities().tables),
             expiry: expiry.unwrap_or_default(),
             max_records: all(|able| able.max_records),
@@ -97,7 +101,7 @@ impl Store for FanOut {
         for member in &self.members[1..] {
             member.check_says_nothing("writers")?;
         }
-        let members: Vec<&Member> = self.members.iter().collect();
+        let members: Vec<&LayerStore> = self.members.iter().collect();
         let (schema, scopes) = open_all_alike(&members, schema)?;
         let targets = members.iter().zip(scopes);
         let targets = targets.map(|(member, scope)| Target { name: member.store.name(), scope });
@@ -124,8 +128,8 @@ impl Store for FanOut {
         self.primary().call(|store| store.scopes())
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.primary().store.undeclared(scope)
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.primary().store.implicit_schema(scope)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {

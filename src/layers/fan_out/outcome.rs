@@ -34,7 +34,7 @@ impl Outcomes {
     /// # Errors
     ///
     /// One that says which store has the write and which has not: of the kind of the first failure
-    /// where no store has it, and else [`ErrorKind::PartlyDone`].
+    /// where no store has it, and else [`ErrorKind::PartialWrite`].
     pub(super) fn finish<T>(self, value: T) -> Result<T> {
         let first = self.results.iter().find_map(|result| result.as_ref().err());
         match first {
@@ -45,7 +45,7 @@ impl Outcomes {
 
     fn error(&self, first: &Error) -> Error {
         let kind = match self.results.iter().any(Result::is_ok) {
-            true => ErrorKind::PartlyDone,
+            true => ErrorKind::PartialWrite,
             false => first.kind(),
         };
         let told = (0..self.names.len()).map(|at| self.tell(at));
@@ -70,7 +70,7 @@ impl Outcomes {
             Some(Err(error)) if error.kind() == ErrorKind::Unavailable => {
                 format!("{name} may have it or not: {}", error.message())
             }
-            Some(Err(error)) if error.kind() == ErrorKind::PartlyDone => {
+            Some(Err(error)) if error.kind() == ErrorKind::PartialWrite => {
                 format!("{name} has it in part: {}", error.message())
             }
             Some(Err(error)) => format!("{name} does not have it: {}", error.message()),
@@ -101,7 +101,7 @@ mod tests {
         let error = outcomes(OnFailure::Stop, [Ok(()), failed(ErrorKind::Backend), Ok(())])
             .finish(())
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::PartlyDone);
+        assert_eq!(error.kind(), ErrorKind::PartialWrite);
         assert_eq!(
             error.message(),
             "the primary store (memory) has it; writer 1 (sqlite) does not have it: it is full; \
@@ -113,7 +113,7 @@ mod tests {
     fn or_all_are_asked() {
         let results = [failed(ErrorKind::Unavailable), failed(ErrorKind::Backend), Ok(())];
         let error = outcomes(OnFailure::Continue, results).finish(()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::PartlyDone);
+        assert_eq!(error.kind(), ErrorKind::PartialWrite);
         assert!(error.is_retryable());
         assert_eq!(
             error.message(),

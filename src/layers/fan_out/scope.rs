@@ -173,12 +173,12 @@ impl ScopeStore for FanOutScope {
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         self.insert_rows(&rows, |store| store.insert_many(rows.clone()))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         self.write_rows(&rows, |store| store.set_many(rows.clone()))
     }
 
@@ -214,13 +214,13 @@ impl ScopeStore for FanOutScope {
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         let replace = |store: &dyn ScopeStore| store.replace_all(rows.clone());
         self.write(self.order.lock_all(), replace, replace)
     }
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         self.insert_rows(&rows, |store| store.replace_expired(rows.clone(), at))
     }
 

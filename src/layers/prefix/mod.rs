@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 pub(crate) use self::names::Namespace;
 use self::scope::PrefixedScope;
-use super::Member;
+use super::LayerStore;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, Plan, Result, Schema};
 
 /// The store of [`Cache::prefix`](crate::Cache::prefix).
 #[derive(Debug)]
 pub(crate) struct Prefixed {
-    inner: Member,
+    inner: LayerStore,
     namespace: Namespace,
 }
 
 impl Prefixed {
-    pub(crate) fn new(inner: Member, namespace: Namespace) -> Self {
+    pub(crate) fn new(inner: LayerStore, namespace: Namespace) -> Self {
         Self { inner, namespace }
     }
 
@@ -105,8 +105,8 @@ impl Store for Prefixed {
         Ok(self.own_names(self.inner.call(|inner| inner.scopes())?))
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        let under = self.inner.store.undeclared(&self.namespace.join(scope))?;
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        let under = self.inner.store.implicit_schema(&self.namespace.join(scope))?;
         Some(Schema { name: scope.to_owned(), ..under })
     }
 
@@ -124,8 +124,8 @@ impl Store for Prefixed {
         let adopted = self.inner.call(|inner| inner.adopt())?;
         let schemas = adopted.schemas.into_iter().filter_map(|schema| self.own(schema)).collect();
         let own = |(table, reason): (String, String)| Some((self.namespace.split(&table)?, reason));
-        let left_out = adopted.left_out.into_iter().filter_map(own).collect();
-        Ok(Adopted { schemas, left_out })
+        let skipped_tables = adopted.skipped_tables.into_iter().filter_map(own).collect();
+        Ok(Adopted { schemas, skipped_tables })
     }
 
     fn database(&self) -> Option<&dyn std::any::Any> {

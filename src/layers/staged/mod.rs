@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 
 use self::scope::StagedScope;
 use self::stage::{Stage, Stores};
-use super::Member;
+use super::LayerStore;
+use super::layer_store::open_alike;
 use super::limits::Limits;
-use super::member::open_alike;
 use super::plans::merged;
 use crate::error::did_you_mean;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
@@ -21,8 +21,8 @@ use crate::{Error, ErrorKind, Plan, Result, Schema};
 /// The store of [`Cache::staged`](crate::Cache::staged).
 #[derive(Debug)]
 pub(crate) struct Staged {
-    memory: Member,
-    storage: Member,
+    memory: LayerStore,
+    storage: LayerStore,
     inner: Mutex<Inner>,
 }
 
@@ -41,7 +41,7 @@ struct Wanted {
 }
 
 impl Staged {
-    pub(crate) fn new(memory: Member, storage: Member) -> Self {
+    pub(crate) fn new(memory: LayerStore, storage: LayerStore) -> Self {
         Self { memory, storage, inner: Mutex::default() }
     }
 
@@ -155,8 +155,8 @@ impl Store for Staged {
         Ok(scopes)
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.storage.store.undeclared(scope)
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.storage.store.implicit_schema(scope)
     }
 
     /// Of the work alone: what is in the storage is as it was backed up.

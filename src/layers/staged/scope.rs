@@ -65,13 +65,13 @@ impl ScopeStore for StagedScope {
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         let changed = |stored: &Vec<Option<Row>>| stored.iter().any(Option::is_none);
         self.stage.write(|| self.memory.insert_many(rows), changed)
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         self.write(|memory| memory.set_many(rows))
     }
 
@@ -105,12 +105,12 @@ impl ScopeStore for StagedScope {
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         self.write(|memory| memory.replace_all(rows))
     }
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
-        let rows = self.limits.admit_all(&self.schema, rows)?;
+        let rows = self.limits.validate_all(&self.schema, rows)?;
         let changed = |stored: &Vec<Option<Row>>| stored.iter().any(Option::is_none);
         self.stage.write(|| self.memory.replace_expired(rows, at), changed)
     }

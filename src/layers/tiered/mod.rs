@@ -2,7 +2,7 @@
 
 mod near;
 mod scope;
-mod tier;
+mod write_tracker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 
 use self::near::{NEAR_UNTIL, Near};
 use self::scope::TieredScope;
-use self::tier::{Call, Tier};
-use super::Member;
-use super::member::open_alike;
+use self::write_tracker::{Call, WriteTracker};
+use super::LayerStore;
+use super::layer_store::open_alike;
 use crate::clock::SharedClock;
 use crate::freshness::Ttl;
 use crate::schema::Shape;
@@ -23,15 +23,15 @@ use crate::{Change, Column, ColumnType, Migrate, Plan, Result, Schema};
 
 /// What is under way in the scopes of a near store, by their names.
 #[derive(Debug, Default)]
-pub(crate) struct Tiers(Mutex<HashMap<String, Arc<Tier>>>);
+pub(crate) struct Tiers(Mutex<HashMap<String, Arc<WriteTracker>>>);
 
 impl Tiers {
-    fn of(&self, scope: &str) -> Arc<Tier> {
+    fn of(&self, scope: &str) -> Arc<WriteTracker> {
         self.0.lock().entry(scope.to_owned()).or_default().clone()
     }
 
     /// Those of the named scopes, of all where none is named.
-    fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<Tier>> {
+    fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<WriteTracker>> {
         let tiers = self.0.lock();
         let wanted = |name: &String| scopes.is_none_or(|scopes| scopes.contains(name));
         tiers.iter().filter(|(name, _)| wanted(name)).map(|(_, tier)| tier.clone()).collect()
@@ -41,13 +41,13 @@ impl Tiers {
 /// The store of [`Cache::tiered`](crate::Cache::tiered).
 #[derive(Debug)]
 pub(crate) struct Tiered {
-    near: Member,
-    far: Member,
+    near: LayerStore,
+    far: LayerStore,
     clock: SharedClock,
 }
 
 impl Tiered {
-    pub(crate) fn new(near: Member, far: Member, clock: SharedClock) -> Self {
+    pub(crate) fn new(near: LayerStore, far: LayerStore, clock: SharedClock) -> Self {
         Self { near, far, clock }
     }
 
@@ -76,7 +76,7 @@ impl Tiered {
     fn check_near(&self) -> Result<()> {
         let mut defaults = self.near.defaults.clone();
         defaults.ttl = None;
-        Member { defaults, ..self.near.clone() }.check_says_nothing("near")
+        LayerStore { defaults, ..self.near.clone() }.check_says_nothing("near")
     }
 
     /// Whether opening a scope will drop what the far store has of it.
@@ -101,7 +101,7 @@ impl Store for Tiered {
         Capabilities {
             negative_zero: near.negative_zero && far.negative_zero,
             stores: near.stores || far.stores,
-            immediate: near.immediate && far.immediate,
+            non_blocking: near.non_blocking && far.non_blocking,
             ..far
         }
     }
@@ -137,8 +137,8 @@ impl Store for Tiered {
         self.far.call(|far| far.scopes())
     }
 
-    fn undeclared(&self, scope: &str) -> Option<Schema> {
-        self.far.store.undeclared(scope)
+    fn implicit_schema(&self, scope: &str) -> Option<Schema> {
+        self.far.store.implicit_schema(scope)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {

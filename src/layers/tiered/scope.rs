@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::limits::Limits;
 use super::near::Near;
-use super::tier::{Call, Tier, What};
+use super::write_tracker::{Call, What, WriteTracker};
 use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 
@@ -17,7 +17,7 @@ pub(super) struct TieredScope {
     schema: Arc<Schema>,
     near: Near,
     far: Arc<dyn ScopeStore>,
-    tier: Arc<Tier>,
+    tier: Arc<WriteTracker>,
     /// The layout that this handle reads and writes.
     generation: u64,
     far_name: &'static str,
@@ -37,7 +37,7 @@ impl TieredScope {
     pub(super) fn new(
         schema: Arc<Schema>,
         (near, far): (Near, Arc<dyn ScopeStore>),
-        tier: Arc<Tier>,
+        tier: Arc<WriteTracker>,
         generation: u64,
     ) -> Self {
         let limits = Limits::of(Capabilities::new());

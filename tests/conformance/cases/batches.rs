@@ -3,7 +3,7 @@
 use hilcat::{Column, ColumnType, ErrorKind, Result, Value};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair, row, sorted};
+use crate::context::{TestContext, all_rows, key, pair, row, sorted};
 use crate::records::{Raw, RawKey};
 
 pub const CASES: &[Case] = cases![Storing:
@@ -20,8 +20,8 @@ pub const CASES: &[Case] = cases![Storing:
     ten_thousand_at_once,
 ];
 
-fn an_empty_batch_does_nothing(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn an_empty_batch_does_nothing(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set(&pair(1, 1))?;
     scope.set_many(Vec::<Raw>::new())?;
     assert_eq!(scope.fetch_many(Vec::<RawKey>::new())?, []);
@@ -31,8 +31,8 @@ fn an_empty_batch_does_nothing(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn fetch_many_keeps_the_order_asked(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn fetch_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..50).map(|n| pair(n, n * n)))?;
     let order = [7, 3, 99, 49, 0, -1, 12, 11];
     let found = scope.fetch_many(order.map(key))?;
@@ -41,8 +41,8 @@ fn fetch_many_keeps_the_order_asked(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn fetch_many_of_one_key_twice(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn fetch_many_of_one_key_twice(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(2, 20)])?;
     let found = scope.fetch_many([2, 1, 9, 2, 2, 9].map(key))?;
     let (one, two) = (Some(pair(1, 10)), Some(pair(2, 20)));
@@ -50,16 +50,16 @@ fn fetch_many_of_one_key_twice(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn set_many_inserts_and_overwrites(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn set_many_inserts_and_overwrites(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many([pair(1, 1), pair(2, 2), pair(3, 3)])?;
     scope.set_many([pair(4, 40), pair(2, 20)])?;
     assert_eq!(all_rows(&scope)?, sorted([pair(1, 1), pair(2, 20), pair(3, 3), pair(4, 40)]));
     Ok(())
 }
 
-fn of_two_records_with_one_key_the_last_counts(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn of_two_records_with_one_key_the_last_counts(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many([pair(1, 1), pair(2, 2), pair(1, 10), pair(3, 3), pair(1, 100)])?;
     assert_eq!(all_rows(&scope)?, sorted([pair(1, 100), pair(2, 2), pair(3, 3)]));
     scope.set_many([pair(1, 7), pair(1, Value::Null)])?;
@@ -67,11 +67,11 @@ fn of_two_records_with_one_key_the_last_counts(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_batch_of_some_columns_keeps_the_others(ground: Ground) -> Result<()> {
-    let schema = ground
+fn a_batch_of_some_columns_keeps_the_others(context: TestContext) -> Result<()> {
+    let schema = context
         .pairs(ColumnType::BigInt, ColumnType::BigInt)
         .column(Column::new("w", ColumnType::Text).nullable(true).default_value("default"));
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let record = |id: i64, v: Value, w: Value| row([id.into(), v, w]);
     scope.set(&record(1, 1.into(), "kept".into()))?;
     scope.set_many([
@@ -91,12 +91,12 @@ fn a_batch_of_some_columns_keeps_the_others(ground: Ground) -> Result<()> {
 }
 
 /// The bad one is refused by the store alone: it lacks a value only because it is a new record.
-fn a_batch_with_one_bad_record_changes_nothing(ground: Ground) -> Result<()> {
-    let schema = ground
+fn a_batch_with_one_bad_record_changes_nothing(context: TestContext) -> Result<()> {
+    let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::BigInt))
         .column(Column::new("v", ColumnType::BigInt));
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let before: Vec<Raw> = (0..300).map(|n| pair(n, n)).collect();
     scope.set_many(&before)?;
     for at in [0, 250, 499] {
@@ -115,8 +115,8 @@ fn a_batch_with_one_bad_record_changes_nothing(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn pop_many_keeps_the_order_asked(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn pop_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..20).map(|n| pair(n, n * n)))?;
     let order = [7, 3, 99, 19, 0];
     let popped = scope.pop_many(order.map(key))?;
@@ -126,8 +126,8 @@ fn pop_many_keeps_the_order_asked(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn pop_many_of_one_key_twice_gives_it_once(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn pop_many_of_one_key_twice_gives_it_once(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(2, 20)])?;
     let popped = scope.pop_many([2, 1, 2, 1].map(key))?;
     assert_eq!(popped, [Some(pair(2, 20)), Some(pair(1, 10)), None, None]);
@@ -136,8 +136,8 @@ fn pop_many_of_one_key_twice_gives_it_once(ground: Ground) -> Result<()> {
 }
 
 /// Engines take batches in pieces: around the usual sizes of these none is lost.
-fn batches_of_every_size(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn batches_of_every_size(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     for size in
         [1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 99, 100, 101, 127, 128, 129, 255, 256, 257, 999, 1_001]
     {
@@ -153,8 +153,8 @@ fn batches_of_every_size(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn ten_thousand_at_once(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn ten_thousand_at_once(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let id = |n: usize| format!("key {n}");
     let records: Vec<Raw> = (0..10_000).map(|n| pair(id(n), format!("value {n}"))).collect();
     scope.set_many(&records)?;

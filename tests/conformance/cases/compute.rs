@@ -10,7 +10,7 @@ use std::time::Duration;
 use hilcat::{Error, ErrorKind, Result};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, join, key, pair, sorted, within};
+use crate::context::{TestContext, all_rows, join, key, pair, sorted, within};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -30,8 +30,8 @@ pub const CASES: &[Case] = cases![Storing:
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn a_hit_computes_nothing(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_hit_computes_nothing(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("a", "stored"))?;
     let got = scope.get(key("a"), || panic!("it is stored"))?;
     assert_eq!(got, pair("a", "stored"));
@@ -40,8 +40,8 @@ fn a_hit_computes_nothing(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_miss_computes_and_stores(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_miss_computes_and_stores(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     assert_eq!(scope.get(key("a"), || pair("a", "1"))?, pair("a", "1"));
     assert_eq!(scope.fetch(key("a"))?, Some(pair("a", "1")));
     assert_eq!(scope.get(key("a"), || pair("a", "2"))?, pair("a", "1"));
@@ -50,10 +50,10 @@ fn a_miss_computes_and_stores(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn many_threads_compute_once(ground: Ground) -> Result<()> {
+fn many_threads_compute_once(context: TestContext) -> Result<()> {
     const KEYS: usize = 20;
     const THREADS: usize = 16;
-    let scope = ground.numbers()?;
+    let scope = context.numbers()?;
     let computed: Vec<AtomicU32> = (0..KEYS).map(|_| AtomicU32::new(0)).collect();
     let start = Barrier::new(THREADS);
     let ask = |thread: usize| -> Result<()> {
@@ -84,8 +84,8 @@ fn panics(work: impl FnOnce()) {
     assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
 }
 
-fn a_panic_lets_the_next_one_compute(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_panic_lets_the_next_one_compute(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     panics(|| drop(scope.get(key("a"), || std::panic::resume_unwind(Box::new("on purpose")))));
     assert!(!scope.exists(key("a"))?);
     assert_eq!(scope.get(key("a"), || pair("a", "1"))?, pair("a", "1"));
@@ -93,8 +93,8 @@ fn a_panic_lets_the_next_one_compute(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_panic_lets_one_who_waits_compute(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_panic_lets_one_who_waits_compute(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let waiter = scope.clone();
     let (computing, started) = mpsc::channel();
     thread::scope(|threads| {
@@ -116,8 +116,8 @@ fn a_panic_lets_one_who_waits_compute(ground: Ground) -> Result<()> {
     })
 }
 
-fn a_failed_computation_stores_nothing(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_failed_computation_stores_nothing(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let failed = scope.try_get(key("a"), || Err::<Raw, _>("the source is down")).unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Compute);
     assert_eq!(failed.source().map(ToString::to_string).as_deref(), Some("the source is down"));
@@ -130,13 +130,13 @@ fn a_failed_computation_stores_nothing(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_computation_can_ask_for_another_key(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn a_computation_can_ask_for_another_key(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     let other = {
-        let mut schema = ground.pairs(hilcat::ColumnType::BigInt, hilcat::ColumnType::BigInt);
+        let mut schema = context.pairs(hilcat::ColumnType::BigInt, hilcat::ColumnType::BigInt);
         schema.name.push('o');
         schema.table.push('o');
-        ground.raw(schema)?
+        context.raw(schema)?
     };
     let worker = scope.clone();
     let got = within(LIMIT, move || {
@@ -155,28 +155,28 @@ fn a_computation_can_ask_for_another_key(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_computation_cannot_ask_for_itself(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_computation_cannot_ask_for_itself(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let worker = scope.clone();
     let error = within(LIMIT, move || {
         worker.try_get(key("a"), || worker.get(key("a"), || pair("a", "inner"))).unwrap_err()
     });
-    assert_eq!(error.kind(), ErrorKind::Recursion, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ComputeCycle, "{error}");
     assert_eq!(scope.len()?, 0);
     assert_eq!(scope.get(key("a"), || pair("a", "1"))?, pair("a", "1"));
     Ok(())
 }
 
-fn a_computed_record_has_the_key_asked_for(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_computed_record_has_the_key_asked_for(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let error = scope.get(key("a"), || pair("a ", "1")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(scope.len()?, 0);
     Ok(())
 }
 
-fn get_many_computes_what_is_missing_in_one_call(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn get_many_computes_what_is_missing_in_one_call(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(3, 30)])?;
     let mut calls = 0;
     let got = scope.get_many([5, 1, 4, 3, 5, 2, 1].map(key), |mut missing| {
@@ -195,8 +195,8 @@ fn get_many_computes_what_is_missing_in_one_call(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn get_many_refuses_what_was_not_asked_for(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn get_many_refuses_what_was_not_asked_for(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     let error = scope.get_many([1, 2].map(key), |_| [pair(1, 1), pair(9, 9)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(scope.len()?, 0);
@@ -208,9 +208,9 @@ fn get_many_refuses_what_was_not_asked_for(ground: Ground) -> Result<()> {
 }
 
 /// Batches that overlap, in opposite orders, and single gets: each key is computed once.
-fn get_many_and_get_compute_once(ground: Ground) -> Result<()> {
+fn get_many_and_get_compute_once(context: TestContext) -> Result<()> {
     const KEYS: i64 = 30;
-    let scope = ground.numbers()?;
+    let scope = context.numbers()?;
     let worker = scope.clone();
     let computed = within(LIMIT, move || -> Result<u32> {
         let computed = AtomicU32::new(0);

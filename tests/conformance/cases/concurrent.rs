@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hilcat::{Cache, Column, ColumnType, Result, Scope, Value};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, join, key, pair, row, sorted};
+use crate::context::{TestContext, all_rows, join, key, pair, row, sorted};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -39,20 +39,20 @@ fn in_threads(count: i64, work: impl Fn(i64) -> Result<()> + Sync) -> Result<()>
 }
 
 /// A scope of four columns, which the cases keep equal or each to itself.
-fn of_four(ground: &Ground) -> Result<Scope<Raw>> {
-    let schema = ground.schema().unique(Column::new("id", ColumnType::Text));
+fn of_four(context: &TestContext) -> Result<Scope<Raw>> {
+    let schema = context.schema().unique(Column::new("id", ColumnType::Text));
     let column = |schema: hilcat::Schema, name| {
         schema.column(Column::new(name, ColumnType::BigInt).nullable(true))
     };
-    ground.raw(["a", "b", "c", "d"].into_iter().fold(schema, column))
+    context.raw(["a", "b", "c", "d"].into_iter().fold(schema, column))
 }
 
 fn four(id: &str, value: i64) -> Raw {
     row([id.into(), value.into(), value.into(), value.into(), value.into()])
 }
 
-fn a_record_is_never_half_of_one(ground: Ground) -> Result<()> {
-    let scope = of_four(&ground)?;
+fn a_record_is_never_half_of_one(context: TestContext) -> Result<()> {
+    let scope = of_four(&context)?;
     scope.set(&four("k", -1))?;
     let whole = |record: &Raw| record.0[1..].iter().all(|value| *value == record.0[1]);
     in_threads(6, |thread| {
@@ -71,8 +71,8 @@ fn a_record_is_never_half_of_one(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn sets_of_different_columns_lose_nothing(ground: Ground) -> Result<()> {
-    let scope = of_four(&ground)?;
+fn sets_of_different_columns_lose_nothing(context: TestContext) -> Result<()> {
+    let scope = of_four(&context)?;
     in_threads(4, |thread| {
         for n in 0..50_i64 {
             let mut some = row([const { Value::Absent }; 5]);
@@ -91,8 +91,8 @@ fn sets_of_different_columns_lose_nothing(ground: Ground) -> Result<()> {
 }
 
 /// Every value that was written is replaced once, but for the one that stands at the end.
-fn an_update_is_one_step(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn an_update_is_one_step(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     let replaced = std::sync::Mutex::new(Vec::new());
     in_threads(8, |thread| {
         for n in 0..25 {
@@ -110,8 +110,8 @@ fn an_update_is_one_step(ground: Ground) -> Result<()> {
 
 /// For a second, sixteen threads replace and remove one record, as a whole and in part. None of them
 /// gives up before its deadline, and every value was found by one other call or is stored.
-fn no_update_fails_because_of_others(ground: Ground) -> Result<()> {
-    let scope = of_four(&ground)?;
+fn no_update_fails_because_of_others(context: TestContext) -> Result<()> {
+    let scope = of_four(&context)?;
     let (written, found) = (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new()));
     let end = Instant::now() + Duration::from_secs(1);
     in_threads(16, |thread| {
@@ -137,8 +137,8 @@ fn no_update_fails_because_of_others(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_record_is_popped_by_one(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn a_record_is_popped_by_one(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..200).map(|n| pair(n, n)))?;
     let popped = std::sync::Mutex::new(Vec::new());
     in_threads(8, |thread| {
@@ -156,8 +156,8 @@ fn a_record_is_popped_by_one(ground: Ground) -> Result<()> {
 }
 
 /// Engines that lock rows deadlock here, unless the batches are sorted.
-fn batches_in_opposite_orders(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn batches_in_opposite_orders(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     in_threads(6, |thread| {
         for round in 0..10 {
             let ids = (0..60_i64).map(|n| if thread % 2 == 0 { n } else { 59 - n });
@@ -173,11 +173,11 @@ fn batches_in_opposite_orders(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn handles_go_into_threads(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn handles_go_into_threads(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     let run = |n: i64| {
-        let (cache, scope): (Cache, Scope<Raw>) = (ground.cache.clone(), scope.clone());
-        let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
+        let (cache, scope): (Cache, Scope<Raw>) = (context.cache.clone(), scope.clone());
+        let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
         thread::spawn(move || -> Result<()> {
             scope.set(&pair(n, n))?;
             let opened_here = cache.dynamic_with(schema)?;
@@ -192,8 +192,8 @@ fn handles_go_into_threads(ground: Ground) -> Result<()> {
 }
 
 /// Each thread has records of its own, and sees them as if it were alone.
-fn sixteen_threads_of_mixed_work(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn sixteen_threads_of_mixed_work(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     in_threads(16, |thread| {
         let id = |n: i64| thread * 1_000 + n;
         for round in 0..6 {
@@ -222,8 +222,8 @@ fn sixteen_threads_of_mixed_work(ground: Ground) -> Result<()> {
 }
 
 /// Fetches that meet may go as one statement: nobody gets another's record, or one of before.
-fn each_who_fetches_gets_what_was_asked(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn each_who_fetches_gets_what_was_asked(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("shared", "of all"))?;
     in_threads(16, |thread| {
         let id = format!("of {thread}");

@@ -8,7 +8,7 @@ use hilcat::{Cache, Change, Column, ColumnType, ErrorKind, Migrate, Result, Sche
 use serde_json::json;
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, join, key, row, sorted};
+use crate::context::{TestContext, all_rows, join, key, row, sorted};
 use crate::records::{Raw, declared_as};
 
 pub const CASES: &[Case] = cases![Storing:
@@ -36,13 +36,13 @@ fn text(name: &str) -> Column {
 }
 
 /// What the older version knows.
-fn v1(ground: &Ground) -> Schema {
-    ground.schema().unique(text("id")).column(text("name"))
+fn v1(context: &TestContext) -> Schema {
+    context.schema().unique(text("id")).column(text("name"))
 }
 
 /// What the newer one knows.
-fn v2(ground: &Ground) -> Schema {
-    v1(ground).column(text("extra").nullable(true))
+fn v2(context: &TestContext) -> Schema {
+    v1(context).column(text("extra").nullable(true))
 }
 
 fn old(id: &str, name: &str) -> Raw {
@@ -54,15 +54,15 @@ fn new(id: &str, name: &str, extra: impl Into<Value>) -> Raw {
 }
 
 /// The records after one version and the other wrote in turns.
-fn in_turns(ground: &mut Ground, (v1, v2): (Schema, Schema)) -> Result<()> {
-    let scope = ground.raw(v2.clone())?;
+fn in_turns(context: &mut TestContext, (v1, v2): (Schema, Schema)) -> Result<()> {
+    let scope = context.raw(v2.clone())?;
     scope.set_many((0..6).map(|at| new(&format!("k{at}"), "two", format!("e{at}"))))?;
     drop(scope);
-    ground.reopen()?;
+    context.reopen()?;
 
-    let plan = ground.cache.plan(&v1)?;
+    let plan = context.cache.plan(&v1)?;
     assert!(plan.is_empty(), "{plan}");
-    let scope = ground.raw(v1.clone())?;
+    let scope = context.raw(v1.clone())?;
     let read = (0..6).map(|at| old(&format!("k{at}"), "two"));
     assert_eq!(all_rows(&scope)?, sorted(read));
     assert_eq!(scope.fetch(key("k0"))?, Some(old("k0", "two")));
@@ -74,11 +74,11 @@ fn in_turns(ground: &mut Ground, (v1, v2): (Schema, Schema)) -> Result<()> {
     scope.set(&old("k4", "one"))?;
     scope.set(&old("n1", "one"))?;
     drop(scope);
-    ground.reopen()?;
+    context.reopen()?;
 
-    let plan = ground.cache.plan(&v2)?;
+    let plan = context.cache.plan(&v2)?;
     assert!(plan.is_empty(), "{plan}");
-    let scope = ground.raw(v2)?;
+    let scope = context.raw(v2)?;
     let expected = [
         new("k0", "one", "e0"),
         new("k1", "one", "e1"),
@@ -92,117 +92,117 @@ fn in_turns(ground: &mut Ground, (v1, v2): (Schema, Schema)) -> Result<()> {
     assert_eq!(all_rows(&scope)?, sorted(expected));
     scope.clear()?;
     drop(scope);
-    ground.reopen()
+    context.reopen()
 }
 
-fn an_older_version_restarts(mut ground: Ground) -> Result<()> {
-    let versions = (v1(&ground), v2(&ground));
-    ground.raw(versions.0.clone())?.set(&old("k0", "one"))?;
-    ground.reopen()?;
-    in_turns(&mut ground, versions.clone())?;
-    in_turns(&mut ground, versions)
+fn an_older_version_restarts(mut context: TestContext) -> Result<()> {
+    let versions = (v1(&context), v2(&context));
+    context.raw(versions.0.clone())?.set(&old("k0", "one"))?;
+    context.reopen()?;
+    in_turns(&mut context, versions.clone())?;
+    in_turns(&mut context, versions)
 }
 
-fn an_older_version_writes_defaults(mut ground: Ground) -> Result<()> {
-    let v1 = v1(&ground);
+fn an_older_version_writes_defaults(mut context: TestContext) -> Result<()> {
+    let v1 = v1(&context);
     let v2 = v1.clone().column(Column::new("extra", ColumnType::Int).default_value(7));
-    ground.raw(v1.clone())?.set(&old("a", "one"))?;
-    ground.reopen()?;
-    ground.raw(v2.clone())?.set(&new("b", "two", 8))?;
-    ground.reopen()?;
-    let scope = ground.raw(v1)?;
+    context.raw(v1.clone())?.set(&old("a", "one"))?;
+    context.reopen()?;
+    context.raw(v2.clone())?.set(&new("b", "two", 8))?;
+    context.reopen()?;
+    let scope = context.raw(v1)?;
     scope.set_many([old("b", "one"), old("c", "one")])?;
     assert_eq!(scope.get(key("d"), || old("d", "got"))?, old("d", "got"));
     drop(scope);
-    ground.reopen()?;
+    context.reopen()?;
     let expected = [new("a", "one", 7), new("b", "one", 8), new("c", "one", 7), new("d", "got", 7)];
-    assert_eq!(all_rows(&ground.raw(v2)?)?, sorted(expected));
+    assert_eq!(all_rows(&context.raw(v2)?)?, sorted(expected));
     Ok(())
 }
 
-fn an_older_version_restarts_under_manual(mut ground: Ground) -> Result<()> {
-    let (v1, v2) = (v1(&ground), v2(&ground));
-    ground.raw(v1.clone())?.set(&old("k0", "one"))?;
-    ground.reopen()?;
+fn an_older_version_restarts_under_manual(mut context: TestContext) -> Result<()> {
+    let (v1, v2) = (v1(&context), v2(&context));
+    context.raw(v1.clone())?.set(&old("k0", "one"))?;
+    context.reopen()?;
     let manual = v2.migrate(Migrate::Manual);
-    ground.raw(manual.clone()).unwrap_err();
-    ground.cache.migrate(&manual)?;
-    ground.reopen()?;
-    in_turns(&mut ground, (v1.migrate(Migrate::Manual), manual))
+    context.raw(manual.clone()).unwrap_err();
+    context.cache.migrate(&manual)?;
+    context.reopen()?;
+    in_turns(&mut context, (v1.migrate(Migrate::Manual), manual))
 }
 
 /// Two schemas as TOML has them.
-fn a_dynamic_scope_leaves_unknown_columns_alone(mut ground: Ground) -> Result<()> {
-    let (v1, v2) = (v1(&ground), v2(&ground));
-    let scope = ground.dynamic(v2.clone())?;
+fn a_dynamic_scope_leaves_unknown_columns_alone(mut context: TestContext) -> Result<()> {
+    let (v1, v2) = (v1(&context), v2(&context));
+    let scope = context.dynamic(v2.clone())?;
     scope.set("a", json!({"id": "a", "name": "two", "extra": "e"}))?;
     drop(scope);
-    ground.reopen()?;
-    let scope = ground.dynamic(v1)?;
+    context.reopen()?;
+    let scope = context.dynamic(v1)?;
     assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "name": "two"})));
     scope.set("a", json!({"id": "a", "name": "one"}))?;
     drop(scope);
-    ground.reopen()?;
+    context.reopen()?;
     let kept = json!({"id": "a", "name": "one", "extra": "e"});
-    assert_eq!(ground.dynamic(v2)?.fetch("a")?, Some(kept));
+    assert_eq!(context.dynamic(v2)?.fetch("a")?, Some(kept));
     Ok(())
 }
 
 /// Two programs, neither of which knows all columns.
-fn programs_that_know_some_columns_each(mut ground: Ground) -> Result<()> {
-    let a = ground.schema().unique(text("id")).column(text("a").nullable(true));
-    let b = ground.schema().unique(text("id")).column(text("b").nullable(true)).keep(["a"]);
-    ground.raw(a.clone())?.set(&old("x", "ax"))?;
-    ground.reopen()?;
+fn programs_that_know_some_columns_each(mut context: TestContext) -> Result<()> {
+    let a = context.schema().unique(text("id")).column(text("a").nullable(true));
+    let b = context.schema().unique(text("id")).column(text("b").nullable(true)).keep(["a"]);
+    context.raw(a.clone())?.set(&old("x", "ax"))?;
+    context.reopen()?;
     for turn in 0..3 {
-        let scope = ground.raw(b.clone())?;
+        let scope = context.raw(b.clone())?;
         assert_eq!(scope.fetch(key("x"))?.map(|row| row.0[1].is_null()), Some(turn == 0));
         scope.set_many([old("x", "bx"), old("y", "by")])?;
         assert_eq!(scope.len()?, 2);
         drop(scope);
-        ground.reopen()?;
-        let scope = ground.raw(a.clone())?;
+        context.reopen()?;
+        let scope = context.raw(a.clone())?;
         let y = if turn == 0 { Value::Null } else { "ay".into() };
         assert_eq!(all_rows(&scope)?, sorted([old("x", "ax"), row(["y".into(), y])]));
         scope.set(&old("y", "ay"))?;
         drop(scope);
-        ground.reopen()?;
+        context.reopen()?;
         for schema in [&a, &b] {
-            let plan = ground.cache.plan(schema)?;
+            let plan = context.cache.plan(schema)?;
             assert!(plan.is_empty(), "{plan}");
         }
     }
-    let both = ground.schema().unique(text("id"));
+    let both = context.schema().unique(text("id"));
     let both = both.column(text("a").nullable(true)).column(text("b").nullable(true));
     let expected = [new("x", "ax", "bx"), new("y", "ay", "by")];
-    assert_eq!(all_rows(&ground.raw(both)?)?, sorted(expected));
+    assert_eq!(all_rows(&context.raw(both)?)?, sorted(expected));
     Ok(())
 }
 
-fn a_dropped_column_is_removed_and_the_records_stay(mut ground: Ground) -> Result<()> {
-    let required = ground.schema().unique(text("id")).column(text("name")).column(text("gone"));
-    ground.raw(required.clone())?.set_many([new("a", "one", "x"), new("b", "two", "y")])?;
-    ground.reopen()?;
-    let dropped = v1(&ground).dropped(["gone"]);
-    let plan = ground.cache.plan(&dropped)?;
+fn a_dropped_column_is_removed_and_the_records_stay(mut context: TestContext) -> Result<()> {
+    let required = context.schema().unique(text("id")).column(text("name")).column(text("gone"));
+    context.raw(required.clone())?.set_many([new("a", "one", "x"), new("b", "two", "y")])?;
+    context.reopen()?;
+    let dropped = v1(&context).dropped(["gone"]);
+    let plan = context.cache.plan(&dropped)?;
     assert!(
         matches!(&plan.steps[..], [step] if step.change == Change::DropColumn("gone".into())),
         "{plan}"
     );
     for turn in 0..2 {
-        let scope = ground.raw(dropped.clone())?;
-        assert!(ground.cache.plan(&dropped)?.is_empty());
+        let scope = context.raw(dropped.clone())?;
+        assert!(context.cache.plan(&dropped)?.is_empty());
         let a = if turn == 0 { "one" } else { "new" };
         assert_eq!(all_rows(&scope)?, sorted([old("a", a), old("b", "two")]));
         scope.set(&old("a", "new"))?;
         drop(scope);
-        ground.reopen()?;
+        context.reopen()?;
     }
     // It is gone for those who know nothing of it, and new for those who know it.
-    assert!(ground.cache.plan(&v1(&ground))?.is_empty());
-    assert_eq!(ground.raw(v1(&ground))?.len()?, 2);
-    ground.reopen()?;
-    let plan = ground.cache.plan(&required)?;
+    assert!(context.cache.plan(&v1(&context))?.is_empty());
+    assert_eq!(context.raw(v1(&context))?.len()?, 2);
+    context.reopen()?;
+    let plan = context.cache.plan(&required)?;
     assert!(
         matches!(&plan.steps[..], [step] if matches!(step.change, Change::AddRequiredColumn(_))),
         "{plan}"
@@ -210,130 +210,130 @@ fn a_dropped_column_is_removed_and_the_records_stay(mut ground: Ground) -> Resul
     Ok(())
 }
 
-fn a_dropped_column_that_is_not_there_is_no_difference(mut ground: Ground) -> Result<()> {
-    ground.raw(v1(&ground))?.set(&old("a", "one"))?;
-    ground.reopen()?;
-    let dropped = v1(&ground).dropped(["never", "there"]);
-    assert!(ground.cache.plan(&dropped)?.is_empty());
-    assert_eq!(ground.raw(dropped.clone())?.fetch(key("a"))?, Some(old("a", "one")));
-    ground.reopen()?;
-    assert!(ground.cache.plan(&dropped)?.is_empty());
+fn a_dropped_column_that_is_not_there_is_no_difference(mut context: TestContext) -> Result<()> {
+    context.raw(v1(&context))?.set(&old("a", "one"))?;
+    context.reopen()?;
+    let dropped = v1(&context).dropped(["never", "there"]);
+    assert!(context.cache.plan(&dropped)?.is_empty());
+    assert_eq!(context.raw(dropped.clone())?.fetch(key("a"))?, Some(old("a", "one")));
+    context.reopen()?;
+    assert!(context.cache.plan(&dropped)?.is_empty());
     Ok(())
 }
 
-fn a_possible_rename_is_refused(mut ground: Ground) -> Result<()> {
-    ground.raw(v2(&ground))?.set(&new("a", "one", "x"))?;
-    ground.reopen()?;
-    let renamed = v1(&ground).column(text("title").nullable(true));
+fn a_possible_rename_is_refused(mut context: TestContext) -> Result<()> {
+    context.raw(v2(&context))?.set(&new("a", "one", "x"))?;
+    context.reopen()?;
+    let renamed = v1(&context).column(text("title").nullable(true));
     for migrate in [Migrate::Safe, Migrate::Manual] {
-        let error = ground.raw(renamed.clone().migrate(migrate)).unwrap_err();
+        let error = context.raw(renamed.clone().migrate(migrate)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
         let error = error.to_string();
         for way in ["was = \"extra\"", "dropped = [\"extra\"]", "keep = [\"extra\"]", "`title`"] {
             assert!(error.contains(way), "{way} is not in: {error}");
         }
-        ground.cache.migrate(&renamed).unwrap_err();
-        ground.reopen()?;
+        context.cache.migrate(&renamed).unwrap_err();
+        context.reopen()?;
     }
-    assert!(ground.cache.plan(&v2(&ground))?.is_empty(), "nothing was changed");
-    assert_eq!(all_rows(&ground.raw(v2(&ground))?)?, [new("a", "one", "x")]);
-    ground.reopen()?;
+    assert!(context.cache.plan(&v2(&context))?.is_empty(), "nothing was changed");
+    assert_eq!(all_rows(&context.raw(v2(&context))?)?, [new("a", "one", "x")]);
+    context.reopen()?;
 
-    let mut declared = v2(&ground);
+    let mut declared = v2(&context);
     declared.columns[2] = text("title").nullable(true).was("extra");
-    assert_eq!(all_rows(&ground.raw(declared)?)?, [new("a", "one", "x")]);
+    assert_eq!(all_rows(&context.raw(declared)?)?, [new("a", "one", "x")]);
     Ok(())
 }
 
-fn a_kept_column_is_not_taken_for_a_renamed_one(mut ground: Ground) -> Result<()> {
-    ground.raw(v2(&ground))?.set(&new("a", "one", "x"))?;
-    ground.reopen()?;
-    let kept = v1(&ground).column(text("title").nullable(true)).keep(["extra"]);
-    let plan = ground.cache.plan(&kept)?;
+fn a_kept_column_is_not_taken_for_a_renamed_one(mut context: TestContext) -> Result<()> {
+    context.raw(v2(&context))?.set(&new("a", "one", "x"))?;
+    context.reopen()?;
+    let kept = v1(&context).column(text("title").nullable(true)).keep(["extra"]);
+    let plan = context.cache.plan(&kept)?;
     assert!(
         matches!(&plan.steps[..], [step] if matches!(step.change, Change::AddColumn(_))),
         "{plan}"
     );
-    let scope = ground.raw(kept.clone())?;
+    let scope = context.raw(kept.clone())?;
     assert_eq!(scope.fetch(key("a"))?, Some(new("a", "one", Value::Null)));
     scope.set(&new("a", "new", "t"))?;
     drop(scope);
-    ground.reopen()?;
-    assert!(ground.cache.plan(&kept)?.is_empty());
-    let scope = ground.raw(v2(&ground))?;
+    context.reopen()?;
+    assert!(context.cache.plan(&kept)?.is_empty());
+    let scope = context.raw(v2(&context))?;
     assert_eq!(scope.fetch(key("a"))?, Some(new("a", "new", "x")));
     scope.set(&new("a", "newer", "y"))?;
     drop(scope);
-    ground.reopen()?;
-    assert_eq!(ground.raw(kept)?.fetch(key("a"))?, Some(new("a", "newer", "t")));
+    context.reopen()?;
+    assert_eq!(context.raw(kept)?.fetch(key("a"))?, Some(new("a", "newer", "t")));
     Ok(())
 }
 
-fn one_table_for_two_scopes_is_refused(mut ground: Ground) -> Result<()> {
-    if ground.has_one_table() {
+fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
+    if context.has_one_table() {
         return Ok(());
     }
-    let table = format!("{}_table", ground.scope);
-    let first = v1(&ground).table(&table);
-    ground.raw(first.clone())?.set(&old("a", "one"))?;
-    let mut second = v2(&ground).table(&table);
+    let table = format!("{}_table", context.scope);
+    let first = v1(&context).table(&table);
+    context.raw(first.clone())?.set(&old("a", "one"))?;
+    let mut second = v2(&context).table(&table);
     second.name.push_str("_other");
     for _ in 0..2 {
         let refused = [
-            ground.raw(second.clone()).unwrap_err(),
-            ground.raw(second.clone().migrate(Migrate::Manual)).unwrap_err(),
-            ground.cache.plan(&second).unwrap_err(),
+            context.raw(second.clone()).unwrap_err(),
+            context.raw(second.clone().migrate(Migrate::Manual)).unwrap_err(),
+            context.cache.plan(&second).unwrap_err(),
         ];
         for error in refused {
             assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
-            let names = format!("{}`; give this one another by `table`", ground.scope);
+            let names = format!("{}`; give this one another by `table`", context.scope);
             assert!(error.to_string().contains(&names), "{error}");
         }
-        assert!(!ground.cache.scopes()?.contains(&second.name));
-        ground.reopen()?;
-        assert_eq!(all_rows(&ground.raw(first.clone())?)?, [old("a", "one")]);
+        assert!(!context.cache.scopes()?.contains(&second.name));
+        context.reopen()?;
+        assert_eq!(all_rows(&context.raw(first.clone())?)?, [old("a", "one")]);
     }
     Ok(())
 }
 
 /// Under `manual`, what the message says is what works: the command for steps that are safe, and
 /// for others a policy under which that command applies them.
-fn a_refusal_says_what_works(mut ground: Ground) -> Result<()> {
+fn a_refusal_says_what_works(mut context: TestContext) -> Result<()> {
     let manual = |schema: Schema| schema.migrate(Migrate::Manual);
-    ground.raw(v1(&ground))?.set(&old("a", "one"))?;
-    ground.reopen()?;
-    let safe = manual(v2(&ground));
-    let error = ground.raw(safe.clone()).unwrap_err().to_string();
+    context.raw(v1(&context))?.set(&old("a", "one"))?;
+    context.reopen()?;
+    let safe = manual(v2(&context));
+    let error = context.raw(safe.clone()).unwrap_err().to_string();
     assert!(error.contains("`hilcat --cache URI --schemas PATH migrate`"), "{error}");
     assert!(error.contains("Cache::migrate"), "{error}");
-    ground.cache.migrate(&safe)?;
-    ground.reopen()?;
-    assert_eq!(all_rows(&ground.raw(safe)?)?, [new("a", "one", Value::Null)]);
-    ground.reopen()?;
+    context.cache.migrate(&safe)?;
+    context.reopen()?;
+    assert_eq!(all_rows(&context.raw(safe)?)?, [new("a", "one", Value::Null)]);
+    context.reopen()?;
 
-    let mut lossy = v2(&ground);
+    let mut lossy = v2(&context);
     lossy.columns[1].ty = ColumnType::Int;
     for error in [
-        ground.raw(manual(lossy.clone())).unwrap_err(),
-        ground.cache.migrate(&manual(lossy.clone())).unwrap_err(),
+        context.raw(manual(lossy.clone())).unwrap_err(),
+        context.cache.migrate(&manual(lossy.clone())).unwrap_err(),
     ] {
         let error = error.to_string();
         assert!(error.contains("say migrate = \"recreate\" in the schema"), "{error}");
         assert!(!error.contains("the schema's policy is manual"), "{error}");
     }
-    ground.cache.migrate(&lossy.clone().migrate(Migrate::Recreate))?;
-    ground.reopen()?;
-    assert_eq!(all_rows(&ground.raw(lossy)?)?, []);
+    context.cache.migrate(&lossy.clone().migrate(Migrate::Recreate))?;
+    context.reopen()?;
+    assert_eq!(all_rows(&context.raw(lossy)?)?, []);
     Ok(())
 }
 
 /// Both versions are open, each in a cache of its own.
-fn two_versions_at_once(ground: Ground) -> Result<()> {
-    let (v1, v2) = (v1(&ground), v2(&ground));
-    let newer = ground.another()?;
+fn two_versions_at_once(context: TestContext) -> Result<()> {
+    let (v1, v2) = (v1(&context), v2(&context));
+    let newer = context.another()?;
     let both = declared_as(v2.clone(), || newer.scope::<Raw>())?;
     both.set(&new("a", "two", "x"))?;
-    let known = ground.raw(v1)?;
+    let known = context.raw(v1)?;
     for round in 0..5 {
         let (name, extra) = (format!("name {round}"), format!("extra {round}"));
         known.set(&old("a", &name))?;
@@ -350,23 +350,23 @@ fn two_versions_at_once(ground: Ground) -> Result<()> {
 }
 
 /// Of two programs that open scopes with one table at the same moment, one has it.
-fn two_scopes_claim_one_table_at_once(ground: Ground) -> Result<()> {
-    if ground.has_one_table() {
+fn two_scopes_claim_one_table_at_once(context: TestContext) -> Result<()> {
+    if context.has_one_table() {
         return Ok(());
     }
-    let other = ground.another()?;
+    let other = context.another()?;
     for round in 0..6 {
-        let table = format!("{}_table{round}", ground.scope);
+        let table = format!("{}_table{round}", context.scope);
         let begin = Barrier::new(2);
         let open = |cache: &Cache, name: &str| {
-            let mut schema = v1(&ground).table(&table);
-            schema.name = format!("{}_{name}{round}", ground.scope);
+            let mut schema = v1(&context).table(&table);
+            schema.name = format!("{}_{name}{round}", context.scope);
             begin.wait();
             cache.dynamic_with(schema).map(drop)
         };
         let (a, b) = thread::scope(|threads| {
             let b = threads.spawn(|| open(&other, "b"));
-            (open(&ground.cache, "a"), join(b))
+            (open(&context.cache, "a"), join(b))
         });
         let error = match (a, b) {
             (Ok(()), Err(error)) | (Err(error), Ok(())) => error,
@@ -378,11 +378,11 @@ fn two_scopes_claim_one_table_at_once(ground: Ground) -> Result<()> {
 }
 
 /// A version that knows the column goes on while another one drops it.
-fn a_dropped_column_is_ignored_by_an_open_handle(ground: Ground) -> Result<()> {
-    let (v1, v2) = (v1(&ground).dropped(["extra"]), v2(&ground));
-    let knows = ground.raw(v2)?;
+fn a_dropped_column_is_ignored_by_an_open_handle(context: TestContext) -> Result<()> {
+    let (v1, v2) = (v1(&context).dropped(["extra"]), v2(&context));
+    let knows = context.raw(v2)?;
     knows.set(&new("a", "two", "x"))?;
-    let dropping = ground.another()?;
+    let dropping = context.another()?;
     let drops = declared_as(v1, || dropping.scope::<Raw>())?;
     assert_eq!(drops.fetch(key("a"))?, Some(old("a", "two")));
     knows.set(&new("a", "two", "y"))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hilcat::{ColumnType, Error, ErrorKind, Result, Scope};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, join, key, pair, within};
+use crate::context::{TestContext, all_rows, join, key, pair, within};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -69,8 +69,8 @@ fn computing<T>(scope: &Scope<Raw>, meanwhile: impl FnOnce() -> T) -> (Result<Ra
     })
 }
 
-fn a_write_voids_the_computation(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_write_voids_the_computation(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     for (name, write, after) in WRITES {
         scope.clear()?;
         let (got, written) = computing(&scope, || write(&scope));
@@ -81,8 +81,8 @@ fn a_write_voids_the_computation(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_get_after_a_write_computes_anew(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_get_after_a_write_computes_anew(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     for (name, write, after) in WRITES {
         scope.clear()?;
         // It would wait for ever if it joined the computation that is void.
@@ -100,8 +100,8 @@ fn a_get_after_a_write_computes_anew(ground: Ground) -> Result<()> {
 }
 
 /// Whether a caller waits already cannot be seen from outside: it is given more and more time.
-fn callers_that_wait_get_what_a_void_computation_gives(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn callers_that_wait_get_what_a_void_computation_gives(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let waited = |pause: Duration| -> Result<bool> {
         scope.clear()?;
         thread::scope(|threads| {
@@ -126,10 +126,10 @@ fn callers_that_wait_get_what_a_void_computation_gives(ground: Ground) -> Result
     panic!("no caller was given the result that it waited for");
 }
 
-fn a_write_by_another_handle_voids_the_computation(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
-    let same = ground.cache.clone();
-    let dynamic = same.dynamic_with(ground.pairs(ColumnType::Text, ColumnType::Text))?;
+fn a_write_by_another_handle_voids_the_computation(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
+    let same = context.cache.clone();
+    let dynamic = same.dynamic_with(context.pairs(ColumnType::Text, ColumnType::Text))?;
     let map = same.prefix("p").map::<String, String>("m")?;
     let (got, written) = computing(&scope, || dynamic.set("a", serde_json::json!({"v": "new"})));
     written?;
@@ -145,8 +145,8 @@ fn a_write_by_another_handle_voids_the_computation(ground: Ground) -> Result<()>
     Ok(())
 }
 
-fn a_write_by_the_computation_itself_stays(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_write_by_the_computation_itself_stays(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let got = scope.try_get(key("a"), || -> Result<Raw> {
         scope.set(&pair("a", "set within"))?;
         Ok(pair("a", "returned"))
@@ -168,20 +168,20 @@ fn a_write_elsewhere_is_kept(scope: &Scope<Raw>, other: &Scope<Raw>) -> Result<(
     Ok(())
 }
 
-fn a_write_in_another_process_is_kept_and_returned(ground: Ground) -> Result<()> {
-    a_write_elsewhere_is_kept(&ground.texts()?, &ground.texts_elsewhere()?)
+fn a_write_in_another_process_is_kept_and_returned(context: TestContext) -> Result<()> {
+    a_write_elsewhere_is_kept(&context.texts()?, &context.texts_elsewhere()?)
 }
 
-fn a_write_by_another_cache_is_kept_and_returned(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
-    let cache = ground.another()?;
-    let other = ground.raw_in(&cache, ground.pairs(ColumnType::Text, ColumnType::Text))?;
+fn a_write_by_another_cache_is_kept_and_returned(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
+    let cache = context.another()?;
+    let other = context.raw_in(&cache, context.pairs(ColumnType::Text, ColumnType::Text))?;
     a_write_elsewhere_is_kept(&scope, &other)
 }
 
 /// Both find the key missing and compute: one value is stored, and both return it.
-fn two_processes_that_compute_agree(ground: Ground) -> Result<()> {
-    let scopes = [ground.texts()?, ground.texts_elsewhere()?];
+fn two_processes_that_compute_agree(context: TestContext) -> Result<()> {
+    let scopes = [context.texts()?, context.texts_elsewhere()?];
     for round in 0..20 {
         let id = format!("k{round}");
         let barrier = Barrier::new(2);
@@ -205,8 +205,8 @@ fn two_processes_that_compute_agree(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn get_many_stores_what_was_not_written_meanwhile(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn get_many_stores_what_was_not_written_meanwhile(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     let got = scope.get_many([1, 2, 3, 4, 5].map(key), |missing| {
         assert_eq!(missing.len(), 5);
         scope.set(&pair(2, 20)).unwrap();
@@ -225,8 +225,8 @@ fn get_many_stores_what_was_not_written_meanwhile(ground: Ground) -> Result<()> 
     Ok(())
 }
 
-fn get_many_returns_what_another_process_stored(ground: Ground) -> Result<()> {
-    let (scope, other) = (ground.numbers()?, ground.numbers_elsewhere()?);
+fn get_many_returns_what_another_process_stored(context: TestContext) -> Result<()> {
+    let (scope, other) = (context.numbers()?, context.numbers_elsewhere()?);
     let got = scope.get_many([1, 2, 3].map(key), |_| {
         other.set(&pair(2, 20)).unwrap();
         [1, 2, 3].map(|n| pair(n, n))
@@ -236,8 +236,8 @@ fn get_many_returns_what_another_process_stored(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_failed_computation_leaves_what_was_written(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_failed_computation_leaves_what_was_written(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let failed = scope.try_get(key("a"), || -> Result<Raw, Error> {
         scope.set(&pair("a", "new"))?;
         Err(Error::new(ErrorKind::Timeout, "too slow"))
@@ -329,16 +329,16 @@ fn check_chain(chain: &Chain) {
     assert!(counts.is_empty(), "these were never written: {counts:?}");
 }
 
-fn no_write_is_lost_among_fills(ground: Ground) -> Result<()> {
-    no_write_is_lost(&[ground.numbers()?])
+fn no_write_is_lost_among_fills(context: TestContext) -> Result<()> {
+    no_write_is_lost(&[context.numbers()?])
 }
 
-fn no_write_is_lost_among_fills_of_two_processes(ground: Ground) -> Result<()> {
-    no_write_is_lost(&[ground.numbers()?, ground.numbers_elsewhere()?])
+fn no_write_is_lost_among_fills_of_two_processes(context: TestContext) -> Result<()> {
+    no_write_is_lost(&[context.numbers()?, context.numbers_elsewhere()?])
 }
 
-fn no_write_is_lost_among_fills_of_two_caches(ground: Ground) -> Result<()> {
-    let cache = ground.another()?;
-    let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
-    no_write_is_lost(&[ground.numbers()?, ground.raw_in(&cache, schema)?])
+fn no_write_is_lost_among_fills_of_two_caches(context: TestContext) -> Result<()> {
+    let cache = context.another()?;
+    let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
+    no_write_is_lost(&[context.numbers()?, context.raw_in(&cache, schema)?])
 }

@@ -3,7 +3,7 @@
 use hilcat::{Column, ColumnType, ErrorKind, Result, Scope, Value};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_keys, all_rows, key, key_of, pair, row, sorted};
+use crate::context::{TestContext, all_keys, all_rows, key, key_of, pair, row, sorted};
 use crate::records::{Raw, RawKey};
 
 pub const CASES: &[Case] = cases![Storing:
@@ -164,8 +164,8 @@ fn value_of(at: usize) -> String {
     format!("value {at}")
 }
 
-fn hostile_keys_one_by_one(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn hostile_keys_one_by_one(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     for (at, &id) in HOSTILE.iter().enumerate() {
         scope.set(&pair(id, value_of(at)))?;
         assert_eq!(scope.fetch(key(id))?, Some(pair(id, value_of(at))), "{id:?}");
@@ -179,8 +179,8 @@ fn hostile_keys_one_by_one(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn hostile_keys_together(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn hostile_keys_together(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let records: Vec<Raw> =
         HOSTILE.iter().enumerate().map(|(at, &id)| pair(id, value_of(at))).collect();
     scope.set_many(&records)?;
@@ -200,13 +200,13 @@ fn hostile_keys_together(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn hostile_keys_in_pairs(ground: Ground) -> Result<()> {
-    let schema = ground
+fn hostile_keys_in_pairs(context: TestContext) -> Result<()> {
+    let schema = context
         .schema()
         .unique(Column::new("id1", ColumnType::Text))
         .unique(Column::new("id2", ColumnType::Text))
         .column(Column::new("v", ColumnType::Int));
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let parts: Vec<&str> = HOSTILE.iter().step_by(9).copied().chain(["", "a", "a "]).collect();
     let mut records = Vec::new();
     for first in &parts {
@@ -225,11 +225,11 @@ fn hostile_keys_in_pairs(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_key_with_the_character_nul(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_key_with_the_character_nul(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     let ids = ["\0", "a\0", "a\0b", "\0a"];
-    if ground.cache.capabilities().nul_in_text {
+    if context.cache.capabilities().nul_in_text {
         scope.set_many(ids.iter().map(|&id| pair(id, "x")))?;
         assert_eq!(all_keys(&scope)?, sorted(ids.iter().copied().chain(["a"]).map(key)));
         for id in ids {
@@ -255,13 +255,13 @@ fn a_key_with_the_character_nul(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn long_keys_that_differ_at_one_end(ground: Ground) -> Result<()> {
-    differ_at_one_end(&ground.texts()?, &"k".repeat(2_699))
+fn long_keys_that_differ_at_one_end(context: TestContext) -> Result<()> {
+    differ_at_one_end(&context.texts()?, &"k".repeat(2_699))
 }
 
 /// An engine cannot make these smaller before it stores them.
-fn keys_of_noise(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn keys_of_noise(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     for length in [2_047, 2_699, 9_999] {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let noise = std::iter::repeat_with(|| {
@@ -292,8 +292,8 @@ fn differ_at_one_end(scope: &Scope<Raw>, long: &str) -> Result<()> {
 }
 
 /// Longer than every engine can have in an index: stored exactly, or refused with nothing changed.
-fn a_key_of_ten_kilobytes(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_key_of_ten_kilobytes(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     let ids = [format!("{}1", "\u{e9}".repeat(5_000)), format!("{}2", "\u{e9}".repeat(5_000))];
     let set = scope.set(&pair(ids[0].as_str(), "1"));
     let Err(error) = set else {
@@ -309,11 +309,11 @@ fn a_key_of_ten_kilobytes(ground: Ground) -> Result<()> {
 }
 
 /// Keys of a type: each is stored, found, listed and removed as itself.
-fn keys_of(ground: &Ground, name: &str, ty: ColumnType, ids: &[Value]) -> Result<()> {
-    let mut schema = ground.pairs(ty, ColumnType::BigInt);
-    schema.name = format!("{}{name}", ground.scope);
+fn keys_of(context: &TestContext, name: &str, ty: ColumnType, ids: &[Value]) -> Result<()> {
+    let mut schema = context.pairs(ty, ColumnType::BigInt);
+    schema.name = format!("{}{name}", context.scope);
     schema.table = schema.name.clone();
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let records: Vec<Raw> = ids.iter().zip(0_i64..).map(|(id, n)| pair(id.clone(), n)).collect();
     let (first, rest) = records.split_at(ids.len() / 2);
     first.iter().try_for_each(|record| scope.set(record))?;
@@ -332,52 +332,52 @@ fn keys_of(ground: &Ground, name: &str, ty: ColumnType, ids: &[Value]) -> Result
     Ok(())
 }
 
-fn integer_keys(ground: Ground) -> Result<()> {
+fn integer_keys(context: TestContext) -> Result<()> {
     let ids = |ids: &[i64]| ids.iter().map(|&id| Value::Int(id)).collect::<Vec<_>>();
     let wide = ids(&[0, 1, -1, 7, i64::MAX, i64::MIN, i64::MAX - 1, 1 << 53, (1 << 53) + 1]);
-    keys_of(&ground, "b", ColumnType::BigInt, &wide)?;
-    keys_of(&ground, "i", ColumnType::Int, &ids(&[0, -1, i32::MAX.into(), i32::MIN.into()]))?;
-    keys_of(&ground, "s", ColumnType::SmallInt, &ids(&[0, -1, i16::MAX.into(), i16::MIN.into()]))
+    keys_of(&context, "b", ColumnType::BigInt, &wide)?;
+    keys_of(&context, "i", ColumnType::Int, &ids(&[0, -1, i32::MAX.into(), i32::MIN.into()]))?;
+    keys_of(&context, "s", ColumnType::SmallInt, &ids(&[0, -1, i16::MAX.into(), i16::MIN.into()]))
 }
 
-fn ubigint_keys(ground: Ground) -> Result<()> {
+fn ubigint_keys(context: TestContext) -> Result<()> {
     let limit = i64::MAX as u64;
     let ids = [0, 1, limit - 1, limit, limit + 1, limit + 2, u64::MAX - 1, u64::MAX];
-    keys_of(&ground, "", ColumnType::UBigInt, &ids.map(Value::UInt))
+    keys_of(&context, "", ColumnType::UBigInt, &ids.map(Value::UInt))
 }
 
-fn bool_keys(ground: Ground) -> Result<()> {
-    keys_of(&ground, "", ColumnType::Bool, &[false.into(), true.into()])
+fn bool_keys(context: TestContext) -> Result<()> {
+    keys_of(&context, "", ColumnType::Bool, &[false.into(), true.into()])
 }
 
-fn bytes_keys(ground: Ground) -> Result<()> {
+fn bytes_keys(context: TestContext) -> Result<()> {
     let ids: [&[u8]; 9] =
         [b"", b"\0", b"\0\0", b"a", b"A", b"a ", b"\xff\xfe", b"\xc3\xa9", &[b'k'; 2_700]];
-    keys_of(&ground, "", ColumnType::Bytes, &ids.map(Value::from))
+    keys_of(&context, "", ColumnType::Bytes, &ids.map(Value::from))
 }
 
-fn decimal_keys(ground: Ground) -> Result<()> {
+fn decimal_keys(context: TestContext) -> Result<()> {
     let ids = ["0.00", "-0.01", "0.01", "9999999999.99", "-9999999999.99", "7.00", "70.00"];
     let ty = ColumnType::Decimal { precision: 12, scale: 2 };
-    keys_of(&ground, "", ty, &ids.map(|id| Value::Decimal(id.into())))?;
+    keys_of(&context, "", ty, &ids.map(|id| Value::Decimal(id.into())))?;
     // The same number is the same key, however it is written.
-    let mut schema = ground.pairs(ty, ColumnType::Text);
+    let mut schema = context.pairs(ty, ColumnType::Text);
     schema.name.push('s');
     schema.table.push('s');
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     scope.set(&pair(Value::Decimal("7".into()), "seven"))?;
     let found = scope.fetch(key(Value::Decimal("+07.0".into())))?;
     assert_eq!(found, Some(pair(Value::Decimal("7.00".into()), "seven")));
     Ok(())
 }
 
-fn float_keys(ground: Ground) -> Result<()> {
+fn float_keys(context: TestContext) -> Result<()> {
     let ids = [0.0, 1.0, -1.0, 0.1 + 0.2, 0.3, f64::MAX, f64::MIN_POSITIVE, 5e-324, 1e300, 1e15];
-    keys_of(&ground, "d", ColumnType::Double, &ids.map(Value::Float))?;
+    keys_of(&context, "d", ColumnType::Double, &ids.map(Value::Float))?;
     let ids = [0.5, f32::MAX, f32::MIN_POSITIVE, 0.1_f32, -16_777_216.0];
-    keys_of(&ground, "r", ColumnType::Real, &ids.map(Value::from))?;
+    keys_of(&context, "r", ColumnType::Real, &ids.map(Value::from))?;
     // The two zeros are equal, and so one key.
-    let scope = ground.raw(ground.pairs(ColumnType::Double, ColumnType::Text))?;
+    let scope = context.raw(context.pairs(ColumnType::Double, ColumnType::Text))?;
     scope.set(&pair(0.0, "first"))?;
     scope.set(&pair(-0.0, "second"))?;
     assert_eq!(scope.len()?, 1);
@@ -387,8 +387,8 @@ fn float_keys(ground: Ground) -> Result<()> {
 }
 
 /// Stored exactly, or refused with nothing changed.
-fn a_float_key_that_is_no_number(ground: Ground) -> Result<()> {
-    let scope = ground.raw(ground.pairs(ColumnType::Double, ColumnType::Text))?;
+fn a_float_key_that_is_no_number(context: TestContext) -> Result<()> {
+    let scope = context.raw(context.pairs(ColumnType::Double, ColumnType::Text))?;
     let mut stored = Vec::new();
     for id in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         match scope.set(&pair(id, "x")) {
@@ -396,7 +396,7 @@ fn a_float_key_that_is_no_number(ground: Ground) -> Result<()> {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{id}: {error}"),
         }
     }
-    let able = ground.cache.capabilities().nan;
+    let able = context.cache.capabilities().nan;
     assert_eq!(stored.iter().any(|row| matches!(row.0[0], Value::Float(v) if v.is_nan())), able);
     for record in &stored {
         assert_eq!(scope.fetch(key(record.0[0].clone()))?.as_ref(), Some(record));
@@ -405,11 +405,11 @@ fn a_float_key_that_is_no_number(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn date_time_and_timestamp_keys(ground: Ground) -> Result<()> {
+fn date_time_and_timestamp_keys(context: TestContext) -> Result<()> {
     let days = [0, -1, 1, -719_162, 2_932_896, 15_706];
-    keys_of(&ground, "d", ColumnType::Date, &days.map(Value::Date))?;
+    keys_of(&context, "d", ColumnType::Date, &days.map(Value::Date))?;
     let micros = [0, 1, 999_999, 1_000_000, 86_399_999_999];
-    keys_of(&ground, "t", ColumnType::Time, &micros.map(Value::Time))?;
+    keys_of(&context, "t", ColumnType::Time, &micros.map(Value::Time))?;
     let stamps = [
         0,
         1,
@@ -419,26 +419,26 @@ fn date_time_and_timestamp_keys(ground: Ground) -> Result<()> {
         253_402_300_799_999_999,
         1_359_609_300_123_456,
     ];
-    keys_of(&ground, "s", ColumnType::Timestamp, &stamps.map(Value::Timestamp))
+    keys_of(&context, "s", ColumnType::Timestamp, &stamps.map(Value::Timestamp))
 }
 
-fn uuid_keys(ground: Ground) -> Result<()> {
+fn uuid_keys(context: TestContext) -> Result<()> {
     let ids = [[0; 16], [255; 16], *b"0123456789abcdef", *b"0123456789abcdeF"];
-    keys_of(&ground, "", ColumnType::Uuid, &ids.map(Value::Uuid))
+    keys_of(&context, "", ColumnType::Uuid, &ids.map(Value::Uuid))
 }
 
-fn varchar_keys(ground: Ground) -> Result<()> {
+fn varchar_keys(context: TestContext) -> Result<()> {
     let ids = ["", "a", "A", "a ", "\u{e9}\u{e9}\u{e9}", "abc", "007", "7"];
-    keys_of(&ground, "", ColumnType::Varchar(3), &ids.map(Value::from))
+    keys_of(&context, "", ColumnType::Varchar(3), &ids.map(Value::from))
 }
 
-fn parts_of_a_key_do_not_run_together(ground: Ground) -> Result<()> {
-    let schema = ground
+fn parts_of_a_key_do_not_run_together(context: TestContext) -> Result<()> {
+    let schema = context
         .schema()
         .unique(Column::new("id1", ColumnType::Text))
         .unique(Column::new("id2", ColumnType::Text))
         .column(Column::new("v", ColumnType::Int));
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let ids = [
         ("a", "bc"),
         ("ab", "c"),
@@ -472,14 +472,14 @@ fn parts_of_a_key_do_not_run_together(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn the_order_of_the_key_is_not_that_of_the_columns(ground: Ground) -> Result<()> {
-    let mut schema = ground
+fn the_order_of_the_key_is_not_that_of_the_columns(context: TestContext) -> Result<()> {
+    let mut schema = context
         .schema()
         .column(Column::new("v", ColumnType::Text).nullable(true))
         .column(Column::new("b", ColumnType::Text))
         .column(Column::new("a", ColumnType::BigInt));
     schema.key = vec![2, 1];
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let record = |a: i64, b: &str, v: Value| row([v, b.into(), a.into()]);
     scope.set(&record(1, "x", "1x".into()))?;
     scope.set_many([record(2, "x", "2x".into()), record(1, "y", "1y".into())])?;
@@ -495,7 +495,7 @@ fn the_order_of_the_key_is_not_that_of_the_columns(ground: Ground) -> Result<()>
     Ok(())
 }
 
-fn a_key_of_eight_columns(ground: Ground) -> Result<()> {
+fn a_key_of_eight_columns(context: TestContext) -> Result<()> {
     let types = [
         ColumnType::SmallInt,
         ColumnType::Int,
@@ -507,8 +507,8 @@ fn a_key_of_eight_columns(ground: Ground) -> Result<()> {
         ColumnType::Bool,
     ];
     let columns = types.iter().enumerate().map(|(at, ty)| Column::new(format!("k{at}"), *ty));
-    let schema = columns.fold(ground.schema(), |schema, column| schema.unique(column));
-    let scope = ground.raw(schema)?;
+    let schema = columns.fold(context.schema(), |schema, column| schema.unique(column));
+    let scope = context.raw(schema)?;
     let record = |n: i64, last: bool| {
         let text = format!("text {n}");
         let values = [

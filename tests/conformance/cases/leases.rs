@@ -9,7 +9,7 @@ use hilcat::{ErrorKind, Result, Schema, Scope, SingleFlight};
 
 use super::expiry::{MINUTE, texts};
 use super::{Case, cases};
-use crate::ground::{Ground, join, key, pair};
+use crate::context::{TestContext, join, key, pair};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -28,20 +28,20 @@ fn shared(schema: Schema) -> Schema {
 }
 
 /// The scope as two processes have it; none where no other process can use the store.
-fn two(ground: &Ground, schema: Schema) -> Result<Option<(Scope<Raw>, Scope<Raw>)>> {
+fn two(context: &TestContext, schema: Schema) -> Result<Option<(Scope<Raw>, Scope<Raw>)>> {
     let schema = shared(schema);
-    if !ground.cache.capabilities().shared_single_flight {
-        let error = ground.raw(schema).unwrap_err();
+    if !context.cache.capabilities().shared_single_flight {
+        let error = context.raw(schema).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         return Ok(None);
     }
-    let other = ground.cache.detached();
-    Ok(Some((ground.raw(schema.clone())?, ground.raw_in(&other, schema)?)))
+    let other = context.cache.detached();
+    Ok(Some((context.raw(schema.clone())?, context.raw_in(&other, schema)?)))
 }
 
-fn processes_compute_a_key_once(ground: Ground) -> Result<()> {
-    for schema in [texts(&ground), texts(&ground).ttl(MINUTE)] {
-        let Some((one, other)) = two(&ground, schema)? else { return Ok(()) };
+fn processes_compute_a_key_once(context: TestContext) -> Result<()> {
+    for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
+        let Some((one, other)) = two(&context, schema)? else { return Ok(()) };
         for round in 0..3 {
             let (calls, barrier) = (AtomicU32::new(0), Barrier::new(6));
             let id = format!("{round}");
@@ -68,8 +68,8 @@ fn processes_compute_a_key_once(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn get_many_shares_computations(ground: Ground) -> Result<()> {
-    let Some((one, other)) = two(&ground, texts(&ground).ttl(MINUTE))? else { return Ok(()) };
+fn get_many_shares_computations(context: TestContext) -> Result<()> {
+    let Some((one, other)) = two(&context, texts(&context).ttl(MINUTE))? else { return Ok(()) };
     let (calls, barrier) = (AtomicU32::new(0), Barrier::new(2));
     let get = |scope: &Scope<Raw>, ids: [&str; 3]| {
         barrier.wait();
@@ -90,15 +90,15 @@ fn get_many_shares_computations(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_removal_elsewhere_voids_a_shared_computation(ground: Ground) -> Result<()> {
+fn a_removal_elsewhere_voids_a_shared_computation(context: TestContext) -> Result<()> {
     type Remove = fn(&Scope<Raw>) -> Result<()>;
     let removals: [Remove; 3] = [
         |scope| scope.pop(key("a")).map(drop),
         |scope| scope.pop_many([key("a")]).map(drop),
         |scope| scope.clear(),
     ];
-    for schema in [texts(&ground), texts(&ground).ttl(MINUTE)] {
-        let Some((one, other)) = two(&ground, schema)? else { return Ok(()) };
+    for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
+        let Some((one, other)) = two(&context, schema)? else { return Ok(()) };
         for remove in removals {
             let got = one.get(key("a"), || {
                 remove(&other).unwrap();
@@ -119,11 +119,11 @@ fn a_removal_elsewhere_voids_a_shared_computation(ground: Ground) -> Result<()> 
     Ok(())
 }
 
-fn a_stale_record_is_served_while_another_process_computes(ground: Ground) -> Result<()> {
-    let schema = texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE);
-    let Some((one, other)) = two(&ground, schema)? else { return Ok(()) };
+fn a_stale_record_is_served_while_another_process_computes(context: TestContext) -> Result<()> {
+    let schema = texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let Some((one, other)) = two(&context, schema)? else { return Ok(()) };
     one.set(&pair("a", "old"))?;
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     let got = one.get(key("a"), || {
         let served = other.get(key("a"), || panic!("another process computes"));
         assert_eq!(served.unwrap(), pair("a", "old"));
@@ -133,8 +133,8 @@ fn a_stale_record_is_served_while_another_process_computes(ground: Ground) -> Re
     Ok(())
 }
 
-fn a_failed_shared_computation_lets_others_compute(ground: Ground) -> Result<()> {
-    let Some((one, other)) = two(&ground, texts(&ground))? else { return Ok(()) };
+fn a_failed_shared_computation_lets_others_compute(context: TestContext) -> Result<()> {
+    let Some((one, other)) = two(&context, texts(&context))? else { return Ok(()) };
     assert!(one.try_get(key("a"), || Err::<Raw, _>("on purpose")).is_err());
     let began = Instant::now();
     assert_eq!(other.get(key("a"), || pair("a", "v"))?, pair("a", "v"));
@@ -143,8 +143,8 @@ fn a_failed_shared_computation_lets_others_compute(ground: Ground) -> Result<()>
     Ok(())
 }
 
-fn a_lease_outlasts_its_time_while_its_holder_computes(ground: Ground) -> Result<()> {
-    let Some((one, other)) = two(&ground, texts(&ground))? else { return Ok(()) };
+fn a_lease_outlasts_its_time_while_its_holder_computes(context: TestContext) -> Result<()> {
+    let Some((one, other)) = two(&context, texts(&context))? else { return Ok(()) };
     let (calls, begun) = (AtomicU32::new(0), Barrier::new(2));
     let compute = |slow: bool| {
         calls.fetch_add(1, Ordering::SeqCst);

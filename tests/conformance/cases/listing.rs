@@ -6,7 +6,7 @@ use std::time::Duration;
 use hilcat::{Result, Scope, Value};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_keys, all_rows, key, pair, sorted, within};
+use crate::context::{TestContext, all_keys, all_rows, key, pair, sorted, within};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -20,8 +20,8 @@ pub const CASES: &[Case] = cases![Storing:
     an_open_listing_can_be_left,
 ];
 
-fn listed(ground: &Ground, count: i64) -> Result<()> {
-    let scope = ground.numbers()?;
+fn listed(context: &TestContext, count: i64) -> Result<()> {
+    let scope = context.numbers()?;
     let records: Vec<Raw> = (0..count).map(|n| pair(n * 7 - 3, n)).collect();
     scope.set_many(&records)?;
     assert_eq!(scope.len()?, count as u64);
@@ -31,24 +31,24 @@ fn listed(ground: &Ground, count: i64) -> Result<()> {
     scope.clear()
 }
 
-fn a_listing_of_nothing(ground: Ground) -> Result<()> {
-    listed(&ground, 0)
+fn a_listing_of_nothing(context: TestContext) -> Result<()> {
+    listed(&context, 0)
 }
 
-fn a_listing_of_one(ground: Ground) -> Result<()> {
-    listed(&ground, 1)
+fn a_listing_of_one(context: TestContext) -> Result<()> {
+    listed(&context, 1)
 }
 
-fn a_listing_of_a_page_and_more(ground: Ground) -> Result<()> {
-    listed(&ground, 2_500)
+fn a_listing_of_a_page_and_more(context: TestContext) -> Result<()> {
+    listed(&context, 2_500)
 }
 
-fn a_listing_of_ten_thousand_and_one(ground: Ground) -> Result<()> {
-    listed(&ground, 10_001)
+fn a_listing_of_ten_thousand_and_one(context: TestContext) -> Result<()> {
+    listed(&context, 10_001)
 }
 
-fn a_listing_follows_the_writes_before_it(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn a_listing_follows_the_writes_before_it(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     for n in 0..30 {
         scope.set(&pair(n, n))?;
         assert_eq!((scope.len()?, scope.keys()?.count() as i64), (n as u64 + 1, n + 1));
@@ -61,8 +61,8 @@ fn a_listing_follows_the_writes_before_it(ground: Ground) -> Result<()> {
 }
 
 /// A record that nobody touches is seen once, however many are written and removed meanwhile.
-fn a_listing_is_sound_while_others_write(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn a_listing_is_sound_while_others_write(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..6_000).map(|n| pair(n, n)))?;
     let mut seen: HashMap<i64, u32> = HashMap::new();
     for (at, found) in scope.keys()?.enumerate() {
@@ -87,8 +87,8 @@ fn a_listing_is_sound_while_others_write(ground: Ground) -> Result<()> {
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// One who holds a listing open, and writes: with some engines the two wait for one another.
-fn an_open_listing_blocks_no_write(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn an_open_listing_blocks_no_write(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..3_000).map(|n| pair(n, n)))?;
     let worker = scope.clone();
     within(LIMIT, move || write_while_listing(&worker))?;
@@ -118,8 +118,8 @@ fn write_while_listing(scope: &Scope<Raw>) -> Result<()> {
 }
 
 /// Listings that nobody reads to the end hold nothing back.
-fn an_open_listing_can_be_left(ground: Ground) -> Result<()> {
-    let scope = ground.numbers()?;
+fn an_open_listing_can_be_left(context: TestContext) -> Result<()> {
+    let scope = context.numbers()?;
     scope.set_many((0..3_000).map(|n| pair(n, n)))?;
     let worker = scope.clone();
     within(LIMIT, move || -> Result<()> {

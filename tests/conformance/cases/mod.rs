@@ -19,14 +19,14 @@ mod values;
 
 use hilcat::Result;
 
-use crate::backends::Keeps;
-use crate::ground::Ground;
+use crate::backends::Durability;
+use crate::context::TestContext;
 
 /// One case.
 pub struct Case {
     pub name: &'static str,
     pub needs: Needs,
-    pub run: fn(Ground) -> Result<()>,
+    pub run: fn(TestContext) -> Result<()>,
 }
 
 /// Which backends a case is for.
@@ -43,12 +43,12 @@ pub enum Needs {
 }
 
 impl Needs {
-    fn is_met(self, keeps: Keeps) -> bool {
+    fn is_met(self, keeps: Durability) -> bool {
         match self {
-            Self::Storing => keeps != Keeps::Nothing,
-            Self::Persistent => keeps == Keeps::ForGood,
-            Self::Volatile => keeps == Keeps::WhileOpen,
-            Self::Nothing => keeps == Keeps::Nothing,
+            Self::Storing => keeps != Durability::Nothing,
+            Self::Persistent => keeps == Durability::ForGood,
+            Self::Volatile => keeps == Durability::WhileOpen,
+            Self::Nothing => keeps == Durability::Nothing,
         }
     }
 }
@@ -66,7 +66,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// The cases that are asked of a backend, those that are done soonest first.
-pub fn asked_of(keeps: Keeps) -> impl Iterator<Item = &'static Case> {
+pub fn asked_of(keeps: Durability) -> impl Iterator<Item = &'static Case> {
     all().filter(move |case| case.needs.is_met(keeps))
 }
 

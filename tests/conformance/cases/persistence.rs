@@ -7,7 +7,7 @@ use hilcat::{Column, ColumnType, Result, Value};
 
 use super::values::{empty, full, wide};
 use super::{Case, cases};
-use crate::ground::{Ground, all_keys, all_rows, join, key, pair, row, sorted};
+use crate::context::{TestContext, all_keys, all_rows, join, key, pair, row, sorted};
 use crate::records::{Raw, declared_as};
 
 pub const CASES: &[Case] = cases![Persistent:
@@ -23,18 +23,18 @@ pub const OF_VOLATILE: &[Case] = cases![Volatile:
     two_caches_are_apart,
 ];
 
-fn the_records_end_with_the_cache(mut ground: Ground) -> Result<()> {
-    ground.raw(wide(ground.schema()))?.set(&full("full"))?;
-    ground.open_anew()?;
-    assert!(ground.cache.scopes()?.is_empty());
-    assert_eq!(ground.raw(wide(ground.schema()))?.len()?, 0);
+fn the_records_end_with_the_cache(mut context: TestContext) -> Result<()> {
+    context.raw(wide(context.schema()))?.set(&full("full"))?;
+    context.open_anew()?;
+    assert!(context.cache.scopes()?.is_empty());
+    assert_eq!(context.raw(wide(context.schema()))?.len()?, 0);
     Ok(())
 }
 
-fn two_caches_are_apart(ground: Ground) -> Result<()> {
-    let here = ground.numbers()?;
-    let cache = ground.another()?;
-    let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
+fn two_caches_are_apart(context: TestContext) -> Result<()> {
+    let here = context.numbers()?;
+    let cache = context.another()?;
+    let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
     let there = declared_as(schema, || cache.scope::<Raw>())?;
     here.set(&pair(1, 1))?;
     assert_eq!(there.fetch(key(1))?, None);
@@ -42,24 +42,24 @@ fn two_caches_are_apart(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn everything_is_there_when_opened_again(mut ground: Ground) -> Result<()> {
+fn everything_is_there_when_opened_again(mut context: TestContext) -> Result<()> {
     let records = [full("full"), empty("empty"), full("other")];
-    ground.raw(wide(ground.schema()))?.set_many(&records)?;
+    context.raw(wide(context.schema()))?.set_many(&records)?;
     for _ in 0..2 {
-        ground.reopen()?;
-        let scope = ground.raw(wide(ground.schema()))?;
+        context.reopen()?;
+        let scope = context.raw(wide(context.schema()))?;
         assert_eq!(all_rows(&scope)?, sorted(records.clone()));
         assert_eq!(scope.fetch(key("full"))?, Some(full("full")));
-        assert!(ground.cache.plan(&wide(ground.schema()))?.is_empty());
+        assert!(context.cache.plan(&wide(context.schema()))?.is_empty());
     }
     Ok(())
 }
 
-fn hostile_keys_are_there_when_opened_again(mut ground: Ground) -> Result<()> {
+fn hostile_keys_are_there_when_opened_again(mut context: TestContext) -> Result<()> {
     let ids = super::keys::HOSTILE;
-    ground.texts()?.set_many(ids.iter().map(|&id| pair(id, format!("of {id}"))))?;
-    ground.reopen()?;
-    let scope = ground.texts()?;
+    context.texts()?.set_many(ids.iter().map(|&id| pair(id, format!("of {id}"))))?;
+    context.reopen()?;
+    let scope = context.texts()?;
     assert_eq!(all_keys(&scope)?, sorted(ids.iter().map(|&id| key(id))));
     for &id in ids {
         assert_eq!(scope.fetch(key(id))?, Some(pair(id, format!("of {id}"))), "{id:?}");
@@ -67,20 +67,20 @@ fn hostile_keys_are_there_when_opened_again(mut ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn removals_last(mut ground: Ground) -> Result<()> {
-    let schema = |ground: &Ground| {
-        ground
+fn removals_last(mut context: TestContext) -> Result<()> {
+    let schema = |context: &TestContext| {
+        context
             .pairs(ColumnType::BigInt, ColumnType::BigInt)
             .column(Column::new("w", ColumnType::Text).default_value("default"))
     };
     let record = |id: i64, v: i64, w: Value| row([id.into(), v.into(), w]);
-    let scope = ground.raw(schema(&ground))?;
+    let scope = context.raw(schema(&context))?;
     scope.set_many((0..10).map(|n| record(n, n, Value::Absent)))?;
     scope.pop(key(3))?;
     scope.pop_many([key(4), key(5)])?;
     drop(scope);
-    ground.reopen()?;
-    let scope = ground.raw(schema(&ground))?;
+    context.reopen()?;
+    let scope = context.raw(schema(&context))?;
     assert_eq!(scope.len()?, 7);
     scope.set(&record(0, 100, Value::Absent))?;
     scope.set(&record(3, 300, Value::Absent))?;
@@ -88,15 +88,15 @@ fn removals_last(mut ground: Ground) -> Result<()> {
     assert_eq!(scope.fetch(key(3))?, Some(record(3, 300, "default".into())));
     scope.clear()?;
     drop(scope);
-    ground.reopen()?;
-    assert_eq!(ground.raw(schema(&ground))?.len()?, 0);
+    context.reopen()?;
+    assert_eq!(context.raw(schema(&context))?.len()?, 0);
     Ok(())
 }
 
-fn two_caches_see_one_another(ground: Ground) -> Result<()> {
-    let here = ground.numbers()?;
-    let cache = ground.another()?;
-    let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
+fn two_caches_see_one_another(context: TestContext) -> Result<()> {
+    let here = context.numbers()?;
+    let cache = context.another()?;
+    let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
     let there = declared_as(schema, || cache.scope::<Raw>())?;
     for n in 0..20 {
         here.set(&pair(n, n))?;
@@ -107,20 +107,20 @@ fn two_caches_see_one_another(ground: Ground) -> Result<()> {
     }
     assert_eq!(there.pop(key(3))?, Some(pair(3, -3)));
     assert!(!here.exists(key(3))?);
-    assert!(cache.scopes()?.contains(&ground.scope));
+    assert!(cache.scopes()?.contains(&context.scope));
     Ok(())
 }
 
-fn many_caches_open_one_scope_at_once(ground: Ground) -> Result<()> {
+fn many_caches_open_one_scope_at_once(context: TestContext) -> Result<()> {
     let ready = std::sync::Barrier::new(8);
     let written = AtomicU32::new(0);
     thread::scope(|threads| -> Result<()> {
         let open = |n: i64| {
-            let (ground, ready, written) = (&ground, &ready, &written);
+            let (context, ready, written) = (&context, &ready, &written);
             threads.spawn(move || -> Result<()> {
-                let cache = ground.another()?;
+                let cache = context.another()?;
                 ready.wait();
-                let schema = ground.pairs(ColumnType::BigInt, ColumnType::BigInt);
+                let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
                 let scope = declared_as(schema, || cache.scope::<Raw>())?;
                 scope.set(&pair(n, n))?;
                 written.fetch_add(1, Ordering::Relaxed);
@@ -131,6 +131,6 @@ fn many_caches_open_one_scope_at_once(ground: Ground) -> Result<()> {
         threads.into_iter().try_for_each(join)
     })?;
     assert_eq!(written.load(Ordering::Relaxed), 8);
-    assert_eq!(ground.numbers()?.len()?, 8);
+    assert_eq!(context.numbers()?.len()?, 8);
     Ok(())
 }

@@ -4,7 +4,7 @@ use hilcat::{Column, ColumnType, ErrorKind, Result, Schema};
 use serde_json::json;
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair};
+use crate::context::{TestContext, all_rows, key, pair};
 
 pub const CASES: &[Case] = cases![Storing:
     scopes_do_not_see_one_another,
@@ -22,9 +22,9 @@ fn named(name: &str) -> Schema {
         .column(Column::new("v", ColumnType::Text).nullable(true))
 }
 
-fn scopes_do_not_see_one_another(ground: Ground) -> Result<()> {
-    let a = ground.raw(named(&format!("{}a", ground.scope)))?;
-    let b = ground.raw(named(&format!("{}b", ground.scope)))?;
+fn scopes_do_not_see_one_another(context: TestContext) -> Result<()> {
+    let a = context.raw(named(&format!("{}a", context.scope)))?;
+    let b = context.raw(named(&format!("{}b", context.scope)))?;
     a.set(&pair("x", "in a"))?;
     assert_eq!((b.len()?, b.exists(key("x"))?), (0, false));
     b.set(&pair("x", "in b"))?;
@@ -38,43 +38,43 @@ fn scopes_do_not_see_one_another(ground: Ground) -> Result<()> {
 }
 
 /// The names of the case's own scopes, as the cache lists them.
-fn listed(ground: &Ground) -> Result<Vec<String>> {
-    let mut names = ground.cache.scopes()?;
+fn listed(context: &TestContext) -> Result<Vec<String>> {
+    let mut names = context.cache.scopes()?;
     let sorted = names.is_sorted();
-    if !ground.is_private() {
-        names.retain(|name| name.contains(&ground.scope));
+    if !context.is_private() {
+        names.retain(|name| name.contains(&context.scope));
     }
     assert!(sorted, "{names:?}");
     Ok(names)
 }
 
-fn scopes_are_listed(mut ground: Ground) -> Result<()> {
-    assert_eq!(listed(&ground)?, [] as [&str; 0]);
-    let names: Vec<String> = ["c", "a", "b"].map(|end| format!("{}{end}", ground.scope)).into();
+fn scopes_are_listed(mut context: TestContext) -> Result<()> {
+    assert_eq!(listed(&context)?, [] as [&str; 0]);
+    let names: Vec<String> = ["c", "a", "b"].map(|end| format!("{}{end}", context.scope)).into();
     for name in &names {
-        ground.raw(named(name))?.set(&pair("x", "y"))?;
+        context.raw(named(name))?.set(&pair("x", "y"))?;
     }
     let expected = [names[1].clone(), names[2].clone(), names[0].clone()];
-    assert_eq!(listed(&ground)?, expected);
-    ground.reopen()?;
-    assert_eq!(listed(&ground)?, expected);
+    assert_eq!(listed(&context)?, expected);
+    context.reopen()?;
+    assert_eq!(listed(&context)?, expected);
     Ok(())
 }
 
-fn a_scope_opened_twice_is_one(ground: Ground) -> Result<()> {
-    let raw = ground.texts()?;
-    let again = ground.texts()?;
-    let dynamic = ground.dynamic(ground.pairs(ColumnType::Text, ColumnType::Text))?;
+fn a_scope_opened_twice_is_one(context: TestContext) -> Result<()> {
+    let raw = context.texts()?;
+    let again = context.texts()?;
+    let dynamic = context.dynamic(context.pairs(ColumnType::Text, ColumnType::Text))?;
     raw.set(&pair("a", "1"))?;
     assert_eq!(again.fetch(key("a"))?, Some(pair("a", "1")));
     assert_eq!(dynamic.fetch("a")?, Some(json!({"id": "a", "v": "1"})));
     dynamic.set("b", json!({"v": "2"}))?;
     assert_eq!(raw.pop(key("b"))?, Some(pair("b", "2")));
-    assert_eq!(listed(&ground)?, [ground.scope.as_str()]);
+    assert_eq!(listed(&context)?, [context.scope.as_str()]);
     Ok(())
 }
 
-fn odd_names_of_scopes(mut ground: Ground) -> Result<()> {
+fn odd_names_of_scopes(mut context: TestContext) -> Result<()> {
     let mut names: Vec<String> = [
         " a b",
         "'x'",
@@ -91,14 +91,14 @@ fn odd_names_of_scopes(mut ground: Ground) -> Result<()> {
         ";--",
         "\u{1f600}",
     ]
-    .map(|odd| format!("{}{odd}", ground.scope))
+    .map(|odd| format!("{}{odd}", context.scope))
     .into();
-    if ground.is_private() {
+    if context.is_private() {
         names.extend(["order", "select", "table", "index", "group", "1", "x y"].map(String::from));
     }
     let mut held = Vec::new();
     for name in names {
-        match ground.raw(named(&name)) {
+        match context.raw(named(&name)) {
             Ok(scope) => {
                 scope.set(&pair("of", name.as_str()))?;
                 held.push(name);
@@ -112,10 +112,10 @@ fn odd_names_of_scopes(mut ground: Ground) -> Result<()> {
     }
     let mut names = held;
     names.sort();
-    ground.reopen()?;
-    assert_eq!(listed(&ground)?, names);
+    context.reopen()?;
+    assert_eq!(listed(&context)?, names);
     for name in &names {
-        let scope = ground.raw(named(name))?;
+        let scope = context.raw(named(name))?;
         assert_eq!(all_rows(&scope)?, [pair("of", name.as_str())], "{name}");
         assert_eq!(scope.pop(key("of"))?, Some(pair("of", name.as_str())), "{name}");
     }
@@ -124,11 +124,11 @@ fn odd_names_of_scopes(mut ground: Ground) -> Result<()> {
 
 /// Some engines take table names that differ only in case for one. Then it is an error, and not
 /// two scopes in one table.
-fn names_of_scopes_that_differ_a_little(ground: Ground) -> Result<()> {
-    let names = [format!("{}x", ground.scope), format!("{}X", ground.scope)];
-    let lower = ground.raw(named(&names[0]))?;
+fn names_of_scopes_that_differ_a_little(context: TestContext) -> Result<()> {
+    let names = [format!("{}x", context.scope), format!("{}X", context.scope)];
+    let lower = context.raw(named(&names[0]))?;
     lower.set(&pair("a", "lower"))?;
-    if let Ok(upper) = ground.raw(named(&names[1])) {
+    if let Ok(upper) = context.raw(named(&names[1])) {
         assert_eq!(upper.fetch(key("a"))?, None);
         upper.set(&pair("a", "upper"))?;
         assert_eq!(upper.fetch(key("a"))?, Some(pair("a", "upper")));
@@ -137,7 +137,7 @@ fn names_of_scopes_that_differ_a_little(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn odd_names_of_columns(ground: Ground) -> Result<()> {
+fn odd_names_of_columns(context: TestContext) -> Result<()> {
     let names = [
         "group",
         "a b",
@@ -160,14 +160,14 @@ fn odd_names_of_columns(ground: Ground) -> Result<()> {
         "excluded",
         "rowid",
     ];
-    let schema = ground
+    let schema = context
         .schema()
         .unique(Column::new("key", ColumnType::Text))
         .unique(Column::new("where", ColumnType::Int));
     let schema = names.iter().fold(schema, |schema, name| {
         schema.column(Column::new(*name, ColumnType::Text).nullable(true))
     });
-    let scope = ground.dynamic(schema.clone())?;
+    let scope = context.dynamic(schema.clone())?;
     let mut value = json!({"key": "k", "where": 1});
     for name in names {
         value[name] = json!(format!("in {name}"));
@@ -184,15 +184,15 @@ fn odd_names_of_columns(ground: Ground) -> Result<()> {
     scope.set_many([(("k", 2), json!({"select": "x"}))])?;
     assert_eq!(scope.iter()?.count(), 2);
     assert_eq!(scope.pop(("k", 1))?, Some(value));
-    assert!(ground.cache.plan(&schema)?.is_empty());
+    assert!(context.cache.plan(&schema)?.is_empty());
     Ok(())
 }
 
-fn a_table_of_another_name(mut ground: Ground) -> Result<()> {
-    let schema = named(&ground.scope).table(format!("{}_items", ground.scope));
-    ground.raw(schema.clone())?.set(&pair("a", "1"))?;
-    assert_eq!(listed(&ground)?, [ground.scope.as_str()]);
-    ground.reopen()?;
-    assert_eq!(ground.raw(schema)?.fetch(key("a"))?, Some(pair("a", "1")));
+fn a_table_of_another_name(mut context: TestContext) -> Result<()> {
+    let schema = named(&context.scope).table(format!("{}_items", context.scope));
+    context.raw(schema.clone())?.set(&pair("a", "1"))?;
+    assert_eq!(listed(&context)?, [context.scope.as_str()]);
+    context.reopen()?;
+    assert_eq!(context.raw(schema)?.fetch(key("a"))?, Some(pair("a", "1")));
     Ok(())
 }

@@ -6,7 +6,7 @@ use hilcat::{
 use serde_json::json;
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair, row};
+use crate::context::{TestContext, all_rows, key, pair, row};
 use crate::records::{Article, Raw, declared_as};
 
 pub const CASES: &[Case] = cases![Storing:
@@ -32,8 +32,8 @@ pub const CASES: &[Case] = cases![Storing:
 
 pub const OF_NOOP: &[Case] = cases![Nothing: nothing_is_stored];
 
-fn what_is_set_is_fetched(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn what_is_set_is_fetched(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     assert_eq!(scope.fetch(key("a"))?, None);
     assert!(!scope.exists(key("a"))?);
     scope.set(&pair("a", "1"))?;
@@ -45,8 +45,8 @@ fn what_is_set_is_fetched(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_second_set_overwrites(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_second_set_overwrites(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     scope.set(&pair("a", "2"))?;
     assert_eq!(scope.fetch(key("a"))?, Some(pair("a", "2")));
@@ -56,8 +56,8 @@ fn a_second_set_overwrites(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn update_gives_what_it_replaced(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn update_gives_what_it_replaced(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     assert_eq!(scope.update(&pair("a", "1"))?, None);
     assert_eq!(scope.update(&pair("a", "2"))?, Some(pair("a", "1")));
     assert_eq!(scope.update(&pair("a", Value::Null))?, Some(pair("a", "2")));
@@ -66,8 +66,8 @@ fn update_gives_what_it_replaced(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn pop_gives_what_was_there(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn pop_gives_what_was_there(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     scope.set(&pair("b", "2"))?;
     assert_eq!(scope.pop(key("a"))?, Some(pair("a", "1")));
@@ -80,8 +80,8 @@ fn pop_gives_what_was_there(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_missing_key_is_no_error(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn a_missing_key_is_no_error(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     assert_eq!(scope.fetch(key("zz"))?, None);
     assert_eq!(scope.pop(key("zz"))?, None);
     assert!(!scope.exists(key("zz"))?);
@@ -92,8 +92,8 @@ fn a_missing_key_is_no_error(ground: Ground) -> Result<()> {
 }
 
 /// A key, and three columns of which one can be NULL, one has a default, and one has to be given.
-fn three(ground: &Ground) -> Schema {
-    ground
+fn three(context: &TestContext) -> Schema {
+    context
         .schema()
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("must", ColumnType::Int))
@@ -105,8 +105,8 @@ fn of_three(id: &str, must: impl Into<Value>, can: impl Into<Value>, has: impl I
     row([id.into(), must.into(), can.into(), has.into()])
 }
 
-fn a_set_of_some_columns_keeps_the_others(ground: Ground) -> Result<()> {
-    let scope = ground.raw(three(&ground))?;
+fn a_set_of_some_columns_keeps_the_others(context: TestContext) -> Result<()> {
+    let scope = context.raw(three(&context))?;
     scope.set(&of_three("a", 1, "can", "has"))?;
     scope.set(&of_three("b", 9, "other", "record"))?;
     scope.set(&of_three("a", 2, Value::Absent, Value::Absent))?;
@@ -120,8 +120,8 @@ fn a_set_of_some_columns_keeps_the_others(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_new_record_has_its_defaults(ground: Ground) -> Result<()> {
-    let scope = ground.raw(three(&ground))?;
+fn a_new_record_has_its_defaults(context: TestContext) -> Result<()> {
+    let scope = context.raw(three(&context))?;
     scope.set(&of_three("a", 1, Value::Absent, Value::Absent))?;
     assert_eq!(scope.fetch(key("a"))?, Some(of_three("a", 1, Value::Null, "default")));
     assert_eq!(scope.update(&of_three("b", 1, Value::Absent, "given"))?, None);
@@ -132,10 +132,10 @@ fn a_new_record_has_its_defaults(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn null_missing_and_default_are_three(ground: Ground) -> Result<()> {
+fn null_missing_and_default_are_three(context: TestContext) -> Result<()> {
     let nullable = Column::new("v", ColumnType::Text).nullable(true).default_value("default");
-    let schema = ground.schema().unique(Column::new("id", ColumnType::Text)).column(nullable);
-    let scope = ground.raw(schema)?;
+    let schema = context.schema().unique(Column::new("id", ColumnType::Text)).column(nullable);
+    let scope = context.raw(schema)?;
     scope.set(&pair("null", Value::Null))?;
     scope.set(&pair("default", Value::Absent))?;
     scope.set(&pair("empty", ""))?;
@@ -148,8 +148,8 @@ fn null_missing_and_default_are_three(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_new_record_that_lacks_a_value_is_refused(ground: Ground) -> Result<()> {
-    let scope = ground.raw(three(&ground))?;
+fn a_new_record_that_lacks_a_value_is_refused(context: TestContext) -> Result<()> {
+    let scope = context.raw(three(&context))?;
     scope.set(&of_three("a", 1, "can", "has"))?;
     let lacking = of_three("new", Value::Absent, "can", "has");
     for error in [scope.set(&lacking).unwrap_err(), scope.update(&lacking).unwrap_err()] {
@@ -162,9 +162,9 @@ fn a_new_record_that_lacks_a_value_is_refused(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_value_outside_its_type_is_refused(ground: Ground) -> Result<()> {
+fn a_value_outside_its_type_is_refused(context: TestContext) -> Result<()> {
     let decimal = ColumnType::Decimal { precision: 5, scale: 2 };
-    let schema = ground
+    let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::Varchar(3)))
         .column(Column::new("small", ColumnType::SmallInt).nullable(true))
@@ -174,7 +174,7 @@ fn a_value_outside_its_type_is_refused(ground: Ground) -> Result<()> {
         .column(Column::new("short", ColumnType::Varchar(2)).nullable(true))
         .column(Column::new("date", ColumnType::Date).nullable(true))
         .column(Column::new("must", ColumnType::Int).default_value(7));
-    let scope = ground.raw(schema.clone())?;
+    let scope = context.raw(schema.clone())?;
     let good = |id: &str| {
         let mut values = vec![Value::Null; 8];
         (values[0], values[7]) = (id.into(), 1.into());
@@ -214,11 +214,11 @@ fn a_value_outside_its_type_is_refused(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_key_of_the_wrong_type_is_refused(ground: Ground) -> Result<()> {
-    let scope = ground.raw(ground.pairs(ColumnType::Int, ColumnType::Text))?;
+fn a_key_of_the_wrong_type_is_refused(context: TestContext) -> Result<()> {
+    let scope = context.raw(context.pairs(ColumnType::Int, ColumnType::Text))?;
     scope.set(&pair(1, "one"))?;
     let wrong = [key("1"), key(i64::MAX), key(Value::Null), key(1.0)];
-    for wrong in wrong.into_iter().chain([crate::ground::key_of([1.into(), 2.into()])]) {
+    for wrong in wrong.into_iter().chain([crate::context::key_of([1.into(), 2.into()])]) {
         for error in [
             scope.fetch(&wrong).unwrap_err(),
             scope.exists(&wrong).unwrap_err(),
@@ -233,8 +233,8 @@ fn a_key_of_the_wrong_type_is_refused(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_wide_map_is_a_map(ground: Ground) -> Result<()> {
-    let map: MapScope<(String, i64), Option<String>> = ground.cache.map(&ground.scope)?;
+fn a_wide_map_is_a_map(context: TestContext) -> Result<()> {
+    let map: MapScope<(String, i64), Option<String>> = context.cache.map(&context.scope)?;
     map.set(("a", 1), &Some("x".into()))?;
     map.set(("a", 2), &None)?;
     assert_eq!(map.fetch(("a", 1))?, Some(Some("x".into())));
@@ -255,9 +255,9 @@ fn a_wide_map_is_a_map(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_struct_is_a_record(ground: Ground) -> Result<()> {
-    let schema = Article::schema_of(&ground.scope);
-    let scope = declared_as(schema, || ground.cache.scope::<Article>())?;
+fn a_struct_is_a_record(context: TestContext) -> Result<()> {
+    let schema = Article::schema_of(&context.scope);
+    let scope = declared_as(schema, || context.cache.scope::<Article>())?;
     let article = Article { comment: Some("this is a1".into()), ..Article::new("a1", 1) };
     scope.set(&article)?;
     assert!(scope.exists("a1")? && !scope.exists("a2")?);
@@ -283,8 +283,8 @@ fn a_struct_is_a_record(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_dynamic_record_is_an_object(ground: Ground) -> Result<()> {
-    let scope = ground.dynamic(Article::schema_of(&ground.scope))?;
+fn a_dynamic_record_is_an_object(context: TestContext) -> Result<()> {
+    let scope = context.dynamic(Article::schema_of(&context.scope))?;
     scope.set("a1", json!({"name": "jii", "comment": "this is a1", "count": 1}))?;
     let a1 = json!({"id": "a1", "name": "jii", "comment": "this is a1", "count": 1});
     assert_eq!(scope.fetch("a1")?, Some(a1.clone()));
@@ -311,11 +311,11 @@ fn a_dynamic_record_is_an_object(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_dynamic_value_can_be_bare(ground: Ground) -> Result<()> {
+fn a_dynamic_value_can_be_bare(context: TestContext) -> Result<()> {
     let key = |name| Column::new(name, ColumnType::Text).key_only();
-    let schema = ground.schema().unique(key("id1")).unique(key("id2"));
+    let schema = context.schema().unique(key("id1")).unique(key("id2"));
     let schema = schema.column(Column::new("value", ColumnType::Int)).shape(Shape::Single);
-    let d: DynScope = ground.dynamic(schema)?;
+    let d: DynScope = context.dynamic(schema)?;
     d.set(("d1", "d2"), json!(3))?;
     assert_eq!(d.fetch(("d1", "d2"))?, Some(json!(3)));
     assert_eq!(d.fetch(json!(["d1", "d2"]))?, Some(json!(3)));
@@ -327,13 +327,13 @@ fn a_dynamic_value_can_be_bare(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_dynamic_value_can_be_a_tuple(ground: Ground) -> Result<()> {
-    let schema = ground.schema().unique(Column::new("id", ColumnType::Int).key_only());
+fn a_dynamic_value_can_be_a_tuple(context: TestContext) -> Result<()> {
+    let schema = context.schema().unique(Column::new("id", ColumnType::Int).key_only());
     let schema = schema
         .column(Column::new("x", ColumnType::Double))
         .column(Column::new("y", ColumnType::Text).nullable(true))
         .shape(Shape::Tuple);
-    let scope = ground.dynamic(schema)?;
+    let scope = context.dynamic(schema)?;
     scope.set(1, json!([1.5, "y"]))?;
     scope.set(2, json!([2.5]))?;
     scope.set(1, json!([3.5]))?;
@@ -342,8 +342,8 @@ fn a_dynamic_value_can_be_a_tuple(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_dynamic_value_is_checked(ground: Ground) -> Result<()> {
-    let scope = ground.dynamic(Article::schema_of(&ground.scope))?;
+fn a_dynamic_value_is_checked(context: TestContext) -> Result<()> {
+    let scope = context.dynamic(Article::schema_of(&context.scope))?;
     scope.set("a1", json!({"id": "a1", "name": "jii", "count": 1}))?;
     let wrong = [
         (json!({"id": "a2", "name": "x"}), Some("id")),
@@ -369,8 +369,8 @@ fn a_dynamic_value_is_checked(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn clear_removes_all(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn clear_removes_all(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.clear()?;
     scope.set_many((0..100).map(|n: i32| pair(n.to_string(), "x")))?;
     assert_eq!(scope.len()?, 100);
@@ -383,8 +383,8 @@ fn clear_removes_all(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn nothing_is_stored(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
+fn nothing_is_stored(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     scope.set_many([pair("b", "1")])?;
     assert_eq!(scope.update(&pair("a", "2"))?, None);

@@ -9,7 +9,7 @@ use hilcat::{ErrorKind, Result, Scope};
 
 use super::expiry::{MINUTE, minutes, texts};
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, join, key, pair, within};
+use crate::context::{TestContext, all_rows, join, key, pair, within};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -34,23 +34,23 @@ fn fail() -> Result<Raw, &'static str> {
     Err("on purpose")
 }
 
-fn an_expired_record_is_computed_anew(ground: Ground) -> Result<()> {
-    let scope = minutes(&ground)?;
+fn an_expired_record_is_computed_anew(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
     for round in 0..3 {
         let new = pair("a", format!("{round}"));
         assert_eq!(scope.get(key("a"), || new.clone())?, new);
-        ground.advance(MINUTE - SECOND);
+        context.advance(MINUTE - SECOND);
         assert_eq!(scope.get(key("a"), || panic!("it is fresh"))?, new);
-        ground.advance(SECOND);
+        context.advance(SECOND);
     }
     assert_eq!(scope.try_get(key("a"), fail).unwrap_err().kind(), ErrorKind::Compute);
     Ok(())
 }
 
-fn a_stale_record_is_served_while_one_caller_computes(ground: Ground) -> Result<()> {
-    let scope = ground.raw(texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
+fn a_stale_record_is_served_while_one_caller_computes(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     scope.set(&pair("a", "old"))?;
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     let (begun, go_on) = (Barrier::new(2), Barrier::new(2));
     thread::scope(|threads| -> Result<()> {
         let computes = threads.spawn(|| {
@@ -75,48 +75,48 @@ fn a_stale_record_is_served_while_one_caller_computes(ground: Ground) -> Result<
     Ok(())
 }
 
-fn a_stale_record_is_served_if_the_computation_fails(ground: Ground) -> Result<()> {
+fn a_stale_record_is_served_if_the_computation_fails(context: TestContext) -> Result<()> {
     for schema in [
-        texts(&ground).ttl(MINUTE).stale_if_error(MINUTE * 2),
-        texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE * 2),
+        texts(&context).ttl(MINUTE).stale_if_error(MINUTE * 2),
+        texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE * 2),
     ] {
-        let scope = ground.raw(schema)?;
+        let scope = context.raw(schema)?;
         scope.set(&pair("a", "old"))?;
-        ground.advance(MINUTE);
+        context.advance(MINUTE);
         assert_eq!(scope.try_get(key("a"), fail)?, pair("a", "old"));
-        ground.advance(MINUTE * 2 - SECOND);
+        context.advance(MINUTE * 2 - SECOND);
         assert_eq!(scope.try_get(key("a"), fail)?, pair("a", "old"));
-        ground.advance(SECOND);
+        context.advance(SECOND);
         assert_eq!(scope.try_get(key("a"), fail).unwrap_err().kind(), ErrorKind::Compute);
         assert_eq!(scope.get(key("a"), || pair("a", "new"))?, pair("a", "new"));
     }
     Ok(())
 }
 
-fn a_stale_record_that_is_removed_is_never_served(ground: Ground) -> Result<()> {
+fn a_stale_record_that_is_removed_is_never_served(context: TestContext) -> Result<()> {
     type Remove = fn(&Scope<Raw>) -> Result<()>;
     let removals: [Remove; 3] = [
         |scope| scope.pop(key("a")).map(|popped| assert_eq!(popped, None)),
         |scope| scope.pop_many([key("a")]).map(|popped| assert_eq!(popped, [None])),
         |scope| scope.clear(),
     ];
-    let schema = texts(&ground).ttl(MINUTE).stale_if_error(MINUTE).stale_while_revalidate(MINUTE);
-    let scope = ground.raw(schema)?;
+    let schema = texts(&context).ttl(MINUTE).stale_if_error(MINUTE).stale_while_revalidate(MINUTE);
+    let scope = context.raw(schema)?;
     for remove in removals {
         scope.set(&pair("a", "old"))?;
-        ground.advance(MINUTE);
+        context.advance(MINUTE);
         remove(&scope)?;
         assert_eq!(scope.try_get(key("a"), fail).unwrap_err().kind(), ErrorKind::Compute);
     }
     Ok(())
 }
 
-fn get_many_computes_what_is_expired_or_stale(ground: Ground) -> Result<()> {
-    let scope = ground.raw(texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
+fn get_many_computes_what_is_expired_or_stale(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     scope.set(&pair("gone", "old"))?;
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     scope.set(&pair("stale", "old"))?;
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     scope.set(&pair("fresh", "old"))?;
     let mut asked = Vec::new();
     let rows = scope.get_many(["fresh", "stale", "gone", "none"].map(key), |missing| {
@@ -128,7 +128,7 @@ fn get_many_computes_what_is_expired_or_stale(ground: Ground) -> Result<()> {
     assert_eq!(asked.len(), 3);
     assert_eq!(scope.len()?, 4);
     // A key that another caller computes is served stale.
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     let (begun, go_on) = (Barrier::new(2), Barrier::new(2));
     thread::scope(|threads| -> Result<()> {
         let computes = threads.spawn(|| {
@@ -152,10 +152,10 @@ fn get_many_computes_what_is_expired_or_stale(ground: Ground) -> Result<()> {
     })
 }
 
-fn get_in_background_keeps_no_caller_waiting(ground: Ground) -> Result<()> {
-    let scope = ground.raw(texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
+fn get_in_background_keeps_no_caller_waiting(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     assert_eq!(scope.get_in_background(key("a"), || pair("a", "old"))?, pair("a", "old"));
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
     let served = scope.get_in_background(key("a"), move || {
         let _ = may_go_on.recv();
@@ -174,8 +174,8 @@ fn get_in_background_keeps_no_caller_waiting(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn absence_is_remembered_for_its_time(ground: Ground) -> Result<()> {
-    let scope = ground.raw(texts(&ground).ttl(MINUTE * 10).negative_ttl(MINUTE))?;
+fn absence_is_remembered_for_its_time(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE * 10).negative_ttl(MINUTE))?;
     let calls = AtomicU32::new(0);
     let none = || {
         calls.fetch_add(1, Ordering::Relaxed);
@@ -186,23 +186,23 @@ fn absence_is_remembered_for_its_time(ground: Ground) -> Result<()> {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     // No other read sees it.
     assert!(!scope.exists(key("a"))? && scope.len()? == 0 && all_rows(&scope)?.is_empty());
-    assert!(!ground.cache.scopes()?.iter().any(|scope| scope.contains("absent")));
-    ground.advance(MINUTE);
+    assert!(!context.cache.scopes()?.iter().any(|scope| scope.contains("absent")));
+    context.advance(MINUTE);
     assert_eq!(scope.get_optional(key("a"), none)?, None);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     let some = scope.get_optional(key("a"), || Some(pair("a", "1")))?;
     assert_eq!((some, scope.fetch(key("a"))?), (Some(pair("a", "1")), Some(pair("a", "1"))));
     assert_eq!(scope.get_optional(key("a"), || panic!("it is there"))?, Some(pair("a", "1")));
     // Without the option nothing is remembered.
-    let forgetful = minutes(&ground)?;
+    let forgetful = minutes(&context)?;
     assert_eq!(forgetful.get_optional(key("b"), none)?, None);
     assert_eq!(forgetful.get_optional(key("b"), none)?, None);
     assert_eq!(calls.load(Ordering::Relaxed), 4);
     Ok(())
 }
 
-fn a_write_ends_a_remembered_absence(ground: Ground) -> Result<()> {
+fn a_write_ends_a_remembered_absence(context: TestContext) -> Result<()> {
     type Write = fn(&Scope<Raw>) -> Result<()>;
     let writes: [Write; 7] = [
         |scope| scope.set(&pair("a", "new")),
@@ -213,47 +213,47 @@ fn a_write_ends_a_remembered_absence(ground: Ground) -> Result<()> {
         |scope| scope.clear(),
         |scope| scope.get(key("a"), || pair("a", "new")).map(drop),
     ];
-    let scope = ground.raw(texts(&ground).ttl(SECOND).negative_ttl(MINUTE))?;
+    let scope = context.raw(texts(&context).ttl(SECOND).negative_ttl(MINUTE))?;
     for (at, write) in writes.into_iter().enumerate() {
         assert_eq!(scope.get_optional(key("a"), || None)?, None);
         write(&scope)?;
-        ground.advance(SECOND);
+        context.advance(SECOND);
         let computed = scope.get_optional(key("a"), || Some(pair("a", "computed")))?;
         assert_eq!(computed, Some(pair("a", "computed")), "write {at}");
-        ground.advance(SECOND);
+        context.advance(SECOND);
     }
     Ok(())
 }
 
-fn absence_removes_a_stale_record(ground: Ground) -> Result<()> {
-    let scope = ground.raw(texts(&ground).ttl(MINUTE).stale_if_error(MINUTE))?;
+fn absence_removes_a_stale_record(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_if_error(MINUTE))?;
     scope.set(&pair("a", "old"))?;
-    ground.advance(MINUTE);
+    context.advance(MINUTE);
     assert_eq!(scope.get_optional(key("a"), || None)?, None);
     assert!(scope.entry(key("a"))?.is_none());
     assert!(scope.try_get(key("a"), fail).is_err());
     Ok(())
 }
 
-fn refresh_replaces_what_is_stored(ground: Ground) -> Result<()> {
-    for schema in [texts(&ground), texts(&ground).ttl(MINUTE)] {
-        let scope = ground.raw(schema)?;
+fn refresh_replaces_what_is_stored(context: TestContext) -> Result<()> {
+    for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
+        let scope = context.raw(schema)?;
         scope.clear()?;
         assert_eq!(scope.refresh(key("a"), || pair("a", "1"))?, pair("a", "1"));
         assert_eq!(scope.refresh(key("a"), || pair("a", "2"))?, pair("a", "2"));
         assert_eq!(scope.fetch(key("a"))?, Some(pair("a", "2")));
         let other = scope.refresh(key("a"), || pair("b", "3")).unwrap_err();
         assert_eq!(other.kind(), ErrorKind::InvalidInput);
-        ground.advance(MINUTE);
+        context.advance(MINUTE);
         assert_eq!(scope.refresh(key("a"), || pair("a", "4"))?, pair("a", "4"));
         assert_eq!(all_rows(&scope)?, [pair("a", "4")]);
     }
     Ok(())
 }
 
-fn refresh_keeps_what_was_written_meanwhile(ground: Ground) -> Result<()> {
-    let scope = ground.texts()?;
-    let elsewhere = ground.texts_elsewhere()?;
+fn refresh_keeps_what_was_written_meanwhile(context: TestContext) -> Result<()> {
+    let scope = context.texts()?;
+    let elsewhere = context.texts_elsewhere()?;
     for writer in [&scope, &elsewhere] {
         scope.set(&pair("a", "old"))?;
         let refreshed = scope.refresh(key("a"), || {
@@ -272,14 +272,14 @@ fn refresh_keeps_what_was_written_meanwhile(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn a_fill_over_an_expired_record_keeps_a_newer_write(ground: Ground) -> Result<()> {
-    let schema = texts(&ground).ttl(MINUTE).stale_while_revalidate(MINUTE);
-    let scope = ground.raw(schema.clone())?;
-    let cache = ground.cache.detached();
-    let elsewhere = ground.raw_in(&cache, schema)?;
+fn a_fill_over_an_expired_record_keeps_a_newer_write(context: TestContext) -> Result<()> {
+    let schema = texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let scope = context.raw(schema.clone())?;
+    let cache = context.cache.detached();
+    let elsewhere = context.raw_in(&cache, schema)?;
     for age in [MINUTE, MINUTE * 2] {
         scope.set_many([pair("a", "old"), pair("b", "old")])?;
-        ground.advance(age);
+        context.advance(age);
         let got = scope.get(key("a"), || {
             elsewhere.set(&pair("a", "newer")).unwrap();
             pair("a", "computed")

@@ -4,7 +4,7 @@ use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Schemas, Value};
 use serde_json::{Value as Json, json};
 
 use super::{Case, cases};
-use crate::ground::{Ground, all_rows, key, pair, sorted};
+use crate::context::{TestContext, all_rows, key, pair, sorted};
 use crate::records::Raw;
 
 pub const CASES: &[Case] = cases![Storing:
@@ -31,11 +31,11 @@ pub const CASES: &[Case] = cases![Storing:
 ];
 
 /// Stores values of a type, and sees that every way of reading gives them back.
-fn values_of(ground: &Ground, name: &str, ty: ColumnType, values: &[Value]) -> Result<()> {
-    let mut schema = ground.pairs(ColumnType::BigInt, ty);
-    schema.name = format!("{}{name}", ground.scope);
+fn values_of(context: &TestContext, name: &str, ty: ColumnType, values: &[Value]) -> Result<()> {
+    let mut schema = context.pairs(ColumnType::BigInt, ty);
+    schema.name = format!("{}{name}", context.scope);
     schema.table = schema.name.clone();
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     let values: Vec<Value> = values.iter().cloned().chain([Value::Null]).collect();
     let records: Vec<Raw> =
         values.into_iter().zip(0_i64..).map(|(value, id)| pair(id, value)).collect();
@@ -57,28 +57,33 @@ fn values_of(ground: &Ground, name: &str, ty: ColumnType, values: &[Value]) -> R
     Ok(())
 }
 
-fn bools(ground: Ground) -> Result<()> {
-    values_of(&ground, "", ColumnType::Bool, &[true.into(), false.into()])
+fn bools(context: TestContext) -> Result<()> {
+    values_of(&context, "", ColumnType::Bool, &[true.into(), false.into()])
 }
 
-fn integers(ground: Ground) -> Result<()> {
+fn integers(context: TestContext) -> Result<()> {
     let ints = |ints: &[i64]| ints.iter().map(|&v| Value::Int(v)).collect::<Vec<_>>();
     let wide = ints(&[0, 1, -1, i64::MIN, i64::MAX, i64::MIN + 1, 1 << 53, (1 << 53) + 1]);
-    values_of(&ground, "b", ColumnType::BigInt, &wide)?;
-    values_of(&ground, "i", ColumnType::Int, &ints(&[0, 1, i32::MIN.into(), i32::MAX.into()]))?;
-    values_of(&ground, "s", ColumnType::SmallInt, &ints(&[0, -1, i16::MIN.into(), i16::MAX.into()]))
+    values_of(&context, "b", ColumnType::BigInt, &wide)?;
+    values_of(&context, "i", ColumnType::Int, &ints(&[0, 1, i32::MIN.into(), i32::MAX.into()]))?;
+    values_of(
+        &context,
+        "s",
+        ColumnType::SmallInt,
+        &ints(&[0, -1, i16::MIN.into(), i16::MAX.into()]),
+    )
 }
 
-fn unsigned_integers(ground: Ground) -> Result<()> {
+fn unsigned_integers(context: TestContext) -> Result<()> {
     let limit = i64::MAX as u64;
     let values = [0, 1, limit, limit + 1, limit + 2, u64::MAX - 1, u64::MAX];
-    values_of(&ground, "", ColumnType::UBigInt, &values.map(Value::UInt))
+    values_of(&context, "", ColumnType::UBigInt, &values.map(Value::UInt))
 }
 
 /// It equals zero, so that is what it may come back as.
-fn a_negative_zero(ground: Ground) -> Result<()> {
-    let able = ground.cache.capabilities().negative_zero;
-    let scope = ground.raw(ground.pairs(ColumnType::BigInt, ColumnType::Double))?;
+fn a_negative_zero(context: TestContext) -> Result<()> {
+    let able = context.cache.capabilities().negative_zero;
+    let scope = context.raw(context.pairs(ColumnType::BigInt, ColumnType::Double))?;
     scope.set(&pair(1, Value::Float(-0.0)))?;
     let stored = scope.fetch(key(1))?;
     let Some(Value::Float(zero)) = stored.as_ref().map(|row| &row.0[1]) else {
@@ -89,7 +94,7 @@ fn a_negative_zero(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn doubles(ground: Ground) -> Result<()> {
+fn doubles(context: TestContext) -> Result<()> {
     let values = [
         0.0,
         1.0,
@@ -109,19 +114,19 @@ fn doubles(ground: Ground) -> Result<()> {
         1e300,
         -1e-300,
     ];
-    values_of(&ground, "", ColumnType::Double, &values.map(Value::Float))
+    values_of(&context, "", ColumnType::Double, &values.map(Value::Float))
 }
 
-fn reals(ground: Ground) -> Result<()> {
+fn reals(context: TestContext) -> Result<()> {
     let values =
         [0.0, 0.1_f32, 1.0 / 3.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 16_777_217.0];
-    values_of(&ground, "", ColumnType::Real, &values.map(Value::from))
+    values_of(&context, "", ColumnType::Real, &values.map(Value::from))
 }
 
 /// Stored exactly, or refused with nothing changed.
-fn floats_that_are_no_numbers(ground: Ground) -> Result<()> {
-    let scope = ground.raw(ground.pairs(ColumnType::BigInt, ColumnType::Double))?;
-    let able = ground.cache.capabilities().nan;
+fn floats_that_are_no_numbers(context: TestContext) -> Result<()> {
+    let scope = context.raw(context.pairs(ColumnType::BigInt, ColumnType::Double))?;
+    let able = context.cache.capabilities().nan;
     let mut stored = vec![pair(0, 0.5)];
     scope.set(&stored[0])?;
     for (id, value) in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().enumerate() {
@@ -142,33 +147,33 @@ fn floats_that_are_no_numbers(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn decimals(ground: Ground) -> Result<()> {
+fn decimals(context: TestContext) -> Result<()> {
     let texts =
         |texts: &[&str]| texts.iter().map(|&v| Value::Decimal(v.into())).collect::<Vec<_>>();
     let money = ColumnType::Decimal { precision: 10, scale: 2 };
     let values =
         texts(&["0.00", "0.10", "-0.01", "12.50", "99999999.99", "-99999999.99", "1000000.00"]);
-    values_of(&ground, "m", money, &values)?;
+    values_of(&context, "m", money, &values)?;
     let wide = ColumnType::Decimal { precision: 38, scale: 9 };
     let values = texts(&["12345678901234567890123456789.123456789", "-0.000000001", "0.100000000"]);
-    values_of(&ground, "w", wide, &values)?;
+    values_of(&context, "w", wide, &values)?;
     let whole = ColumnType::Decimal { precision: 30, scale: 0 };
-    values_of(&ground, "i", whole, &texts(&["0", "-7", "123456789012345678901234567890"]))
+    values_of(&context, "i", whole, &texts(&["0", "-7", "123456789012345678901234567890"]))
 }
 
-fn texts(ground: Ground) -> Result<()> {
+fn texts(context: TestContext) -> Result<()> {
     let values: Vec<Value> = super::keys::HOSTILE.iter().map(|&text| text.into()).collect();
-    values_of(&ground, "", ColumnType::Text, &values)?;
+    values_of(&context, "", ColumnType::Text, &values)?;
     let short = ["", "a", "a ", "\u{e9}\u{1f600}", "007", "7.0", "NULL", "1e5"].map(Value::from);
-    values_of(&ground, "v", ColumnType::Varchar(4), &short)
+    values_of(&context, "v", ColumnType::Varchar(4), &short)
 }
 
-fn text_with_the_character_nul(ground: Ground) -> Result<()> {
-    if ground.cache.capabilities().nul_in_text {
+fn text_with_the_character_nul(context: TestContext) -> Result<()> {
+    if context.cache.capabilities().nul_in_text {
         let values = ["\0", "a\0b", "a\0", "\0\0"].map(Value::from);
-        return values_of(&ground, "", ColumnType::Text, &values);
+        return values_of(&context, "", ColumnType::Text, &values);
     }
-    let scope = ground.texts()?;
+    let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     for error in [
         scope.set(&pair("a", "x\0y")).unwrap_err(),
@@ -181,21 +186,21 @@ fn text_with_the_character_nul(ground: Ground) -> Result<()> {
     Ok(())
 }
 
-fn bytes(ground: Ground) -> Result<()> {
+fn bytes(context: TestContext) -> Result<()> {
     let all: Vec<u8> = (0..=255).collect();
     let values: [&[u8]; 7] = [b"", b"\0", b"\0\0a\0", b"\xff\xfe\xfd", b"text", b"\\x00", &all];
-    values_of(&ground, "", ColumnType::Bytes, &values.map(Value::from))
+    values_of(&context, "", ColumnType::Bytes, &values.map(Value::from))
 }
 
-fn a_megabyte(ground: Ground) -> Result<()> {
+fn a_megabyte(context: TestContext) -> Result<()> {
     let text: String = "0123456789abcde\u{e9}\n".chars().cycle().take(1_000_000).collect();
-    values_of(&ground, "t", ColumnType::Text, &[text.into()])?;
+    values_of(&context, "t", ColumnType::Text, &[text.into()])?;
     let bytes: Vec<u8> =
         (0..1_048_577_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    values_of(&ground, "b", ColumnType::Bytes, &[bytes.into()])
+    values_of(&context, "b", ColumnType::Bytes, &[bytes.into()])
 }
 
-fn json_values(ground: Ground) -> Result<()> {
+fn json_values(context: TestContext) -> Result<()> {
     let values = [
         json!({}),
         json!([]),
@@ -212,30 +217,30 @@ fn json_values(ground: Ground) -> Result<()> {
         json!({"id": {"nested": {"nested": {"nested": [[[[]]]]}}}}),
         json!("null"),
     ];
-    values_of(&ground, "n", ColumnType::Json, &values.map(Value::from))?;
+    values_of(&context, "n", ColumnType::Json, &values.map(Value::from))?;
     // In a column that cannot be NULL, JSON's null is a value as any other.
-    let schema = ground
+    let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::Int))
         .column(Column::new("v", ColumnType::Json));
-    let scope = ground.raw(schema)?;
+    let scope = context.raw(schema)?;
     scope.set(&pair(1, json!(null)))?;
     assert_eq!(scope.fetch(key(1))?, Some(pair(1, json!(null))));
     assert_eq!(scope.set(&pair(2, Value::Null)).unwrap_err().column(), Some("v"));
     Ok(())
 }
 
-fn dates(ground: Ground) -> Result<()> {
+fn dates(context: TestContext) -> Result<()> {
     let values = [0, -1, 1, -719_162, 2_932_896, 11_016, -25_509].map(Value::Date);
-    values_of(&ground, "", ColumnType::Date, &values)
+    values_of(&context, "", ColumnType::Date, &values)
 }
 
-fn times(ground: Ground) -> Result<()> {
+fn times(context: TestContext) -> Result<()> {
     let values = [0, 1, 999_999, 1_000_000, 43_200_000_000, 86_399_999_999, 18_900_123_000];
-    values_of(&ground, "", ColumnType::Time, &values.map(Value::Time))
+    values_of(&context, "", ColumnType::Time, &values.map(Value::Time))
 }
 
-fn timestamps(ground: Ground) -> Result<()> {
+fn timestamps(context: TestContext) -> Result<()> {
     let values = [
         0,
         1,
@@ -248,12 +253,12 @@ fn timestamps(ground: Ground) -> Result<()> {
         -62_135_596_800_000_000,
         253_402_300_799_999_999,
     ];
-    values_of(&ground, "", ColumnType::Timestamp, &values.map(Value::Timestamp))
+    values_of(&context, "", ColumnType::Timestamp, &values.map(Value::Timestamp))
 }
 
-fn uuids(ground: Ground) -> Result<()> {
+fn uuids(context: TestContext) -> Result<()> {
     let values = [[0; 16], [255; 16], *b"0123456789abcdef"].map(Value::Uuid);
-    values_of(&ground, "", ColumnType::Uuid, &values)
+    values_of(&context, "", ColumnType::Uuid, &values)
 }
 
 /// A column of each type, with a value of it.
@@ -299,8 +304,8 @@ pub fn empty(id: &str) -> Raw {
     Raw([id.into()].into_iter().chain(every_type().iter().map(|_| Value::Null)).collect())
 }
 
-fn a_record_of_every_type(ground: Ground) -> Result<()> {
-    let scope = ground.raw(wide(ground.schema()))?;
+fn a_record_of_every_type(context: TestContext) -> Result<()> {
+    let scope = context.raw(wide(context.schema()))?;
     scope.set(&full("full"))?;
     scope.set_many([empty("empty"), full("other")])?;
     assert_eq!(scope.fetch(key("full"))?, Some(full("full")));
@@ -425,12 +430,12 @@ fn declared(scope: &str, literals: &[Literal], defaults: &[usize]) -> Result<Sch
 
 /// A literal in a CSV, in JSON and as a default in TOML, and its value as a program has it: all are
 /// refused, or all store the same.
-fn one_verdict_for_every_source(ground: Ground) -> Result<()> {
+fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
     let literals = literals();
     let (taken, refused): (Vec<usize>, Vec<usize>) =
         (0..literals.len()).partition(|&at| literals[at].stored.is_some());
-    let schema = declared(&ground.scope, &literals, &taken)?;
-    let scope = ground.dynamic(schema.clone())?;
+    let schema = declared(&context.scope, &literals, &taken)?;
+    let scope = context.dynamic(schema.clone())?;
     let shown = |at: usize| literals[at].stored.clone().map_or(Json::Null, Value::into_json);
     scope.set("defaults", json!({}))?;
     let defaults = scope.fetch("defaults")?.expect("it was set");
@@ -458,7 +463,7 @@ fn one_verdict_for_every_source(ground: Ground) -> Result<()> {
         assert_eq!(csv.unwrap_err().kind(), ErrorKind::InvalidInput, "{text} as {ty} in CSV");
         let json = literals[at].json().and_then(|json| scope.set("none", json!({ &name: json })));
         assert_eq!(json.unwrap_err().kind(), ErrorKind::InvalidInput, "{text} as {ty} in JSON");
-        let toml = declared(&ground.scope, &literals, &[at]);
+        let toml = declared(&context.scope, &literals, &[at]);
         assert_eq!(toml.unwrap_err().kind(), ErrorKind::InvalidSchema, "{text} as {ty} in TOML");
     }
     assert!(!scope.exists("none")?);
@@ -466,15 +471,15 @@ fn one_verdict_for_every_source(ground: Ground) -> Result<()> {
 }
 
 /// `get` and `update` give times as they are stored: cut to whole microseconds, towards the past.
-fn times_are_cut_to_microseconds(ground: Ground) -> Result<()> {
+fn times_are_cut_to_microseconds(context: TestContext) -> Result<()> {
     #[cfg(feature = "chrono")]
-    typed_times_are_cut(&ground)?;
-    let schema = ground
+    typed_times_are_cut(&context)?;
+    let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::Text).key_only())
         .column(Column::new("v", ColumnType::Timestamp))
         .shape(hilcat::Shape::Single);
-    let scope = ground.dynamic(schema)?;
+    let scope = context.dynamic(schema)?;
     let (fine, cut) = (json!("1969-12-31T23:59:59.9999999Z"), json!("1969-12-31T23:59:59.999999Z"));
     assert_eq!(scope.get("a", || fine.clone())?, cut);
     assert_eq!(scope.fetch("a")?, Some(cut.clone()));
@@ -484,7 +489,7 @@ fn times_are_cut_to_microseconds(ground: Ground) -> Result<()> {
 }
 
 #[cfg(feature = "chrono")]
-fn typed_times_are_cut(ground: &Ground) -> Result<()> {
+fn typed_times_are_cut(context: &TestContext) -> Result<()> {
     use chrono::{DateTime, NaiveDateTime, NaiveTime, TimeDelta, Utc};
     use hilcat::ColumnValue as _;
 
@@ -496,7 +501,7 @@ fn typed_times_are_cut(ground: &Ground) -> Result<()> {
     let time = NaiveTime::from_hms_nano_opt(5, 15, 0, 123_456_999).unwrap();
     assert_eq!(time.to_value(), Value::Time(18_900_123_456));
 
-    let scope = ground.cache.map::<String, DateTime<Utc>>(&format!("{}map", ground.scope))?;
+    let scope = context.cache.map::<String, DateTime<Utc>>(&format!("{}map", context.scope))?;
     assert_eq!(scope.get("a", || fine)?, before);
     assert_eq!(scope.fetch("a")?, Some(before));
     scope.set("a", &fine)?;

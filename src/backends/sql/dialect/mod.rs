@@ -35,7 +35,7 @@ use super::render::{
 use super::statement::{Conn, Sql, execute, find};
 use super::write::{pop, put};
 use crate::remote::Outcome;
-use crate::schema::{self, Change, Standing};
+use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// How long a change of a table that stands may take on a server.
@@ -426,7 +426,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn alter(
         connection: &mut Self::Connection,
         schema: &Schema,
-        standing: &Standing,
+        standing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>>;
 
@@ -434,7 +434,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn indexes(connection: &mut Self::Connection, table: &str) -> Result<Vec<Vec<String>>, Failed>;
 
     /// The table of this name as it stands, if it does.
-    fn table(connection: &mut Self::Connection, name: &str) -> Result<Option<Standing>>;
+    fn table(connection: &mut Self::Connection, name: &str) -> Result<Option<ExistingTable>>;
 
     /// The names of all tables, sorted.
     fn tables(connection: &mut Self::Connection) -> Result<Vec<String>>;

@@ -27,10 +27,10 @@ use super::{CHANGE, Dialect, Failure, Fits};
 use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
-use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::link::mysql::MysqlConnection;
 use crate::backends::sql::render::{Batches, Statements, create_table};
 use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
-use crate::schema::{Change, Standing, fnv1a};
+use crate::schema::{Change, ExistingTable, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
 /// The collations that take no two texts for one; each engine reads the comment that is for it.
@@ -40,7 +40,7 @@ const EXACT: &str = "/*!80017 COLLATE utf8mb4_0900_bin */ /*M! COLLATE utf8mb4_n
 const LONGEST_VARCHAR: u32 = 16_383;
 
 impl Dialect for Mysql {
-    type Connection = MysqlLink;
+    type Connection = MysqlConnection;
 
     const NAME: &'static str = "mysql";
     const ON_SERVER: bool = true;
@@ -315,7 +315,7 @@ impl Dialect for Mysql {
         ]
     }
 
-    fn tidy(connection: &mut MysqlLink, schema: &Schema) -> QueryResult<()> {
+    fn tidy(connection: &mut MysqlConnection, schema: &Schema) -> QueryResult<()> {
         let (new, old) = temporary(&schema.table);
         let (new, old) = (Self::quote(&new), Self::quote(&old));
         connection.batch_execute(&format!("DROP TABLE IF EXISTS {new}, {old}"))
@@ -324,9 +324,9 @@ impl Dialect for Mysql {
     /// One statement for all changes, which the engine makes or leaves undone as a whole: nothing
     /// is lost where one of them fails.
     fn alter(
-        connection: &mut MysqlLink,
+        connection: &mut MysqlConnection,
         schema: &Schema,
-        standing: &Standing,
+        standing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let mut steps = vec![Vec::new(); changes.len()];
@@ -336,23 +336,23 @@ impl Dialect for Mysql {
         Ok(steps)
     }
 
-    fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+    fn indexes(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Vec<String>>, Failed> {
         Ok(introspect::indexes(connection, table)?)
     }
 
-    fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
+    fn table(connection: &mut MysqlConnection, name: &str) -> Result<Option<ExistingTable>> {
         introspect::table(connection, name)
     }
 
-    fn tables(connection: &mut MysqlLink) -> Result<Vec<String>> {
+    fn tables(connection: &mut MysqlConnection) -> Result<Vec<String>> {
         introspect::tables(connection)
     }
 
     /// Under a lock of the server's, which is given back when the connection ends. Nothing of what
     /// changes a table is undone by a transaction.
     fn exclusively<T>(
-        connection: &mut MysqlLink,
-        body: impl FnOnce(&mut MysqlLink) -> Result<T, Failed>,
+        connection: &mut MysqlConnection,
+        body: impl FnOnce(&mut MysqlConnection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let seconds = connection.left().as_secs().max(1);
         // Names of locks are of the whole server, and of 64 characters at the most.
@@ -375,9 +375,9 @@ impl Dialect for Mysql {
     }
 
     fn unhurried<T>(
-        connection: &mut MysqlLink,
+        connection: &mut MysqlConnection,
         wait: Duration,
-        body: impl FnOnce(&mut MysqlLink) -> Result<T, Failed>,
+        body: impl FnOnce(&mut MysqlConnection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let (keep, lift, restore) = match connection.traits().mariadb {
             true => (
@@ -400,16 +400,16 @@ impl Dialect for Mysql {
         Ok(result)
     }
 
-    fn set_deadline(connection: &mut MysqlLink, left: Duration) -> QueryResult<()> {
+    fn set_deadline(connection: &mut MysqlConnection, left: Duration) -> QueryResult<()> {
         connection.begin(left);
         Ok(())
     }
 
-    fn is_quiet(connection: &MysqlLink) -> bool {
+    fn is_quiet(connection: &MysqlConnection) -> bool {
         connection.is_quiet()
     }
 
-    fn abandon(connection: &mut MysqlLink) {
+    fn abandon(connection: &mut MysqlConnection) {
         connection.abandon();
     }
 

@@ -29,14 +29,14 @@ use super::{CHANGE, Dialect, Failure};
 use crate::backends::sql::batch::Column;
 use crate::backends::sql::error::Failed;
 use crate::backends::sql::link::error::code;
-use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PgLink};
+use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PostgresConnection};
 use crate::backends::sql::registry;
 use crate::backends::sql::render::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
 use crate::backends::sql::statement::{Conn, Sql};
 use crate::remote::Deadline;
-use crate::schema::{self, Change, Standing};
+use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
 /// What migrations lock: the bytes of `hilcat`, as a number.
@@ -46,7 +46,7 @@ const LOCK: i64 = 0x6869_6c63_6174;
 const NAME: usize = 63;
 
 impl Dialect for Pg {
-    type Connection = PgLink;
+    type Connection = PostgresConnection;
 
     const NAME: &'static str = "postgresql";
     const ON_SERVER: bool = true;
@@ -194,7 +194,7 @@ impl Dialect for Pg {
         selected::<Self>(schema, column)
     }
 
-    fn keys_in_clear(connection: &mut PgLink, schema: &Schema) -> QueryResult<bool> {
+    fn keys_in_clear(connection: &mut PostgresConnection, schema: &Schema) -> QueryResult<bool> {
         keys::stand_in_clear(connection, schema)
     }
 
@@ -323,9 +323,9 @@ impl Dialect for Pg {
     }
 
     fn alter(
-        connection: &mut PgLink,
+        connection: &mut PostgresConnection,
         schema: &Schema,
-        standing: &Standing,
+        standing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let collations = introspect::collations(connection, &schema.table)?;
@@ -350,15 +350,18 @@ impl Dialect for Pg {
         Ok(statements.collect())
     }
 
-    fn indexes(connection: &mut PgLink, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+    fn indexes(
+        connection: &mut PostgresConnection,
+        table: &str,
+    ) -> Result<Vec<Vec<String>>, Failed> {
         Ok(introspect::indexes(connection, table)?)
     }
 
-    fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {
+    fn table(connection: &mut PostgresConnection, name: &str) -> Result<Option<ExistingTable>> {
         introspect::table(connection, name)
     }
 
-    fn tables(connection: &mut PgLink) -> Result<Vec<String>> {
+    fn tables(connection: &mut PostgresConnection) -> Result<Vec<String>> {
         introspect::tables(connection)
     }
 
@@ -367,15 +370,15 @@ impl Dialect for Pg {
         introspect::fingerprint_without_children()
     }
 
-    fn has_registry(connection: &mut PgLink) -> QueryResult<bool> {
+    fn has_registry(connection: &mut PostgresConnection) -> QueryResult<bool> {
         introspect::has_table(connection, registry::TABLE)
     }
 
     /// The lock comes before anything else: of two that make Diesel's own table at once one would
     /// fail.
     fn exclusively<T>(
-        connection: &mut PgLink,
-        body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
+        connection: &mut PostgresConnection,
+        body: impl FnOnce(&mut PostgresConnection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         super::transaction(connection, |connection| {
             let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK);
@@ -386,9 +389,9 @@ impl Dialect for Pg {
 
     /// In the transaction that holds the lock: the session's limits come back with its end.
     fn unhurried<T>(
-        connection: &mut PgLink,
+        connection: &mut PostgresConnection,
         wait: Duration,
-        body: impl FnOnce(&mut PgLink) -> Result<T, Failed>,
+        body: impl FnOnce(&mut PostgresConnection) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         connection.set_deadline(Deadline::after(CHANGE));
         let wait = wait.as_millis().max(1);
@@ -398,16 +401,16 @@ impl Dialect for Pg {
         body(connection)
     }
 
-    fn set_deadline(connection: &mut PgLink, left: Duration) -> QueryResult<()> {
+    fn set_deadline(connection: &mut PostgresConnection, left: Duration) -> QueryResult<()> {
         connection.set_deadline(Deadline::after(left));
         Ok(())
     }
 
-    fn is_quiet(connection: &PgLink) -> bool {
+    fn is_quiet(connection: &PostgresConnection) -> bool {
         connection.is_quiet()
     }
 
-    fn abandon(connection: &mut PgLink) {
+    fn abandon(connection: &mut PostgresConnection) {
         connection.abandon();
     }
 
@@ -506,7 +509,7 @@ fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<St
 /// of the key may get stand-ins.
 fn widened(
     schema: &Schema,
-    standing: &Standing,
+    standing: &ExistingTable,
     collations: &[Collation],
     name: &str,
     to: ColumnType,

@@ -23,7 +23,7 @@ use crate::backends::sql::error::Failed;
 use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
 use crate::backends::sql::write::{check_written, kept, pop, remove_expired, replace_expired};
-use crate::schema::{Change, Standing};
+use crate::schema::{Change, ExistingTable};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
 impl Dialect for Sqlite {
@@ -283,7 +283,7 @@ impl Dialect for Sqlite {
     fn alter(
         connection: &mut SqliteConnection,
         schema: &Schema,
-        standing: &Standing,
+        standing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let table = Self::quote_in_definition(&schema.table);
@@ -315,7 +315,7 @@ impl Dialect for Sqlite {
         Ok(introspect::indexes(connection, table)?)
     }
 
-    fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
+    fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<ExistingTable>> {
         introspect::table(connection, name)
     }
 

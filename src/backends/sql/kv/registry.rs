@@ -9,7 +9,7 @@ use crate::backends::sql::error::{Failed, failure};
 use crate::backends::sql::render::{create_index, definition};
 use crate::backends::sql::statement::{Sql, execute, find, load};
 use crate::freshness::EXPIRES_AT;
-use crate::schema::{StandingColumn, merged, table_of_another};
+use crate::schema::{ExistingColumn, merged, table_of_another};
 use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The table's name.
@@ -172,7 +172,7 @@ pub(super) fn make_table(connection: &mut SqliteConnection, table: &Schema) -> R
         return Ok(());
     };
     let existing = Engine::table(connection, &table.table)?;
-    let has_it = |have: &StandingColumn| have.name == expiry.name;
+    let has_it = |have: &ExistingColumn| have.name == expiry.name;
     if !existing.is_some_and(|existing| existing.columns.iter().any(has_it)) {
         let column = definition::<Engine>(expiry);
         connection.batch_execute(&format!("ALTER TABLE {name} ADD COLUMN {column}"))?;

@@ -50,7 +50,7 @@ pub(in crate::backends::sql) struct Traits {
 }
 
 /// A connection. Every call ends by its deadline.
-pub struct MysqlLink {
+pub struct MysqlConnection {
     client: Client,
     statements: Statements,
     traits: Traits,
@@ -63,7 +63,7 @@ pub struct MysqlLink {
     instrumentation: DynInstrumentation,
 }
 
-impl MysqlLink {
+impl MysqlConnection {
     /// Connects. `settings` is what the session is given, as one statement; a request takes at
     /// most `timeout`.
     pub(in crate::backends::sql) fn open(
@@ -233,7 +233,7 @@ fn version_of(name: &str) -> (u16, u16, u16) {
     (next(), next(), next())
 }
 
-impl SimpleConnection for MysqlLink {
+impl SimpleConnection for MysqlConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         let shown = StrQueryHelper::new(sql);
         self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
@@ -244,9 +244,9 @@ impl SimpleConnection for MysqlLink {
     }
 }
 
-impl ConnectionSealed for MysqlLink {}
+impl ConnectionSealed for MysqlConnection {}
 
-impl Connection for MysqlLink {
+impl Connection for MysqlConnection {
     type Backend = Mysql;
     type TransactionManager = AnsiTransactionManager;
 
@@ -279,7 +279,7 @@ impl Connection for MysqlLink {
     fn set_prepared_statement_cache_size(&mut self, _: CacheSize) {}
 }
 
-impl LoadConnection for MysqlLink {
+impl LoadConnection for MysqlConnection {
     type Cursor<'conn, 'query> =
         std::iter::Map<std::vec::IntoIter<LinkRow>, fn(LinkRow) -> QueryResult<LinkRow>>;
     type Row<'conn, 'query> = LinkRow;
@@ -298,13 +298,13 @@ impl LoadConnection for MysqlLink {
     }
 }
 
-impl MigrationConnection for MysqlLink {
+impl MigrationConnection for MysqlConnection {
     fn setup(&mut self) -> QueryResult<usize> {
         self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
     }
 }
 
-impl R2D2Connection for MysqlLink {
+impl R2D2Connection for MysqlConnection {
     fn ping(&mut self) -> QueryResult<()> {
         self.run(Client::ping)
     }

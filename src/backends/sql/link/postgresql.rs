@@ -91,7 +91,7 @@ enum Name {
 }
 
 /// A connection to PostgreSQL.
-pub struct PgLink {
+pub struct PostgresConnection {
     client: Client,
     /// None once the connection has ended: dropping the machine lets go of its requests.
     machine: Option<Machine>,
@@ -104,7 +104,7 @@ pub struct PgLink {
     instrumentation: DynInstrumentation,
 }
 
-impl PgLink {
+impl PostgresConnection {
     /// Connects and logs in.
     pub(in crate::backends::sql) fn open(target: &Target) -> crate::Result<Self> {
         let deadline = Deadline::of_call(target.connect_timeout);
@@ -334,9 +334,9 @@ fn type_of(metadata: &PgTypeMetadata) -> QueryResult<Type> {
         .unwrap_or_else(|| Type::new(format!("type {oid}"), oid, Kind::Simple, String::new())))
 }
 
-impl ConnectionSealed for PgLink {}
+impl ConnectionSealed for PostgresConnection {}
 
-impl SimpleConnection for PgLink {
+impl SimpleConnection for PostgresConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
         let with_settings = match self.is_in_transaction() {
             Ok(false) => self.session.with_settings(sql),
@@ -347,7 +347,7 @@ impl SimpleConnection for PgLink {
     }
 }
 
-impl Connection for PgLink {
+impl Connection for PostgresConnection {
     type Backend = Pg;
     type TransactionManager = AnsiTransactionManager;
 
@@ -389,7 +389,7 @@ impl Connection for PgLink {
     fn set_prepared_statement_cache_size(&mut self, _: CacheSize) {}
 }
 
-impl LoadConnection for PgLink {
+impl LoadConnection for PostgresConnection {
     type Cursor<'conn, 'query> =
         std::iter::Map<std::vec::IntoIter<PgRow>, fn(PgRow) -> QueryResult<PgRow>>;
     type Row<'conn, 'query> = PgRow;
@@ -419,19 +419,19 @@ impl LoadConnection for PgLink {
 }
 
 /// For types that are not PostgreSQL's own: Diesel asks for them by a query of its own.
-impl GetPgMetadataCache for PgLink {
+impl GetPgMetadataCache for PostgresConnection {
     fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
         &mut self.types
     }
 }
 
-impl MigrationConnection for PgLink {
+impl MigrationConnection for PostgresConnection {
     fn setup(&mut self) -> QueryResult<usize> {
         self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
     }
 }
 
-impl R2D2Connection for PgLink {
+impl R2D2Connection for PostgresConnection {
     fn ping(&mut self) -> QueryResult<()> {
         self.batch_execute("")
     }

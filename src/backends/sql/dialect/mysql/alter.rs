@@ -8,16 +8,16 @@ use super::redefine::{self, Edit};
 use super::{in_utf8, introspect, keys};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{long_column, needs_whole, sized_columns};
-use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::link::mysql::MysqlConnection;
 use crate::backends::sql::render::definition;
-use crate::schema::{Change, Standing, StandingColumn};
+use crate::schema::{Change, ExistingColumn, ExistingTable};
 use crate::{Column, ColumnType, Error, ErrorKind, Result, Schema};
 
 /// `ALTER TABLE` with all changes. Nothing is changed before all of them are known to be possible.
 pub(super) fn statement(
-    connection: &mut MysqlLink,
+    connection: &mut MysqlConnection,
     schema: &Schema,
-    standing: &Standing,
+    standing: &ExistingTable,
     changes: &[Change],
 ) -> QueryResult<String> {
     let alter = introspect::shown(connection, &schema.table)
@@ -28,14 +28,14 @@ pub(super) fn statement(
 
 struct Alter<'a> {
     schema: &'a Schema,
-    standing: &'a Standing,
+    standing: &'a ExistingTable,
     changes: &'a [Change],
     /// What `SHOW CREATE TABLE` gives.
     create: &'a str,
 }
 
 impl Alter<'_> {
-    fn parts(&self, connection: &mut MysqlLink) -> Result<Vec<String>> {
+    fn parts(&self, connection: &mut MysqlConnection) -> Result<Vec<String>> {
         let mut parts = Vec::new();
         for change in self.changes {
             match change {
@@ -75,7 +75,7 @@ impl Alter<'_> {
     }
 
     /// The column as it is called in the table, and as it is found there.
-    fn existing(&self, column: &Column) -> Option<&StandingColumn> {
+    fn existing(&self, column: &Column) -> Option<&ExistingColumn> {
         let found = |name: &String| self.standing.columns.iter().find(|have| have.name == *name);
         found(&column.name).or_else(|| found(column.was.as_ref()?))
     }
@@ -125,7 +125,7 @@ impl Alter<'_> {
     }
 
     /// A trigger that knows a column by its name would fail at every write.
-    fn check_triggers(&self, connection: &mut MysqlLink, column: &str) -> Result<()> {
+    fn check_triggers(&self, connection: &mut MysqlConnection, column: &str) -> Result<()> {
         let triggers = introspect::triggers(connection, &self.schema.table)?;
         let mut triggers = triggers.into_iter();
         match triggers.find(|(_, statement)| redefine::mentions(statement, column)) {

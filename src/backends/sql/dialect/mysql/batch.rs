@@ -11,7 +11,7 @@ use crate::backends::sql::batch::{InOrder, sorted};
 use crate::backends::sql::dialect::keys::long_columns;
 use crate::backends::sql::dialect::{Dialect, transaction};
 use crate::backends::sql::error::{Failed, met_another};
-use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::link::mysql::MysqlConnection;
 use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::backends::sql::write::{insert_or_fetch, put};
@@ -271,7 +271,7 @@ fn is_mariadb<C: Conn<Mysql>>(connection: &C) -> bool {
     own(connection).is_some_and(|link| link.traits().mariadb)
 }
 
-fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlLink> {
+fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlConnection> {
     (connection as &dyn Any).downcast_ref()
 }
 

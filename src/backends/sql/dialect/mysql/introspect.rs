@@ -5,10 +5,10 @@ use diesel::mysql::Mysql;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::mysql::MysqlLink;
+use crate::backends::sql::link::mysql::MysqlConnection;
 use crate::backends::sql::registry;
 use crate::backends::sql::statement::{Sql, load};
-use crate::schema::{Standing, StandingColumn};
+use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result, Row, Value};
 
 /// The collations under which no two texts are one, not even with a space at the end.
@@ -31,7 +31,7 @@ struct Info {
 }
 
 /// The table of this name as it stands, if it does.
-pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Standing>> {
+pub(super) fn table(connection: &mut MysqlConnection, name: &str) -> Result<Option<ExistingTable>> {
     if !stands(connection, name)? {
         return Ok(None);
     }
@@ -56,11 +56,11 @@ pub(super) fn table(connection: &mut MysqlLink, name: &str) -> Result<Option<Sta
     let computed = columns.iter().filter(|column| column.generated);
     let computed = computed.map(|column| column.name.clone()).collect();
     let wholes = all.into_iter().filter(|name| is_whole_name(name)).collect();
-    Ok(Some(Standing { columns: standing, key, wholes, computed }))
+    Ok(Some(ExistingTable { columns: standing, key, wholes, computed }))
 }
 
 /// The names of all tables, sorted.
-pub(super) fn tables(connection: &mut MysqlLink) -> Result<Vec<String>> {
+pub(super) fn tables(connection: &mut MysqlConnection) -> Result<Vec<String>> {
     let tables = Sql::new(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name",
     );
@@ -72,7 +72,7 @@ pub(super) fn tables(connection: &mut MysqlLink) -> Result<Vec<String>> {
 
 /// Whether a table of this name stands. Where the server takes upper and lower case for one in the
 /// names of tables, so does this.
-fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
+fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
     let sql = Sql::new(
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ",
     )
@@ -100,7 +100,7 @@ fn stands(connection: &mut MysqlLink, name: &str) -> Result<bool> {
 
 /// Refuses a table that another scope has under another spelling, where the server takes the two
 /// for one: each would see the records of the other.
-fn check_spelling(connection: &mut MysqlLink, name: &str) -> Result<()> {
+fn check_spelling(connection: &mut MysqlConnection, name: &str) -> Result<()> {
     let sql = Sql::new(format!("SELECT scope, table_name FROM {}", Mysql::quote(registry::TABLE)));
     let mut noted = Vec::new();
     let loaded =
@@ -126,7 +126,7 @@ fn check_spelling(connection: &mut MysqlLink, name: &str) -> Result<()> {
 }
 
 /// The statement that makes a table as it is.
-pub(super) fn shown(connection: &mut MysqlLink, table: &str) -> Result<String> {
+pub(super) fn shown(connection: &mut MysqlConnection, table: &str) -> Result<String> {
     let sql = Sql::new(format!("SHOW CREATE TABLE {}", Mysql::quote(table)));
     let rows = ask(connection, &sql, &[], &[ColumnType::Text, ColumnType::Text])?;
     let shown = rows.into_iter().next().and_then(|row| texts(row).nth(1));
@@ -134,7 +134,10 @@ pub(super) fn shown(connection: &mut MysqlLink, table: &str) -> Result<String> {
 }
 
 /// The triggers of a table: their names and what they do.
-pub(super) fn triggers(connection: &mut MysqlLink, table: &str) -> Result<Vec<(String, String)>> {
+pub(super) fn triggers(
+    connection: &mut MysqlConnection,
+    table: &str,
+) -> Result<Vec<(String, String)>> {
     use ColumnType::Text;
     let sql = Sql::new(
         "SELECT trigger_name, action_statement FROM information_schema.triggers WHERE event_object_schema = DATABASE() AND event_object_table = ",
@@ -148,7 +151,7 @@ pub(super) fn triggers(connection: &mut MysqlLink, table: &str) -> Result<Vec<(S
     Ok(rows.into_iter().filter_map(pair).collect())
 }
 
-fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
+fn columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Info>> {
     use ColumnType::{Bool, Text};
     let sql = Sql::new(
         "SELECT column_name, column_type, character_set_name, collation_name, is_nullable = 'YES', column_default IS NOT NULL OR extra LIKE '%auto_increment%', COALESCE(generation_expression, '') <> '' FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ",
@@ -178,7 +181,7 @@ fn columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<Info>> {
 }
 
 /// The columns of each index of a table.
-pub(super) fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec<String>>> {
+pub(super) fn indexes(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Vec<String>>> {
     let sql = Sql::new(
         "SELECT index_name, IF(sub_part IS NULL, COALESCE(column_name, ''), '') FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ",
     )
@@ -197,7 +200,7 @@ pub(super) fn indexes(connection: &mut MysqlLink, table: &str) -> Result<Vec<Vec
 }
 
 /// The columns of the primary key, in its order.
-fn key(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
+fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     use ColumnType::{BigInt, Text};
     let sql = Sql::new(
         "SELECT column_name, sub_part, index_name FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0 AND table_name = ",
@@ -225,7 +228,7 @@ fn key(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
 }
 
 /// The columns that MariaDB holds JSON in: a text that is checked.
-fn json_columns(connection: &mut MysqlLink, table: &str) -> Result<Vec<String>> {
+fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     if !connection.traits().mariadb {
         return Ok(Vec::new());
     }
@@ -251,12 +254,12 @@ pub(super) fn is_exact(declared: &str) -> bool {
     !declared.contains(COLLATED)
 }
 
-fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
+fn standing_column(info: &Info, json: &[String]) -> ExistingColumn {
     let declared = match json.contains(&info.name) {
         true => "json".to_owned(),
         false => with_charset(info),
     };
-    StandingColumn {
+    ExistingColumn {
         name: info.name.clone(),
         ty: type_of(if declared == "json" { "json" } else { &info.declared }),
         declared,
@@ -268,7 +271,7 @@ fn standing_column(info: &Info, json: &[String]) -> StandingColumn {
 
 /// A column of the key, which may have a column of the whole keys beside it: that one has the type.
 /// Keys are exact: under a collation that takes different texts for one it is of another type.
-fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> StandingColumn {
+fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> ExistingColumn {
     let mut column = standing_column(info, &[]);
     match whole {
         Some(whole) => {
@@ -327,7 +330,7 @@ fn type_of(declared: &str) -> Option<ColumnType> {
 }
 
 fn ask(
-    connection: &mut MysqlLink,
+    connection: &mut MysqlConnection,
     sql: &Sql,
     values: &[Value],
     types: &[ColumnType],

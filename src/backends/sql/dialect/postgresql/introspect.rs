@@ -6,12 +6,15 @@ use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_q
 
 use crate::backends::sql::dialect::keys::{is_sized, is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::postgresql::PgLink;
-use crate::schema::{Standing, StandingColumn};
+use crate::backends::sql::link::postgresql::PostgresConnection;
+use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
 /// The table of this name as it stands, if it does.
-pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standing>> {
+pub(super) fn table(
+    connection: &mut PostgresConnection,
+    name: &str,
+) -> Result<Option<ExistingTable>> {
     let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Pg>();
     let relation = sql_query(
         "SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind NOT IN ('i', 'I', 'S', 't')",
@@ -37,7 +40,7 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
     let mut key: Vec<&Attribute> = columns.iter().filter(|column| column.place > 0).collect();
     key.sort_by_key(|column| column.place);
     key.iter().try_for_each(|column| exact(column))?;
-    Ok(Some(Standing {
+    Ok(Some(ExistingTable {
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns
             .iter()
@@ -54,7 +57,10 @@ pub(super) fn table(connection: &mut PgLink, name: &str) -> Result<Option<Standi
 }
 
 /// The columns of each index of a table that is complete.
-pub(super) fn indexes(connection: &mut PgLink, table: &str) -> QueryResult<Vec<Vec<String>>> {
+pub(super) fn indexes(
+    connection: &mut PostgresConnection,
+    table: &str,
+) -> QueryResult<Vec<Vec<String>>> {
     let parts = sql_query(
         "SELECT i.indexrelid AS oid, a.attname::text AS name FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS part(number, place) LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = part.number WHERE i.indrelid = (SELECT oid FROM pg_catalog.pg_class WHERE relname = $1 AND relkind IN ('r', 'p') AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())) AND i.indisvalid AND i.indpred IS NULL ORDER BY i.indexrelid, part.place",
     );
@@ -77,7 +83,11 @@ struct IndexPart {
 
 /// Refuses a table that others inherit from: what is read of it are their rows, too, and two rows
 /// can have one key. The parts of a partitioned table are its own.
-fn refuse_children(connection: &mut PgLink, name: &str, relation: &Relation) -> Result<()> {
+fn refuse_children(
+    connection: &mut PostgresConnection,
+    name: &str,
+    relation: &Relation,
+) -> Result<()> {
     if relation.kind != "r" {
         return Ok(());
     }
@@ -104,7 +114,7 @@ pub(super) fn fingerprint_without_children() -> String {
 }
 
 /// Whether a table of this name exists.
-pub(super) fn has_table(connection: &mut PgLink, name: &str) -> QueryResult<bool> {
+pub(super) fn has_table(connection: &mut PostgresConnection, name: &str) -> QueryResult<bool> {
     let found = sql_query(
         "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())",
     );
@@ -114,7 +124,7 @@ pub(super) fn has_table(connection: &mut PgLink, name: &str) -> QueryResult<bool
 
 /// A column as it stands. Of one of the key that has a column of the whole keys beside it that one
 /// has the type; one that hilcat made and that lacks it is to be given it.
-fn standing_column(column: &Attribute, all: &[Attribute]) -> StandingColumn {
+fn standing_column(column: &Attribute, all: &[Attribute]) -> ExistingColumn {
     let whole = whole_name(usize::try_from(column.place).unwrap_or_default());
     let whole = all.iter().find(|other| column.place > 0 && other.name == whole);
     let typed = &whole.unwrap_or(column).declared;
@@ -127,7 +137,7 @@ fn standing_column(column: &Attribute, all: &[Attribute]) -> StandingColumn {
     if column.place > 0 && whole.is_none() && own() && needs_whole::<Pg>(ty, sized()) {
         declared.push_str(" without a column of the whole keys");
     }
-    StandingColumn {
+    ExistingColumn {
         name: column.name.clone(),
         declared,
         ty,
@@ -138,7 +148,7 @@ fn standing_column(column: &Attribute, all: &[Attribute]) -> StandingColumn {
 }
 
 /// The columns of a table; `computed` are those that nobody can write.
-fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
+fn columns(connection: &mut PostgresConnection, table: u32) -> QueryResult<Vec<Attribute>> {
     let columns = sql_query(
         "SELECT a.attname::text AS name,
                 format_type(a.atttypid, a.atttypmod) AS declared,
@@ -159,7 +169,10 @@ fn columns(connection: &mut PgLink, table: u32) -> QueryResult<Vec<Attribute>> {
 }
 
 /// The collations of a table's columns, but for the database's own.
-pub(super) fn collations(connection: &mut PgLink, table: &str) -> QueryResult<Vec<Collation>> {
+pub(super) fn collations(
+    connection: &mut PostgresConnection,
+    table: &str,
+) -> QueryResult<Vec<Collation>> {
     let collations = sql_query(
         "SELECT a.attname::text AS \"column\", n.nspname::text AS namespace, c.collname::text AS name
          FROM pg_catalog.pg_attribute a
@@ -198,7 +211,7 @@ fn exact(column: &Attribute) -> Result<()> {
 }
 
 /// The names of all tables, sorted.
-pub(super) fn tables(connection: &mut PgLink) -> Result<Vec<String>> {
+pub(super) fn tables(connection: &mut PostgresConnection) -> Result<Vec<String>> {
     let tables = sql_query(
         "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
     );

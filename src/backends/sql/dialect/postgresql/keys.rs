@@ -12,7 +12,7 @@ use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{
     DIGITS, Long, LongKeys, Width, is_sized, long_columns, sized_columns,
 };
-use crate::backends::sql::link::postgresql::PgLink;
+use crate::backends::sql::link::postgresql::PostgresConnection;
 use crate::{ColumnType, Error, Result, Row, Schema, Value};
 
 /// The bytes of an entry that the text and bytes in a key share; the rest is for its other columns.
@@ -100,7 +100,10 @@ fn moved(long: &Long<'_>, table: &str) -> String {
 }
 
 /// Whether the keys of a table stand in clear, however long: it has no columns of the whole keys.
-pub(super) fn stand_in_clear(connection: &mut PgLink, schema: &Schema) -> QueryResult<bool> {
+pub(super) fn stand_in_clear(
+    connection: &mut PostgresConnection,
+    schema: &Schema,
+) -> QueryResult<bool> {
     let wholes: Vec<String> = long_columns::<Pg>(schema).map(|long| long.whole).collect();
     if wholes.is_empty() {
         return Ok(false);

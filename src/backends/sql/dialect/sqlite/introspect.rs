@@ -5,11 +5,14 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::backends::sql::error::Failed;
-use crate::schema::{Standing, StandingColumn};
+use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
 /// The table of this name as it stands, if it does.
-pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Option<Standing>> {
+pub(super) fn table(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<ExistingTable>> {
     let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Sqlite>();
     let stands = sql_query(
         "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place, 0 AS hidden FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
@@ -39,7 +42,7 @@ pub(super) fn table(connection: &mut SqliteConnection, name: &str) -> Result<Opt
     inexact_key(connection, name)?;
     let mut key: Vec<&TableInfo> = columns.iter().filter(|column| column.place > 0).collect();
     key.sort_by_key(|column| column.place);
-    Ok(Some(Standing {
+    Ok(Some(ExistingTable {
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns.iter().map(standing_column).collect(),
         wholes: Vec::new(),
@@ -99,9 +102,9 @@ fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
     }
 }
 
-fn standing_column(info: &TableInfo) -> StandingColumn {
+fn standing_column(info: &TableInfo) -> ExistingColumn {
     let ty = info.declared.parse::<ColumnType>().ok();
-    StandingColumn {
+    ExistingColumn {
         name: info.name.clone(),
         declared: info.declared.clone(),
         // SQLite's integers are signed, whatever the column says.

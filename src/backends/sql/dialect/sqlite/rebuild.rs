@@ -13,7 +13,7 @@ use super::created::{Created, Edit};
 use super::introspect::Name;
 use super::{Dialect, is_computed};
 use crate::backends::sql::render::definition;
-use crate::schema::{Change, Standing, StandingColumn};
+use crate::schema::{Change, ExistingColumn, ExistingTable};
 use crate::{Column, ColumnType, Error, ErrorKind, Schema};
 
 /// The names by which the number of a row can be asked for, where no column has them.
@@ -23,7 +23,7 @@ const ROWIDS: [&str; 3] = ["rowid", "_rowid_", "oid"];
 pub(super) fn statements(
     connection: &mut SqliteConnection,
     schema: &Schema,
-    standing: &Standing,
+    standing: &ExistingTable,
     changes: &[Change],
 ) -> QueryResult<Vec<String>> {
     let names = columns(connection, &schema.table)?;
@@ -80,7 +80,7 @@ pub(super) fn statements(
 }
 
 /// What has to be changed in the definitions of columns, by the names that they have.
-fn edits(schema: &Schema, standing: &Standing, changes: &[Change]) -> Vec<Edit> {
+fn edits(schema: &Schema, standing: &ExistingTable, changes: &[Change]) -> Vec<Edit> {
     let edit = |column: &Column| {
         let widened = changes.iter().any(
             |change| matches!(change, Change::WidenColumn { column: name, .. } if *name == column.name),
@@ -96,7 +96,7 @@ fn edits(schema: &Schema, standing: &Standing, changes: &[Change]) -> Vec<Edit> 
 }
 
 /// The name that a column has in the table.
-fn former_name<'a>(standing: &Standing, column: &'a Column) -> &'a str {
+fn former_name<'a>(standing: &ExistingTable, column: &'a Column) -> &'a str {
     let has = |name: &&String| standing.columns.iter().any(|have| have.name == **name);
     [Some(&column.name), column.was.as_ref()]
         .into_iter()
@@ -126,7 +126,7 @@ fn counted_on(table: &str, temporary: &str) -> [String; 2] {
 }
 
 /// What a column of the table is filled with in the new one.
-fn value(schema: &Schema, standing: &Standing, name: &str) -> String {
+fn value(schema: &Schema, standing: &ExistingTable, name: &str) -> String {
     let have = standing.columns.iter().find(|have| have.name.eq_ignore_ascii_case(name));
     let column = schema
         .columns
@@ -143,7 +143,7 @@ fn value(schema: &Schema, standing: &Standing, name: &str) -> String {
 
 /// A decimal is written with all digits of its scale: one of a smaller scale gets zeros, and a
 /// number is written out, where it is what so many digits say.
-fn decimal(name: &str, have: &StandingColumn, scale: usize) -> String {
+fn decimal(name: &str, have: &ExistingColumn, scale: usize) -> String {
     let point = if scale > 0 { "." } else { "" };
     let text = match have.ty {
         Some(ColumnType::Decimal { scale: from, .. }) if have.known => {

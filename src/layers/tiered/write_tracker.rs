@@ -3,8 +3,8 @@
 //! The near store may hold what the far one has and nothing older. Two things could put something
 //! older there: a read that found its row in the far store before a write changed it, and one of
 //! two writes of a key, whose order in the far store nobody knows. So each of them notes itself
-//! before it asks the far store ([`Tier::enter`]) and is told, when it is about to change the near
-//! one, whether a write was under way at the same time ([`Pass::leave`]): then a read leaves the
+//! before it asks the far store ([`WriteTracker::enter`]) and is told, when it is about to change the near
+//! one, whether a write was under way at the same time ([`WriteGuard::leave`]): then a read leaves the
 //! near store alone, and a write empties it of the key instead of setting it. The near store is
 //! changed under the lock that the notes are under. A hit does none of this.
 
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// One scope of a near store, shared by all handles on it.
 #[derive(Debug, Default)]
-pub(super) struct Tier {
+pub(super) struct WriteTracker {
     stripes: Stripes<Notes>,
     layout: Mutex<Option<Layout>>,
     /// How often the layout changed.
@@ -48,14 +48,14 @@ struct Layout {
 /// The notes of the keys of one stripe.
 #[derive(Debug, Default)]
 struct Notes {
-    keys: HashMap<Key, Note, foldhash::fast::RandomState>,
+    keys: HashMap<Key, KeyState, foldhash::fast::RandomState>,
     /// Those of calls that change all keys.
-    all: Note,
+    all: KeyState,
 }
 
 /// Who is at a key.
 #[derive(Debug, Default, Clone, Copy)]
-struct Note {
+struct KeyState {
     /// Calls that have entered and not left.
     here: u32,
     /// Those of them that write.
@@ -66,7 +66,7 @@ struct Note {
     doubt: Option<Instant>,
 }
 
-impl Note {
+impl KeyState {
     fn in_doubt(&self) -> bool {
         self.doubt.is_some_and(|until| Instant::now() < until)
     }
@@ -124,8 +124,8 @@ struct Ticket {
 }
 
 /// A call that has entered: it leaves when this is dropped, whatever happens.
-pub(super) struct Pass<'a> {
-    tier: &'a Tier,
+pub(super) struct WriteGuard<'a> {
+    tier: &'a WriteTracker,
     what: What,
     /// The keys, each once; none where it is all of them.
     keys: Option<&'a [Key]>,
@@ -133,9 +133,9 @@ pub(super) struct Pass<'a> {
     left: bool,
 }
 
-impl Tier {
+impl WriteTracker {
     /// Notes a call on keys, of which none stands twice.
-    pub(super) fn enter<'a>(&'a self, what: What, keys: &'a [Key]) -> Pass<'a> {
+    pub(super) fn enter<'a>(&'a self, what: What, keys: &'a [Key]) -> WriteGuard<'a> {
         let mut held = self.stripes.lock(keys);
         let tickets = keys.iter().filter_map(|key| {
             let notes = held.of(key)?;
@@ -147,13 +147,13 @@ impl Tier {
             Some(Ticket { alone, begun: (note.begun, all.begun) })
         });
         let tickets = tickets.collect();
-        Pass { tier: self, what, keys: Some(keys), tickets, left: false }
+        WriteGuard { tier: self, what, keys: Some(keys), tickets, left: false }
     }
 
     /// Notes a call that changes all keys.
-    pub(super) fn enter_all(&self) -> Pass<'_> {
+    pub(super) fn enter_all(&self) -> WriteGuard<'_> {
         self.stripes.lock_all().values().for_each(|notes| notes.all.enter(What::Write));
-        Pass { tier: self, what: What::Write, keys: None, tickets: Vec::new(), left: false }
+        WriteGuard { tier: self, what: What::Write, keys: None, tickets: Vec::new(), left: false }
     }
 
     /// Opens the scope under a schema: the number of its layout. Where that is another one than
@@ -225,7 +225,7 @@ impl Tier {
     }
 }
 
-impl Pass<'_> {
+impl WriteGuard<'_> {
     /// Leaves; `settle` changes the near store for each key that is alone, or not. It is called
     /// under the locks of the keys.
     pub(super) fn leave_keys(mut self, call: Call, settle: impl FnOnce(&[bool])) {
@@ -267,7 +267,7 @@ fn sign_off(held: &mut Held<'_, Notes>, keys: &[Key], what: What, call: Call) {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
         if self.left {
             return;

@@ -15,15 +15,17 @@ use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
 /// back with the transaction that is open there. Made by [`Scope::on`].
-pub struct Joined<'a, R> {
+pub struct TransactionScope<'a, R> {
     core: &'a Core,
     store: Box<dyn JoinedStore + 'a>,
     record: PhantomData<fn() -> R>,
 }
 
-impl<R> fmt::Debug for Joined<'_, R> {
+impl<R> fmt::Debug for TransactionScope<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Joined").field("name", &self.core.schema.name).finish_non_exhaustive()
+        f.debug_struct("TransactionScope")
+            .field("name", &self.core.schema.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,12 +85,12 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming both, where the scope is
     /// not in a database of the connection's engine.
-    pub fn on<'a, C>(&'a self, connection: &'a mut C) -> Result<Joined<'a, R>>
+    pub fn on<'a, C>(&'a self, connection: &'a mut C) -> Result<TransactionScope<'a, R>>
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         let core = self.core();
-        Ok(Joined { core, store: core.join(connection)?, record: PhantomData })
+        Ok(TransactionScope { core, store: core.join(connection)?, record: PhantomData })
     }
 }
 
@@ -100,7 +102,7 @@ impl Core {
         if self.store().table().is_none() {
             // A scope that is opened when it is first used has none before; this asks for nothing else.
             let opened = self.store().fetch_many(&[]);
-            opened.map_err(|error| self.place("on", None, error))?;
+            opened.map_err(|error| self.with_context("on", None, error))?;
         }
         C::Backend::join(&**self.store(), connection).ok_or_else(|| {
             let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
@@ -110,7 +112,7 @@ impl Core {
                     "the scope is kept by `{kept_by}`, and the connection is to `{engine}`: give it one to the database of its cache",
                 ),
             };
-            self.place("on", None, Error::unsupported(message))
+            self.with_context("on", None, Error::unsupported(message))
         })
     }
 
@@ -121,7 +123,7 @@ impl Core {
     }
 }
 
-impl<R: ScopeRecord> Joined<'_, R> {
+impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// Runs one call on one key.
     fn with_key<T>(
         &mut self,

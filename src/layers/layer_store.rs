@@ -9,7 +9,7 @@ use crate::{Error, Result, Schema};
 
 /// A store, with what the cache that it was of adds to it.
 #[derive(Debug, Clone)]
-pub(crate) struct Member {
+pub(crate) struct LayerStore {
     pub(crate) store: Arc<dyn Store>,
     /// What its cache says of freshness. That of the member which has the truth is the layer's.
     pub(crate) defaults: Freshness,
@@ -17,7 +17,7 @@ pub(crate) struct Member {
     pub(crate) tiers: Arc<Tiers>,
 }
 
-impl Member {
+impl LayerStore {
     pub(crate) fn new(store: Arc<dyn Store>, defaults: Freshness) -> Self {
         Self { store, defaults, tiers: Arc::default() }
     }
@@ -57,7 +57,7 @@ type Opened = Arc<dyn ScopeStore>;
 /// Opens a scope in several stores under one schema. If one of them has hilcat's own column for the
 /// expiry, all have.
 pub(super) fn open_alike<const N: usize>(
-    members: [&Member; N],
+    members: [&LayerStore; N],
     schema: &Arc<Schema>,
 ) -> Result<(Arc<Schema>, [Opened; N])> {
     let (schema, scopes) = open_all_alike(&members, schema)?;
@@ -67,7 +67,7 @@ pub(super) fn open_alike<const N: usize>(
 
 /// The same for any number of stores.
 pub(super) fn open_all_alike(
-    members: &[&Member],
+    members: &[&LayerStore],
     schema: &Arc<Schema>,
 ) -> Result<(Arc<Schema>, Vec<Opened>)> {
     let open = |schema: &Arc<Schema>| -> Result<Vec<_>> {

@@ -48,7 +48,7 @@ pub const ENGINES: &[Engine] = &[
     },
 ];
 
-pub struct Ground {
+pub struct TestContext {
     pub engine: &'static Engine,
     pub uri: String,
     /// The table of the test.
@@ -59,7 +59,7 @@ pub struct Ground {
     _directory: Option<TempDir>,
 }
 
-impl Ground {
+impl TestContext {
     /// Gives the reason where something is not there that the tests need.
     pub fn open(engine: &'static Engine) -> Result<Self, String> {
         let set =
@@ -127,7 +127,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for TestContext {
     fn drop(&mut self) {
         if self.on_server && !std::thread::panicking() {
             let mut program = Program::start(&self.python, &json!({"uri": self.uri}));

@@ -6,7 +6,7 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use libtest_mimic::{Completion, Failed};
 use serde_json::json;
 
-use crate::load::{self, DEADLINE, TORMENTS, Torment, survives};
+use crate::load::{self, DEADLINE, Fault, TORMENTS, survives};
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
@@ -46,11 +46,11 @@ fn calls(scope: &DynScope) {
 
 fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, Failed> {
     let (cache, scope) = open(server)?;
-    if let Err(reason) = server.torment("pause") {
+    if let Err(reason) = server.fault_injection("pause") {
         return Ok(Completion::ignored_with(reason));
     }
     let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| calls(&scope)));
-    server.torment("resume")?;
+    server.fault_injection("resume")?;
     tried.unwrap();
     // It goes on without being opened again.
     let start = Instant::now();
@@ -74,17 +74,17 @@ fn no_write_is_lost_when_the_server_is_restarted(server: &Server) -> Result<Comp
     under_load(server, TORMENTS[2])
 }
 
-fn under_load(server: &Server, torment: Torment) -> Result<Completion, Failed> {
-    if let Err(reason) = server.torment("resume") {
+fn under_load(server: &Server, fault_injection: Fault) -> Result<Completion, Failed> {
+    if let Err(reason) = server.fault_injection("resume") {
         return Ok(Completion::ignored_with(reason));
     }
     let (schema, options) =
         (texts(&name()), format!("timeout={}ms&pool_size=8", DEADLINE.as_millis()));
     let reader = server.open().dynamic_with(schema.clone())?;
     let writers = Cache::from_uri(&server.with(&options))?.dynamic_with(schema)?;
-    print!("{} {}: ", server.engine, torment.0);
+    print!("{} {}: ", server.engine, fault_injection.0);
     survives(&writers, &reader, || {
-        load::torment(torment, |command| server.torment(command).unwrap())
+        load::fault_injection(fault_injection, |command| server.fault_injection(command).unwrap())
     });
     PASSED
 }

@@ -246,14 +246,14 @@ impl Server {
 }
 
 /// What one case stands on.
-pub struct Ground {
+pub struct TestContext {
     pub cache: Cache,
     pub place: Place,
     /// The scope of the case; no other one has a name that begins so.
     pub scope: String,
 }
 
-impl Ground {
+impl TestContext {
     pub fn open(place: Place) -> Result<Self> {
         let cache = (place.open)(&place.clock)?;
         Ok(Self { cache, place, scope: unique() })
@@ -317,14 +317,14 @@ impl Ground {
         declared_as(schema, || cache.scope::<Raw>())
     }
 
-    /// The scope of [`texts`](Ground::texts) as another process has it: it shares the store and
+    /// The scope of [`texts`](TestContext::texts) as another process has it: it shares the store and
     /// nothing else.
     pub fn texts_elsewhere(&self) -> Result<Scope<Raw>> {
         let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::Text, ColumnType::Text))
     }
 
-    /// The same of [`numbers`](Ground::numbers).
+    /// The same of [`numbers`](TestContext::numbers).
     pub fn numbers_elsewhere(&self) -> Result<Scope<Raw>> {
         let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::BigInt, ColumnType::BigInt))

@@ -17,7 +17,7 @@ pub(crate) use self::functions::Number;
 #[cfg(feature = "sql")]
 use crate::backend::{Engine, Pooled};
 #[cfg(feature = "sql")]
-use crate::backends::sql::lend::Access;
+use crate::backends::sql::diesel::checkout::Access;
 use crate::backends::{self, Registry};
 use crate::clock::SharedClock;
 #[cfg(feature = "sql")]

@@ -45,7 +45,7 @@ pub use crate::scope::{DynKey, DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
 #[cfg(feature = "sql")]
-pub use crate::backends::sql::sql_types;
+pub use crate::backends::sql::diesel::sql_types;
 #[cfg(feature = "derive")]
 pub use hilcat_derive::{ScopeRecord, cached};
 
@@ -74,22 +74,22 @@ pub mod backend {
     pub use crate::backends::noop::Noop;
     #[cfg(feature = "redis")]
     pub use crate::backends::redis::{Redis, RedisBuilder, RedisLayout, Resp};
+    #[cfg(feature = "mysql")]
+    pub use crate::backends::sql::connection::mysql::MysqlConnection;
+    #[cfg(feature = "postgresql")]
+    pub use crate::backends::sql::connection::postgresql::{Pooler, PostgresConnection};
     #[cfg(feature = "sql")]
-    pub use crate::backends::sql::engine::{Engine, Pooled};
+    pub use crate::backends::sql::diesel::engine::{Engine, Pooled};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::kv::{SqliteKv, SqliteKvBuilder};
-    #[cfg(feature = "mysql")]
-    pub use crate::backends::sql::link::mysql::MysqlConnection;
-    #[cfg(feature = "postgresql")]
-    pub use crate::backends::sql::link::postgresql::{Pooler, PostgresConnection};
     #[cfg(feature = "mysql")]
     pub use crate::backends::sql::mysql::{Mysql, MysqlBuilder};
     #[cfg(feature = "postgresql")]
     pub use crate::backends::sql::postgresql::{Postgresql, PostgresqlBuilder};
-    #[cfg(feature = "sql")]
-    pub use crate::backends::sql::single::{SingleTable, Tables};
     #[cfg(feature = "sqlite")]
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
+    #[cfg(feature = "sql")]
+    pub use crate::backends::sql::table::single_table::{SingleTable, Tables};
     pub use crate::backends::{Registry, schemes};
     #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     pub use crate::remote::Retry;
@@ -104,7 +104,7 @@ pub mod __private {
     pub use diesel::internal::derives::insertable::UndecoratedInsertRecord;
 
     #[cfg(feature = "sql")]
-    pub use crate::backends::sql::cell::{Cell, Cells as Inserted, record};
+    pub use crate::backends::sql::diesel::column_value::{Cell, Cells as Inserted, record};
     pub use crate::check::{check_key, check_type, check_written};
     pub use crate::record::{Cells, json_default, json_value};
 

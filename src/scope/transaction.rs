@@ -9,8 +9,8 @@ use diesel::connection::LoadConnection;
 
 use super::{Core, Entry, Scope};
 use crate::backend::Engine;
-use crate::backends::sql::engine::sealed::Engine as _;
-use crate::backends::sql::join::JoinedStore;
+use crate::backends::sql::diesel::engine::sealed::Engine as _;
+use crate::backends::sql::diesel::transaction::JoinedStore;
 use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled

@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 
 use super::dialect::{Dialect, Failure};
 use super::error::Failed;
-use super::leases::LeaseTable;
-use super::migrate::{Planned, Readable};
-use super::pool::Pool;
-use super::registry::{Entry, Registry};
+use super::migration::{self, registry};
+use super::migration::{Planned, Readable};
 use super::table::{Found, Table};
-use super::{migrate, registry};
+use crate::backends::sql::connection::pool::Pool;
+use crate::backends::sql::migration::registry::{Entry, Registry};
+use crate::backends::sql::table::leases::LeaseTable;
 use crate::backoff::BackOff;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
@@ -33,25 +33,25 @@ const STALE: u32 = 10;
 const RACES: u32 = 10;
 
 /// Tells whether a file is still the one that was opened.
-pub(super) type Unchanged = Box<dyn Fn() -> Result<()> + Send + Sync>;
+pub(crate) type Unchanged = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// A database that is opened, as a store.
-pub(super) struct Database<D: Dialect> {
-    pub(super) inner: Arc<Inner<D>>,
+pub(crate) struct Database<D: Dialect> {
+    pub(crate) inner: Arc<Inner<D>>,
 }
 
 /// What a database and the tables that are opened in it share.
-pub(super) struct Inner<D: Dialect> {
+pub(crate) struct Inner<D: Dialect> {
     readers: Pool<D>,
     writers: Pool<D>,
     timeout: Duration,
     capabilities: Capabilities,
     /// How many levels JSON can have, where that differs between servers of one engine.
-    pub(super) deepest_json: Option<usize>,
+    pub(crate) deepest_json: Option<usize>,
     /// Whether a write that is the same when it is done twice is sent again.
     repeats_writes: bool,
     registry: Registry,
-    pub(super) leases: LeaseTable,
+    pub(crate) leases: LeaseTable,
     /// Fails if what is read without locks was changed since it was opened.
     unchanged: Option<Unchanged>,
     /// What the registry has, as far as this process knows; read when it is first needed.
@@ -80,7 +80,7 @@ impl<D: Dialect> fmt::Debug for Database<D> {
 }
 
 impl<D: Dialect> Database<D> {
-    pub(super) fn new(
+    pub(crate) fn new(
         readers: Pool<D>,
         writers: Pool<D>,
         options: Options,
@@ -90,7 +90,7 @@ impl<D: Dialect> Database<D> {
     }
 
     /// The same where the server holds JSON of so many levels.
-    pub(super) fn holding(
+    pub(crate) fn holding(
         readers: Pool<D>,
         writers: Pool<D>,
         options: Options,
@@ -102,7 +102,7 @@ impl<D: Dialect> Database<D> {
 
     /// A database that is only read, through one pool. Each result counts only if `unchanged`
     /// succeeds afterwards.
-    pub(super) fn read_only(
+    pub(crate) fn read_only(
         readers: Pool<D>,
         options: Options,
         capabilities: Capabilities,
@@ -137,21 +137,21 @@ impl<D: Dialect> Database<D> {
 
     /// The same with writes sent again, or not, whose connection was lost.
     #[cfg(feature = "server")]
-    pub(super) fn retrying(mut self, retry: Retry) -> Self {
+    pub(crate) fn retrying(mut self, retry: Retry) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             inner.repeats_writes = retry != Retry::Never;
         }
         self
     }
 
-    pub(super) fn into_inner(self) -> Arc<Inner<D>> {
+    pub(crate) fn into_inner(self) -> Arc<Inner<D>> {
         self.inner
     }
 }
 
 impl<D: Dialect> Inner<D> {
     /// Runs a call that reads; once more where the connection was lost.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
@@ -167,7 +167,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// The same for a call that cannot be made a second time.
-    pub(super) fn read_once<T>(
+    pub(crate) fn read_once<T>(
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
@@ -178,7 +178,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Runs a call that reads on a server, until a deadline.
-    pub(super) fn read_until<T>(
+    pub(crate) fn read_until<T>(
         &self,
         deadline: Deadline,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
@@ -186,27 +186,27 @@ impl<D: Dialect> Inner<D> {
         self.run_on_server(&self.readers, true, deadline, call)
     }
 
-    pub(super) fn capabilities(&self) -> Capabilities {
+    pub(crate) fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
     /// How many connections read at once.
-    pub(super) fn readers(&self) -> u32 {
+    pub(crate) fn readers(&self) -> u32 {
         self.readers.size()
     }
 
     /// How long a call may take.
-    pub(super) fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// When a step that begins now has to end: with the public call that it is a part of.
-    pub(super) fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         Deadline::of_call(self.timeout)
     }
 
     /// Runs a call that writes.
-    pub(super) fn write<T>(
+    pub(crate) fn write<T>(
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
@@ -215,7 +215,7 @@ impl<D: Dialect> Inner<D> {
 
     /// Runs a call that writes the same when it is run twice; once more where the connection was
     /// lost.
-    pub(super) fn write_once_or_twice<T>(
+    pub(crate) fn write_once_or_twice<T>(
         &self,
         call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
     ) -> Result<T> {
@@ -332,8 +332,8 @@ impl<D: Dialect> Inner<D> {
     /// Makes sure that a scope's table is as the schema says, as its policy allows. Costs nothing
     /// where the registry says that it is. Gives what the scope is opened as: with hilcat's own
     /// column for the expiry if the table has it.
-    pub(super) fn ensure(&self, schema: &Arc<Schema>) -> Result<(Arc<Schema>, Found)> {
-        migrate::check::<D>(schema)?;
+    pub(crate) fn ensure(&self, schema: &Arc<Schema>) -> Result<(Arc<Schema>, Found)> {
+        migration::check::<D>(schema)?;
         let entry = self.entry(&schema.name)?;
         let schema = match entry.as_ref().map(|entry| entry.with_expiry(schema)) {
             Some(Cow::Owned(schema)) => Arc::new(schema),
@@ -354,14 +354,14 @@ impl<D: Dialect> Inner<D> {
 
     /// Opens a table without changing it, if its columns allow that. A missing index is accepted.
     fn as_it_stands(&self, schema: &Schema) -> Result<(Schema, Found)> {
-        migrate::check::<D>(schema)?;
+        migration::check::<D>(schema)?;
         self.read(|connection| {
             let Planned { plan, schema, foreign } = self.planned(connection, schema)?;
             let steps = plan.steps.iter();
             let steps = steps.filter(|step| !matches!(step.change, Change::AddIndex(_)));
-            let makes_numbers = steps.map(|step| migrate::makes_numbers::<D>(&step.change));
+            let makes_numbers = steps.map(|step| migration::makes_numbers::<D>(&step.change));
             let columns: Option<Vec<String>> = makes_numbers.collect();
-            let numbers = columns.ok_or_else(|| migrate::refused(&plan, schema.migrate))?;
+            let numbers = columns.ok_or_else(|| migration::refused(&plan, schema.migrate))?;
             let found = Found { numbers, foreign, ..self.found(connection, &schema)? };
             Ok((schema.into_owned(), found))
         })
@@ -369,11 +369,11 @@ impl<D: Dialect> Inner<D> {
 
     /// A table as it can be read while nothing is changed, and what is to be known of it. `None` if
     /// there is no table.
-    pub(super) fn readable(&self, schema: &Schema) -> Result<Option<(Readable, Found)>> {
-        migrate::check::<D>(schema)?;
+    pub(crate) fn readable(&self, schema: &Schema) -> Result<Option<(Readable, Found)>> {
+        migration::check::<D>(schema)?;
         self.read(|connection| {
             let entries = self.registry.load::<D>(connection)?;
-            let readable = migrate::readable::<D>(connection, schema, entries.get(&schema.name))?;
+            let readable = migration::readable::<D>(connection, schema, entries.get(&schema.name))?;
             let Some(readable) = readable else { return Ok(None) };
             let keys_in_clear =
                 schema.keys_in_clear || D::keys_in_clear(connection, &readable.stored)?;
@@ -385,7 +385,7 @@ impl<D: Dialect> Inner<D> {
     /// What is to be known of a table that stands.
     fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, Failed> {
         let narrow = match schema.migrate {
-            Migrate::Manual => migrate::narrow::<D>(connection, schema)?,
+            Migrate::Manual => migration::narrow::<D>(connection, schema)?,
             _ => Vec::new(),
         };
         let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
@@ -394,7 +394,7 @@ impl<D: Dialect> Inner<D> {
 
     /// Whether there is a place for the expiry of records in the table of a schema, be it made yet
     /// or not.
-    pub(super) fn has_place_for_expiry(&self, schema: &Schema) -> Result<bool> {
+    pub(crate) fn has_place_for_expiry(&self, schema: &Schema) -> Result<bool> {
         if let Some(entry) = self.entry(&schema.name)?.filter(|entry| entry.is_of(schema)) {
             return Ok(!entry.is_foreign(schema));
         }
@@ -403,14 +403,14 @@ impl<D: Dialect> Inner<D> {
         }
         let standing = self.read(|connection| Ok(D::table(connection, &schema.table)?))?;
         let Some(standing) = standing else { return Ok(true) };
-        let has_place = !migrate::is_foreign(&standing, None, schema);
+        let has_place = !migration::is_foreign(&standing, None, schema);
         self.places.lock().insert(schema.table.clone(), has_place);
         Ok(has_place)
     }
 
     /// Makes a table again that was dropped behind hilcat's back, or takes the safe steps where it
     /// was changed. Never recreates one: whoever changed it may have put records into it.
-    pub(super) fn restore(&self, schema: &Schema) -> Result<()> {
+    pub(crate) fn restore(&self, schema: &Schema) -> Result<()> {
         match schema.migrate {
             Migrate::Manual => self.as_it_stands(schema).map(drop),
             _ => self.migrate(&schema.clone().migrate(Migrate::Safe)).map(drop),
@@ -426,7 +426,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        migrate::check::<D>(schema)?;
+        migration::check::<D>(schema)?;
         self.read(|connection| Ok(self.planned(connection, schema)?.plan))
     }
 
@@ -437,14 +437,14 @@ impl<D: Dialect> Inner<D> {
     ) -> Result<Planned<'a>, Failed> {
         let entries = self.registry.load::<D>(connection)?;
         registry::check_table(&entries, schema)?;
-        migrate::plan::<D>(connection, schema, entries.get(&schema.name))
+        migration::plan::<D>(connection, schema, entries.get(&schema.name))
     }
 
     /// Plans and applies under the engine's lock, so that of several processes that do it at once
     /// one does and the others find it done. A lock of MySQL is one server's: where nodes of a
     /// cluster do it at once, those that come second begin again and find it done.
     fn migrate(&self, schema: &Schema) -> Result<Migrated> {
-        migrate::check::<D>(schema)?;
+        migration::check::<D>(schema)?;
         let races = AtomicU32::new(0);
         let (migrated, entry) = self.write(|connection| {
             let migrated =
@@ -465,20 +465,20 @@ impl<D: Dialect> Inner<D> {
         connection: &mut D::Connection,
         schema: &Schema,
     ) -> Result<(Migrated, Entry), Failed> {
-        migrate::make_registry::<D>(connection)?;
+        migration::make_registry::<D>(connection)?;
         D::tidy(connection, schema)?;
         let entries = self.registry.load::<D>(connection)?;
         registry::check_table(&entries, schema)?;
         let noted = entries.get(&schema.name);
-        let Planned { plan, schema, foreign } = migrate::plan::<D>(connection, schema, noted)?;
+        let Planned { plan, schema, foreign } = migration::plan::<D>(connection, schema, noted)?;
         let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
         if !applicable {
-            return Err(Failed::Own(migrate::refused(&plan, Migrate::Safe)));
+            return Err(Failed::Own(migration::refused(&plan, Migrate::Safe)));
         }
         match plan.steps.iter().all(|step| step.change == Change::CreateTable) {
-            true => migrate::apply::<D>(connection, &plan)?,
+            true => migration::apply::<D>(connection, &plan)?,
             false => D::unhurried(connection, self.timeout, |connection| {
-                migrate::apply::<D>(connection, &plan)
+                migration::apply::<D>(connection, &plan)
             })?,
         }
         let found = Found { foreign, ..self.found(connection, &schema)? };
@@ -534,7 +534,7 @@ impl<D: Dialect> Store for Database<D> {
             let mut adopted = Adopted { schemas: own.collect(), skipped_tables: Vec::new() };
             for table in D::tables(connection)? {
                 let ours = adopted.schemas.iter().any(|schema| schema.table == table);
-                if ours || migrate::RESERVED.contains(&table.as_str()) {
+                if ours || migration::RESERVED.contains(&table.as_str()) {
                     continue;
                 }
                 let standing = D::table(connection, &table);

@@ -12,7 +12,7 @@ type Unknown = Box<dyn std::error::Error + Send + Sync>;
 /// Why a transaction or a call on a connection ended: the engine's error, or one of our own that
 /// has the transaction rolled back.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     Engine(DieselError),
     Own(Error),
 }
@@ -31,7 +31,7 @@ impl From<Error> for Failed {
 
 impl Failed {
     /// What an error of the engine says.
-    pub(super) fn failure<D: Dialect>(&self) -> Failure {
+    pub(crate) fn failure<D: Dialect>(&self) -> Failure {
         match self {
             Self::Engine(error) => failure::<D>(error),
             Self::Own(_) => Failure::Other,
@@ -39,7 +39,7 @@ impl Failed {
     }
 
     /// The failure, or one after which the call is run again, where the engine's error `is_race`.
-    pub(super) fn or_again(self, is_race: fn(&dyn DatabaseErrorInformation) -> bool) -> Self {
+    pub(crate) fn or_again(self, is_race: fn(&dyn DatabaseErrorInformation) -> bool) -> Self {
         match self {
             Self::Engine(DieselError::DatabaseError(_, info)) if is_race(&*info) => Self::Engine(
                 DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, info),
@@ -49,7 +49,7 @@ impl Failed {
     }
 
     /// The public error.
-    pub(super) fn into_error<D: Dialect>(self) -> Error {
+    pub(crate) fn into_error<D: Dialect>(self) -> Error {
         match (self.failure::<D>(), self) {
             (_, Self::Own(error)) => error,
             (failure, Self::Engine(error)) => from_diesel(failure, error),
@@ -58,13 +58,13 @@ impl Failed {
 }
 
 /// The error for a record that another caller wrote or removed during the call, which is run again.
-pub(super) fn met_another() -> DieselError {
+pub(crate) fn met_another() -> DieselError {
     let message = "the record was changed at the same time".to_owned();
     DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
 }
 
 /// What an error of the engine says.
-pub(super) fn failure<D: Dialect>(error: &DieselError) -> Failure {
+pub(crate) fn failure<D: Dialect>(error: &DieselError) -> Failure {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
         | DieselError::BrokenTransactionManager => Failure::Lost,
@@ -89,7 +89,7 @@ fn from_diesel(failure: Failure, error: DieselError) -> Error {
 }
 
 /// The public error for one of a statement of the caller's own, with Diesel's as its source.
-pub(super) fn from_caller<D: Dialect>(error: DieselError) -> Error {
+pub(crate) fn from_caller<D: Dialect>(error: DieselError) -> Error {
     let failure = match failure::<D>(&error) {
         // It need not be a table of hilcat's.
         Failure::NoTable | Failure::NoColumn => Failure::Other,
@@ -177,7 +177,7 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
 }
 
 /// An error of our own that travelled through Diesel.
-pub(super) fn own(error: DieselError) -> Result<Error, DieselError> {
+pub(crate) fn own(error: DieselError) -> Result<Error, DieselError> {
     match error {
         DieselError::SerializationError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)
@@ -206,7 +206,7 @@ fn own_of_column(error: Unknown) -> Result<Error, Unknown> {
 }
 
 /// The public error of a failed migration, which Diesel gives without a type.
-pub(super) fn from_migration<D: Dialect>(error: Unknown) -> Failed {
+pub(crate) fn from_migration<D: Dialect>(error: Unknown) -> Failed {
     match error.downcast::<DieselError>() {
         Ok(error) => Failed::Engine(*error),
         Err(other) => Failed::Own(Error::new(

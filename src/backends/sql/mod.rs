@@ -90,34 +90,19 @@ macro_rules! store_of_tables {
     };
 }
 
-mod batch;
-pub(crate) mod cell;
+pub(crate) mod connection;
 mod database;
 mod dialect;
-pub(crate) mod engine;
+pub(crate) mod diesel;
 mod error;
-mod expiry;
-mod gather;
-mod identity;
-pub(crate) mod join;
 #[cfg(feature = "sqlite")]
 pub(crate) mod kv;
-mod leases;
-pub(crate) mod lend;
-#[cfg(feature = "server")]
-pub(crate) mod link;
-mod migrate;
+mod migration;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
-mod pool;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;
-mod registry;
-mod render;
-pub(crate) mod single;
-pub mod sql_types;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement;
-mod table;
-mod write;
+pub(crate) mod table;

@@ -7,12 +7,12 @@ use std::time::Duration;
 use diesel::mysql;
 use diesel::result::ConnectionError;
 
+use super::connection::mysql::{MysqlConnection, Target, Traits};
 use super::database::Database;
 use super::dialect::{Dialect, Failure};
 use super::error::{failure, own};
-use super::link::mysql::{MysqlConnection, Target, Traits};
-use super::pool;
-use super::single::{self, Layout, Single};
+use crate::backends::sql::connection::pool;
+use crate::backends::sql::table::single_table::{self, Layout, Single};
 use crate::outage::Unconnected;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
@@ -252,12 +252,12 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     if let Some(socket) = uri.take("socket") {
         builder.server.socket = Some(PathBuf::from(socket));
     }
-    let single = single::take(&mut uri)?;
-    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
+    let single = single_table::take(&mut uri)?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single_table::OPTIONS].concat())?;
     let options = builder.options.clone();
     // What is wrong in the URI is said before the server is asked.
     builder.clone().target()?;
-    let connect = move || Ok(single::store(builder.clone().open()?, single.clone()));
+    let connect = move || Ok(single_table::store(builder.clone().open()?, single.clone()));
     Ok(Unconnected {
         name: mysql::Mysql::NAME,
         capabilities: capabilities(false),
@@ -334,7 +334,7 @@ fn settings(traits: &Traits, timeout: Duration) -> String {
     )
 }
 
-impl single::sealed::Tables for Mysql {
+impl single_table::sealed::Tables for Mysql {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
         Arc::new(Single::new(self.0, layout))
     }

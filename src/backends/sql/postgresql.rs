@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use diesel::pg::Pg;
 
+use super::connection::postgresql::{Pooler, PostgresConnection, Target};
 use super::database::Database;
 use super::dialect::Dialect;
-use super::link::postgresql::{Pooler, PostgresConnection, Target};
-use super::pool;
-use super::single::{self, Layout, Single};
+use crate::backends::sql::connection::pool;
+use crate::backends::sql::table::single_table::{self, Layout, Single};
 use crate::outage::Unconnected;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
@@ -318,11 +318,11 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
         }
         builder = builder.host(host);
     }
-    let single = single::take(&mut uri)?;
-    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single::OPTIONS].concat())?;
+    let single = single_table::take(&mut uri)?;
+    uri.finish(&[&OPTIONS[..], &ServerOptions::NAMES, single_table::OPTIONS].concat())?;
     // What is wrong in the URI is said before the server is asked.
     builder.clone().target()?;
-    let connect = move || Ok(single::store(builder.clone().open()?, single.clone()));
+    let connect = move || Ok(single_table::store(builder.clone().open()?, single.clone()));
     Ok(Unconnected {
         name: Pg::NAME,
         capabilities: capabilities(),
@@ -331,7 +331,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     })
 }
 
-impl single::sealed::Tables for Postgresql {
+impl single_table::sealed::Tables for Postgresql {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
         Arc::new(Single::new(self.0, layout))
     }

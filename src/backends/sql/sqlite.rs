@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use super::database::{Database, Inner};
 use super::dialect::{Dialect, Failure};
 use super::error::{Failed, failure};
-use super::pool;
-use super::single::{self, Layout, Single};
+use crate::backends::sql::connection::pool;
+use crate::backends::sql::table::single_table::{self, Layout, Single};
 use crate::remote::Deadline;
 use crate::store::uri::decode;
 use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
@@ -110,7 +110,7 @@ impl Sqlite {
     }
 
     /// The database itself, and whether it outlives the store.
-    pub(super) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
+    pub(crate) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
         let persistent = self.0.capabilities().persistent;
         (self.0.into_inner(), persistent)
     }
@@ -150,7 +150,7 @@ impl SqliteBuilder {
     }
 
     /// Takes the path and the options of a URI.
-    pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<(Self, Options)> {
+    pub(crate) fn from_uri(uri: &mut Uri, options: Options) -> Result<(Self, Options)> {
         let path = path_of(uri.rest())?;
         let options = uri.take_common(options)?;
         let choices = [
@@ -218,9 +218,9 @@ fn capabilities(persistent: bool) -> Capabilities {
 /// Opens `sqlite:`.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let (builder, options) = SqliteBuilder::from_uri(&mut uri, options)?;
-    let single = single::take(&mut uri)?;
-    uri.finish(&[&["synchronous"], single::OPTIONS].concat())?;
-    Ok((single::store(builder.open()?, single), options))
+    let single = single_table::take(&mut uri)?;
+    uri.finish(&[&["synchronous"], single_table::OPTIONS].concat())?;
+    Ok((single_table::store(builder.open()?, single), options))
 }
 
 /// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.
@@ -306,7 +306,7 @@ fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryRes
     }
 }
 
-impl single::sealed::Tables for Sqlite {
+impl single_table::sealed::Tables for Sqlite {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
         Arc::new(Single::new(self.0, layout))
     }

@@ -3,11 +3,11 @@
 #[cfg(feature = "server")]
 mod keys;
 #[cfg(feature = "mysql")]
-pub(super) mod mysql;
+pub(crate) mod mysql;
 #[cfg(feature = "postgresql")]
-pub(super) mod postgresql;
+pub(crate) mod postgresql;
 #[cfg(feature = "sqlite")]
-pub(super) mod sqlite;
+pub(crate) mod sqlite;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod tokens;
 
@@ -26,14 +26,14 @@ use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::batch::Column;
 use super::error::{Failed, failure};
-use super::registry;
-use super::render::{
+use super::statement::{Conn, Sql, execute, find};
+use crate::backends::sql::migration::registry;
+use crate::backends::sql::statement::batch::Column;
+use crate::backends::sql::statement::render::{
     Batches, Statements, Updates, columns, create, in_section, matching_key, selected,
 };
-use super::statement::{Conn, Sql, execute, find};
-use super::write::{pop, put};
+use crate::backends::sql::statement::write::{pop, put};
 use crate::remote::Outcome;
 use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
@@ -44,7 +44,7 @@ const CHANGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an engine's error says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Another one holds what the call needs: it was not done.
     Busy,
     /// It took longer than it may: it was not done.
@@ -76,7 +76,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// What is known of the effect of a call that failed so.
-    pub(super) fn outcome(self) -> Outcome {
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Busy
             | Self::TooLong
@@ -89,16 +89,16 @@ impl Failure {
     }
 
     /// Whether another server may do what this one refuses.
-    pub(super) fn is_of_the_server(self) -> bool {
+    pub(crate) fn is_of_the_server(self) -> bool {
         matches!(self, Self::ReadOnly | Self::NotReady)
     }
 }
 
 /// Checks that a value comes back from a column as it went in.
-pub(super) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
+pub(crate) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
 
 /// An engine, by its Diesel backend.
-pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
+pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Its Diesel connection.
     type Connection: diesel::Connection<Backend = Self>
         + LoadConnection
@@ -590,7 +590,7 @@ pub(super) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 /// Runs `body` in a transaction, which in another one is a savepoint. The error is that of `body`,
 /// also where rolling back fails: SQLite has done so by itself when its disk is full, and a lost
 /// connection cannot.
-pub(super) fn transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
+pub(crate) fn transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
     connection: &mut C,
     body: impl FnOnce(&mut C) -> Result<T, E>,
 ) -> Result<T, E> {
@@ -626,7 +626,7 @@ fn unreadable(error: Error) -> Error {
 }
 
 /// Checks that JSON has no more levels of arrays and objects than an engine holds.
-pub(super) fn check_depth<D: Dialect>(json: &serde_json::Value, most: usize) -> Result<()> {
+pub(crate) fn check_depth<D: Dialect>(json: &serde_json::Value, most: usize) -> Result<()> {
     match depth(json) <= most {
         true => Ok(()),
         false => Err(Error::unsupported(format!(

@@ -24,11 +24,11 @@ use super::keys::{
     stored_row,
 };
 use super::{CHANGE, Dialect, Failure, Fits};
+use crate::backends::sql::connection::error::code;
+use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::check_depth;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::error::code;
-use crate::backends::sql::link::mysql::MysqlConnection;
-use crate::backends::sql::render::{Batches, Statements, create_table};
+use crate::backends::sql::statement::render::{Batches, Statements, create_table};
 use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
 use crate::schema::{Change, ExistingTable, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};

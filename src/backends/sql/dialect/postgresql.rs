@@ -26,12 +26,12 @@ use super::keys::{
     stored_row,
 };
 use super::{CHANGE, Dialect, Failure};
-use crate::backends::sql::batch::Column;
+use crate::backends::sql::connection::error::code;
+use crate::backends::sql::connection::postgresql::{OUTDATED_PLAN, PostgresConnection};
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::error::code;
-use crate::backends::sql::link::postgresql::{OUTDATED_PLAN, PostgresConnection};
-use crate::backends::sql::registry;
-use crate::backends::sql::render::{
+use crate::backends::sql::migration::registry;
+use crate::backends::sql::statement::batch::Column;
+use crate::backends::sql::statement::render::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
 use crate::backends::sql::statement::{Conn, Sql};

@@ -18,11 +18,15 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Count;
 use super::{Dialect, Failure};
-use crate::backends::sql::batch::InOrder;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, definition, on_conflict, unless_stored};
+use crate::backends::sql::statement::batch::InOrder;
+use crate::backends::sql::statement::render::{
+    Statements, columns, definition, on_conflict, unless_stored,
+};
+use crate::backends::sql::statement::write::{
+    check_written, kept, pop, remove_expired, replace_expired,
+};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
-use crate::backends::sql::write::{check_written, kept, pop, remove_expired, replace_expired};
 use crate::schema::{Change, ExistingTable};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 

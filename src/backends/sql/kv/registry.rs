@@ -6,7 +6,7 @@ use diesel::sqlite::SqliteConnection;
 use super::Engine;
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::{Failed, failure};
-use crate::backends::sql::render::{create_index, definition};
+use crate::backends::sql::statement::render::{create_index, definition};
 use crate::backends::sql::statement::{Sql, execute, find, load};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{ExistingColumn, merged, table_of_another};

@@ -25,8 +25,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::super::database::{Database, Unchanged};
 use super::super::dialect::Dialect;
 use super::super::error::Failed;
-use super::super::pool;
 use super::capabilities;
+use crate::backends::sql::connection::pool;
 use crate::store::Options;
 use crate::{Error, ErrorKind, Result};
 

@@ -7,14 +7,16 @@ use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
-use crate::backends::sql::batch::{InOrder, sorted};
+use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::keys::long_columns;
 use crate::backends::sql::dialect::{Dialect, transaction};
 use crate::backends::sql::error::{Failed, met_another};
-use crate::backends::sql::link::mysql::MysqlConnection;
-use crate::backends::sql::render::{Batches, Buckets, Statements, columns, non_key, selected};
+use crate::backends::sql::statement::batch::{InOrder, sorted};
+use crate::backends::sql::statement::render::{
+    Batches, Buckets, Statements, columns, non_key, selected,
+};
+use crate::backends::sql::statement::write::{insert_or_fetch, put};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
-use crate::backends::sql::write::{insert_or_fetch, put};
 use crate::store::is_expired;
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
 

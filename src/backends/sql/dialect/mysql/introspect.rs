@@ -2,11 +2,11 @@
 
 use diesel::mysql::Mysql;
 
+use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::dialect::{Dialect, Failure};
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::mysql::MysqlConnection;
-use crate::backends::sql::registry;
+use crate::backends::sql::migration::registry;
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result, Row, Value};

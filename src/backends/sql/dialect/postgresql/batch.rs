@@ -9,12 +9,12 @@ use diesel::pg::Pg;
 use super::removal::{gone_or_none, of_removal};
 use super::update::readable;
 use super::{inserting_into, stored_types};
-use crate::backends::sql::batch::{Column, InOrder, sorted};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, columns, selected, unless_stored};
+use crate::backends::sql::statement::batch::{Column, InOrder, sorted};
+use crate::backends::sql::statement::render::{Statements, columns, selected, unless_stored};
+use crate::backends::sql::statement::write::{check_written, insert_or_fetch};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
-use crate::backends::sql::write::{check_written, insert_or_fetch};
 use crate::{ColumnType, Key, Result, Row, Schema, Value};
 
 /// How many rows one statement writes or reads at the most.

@@ -4,9 +4,9 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Integer, Nullable, Oid, Text};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
+use crate::backends::sql::connection::postgresql::PostgresConnection;
 use crate::backends::sql::dialect::keys::{is_sized, is_whole_name, needs_whole, whole_name};
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::link::postgresql::PostgresConnection;
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 

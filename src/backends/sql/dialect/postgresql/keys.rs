@@ -8,11 +8,11 @@ use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
+use crate::backends::sql::connection::postgresql::PostgresConnection;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{
     DIGITS, Long, LongKeys, Width, is_sized, long_columns, sized_columns,
 };
-use crate::backends::sql::link::postgresql::PostgresConnection;
 use crate::{ColumnType, Error, Result, Row, Schema, Value};
 
 /// The bytes of an entry that the text and bytes in a key share; the rest is for its other columns.

@@ -8,9 +8,11 @@ use diesel::result::Error::DatabaseError;
 use super::update::readable;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{Statements, in_section, matching_key, of_section, selected};
+use crate::backends::sql::statement::render::{
+    Statements, in_section, matching_key, of_section, selected,
+};
+use crate::backends::sql::statement::write::kept;
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load_one};
-use crate::backends::sql::write::kept;
 use crate::{Key, Result, Row, Schema, Value};
 
 /// How often a row that was there and not removed is looked at again: another connection may have

@@ -5,11 +5,11 @@ use diesel::pg::Pg;
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::Failed;
-use crate::backends::sql::render::{
+use crate::backends::sql::statement::render::{
     Statements, Updates, matching_key, non_key, patching, selected,
 };
+use crate::backends::sql::statement::write::{How, Writing, check_written, put, why_nothing};
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
-use crate::backends::sql::write::{How, Writing, check_written, put, why_nothing};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
 
 /// The condition that a row can be read, where one is needed: another program may have stored what

@@ -10,8 +10,8 @@ use diesel::sql_types as st;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::numeric;
-use crate::backends::sql::batch::Column;
 use crate::backends::sql::dialect::{misfit, unreadable};
+use crate::backends::sql::statement::batch::Column;
 use crate::{ColumnType, Error, Result, Value, json, text};
 
 /// Microseconds and days from 1970-01-01 to 2000-01-01, which PostgreSQL counts from.

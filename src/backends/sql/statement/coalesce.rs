@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// The locks are those of the standard library, whose condition wakes all who wait at once; that of
 /// `parking_lot` lets each wake the next one, which took a third more time.
 #[derive(Debug)]
-pub(super) struct Gathering {
+pub(crate) struct Gathering {
     /// How many connections read the table.
     connections: usize,
     /// The shortest time that a statement has taken, in nanoseconds.
@@ -91,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Gathering {
     /// For a table that so many connections read, with so much time for each call.
-    pub(super) fn new(connections: u32, timeout: Duration) -> Self {
+    pub(crate) fn new(connections: u32, timeout: Duration) -> Self {
         Self {
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
             shortest: AtomicU64::new(u64::MAX),
@@ -138,7 +138,7 @@ impl Gathering {
     /// # Errors
     ///
     /// Those of `fetch`.
-    pub(super) fn fetch(
+    pub(crate) fn fetch(
         &self,
         key: &Key,
         fetch: impl Fn(&Key) -> Result<Option<Row>>,

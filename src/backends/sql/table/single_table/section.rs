@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::dialect::Dialect;
-use super::super::table::Table;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::table::Table;
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 

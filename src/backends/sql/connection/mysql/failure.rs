@@ -5,7 +5,7 @@ use std::io;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::Error as OwnError;
-use crate::backends::sql::link::error::{ServerError, closed};
+use crate::backends::sql::connection::error::{ServerError, closed};
 use crate::remote::too_large_error;
 
 /// Why a request failed.

@@ -6,11 +6,11 @@ use diesel::Connection;
 use diesel::connection::LoadConnection;
 use diesel::serialize::Output;
 
-use super::database;
-use super::dialect::Dialect;
-use super::join::{Joined, JoinedStore};
-use super::lend::Access;
-use super::table::TableInner;
+use super::checkout::Access;
+use super::transaction::{Joined, JoinedStore};
+use crate::backends::sql::database;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::table::TableInner;
 use crate::store::{ScopeStore, Store};
 use crate::{ColumnType, Result, Value};
 

@@ -1,5 +1,8 @@
 //! One table as the store of a scope.
 
+pub(crate) mod leases;
+pub(crate) mod single_table;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,37 +12,39 @@ use std::time::Duration;
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
 use super::error::Failed;
-use super::expiry::Expiring;
-use super::gather::Gathering;
-use super::leases::Leased;
-use super::render::{Listing, PAGE, Statements};
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
-use super::write::{is_kept, no_expiry, put, remove_expired, replace_expired, why_nothing};
+use crate::backends::sql::statement::coalesce::Gathering;
+use crate::backends::sql::statement::expiry::Expiring;
+use crate::backends::sql::statement::render::{Listing, PAGE, Statements};
+use crate::backends::sql::statement::write::{
+    is_kept, no_expiry, put, remove_expired, replace_expired, why_nothing,
+};
+use crate::backends::sql::table::leases::Leased;
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, is_live, key_to_text};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// What is found out about a table when it is opened.
 #[derive(Clone, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The columns of text that are left as they stand though the engine makes numbers of texts in
     /// them.
-    pub(super) numbers: Vec<String>,
+    pub(crate) numbers: Vec<String>,
     /// The columns that hold less than their type, with what tells what they hold.
-    pub(super) narrow: Vec<(String, Fits)>,
+    pub(crate) narrow: Vec<(String, Fits)>,
     /// Whether it has no columns for the whole of keys that an index cannot hold.
-    pub(super) keys_in_clear: bool,
+    pub(crate) keys_in_clear: bool,
     /// Whether another program made it.
-    pub(super) foreign: bool,
+    pub(crate) foreign: bool,
 }
 
 /// A table of a database, or those rows of it whose key begins with fixed values.
-pub(super) struct Table<D: Dialect> {
+pub(crate) struct Table<D: Dialect> {
     inner: Arc<TableInner<D>>,
     /// What every key begins with that is read or written through this.
     fixed: Arc<[Value]>,
 }
 
-pub(super) struct TableInner<D: Dialect> {
+pub(crate) struct TableInner<D: Dialect> {
     database: Arc<Inner<D>>,
     /// What it was opened as.
     schema: Arc<Schema>,
@@ -73,12 +78,12 @@ impl<D: Dialect> fmt::Debug for Table<D> {
 
 impl<D: Dialect> Table<D> {
     /// A table that was found so.
-    pub(super) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, found: &Found) -> Self {
+    pub(crate) fn new(database: Arc<Inner<D>>, schema: &Arc<Schema>, found: &Found) -> Self {
         Self::in_sections(database, schema, schema, 0, found)
     }
 
     /// A table that is made again in a way of its own.
-    pub(super) fn restored_by(
+    pub(crate) fn restored_by(
         database: Arc<Inner<D>>,
         schema: &Arc<Schema>,
         restore: Restore<D>,
@@ -88,7 +93,7 @@ impl<D: Dialect> Table<D> {
 
     /// A table that was made as `made_as` and is used as `schema`, of which listings see the rows
     /// of one [`section`](Table::section) at a time: those whose key begins with `fixed` values.
-    pub(super) fn in_sections(
+    pub(crate) fn in_sections(
         database: Arc<Inner<D>>,
         schema: &Arc<Schema>,
         made_as: &Arc<Schema>,
@@ -99,7 +104,7 @@ impl<D: Dialect> Table<D> {
     }
 
     /// A table that is only read: it is never made again.
-    pub(super) fn read_only(
+    pub(crate) fn read_only(
         database: Arc<Inner<D>>,
         stored: &Arc<Schema>,
         fixed: usize,
@@ -149,7 +154,7 @@ impl<D: Dialect> Table<D> {
         Self { inner: Arc::new(inner), fixed: Arc::new([]) }
     }
 
-    pub(super) fn inner(&self) -> &TableInner<D> {
+    pub(crate) fn inner(&self) -> &TableInner<D> {
         &self.inner
     }
 
@@ -180,7 +185,7 @@ impl<D: Dialect> Table<D> {
     }
 
     /// The rows whose key begins with these values. Keys and rows have them, here as elsewhere.
-    pub(super) fn section(&self, fixed: &[Value]) -> Self {
+    pub(crate) fn section(&self, fixed: &[Value]) -> Self {
         let fixed = Key::new(fixed.iter().cloned());
         let fixed = D::stored_key(self.inner.schema(), &fixed).values().into();
         Self { inner: self.inner.clone(), fixed }
@@ -188,7 +193,7 @@ impl<D: Dialect> Table<D> {
 }
 
 /// Checks that a value comes back from a column of which the engine makes numbers.
-pub(super) fn check_comes_back<D: Dialect>(value: &Value) -> Result<()> {
+pub(crate) fn check_comes_back<D: Dialect>(value: &Value) -> Result<()> {
     match value {
         Value::Text(text) if !D::is_no_other_number(text) => Err(Error::unsupported(
             "the column makes another number of a text that looks like one: have the table migrated, so that it becomes a column of text",
@@ -204,13 +209,13 @@ fn may_not_fit(ty: ColumnType) -> bool {
 }
 
 impl<D: Dialect> TableInner<D> {
-    pub(super) fn schema(&self) -> &Schema {
+    pub(crate) fn schema(&self) -> &Schema {
         &self.statements.schema
     }
 
     /// Runs a call; where the table was dropped or changed behind hilcat's back, makes it again or
     /// adds to it what can be added, and runs the call once more.
-    pub(super) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
+    pub(crate) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
                 if self.has_leases() {
@@ -228,7 +233,7 @@ impl<D: Dialect> TableInner<D> {
         self.schema.freshness.lease().is_some() && self.database.capabilities().shared_single_flight
     }
 
-    pub(super) fn lock_lease(
+    pub(crate) fn lock_lease(
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
@@ -237,7 +242,7 @@ impl<D: Dialect> TableInner<D> {
         self.database.lock_lease(connection, &self.leased(key), holder)
     }
 
-    pub(super) fn release_lease(
+    pub(crate) fn release_lease(
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
@@ -285,13 +290,13 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// A row as it is written, once it is known that the engine can hold it.
-    pub(super) fn validate_row(&self, row: Row) -> Result<Row> {
+    pub(crate) fn validate_row(&self, row: Row) -> Result<Row> {
         self.check_row(&row)?;
         Ok(D::stored_row(self.schema(), row))
     }
 
     /// The same for rows, of which the wrong one is named.
-    pub(super) fn validate_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
+    pub(crate) fn validate_rows(&self, rows: Vec<Row>) -> Result<Vec<Row>> {
         for row in &rows {
             self.check_row(row).map_err(|error| self.name_row(row, error))?;
         }
@@ -320,7 +325,7 @@ impl<D: Dialect> TableInner<D> {
         Ok(row)
     }
 
-    pub(super) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+    pub(crate) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
         if !self.numbers.is_empty() {
             return Ok(self.fetch(connection, key)?.is_some());
         }
@@ -329,7 +334,7 @@ impl<D: Dialect> TableInner<D> {
         Ok(find::<D>(connection, exists, &[])?.is_some())
     }
 
-    pub(super) fn fetch(
+    pub(crate) fn fetch(
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
@@ -340,7 +345,7 @@ impl<D: Dialect> TableInner<D> {
         Ok(row.filter(|row| self.is_of(row, key)))
     }
 
-    pub(super) fn fetch_many(
+    pub(crate) fn fetch_many(
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
@@ -368,7 +373,7 @@ impl<D: Dialect> TableInner<D> {
         self.gathering.fetch(key, fetch, fetch_many)
     }
 
-    pub(super) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
+    pub(crate) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
         put::<D>(connection, &self.statements, row)
     }
 
@@ -427,7 +432,7 @@ impl<D: Dialect> TableInner<D> {
 
     /// Stores rows whose keys have none or an expired one, all or none, and gives the stored rows of
     /// the other keys.
-    pub(super) fn replace_expired<C: Conn<D>>(
+    pub(crate) fn replace_expired<C: Conn<D>>(
         &self,
         connection: &mut C,
         rows: &[(Key, Result<Row>)],
@@ -469,7 +474,7 @@ impl<D: Dialect> TableInner<D> {
         }
     }
 
-    pub(super) fn remove_expired<C: Conn<D>>(
+    pub(crate) fn remove_expired<C: Conn<D>>(
         &self,
         connection: &mut C,
         keys: &[Key],
@@ -502,7 +507,7 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// Gives a record that is not expired another expiry.
-    pub(super) fn touch<C: Conn<D>>(
+    pub(crate) fn touch<C: Conn<D>>(
         &self,
         connection: &mut C,
         key: &Key,
@@ -515,7 +520,7 @@ impl<D: Dialect> TableInner<D> {
         Ok(execute::<D>(connection, self.expiring()?.touch.with(&values))? > 0)
     }
 
-    pub(super) fn update(
+    pub(crate) fn update(
         &self,
         connection: &mut impl Conn<D>,
         row: &Row,
@@ -524,7 +529,7 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// Writes rows, complete or not, all or none.
-    pub(super) fn set_many(
+    pub(crate) fn set_many(
         &self,
         connection: &mut impl Conn<D>,
         rows: &[Row],
@@ -555,7 +560,7 @@ impl<D: Dialect> TableInner<D> {
     }
 
     /// Removes the rows of a section.
-    pub(super) fn clear(
+    pub(crate) fn clear(
         &self,
         connection: &mut impl Conn<D>,
         fixed: &[Value],
@@ -569,7 +574,7 @@ impl<D: Dialect> TableInner<D> {
         })
     }
 
-    pub(super) fn pop(
+    pub(crate) fn pop(
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
@@ -590,7 +595,7 @@ impl<D: Dialect> TableInner<D> {
         }
     }
 
-    pub(super) fn pop_many(
+    pub(crate) fn pop_many(
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],

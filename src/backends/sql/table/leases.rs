@@ -12,15 +12,15 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use sha2::{Digest, Sha256};
 
-use super::database::Inner;
-use super::dialect::{Dialect, Failure};
-use super::error::Failed;
-use super::statement::{Conn, Sql, execute, find};
+use crate::backends::sql::database::Inner;
+use crate::backends::sql::dialect::{Dialect, Failure};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::statement::{Conn, Sql, execute, find};
 use crate::codec::key::to_text;
 use crate::{ColumnType, Key, Result, Value};
 
 /// The table's name.
-pub(super) const TABLE: &str = "hilcat_leases";
+pub(crate) const TABLE: &str = "hilcat_leases";
 
 /// The length in characters from which on a name or key is stored as its beginning and its SHA-256,
 /// which together have that length.
@@ -33,7 +33,7 @@ const TEXT: ColumnType = ColumnType::Text;
 
 /// The statements on leases. Their first binds are the scope and the key.
 #[derive(Debug)]
-pub(super) struct LeaseTable {
+pub(crate) struct LeaseTable {
     look: Sql,
     /// And the holder and a time in microseconds.
     acquire: Sql,
@@ -52,7 +52,7 @@ pub(super) struct LeaseTable {
 }
 
 impl LeaseTable {
-    pub(super) fn new<D: Dialect>() -> Self {
+    pub(crate) fn new<D: Dialect>() -> Self {
         let [scope, key, holder, expires] =
             ["scope", "key", "holder", "expires_at"].map(|name| D::quote(name));
         let (table, now) = (D::quote(TABLE), D::LEASE_NOW);
@@ -88,10 +88,10 @@ impl LeaseTable {
 }
 
 /// What a lease is of: the texts of a scope and of a key.
-pub(super) struct Leased([Value; 2]);
+pub(crate) struct Leased([Value; 2]);
 
 impl Leased {
-    pub(super) fn new(scope: &str, key: &Key) -> Self {
+    pub(crate) fn new(scope: &str, key: &Key) -> Self {
         Self([short(scope), short(&to_text(key))])
     }
 
@@ -114,7 +114,7 @@ fn short(text: &str) -> Value {
 
 impl<D: Dialect> Inner<D> {
     /// Makes the table of leases unless it exists.
-    pub(super) fn ensure_leases(&self) -> Result<()> {
+    pub(crate) fn ensure_leases(&self) -> Result<()> {
         if self.leases.exists.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Makes the table of leases unless another process has made it meanwhile.
-    pub(super) fn make_leases(&self) -> Result<()> {
+    pub(crate) fn make_leases(&self) -> Result<()> {
         self.write(|connection| {
             D::exclusively(connection, |connection| {
                 D::LEASE_TABLE.iter().try_for_each(|sql| Ok(connection.batch_execute(sql)?))
@@ -141,7 +141,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Takes a lease.
-    pub(super) fn acquire_lease(
+    pub(crate) fn acquire_lease(
         &self,
         connection: &mut D::Connection,
         of: &Leased,
@@ -162,7 +162,7 @@ impl<D: Dialect> Inner<D> {
         }
     }
 
-    pub(super) fn renew_lease(
+    pub(crate) fn renew_lease(
         &self,
         connection: &mut D::Connection,
         of: &Leased,
@@ -175,7 +175,7 @@ impl<D: Dialect> Inner<D> {
 
     /// Whether a holder has a lease. Its row is locked, so that it is neither taken nor revoked until
     /// the transaction ends.
-    pub(super) fn lock_lease(
+    pub(crate) fn lock_lease(
         &self,
         connection: &mut impl Conn<D>,
         of: &Leased,
@@ -185,7 +185,7 @@ impl<D: Dialect> Inner<D> {
         Ok(find::<D>(connection, self.leases.lock.with(&values), &[])?.is_some())
     }
 
-    pub(super) fn release_lease(
+    pub(crate) fn release_lease(
         &self,
         connection: &mut impl Conn<D>,
         of: &Leased,
@@ -196,7 +196,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Takes a lease from its holder.
-    pub(super) fn revoke_lease(
+    pub(crate) fn revoke_lease(
         &self,
         connection: &mut impl Conn<D>,
         of: &Leased,
@@ -206,7 +206,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// Takes all leases of a scope from their holders.
-    pub(super) fn revoke_leases(
+    pub(crate) fn revoke_leases(
         &self,
         connection: &mut impl Conn<D>,
         scope: &str,

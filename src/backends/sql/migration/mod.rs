@@ -5,6 +5,8 @@
 //! name and a number that counts up: the leading zero sorts it before the timestamps of an
 //! application's own migrations, which can still be reverted one by one.
 
+pub(crate) mod registry;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -17,10 +19,10 @@ use diesel_migrations::MigrationHarness;
 
 use super::dialect::{Dialect, Fits};
 use super::error::{Failed, from_migration};
-use super::registry::Entry;
-use super::render::{create, create_index, expiry_index};
 use super::statement::{Sql, load_one};
-use super::{leases, registry};
+use crate::backends::sql::migration::registry::Entry;
+use crate::backends::sql::statement::render::{create, create_index, expiry_index};
+use crate::backends::sql::table::leases;
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{
     self, Change, Column, ExistingColumn, ExistingTable, Migrate, Plan, Step, diff, fnv1a,
@@ -28,11 +30,11 @@ use crate::schema::{
 use crate::{ColumnType, Error, Result, Schema, Value};
 
 /// The names that a scope's table cannot have.
-pub(super) const RESERVED: [&str; 3] =
+pub(crate) const RESERVED: [&str; 3] =
     [registry::TABLE, leases::TABLE, "__diesel_schema_migrations"];
 
 /// Checks that the engine can hold such a table, before anything is sent.
-pub(super) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
+pub(crate) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
     if RESERVED.iter().any(|name| name.eq_ignore_ascii_case(&schema.table)) {
         let message = format!("the table name `{}` is kept for bookkeeping", schema.table);
         return Err(Error::invalid_schema(message));
@@ -47,17 +49,17 @@ pub(super) fn check<D: Dialect>(schema: &Schema) -> Result<()> {
 }
 
 /// What has to be done for a scope to be opened.
-pub(super) struct Planned<'a> {
-    pub(super) plan: Plan,
+pub(crate) struct Planned<'a> {
+    pub(crate) plan: Plan,
     /// What the scope is opened as: with hilcat's own column for the expiry if the table has it.
-    pub(super) schema: Cow<'a, Schema>,
+    pub(crate) schema: Cow<'a, Schema>,
     /// Whether another program made the table.
-    pub(super) foreign: bool,
+    pub(crate) foreign: bool,
 }
 
 /// What has to be done for a table to be as its schema says. `noted` is what the registry has of the
 /// scope.
-pub(super) fn plan<'a, D: Dialect>(
+pub(crate) fn plan<'a, D: Dialect>(
     connection: &mut D::Connection,
     schema: &'a Schema,
     noted: Option<&Entry>,
@@ -94,7 +96,7 @@ pub(super) fn plan<'a, D: Dialect>(
 
 /// Whether another program made a table. One that the registry does not know is hilcat's if it has
 /// columns that only hilcat gives a table.
-pub(super) fn is_foreign(standing: &ExistingTable, noted: Option<&Entry>, schema: &Schema) -> bool {
+pub(crate) fn is_foreign(standing: &ExistingTable, noted: Option<&Entry>, schema: &Schema) -> bool {
     if standing.columns.iter().any(|have| have.name == EXPIRES_AT) {
         return false;
     }
@@ -137,7 +139,7 @@ fn missing_index<D: Dialect>(
 
 /// A table as it can be read under a schema while it stays as it is: the schema by which it is read,
 /// and the columns by which it may find the record of another key. `None` if there is no table.
-pub(super) fn readable<D: Dialect>(
+pub(crate) fn readable<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
     noted: Option<&Entry>,
@@ -168,13 +170,13 @@ pub(super) fn readable<D: Dialect>(
 }
 
 /// How a table can be read while it stays as it is.
-pub(super) struct Readable {
+pub(crate) struct Readable {
     /// What the scope is opened as: with hilcat's own column for the expiry if the table has it.
-    pub(super) schema: Schema,
+    pub(crate) schema: Schema,
     /// The schema by which the table is read.
-    pub(super) stored: Schema,
+    pub(crate) stored: Schema,
     /// The columns of text of which the engine makes numbers.
-    pub(super) numbers: Vec<String>,
+    pub(crate) numbers: Vec<String>,
 }
 
 fn plan_of(schema: &Schema, steps: Vec<Step>) -> Plan {
@@ -242,7 +244,7 @@ fn same_type<D: Dialect>(have: &ExistingColumn, want: &Column, managed: bool) ->
 
 /// The column that a change is about, where all that is wrong with it is that the engine makes
 /// numbers of texts in it: it can be used as it stands, with care.
-pub(super) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
+pub(crate) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
     match change {
         Change::WidenColumn { column, from, to: ColumnType::Text } if D::makes_numbers(from) => {
             Some(column.clone())
@@ -253,7 +255,7 @@ pub(super) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
 
 /// The columns of a table that stands that hold less than their type. A default that would not come
 /// back is an error.
-pub(super) fn narrow<D: Dialect>(
+pub(crate) fn narrow<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
 ) -> Result<Vec<(String, Fits)>, Failed> {
@@ -273,7 +275,7 @@ pub(super) fn narrow<D: Dialect>(
 
 /// Makes hilcat's own table where it does not exist. That it exists is asked, and not what Diesel's
 /// table of migrations says: another program may have dropped either.
-pub(super) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Result<(), Failed> {
+pub(crate) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Result<(), Failed> {
     let applied = connection.applied_migrations().map_err(from_migration::<D>)?;
     let exists = D::has_registry(connection)?;
     let migrations: Vec<Box<dyn Migration<D>>> =
@@ -295,7 +297,7 @@ pub(super) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Resul
 }
 
 /// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.
-pub(super) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
+pub(crate) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
     if plan.is_empty() {
         return Ok(());
     }
@@ -337,7 +339,7 @@ fn last_number<D: Dialect>(connection: &mut D::Connection, prefix: &str) -> Resu
 }
 
 /// The error for a plan that is not applied.
-pub(super) fn refused(plan: &Plan, policy: Migrate) -> Error {
+pub(crate) fn refused(plan: &Plan, policy: Migrate) -> Error {
     schema::refused("the table differs", plan, policy == Migrate::Manual)
 }
 

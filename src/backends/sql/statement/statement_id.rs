@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The identity of one statement, if there was one left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Identity(Option<TypeId>);
+pub(crate) struct Identity(Option<TypeId>);
 
 thread_local! {
     /// The identity of the statement that this thread is about to run.
@@ -23,19 +23,19 @@ thread_local! {
 
 impl Identity {
     /// One that no statement has had.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static LENT: AtomicUsize = AtomicUsize::new(0);
         // It cannot come around: it would take thousands of years.
         Self(IDENTITIES.get(LENT.fetch_add(1, Ordering::Relaxed)).copied())
     }
 
     /// Says that the statement that has this identity is what this thread runs next.
-    pub(super) fn announce(self) {
+    pub(crate) fn announce(self) {
         ABOUT_TO_RUN.set(self.0);
     }
 
     /// The identity that was announced; once.
-    pub(super) fn announced() -> Option<TypeId> {
+    pub(crate) fn announced() -> Option<TypeId> {
         ABOUT_TO_RUN.take()
     }
 }

@@ -5,6 +5,13 @@
 //! an upsert of its query language it would prepare anew at each call. This fragment is what makes
 //! a dynamic schema as fast as a static one.
 
+pub(crate) mod batch;
+pub(crate) mod coalesce;
+pub(crate) mod expiry;
+pub(crate) mod render;
+mod statement_id;
+pub(crate) mod write;
+
 use std::any::TypeId;
 
 use diesel::connection::LoadConnection;
@@ -13,14 +20,14 @@ use diesel::row::Field;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
-use super::batch::Column;
 use super::dialect::Dialect;
-use super::identity::Identity;
+use crate::backends::sql::statement::batch::Column;
+use crate::backends::sql::statement::statement_id::Identity;
 use crate::{ColumnType, Row, Value};
 
 /// The text of a statement in pieces, with a bind of a type between each two.
 #[derive(Debug)]
-pub(super) struct Sql {
+pub(crate) struct Sql {
     pieces: Vec<String>,
     binds: Vec<ColumnType>,
     identity: Identity,
@@ -28,12 +35,12 @@ pub(super) struct Sql {
 
 impl Sql {
     /// A statement that begins with this text.
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { pieces: vec![text.into()], binds: Vec::new(), identity: Identity::new() }
     }
 
     /// Adds text.
-    pub(super) fn text(mut self, text: &str) -> Self {
+    pub(crate) fn text(mut self, text: &str) -> Self {
         match self.pieces.last_mut() {
             Some(last) => last.push_str(text),
             None => self.pieces.push(text.to_owned()),
@@ -42,14 +49,14 @@ impl Sql {
     }
 
     /// Adds a bind of a type.
-    pub(super) fn bind(mut self, ty: ColumnType) -> Self {
+    pub(crate) fn bind(mut self, ty: ColumnType) -> Self {
         self.binds.push(ty);
         self.pieces.push(String::new());
         self
     }
 
     /// Adds what `add` makes of each item, with a separator in between.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         mut self,
         separator: &str,
         items: impl IntoIterator<Item = T>,
@@ -65,27 +72,27 @@ impl Sql {
     }
 
     /// The statement with its values: one for each bind.
-    pub(super) fn with<'a>(&'a self, values: &'a [Value]) -> Statement<'a> {
+    pub(crate) fn with<'a>(&'a self, values: &'a [Value]) -> Statement<'a> {
         self.with_values(Values::One(values))
     }
 
     /// A statement with two lists of values, one after the other.
-    pub(super) fn with_both<'a>(&'a self, a: &'a [Value], b: &'a [Value]) -> Statement<'a> {
+    pub(crate) fn with_both<'a>(&'a self, a: &'a [Value], b: &'a [Value]) -> Statement<'a> {
         self.with_values(Values::Both(a, b))
     }
 
     /// A statement of several rows with their values.
-    pub(super) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
+    pub(crate) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
         self.with_values(Values::Rows(rows))
     }
 
     /// A statement each of whose binds is a column of several rows.
-    pub(super) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
+    pub(crate) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
         self.with_values(Values::Columns(columns))
     }
 
     /// The same with single values for the binds after those of the columns.
-    pub(super) fn with_columns_and<'a>(
+    pub(crate) fn with_columns_and<'a>(
         &'a self,
         columns: &'a [Column<'a>],
         values: &'a [Value],
@@ -129,7 +136,7 @@ impl Values<'_> {
 
 /// A statement with its values.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Statement<'a> {
+pub(crate) struct Statement<'a> {
     sql: &'a Sql,
     values: Values<'a>,
 }
@@ -194,7 +201,7 @@ fn walk<'b, D: Dialect, T>(
 }
 
 /// A Diesel connection to an engine: one of a pool, or one that a caller owns.
-pub(super) trait Conn<D: Dialect>:
+pub(crate) trait Conn<D: Dialect>:
     diesel::Connection<Backend = D> + LoadConnection + 'static
 {
 }
@@ -207,7 +214,7 @@ where
 }
 
 /// Runs a statement that gives no rows, and gives how many it changed.
-pub(super) fn execute<D: Dialect>(
+pub(crate) fn execute<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
 ) -> QueryResult<usize> {
@@ -225,7 +232,7 @@ fn start<'conn, 'query, D: Dialect, C: Conn<D>>(
 
 /// Runs a statement and gives each of its rows, decoded by these types, to `each`. Always reads
 /// to the end: a statement that writes is done only then.
-pub(super) fn load<D: Dialect>(
+pub(crate) fn load<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -235,7 +242,7 @@ pub(super) fn load<D: Dialect>(
 }
 
 /// The same for rows of which an error of decoding names the key: the positions of its columns.
-pub(super) fn load_keyed<D: Dialect>(
+pub(crate) fn load_keyed<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -249,7 +256,7 @@ pub(super) fn load_keyed<D: Dialect>(
 }
 
 /// The row of a statement that reads at most one.
-pub(super) fn find<D: Dialect>(
+pub(crate) fn find<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -276,7 +283,7 @@ fn decode<'stmt, D: Dialect>(
 }
 
 /// The first row of a statement.
-pub(super) fn load_one<D: Dialect>(
+pub(crate) fn load_one<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],

@@ -7,7 +7,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::ErrorKind;
-use crate::backends::sql::link::error::{ServerError, closed};
+use crate::backends::sql::connection::error::{ServerError, closed};
 use crate::remote::too_large_error;
 
 /// The error of a call.

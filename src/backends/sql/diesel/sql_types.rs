@@ -17,7 +17,7 @@ use diesel::sql_types::{
     is_nullable,
 };
 
-pub use super::cell::Cell;
+pub use super::column_value::Cell;
 use crate::{ColumnType, ColumnValue};
 
 /// Declares SQL types, and as which of Diesel's own each engine keeps them.

@@ -4,8 +4,10 @@
 //! installed to build with and cannot bound how long they wait for an answer. These speak the
 //! protocols by Rust crates over blocking sockets, and end every call by its deadline.
 
-pub(super) mod error;
+#[cfg(feature = "server")]
+pub(crate) mod error;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+pub(crate) mod pool;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;

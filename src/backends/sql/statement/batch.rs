@@ -7,26 +7,26 @@ use crate::{Key, Row, Schema, Value};
 
 /// The values of one column of several rows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column<'a> {
+pub(crate) struct Column<'a> {
     rows: &'a [&'a [Value]],
     at: usize,
 }
 
 impl<'a> Column<'a> {
     /// The columns of rows that have so many.
-    pub(super) fn all(rows: &'a [&'a [Value]], columns: usize) -> Vec<Self> {
+    pub(crate) fn all(rows: &'a [&'a [Value]], columns: usize) -> Vec<Self> {
         (0..columns).map(|at| Self { rows, at }).collect()
     }
 
     /// The column's value in each row.
-    pub(super) fn values(self) -> impl ExactSizeIterator<Item = &'a Value> {
+    pub(crate) fn values(self) -> impl ExactSizeIterator<Item = &'a Value> {
         self.rows.iter().map(move |row| &row[self.at])
     }
 }
 
 /// Rows in the order of the key that stands at `key` in them, of those with one key the last.
 /// Statements that change rows in one order do not wait for each other in a circle.
-pub(super) fn sorted(
+pub(crate) fn sorted(
     key: impl IntoIterator<Item = usize>,
     mut rows: Vec<&[Value]>,
 ) -> Vec<&[Value]> {
@@ -65,7 +65,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
 }
 
 /// Rows that come in any order, put into that of the keys that were asked for.
-pub(super) struct InOrder<'a> {
+pub(crate) struct InOrder<'a> {
     schema: &'a Schema,
     keys: &'a [Key],
     /// Where each key was asked for first.
@@ -74,7 +74,7 @@ pub(super) struct InOrder<'a> {
 }
 
 impl<'a> InOrder<'a> {
-    pub(super) fn new(schema: &'a Schema, keys: &'a [Key]) -> Self {
+    pub(crate) fn new(schema: &'a Schema, keys: &'a [Key]) -> Self {
         let mut first = HashMap::with_capacity_and_hasher(keys.len(), Default::default());
         for (at, key) in keys.iter().enumerate() {
             first.entry(key).or_insert(at);
@@ -83,19 +83,19 @@ impl<'a> InOrder<'a> {
     }
 
     /// Takes a row; one that was not asked for is left out.
-    pub(super) fn put(&mut self, row: Row) {
+    pub(crate) fn put(&mut self, row: Row) {
         if let Some(&at) = self.first.get(&self.schema.key_of(&row)) {
             self.rows[at] = Some(row);
         }
     }
 
     /// The rows; of a key that was asked for twice the first has its row.
-    pub(super) fn finish_once(self) -> Vec<Option<Row>> {
+    pub(crate) fn finish_once(self) -> Vec<Option<Row>> {
         self.rows
     }
 
     /// The rows; a key that was asked for twice has its row twice.
-    pub(super) fn finish(mut self) -> Vec<Option<Row>> {
+    pub(crate) fn finish(mut self) -> Vec<Option<Row>> {
         if self.first.len() < self.keys.len() {
             for (at, key) in self.keys.iter().enumerate() {
                 let first = self.first[key];

@@ -2,75 +2,75 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::dialect::Dialect;
 use super::expiry::Expiring;
-use super::statement::Sql;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::statement::Sql;
 use crate::schema::fnv1a;
 use crate::{Column, ColumnType, Schema};
 
 /// How many rows one page of a listing has.
-pub(super) const PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 1000;
 
 /// The statements of one scope.
 #[derive(Debug)]
-pub(super) struct Statements {
-    pub(super) schema: Arc<Schema>,
+pub(crate) struct Statements {
+    pub(crate) schema: Arc<Schema>,
     /// The types of all columns, in schema order.
-    pub(super) types: Vec<ColumnType>,
+    pub(crate) types: Vec<ColumnType>,
     /// The types of the unique columns, in key order.
-    pub(super) key_types: Vec<ColumnType>,
-    pub(super) exists: Sql,
-    pub(super) fetch: Sql,
+    pub(crate) key_types: Vec<ColumnType>,
+    pub(crate) exists: Sql,
+    pub(crate) fetch: Sql,
     /// The same for a row that is not changed by others until the transaction ends.
-    pub(super) lock: Sql,
+    pub(crate) lock: Sql,
     /// Fetches many keys, where the engine can be given them at once.
-    pub(super) fetch_many: Option<Sql>,
-    pub(super) set: Sql,
+    pub(crate) fetch_many: Option<Sql>,
+    pub(crate) set: Sql,
     /// The same for several rows.
-    pub(super) set_rows: Sql,
+    pub(crate) set_rows: Sql,
     /// For a row whose key has none; what there is of the key is left as it is.
-    pub(super) insert: Sql,
+    pub(crate) insert: Sql,
     /// The same for many rows, where the engine can be given them at once: gives the keys of those
     /// that were inserted.
-    pub(super) insert_many: Option<Sql>,
+    pub(crate) insert_many: Option<Sql>,
     /// For a row of which some columns are absent.
-    pub(super) merge: Sql,
+    pub(crate) merge: Sql,
     /// The same where a new record could not be made: changes the record that there is.
-    pub(super) patch: Sql,
+    pub(crate) patch: Sql,
     /// The three of them where they also give the row that they replace.
-    pub(super) updates: Option<Updates>,
-    pub(super) pop: Sql,
+    pub(crate) updates: Option<Updates>,
+    pub(crate) pop: Sql,
     /// Removes many keys, where the engine can be given them at once.
-    pub(super) pop_many: Option<Sql>,
-    pub(super) keys: Listing,
-    pub(super) rows: Listing,
+    pub(crate) pop_many: Option<Sql>,
+    pub(crate) keys: Listing,
+    pub(crate) rows: Listing,
     /// All rows at one moment.
-    pub(super) all: Sql,
-    pub(super) len: Sql,
-    pub(super) clear: Sql,
+    pub(crate) all: Sql,
+    pub(crate) len: Sql,
+    pub(crate) clear: Sql,
     /// Those of batches, where they are of fixed sizes.
-    pub(super) batches: Option<Batches>,
+    pub(crate) batches: Option<Batches>,
     /// Those of records that expire.
-    pub(super) expiring: Option<Expiring>,
+    pub(crate) expiring: Option<Expiring>,
 }
 
 /// The statements for many rows of an engine that takes them in fixed sizes only.
 #[derive(Debug)]
-pub(super) struct Batches {
-    pub(super) fetch: Buckets,
+pub(crate) struct Batches {
+    pub(crate) fetch: Buckets,
     /// As `fetch`, and nobody else changes the rows until the transaction ends.
-    pub(super) lock: Buckets,
-    pub(super) remove: Buckets,
-    pub(super) set: Buckets,
+    pub(crate) lock: Buckets,
+    pub(crate) remove: Buckets,
+    pub(crate) set: Buckets,
     /// Removes the rows of keys that are expired: the keys, and then a time.
-    pub(super) remove_expired: Buckets,
+    pub(crate) remove_expired: Buckets,
     /// Inserts rows of keys that have none; fails where one has.
-    pub(super) insert: Buckets,
+    pub(crate) insert: Buckets,
 }
 
 /// One statement in several sizes, each made when it is first needed.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     sizes: Vec<(usize, OnceLock<Sql>)>,
     make: fn(&Schema, usize) -> Sql,
     /// Whether an item may be repeated to fill a statement.
@@ -79,7 +79,7 @@ pub(super) struct Buckets {
 
 impl Buckets {
     /// A statement of these sizes, the smallest first, which is 1.
-    pub(super) fn new(
+    pub(crate) fn new(
         sizes: impl IntoIterator<Item = usize>,
         make: fn(&Schema, usize) -> Sql,
     ) -> Self {
@@ -88,7 +88,7 @@ impl Buckets {
     }
 
     /// The same where no item may be repeated.
-    pub(super) fn exact(
+    pub(crate) fn exact(
         sizes: impl IntoIterator<Item = usize>,
         make: fn(&Schema, usize) -> Sql,
     ) -> Self {
@@ -97,7 +97,7 @@ impl Buckets {
 
     /// The size and the statement that so many items begin with. It may have room for more of them
     /// where they fill more than half of it: the last item is repeated then.
-    pub(super) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
+    pub(crate) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
         let most = if self.padded { items * 2 - 1 } else { items };
         let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size <= most);
         let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
@@ -110,28 +110,28 @@ impl Buckets {
 /// row that was replaced, NULL where there was none. They have the binds of the key before those
 /// of the statement that only writes.
 #[derive(Debug)]
-pub(super) struct Updates {
-    pub(super) set: Sql,
-    pub(super) merge: Sql,
-    pub(super) patch: Sql,
+pub(crate) struct Updates {
+    pub(crate) set: Sql,
+    pub(crate) merge: Sql,
+    pub(crate) patch: Sql,
 }
 
 /// The two statements of a listing by pages, each of which begins after the last key of the page
 /// before.
 #[derive(Debug)]
-pub(super) struct Listing {
-    pub(super) first: Sql,
-    pub(super) next: Sql,
+pub(crate) struct Listing {
+    pub(crate) first: Sql,
+    pub(crate) next: Sql,
 }
 
 impl Statements {
-    pub(super) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
+    pub(crate) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
         Self::in_sections::<D>(schema, 0)
     }
 
     /// The statements where listings are of the rows whose first `fixed` key columns have values
     /// that are given: their binds come before all others.
-    pub(super) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
+    pub(crate) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
         let table = D::quote(&schema.table);
         let all = selected::<D>(schema, &schema.columns);
         let keys = selected::<D>(schema, schema.key_columns());
@@ -179,7 +179,7 @@ impl Listing {
     }
 
     /// The order and the size of a page.
-    pub(super) fn end<D: Dialect>(schema: &Schema, fixed: usize) -> String {
+    pub(crate) fn end<D: Dialect>(schema: &Schema, fixed: usize) -> String {
         let table = D::quote(&schema.table);
         // Of the table, not what is selected under the same name.
         let keys = schema.key_columns().skip(fixed);
@@ -189,7 +189,7 @@ impl Listing {
 }
 
 /// What is selected for columns, separated by commas.
-pub(super) fn selected<'a, D: Dialect>(
+pub(crate) fn selected<'a, D: Dialect>(
     schema: &Schema,
     columns: impl IntoIterator<Item = &'a Column>,
 ) -> String {
@@ -198,19 +198,19 @@ pub(super) fn selected<'a, D: Dialect>(
 }
 
 /// The quoted names of columns, separated by commas.
-pub(super) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Column>) -> String {
+pub(crate) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let names = columns.into_iter().map(|column| D::quote(&column.name));
     names.collect::<Vec<_>>().join(", ")
 }
 
 /// A statement on the rows whose first key columns have the values that are bound; on all rows
 /// where none is fixed.
-pub(super) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
+pub(crate) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
     of_section::<D>(Sql::new(text), schema, fixed)
 }
 
 /// Adds the same condition.
-pub(super) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
+pub(crate) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
     match fixed {
         0 => sql,
         _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(fixed)),
@@ -218,7 +218,7 @@ pub(super) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) ->
 }
 
 /// Adds the condition that the key is the one bound.
-pub(super) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     matching::<D>(sql, schema.key_columns())
 }
 
@@ -235,7 +235,7 @@ fn patch<D: Dialect>(schema: &Schema) -> Sql {
 }
 
 /// Adds the same to a statement.
-pub(super) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     let sql = sql.text(&format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         let name = D::quote(&column.name);
@@ -250,7 +250,7 @@ pub(super) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
 
 /// Adds to an `INSERT` that a record that has the key is changed by what `change` says of each
 /// column that is not unique.
-pub(super) fn on_conflict<D: Dialect>(
+pub(crate) fn on_conflict<D: Dialect>(
     sql: Sql,
     schema: &Schema,
     change: impl Fn(Sql, &Column) -> Sql,
@@ -264,38 +264,38 @@ pub(super) fn on_conflict<D: Dialect>(
 }
 
 /// Adds to an `INSERT` that nothing is done where a record has the key.
-pub(super) fn unless_stored<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn unless_stored<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     let keys = columns::<D>(schema.key_columns());
     sql.text(&format!(" ON CONFLICT ({keys}) DO NOTHING"))
 }
 
 /// The columns that are not unique, in schema order.
-pub(super) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
+pub(crate) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
     let columns = schema.columns.iter().enumerate();
     columns.filter(|(at, _)| !schema.is_key(*at)).map(|(_, column)| column)
 }
 
 /// The columns of the index by which expired records are found, if records expire.
-pub(super) fn expiry_index(schema: &Schema) -> Option<Vec<String>> {
+pub(crate) fn expiry_index(schema: &Schema) -> Option<Vec<String>> {
     let expiry = &schema.columns[schema.expiry_column()?];
     let section = schema.key_columns().take(schema.sections);
     Some(section.chain([expiry]).map(|column| column.name.clone()).collect())
 }
 
 /// The name of an index that hilcat makes: one of its own in the whole database.
-pub(super) fn index_name(table: &str, columns: &[String]) -> String {
+pub(crate) fn index_name(table: &str, columns: &[String]) -> String {
     format!("hilcat_ix_{:016x}", fnv1a(format!("{table:?} {columns:?}").as_bytes()))
 }
 
 /// `CREATE INDEX` on columns of a table.
-pub(super) fn create_index<D: Dialect>(table: &str, columns: &[String]) -> String {
+pub(crate) fn create_index<D: Dialect>(table: &str, columns: &[String]) -> String {
     let name = D::quote_in_definition(&index_name(table, columns));
     let quoted: Vec<String> = columns.iter().map(|column| D::quote_in_definition(column)).collect();
     format!("CREATE INDEX {name} ON {} ({})", D::quote_in_definition(table), quoted.join(", "))
 }
 
 /// The statements that make a table with its indexes.
-pub(super) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
+pub(crate) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
     let index = expiry_index(schema).filter(|_| !D::INDEXES_IN_TABLE);
     let index = index.map(|columns| create_index::<D>(&schema.table, &columns));
     [create_table::<D>(schema, &schema.table)].into_iter().chain(index).collect()
@@ -310,7 +310,7 @@ fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
 }
 
 /// `CREATE TABLE` under a name.
-pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
+pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
         let ty = match schema.is_key(at) {
             true => D::key_type_in(schema, column),
@@ -328,7 +328,7 @@ pub(super) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
 }
 
 /// A column that is not unique, as `CREATE TABLE` and `ADD COLUMN` have it.
-pub(super) fn definition<D: Dialect>(column: &Column) -> String {
+pub(crate) fn definition<D: Dialect>(column: &Column) -> String {
     defined::<D>(column, &D::column_type(column.ty))
 }
 

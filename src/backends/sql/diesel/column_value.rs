@@ -20,7 +20,7 @@ use crate::{Error, Result, Row, Schema, ScopeRecord, Value};
 pub struct Cell(Result<Value>);
 
 impl Cell {
-    pub(super) fn new(value: Value) -> Self {
+    pub(crate) fn new(value: Value) -> Self {
         Self(Ok(value))
     }
 }

@@ -8,7 +8,7 @@ use diesel::r2d2::R2D2Connection;
 use parking_lot::Mutex;
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use super::dialect::Dialect;
+use crate::backends::sql::dialect::Dialect;
 use crate::{Error, ErrorKind, Result};
 
 /// A connection idle for longer than this is tested before it is used.
@@ -25,7 +25,7 @@ static OPENERS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
 });
 
 /// A connection, as r2d2 keeps it.
-pub(super) struct Tracked<C> {
+pub(crate) struct Tracked<C> {
     connection: C,
     /// Whether an error made it doubtful that the connection is alive.
     suspect: bool,
@@ -60,7 +60,7 @@ type Connect<D> = Box<dyn Fn() -> Result<<D as Dialect>::Connection> + Send + Sy
 
 /// Opens connections and tests those that may be dead: a test costs a round trip, so the others
 /// are not tested.
-pub(super) struct Manager<D: Dialect> {
+pub(crate) struct Manager<D: Dialect> {
     connect: Connect<D>,
     /// The connection that was opened to see whether any can be.
     first: Mutex<Option<D::Connection>>,
@@ -73,7 +73,7 @@ type Taken<D> = r2d2::PooledConnection<Manager<D>>;
 /// A pool: r2d2, and in front of it a stack of the connections that it gave out and that nobody
 /// uses. r2d2 alone costs about a tenth of a microsecond more a call, most of it for reading the
 /// clock four times.
-pub(super) struct Pool<D: Dialect> {
+pub(crate) struct Pool<D: Dialect> {
     pool: r2d2::Pool<Manager<D>>,
     idle: Arc<Mutex<Idle<D>>>,
 }
@@ -132,7 +132,7 @@ impl<D: Dialect> fmt::Debug for Manager<D> {
 
 /// A pool of at most `size` connections. Opens the first one at once, so that what is wrong is
 /// said now and as it is.
-pub(super) fn open<D: Dialect>(
+pub(crate) fn open<D: Dialect>(
     size: u32,
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
@@ -142,7 +142,7 @@ pub(super) fn open<D: Dialect>(
 }
 
 /// A pool of the one connection to a database that lives in it.
-pub(super) fn open_only<D: Dialect>(
+pub(crate) fn open_only<D: Dialect>(
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
     let first = Mutex::new(Some(connect()?));
@@ -201,7 +201,7 @@ impl<D: Dialect> Pool<D> {
     }
 
     /// How many connections there can be at once.
-    pub(super) fn size(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         self.pool.max_size()
     }
 
@@ -213,7 +213,7 @@ impl<D: Dialect> Pool<D> {
     /// # Errors
     ///
     /// [`ErrorKind::Timeout`] where no connection was free or could be opened in that time.
-    pub(super) fn run<T, E>(
+    pub(crate) fn run<T, E>(
         &self,
         timeout: Duration,
         careful: bool,
@@ -292,7 +292,7 @@ impl<D: Dialect> Pool<D> {
     }
 
     /// Has every connection that nobody uses tested before it is used: one was lost.
-    pub(super) fn suspect_all(&self) {
+    pub(crate) fn suspect_all(&self) {
         let mut idle = self.idle.lock();
         idle.lost = Some(Instant::now());
         let connections = std::mem::take(&mut idle.connections);
@@ -302,7 +302,7 @@ impl<D: Dialect> Pool<D> {
     }
 
     /// Closes the connections that nobody uses, so that the next calls open others.
-    pub(super) fn close_idle(&self) {
+    pub(crate) fn close_idle(&self) {
         let mut idle = self.idle.lock();
         idle.outdated = Some(Instant::now());
         idle.connections.drain(..).for_each(|mut taken| taken.dead = true);

@@ -19,13 +19,13 @@ use parking_lot::Mutex;
 pub(crate) use self::layout::Layout;
 pub(crate) use self::options::{OPTIONS, take};
 use self::section::Section;
-use super::database::Database;
-use super::dialect::{Dialect, Failure};
-use super::error::Failed;
-use super::migrate::Readable;
-use super::render::{columns, selected};
-use super::statement::{Sql, load};
-use super::table::{Found, Table, check_comes_back};
+use crate::backends::sql::database::Database;
+use crate::backends::sql::dialect::{Dialect, Failure};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::migration::Readable;
+use crate::backends::sql::statement::render::{columns, selected};
+use crate::backends::sql::statement::{Sql, load};
+use crate::backends::sql::table::{Found, Table, check_comes_back};
 use crate::schema::Projected;
 use crate::scope::ABSENT;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
@@ -142,7 +142,7 @@ pub(crate) fn store(store: impl Tables + 'static, layout: Option<Layout>) -> Arc
 }
 
 /// A database of one table, as a store.
-pub(super) struct Single<D: Dialect> {
+pub(crate) struct Single<D: Dialect> {
     database: Database<D>,
     layout: Layout,
     /// As hilcat makes the table, and where its keys stand in clear.
@@ -166,7 +166,7 @@ impl<D: Dialect> fmt::Debug for Single<D> {
 }
 
 impl<D: Dialect> Single<D> {
-    pub(super) fn new(database: Database<D>, layout: Layout) -> Self {
+    pub(crate) fn new(database: Database<D>, layout: Layout) -> Self {
         let table = D::quote(&layout.table.table);
         let scopes = [
             selected::<D>(&layout.table, layout.scope_columns()),
@@ -353,8 +353,8 @@ mod tests {
 
     use super::*;
     use crate::Value;
-    use crate::backends::sql::render::{Statements, create_table};
     use crate::backends::sql::statement::Statement;
+    use crate::backends::sql::statement::render::{Statements, create_table};
 
     #[derive(QueryableByName)]
     struct Plan {

@@ -8,9 +8,9 @@ use diesel::connection::TransactionManager;
 use diesel::result::Error as DieselError;
 use diesel::{Connection, QueryResult};
 
-use super::database::Inner;
-use super::dialect::Dialect;
-use super::error::{Failed, from_caller};
+use crate::backends::sql::database::Inner;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{Failed, from_caller};
 use crate::{Error, ErrorKind, Result};
 
 /// What the caller wants a connection for.
@@ -25,7 +25,7 @@ pub enum Access {
 impl<D: Dialect> Inner<D> {
     /// Lends a connection. It comes back without a transaction: one that the caller leaves open,
     /// by a panic or otherwise, is rolled back.
-    pub(super) fn lend<T, E>(
+    pub(crate) fn lend<T, E>(
         &self,
         access: Access,
         call: impl FnOnce(&mut D::Connection) -> Result<T, E>,

@@ -1,9 +1,9 @@
 //! The calls of a scope on a connection that the caller owns: part of his transaction.
 
-use super::dialect::Dialect;
-use super::error::Failed;
-use super::statement::Conn;
-use super::table::TableInner;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::statement::Conn;
+use crate::backends::sql::table::TableInner;
 use crate::{Key, Result, Row, Value};
 
 /// The calls of a scope on one connection. Whatever writes by several statements does it in a
@@ -33,9 +33,9 @@ pub trait JoinedStore {
 }
 
 /// A table on a connection.
-pub(super) struct Joined<'a, D: Dialect, C> {
-    pub(super) table: &'a TableInner<D>,
-    pub(super) connection: &'a mut C,
+pub(crate) struct Joined<'a, D: Dialect, C> {
+    pub(crate) table: &'a TableInner<D>,
+    pub(crate) connection: &'a mut C,
 }
 
 impl<D: Dialect, C: Conn<D>> Joined<'_, D, C> {

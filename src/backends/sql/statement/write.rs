@@ -2,25 +2,25 @@
 
 use diesel::QueryResult;
 
-use super::dialect::Dialect;
-use super::error::{Failed, met_another};
 use super::render::{Statements, non_key};
-use super::statement::{Conn, Sql, Statement, execute, find, load_one};
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{Failed, met_another};
+use crate::backends::sql::statement::{Conn, Sql, Statement, execute, find, load_one};
 use crate::store::is_live;
 use crate::{Error, ErrorKind, Key, Row, Schema, Value};
 
 /// How a row is written.
-pub(super) struct Writing {
-    pub(super) how: How,
+pub(crate) struct Writing {
+    pub(crate) how: How,
     /// The values of the statement; those of the row itself where it is complete.
-    pub(super) values: Option<Row>,
+    pub(crate) values: Option<Row>,
     /// Why a new record cannot be made of it, where it cannot.
-    pub(super) incomplete: Option<Error>,
+    pub(crate) incomplete: Option<Error>,
 }
 
 /// Which statement writes a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(crate) enum How {
     Set,
     Merge,
     Patch,
@@ -29,7 +29,7 @@ pub(super) enum How {
 impl Writing {
     /// Where what is absent has a default or can be NULL, a new record can be made of a row; else
     /// only the record that there is can be changed.
-    pub(super) fn of(statements: &Statements, row: &Row) -> Self {
+    pub(crate) fn of(statements: &Statements, row: &Row) -> Self {
         if !row.iter().any(Value::is_absent) {
             return Self { how: How::Set, values: None, incomplete: None };
         }
@@ -61,7 +61,7 @@ impl Writing {
 }
 
 /// Writes a row, complete or not.
-pub(super) fn put<D: Dialect>(
+pub(crate) fn put<D: Dialect>(
     connection: &mut impl Conn<D>,
     statements: &Statements,
     row: &Row,
@@ -77,7 +77,7 @@ pub(super) fn put<D: Dialect>(
 
 /// Checks that a statement stored so many records. One that only has unique columns is not written
 /// where it is stored already.
-pub(super) fn check_written(schema: &Schema, written: usize, records: usize) -> Result<(), Failed> {
+pub(crate) fn check_written(schema: &Schema, written: usize, records: usize) -> Result<(), Failed> {
     match written < records && non_key(schema).next().is_some() {
         true => Err(Failed::Own(suppressed(schema, written, records))),
         false => Ok(()),
@@ -85,7 +85,7 @@ pub(super) fn check_written(schema: &Schema, written: usize, records: usize) -> 
 }
 
 /// The error of a statement that the database accepted and did not carry out.
-pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
+pub(crate) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
     match written {
         0 => not_done(schema, "stored nothing"),
         written => not_done(schema, &format!("stored {written} of {records} records")),
@@ -94,14 +94,14 @@ pub(super) fn suppressed(schema: &Schema, written: usize, records: usize) -> Err
 
 /// The error of a removal that the database accepted and that left records where they are; it is
 /// undone.
-pub(super) fn kept(schema: &Schema) -> Error {
+pub(crate) fn kept(schema: &Schema) -> Error {
     not_done(schema, KEPT)
 }
 
 const KEPT: &str = "kept what it was to remove";
 
 /// Whether an error is that of a removal which left records where they are.
-pub(super) fn is_kept(error: &Error) -> bool {
+pub(crate) fn is_kept(error: &Error) -> bool {
     error.kind() == ErrorKind::Backend && error.message().contains(KEPT)
 }
 
@@ -118,7 +118,7 @@ fn not_done(schema: &Schema, what: &str) -> Error {
 /// Why a row was not written though its key has no record that the statement saw. That another
 /// call wrote it at the same time is what a fetch shows, or that the plain statement would write it
 /// now; it is undone in any case.
-pub(super) fn why_nothing<D: Dialect, C: Conn<D>>(
+pub(crate) fn why_nothing<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
@@ -147,7 +147,7 @@ const ROUNDS: usize = 8;
 /// Inserts rows by `insert`, which is given the positions of those that are pending and gives the
 /// positions of those that it did not insert. Fetches what is stored under the keys of these; where
 /// that was removed meanwhile, they are pending again. The keys are those of the rows.
-pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
+pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     keys: &[Key],
@@ -174,7 +174,7 @@ pub(super) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
 }
 
 /// Removes a row and gives it.
-pub(super) fn pop<D: Dialect>(
+pub(crate) fn pop<D: Dialect>(
     connection: &mut impl Conn<D>,
     statements: &Statements,
     key: &Key,
@@ -186,7 +186,7 @@ pub(super) fn pop<D: Dialect>(
 ///
 /// The statement that overwrites a record also checks it, so that of several calls for one key one
 /// stores, and none removes what was written meanwhile.
-pub(super) fn replace_expired<D: Dialect, C: Conn<D>>(
+pub(crate) fn replace_expired<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
@@ -225,7 +225,7 @@ pub(super) fn replace_expired<D: Dialect, C: Conn<D>>(
 }
 
 /// Removes the row of a key if it is expired at a time.
-pub(super) fn remove_expired<D: Dialect, C: Conn<D>>(
+pub(crate) fn remove_expired<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
@@ -238,6 +238,6 @@ pub(super) fn remove_expired<D: Dialect, C: Conn<D>>(
 }
 
 /// The error of a call that is about the expiry of records that have none.
-pub(super) fn no_expiry() -> Error {
+pub(crate) fn no_expiry() -> Error {
     Error::unsupported("the records of the scope carry no expiry")
 }

@@ -4,43 +4,43 @@
 //! the same time is either seen or left alone. The listings and counts go by the key; whatever
 //! removes goes by the index on the expiry.
 
-use super::dialect::Dialect;
 use super::render::{Listing, columns, matching_key, non_key, of_section, selected};
-use super::statement::Sql;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::statement::Sql;
 use crate::{Column, ColumnType, Schema};
 
 /// The statements of a scope whose records expire.
 #[derive(Debug)]
-pub(super) struct Expiring {
+pub(crate) struct Expiring {
     /// `INSERT` of a row, in place of one that is expired, where the engine has such a statement:
     /// the binds of a write and a time.
-    pub(super) replace: Option<Sql>,
+    pub(crate) replace: Option<Sql>,
     /// The same for several rows.
-    pub(super) replace_rows: Option<Sql>,
+    pub(crate) replace_rows: Option<Sql>,
     /// Overwrites a row that is expired: the columns that are not unique, the key and a time.
-    pub(super) overwrite: Sql,
+    pub(crate) overwrite: Sql,
     /// Removes a row that is expired: the key and a time.
-    pub(super) remove: Sql,
+    pub(crate) remove: Sql,
     /// The same for many keys, where the engine can be given them at once.
-    pub(super) remove_many: Option<Sql>,
+    pub(crate) remove_many: Option<Sql>,
     /// Gives a row that is not expired another expiry: that, the key and a time.
-    pub(super) touch: Sql,
+    pub(crate) touch: Sql,
     /// The listings of what is not expired: the section, a time and the key of the last row.
-    pub(super) keys: Listing,
-    pub(super) rows: Listing,
+    pub(crate) keys: Listing,
+    pub(crate) rows: Listing,
     /// Counts what is not expired: the section, the section and a time.
-    pub(super) len: Sql,
+    pub(crate) len: Sql,
     /// Removes what is expired: the section, a time and a number.
-    pub(super) purge: Sql,
+    pub(crate) purge: Sql,
     /// Removes what expires first: the section and a number.
-    pub(super) trim: Sql,
+    pub(crate) trim: Sql,
     /// Removes what never expires: the section and a number.
-    pub(super) trim_rest: Sql,
+    pub(crate) trim_rest: Sql,
 }
 
 impl Expiring {
     /// `None` if records of the schema do not expire.
-    pub(super) fn new<D: Dialect>(schema: &Schema, fixed: usize) -> Option<Self> {
+    pub(crate) fn new<D: Dialect>(schema: &Schema, fixed: usize) -> Option<Self> {
         let expiry = &schema.columns[schema.expiry_column()?];
         let name = D::quote(&expiry.name);
         let (all, keys) =
@@ -168,8 +168,8 @@ mod tests {
     use diesel::sqlite::Sqlite;
     use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
-    use crate::backends::sql::render::{Statements, create};
     use crate::backends::sql::statement::Statement;
+    use crate::backends::sql::statement::render::{Statements, create};
     use crate::{Column, ColumnType, Schema, Value};
 
     #[derive(QueryableByName)]

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use super::dialect::{Dialect, Failure};
-use super::error::Failed;
-use super::render::Statements;
-use super::statement::{execute, find, load};
-use super::table::Found;
+use crate::backends::sql::dialect::{Dialect, Failure};
+use crate::backends::sql::error::Failed;
+use crate::backends::sql::statement::render::Statements;
+use crate::backends::sql::statement::{execute, find, load};
+use crate::backends::sql::table::Found;
 use crate::schema::{fnv1a, merged, plan, table_of_another};
 use crate::{Column, ColumnType, Key, Migrate, Result, Schema, Schemas, Value};
 
 /// The table's name.
-pub(super) const TABLE: &str = "hilcat_scopes";
+pub(crate) const TABLE: &str = "hilcat_scopes";
 
 /// What the registry has of a scope.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     table: String,
     fingerprint: String,
     /// The schema as TOML: what the program that opened the scope last has, and what other programs
@@ -32,12 +32,12 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The schema that the scope's table was given.
-    pub(super) fn schema(&self, scope: &str) -> Option<Schema> {
+    pub(crate) fn schema(&self, scope: &str) -> Option<Schema> {
         self.records(scope).map(|records| self.stored(records))
     }
 
     /// The same as programs have it.
-    pub(super) fn records(&self, scope: &str) -> Option<Schema> {
+    pub(crate) fn records(&self, scope: &str) -> Option<Schema> {
         Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
     }
 
@@ -49,17 +49,17 @@ impl Entry {
     }
 
     /// Whether the entry is of the table of a schema.
-    pub(super) fn is_of(&self, schema: &Schema) -> bool {
+    pub(crate) fn is_of(&self, schema: &Schema) -> bool {
         self.table == schema.table
     }
 
     /// Whether another program made the table of a schema.
-    pub(super) fn is_foreign(&self, schema: &Schema) -> bool {
+    pub(crate) fn is_foreign(&self, schema: &Schema) -> bool {
         self.foreign && self.table == schema.table
     }
 
     /// A schema with hilcat's own column for the expiry if its table is known to have it.
-    pub(super) fn with_expiry<'a>(&self, schema: &'a Schema) -> Cow<'a, Schema> {
+    pub(crate) fn with_expiry<'a>(&self, schema: &'a Schema) -> Cow<'a, Schema> {
         match self.has_expiry && self.is_of(schema) && !schema.has_own_expiry_column() {
             true => Cow::Owned(schema.with_expiry_column()),
             false => Cow::Borrowed(schema),
@@ -76,7 +76,7 @@ impl Entry {
 
     /// Whether the table is known to be such as a schema needs it, and if so, whether its keys
     /// stand in clear: it was made for that very schema, or for one that has more columns.
-    pub(super) fn is_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
+    pub(crate) fn is_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
         self.keys_in_clear_for::<D>(schema).filter(|_| self.has_freshness_of(schema))
     }
 
@@ -139,7 +139,7 @@ fn without(dropped: &[String]) -> String {
 /// # Errors
 ///
 /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope.
-pub(super) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Result<()> {
+pub(crate) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) -> Result<()> {
     let others = entries.iter().filter(|(scope, _)| **scope != schema.name);
     match others.into_iter().find(|(_, entry)| entry.table == schema.table) {
         None => Ok(()),
@@ -148,7 +148,7 @@ pub(super) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) ->
 }
 
 /// The schema that the table of `schema` was given.
-pub(super) fn of_entry(entry: Option<&Entry>, schema: &Schema) -> Option<Schema> {
+pub(crate) fn of_entry(entry: Option<&Entry>, schema: &Schema) -> Option<Schema> {
     let registered = entry?.schema(&schema.name);
     registered.filter(|registered| registered.table == schema.table)
 }
@@ -172,15 +172,15 @@ static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
 
 /// The registry of one database.
 #[derive(Debug)]
-pub(super) struct Registry {
+pub(crate) struct Registry {
     schema: Arc<Schema>,
     statements: Statements,
     /// What stands in it, to be read in one statement.
-    all: super::statement::Sql,
+    all: crate::backends::sql::statement::Sql,
 }
 
 impl Registry {
-    pub(super) fn new<D: Dialect>() -> Self {
+    pub(crate) fn new<D: Dialect>() -> Self {
         let schema = match D::LONG_SCOPES {
             true => SCHEMA.clone(),
             false => Arc::new(Schema::clone(&SCHEMA).with_keys_in_clear(true)),
@@ -190,12 +190,15 @@ impl Registry {
             _ => D::selected(&schema, column),
         });
         let columns = columns.collect::<Vec<_>>().join(", ");
-        let all = super::statement::Sql::new(format!("SELECT {columns} FROM {}", D::quote(TABLE)));
+        let all = crate::backends::sql::statement::Sql::new(format!(
+            "SELECT {columns} FROM {}",
+            D::quote(TABLE)
+        ));
         Self { statements: Statements::new::<D>(&schema), all, schema }
     }
 
     /// All entries by scope; none where the registry was not made yet.
-    pub(super) fn load<D: Dialect>(
+    pub(crate) fn load<D: Dialect>(
         &self,
         connection: &mut D::Connection,
     ) -> Result<BTreeMap<String, Entry>, Failed> {
@@ -222,7 +225,7 @@ impl Registry {
     }
 
     /// What is noted of one scope.
-    pub(super) fn stored_schema<D: Dialect>(
+    pub(crate) fn stored_schema<D: Dialect>(
         &self,
         connection: &mut D::Connection,
         scope: &str,
@@ -246,7 +249,7 @@ impl Registry {
 
     /// Notes that a scope's table has this schema besides what is `registered`, and stands as it is
     /// said there.
-    pub(super) fn note<D: Dialect>(
+    pub(crate) fn note<D: Dialect>(
         &self,
         connection: &mut D::Connection,
         schema: &Schema,

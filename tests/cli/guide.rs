@@ -42,14 +42,15 @@ fn check(sample: &str) {
         .env("PATH", search_path())
         .output()
         .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(shown, sample, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), sample);
 }
 
-/// A script that prints each command after a prompt, and runs it.
+/// A script that prints each command after a prompt, and runs it. As on a terminal, both outputs are
+/// shown.
 fn script(sample: &str) -> String {
     let commands = sample.lines().filter_map(|line| line.strip_prefix("$ "));
-    commands.map(|command| format!("cat <<'END'\n$ {command}\nEND\n{command}\n")).collect()
+    let shown = commands.map(|command| format!("cat <<'END'\n$ {command}\nEND\n{command}\n"));
+    ["exec 2>&1\n".to_owned()].into_iter().chain(shown).collect()
 }
 
 /// `PATH` with the program first.

@@ -4,6 +4,8 @@
 mod batch;
 #[cfg(all(unix, feature = "sqlite"))]
 mod freshness;
+#[cfg(all(unix, feature = "sqlite"))]
+mod guide;
 mod import;
 mod inputs;
 #[cfg(all(unix, feature = "sqlite"))]

@@ -6,28 +6,28 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag, untag};
-use super::upgrade::Extras;
-use super::{Codec, MAX_DEPTH, STAMP};
+use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag, untag};
+use super::upgrade::UnknownFields;
+use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
 use crate::json::describe;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
 /// What stands before the value of a column: before the first one the fingerprint, too.
-pub(super) fn head(at: usize, name: &str, fingerprint: &str) -> Vec<u8> {
+pub(super) fn prefix(at: usize, name: &str, fingerprint: &str) -> Vec<u8> {
     let name = Json::from(name);
     match at {
-        0 => format!("{{\"{STAMP}\":\"{fingerprint}\",{name}:").into_bytes(),
+        0 => format!("{{\"{FINGERPRINT_FIELD}\":\"{fingerprint}\",{name}:").into_bytes(),
         _ => format!(",{name}:").into_bytes(),
     }
 }
 
-pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+pub(super) fn write(codec: &Codec, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(64 + 32 * row.len());
-    for ((head, column), value) in codec.heads.iter().zip(&codec.schema.columns).zip(row) {
+    for ((head, column), value) in codec.prefixes.iter().zip(&codec.schema.columns).zip(row) {
         out.extend_from_slice(head);
         write_value(&mut out, column, value)?;
     }
-    for (name, cell) in extras {
+    for (name, cell) in unknown {
         let member = format!(",{}:{}", Json::from(name), cell.into_json());
         out.extend_from_slice(member.as_bytes());
     }
@@ -135,19 +135,19 @@ pub(super) fn read(codec: &Codec, bytes: &[u8]) -> Result<Option<Row>> {
     }
 }
 
-/// The cells of any record.
+/// The column_values of any record.
 ///
 /// # Errors
 ///
 /// Where it is not a JSON object.
-pub(super) fn cells<'a>(bytes: &[u8]) -> Result<Vec<(String, Cell<'a>)>> {
+pub(super) fn column_values<'a>(bytes: &[u8]) -> Result<Vec<(String, ColumnValue<'a>)>> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let cells = deserializer.deserialize_map(Cells).and_then(|cells| {
+    let column_values = deserializer.deserialize_map(Cells).and_then(|column_values| {
         deserializer.end()?;
-        Ok(cells)
+        Ok(column_values)
     });
-    let cells = cells.map_err(|error| broken(&error))?;
-    Ok(cells.into_iter().map(|(name, json)| (name, Cell::Json(json))).collect())
+    let column_values = column_values.map_err(|error| broken(&error))?;
+    Ok(column_values.into_iter().map(|(name, json)| (name, ColumnValue::Json(json))).collect())
 }
 
 /// Reads the value of a column that stands alone.
@@ -263,7 +263,7 @@ impl Visitor<'_> for Name<'_> {
         let names = &self.codec.names;
         Ok(match names.get(self.next).is_some_and(|next| next == name) {
             true => Named::Column(self.next),
-            false if name == STAMP => Named::Stamp,
+            false if name == FINGERPRINT_FIELD => Named::Stamp,
             false => names.iter().position(|n| n == name).map_or(Named::Other, Named::Column),
         })
     }
@@ -383,10 +383,10 @@ impl<'de> Visitor<'de> for Cells {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut cells = Vec::new();
+        let mut column_values = Vec::new();
         while let Some(cell) = map.next_entry()? {
-            cells.push(cell);
+            column_values.push(cell);
         }
-        Ok(cells)
+        Ok(column_values)
     }
 }

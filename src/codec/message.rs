@@ -6,23 +6,23 @@ use rmpv::decode::read_value_ref_with_max_depth;
 use rmpv::encode::write_value_ref;
 use serde_json::{Map, Value as Json, json};
 
-use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag};
+use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag};
 use super::json::check_depth;
-use super::upgrade::Extras;
-use super::{Codec, MAX_DEPTH, STAMP};
+use super::upgrade::UnknownFields;
+use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
 use crate::schema::range;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
-pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+pub(super) fn write(codec: &Codec, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(64 + 32 * row.len());
-    write_map_length(&mut out, 1 + row.len() + extras.len());
-    put(&mut out, &STAMP.into())?;
+    write_map_length(&mut out, 1 + row.len() + unknown.len());
+    put(&mut out, &FINGERPRINT_FIELD.into())?;
     put(&mut out, &codec.fingerprint.as_str().into())?;
     for ((name, column), value) in codec.names.iter().zip(&codec.schema.columns).zip(row) {
         put(&mut out, &name.as_str().into())?;
         write_value(&mut out, column, value)?;
     }
-    for (name, cell) in extras {
+    for (name, cell) in unknown {
         put(&mut out, &name.as_str().into())?;
         put(&mut out, &of_json(&cell.into_json()))?;
     }
@@ -88,12 +88,12 @@ fn of_json(json: &Json) -> ValueRef<'_> {
     }
 }
 
-/// The cells of any record.
+/// The column_values of any record.
 ///
 /// # Errors
 ///
 /// Where it is not a MessagePack map by names, or is nested too deep.
-pub(super) fn cells(bytes: &[u8]) -> Result<Vec<(String, Cell<'_>)>> {
+pub(super) fn column_values(bytes: &[u8]) -> Result<Vec<(String, ColumnValue<'_>)>> {
     let broken = || Error::invalid_data("the stored record is not MessagePack as hilcat writes it");
     // The reader counts a level of nesting as two; the record and a tag are some more.
     let depth = 2 * (MAX_DEPTH + 4);
@@ -102,7 +102,7 @@ pub(super) fn cells(bytes: &[u8]) -> Result<Vec<(String, Cell<'_>)>> {
         .map_err(|error| broken().with_source(error))?;
     let ValueRef::Map(members) = value else { return Err(broken()) };
     let cell = |(name, value)| match text_of(&name) {
-        Some(name) if is_known(&value) => Ok((name.to_owned(), Cell::Message(value))),
+        Some(name) if is_known(&value) => Ok((name.to_owned(), ColumnValue::Message(value))),
         _ => Err(broken()),
     };
     match rest.is_empty() {

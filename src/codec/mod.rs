@@ -6,7 +6,7 @@
 //! found by their names. The fingerprint tells a record of this very schema, which is read as it
 //! is, from one of another, whose columns may be fewer, more or named otherwise.
 
-mod cell;
+mod column_value;
 mod compress;
 mod json;
 pub(crate) mod key;
@@ -20,19 +20,19 @@ mod upgrade;
 
 use std::sync::Arc;
 
-use self::cell::Cell;
+use self::column_value::ColumnValue;
 pub use self::options::CodecOptions;
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::options::parse_size;
 pub(crate) use self::options::{Format, compress_above};
 pub(crate) use self::plain::PlainCodec;
-use self::upgrade::{Extras, upgrade};
+use self::upgrade::{UnknownFields, upgrade};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::unknown_columns;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
 /// The name under which a record has the fingerprint of its schema.
-pub(crate) const STAMP: &str = "$hilcat";
+pub(crate) const FINGERPRINT_FIELD: &str = "$hilcat";
 /// No record is longer than this, compressed or not.
 const MAX_LENGTH: usize = 256 << 20;
 /// No JSON in a column is nested deeper than this.
@@ -68,7 +68,7 @@ pub struct Codec {
     /// The names of the columns as records have them.
     names: Vec<String>,
     /// What stands in JSON before the first value, and before each one.
-    heads: Vec<Vec<u8>>,
+    prefixes: Vec<Vec<u8>>,
     /// The names of the columns in records that other programs have besides.
     others: Vec<String>,
     /// Those of the columns that are removed from records.
@@ -91,19 +91,20 @@ impl Codec {
         let fingerprint = schema.fingerprint();
         let names: Vec<String> =
             schema.columns.iter().map(|column| stored_name(&column.name)).collect();
-        let heads = names.iter().enumerate().map(|(at, name)| json::head(at, name, &fingerprint));
-        let heads = heads.collect();
+        let prefixes =
+            names.iter().enumerate().map(|(at, name)| json::prefix(at, name, &fingerprint));
+        let prefixes = prefixes.collect();
         let [others, dropped] = [&schema.keep, &schema.dropped]
             .map(|names| names.iter().map(|name| stored_name(name)).collect());
         let schema = schema.clone();
-        Self { schema, options, heads, fingerprint, names, others, dropped }
+        Self { schema, options, prefixes, fingerprint, names, others, dropped }
     }
 
     /// Tells the codec the schema that the records stand under, which may have columns that this
     /// one does not know: they belong to other programs, and a record that has one of them in
     /// place of a column of this schema is not taken for one in which that column has another
     /// name. Writes keep them.
-    pub fn beside(mut self, stored: &Schema) -> Self {
+    pub fn with_stored_schema(mut self, stored: &Schema) -> Self {
         let unknown = unknown_columns(stored, &self.schema);
         self.others.extend(unknown.map(|column| stored_name(&column.name)));
         self
@@ -138,14 +139,14 @@ impl Codec {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it is longer or deeper than
     /// can be read back.
     pub fn encode(&self, row: &Row) -> Result<Vec<u8>> {
-        self.encode_with(row, Extras::default())
+        self.encode_with(row, UnknownFields::default())
     }
 
-    fn encode_with(&self, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+    fn encode_with(&self, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
         let bytes = match self.options.format {
-            Format::Json => json::write(self, row, extras)?,
+            Format::Json => json::write(self, row, unknown)?,
             #[cfg(feature = "msgpack")]
-            Format::MessagePack => message::write(self, row, extras)?,
+            Format::MessagePack => message::write(self, row, unknown)?,
         };
         check_length(bytes.len())?;
         match self.options.compress_above {
@@ -220,22 +221,22 @@ impl Codec {
             return Ok(Replaced { bytes: self.encode(&row)?, old: None });
         };
         compress::with_plain(stored, |plain| {
-            let (old, extras) = self.read(plain)?;
+            let (old, unknown) = self.read(plain)?;
             self.check_key(&self.schema.key_of(&new), &old)?;
             let row = self.merge(Some(old.clone()), new)?;
-            Ok(Replaced { bytes: self.encode_with(&row, extras)?, old: Some(old) })
+            Ok(Replaced { bytes: self.encode_with(&row, unknown)?, old: Some(old) })
         })
     }
 
     /// The row of an uncompressed record, and what it has besides.
-    fn read<'a>(&self, plain: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+    fn read<'a>(&self, plain: &'a [u8]) -> Result<(Row, UnknownFields<'a>)> {
         if first(plain) == Some(b'{') {
             return match json::read(self, plain)? {
-                Some(row) => Ok((row, Extras::default())),
-                None => upgrade(self, json::cells(plain)?),
+                Some(row) => Ok((row, UnknownFields::default())),
+                None => upgrade(self, json::column_values(plain)?),
             };
         }
-        upgrade(self, message_cells(plain)?)
+        upgrade(self, message_values(plain)?)
     }
 
     /// The bytes of one column's value, for layouts that keep the columns apart: JSON.
@@ -257,13 +258,13 @@ impl Codec {
     }
 }
 
-/// The cells of a record that is not JSON.
-fn message_cells(plain: &[u8]) -> Result<Vec<(String, Cell<'_>)>> {
+/// The column_values of a record that is not JSON.
+fn message_values(plain: &[u8]) -> Result<Vec<(String, ColumnValue<'_>)>> {
     if !matches!(plain.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
         return Err(Error::invalid_data("the stored bytes are not a record as hilcat writes them"));
     }
     #[cfg(feature = "msgpack")]
-    return message::cells(plain);
+    return message::column_values(plain);
     #[cfg(not(feature = "msgpack"))]
     Err(Error::unsupported(
         "the stored record is MessagePack, which needs the cargo feature `msgpack` of hilcat",
@@ -287,6 +288,7 @@ fn check_length(length: usize) -> Result<()> {
 /// The name of a column as records have it. One that could be taken for the fingerprint's gets a
 /// dollar sign more.
 fn stored_name(name: &str) -> String {
-    let like_stamp = name.starts_with('$') && name.trim_start_matches('$') == &STAMP[1..];
+    let like_stamp =
+        name.starts_with('$') && name.trim_start_matches('$') == &FINGERPRINT_FIELD[1..];
     if like_stamp { format!("${name}") } else { name.to_owned() }
 }

@@ -3,8 +3,8 @@
 
 use serde_json::Value as Json;
 
-use super::cell::{Cell, from_json};
-use super::upgrade::{Extras, upgrade};
+use super::column_value::{ColumnValue, from_json};
+use super::upgrade::{UnknownFields, upgrade};
 use super::{Codec, Replaced, check_length, json};
 use crate::{Error, Key, Result, Row, Schema, Shape, Value};
 
@@ -32,9 +32,9 @@ impl PlainCodec {
         Self { codec, bare }
     }
 
-    /// As [`Codec::beside`].
-    pub(crate) fn beside(self, stored: &Schema) -> Self {
-        Self { codec: self.codec.beside(stored), ..self }
+    /// As [`Codec::with_stored_schema`].
+    pub(crate) fn with_stored_schema(self, stored: &Schema) -> Self {
+        Self { codec: self.codec.with_stored_schema(stored), ..self }
     }
 
     /// The bytes of a complete row.
@@ -43,10 +43,10 @@ impl PlainCodec {
     ///
     /// As [`Codec::encode`].
     pub(crate) fn encode(&self, row: &Row) -> Result<Vec<u8>> {
-        self.encode_with(row, Extras::default())
+        self.encode_with(row, UnknownFields::default())
     }
 
-    fn encode_with(&self, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+    fn encode_with(&self, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
         let (open, close) = match self.bare {
             Bare::Record => ("{", "}"),
             Bare::Single => ("", ""),
@@ -62,7 +62,7 @@ impl PlainCodec {
             }
             json::write_value(&mut out, column, &row[at])?;
         }
-        for (name, cell) in extras {
+        for (name, cell) in unknown {
             let member = format!(", {}: {}", Json::from(name), cell.into_json());
             out.extend_from_slice(member.as_bytes());
         }
@@ -86,38 +86,38 @@ impl PlainCodec {
     ///
     /// As [`Codec::replace`].
     pub(crate) fn replace(&self, key: &Key, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
-        let (old, extras) = match old {
+        let (old, unknown) = match old {
             Some(bytes) => {
-                let (row, extras) = self.read(key, bytes)?;
-                (Some(row), extras)
+                let (row, unknown) = self.read(key, bytes)?;
+                (Some(row), unknown)
             }
-            None => (None, Extras::default()),
+            None => (None, UnknownFields::default()),
         };
         let row = self.codec.merge(old.clone(), new)?;
-        Ok(Replaced { bytes: self.encode_with(&row, extras)?, old })
+        Ok(Replaced { bytes: self.encode_with(&row, unknown)?, old })
     }
 
-    fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+    fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, UnknownFields<'a>)> {
         check_length(bytes.len())?;
         match self.bare {
             Bare::Record => self.read_record(key, bytes),
-            _ => Ok((self.read_values(key, bytes)?, Extras::default())),
+            _ => Ok((self.read_values(key, bytes)?, UnknownFields::default())),
         }
     }
 
     /// The columns of the key are those of the key that is asked for, unless the record has them.
-    fn read_record<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+    fn read_record<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, UnknownFields<'a>)> {
         let schema = &self.codec.schema;
-        let mut cells = json::cells(bytes)?;
+        let mut column_values = json::column_values(bytes)?;
         for (column, value) in schema.key_columns().zip(key.values()) {
-            if !cells.iter().any(|(name, _)| *name == column.name) {
+            if !column_values.iter().any(|(name, _)| *name == column.name) {
                 let json = crate::json::from_value(value.clone());
-                cells.push((column.name.clone(), Cell::Json(json)));
+                column_values.push((column.name.clone(), ColumnValue::Json(json)));
             }
         }
-        let (row, extras) = upgrade(&self.codec, cells)?;
+        let (row, unknown) = upgrade(&self.codec, column_values)?;
         self.codec.check_key(key, &row)?;
-        Ok((row, extras))
+        Ok((row, unknown))
     }
 
     fn read_values(&self, key: &Key, bytes: &[u8]) -> Result<Row> {

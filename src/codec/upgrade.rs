@@ -1,14 +1,14 @@
 //! Records of another shape: an older schema's, a newer one's, another program's.
 
-use super::cell::{Cell, invalid};
-use super::{Codec, STAMP, stored_name};
+use super::column_value::{ColumnValue, invalid};
+use super::{Codec, FINGERPRINT_FIELD, stored_name};
 use crate::freshness::EXPIRES_AT;
 use crate::{Column, Error, Result, Row, Value};
 
 /// What a record has in columns that the schema does not know, by the names in the record.
-pub(super) type Extras<'a> = Vec<(String, Cell<'a>)>;
+pub(super) type UnknownFields<'a> = Vec<(String, ColumnValue<'a>)>;
 
-/// The row of a record whose cells are at hand by name, and the cells that are left.
+/// The row of a record whose column_values are at hand by name, and the column_values that are left.
 ///
 /// A column is found by its name, or by the name that it had; one that is new has its default, or
 /// NULL. Of a record that has other columns instead nothing is guessed, unless these are known to
@@ -17,21 +17,29 @@ pub(super) type Extras<'a> = Vec<(String, Cell<'a>)>;
 /// # Errors
 ///
 /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column.
-pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extras<'a>)> {
-    check_twice(&cells)?;
-    let mut cells = cells;
-    let stamp = cells.iter().position(|(name, _)| name == STAMP).map(|at| cells.remove(at).1);
-    let stamp = stamp.map(Cell::into_json);
-    let mut found: Vec<Option<Cell>> = Vec::new();
+pub(super) fn upgrade<'a>(
+    codec: &Codec,
+    column_values: UnknownFields<'a>,
+) -> Result<(Row, UnknownFields<'a>)> {
+    check_twice(&column_values)?;
+    let mut column_values = column_values;
+    let stamp = column_values
+        .iter()
+        .position(|(name, _)| name == FINGERPRINT_FIELD)
+        .map(|at| column_values.remove(at).1);
+    let stamp = stamp.map(ColumnValue::into_json);
+    let mut found: Vec<Option<ColumnValue>> = Vec::new();
     let places: Vec<Option<String>> =
-        codec.schema.columns.iter().map(|column| place(codec, column, &cells)).collect();
+        codec.schema.columns.iter().map(|column| place(codec, column, &column_values)).collect();
     for place in places {
-        let at = place.and_then(|name| cells.iter().position(|(known, _)| *known == name));
-        found.push(at.map(|at| cells.swap_remove(at).1));
+        let at = place.and_then(|name| column_values.iter().position(|(known, _)| *known == name));
+        found.push(at.map(|at| column_values.swap_remove(at).1));
     }
     let missing = match stamp {
         Some(stamp) if stamp == codec.fingerprint.as_str() => Missing::Broken,
-        Some(_) if !cells.iter().all(|(name, _)| codec.is_known(name)) => Missing::Elsewhere,
+        Some(_) if !column_values.iter().all(|(name, _)| codec.is_known(name)) => {
+            Missing::Elsewhere
+        }
         _ => Missing::New,
     };
     let columns = codec.schema.columns.iter().zip(found);
@@ -41,14 +49,14 @@ pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extr
     });
     let row = row.collect::<Result<Row>>()?;
     // A write by a program that gives records no expiry ends the one that another program gave.
-    cells.retain(|(name, _)| !codec.dropped().contains(name) && name != EXPIRES_AT);
-    Ok((row, cells))
+    column_values.retain(|(name, _)| !codec.dropped().contains(name) && name != EXPIRES_AT);
+    Ok((row, column_values))
 }
 
 /// The name under which a record has a column. A name that another column had before, and does not
 /// have in this record, is that one's.
-fn place(codec: &Codec, column: &Column, cells: &Extras<'_>) -> Option<String> {
-    let has = |name: &str| cells.iter().any(|(known, _)| known == name);
+fn place(codec: &Codec, column: &Column, column_values: &UnknownFields<'_>) -> Option<String> {
+    let has = |name: &str| column_values.iter().any(|(known, _)| known == name);
     let taken = codec.schema.columns.iter().any(|other| {
         other.was.as_ref() == Some(&column.name)
             && other.name != column.name
@@ -58,8 +66,8 @@ fn place(codec: &Codec, column: &Column, cells: &Extras<'_>) -> Option<String> {
     names.into_iter().flatten().map(|name| stored_name(name)).find(|name| has(name))
 }
 
-fn check_twice(cells: &Extras<'_>) -> Result<()> {
-    let mut names: Vec<&str> = cells.iter().map(|(name, _)| name.as_str()).collect();
+fn check_twice(column_values: &UnknownFields<'_>) -> Result<()> {
+    let mut names: Vec<&str> = column_values.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),

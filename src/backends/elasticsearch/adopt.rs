@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::cluster::{Cluster, Described};
+use super::cluster::{Cluster, IndexDescription};
 use super::mapping::column_type;
 use super::names;
 use crate::store::Adopted;
@@ -24,7 +24,7 @@ impl Cluster {
 
     /// The scope of an index, if it has one: not one of another prefix, nor what an interrupted
     /// change left behind.
-    fn scope(&self, index: &Described) -> Option<String> {
+    fn scope(&self, index: &IndexDescription) -> Option<String> {
         let ours = &index.mappings["_meta"]["hilcat"];
         let alias = names::alias(&self.prefix, ours["table"].as_str()?).ok()?;
         let scope = ours["scope"].as_str()?;
@@ -46,7 +46,7 @@ impl Cluster {
         Ok(adopted)
     }
 
-    fn adopted(&self, index: &str, described: &Described) -> Result<Schema, String> {
+    fn adopted(&self, index: &str, described: &IndexDescription) -> Result<Schema, String> {
         let Some(table) = names::table(&self.prefix, index) else {
             return Err("no scope has an index of this name".to_owned());
         };

@@ -6,17 +6,17 @@ use elasticsearch::http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::call_error::{CallError, Cause, ServerError};
 use super::client::{Effect, Request};
 use super::cluster::Cluster;
-use super::failure::{Cause, Failed, Fault};
 use super::target::Target;
 use crate::{Error, ErrorKind, Result};
 
 /// How many writes, and how many bytes of them, are sent at once.
-const MOST: usize = 1_000;
-const LARGEST: usize = 4 << 20;
+const MAX_WRITES: usize = 1_000;
+const MAX_BYTES: usize = 4 << 20;
 /// What the cluster takes in one request unless it is told otherwise.
-pub(super) const LIMIT: usize = 100 << 20;
+pub(super) const MAX_REQUEST: usize = 100 << 20;
 /// How long writes that were refused for a moment wait before they are sent again, at first.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -25,14 +25,14 @@ const RETRIES: u32 = 5;
 
 /// The state of a document that a write is for: it is refused where there is another one by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) struct Seen {
+pub(super) struct DocumentVersion {
     #[serde(rename = "_seq_no")]
     seq_no: u64,
     #[serde(rename = "_primary_term")]
     primary_term: u64,
 }
 
-impl Seen {
+impl DocumentVersion {
     /// As parameters of a request.
     pub(super) fn parameters(self) -> String {
         format!("&if_seq_no={}&if_primary_term={}", self.seq_no, self.primary_term)
@@ -43,16 +43,16 @@ impl Seen {
 #[derive(Debug, Clone)]
 pub(super) enum Write {
     /// Puts members into the document that stands, or makes one where none does.
-    Merge { members: String, or: Or },
-    /// Makes the document that was seen, or none where none was, into this one.
-    Put { source: String, over: Option<Seen> },
-    /// Removes the document that was seen.
-    Remove { seen: Seen },
+    Merge { members: String, if_missing: IfMissing },
+    /// Makes the document that was version, or none where none was, into this one.
+    Put { source: String, over: Option<DocumentVersion> },
+    /// Removes the document that was version.
+    Remove { version: DocumentVersion },
 }
 
 /// The document that is made where none stands.
 #[derive(Debug, Clone)]
-pub(super) enum Or {
+pub(super) enum IfMissing {
     /// Of the very members.
     Members,
     /// Another one, which has what they leave out.
@@ -62,11 +62,11 @@ pub(super) enum Or {
 
 impl Write {
     /// The body of an update.
-    pub(super) fn merging(members: &str, or: &Or) -> String {
-        match or {
-            Or::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
-            Or::Source(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
-            Or::Nothing => format!("{{\"doc\":{members}}}"),
+    pub(super) fn update_body(members: &str, if_missing: &IfMissing) -> String {
+        match if_missing {
+            IfMissing::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
+            IfMissing::Source(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
+            IfMissing::Nothing => format!("{{\"doc\":{members}}}"),
         }
     }
 
@@ -77,18 +77,18 @@ impl Write {
                 json!({"update": {"_index": name, "_id": id, "retry_on_conflict": RETRIES}})
             }
             Self::Put { over: None, .. } => json!({"create": {"_index": name, "_id": id}}),
-            Self::Put { over: Some(seen), .. } => {
-                json!({"index": {"_index": name, "_id": id, "if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}})
+            Self::Put { over: Some(version), .. } => {
+                json!({"index": {"_index": name, "_id": id, "if_seq_no": version.seq_no, "if_primary_term": version.primary_term}})
             }
-            Self::Remove { seen } => {
-                json!({"delete": {"_index": name, "_id": id, "if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}})
+            Self::Remove { version } => {
+                json!({"delete": {"_index": name, "_id": id, "if_seq_no": version.seq_no, "if_primary_term": version.primary_term}})
             }
         };
         lines.push_str(&head.to_string());
         lines.push('\n');
         match self {
-            Self::Merge { members, or } => {
-                lines.push_str(&Self::merging(members, or));
+            Self::Merge { members, if_missing } => {
+                lines.push_str(&Self::update_body(members, if_missing));
                 lines.push('\n');
             }
             Self::Put { source, .. } => {
@@ -101,7 +101,7 @@ impl Write {
 
     fn size(&self) -> usize {
         match self {
-            Self::Merge { members, or: Or::Source(or) } => members.len() + or.len(),
+            Self::Merge { members, if_missing: IfMissing::Source(or) } => members.len() + or.len(),
             Self::Merge { members, .. } => members.len(),
             Self::Put { source, .. } => source.len(),
             Self::Remove { .. } => 0,
@@ -115,17 +115,17 @@ pub(super) enum Outcome {
     Done,
     /// There is no such document.
     Missing,
-    /// The document is another one than was seen.
+    /// The document is another one than was version.
     Conflict,
-    Refused(Fault),
+    Refused(ServerError),
 }
 
 #[derive(Deserialize)]
-struct Answers {
+struct BulkResponse {
     items: Vec<Item>,
 }
 
-/// An answer under the name of its action.
+/// An response under the name of its action.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Item {
@@ -145,14 +145,19 @@ struct Status {
 impl From<Item> for Outcome {
     fn from(item: Item) -> Self {
         let (Item::Index(it) | Item::Create(it) | Item::Update(it) | Item::Delete(it)) = item;
-        let fault = it.error.map(|cause| Fault::of_item(it.status, cause).without_reason());
-        match (it.status, fault) {
+        let server_error =
+            it.error.map(|cause| ServerError::from_item(it.status, cause).without_reason());
+        match (it.status, server_error) {
             (200..300, _) => Self::Done,
             (409, _) => Self::Conflict,
             (404, None) => Self::Missing,
-            (404, Some(fault)) if fault.is("document_missing_exception") => Self::Missing,
-            (_, Some(fault)) => Self::Refused(fault),
-            (status, None) => Self::Refused(Fault { status, name: String::new(), reason: None }),
+            (404, Some(server_error)) if server_error.is("document_missing_exception") => {
+                Self::Missing
+            }
+            (_, Some(server_error)) => Self::Refused(server_error),
+            (status, None) => {
+                Self::Refused(ServerError { status, name: String::new(), reason: None })
+            }
         }
     }
 }
@@ -177,17 +182,18 @@ impl Cluster {
         let mut progress = Progress { outcomes: vec![None; writes.len()], failed: None };
         let mut first = 0;
         while first < writes.len() && progress.failed.is_none() {
-            let piece = piece(&writes[first..]);
-            let at: Vec<usize> = (first..first + piece).collect();
-            progress.failed =
-                self.persist(target, writes, at, &mut progress.outcomes, deadline).err();
-            first += piece;
+            let chunk = chunk(&writes[first..]);
+            let at: Vec<usize> = (first..first + chunk).collect();
+            progress.failed = self
+                .send_until_accepted(target, writes, at, &mut progress.outcomes, deadline)
+                .err();
+            first += chunk;
         }
         progress
     }
 
-    /// Sends a piece until nothing of it is refused for a moment.
-    fn persist(
+    /// Sends a chunk until nothing of it is refused for a moment.
+    fn send_until_accepted(
         &self,
         target: &Target,
         writes: &[(&str, &Write)],
@@ -198,11 +204,11 @@ impl Cluster {
         let mut pause = PAUSE;
         loop {
             let sent: Vec<_> = left.iter().map(|&at| writes[at]).collect();
-            let answers = self.send_piece(target, &sent, deadline)?;
-            for (&at, outcome) in left.iter().zip(answers) {
+            let outcomes_of_chunk = self.send_chunk(target, &sent, deadline)?;
+            for (&at, outcome) in left.iter().zip(outcomes_of_chunk) {
                 outcomes[at] = Some(outcome);
             }
-            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(fault)) if fault.is_passing());
+            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(server_error)) if server_error.is_transient());
             left.retain(busy);
             if left.is_empty() || Instant::now() + pause >= deadline {
                 return Ok(());
@@ -212,7 +218,7 @@ impl Cluster {
         }
     }
 
-    fn send_piece(
+    fn send_chunk(
         &self,
         target: &Target,
         writes: &[(&str, &Write)],
@@ -228,28 +234,28 @@ impl Cluster {
             self.refresh.parameter(),
             "&filter_path=items.*.status,items.*.error",
         ];
-        let path = format!("_bulk?{}{}", self.limit(deadline), parameters.concat());
+        let path = format!("_bulk?{}{}", self.timeout_parameter(deadline), parameters.concat());
         let request = Request::new(Method::Post, path, effect).body(lines).lines();
-        let answers: Answers =
-            self.client.send(request, deadline)?.read().map_err(Failed::into_error)?;
-        match answers.items.len() == writes.len() {
-            true => Ok(answers.items.into_iter().map(Outcome::from).collect()),
+        let outcomes_of_chunk: BulkResponse =
+            self.client.send(request, deadline)?.read().map_err(CallError::into_error)?;
+        match outcomes_of_chunk.items.len() == writes.len() {
+            true => Ok(outcomes_of_chunk.items.into_iter().map(Outcome::from).collect()),
             false => Err(Error::new(
                 ErrorKind::Backend,
-                "the cluster gave another number of answers than there were writes",
+                "the cluster gave another number of outcomes_of_chunk than there were writes",
             )),
         }
     }
 }
 
 /// How many of the writes are sent at once.
-fn piece(writes: &[(&str, &Write)]) -> usize {
+fn chunk(writes: &[(&str, &Write)]) -> usize {
     let mut bytes = 0;
     let fits = |(_, write): &&(&str, &Write)| {
         bytes += write.size();
-        bytes <= LARGEST
+        bytes <= MAX_BYTES
     };
-    writes.iter().take(MOST).take_while(fits).count().max(1)
+    writes.iter().take(MAX_WRITES).take_while(fits).count().max(1)
 }
 
 /// Checks that one request can hold a document.
@@ -259,10 +265,10 @@ fn piece(writes: &[(&str, &Write)]) -> usize {
 /// [`ErrorKind::Unsupported`] where it is too large.
 pub(super) fn check_size(source: &str) -> Result<()> {
     // With room for what stands around it, twice where it is merged.
-    match source.len() <= LIMIT / 2 - 4_096 {
+    match source.len() <= MAX_REQUEST / 2 - 4_096 {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "the record is a document of {} bytes; Elasticsearch takes requests of up to {LIMIT}, in which it may stand twice",
+            "the record is a document of {} bytes; Elasticsearch takes requests of up to {MAX_REQUEST}, in which it may stand twice",
             source.len()
         ))),
     }
@@ -277,11 +283,11 @@ mod tests {
         let write = |size: usize| Write::Put { source: "x".repeat(size), over: None };
         let pieces = |sizes: &[usize]| {
             let writes: Vec<Write> = sizes.iter().map(|size| write(*size)).collect();
-            piece(&writes.iter().map(|write| ("a", write)).collect::<Vec<_>>())
+            chunk(&writes.iter().map(|write| ("a", write)).collect::<Vec<_>>())
         };
-        assert_eq!(pieces(&[LARGEST + 1, 1]), 1);
-        assert_eq!(pieces(&[LARGEST / 2, LARGEST / 2, 1]), 2);
-        assert_eq!(pieces(&[1; MOST + 1]), MOST);
+        assert_eq!(pieces(&[MAX_BYTES + 1, 1]), 1);
+        assert_eq!(pieces(&[MAX_BYTES / 2, MAX_BYTES / 2, 1]), 2);
+        assert_eq!(pieces(&[1; MAX_WRITES + 1]), MAX_WRITES);
     }
 
     #[test]
@@ -294,7 +300,7 @@ mod tests {
         let conflict = r#"{"index":{"status":409,"error":{"type":"version_conflict"}}}"#;
         assert_eq!(outcome(conflict), Outcome::Conflict);
         let refused = r#"{"index":{"status":400,"error":{"type":"a","reason":"the value `7`"}}}"#;
-        let fault = Fault { status: 400, name: "a".into(), reason: None };
-        assert_eq!(outcome(refused), Outcome::Refused(fault));
+        let server_error = ServerError { status: 400, name: "a".into(), reason: None };
+        assert_eq!(outcome(refused), Outcome::Refused(server_error));
     }
 }

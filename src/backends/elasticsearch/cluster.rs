@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::builder::Refresh;
+use super::call_error::{CallError, ServerError};
 use super::client::{Client, Effect, Request, parse};
-use super::failure::{Failed, Fault};
 use super::names;
 use super::target::{Layout, Target};
 use crate::remote::Deadline;
@@ -44,15 +44,15 @@ impl fmt::Debug for Cluster {
 }
 
 /// What is found under the name of a scope.
-pub(super) enum Found {
-    Nothing,
+pub(super) enum ExistingIndex {
+    Missing,
     /// An index of hilcat's own, behind the alias of that name.
-    Own(Box<Own>),
-    Foreign(Foreign),
+    Own(Box<OwnIndex>),
+    Foreign(ForeignIndex),
 }
 
 /// An index of hilcat's own.
-pub(super) struct Own {
+pub(super) struct OwnIndex {
     pub(super) index: String,
     pub(super) layout: Layout,
     /// All of the mapping, as it stands.
@@ -62,7 +62,7 @@ pub(super) struct Own {
 }
 
 /// An index of another program.
-pub(super) struct Foreign {
+pub(super) struct ForeignIndex {
     pub(super) index: String,
     pub(super) properties: Map<String, Json>,
     /// Whether the name is one that the index was given beside its own.
@@ -71,7 +71,7 @@ pub(super) struct Foreign {
 
 /// An index as the cluster describes it.
 #[derive(Deserialize)]
-pub(super) struct Described {
+pub(super) struct IndexDescription {
     #[serde(default)]
     pub(super) aliases: BTreeMap<String, Json>,
     #[serde(default)]
@@ -80,7 +80,7 @@ pub(super) struct Described {
     settings: Json,
 }
 
-impl Described {
+impl IndexDescription {
     pub(super) fn is_own(&self) -> bool {
         self.mappings["_meta"]["hilcat"].is_object()
     }
@@ -93,7 +93,7 @@ impl Cluster {
 
     /// How long a server may go on with a request: a little less than the caller does, so that it
     /// can say that nothing was done.
-    pub(super) fn limit(&self, deadline: Instant) -> String {
+    pub(super) fn timeout_parameter(&self, deadline: Instant) -> String {
         let left = deadline.saturating_duration_since(Instant::now()) * 9 / 10;
         format!("timeout={}ms", left.as_millis().max(1))
     }
@@ -103,14 +103,14 @@ impl Cluster {
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] where not.
-    pub(super) fn ask(&self) -> Result<()> {
+    pub(super) fn ping(&self) -> Result<()> {
         let request = Request::read("_cluster/health?local=true").about_indices();
-        let answer = self.client.send(request, self.deadline())?;
-        match answer.success() {
+        let response = self.client.send(request, self.deadline())?;
+        match response.success() {
             Ok(_) => Ok(()),
             // The login is right, but may not know such things.
-            Err(fault) if fault.status == 403 => Ok(()),
-            Err(fault) => Err(fault.into_failed().into_error()),
+            Err(server_error) if server_error.status == 403 => Ok(()),
+            Err(server_error) => Err(server_error.into_call_error().into_error()),
         }
     }
 
@@ -119,20 +119,24 @@ impl Cluster {
     /// # Errors
     ///
     /// Where the cluster cannot be asked, or there is something that is no scope.
-    pub(super) fn look(&self, alias: &str, deadline: Instant) -> Result<Found, Failed> {
+    pub(super) fn lookup(
+        &self,
+        alias: &str,
+        deadline: Instant,
+    ) -> Result<ExistingIndex, CallError> {
         let path = format!("{}?filter_path={LOOKED_AT}", names::in_path(alias));
-        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
-        let body = match answer.success() {
-            Err(fault) if fault.is_gone() => return Ok(Found::Nothing),
-            Err(fault) => return Err(fault.into_failed()),
+        let response = self.client.send(Request::read(path).about_indices(), deadline)?;
+        let body = match response.success() {
+            Err(server_error) if server_error.is_gone() => return Ok(ExistingIndex::Missing),
+            Err(server_error) => return Err(server_error.into_call_error()),
             Ok(body) => body,
         };
-        let mut indices: BTreeMap<String, Described> = parse(body)?;
+        let mut indices: BTreeMap<String, IndexDescription> = parse(body)?;
         if indices.len() > 1 {
             return Err(of_several(alias, indices.keys()).into());
         }
         match indices.pop_first() {
-            None => Ok(Found::Nothing),
+            None => Ok(ExistingIndex::Missing),
             Some((index, described)) => found(alias, index, described),
         }
     }
@@ -142,7 +146,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// Where the cluster does not response.
     pub(super) fn known(
         &self,
         schema: &Schema,
@@ -170,7 +174,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// Where the cluster does not response.
     pub(super) fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         let layouts = self.layouts(self.deadline())?;
         let mut schemas = layouts.into_iter().map(|(alias, layout)| (alias, layout.schema));
@@ -214,11 +218,11 @@ impl Cluster {
         &self,
         what: &str,
         deadline: Instant,
-    ) -> Result<BTreeMap<String, Described>> {
+    ) -> Result<BTreeMap<String, IndexDescription>> {
         let prefix = names::in_path(&self.prefix);
         let path = format!("{prefix}*?expand_wildcards=open&filter_path={what}");
-        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
-        answer.read().map_err(Failed::into_error)
+        let response = self.client.send(Request::read(path).about_indices(), deadline)?;
+        response.read().map_err(CallError::into_error)
     }
 
     /// Makes an index with the scope's alias. Gives false where there is one of that name.
@@ -231,14 +235,14 @@ impl Cluster {
         index: &str,
         body: &Json,
         deadline: Instant,
-    ) -> Result<bool, Failed> {
-        let path = format!("{}?{}", names::in_path(index), self.limit(deadline));
+    ) -> Result<bool, CallError> {
+        let path = format!("{}?{}", names::in_path(index), self.timeout_parameter(deadline));
         let request = Request::new(Method::Put, path, Effect::Once).about_indices();
-        let answer = self.client.send(request.body(body.to_string()), deadline)?;
-        match answer.success() {
+        let response = self.client.send(request.body(body.to_string()), deadline)?;
+        match response.success() {
             Ok(_) => Ok(true),
-            Err(fault) if stands_already(&fault) => Ok(false),
-            Err(fault) => Err(fault.into_failed()),
+            Err(server_error) if already_exists(&server_error) => Ok(false),
+            Err(server_error) => Err(server_error.into_call_error()),
         }
     }
 
@@ -275,8 +279,8 @@ impl Cluster {
         old: &str,
         body: &Json,
         deadline: Instant,
-        fill: impl FnOnce(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+        fill: impl FnOnce(&str) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
         let new = names::index(alias, &random());
         self.create(&new, body, deadline)?;
         if let Err(failed) = fill(&new) {
@@ -287,13 +291,13 @@ impl Cluster {
             {"remove_index": {"index": old}},
             {"add": {"index": new, "alias": alias}},
         ]});
-        let path = format!("_aliases?{}", self.limit(deadline));
+        let path = format!("_aliases?{}", self.timeout_parameter(deadline));
         let request = Request::new(Method::Post, path, Effect::Once).about_indices();
-        let answer = self.client.send(request.body(actions.to_string()), deadline)?;
-        let Err(fault) = answer.success() else { return Ok(()) };
+        let response = self.client.send(request.body(actions.to_string()), deadline)?;
+        let Err(server_error) = response.success() else { return Ok(()) };
         // The new one is of no use, and nothing is lost where it stays.
         let _ = self.client.send(delete(&new), deadline);
-        if fault.is_gone() { Ok(()) } else { Err(fault.into_failed()) }
+        if server_error.is_gone() { Ok(()) } else { Err(server_error.into_call_error()) }
     }
 
     /// Changes the mapping of an index.
@@ -306,11 +310,12 @@ impl Cluster {
         index: &str,
         body: &Json,
         deadline: Instant,
-    ) -> Result<(), Failed> {
-        let path = format!("{}/_mapping?{}", names::in_path(index), self.limit(deadline));
+    ) -> Result<(), CallError> {
+        let path =
+            format!("{}/_mapping?{}", names::in_path(index), self.timeout_parameter(deadline));
         let request = Request::new(Method::Put, path, Effect::Repeatable).about_indices();
-        let answer = self.client.send(request.body(body.to_string()), deadline)?;
-        answer.success().map(drop).map_err(Fault::into_failed)
+        let response = self.client.send(request.body(body.to_string()), deadline)?;
+        response.success().map(drop).map_err(ServerError::into_call_error)
     }
 
     /// Has the index show everything that was written before.
@@ -318,10 +323,18 @@ impl Cluster {
     /// # Errors
     ///
     /// Where the cluster cannot be asked.
-    pub(super) fn show_all(&self, target: &Target, deadline: Instant) -> Result<(), Failed> {
+    pub(super) fn refresh_index(
+        &self,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         let path = format!("{}/_refresh", target.path);
         let request = Request::new(Method::Post, path, Effect::Read);
-        self.client.send(request, deadline)?.success().map(drop).map_err(Fault::into_failed)
+        self.client
+            .send(request, deadline)?
+            .success()
+            .map(drop)
+            .map_err(ServerError::into_call_error)
     }
 }
 
@@ -344,21 +357,26 @@ fn delete(index: &str) -> Request {
     Request::new(Method::Delete, path, Effect::Once).about_indices()
 }
 
-fn found(alias: &str, index: String, described: Described) -> Result<Found, Failed> {
+fn found(
+    alias: &str,
+    index: String,
+    described: IndexDescription,
+) -> Result<ExistingIndex, CallError> {
     if described.is_own() {
         let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"])?;
-        let Described { mappings, mut settings, .. } = described;
+        let IndexDescription { mappings, mut settings, .. } = described;
         let settings = settings["index"].take();
-        return Ok(Found::Own(Box::new(Own { index, layout, mappings, settings })));
+        return Ok(ExistingIndex::Own(Box::new(OwnIndex { index, layout, mappings, settings })));
     }
     let properties = described.mappings["properties"].as_object().cloned().unwrap_or_default();
     let is_alias = index != alias;
-    Ok(Found::Foreign(Foreign { index, properties, is_alias }))
+    Ok(ExistingIndex::Foreign(ForeignIndex { index, properties, is_alias }))
 }
 
-fn stands_already(fault: &Fault) -> bool {
+fn already_exists(server_error: &ServerError) -> bool {
     // The latter where another program has an index of the alias's name.
-    fault.is("resource_already_exists_exception") || fault.is("invalid_alias_name_exception")
+    server_error.is("resource_already_exists_exception")
+        || server_error.is("invalid_alias_name_exception")
 }
 
 /// What no other index of a scope has in its name.
@@ -368,7 +386,7 @@ fn random() -> String {
 }
 
 /// Checks that the index is of the scope that it is opened as.
-pub(super) fn check_scope(own: &Own, schema: &Schema) -> Result<()> {
+pub(super) fn check_scope(own: &OwnIndex, schema: &Schema) -> Result<()> {
     match own.layout.schema.name == schema.name {
         true => Ok(()),
         false => Err(table_of_another(schema, &own.layout.schema.name)),

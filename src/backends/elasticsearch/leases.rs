@@ -4,7 +4,7 @@
 //! change on the condition that the document is the one that was looked at. A removal of the
 //! document takes the lease along.
 //!
-//! There is no clock that all processes share either. A process takes a lease over when it has seen
+//! There is no clock that all processes share either. A process takes a lease over when it has version
 //! the document unchanged for the time of the lease: its holder writes it anew every third of it.
 //! That needs no clocks that agree, and the time is measured by the process that waits.
 //!
@@ -20,10 +20,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::bulk::Seen;
+use super::bulk::DocumentVersion;
+use super::call_error::CallError;
 use super::client::Effect;
 use super::document;
-use super::failure::Failed;
 use super::scope::{Scope, Session};
 use super::single::Document;
 use super::target::{LEASE, UNTIL, VACANT};
@@ -36,8 +36,8 @@ const ABANDONED: Duration = Duration::from_secs(3_600);
 /// How many leases of others are remembered at the most.
 const REMEMBERED: usize = 10_000;
 
-/// The leases of other holders as this process has seen them: which document, and since when.
-pub(super) type Observed = Mutex<HashMap<String, (Seen, Instant)>>;
+/// The leases of other holders as this process has version them: which document, and since when.
+pub(super) type Observed = Mutex<HashMap<String, (DocumentVersion, Instant)>>;
 
 /// A lease in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,15 +115,15 @@ impl Lease {
 
 impl Session<'_> {
     /// The document of a key, and the lease in it.
-    fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, Failed> {
+    fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, CallError> {
         let Some(document) = self.get(id)? else { return Ok(None) };
         let lease = document.source.as_deref().map(held).transpose()?.flatten();
         Ok(Some((document, lease)))
     }
 
-    fn acquire(&self, key: &Key, lease: &Lease, observed: &Observed) -> Result<bool, Failed> {
+    fn acquire(&self, key: &Key, lease: &Lease, observed: &Observed) -> Result<bool, CallError> {
         let id = self.id(key)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let (source, over) = match self.leased(&id)? {
                 None => (lease.placeholder(), None),
                 Some((document, Some(other)))
@@ -131,7 +131,7 @@ impl Session<'_> {
                 {
                     return Ok(false);
                 }
-                Some((document, _)) => (lease.over(&document)?, Some(document.seen)),
+                Some((document, _)) => (lease.over(&document)?, Some(document.version)),
             };
             self.put_hidden(&id, source, over)?;
             observed.lock().remove(&id);
@@ -139,41 +139,41 @@ impl Session<'_> {
         })
     }
 
-    fn renew(&self, key: &Key, lease: &Lease) -> Result<bool, Failed> {
+    fn renew(&self, key: &Key, lease: &Lease) -> Result<bool, CallError> {
         let id = self.id(key)?;
-        self.again(|| match self.leased(&id)? {
+        self.retry_conflicts(|| match self.leased(&id)? {
             Some((document, Some(held))) if held.holder == lease.holder => {
                 let source = lease.over(&document)?;
-                self.put_hidden(&id, source, Some(document.seen)).map(|()| true)
+                self.put_hidden(&id, source, Some(document.version)).map(|()| true)
             }
             _ => Ok(false),
         })
     }
 
-    fn release(&self, key: &Key, holder: &str) -> Result<(), Failed> {
+    fn release(&self, key: &Key, holder: &str) -> Result<(), CallError> {
         let id = self.id(key)?;
-        self.again(|| match self.leased(&id)? {
+        self.retry_conflicts(|| match self.leased(&id)? {
             Some((document, Some(held))) if held.holder == holder => self.give_back(&id, &document),
             _ => Ok(()),
         })
     }
 
-    fn give_back(&self, id: &str, document: &Document) -> Result<(), Failed> {
+    fn give_back(&self, id: &str, document: &Document) -> Result<(), CallError> {
         let Some(source) = &document.source else { return Ok(()) };
         match is_vacant(source)? {
-            true => self.delete(id, document.seen),
+            true => self.delete(id, document.version),
             false => {
                 let source = document::without_members(source, &[LEASE, UNTIL])?;
-                self.put_hidden(id, source, Some(document.seen))
+                self.put_hidden(id, source, Some(document.version))
             }
         }
     }
 
-    fn fill(&self, row: &Row, at: i64, holder: &str) -> Result<LeasedFill, Failed> {
+    fn fill(&self, row: &Row, at: i64, holder: &str) -> Result<LeasedFill, CallError> {
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
         let source = document::write(&self.full(row)?, self.target)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some((document, lease)) = self.leased(&id)? else { return Ok(LeasedFill::Lost) };
             let is_holder = lease.is_some_and(|lease| lease.holder == holder);
             match self.is_open(&id, &document, Some(at))? {
@@ -184,8 +184,8 @@ impl Session<'_> {
                     Ok(LeasedFill::Existing(live))
                 }
                 Err(_) if !is_holder => Ok(LeasedFill::Lost),
-                Err(seen) => {
-                    self.put(&id, source.clone(), Some(seen), Effect::Once)?;
+                Err(version) => {
+                    self.put(&id, source.clone(), Some(version), Effect::Once)?;
                     Ok(LeasedFill::Stored)
                 }
             }
@@ -203,11 +203,11 @@ impl Lease {
         if observed.len() > REMEMBERED {
             observed.clear();
         }
-        let seen = observed.entry(id.to_owned()).or_insert((document.seen, Instant::now()));
-        if seen.0 != document.seen {
-            *seen = (document.seen, Instant::now());
+        let version = observed.entry(id.to_owned()).or_insert((document.version, Instant::now()));
+        if version.0 != document.version {
+            *version = (document.version, Instant::now());
         }
-        seen.1.elapsed() >= self.time
+        version.1.elapsed() >= self.time
     }
 }
 
@@ -229,7 +229,7 @@ impl Leases for Scope {
     }
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let filled = self.call(|session| session.fill(&row, at, holder));
         filled.map_err(|error| error.with_key(crate::store::ScopeStore::schema(self).key_of(&row)))
     }

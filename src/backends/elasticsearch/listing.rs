@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
+use super::call_error::{CallError, ServerError};
 use super::client::{Client, Effect, Request, parse};
 use super::cluster::{Cluster, of_several};
 use super::document;
-use super::failure::{Failed, Fault};
 use super::leases;
 use super::names;
 use super::scope::Session;
@@ -25,7 +25,7 @@ const KEPT: &str = "5m";
 const FIRST: usize = 32;
 const PAGE: usize = 2 << 20;
 /// The documents that a page can have at the most.
-const LARGEST: usize = 10_000;
+const MAX_BYTES: usize = 10_000;
 
 #[derive(Deserialize)]
 struct Opened {
@@ -131,13 +131,13 @@ impl Drop for State {
     fn drop(&mut self) {
         let body = json!({"id": self.id}).to_string();
         let request = Request::new(Method::Delete, "_pit", Effect::Once).body(body);
-        self.client.leave(request, Duration::from_secs(5));
+        self.client.spawn_detached(request, Duration::from_secs(5));
     }
 }
 
 impl Session<'_> {
     /// Begins a listing that shows every write acknowledged before.
-    pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, Failed> {
+    pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, CallError> {
         self.list_some(None, None)
     }
 
@@ -146,10 +146,10 @@ impl Session<'_> {
         &self,
         query: Option<Json>,
         live: Option<i64>,
-    ) -> Result<Listing<T>, Failed> {
+    ) -> Result<Listing<T>, CallError> {
         let (cluster, schema, target) = (self.cluster, self.schema, self.target);
         let index = self.index()?;
-        cluster.show_all(target, self.deadline)?;
+        cluster.refresh_index(target, self.deadline)?;
         let path = format!("{}/_pit?keep_alive={KEPT}", names::in_path(&index));
         let request = Request::new(Method::Post, path, Effect::Read);
         let opened: Opened = cluster.client.send(request, self.deadline)?.read()?;
@@ -170,27 +170,27 @@ impl Session<'_> {
     }
 
     /// The name of the index that the scope has now.
-    pub(super) fn index(&self) -> Result<String, Failed> {
+    pub(super) fn index(&self) -> Result<String, CallError> {
         let Target { name, path, foreign, .. } = &**self.target;
-        let answer =
+        let response =
             self.cluster.client.send(Request::read(format!("{path}/_alias")), self.deadline)?;
-        let found: BTreeMap<String, Json> = answer.read()?;
+        let found: BTreeMap<String, Json> = response.read()?;
         if found.len() > 1 {
             return Err(of_several(name, found.keys()).into());
         }
         // Where hilcat's own is to be behind an alias, another program made one of that name.
         let found = found.into_keys().next().filter(|index| *foreign || index != name);
-        found.ok_or(Failed::Gone)
+        found.ok_or(CallError::IndexMissing)
     }
 
-    pub(super) fn count(&self) -> Result<u64, Failed> {
+    pub(super) fn count(&self) -> Result<u64, CallError> {
         self.count_of(None)
     }
 
     /// The number of records among the documents of a query.
-    pub(super) fn count_of(&self, query: Option<Json>) -> Result<u64, Failed> {
+    pub(super) fn count_of(&self, query: Option<Json>) -> Result<u64, CallError> {
         self.index()?;
-        self.cluster.show_all(self.target, self.deadline)?;
+        self.cluster.refresh_index(self.target, self.deadline)?;
         let path = format!("{}/_count", self.target.path);
         let request = match (query, self.target.leases) {
             (None, false) => Request::read(path),
@@ -204,14 +204,14 @@ impl Session<'_> {
                 Request::new(Method::Post, path, Effect::Read).body(body)
             }
         };
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        answer.read::<Count>().map(|count| count.count)
+        let response = self.cluster.client.send(request, self.deadline)?;
+        response.read::<Count>().map(|count| count.count)
     }
 }
 
 impl<T: Listed> Listing<T> {
     /// Asks for the next page.
-    fn turn(&mut self) -> Result<(), Failed> {
+    fn turn(&mut self) -> Result<(), CallError> {
         let mut body = json!({
             "size": self.size,
             "track_total_hits": false,
@@ -227,10 +227,10 @@ impl<T: Listed> Listing<T> {
         }
         let path = "_search?allow_partial_search_results=false";
         let request = Request::new(Method::Post, path, Effect::Read).body(body.to_string());
-        let answer = self.cluster.client.send(request, self.cluster.deadline())?;
-        let body = match answer.success() {
+        let response = self.cluster.client.send(request, self.cluster.deadline())?;
+        let body = match response.success() {
             Ok(body) => body,
-            Err(fault) => return self.end(fault),
+            Err(server_error) => return self.end(server_error),
         };
         self.take(parse(body)?, body.len());
         Ok(())
@@ -244,7 +244,7 @@ impl<T: Listed> Listing<T> {
             self.state.id = id;
         }
         let each = bytes / hits.len().max(1);
-        self.size = (PAGE / each.max(1)).clamp(1, LARGEST);
+        self.size = (PAGE / each.max(1)).clamp(1, MAX_BYTES);
         let hits = hits.into_iter().filter(|hit| self.is_listed(hit));
         let read = |hit: Hit<'_>| {
             let read = T::read(&hit.id, hit.source, &self.schema, &self.target);
@@ -284,22 +284,22 @@ impl<T: Listed> Listing<T> {
 
     /// A listing of an index that is gone is at its end: all of its records were removed. One that
     /// the server has forgotten, or cannot go on with, is not.
-    fn end(&mut self, fault: Fault) -> Result<(), Failed> {
+    fn end(&mut self, server_error: ServerError) -> Result<(), CallError> {
         let path = format!("{}?filter_path=*.aliases", names::in_path(&self.index));
-        let answer = self.cluster.client.send(Request::read(path), self.cluster.deadline())?;
-        match answer.success() {
+        let response = self.cluster.client.send(Request::read(path), self.cluster.deadline())?;
+        match response.success() {
             Err(gone) if gone.is_gone() => {
                 self.ended = true;
                 Ok(())
             }
-            _ if fault.is("search_context_missing_exception") || fault.status == 404 => {
+            _ if server_error.is("search_context_missing_exception") || server_error.status == 404 => {
                 Err(Error::new(
                     ErrorKind::Unavailable,
                     format!("the cluster has forgotten the listing, as it does {KEPT} after each page or when it is started anew; list again"),
                 )
                 .into())
             }
-            _ => Err(fault.into_failed()),
+            _ => Err(server_error.into_call_error()),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::cluster::{Cluster, Foreign, Found, Own, check_scope};
-use super::failure::Failed;
+use super::call_error::CallError;
+use super::cluster::{Cluster, ExistingIndex, ForeignIndex, OwnIndex, check_scope};
 use super::mapping::{can_be, column_type, lease_properties, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
@@ -19,7 +19,7 @@ use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Ste
 const ROUNDS: usize = 5;
 
 /// What is to be sent.
-enum Work {
+enum Action {
     Nothing(Target),
     Create(Json),
     /// The body for the mapping of the index.
@@ -34,7 +34,7 @@ impl Cluster {
     /// What would be done.
     pub(super) fn plan(&self, schema: &Schema) -> Result<Plan> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        let found = self.look(&alias, self.deadline()).map_err(Failed::into_error)?;
+        let found = self.lookup(&alias, self.deadline()).map_err(CallError::into_error)?;
         let (plan, _) = self.work(&alias, &found, &stored_with(&found, schema))?;
         Ok(plan)
     }
@@ -50,9 +50,9 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<Option<(Target, Schema)>> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        match self.look(&alias, deadline).map_err(Failed::into_error)? {
-            Found::Nothing => Ok(None),
-            Found::Own(own) => {
+        match self.lookup(&alias, deadline).map_err(CallError::into_error)? {
+            ExistingIndex::Missing => Ok(None),
+            ExistingIndex::Own(own) => {
                 check_scope(&own, schema)?;
                 let schema = schema.with_expiry_of(&own.layout.schema);
                 check_readable(&own.layout.schema, &schema)?;
@@ -61,7 +61,7 @@ impl Cluster {
                 let layout = evolved(&own, &schema, &changes)?.0;
                 Ok(Some((layout.target(&alias, &schema)?, schema)))
             }
-            Found::Foreign(foreign) => {
+            ExistingIndex::Foreign(foreign) => {
                 let changes = foreign_changes(&foreign, schema);
                 match changes.iter().all(Change::is_safe) {
                     true => Ok(Some((foreign_target(&alias, schema), schema.clone()))),
@@ -86,19 +86,19 @@ impl Cluster {
         self.forget(&alias);
         let mut applied = None;
         for _ in 0..ROUNDS {
-            let found = self.look(&alias, deadline).map_err(Failed::into_error)?;
+            let found = self.lookup(&alias, deadline).map_err(CallError::into_error)?;
             let schema = &stored_with(&found, schema);
             let (plan, work) = self.work(&alias, &found, schema)?;
-            if let Work::Nothing(target) = work {
+            if let Action::Nothing(target) = work {
                 return Ok((target, schema.clone(), applied.unwrap_or(plan)));
             }
             let manual = schema.migrate == Migrate::Manual
                 && when == Apply::OnOpen
                 && !plan.steps.is_empty();
-            if manual || matches!(work, Work::Refuse) {
+            if manual || matches!(work, Action::Refuse) {
                 return Err(refused("the index differs", &plan, manual));
             }
-            self.apply(&alias, work, deadline).map_err(Failed::into_error)?;
+            self.apply(&alias, work, deadline).map_err(CallError::into_error)?;
             applied.get_or_insert(plan);
         }
         Err(Error::new(
@@ -109,37 +109,37 @@ impl Cluster {
         ))
     }
 
-    fn apply(&self, alias: &str, work: Work, deadline: Instant) -> Result<(), Failed> {
+    fn apply(&self, alias: &str, work: Action, deadline: Instant) -> Result<(), CallError> {
         match work {
-            Work::Nothing(_) | Work::Refuse => Ok(()),
+            Action::Nothing(_) | Action::Refuse => Ok(()),
             // Where it stands already, somebody else was first.
-            Work::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
-            Work::Change(index, body) => self.put_mapping(&index, &body, deadline),
-            Work::Recreate(index, body) => self.swap(alias, &index, &body, deadline, |_| Ok(())),
+            Action::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
+            Action::Change(index, body) => self.put_mapping(&index, &body, deadline),
+            Action::Recreate(index, body) => self.swap(alias, &index, &body, deadline, |_| Ok(())),
         }
     }
 
-    fn work(&self, alias: &str, found: &Found, schema: &Schema) -> Result<(Plan, Work)> {
+    fn work(&self, alias: &str, found: &ExistingIndex, schema: &Schema) -> Result<(Plan, Action)> {
         match found {
-            Found::Nothing => {
+            ExistingIndex::Missing => {
                 let body = self.body(&mappings(schema), Some(alias));
                 let sql = vec![request("PUT", &first(alias), &body)];
                 let step = Step { change: Change::CreateTable, sql };
-                Ok((plan_of(schema, vec![step]), Work::Create(body)))
+                Ok((plan_of(schema, vec![step]), Action::Create(body)))
             }
-            Found::Own(own) => self.work_on_own(alias, own, schema),
-            Found::Foreign(foreign) => self.work_on_foreign(alias, foreign, schema),
+            ExistingIndex::Own(own) => self.work_on_own(alias, own, schema),
+            ExistingIndex::Foreign(foreign) => self.work_on_foreign(alias, foreign, schema),
         }
     }
 
-    fn work_on_own(&self, alias: &str, own: &Own, schema: &Schema) -> Result<(Plan, Work)> {
+    fn work_on_own(&self, alias: &str, own: &OwnIndex, schema: &Schema) -> Result<(Plan, Action)> {
         check_scope(own, schema)?;
         let changes = changes_of(own, schema);
         let policy = schema.migrate;
         let lacks_leases = schema.freshness.lease().is_some() && !own.layout.leases;
         let let_be = changes.is_empty() && policy == Migrate::Manual && !lacks_leases;
         if own.layout.covers(schema) || let_be {
-            return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
+            return Ok((plan_of(schema, []), Action::Nothing(own.layout.target(alias, schema)?)));
         }
         if !changes.iter().all(Change::is_safe) {
             return Ok(self.unsafe_work(alias, &own.index, schema, changes, true));
@@ -147,16 +147,16 @@ impl Cluster {
         let body = changed(own, schema, &changes)?;
         Ok((
             plan_of(schema, steps(&own.index, changes, &body)),
-            Work::Change(own.index.clone(), body),
+            Action::Change(own.index.clone(), body),
         ))
     }
 
     fn work_on_foreign(
         &self,
         alias: &str,
-        foreign: &Foreign,
+        foreign: &ForeignIndex,
         schema: &Schema,
-    ) -> Result<(Plan, Work)> {
+    ) -> Result<(Plan, Action)> {
         if schema.freshness.lease().is_some() {
             return Err(Error::unsupported(
                 "`single_flight = \"shared\"` cannot be honoured in an index of another program, which has no place for leases",
@@ -164,7 +164,7 @@ impl Cluster {
         }
         let changes = foreign_changes(foreign, schema);
         if changes.is_empty() {
-            return Ok((plan_of(schema, []), Work::Nothing(foreign_target(alias, schema))));
+            return Ok((plan_of(schema, []), Action::Nothing(foreign_target(alias, schema))));
         }
         if !changes.iter().all(Change::is_safe) {
             return Ok(self.unsafe_work(alias, &foreign.index, schema, changes, !foreign.is_alias));
@@ -175,7 +175,7 @@ impl Cluster {
         });
         let body = json!({"properties": properties(new)});
         let index = foreign.index.clone();
-        Ok((plan_of(schema, steps(&index, changes, &body)), Work::Change(index, body)))
+        Ok((plan_of(schema, steps(&index, changes, &body)), Action::Change(index, body)))
     }
 
     /// What is done where not every step is safe.
@@ -186,15 +186,15 @@ impl Cluster {
         schema: &Schema,
         changes: Vec<Change>,
         can_be_dropped: bool,
-    ) -> (Plan, Work) {
+    ) -> (Plan, Action) {
         if schema.migrate == Migrate::Recreate && can_be_dropped {
             let body = self.body(&mappings(schema), None);
             let sql = vec![format!("DELETE /{index}"), request("PUT", &first(alias), &body)];
             let plan = plan_of(schema, [Step { change: Change::Recreate, sql }]);
-            return (plan, Work::Recreate(index.to_owned(), body));
+            return (plan, Action::Recreate(index.to_owned(), body));
         }
         let step = |change| Step { change, sql: Vec::new() };
-        (plan_of(schema, changes.into_iter().map(step)), Work::Refuse)
+        (plan_of(schema, changes.into_iter().map(step)), Action::Refuse)
     }
 }
 
@@ -235,19 +235,19 @@ pub(super) fn mappings(schema: &Schema) -> Json {
 }
 
 /// A schema with the expiry of the documents that are found.
-fn stored_with(found: &Found, schema: &Schema) -> Schema {
+fn stored_with(found: &ExistingIndex, schema: &Schema) -> Schema {
     match found {
-        Found::Own(own) => schema.with_expiry_of(&own.layout.schema),
+        ExistingIndex::Own(own) => schema.with_expiry_of(&own.layout.schema),
         _ => schema.clone(),
     }
 }
 
-fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
+fn changes_of(own: &OwnIndex, schema: &Schema) -> Vec<Change> {
     diff(&ExistingTable::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty))
 }
 
 /// What is put into the mapping for safe changes. What else stands in `_meta` stays.
-fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
+fn changed(own: &OwnIndex, schema: &Schema, changes: &[Change]) -> Result<Json> {
     let (layout, new) = evolved(own, schema, changes)?;
     let mut meta = own.mappings["_meta"].clone();
     meta["hilcat"] = layout.to_json();
@@ -255,7 +255,11 @@ fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
 }
 
 /// The layout after safe changes, and the fields that they add.
-fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Map<String, Json>)> {
+fn evolved(
+    own: &OwnIndex,
+    schema: &Schema,
+    changes: &[Change],
+) -> Result<(Layout, Map<String, Json>)> {
     let mut layout = own.layout.clone();
     let mut new = Map::new();
     let mut taken: BTreeSet<String> = match own.mappings["properties"].as_object() {
@@ -298,7 +302,7 @@ fn renamed(change: &Change) -> Option<(&str, &str)> {
 
 /// What another program's index lacks to be read as a scope. Its ids are the keys; what else it
 /// has is left alone.
-fn foreign_changes(foreign: &Foreign, schema: &Schema) -> Vec<Change> {
+fn foreign_changes(foreign: &ForeignIndex, schema: &Schema) -> Vec<Change> {
     let mut changes = Vec::new();
     for (at, column) in schema.columns.iter().enumerate() {
         match foreign.properties.get(&column.name) {

@@ -4,12 +4,12 @@ mod adopt;
 mod batch;
 mod builder;
 mod bulk;
+mod call_error;
 mod client;
 mod cluster;
+mod cluster_uri;
 mod document;
-mod failure;
-mod fresh;
-mod hosts;
+mod expiry;
 mod id;
 mod leases;
 mod listing;
@@ -143,7 +143,7 @@ impl Store for Elasticsearch {
     }
 
     fn ping(&self) -> Result<()> {
-        self.0.ask()
+        self.0.ping()
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -1,7 +1,7 @@
 //! The runtime that the asynchronous client runs on: one thread for all stores of the process,
 //! started when the first of them is opened.
 //!
-//! A caller waits for its answer on a channel and is never inside this runtime, so that it does
+//! A caller waits for its response on a channel and is never inside this runtime, so that it does
 //! not matter whether it is itself in a runtime, of whatever kind. The runtime is never dropped:
 //! that would not be allowed there.
 
@@ -58,7 +58,7 @@ pub(super) fn run<T: Send + 'static>(
 }
 
 /// Runs something that nobody waits for, no longer than a while.
-pub(super) fn leave(limit: Duration, work: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn spawn_detached(limit: Duration, work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(handle) = handle() {
         handle.spawn(async move { tokio::time::timeout(limit, work).await });
     }

@@ -7,8 +7,8 @@ use std::time::Instant;
 use parking_lot::RwLock;
 
 use super::bulk::{Outcome, Write};
-use super::cluster::{Cluster, Found};
-use super::failure::Failed;
+use super::call_error::CallError;
+use super::cluster::{Cluster, ExistingIndex};
 use super::id;
 use super::leases::Observed;
 use super::listing::{Id, Listing};
@@ -69,7 +69,7 @@ impl Scope {
     /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
     /// another program removed it, it is made or upgraded as when the scope was opened, and the
     /// call is made again.
-    pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, Failed>) -> Result<T> {
+    pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, CallError>) -> Result<T> {
         let deadline = self.cluster.deadline();
         let once = || {
             let target = self.target.read().clone();
@@ -77,10 +77,10 @@ impl Scope {
             call(&Session { cluster, schema, target: &target, deadline })
         };
         let done = match once() {
-            Err(Failed::Gone | Failed::Outdated) if self.read_only => {
+            Err(CallError::IndexMissing | CallError::MappingOutdated) if self.read_only => {
                 return Err(Error::changed_table("its index is gone"));
             }
-            Err(Failed::Gone | Failed::Outdated) => {
+            Err(CallError::IndexMissing | CallError::MappingOutdated) => {
                 let (target, ..) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
                 *self.target.write() = Arc::new(target);
                 once()
@@ -88,13 +88,13 @@ impl Scope {
             done => done,
         };
         done.map_err(|failed| match failed {
-            Failed::Malformed(error) => self.explain(error, deadline),
+            CallError::BadRequest(error) => self.explain(error, deadline),
             failed => failed.into_error(),
         })
     }
 
     /// Notes the expiry of rows that are about to be written.
-    pub(super) fn note<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
+    pub(super) fn note_expiries<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
         let Some(column) = self.schema.expiry_column() else { return };
         rows.into_iter().for_each(|row| self.note_expiry(&row[column]));
     }
@@ -109,8 +109,8 @@ impl Scope {
     /// the scope's name by now, where that is what is wrong.
     fn explain(&self, error: Error, deadline: Instant) -> Error {
         let name = self.target.read().name.clone();
-        match self.cluster.look(&name, deadline) {
-            Err(Failed::Own(found)) if found.kind() == ErrorKind::Unsupported => found,
+        match self.cluster.lookup(&name, deadline) {
+            Err(CallError::Final(found)) if found.kind() == ErrorKind::Unsupported => found,
             _ => error,
         }
     }
@@ -137,25 +137,25 @@ impl ScopeStore for Scope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let set = self.call(|session| session.set(&row));
         set.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let updated = self.call(|session| session.replace(&row, true));
         updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let inserted = self.call(|session| session.insert(&row, None));
         inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match rows.is_empty() {
             true => Ok(Vec::new()),
             false => self.call(|session| session.insert_many(&rows, None)),
@@ -163,7 +163,7 @@ impl ScopeStore for Scope {
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match rows.is_empty() {
             true => Ok(()),
             false => self.call(|session| session.set_many(&rows)),
@@ -196,17 +196,17 @@ impl ScopeStore for Scope {
     fn clear(&self) -> Result<()> {
         self.call(|session| match session.target.foreign {
             true => session.remove_all(),
-            false => session.begin_anew(|_| Ok(())),
+            false => session.replace_index(|_| Ok(())),
         })
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         self.call(|session| session.replace_all(&rows))
     }
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match &rows[..] {
             [] => Ok(Vec::new()),
             [row] => {
@@ -226,7 +226,7 @@ impl ScopeStore for Scope {
     }
 
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         self.call(|session| session.replace_unchanged(old, &row))
     }
 
@@ -264,13 +264,13 @@ impl ScopeStore for Scope {
 impl Session<'_> {
     /// Puts a new index of the same mapping in the place of the one that stands, once `fill` is
     /// done with it: all records are gone in one step, however many they are.
-    pub(super) fn begin_anew(
+    pub(super) fn replace_index(
         &self,
-        fill: impl FnOnce(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+        fill: impl FnOnce(&str) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
         let alias = &self.target.name;
-        let Found::Own(own) = self.cluster.look(alias, self.deadline)? else {
-            return Err(Failed::Gone);
+        let ExistingIndex::Own(own) = self.cluster.lookup(alias, self.deadline)? else {
+            return Err(CallError::IndexMissing);
         };
         let mut body = self.cluster.body(&own.mappings, None);
         for setting in ["number_of_shards", "number_of_replicas"] {
@@ -282,15 +282,15 @@ impl Session<'_> {
     }
 
     /// Removes the documents of another program's index, whose mapping and settings are its own.
-    fn remove_all(&self) -> Result<(), Failed> {
+    fn remove_all(&self) -> Result<(), CallError> {
         let listing: Listing<Id> = self.list()?;
         let mut listing = listing.peekable();
         while listing.peek().is_some() {
             let ids: Vec<Id> = listing.by_ref().take(1_000).collect::<Result<_>>()?;
             let mut writes = Vec::new();
             for Id(id) in &ids {
-                if let Some(Document { seen, .. }) = self.get(id)? {
-                    writes.push((id.as_str(), Write::Remove { seen }));
+                if let Some(Document { version, .. }) = self.get(id)? {
+                    writes.push((id.as_str(), Write::Remove { version }));
                 }
             }
             let sent: Vec<_> = writes.iter().map(|(id, write)| (*id, write)).collect();
@@ -299,8 +299,8 @@ impl Session<'_> {
                 return Err(error.into());
             }
             for outcome in progress.outcomes.into_iter().flatten() {
-                if let Outcome::Refused(fault) = outcome {
-                    return Err(fault.into_failed());
+                if let Outcome::Refused(server_error) = outcome {
+                    return Err(server_error.into_call_error());
                 }
             }
         }

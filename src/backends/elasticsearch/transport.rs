@@ -1,7 +1,7 @@
 //! Requests to one host, over HTTP.
 //!
 //! The client's own transport is not used: it follows redirects, with the login, to wherever an
-//! answer says, and reads an answer of whatever length into memory.
+//! response says, and reads an response of whatever length into memory.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::{Error, Result};
 pub(super) struct Transport {
     client: reqwest::Client,
     url: Url,
-    /// The bytes that the body of an answer may have.
+    /// The bytes that the body of an response may have.
     limit: u64,
 }
 
-/// Room that is made for an answer before it comes, whatever it says of its length.
+/// Room that is made for an response before it comes, whatever it says of its length.
 const FIRST: u64 = 1 << 20;
 
 /// The content of a body.
@@ -46,14 +46,14 @@ impl Content {
     }
 }
 
-/// Why a request has no answer.
-pub(super) enum Failure {
+/// Why a request has no response.
+pub(super) enum TransportError {
     Client(reqwest::Error),
-    /// The body of the answer is longer than this limit.
-    TooLong(u64),
+    /// The body of the response is longer than this limit.
+    TooLarge(u64),
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
         Self::Client(error)
     }
@@ -79,14 +79,14 @@ impl Transport {
         Ok(Self { client, url, limit })
     }
 
-    /// Sends a request, and gives the status and the body of the answer.
+    /// Sends a request, and gives the status and the body of the response.
     pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&Arc<Vec<u8>>>,
         content: Content,
-    ) -> Result<(u16, Vec<u8>), Failure> {
+    ) -> Result<(u16, Vec<u8>), TransportError> {
         let Ok(url) = self.url.join(path) else { return Ok((400, Vec::new())) };
         let mut request = self.client.request(named(method), url);
         if let Some(body) = body {
@@ -96,12 +96,12 @@ impl Transport {
         let status = response.status().as_u16();
         let length = response.content_length().unwrap_or_default();
         if length > self.limit {
-            return Err(Failure::TooLong(self.limit));
+            return Err(TransportError::TooLarge(self.limit));
         }
         let mut received = Vec::with_capacity(length.min(FIRST) as usize);
         while let Some(chunk) = response.chunk().await? {
             if (received.len() + chunk.len()) as u64 > self.limit {
-                return Err(Failure::TooLong(self.limit));
+                return Err(TransportError::TooLarge(self.limit));
             }
             received.extend_from_slice(&chunk);
         }

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, Dir as Entries, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::name::Place;
+use super::name::RecordPath;
 use crate::{Error, ErrorKind, Result};
 
 const DIRECTORY: OFlags =
@@ -25,7 +25,7 @@ pub(super) struct Dir(Arc<OwnedFd>);
 
 /// Which file a file is, and when it was changed: another one when it was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(u64, i64, i64, i64);
+pub(super) struct FileVersion(u64, i64, i64, i64);
 
 impl Dir {
     /// Opens the root. What leads there may be a symbolic link: it is the user's own.
@@ -64,10 +64,10 @@ impl Dir {
         Ok(Self(Arc::new(fd)))
     }
 
-    /// The directory of a place; none where it does not stand.
-    pub(super) fn parent(&self, place: &Place) -> Result<Option<Self>> {
+    /// The directory of a path; none where it does not stand.
+    pub(super) fn parent(&self, path: &RecordPath) -> Result<Option<Self>> {
         let mut directory = self.clone();
-        for name in &place.directories {
+        for name in &path.directories {
             match directory.directory(name)? {
                 Some(inner) => directory = inner,
                 None => return Ok(None),
@@ -76,9 +76,9 @@ impl Dir {
         Ok(Some(directory))
     }
 
-    /// The directory of a place; those that do not stand are made.
-    pub(super) fn make_parent(&self, place: &Place, durable: bool) -> Result<Self> {
-        let mut names = place.directories.iter();
+    /// The directory of a path; those that do not stand are made.
+    pub(super) fn make_parent(&self, path: &RecordPath, durable: bool) -> Result<Self> {
+        let mut names = path.directories.iter();
         names.try_fold(self.clone(), |directory, name| directory.make(name, durable))
     }
 
@@ -96,7 +96,7 @@ impl Dir {
             return Ok(None);
         }
         if !metadata.is_file() {
-            return Err(in_the_way());
+            return Err(not_a_file());
         }
         let mut bytes =
             Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).min(1 << 20));
@@ -141,7 +141,7 @@ impl Dir {
 
     /// The number of a file, which no other file has as long as it exists.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.stamp(name)?.map(|stamp| stamp.0))
+        Ok(self.version(name)?.map(|stamp| stamp.0))
     }
 
     /// Moves a file, over one that stands there. False where it is not there to be moved.
@@ -149,8 +149,8 @@ impl Dir {
         match fs::renameat(&self.0, name, &to.0, new) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(Errno::ISDIR) => Err(in_the_way()),
-            Err(errno) => Err(failed("move a file to its place", errno.into())),
+            Err(Errno::ISDIR) => Err(not_a_file()),
+            Err(errno) => Err(failed("move a file to its path", errno.into())),
         }
     }
 
@@ -165,9 +165,9 @@ impl Dir {
             Err(Errno::EXIST) => return Ok(false),
             // Not every file system knows it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(failed("move a file to its place", errno.into())),
+            Err(errno) => return Err(failed("move a file to its path", errno.into())),
         }
-        match to.stamp(new)?.is_some() {
+        match to.version(new)?.is_some() {
             true => Ok(false),
             false => self.rename(name, to, new),
         }
@@ -200,7 +200,7 @@ impl Dir {
     /// The same after a change that others may see already: if it fails, the change may be on the
     /// disk or not.
     pub(super) fn sync_change(&self, durable: bool) -> Result<()> {
-        self.sync(durable).map_err(in_doubt)
+        self.sync(durable).map_err(outcome_unknown)
     }
 
     /// Has all that was written to the file system on the disk.
@@ -214,7 +214,7 @@ impl Dir {
     }
 
     /// Whether there is a file of this name, and which.
-    pub(super) fn stamp(&self, name: &str) -> Result<Option<Stamp>> {
+    pub(super) fn version(&self, name: &str) -> Result<Option<FileVersion>> {
         let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look for a file")?;
         Ok(stat.map(|stat| {
             #[allow(
@@ -222,7 +222,7 @@ impl Dir {
                 clippy::useless_conversion,
                 reason = "the types differ between systems"
             )]
-            Stamp(
+            FileVersion(
                 stat.st_ino as u64,
                 stat.st_ctime as i64,
                 stat.st_ctime_nsec as i64,
@@ -233,9 +233,9 @@ impl Dir {
 
     /// Reports something that is no file where one belongs.
     pub(super) fn check_free(&self, name: &str) -> Result<()> {
-        match self.stamp(name)?.is_some() && !self.is_file(name)? {
+        match self.version(name)?.is_some() && !self.is_file(name)? {
             false => Ok(()),
-            true => Err(in_the_way()),
+            true => Err(not_a_file()),
         }
     }
 
@@ -298,7 +298,7 @@ fn found<T>(result: rustix::io::Result<T>, action: &str) -> Result<Option<T>> {
 }
 
 /// The error of something else that stands where a file or a directory belongs.
-fn in_the_way() -> Error {
+fn not_a_file() -> Error {
     Error::unsupported("a directory or a special file stands where the file of this key belongs")
 }
 
@@ -321,7 +321,7 @@ pub(super) fn failed(action: &str, error: std::io::Error) -> Error {
 }
 
 /// The error of a failure of the file system after a change was begun that may take effect.
-pub(super) fn in_doubt(error: Error) -> Error {
+pub(super) fn outcome_unknown(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Io => Error::new(
             ErrorKind::Unavailable,

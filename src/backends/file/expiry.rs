@@ -1,12 +1,12 @@
 //! The index of the records of a scope by their expiry.
 //!
 //! Each write of a record that expires appends an entry to one file, the inbox: the expiry, the
-//! number of the new file (its inode), and its place. A purge distributes the inbox over buckets,
+//! number of the new file (its inode), and its path. A purge distributes the inbox over buckets,
 //! files whose names say which times they are of and that are narrower the nearer those times are,
 //! and removes what the entries of the due buckets name.
 //!
 //! Invariant: for every record that expires there is an entry, which is written before the record
-//! is moved to its place, and is removed only once the file is gone or another one, or after the
+//! is moved to its path, and is removed only once the file is gone or another one, or after the
 //! entry was written to another bucket. There can be more entries than records: the number of the
 //! file tells those of replaced files without reading anything, and what the record itself says
 //! decides. Entries are not written to the disk by force, which would make each write wait for the
@@ -97,7 +97,7 @@ impl Index {
             },
             _ => INBOX.to_owned(),
         };
-        if self.look_at(&name, due, look)? {
+        if self.visit(&name, due, look)? {
             finished.push(name);
         }
         Ok(true)
@@ -105,7 +105,7 @@ impl Index {
 
     /// Looks at the end of a file. Returns whether there is nothing left in it but entries of a time
     /// to come.
-    fn look_at(
+    fn visit(
         &self,
         name: &str,
         due: i64,
@@ -172,7 +172,7 @@ impl Index {
 
     /// Looks at all entries of the earliest bucket, from the earliest on, and leaves those that are
     /// not done. Returns `false` if there is no bucket.
-    pub(super) fn look_at_earliest(
+    pub(super) fn visit_earliest(
         &self,
         look: &mut dyn FnMut(&Entry) -> Result<Verdict>,
     ) -> Result<bool> {
@@ -199,11 +199,11 @@ impl Index {
     }
 
     /// Whether the index was made in this run of the system.
-    pub(super) fn is_whole(&self) -> Result<bool> {
+    pub(super) fn is_complete(&self) -> Result<bool> {
         Ok(self.at.read(BOOT)?.is_some_and(|boot| boot == boot_id()))
     }
 
-    pub(super) fn set_whole(&self) -> Result<()> {
+    pub(super) fn set_complete(&self) -> Result<()> {
         self.at.write(BOOT, boot_id(), false)
     }
 
@@ -398,7 +398,7 @@ mod tests {
             seen.push(entry.expires);
             Ok(if seen.len() == 3 { Verdict::Stop } else { Verdict::Done })
         };
-        assert!(index.look_at_earliest(&mut look).unwrap());
+        assert!(index.visit_earliest(&mut look).unwrap());
         assert_eq!(seen, [3, 7, 50]);
         assert_eq!(due(&index, 100, usize::MAX), [50]);
     }

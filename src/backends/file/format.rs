@@ -47,11 +47,11 @@ impl Format {
         })
     }
 
-    /// As [`Codec::beside`].
-    pub(super) fn beside(self, stored: &Schema) -> Self {
+    /// As [`Codec::with_stored_schema`].
+    pub(super) fn with_stored_schema(self, stored: &Schema) -> Self {
         match self {
-            Self::Records(codec) => Self::Records(codec.beside(stored)),
-            Self::Bare(codec) => Self::Bare(codec.beside(stored)),
+            Self::Records(codec) => Self::Records(codec.with_stored_schema(stored)),
+            Self::Bare(codec) => Self::Bare(codec.with_stored_schema(stored)),
             whole @ Self::Whole { .. } => whole,
         }
     }
@@ -66,7 +66,7 @@ impl Format {
         match self {
             Self::Records(codec) => codec.encode(row),
             Self::Bare(codec) => codec.encode(row),
-            Self::Whole { codec, at } => whole(&codec.schema().columns[*at], &row[*at]),
+            Self::Whole { codec, at } => to_file(&codec.schema().columns[*at], &row[*at]),
         }
     }
 
@@ -81,7 +81,7 @@ impl Format {
                 for (&at, value) in schema.key.iter().zip(key.values()) {
                     row[at] = value.clone();
                 }
-                row[*at] = of_whole(&schema.columns[*at], bytes)?;
+                row[*at] = from_file(&schema.columns[*at], bytes)?;
                 Ok(row)
             }
         }
@@ -132,7 +132,7 @@ fn only_column(schema: &Schema, content: Content) -> Result<usize> {
     }
 }
 
-fn whole(column: &Column, value: &Value) -> Result<Vec<u8>> {
+fn to_file(column: &Column, value: &Value) -> Result<Vec<u8>> {
     match value {
         Value::Text(text) => Ok(text.as_bytes().to_vec()),
         Value::Bytes(bytes) => Ok(bytes.clone()),
@@ -143,7 +143,7 @@ fn whole(column: &Column, value: &Value) -> Result<Vec<u8>> {
     }
 }
 
-fn of_whole(column: &Column, bytes: Vec<u8>) -> Result<Value> {
+fn from_file(column: &Column, bytes: Vec<u8>) -> Result<Value> {
     let value =
         match column.ty {
             ColumnType::Bytes => Value::Bytes(bytes),

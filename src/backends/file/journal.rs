@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dir::{Dir, in_doubt};
-use super::name::{Names, Place};
+use super::dir::{Dir, outcome_unknown};
+use super::name::{Names, RecordPath};
 use super::walk::Walk;
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ const UNFINISHED: &str = "journal.new";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
-    /// Moves a temporary file to the place of a record.
+    /// Moves a temporary file to the path of a record.
     Put(String, String),
     /// Removes a record.
     Remove(String),
@@ -55,12 +55,12 @@ impl Directories {
         self.own.write(UNFINISHED, &text, self.durable)?;
         self.own.rename(UNFINISHED, &self.own, JOURNAL)?;
         let done = self.own.sync(self.durable).and_then(|()| self.complete(steps));
-        done.map_err(in_doubt)
+        done.map_err(outcome_unknown)
     }
 
     /// Completes the change of a process that died in the middle of it.
     pub(super) fn recover(&self) -> Result<()> {
-        if self.own.stamp(JOURNAL)?.is_none() {
+        if self.own.version(JOURNAL)?.is_none() {
             return Ok(());
         }
         let Some(text) = self.own.read(JOURNAL)? else { return Ok(()) };
@@ -71,9 +71,9 @@ impl Directories {
     fn complete(&self, steps: &[Step]) -> Result<()> {
         let mut touched: Vec<(Vec<String>, Dir)> = Vec::new();
         for step in steps {
-            let place = match step {
-                Step::Put(name, path) => self.put(name, &place(path)?)?,
-                Step::Remove(path) => self.remove(&place(path)?)?,
+            let path = match step {
+                Step::Put(name, path) => self.put(name, &parse_path(path)?)?,
+                Step::Remove(path) => self.remove(&parse_path(path)?)?,
                 Step::Clear => {
                     self.clear()?;
                     continue;
@@ -83,10 +83,10 @@ impl Directories {
                     continue;
                 }
             };
-            if touched.last().is_none_or(|last| last.0 != place.directories)
-                && let Some(directory) = self.records.parent(&place)?
+            if touched.last().is_none_or(|last| last.0 != path.directories)
+                && let Some(directory) = self.records.parent(&path)?
             {
-                touched.push((place.directories, directory));
+                touched.push((path.directories, directory));
             }
         }
         // Also a step that was done before the process died has to be on the disk.
@@ -97,33 +97,33 @@ impl Directories {
         self.own.sync(self.durable)
     }
 
-    fn put(&self, name: &str, place: &Place) -> Result<Place> {
-        let directory = self.records.make_parent(place, self.durable)?;
-        self.temporary.rename(name_in(name)?, &directory, &place.file)?;
-        Ok(place.clone())
+    fn put(&self, name: &str, path: &RecordPath) -> Result<RecordPath> {
+        let directory = self.records.make_parent(path, self.durable)?;
+        self.temporary.rename(name_in(name)?, &directory, &path.file)?;
+        Ok(path.clone())
     }
 
-    fn remove(&self, place: &Place) -> Result<Place> {
-        if let Some(directory) = self.records.parent(place)? {
-            directory.remove(&place.file)?;
+    fn remove(&self, path: &RecordPath) -> Result<RecordPath> {
+        if let Some(directory) = self.records.parent(path)? {
+            directory.remove(&path.file)?;
         }
-        Ok(place.clone())
+        Ok(path.clone())
     }
 
     fn prune(&self, steps: &[Step]) -> Result<()> {
         for step in steps {
             if let Step::Remove(path) = step {
-                self.prune_above(&place(path)?)?;
+                self.prune_above(&parse_path(path)?)?;
             }
         }
         Ok(())
     }
 
     /// Removes the directories that a removed record leaves empty.
-    pub(super) fn prune_above(&self, place: &Place) -> Result<()> {
-        let mut names = place.directories.clone();
+    pub(super) fn prune_above(&self, path: &RecordPath) -> Result<()> {
+        let mut names = path.directories.clone();
         while let Some(file) = names.pop() {
-            let inner = Place { directories: names.clone(), file };
+            let inner = RecordPath { directories: names.clone(), file };
             let Some(directory) = self.records.parent(&inner)? else { continue };
             if !directory.remove_directory(&inner.file)? {
                 break;
@@ -134,13 +134,13 @@ impl Directories {
 
     fn clear(&self) -> Result<()> {
         for found in Walk::records(self.records.clone(), &self.names) {
-            let place = found?;
-            if self.names.read(&place).is_some()
-                && let Some(directory) = self.records.parent(&place)?
+            let path = found?;
+            if self.names.read(&path).is_some()
+                && let Some(directory) = self.records.parent(&path)?
             {
-                directory.remove(&place.file)?;
-                directory.sync(self.durable && !place.directories.is_empty())?;
-                self.prune_above(&place)?;
+                directory.remove(&path.file)?;
+                directory.sync(self.durable && !path.directories.is_empty())?;
+                self.prune_above(&path)?;
             }
         }
         for found in Walk::all(self.keys.clone()) {
@@ -150,14 +150,14 @@ impl Directories {
     }
 }
 
-fn place(path: &str) -> Result<Place> {
-    Place::parse(path).ok_or_else(broken)
+fn parse_path(path: &str) -> Result<RecordPath> {
+    RecordPath::parse(path).ok_or_else(broken)
 }
 
 /// A name of a temporary file, which leads nowhere else.
 fn name_in(name: &str) -> Result<&str> {
-    match Place::parse(name) {
-        Some(place) if place.directories.is_empty() => Ok(name),
+    match RecordPath::parse(name) {
+        Some(path) if path.directories.is_empty() => Ok(name),
         _ => Err(broken()),
     }
 }

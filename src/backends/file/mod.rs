@@ -4,11 +4,11 @@ mod builder;
 mod dir;
 mod expiry;
 mod format;
-mod fresh;
 mod journal;
 mod lease;
 mod lock;
 mod name;
+mod purge;
 mod scope;
 mod walk;
 
@@ -123,7 +123,7 @@ impl Files {
         let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
         let (stored, plan) = scope::apply(&at, &lock, schema, when)?;
         let schema = Arc::new(schema.with_expiry_of(&stored));
-        let format = Format::new(&schema, self.content)?.beside(&stored);
+        let format = Format::new(&schema, self.content)?.with_stored_schema(&stored);
         Ok((FileScope::new(schema, format, at, Some(lock), self.clock.clone())?, plan))
     }
 
@@ -136,11 +136,12 @@ impl Files {
         let Some(root) = self.existing_root()? else { return Ok(None) };
         let own = root.directory(OWN)?;
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
-        let standing = own.as_ref().map(|own| scope::standing(own, &schema)).transpose()?.flatten();
-        if let Some(standing) = standing {
-            schema = Arc::new(schema.with_expiry_of(&standing));
-            check_readable(&standing, &schema)?;
-            format = Format::new(&schema, self.content)?.beside(&standing);
+        let stored_schema =
+            own.as_ref().map(|own| scope::stored_schema(own, &schema)).transpose()?.flatten();
+        if let Some(stored_schema) = stored_schema {
+            schema = Arc::new(schema.with_expiry_of(&stored_schema));
+            check_readable(&stored_schema, &schema)?;
+            format = Format::new(&schema, self.content)?.with_stored_schema(&stored_schema);
         }
         let Some(records) = root.directory(&name)? else { return Ok(None) };
         // Another program's directory has none of these: then there is nothing to be found there.
@@ -171,7 +172,7 @@ impl Files {
     }
 
     /// The schema that a scope stands under; none where it was never opened.
-    fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
+    fn stored_schema_of(&self, schema: &Schema) -> Result<Option<Schema>> {
         self.directory_name(schema)?;
         let own = self.existing_root()?.map(|root| root.directory(OWN)).transpose()?.flatten();
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
@@ -265,13 +266,14 @@ impl Store for Files {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        let standing = self.standing(schema)?;
-        let plan = |standing: Schema| plan(&standing, &schema.with_expiry_of(&standing));
-        Ok(standing.map_or_else(|| Plan::empty(schema), plan))
+        let stored_schema = self.stored_schema_of(schema)?;
+        let plan =
+            |stored_schema: Schema| plan(&stored_schema, &schema.with_expiry_of(&stored_schema));
+        Ok(stored_schema.map_or_else(|| Plan::empty(schema), plan))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        match self.standing(schema)? {
+        match self.stored_schema_of(schema)? {
             Some(_) => Ok(self.scope(&Arc::new(schema.clone()), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }

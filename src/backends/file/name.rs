@@ -24,7 +24,7 @@ pub(super) struct Names {
 
 /// Where the file of a key is, from the directory of its scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct RecordPath {
     pub(super) directories: Vec<String>,
     pub(super) file: String,
 }
@@ -38,22 +38,22 @@ pub(super) enum Named {
 }
 
 impl Names {
-    /// The place of a key's text.
+    /// The path of a key's text.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the key itself is to be the
     /// path and cannot.
-    pub(super) fn place(&self, key: &str) -> Result<Place> {
+    pub(super) fn path(&self, key: &str) -> Result<RecordPath> {
         match self.plain {
-            true => self.plain_place(key),
-            false => Ok(self.escaped_place(key)),
+            true => self.plain_path(key),
+            false => Ok(self.escaped_path(key)),
         }
     }
 
     /// Readable keys are their own names. With a suffix, a slash in a key is one in the path;
     /// without one, a directory could stand where a file belongs.
-    fn escaped_place(&self, key: &str) -> Place {
+    fn escaped_path(&self, key: &str) -> RecordPath {
         let parts: Vec<&str> = match self.suffix.is_empty() {
             true => vec![key],
             false => key.split('/').collect(),
@@ -68,8 +68,8 @@ impl Names {
             && file.len() <= MAX_NAME
             && directories.iter().all(|name| name.len() <= MAX_NAME);
         match fits {
-            true => Place { directories, file },
-            false => Place {
+            true => RecordPath { directories, file },
+            false => RecordPath {
                 directories: Vec::new(),
                 file: format!("{}{}", digest_name(key), self.suffix),
             },
@@ -92,7 +92,7 @@ impl Names {
         name
     }
 
-    fn plain_place(&self, key: &str) -> Result<Place> {
+    fn plain_path(&self, key: &str) -> Result<RecordPath> {
         let mut parts: Vec<String> = key.split('/').map(str::to_owned).collect();
         let mut file = parts.pop().unwrap_or_default();
         let odd = |part: &String| matches!(part.as_str(), "" | "." | "..") || part.contains('\0');
@@ -100,35 +100,35 @@ impl Names {
         file.push_str(&self.suffix);
         let long = file.len() > MAX_NAME || parts.iter().any(|part| part.len() > MAX_NAME);
         match bad || long || parts.len() >= MAX_DEPTH {
-            false => Ok(Place { directories: parts, file }),
+            false => Ok(RecordPath { directories: parts, file }),
             true => Err(Error::unsupported(
                 "with `layout=plain` the key is the path of a file: its parts between slashes are neither empty nor `.` nor `..`, of at most 255 bytes, and at most 8",
             )),
         }
     }
 
-    /// Reads the place of a file back; none where no key has it.
-    pub(super) fn read(&self, place: &Place) -> Option<Named> {
-        let name = place.file.strip_suffix(&self.suffix)?;
+    /// Reads the path of a file back; none where no key has it.
+    pub(super) fn read(&self, path: &RecordPath) -> Option<Named> {
+        let name = path.file.strip_suffix(&self.suffix)?;
         if self.plain {
-            let parts = place.directories.iter().map(String::as_str).chain([name]);
+            let parts = path.directories.iter().map(String::as_str).chain([name]);
             let key = parts.collect::<Vec<_>>().join("/");
-            return self.place(&key).is_ok_and(|own| own == *place).then_some(Named::Key(key));
+            return self.path(&key).is_ok_and(|own| own == *path).then_some(Named::Key(key));
         }
         if let Some((_, digest)) = name.rsplit_once(DIGEST) {
             let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             let right =
-                place.directories.is_empty() && digest.len() == 64 && digest.bytes().all(hex);
+                path.directories.is_empty() && digest.len() == 64 && digest.bytes().all(hex);
             return right.then(|| Named::Digest(digest.to_owned()));
         }
-        let parts = place.directories.iter().map(String::as_str).chain([name]);
+        let parts = path.directories.iter().map(String::as_str).chain([name]);
         let key = parts.map(unsegment).collect::<Option<Vec<_>>>()?.join("/");
-        (self.escaped_place(&key) == *place).then_some(Named::Key(key))
+        (self.escaped_path(&key) == *path).then_some(Named::Key(key))
     }
 }
 
-impl Place {
-    /// Reads a place that stands in the journal, which could be anything.
+impl RecordPath {
+    /// Reads a path that stands in the journal, which could be anything.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut directories: Vec<String> = path.split('/').map(str::to_owned).collect();
         let inside =
@@ -140,7 +140,7 @@ impl Place {
         Some(Self { directories, file })
     }
 
-    pub(super) fn path(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let parts = self.directories.iter().map(String::as_str).chain([self.file.as_str()]);
         parts.collect::<Vec<_>>().join("/")
     }
@@ -213,7 +213,7 @@ mod tests {
     /// Released: a key must be found under the name that an older release gave it.
     #[test]
     fn golden_names() {
-        for (key, path) in [
+        for (key, expected) in [
             ("a1", "a1.json"),
             ("A", "A.json"),
             ("2013-01-31", "2013-01-31.json"),
@@ -232,15 +232,15 @@ mod tests {
             ("%2F", "%252F.json"),
             ("\0", "%00.json"),
         ] {
-            let place = names(".json").place(key).unwrap();
-            assert_eq!(place.path(), path, "{key}");
-            assert_eq!(names(".json").read(&place), Some(Named::Key(key.into())), "{key}");
-            assert_eq!(Place::parse(path), Some(place));
+            let path = names(".json").path(key).unwrap();
+            assert_eq!(path.to_text(), expected, "{key}");
+            assert_eq!(names(".json").read(&path), Some(Named::Key(key.into())), "{key}");
+            assert_eq!(RecordPath::parse(expected), Some(path));
         }
-        assert_eq!(names("").place("a/b").unwrap().path(), "a%2Fb");
-        let long = names(".json").place(&"k/".repeat(1_350)).unwrap();
+        assert_eq!(names("").path("a/b").unwrap().to_text(), "a%2Fb");
+        let long = names(".json").path(&"k/".repeat(1_350)).unwrap();
         assert_eq!(
-            long.path(),
+            long.to_text(),
             "k%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2F%~00.json"
                 .replace("00", "1b7702cda03c3d3d8b42b8a7d8c9c133d3829e34237ab605b2f1abe50f009362")
         );
@@ -259,17 +259,17 @@ mod tests {
             for a in parts {
                 for b in parts.iter().map(|b| format!("/{b}")).chain(["".into(), long.clone()]) {
                     let key = format!("{a}{b}");
-                    let place = names(suffix).place(&key).unwrap();
-                    assert!(Place::parse(&place.path()).is_some(), "{key}: {place:?}");
-                    assert!(!place.path().starts_with('.'), "{key}: {place:?}");
-                    match names(suffix).read(&place) {
+                    let path = names(suffix).path(&key).unwrap();
+                    assert!(RecordPath::parse(&path.to_text()).is_some(), "{key}: {path:?}");
+                    assert!(!path.to_text().starts_with('.'), "{key}: {path:?}");
+                    match names(suffix).read(&path) {
                         Some(Named::Key(read)) => assert_eq!(read, key),
-                        Some(Named::Digest(digest)) => assert_eq!(place.digest(), Some(&*digest)),
-                        None => panic!("{key}: {place:?}"),
+                        Some(Named::Digest(digest)) => assert_eq!(path.digest(), Some(&*digest)),
+                        None => panic!("{key}: {path:?}"),
                     }
-                    files.insert(place.path());
-                    directories.extend(place.directories.first().cloned());
-                    let other = seen.insert(place, key.clone());
+                    files.insert(path.to_text());
+                    directories.extend(path.directories.first().cloned());
+                    let other = seen.insert(path, key.clone());
                     assert!(other.is_none_or(|other| other == key), "{key}");
                 }
             }
@@ -288,10 +288,10 @@ mod tests {
             "a%~00.json",
             "x.json/b.json",
         ] {
-            assert_eq!(names(".json").read(&Place::parse(path).unwrap()), None, "{path}");
+            assert_eq!(names(".json").read(&RecordPath::parse(path).unwrap()), None, "{path}");
         }
         for path in ["", "/", "..", "../a", "a/../b", "./a", "a//b", "a/"] {
-            assert_eq!(Place::parse(path), None, "{path}");
+            assert_eq!(RecordPath::parse(path), None, "{path}");
         }
     }
 
@@ -299,12 +299,12 @@ mod tests {
     fn a_plain_key_is_its_path_or_refused() {
         let names = Names { suffix: ".json".into(), plain: true };
         for key in ["a", "a b/\u{e9}", ".a", "%2F"] {
-            let place = names.place(key).unwrap();
-            assert_eq!(place.path(), format!("{key}.json"));
-            assert_eq!(names.read(&place), Some(Named::Key(key.into())));
+            let path = names.path(key).unwrap();
+            assert_eq!(path.to_text(), format!("{key}.json"));
+            assert_eq!(names.read(&path), Some(Named::Key(key.into())));
         }
         for key in ["", "..", "../a", "a/..", "/a", "a//b", "a/", "\0", &"k".repeat(251)] {
-            assert!(names.place(key).is_err(), "{key}");
+            assert!(names.path(key).is_err(), "{key}");
         }
     }
 }

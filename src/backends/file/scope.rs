@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::dir::{Dir, Stamp, in_doubt};
+use super::dir::{Dir, FileVersion, outcome_unknown};
 use super::expiry::Index;
 use super::format::Format;
 use super::journal::{Directories, SCHEMA, Step};
 use super::lease::LeaseFiles;
 use super::lock::{Held, Lock};
-use super::name::{Named, Place};
+use super::name::{Named, RecordPath};
 use super::walk::Walk;
 use crate::clock::SharedClock;
 use crate::codec::key::{from_text, to_text};
@@ -57,7 +57,7 @@ pub(super) struct Written {
 /// The schema that stands, as it was seen last.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    stamp: Option<Stamp>,
+    stamp: Option<FileVersion>,
     /// It has columns that the handle's does not know.
     other: bool,
 }
@@ -97,17 +97,17 @@ pub(super) fn apply(
 ) -> Result<(Schema, Plan)> {
     let _held = lock.hold()?;
     at.recover()?;
-    let Some(standing) = standing(&at.own, schema)? else {
+    let Some(stored_schema) = stored_schema(&at.own, schema)? else {
         let stored = merged(None, schema);
         write_schema(at, &stored, &[])?;
         return Ok((stored, Plan::empty(schema)));
     };
-    let schema = &schema.with_expiry_of(&standing);
-    let upgrade = upgrade(&standing, schema, when)?;
+    let schema = &schema.with_expiry_of(&stored_schema);
+    let upgrade = upgrade(&stored_schema, schema, when)?;
     match (upgrade.recreate, upgrade.other) {
         (true, _) => write_schema(at, &upgrade.stored, &[Step::Clear])?,
         (false, true) => write_schema(at, &upgrade.stored, &[])?,
-        (false, false) => return Ok((standing, upgrade.plan)),
+        (false, false) => return Ok((stored_schema, upgrade.plan)),
     }
     Ok((upgrade.stored, upgrade.plan))
 }
@@ -121,11 +121,11 @@ fn write_schema(at: &Directories, schema: &Schema, before: &[Step]) -> Result<()
 }
 
 /// The schema that a scope stands under; none where it was never opened.
-pub(super) fn standing(own: &Dir, schema: &Schema) -> Result<Option<Schema>> {
-    let Some(standing) = read_schema(own)? else { return Ok(None) };
-    match standing.name == schema.name {
-        true => Ok(Some(standing)),
-        false => Err(table_of_another(schema, &standing.name)),
+pub(super) fn stored_schema(own: &Dir, schema: &Schema) -> Result<Option<Schema>> {
+    let Some(stored_schema) = read_schema(own)? else { return Ok(None) };
+    match stored_schema.name == schema.name {
+        true => Ok(Some(stored_schema)),
+        false => Err(table_of_another(schema, &stored_schema.name)),
     }
 }
 
@@ -144,7 +144,7 @@ impl Inner {
     pub(super) fn turn(&self) -> Result<Held<'_, Seen>> {
         let mut held = self.hold()?;
         self.at.recover()?;
-        let stamp = self.at.own.stamp(SCHEMA)?;
+        let stamp = self.at.own.version(SCHEMA)?;
         if held.state.stamp.is_none() || held.state.stamp != stamp {
             held.state.other = self.is_other()?;
             held.state.stamp = stamp;
@@ -158,12 +158,11 @@ impl Inner {
     ///
     /// Where it is one that does not read what this handle writes.
     fn is_other(&self) -> Result<bool> {
-        let standing = standing(&self.at.own, &self.schema)?;
-        match standing.filter(|standing| plan(&self.schema, standing).is_safe()) {
+        let stored_schema = stored_schema(&self.at.own, &self.schema)?;
+        match stored_schema.filter(|stored_schema| plan(&self.schema, stored_schema).is_safe()) {
             // The expiry is set anew, or ended, by every write.
-            Some(standing) => {
-                Ok(unknown_columns(&standing, &self.schema).any(|column| column.name != EXPIRES_AT))
-            }
+            Some(stored_schema) => Ok(unknown_columns(&stored_schema, &self.schema)
+                .any(|column| column.name != EXPIRES_AT)),
             None => Err(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",
@@ -171,27 +170,27 @@ impl Inner {
         }
     }
 
-    pub(super) fn place(&self, key: &Key) -> Result<Place> {
-        self.at.names.place(&to_text(key))
+    pub(super) fn path(&self, key: &Key) -> Result<RecordPath> {
+        self.at.names.path(&to_text(key))
     }
 
-    pub(super) fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
-        if place.directories.is_empty() {
-            return self.at.records.read(&place.file);
+    pub(super) fn read(&self, path: &RecordPath) -> Result<Option<Vec<u8>>> {
+        if path.directories.is_empty() {
+            return self.at.records.read(&path.file);
         }
-        match self.at.records.parent(place)? {
-            Some(directory) => directory.read(&place.file),
+        match self.at.records.parent(path)? {
+            Some(directory) => directory.read(&path.file),
             None => Ok(None),
         }
     }
 
     pub(super) fn fetch(&self, key: &Key) -> Result<Option<Row>> {
-        let found = self.read(&self.place(key)?)?;
+        let found = self.read(&self.path(key)?)?;
         found.map(|bytes| self.format.decode(key, bytes)).transpose()
     }
 
     /// Whether a row can be written without a look at what stands there.
-    fn is_whole(&self, held: &Held<'_, Seen>, row: &Row) -> bool {
+    fn is_complete(&self, held: &Held<'_, Seen>, row: &Row) -> bool {
         !held.state.other && !row.iter().any(crate::Value::is_absent)
     }
 
@@ -219,53 +218,53 @@ impl Inner {
     }
 
     /// Writes one file; the caller holds the lock.
-    pub(super) fn put(&self, key: &Key, place: &Place, written: &Written) -> Result<()> {
-        let directory = self.write_beside(key, place, written)?;
-        self.at.temporary.rename(ONE, &directory, &place.file)?;
+    pub(super) fn put(&self, key: &Key, path: &RecordPath, written: &Written) -> Result<()> {
+        let directory = self.write_temporary(key, path, written)?;
+        self.at.temporary.rename(ONE, &directory, &path.file)?;
         directory.sync_change(self.at.durable)
     }
 
     /// Writes a file where there is none, and gives what is there if there is one; the caller holds
     /// the lock. A program that does not take it, as the Python package does not, is not overwritten
     /// either.
-    fn put_new(&self, key: &Key, place: &Place, written: &Written) -> Result<Option<Vec<u8>>> {
-        let directory = self.write_beside(key, place, written)?;
-        if self.at.temporary.rename_new(ONE, &directory, &place.file)? {
+    fn put_new(&self, key: &Key, path: &RecordPath, written: &Written) -> Result<Option<Vec<u8>>> {
+        let directory = self.write_temporary(key, path, written)?;
+        if self.at.temporary.rename_new(ONE, &directory, &path.file)? {
             directory.sync_change(self.at.durable)?;
             return Ok(None);
         }
-        match self.read(place)? {
+        match self.read(path)? {
             Some(stored) => Ok(Some(stored)),
             // The file is gone again. (If a directory has its name, this reports it.)
-            None => self.put(key, place, written).map(|()| None),
+            None => self.put(key, path, written).map(|()| None),
         }
     }
 
-    /// Writes a file that has only to be moved to its place, and gives the directory of that.
-    fn write_beside(&self, key: &Key, place: &Place, written: &Written) -> Result<Dir> {
+    /// Writes a file that has only to be moved to its path, and gives the directory of that.
+    fn write_temporary(&self, key: &Key, path: &RecordPath, written: &Written) -> Result<Dir> {
         let durable = self.at.durable;
-        self.keep_key(key, place)?;
+        self.write_key_file(key, path)?;
         self.at.temporary.write(ONE, &written.bytes, durable)?;
-        self.note([(ONE.to_owned(), place, written)].into_iter())?;
-        self.at.records.make_parent(place, durable)
+        self.note([(ONE.to_owned(), path, written)].into_iter())?;
+        self.at.records.make_parent(path, durable)
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
         let key = self.schema.key_of(&row);
-        let place = self.place(&key)?;
+        let path = self.path(&key)?;
         let _held = self.turn()?;
-        let stored = match self.read(&place)? {
+        let stored = match self.read(&path)? {
             Some(stored) => Some(stored),
-            None => self.put_new(&key, &place, &self.replaced(&key, None, row)?.0)?,
+            None => self.put_new(&key, &path, &self.replaced(&key, None, row)?.0)?,
         };
         stored.map(|stored| self.format.decode(&key, stored)).transpose()
     }
 
     /// Writes the files of a batch; the caller holds the lock.
-    pub(super) fn put_all(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<()> {
+    pub(super) fn put_all(&self, files: &BTreeMap<RecordPath, (Key, Written)>) -> Result<()> {
         match files.first_key_value() {
             None => Ok(()),
-            Some((place, (key, written))) if files.len() == 1 => self.put(key, place, written),
+            Some((path, (key, written))) if files.len() == 1 => self.put(key, path, written),
             Some(_) => self.at.commit(&self.stage(files)?),
         }
     }
@@ -273,23 +272,23 @@ impl Inner {
     /// Adds a row to the files of a batch if there is none of its key, and gives the stored one.
     fn prepare_new(
         &self,
-        files: &mut BTreeMap<Place, (Key, Written)>,
+        files: &mut BTreeMap<RecordPath, (Key, Written)>,
         key: &Key,
         row: Row,
     ) -> Result<Option<Row>> {
-        let place = self.place(key)?;
-        if let Some(stored) = self.read(&place)? {
+        let path = self.path(key)?;
+        if let Some(stored) = self.read(&path)? {
             return self.format.decode(key, stored).map(Some);
         }
         let (written, _) = self.replaced(key, None, row)?;
-        files.insert(place, (key.clone(), written));
+        files.insert(path, (key.clone(), written));
         Ok(None)
     }
 
     /// Keeps the text of a long key where the file itself does not have it.
-    fn keep_key(&self, key: &Key, place: &Place) -> Result<()> {
-        let Some(digest) = place.digest().filter(|_| !self.format.has_key()) else { return Ok(()) };
-        if self.at.keys.stamp(digest)?.is_some() {
+    fn write_key_file(&self, key: &Key, path: &RecordPath) -> Result<()> {
+        let Some(digest) = path.digest().filter(|_| !self.format.has_key()) else { return Ok(()) };
+        if self.at.keys.version(digest)?.is_some() {
             return Ok(());
         }
         let durable = self.at.durable;
@@ -300,10 +299,10 @@ impl Inner {
 
     fn write(&self, row: Row) -> Result<Option<Row>> {
         let key = self.schema.key_of(&row);
-        let place = self.place(&key)?;
+        let path = self.path(&key)?;
         let held = self.turn()?;
-        let (written, old) = self.replaced(&key, self.read(&place)?, row)?;
-        self.put(&key, &place, &written)?;
+        let (written, old) = self.replaced(&key, self.read(&path)?, row)?;
+        self.put(&key, &path, &written)?;
         drop(held);
         Ok(old)
     }
@@ -313,17 +312,17 @@ impl Inner {
         &self,
         held: &Held<'_, Seen>,
         rows: Vec<Row>,
-    ) -> Result<BTreeMap<Place, (Key, Written)>> {
-        let mut files: BTreeMap<Place, (Key, Written)> = BTreeMap::new();
+    ) -> Result<BTreeMap<RecordPath, (Key, Written)>> {
+        let mut files: BTreeMap<RecordPath, (Key, Written)> = BTreeMap::new();
         for row in rows {
             let key = self.schema.key_of(&row);
-            let place = self.place(&key).map_err(|error| error.with_key(&key))?;
-            let written = match self.is_whole(held, &row) {
+            let path = self.path(&key).map_err(|error| error.with_key(&key))?;
+            let written = match self.is_complete(held, &row) {
                 true => self.encoded(&row),
-                false => self.merged(&key, files.get(&place), &place, row),
+                false => self.merged(&key, files.get(&path), &path, row),
             };
             let written = written.map_err(|error| error.with_key(&key))?;
-            files.insert(place, (key, written));
+            files.insert(path, (key, written));
         }
         Ok(files)
     }
@@ -332,35 +331,34 @@ impl Inner {
         &self,
         key: &Key,
         earlier: Option<&(Key, Written)>,
-        place: &Place,
+        path: &RecordPath,
         row: Row,
     ) -> Result<Written> {
         let old = match earlier {
             Some((_, written)) => Some(written.bytes.clone()),
-            None => self.read(place)?,
+            None => self.read(path)?,
         };
         Ok(self.replaced(key, old, row)?.0)
     }
 
     /// Writes the files of a batch beside, so that nothing but moves is left to be done.
-    fn stage(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<Vec<Step>> {
+    fn stage(&self, files: &BTreeMap<RecordPath, (Key, Written)>) -> Result<Vec<Step>> {
         let bulk = files.len() > BULK;
         let mut steps = Vec::with_capacity(files.len());
-        for (count, (place, (key, written))) in files.iter().enumerate() {
+        for (count, (path, (key, written))) in files.iter().enumerate() {
             let name = count.to_string();
             let durable = self.at.durable && !bulk;
-            let staged = self.stage_one(&name, key, place, &written.bytes, durable);
+            let staged = self.stage_one(&name, key, path, &written.bytes, durable);
             if let Err(error) = staged {
                 // The batch is not begun: its files go again, or the next one writes over them.
                 (0..=count).for_each(|at| drop(self.at.temporary.remove(&at.to_string())));
                 return Err(error.with_key(key));
             }
-            steps.push(Step::Put(name, place.path()));
+            steps.push(Step::Put(name, path.to_text()));
         }
         self.at.temporary.sync_all(self.at.durable && bulk)?;
         let staged = files.iter().enumerate();
-        let staged =
-            staged.map(|(count, (place, (_, written)))| (count.to_string(), place, written));
+        let staged = staged.map(|(count, (path, (_, written)))| (count.to_string(), path, written));
         self.note(staged.collect::<Vec<_>>().into_iter())?;
         Ok(steps)
     }
@@ -369,25 +367,25 @@ impl Inner {
         &self,
         name: &str,
         key: &Key,
-        place: &Place,
+        path: &RecordPath,
         bytes: &[u8],
         durable: bool,
     ) -> Result<()> {
-        self.keep_key(key, place)?;
-        let directory = self.at.records.make_parent(place, durable)?;
+        self.write_key_file(key, path)?;
+        let directory = self.at.records.make_parent(path, durable)?;
         if self.at.names.plain {
-            directory.check_free(&place.file)?;
+            directory.check_free(&path.file)?;
         }
         self.at.temporary.write(name, bytes, durable)
     }
 
     /// The key of a file; none where it is no record's.
-    fn key_at(&self, place: &Place) -> Result<Option<Key>> {
-        let text = match self.at.names.read(place) {
+    fn key_at(&self, path: &RecordPath) -> Result<Option<Key>> {
+        let text = match self.at.names.read(path) {
             None => return Ok(None),
             Some(Named::Key(text)) => text,
             Some(Named::Digest(digest)) => match self.format.has_key() {
-                true => return self.key_in(place),
+                true => return self.key_in(path),
                 false => self.long_key(&digest)?,
             },
         };
@@ -398,8 +396,8 @@ impl Inner {
         }
     }
 
-    fn key_in(&self, place: &Place) -> Result<Option<Key>> {
-        match self.read(place)? {
+    fn key_in(&self, path: &RecordPath) -> Result<Option<Key>> {
+        match self.read(path)? {
             Some(bytes) => self.format.key_of(&bytes),
             None => Ok(None),
         }
@@ -408,7 +406,7 @@ impl Inner {
     fn long_key(&self, digest: &str) -> Result<String> {
         let bytes = self.at.keys.read(digest)?.unwrap_or_default();
         let key = String::from_utf8(bytes).unwrap_or_default();
-        match self.at.names.place(&key)?.digest() == Some(digest) {
+        match self.at.names.path(&key)?.digest() == Some(digest) {
             true => Ok(key),
             false => {
                 Err(Error::invalid_data("the key of a file with a digest for its name is lost"))
@@ -416,20 +414,20 @@ impl Inner {
         }
     }
 
-    pub(super) fn row_at(&self, place: &Place) -> Result<Option<Row>> {
-        let Some(key) = self.key_at(place)? else { return Ok(None) };
-        let found = self.read(place)?;
+    pub(super) fn row_at(&self, path: &RecordPath) -> Result<Option<Row>> {
+        let Some(key) = self.key_at(path)? else { return Ok(None) };
+        let found = self.read(path)?;
         let row = found.map(|bytes| self.format.decode(&key, bytes)).transpose();
         row.map_err(|error| error.with_key(&key))
     }
 
     /// The removal of every record that is not among these.
-    fn others(&self, files: &BTreeMap<Place, (Key, Written)>) -> Result<Vec<Step>> {
+    fn others(&self, files: &BTreeMap<RecordPath, (Key, Written)>) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
-        for place in self.walk() {
-            let place = place?;
-            if self.at.names.read(&place).is_some() && !files.contains_key(&place) {
-                steps.push(Step::Remove(place.path()));
+        for path in self.walk() {
+            let path = path?;
+            if self.at.names.read(&path).is_some() && !files.contains_key(&path) {
+                steps.push(Step::Remove(path.to_text()));
             }
         }
         Ok(steps)
@@ -446,9 +444,9 @@ impl ScopeStore for FileScope {
     }
 
     fn exists(&self, key: &Key) -> Result<bool> {
-        let place = self.0.place(key)?;
-        match self.0.at.records.parent(&place)? {
-            Some(directory) => directory.is_file(&place.file),
+        let path = self.0.path(key)?;
+        match self.0.at.records.parent(&path)? {
+            Some(directory) => directory.is_file(&path.file),
             None => Ok(false),
         }
     }
@@ -464,13 +462,13 @@ impl ScopeStore for FileScope {
     fn set(&self, row: Row) -> Result<()> {
         let inner = &*self.0;
         let held = inner.turn()?;
-        if !inner.is_whole(&held, &row) {
+        if !inner.is_complete(&held, &row) {
             drop(held);
             return inner.write(row).map(drop);
         }
         let key = inner.schema.key_of(&row);
-        let place = inner.place(&key)?;
-        inner.put(&key, &place, &inner.encoded(&row)?)
+        let path = inner.path(&key)?;
+        inner.put(&key, &path, &inner.encoded(&row)?)
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
@@ -502,14 +500,14 @@ impl ScopeStore for FileScope {
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &*self.0;
-        let place = inner.place(key)?;
+        let path = inner.path(key)?;
         let _held = inner.turn()?;
         inner.revoke([key])?;
         let Some(row) = inner.fetch(key)? else { return Ok(None) };
-        if let Some(directory) = inner.at.records.parent(&place)? {
-            directory.remove(&place.file)?;
+        if let Some(directory) = inner.at.records.parent(&path)? {
+            directory.remove(&path.file)?;
             directory.sync_change(inner.at.durable)?;
-            inner.at.prune_above(&place).map_err(in_doubt)?;
+            inner.at.prune_above(&path).map_err(outcome_unknown)?;
         }
         Ok(Some(row))
     }
@@ -518,17 +516,17 @@ impl ScopeStore for FileScope {
         let inner = &*self.0;
         let _held = inner.turn()?;
         inner.revoke(keys)?;
-        let mut removed: BTreeMap<Place, Step> = BTreeMap::new();
+        let mut removed: BTreeMap<RecordPath, Step> = BTreeMap::new();
         let mut rows = Vec::with_capacity(keys.len());
         for key in keys {
-            let place = inner.place(key).map_err(|error| error.with_key(key))?;
-            let row = match removed.contains_key(&place) {
+            let path = inner.path(key).map_err(|error| error.with_key(key))?;
+            let row = match removed.contains_key(&path) {
                 true => None,
                 false => inner.fetch(key).map_err(|error| error.with_key(key))?,
             };
             if row.is_some() {
-                let step = Step::Remove(place.path());
-                removed.insert(place, step);
+                let step = Step::Remove(path.to_text());
+                removed.insert(path, step);
             }
             rows.push(row);
         }
@@ -540,15 +538,15 @@ impl ScopeStore for FileScope {
 
     fn keys(&self) -> Result<Keys> {
         let inner = self.0.clone();
-        let key = move |place: Result<Place>| {
-            inner.key_at(&place?).transpose().map_or(Ok(None), |key| key.map(Some))
+        let key = move |path: Result<RecordPath>| {
+            inner.key_at(&path?).transpose().map_or(Ok(None), |key| key.map(Some))
         };
         Ok(Box::new(self.0.walk().map(key).filter_map(Result::transpose)))
     }
 
     fn rows(&self) -> Result<Rows> {
         let inner = self.0.clone();
-        let row = move |place: Result<Place>| inner.row_at(&place?);
+        let row = move |path: Result<RecordPath>| inner.row_at(&path?);
         Ok(Box::new(self.0.walk().map(row).filter_map(Result::transpose)))
     }
 

@@ -3,7 +3,7 @@
 use rustix::fs::Dir as Entries;
 
 use super::dir::{Dir, entry, failed};
-use super::name::{MAX_DEPTH, Names, Place};
+use super::name::{MAX_DEPTH, Names, RecordPath};
 use crate::{Error, Result};
 
 /// All files below a directory. A file that is removed meanwhile may or may not be among them.
@@ -43,7 +43,7 @@ impl Walk {
         Error::new(error.kind(), message)
     }
 
-    fn step(&mut self) -> Result<Option<Place>> {
+    fn step(&mut self) -> Result<Option<RecordPath>> {
         if let Some(directory) = self.start.take() {
             let entries = directory.entries()?;
             self.open.push((directory, entries));
@@ -67,7 +67,7 @@ impl Walk {
             match entry(directory, &found)? {
                 None => {}
                 Some((file, false)) => {
-                    return Ok(Some(Place { directories: self.names.clone(), file }));
+                    return Ok(Some(RecordPath { directories: self.names.clone(), file }));
                 }
                 // No key is nested deeper: those directories are somebody else's.
                 Some((_, true)) if self.names.len() + 1 >= MAX_DEPTH => {}
@@ -96,7 +96,7 @@ impl Walk {
 }
 
 impl Iterator for Walk {
-    type Item = Result<Place>;
+    type Item = Result<RecordPath>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()

@@ -8,31 +8,31 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use redis::Value;
 
+use super::call_error::{CallError, Redirect};
 use super::command::Commands;
-use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left, unexpected};
-use super::place::Address;
-use super::pool::{Limits, Pool};
+use super::connection::{Connection, left, unexpected};
+use super::login::Address;
+use super::pool::{Pool, PoolOptions};
 use super::slot::SLOTS;
 use crate::{Error, ErrorKind};
 
 /// How long one node may take to say who has which slots.
-const PATIENCE: Duration = Duration::from_millis(500);
+const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The nodes of a cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
     /// Those that were named.
     seeds: Vec<Address>,
-    limits: Limits,
+    options: PoolOptions,
     map: RwLock<Arc<Map>>,
     pools: Mutex<HashMap<Address, Arc<Pool>>>,
     /// Whether the map may be wrong.
-    doubted: AtomicBool,
+    stale: AtomicBool,
     /// Held by who asks for the map.
     asking: Mutex<()>,
-    /// Those that did not answer lately, which are asked last.
-    silent: Mutex<Vec<Address>>,
+    /// Those that did not reply lately, which are asked last.
+    unresponsive: Mutex<Vec<Address>>,
 }
 
 /// Who has which slots.
@@ -52,26 +52,26 @@ impl Map {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<Address>, limits: Limits) -> Self {
+    pub(super) fn new(seeds: Vec<Address>, options: PoolOptions) -> Self {
         Self {
             seeds,
-            limits,
+            options,
             map: RwLock::default(),
             pools: Mutex::default(),
-            doubted: AtomicBool::new(true),
+            stale: AtomicBool::new(true),
             asking: Mutex::new(()),
-            silent: Mutex::default(),
+            unresponsive: Mutex::default(),
         }
     }
 
     /// The connections to who has a slot.
-    pub(super) fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+    pub(super) fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, CallError> {
         let map = self.map(deadline)?;
         map.find(slot).cloned().ok_or_else(|| self.later())
     }
 
     /// A slot of each master.
-    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<u16>, Failed> {
+    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<u16>, CallError> {
         let map = self.map(deadline)?;
         let mut seen = HashSet::new();
         let ranges = map.ranges.iter();
@@ -85,42 +85,42 @@ impl Cluster {
     }
 
     /// Nobody has some slot, until a replica takes its master's place.
-    fn later(&self) -> Failed {
-        self.doubted.store(true, Ordering::Release);
-        Failed::Elsewhere(Elsewhere::Later)
+    fn later(&self) -> CallError {
+        self.stale.store(true, Ordering::Release);
+        CallError::Redirect(Redirect::TryAgain)
     }
 
     /// The connections to a node.
     pub(super) fn at(&self, address: &Address) -> Arc<Pool> {
         let mut pools = self.pools.lock();
-        let new = || Arc::new(Pool::new(address.clone(), self.limits.clone()));
+        let new = || Arc::new(Pool::new(address.clone(), self.options.clone()));
         pools.entry(address.clone()).or_insert_with(new).clone()
     }
 
-    /// A node does not answer, or is no master any more.
-    pub(super) fn doubt(&self, pool: &Arc<Pool>) {
-        let mut silent = self.silent.lock();
-        if !silent.contains(&pool.address) {
-            silent.push(pool.address.clone());
+    /// A node does not reply, or is no master any more.
+    pub(super) fn mark_stale(&self, pool: &Arc<Pool>) {
+        let mut unresponsive = self.unresponsive.lock();
+        if !unresponsive.contains(&pool.address) {
+            unresponsive.push(pool.address.clone());
         }
-        self.doubted.store(true, Ordering::Release);
+        self.stale.store(true, Ordering::Release);
     }
 
     /// A node says that a slot is at another.
     pub(super) fn moved(&self, to: &Address) {
-        self.silent.lock().retain(|silent| silent != to);
-        self.doubted.store(true, Ordering::Release);
+        self.unresponsive.lock().retain(|unresponsive| unresponsive != to);
+        self.stale.store(true, Ordering::Release);
     }
 
-    fn map(&self, deadline: Instant) -> Result<Arc<Map>, Failed> {
-        if self.doubted.load(Ordering::Acquire) {
+    fn map(&self, deadline: Instant) -> Result<Arc<Map>, CallError> {
+        if self.stale.load(Ordering::Acquire) {
             // One asks, and the others wait for it.
             let Some(_alone) = self.asking.try_lock_until(deadline) else {
-                return Err(silence());
+                return Err(no_answer());
             };
-            if self.doubted.swap(false, Ordering::AcqRel) {
+            if self.stale.swap(false, Ordering::AcqRel) {
                 let asked = self.ask(deadline);
-                let map = asked.inspect_err(|_| self.doubted.store(true, Ordering::Release))?;
+                let map = asked.inspect_err(|_| self.stale.store(true, Ordering::Release))?;
                 *self.map.write() = Arc::new(map);
             }
         }
@@ -128,44 +128,46 @@ impl Cluster {
     }
 
     /// Asks the nodes, one after the other, until one knows.
-    fn ask(&self, deadline: Instant) -> Result<Map, Failed> {
-        let mut failure = silence();
+    fn ask(&self, deadline: Instant) -> Result<Map, CallError> {
+        let mut failure = no_answer();
         for address in self.candidates() {
             let Ok(left) = left(deadline) else { break };
-            let by = Instant::now() + PATIENCE.min(left);
-            let asked = Link::open(&address, &self.limits.login, by)
-                .and_then(|mut link| link.ask_one(&Commands::one(&[b"CLUSTER", b"SLOTS"])))
-                .and_then(|answer| self.read(&answer, &address));
+            let by = Instant::now() + NODE_TIMEOUT.min(left);
+            let asked = Connection::open(&address, &self.options.login, by)
+                .and_then(|mut connection| {
+                    connection.query_unit(&Commands::one(&[b"CLUSTER", b"SLOTS"]))
+                })
+                .and_then(|reply| self.read(&reply, &address));
             match asked {
                 Ok(map) => {
-                    self.silent.lock().retain(|silent| *silent != address);
+                    self.unresponsive.lock().retain(|unresponsive| *unresponsive != address);
                     return Ok(map);
                 }
                 // It is not one of a cluster, or refuses the login: so do the others.
-                Err(Failed::Own(error)) => return Err(Failed::Own(not_a_cluster(error))),
+                Err(CallError::Final(error)) => return Err(CallError::Final(not_a_cluster(error))),
                 Err(failed) => failure = failed,
             }
         }
         Err(match failure {
-            Failed::Lost(_) => silence(),
+            CallError::Lost(_) => no_answer(),
             failure => failure,
         })
     }
 
-    /// The nodes that are known, those that did not answer lately last.
+    /// The nodes that are known, those that did not reply lately last.
     fn candidates(&self) -> Vec<Address> {
         let mut candidates = self.map.read().nodes.clone();
         candidates.extend(self.seeds.iter().cloned());
         let mut seen = HashSet::new();
         candidates.retain(|address| seen.insert(address.clone()));
-        let silent = self.silent.lock();
-        candidates.sort_by_key(|address| silent.contains(address));
+        let unresponsive = self.unresponsive.lock();
+        candidates.sort_by_key(|address| unresponsive.contains(address));
         candidates
     }
 
-    /// Reads the answer of `CLUSTER SLOTS`: ranges of slots, each with its nodes, the master first.
-    fn read(&self, answer: &Value, asked: &Address) -> Result<Map, Failed> {
-        let Value::Array(ranges) = answer else { return Err(unexpected()) };
+    /// Reads the reply of `CLUSTER SLOTS`: ranges of slots, each with its nodes, the master first.
+    fn read(&self, reply: &Value, asked: &Address) -> Result<Map, CallError> {
+        let Value::Array(ranges) = reply else { return Err(unexpected()) };
         let mut map = Map::default();
         for range in ranges {
             let Value::Array(parts) = range else { return Err(unexpected()) };
@@ -200,8 +202,8 @@ fn read_node(node: &Value, asked: &Address) -> Option<Address> {
     (host != "?").then_some(Address::tcp(host, u16::try_from(*port).ok()?))
 }
 
-fn silence() -> Failed {
-    Failed::NotSent(Error::new(ErrorKind::Unavailable, "no node of the cluster answered"))
+fn no_answer() -> CallError {
+    CallError::NotSent(Error::new(ErrorKind::Unavailable, "no node of the cluster answered"))
 }
 
 fn not_a_cluster(error: Error) -> Error {

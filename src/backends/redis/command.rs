@@ -56,7 +56,7 @@ impl Commands {
         self.count += other.count;
     }
 
-    /// The same commands as one transaction, the last answer of which is the answers to them.
+    /// The same commands as one transaction, the last reply of which is the replies to them.
     pub(super) fn atomic(&self) -> Self {
         let mut commands = Self::one(&[b"MULTI"]);
         commands.append(self);
@@ -68,7 +68,7 @@ impl Commands {
         &self.bytes
     }
 
-    /// How many commands they are, and so how many answers there will be.
+    /// How many commands they are, and so how many replies there will be.
     pub(super) fn count(&self) -> usize {
         self.count
     }

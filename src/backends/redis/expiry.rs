@@ -6,9 +6,9 @@
 //! Invariant: a record is replaced or removed here only while the server holds the very bytes that
 //! were decoded, which a script compares. So a record that is written at the same time stays.
 
-use redis::Value as Answer;
+use redis::Value as Reply;
 
-use super::form::Written;
+use super::record_layout::Written;
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -19,7 +19,7 @@ use crate::{Key, Result, Row, Value};
 
 /// A record as the server holds it, and decoded.
 pub(super) struct Seen {
-    pub(super) answer: Answer,
+    pub(super) reply: Reply,
     pub(super) row: Option<Row>,
 }
 
@@ -50,40 +50,41 @@ impl Records {
 
     /// What is written for a complete row.
     pub(super) fn encode(&self, row: &Row) -> Result<Written> {
-        Ok(Written { content: self.form.encode(row)?, lifetime: self.lifetime(row) })
+        Ok(Written { content: self.layout.encode(row)?, lifetime: self.lifetime(row) })
     }
 }
 
 impl RedisScope {
     /// The record of a name as the server holds it.
-    pub(super) fn see(&self, key: &Key, name: &[u8], call: Call) -> Result<Seen> {
-        let answer = self.records.look(&[name], call)?.pop().unwrap_or(Answer::Nil);
-        let stored = self.records.form.stored(answer.clone())?;
-        Ok(Seen { answer, row: self.decode(key, stored)? })
+    pub(super) fn lookup_record(&self, key: &Key, name: &[u8], call: Call) -> Result<Seen> {
+        let reply = self.records.lookup(&[name], call)?.pop().unwrap_or(Reply::Nil);
+        let stored = self.records.layout.stored(reply.clone())?;
+        Ok(Seen { reply, row: self.decode(key, stored)? })
     }
 
     /// Stores a row in place of what was seen. `false` if that has changed.
     fn swap(
         &self,
         name: &[u8],
-        seen: &Answer,
+        seen: &Reply,
         new: &Written,
         kept: bool,
         call: Call,
     ) -> Result<bool> {
         let records = &self.records;
-        let unit = records.form.swap(name, seen, new, kept, None);
-        let call = Call { twice: false, ..call };
+        let unit = records.layout.swap(name, seen, new, kept, None);
+        let call = Call { idempotent: false, ..call };
         let slot = records.slot(name);
-        let answer = records.inner.servers.run(slot, call, |link| link.write(&unit, call))?;
-        Ok(answer == Answer::Int(1))
+        let reply =
+            records.inner.servers.run(slot, call, |connection| connection.write(&unit, call))?;
+        Ok(reply == Reply::Int(1))
     }
 
     /// A row over the one that was seen, as it is written.
     fn written_over(&self, key: &Key, seen: &Seen, row: &Row) -> Result<Written> {
         let records = &self.records;
-        let old = records.form.stored(seen.answer.clone())?;
-        let replaced = records.form.replace(key, old.as_deref(), row.clone())?;
+        let old = records.layout.stored(seen.reply.clone())?;
+        let replaced = records.layout.replace(key, old.as_deref(), row.clone())?;
         let lifetime = records.lifetime_over(row, replaced.old.as_ref());
         Ok(Written { content: replaced.new, lifetime })
     }
@@ -110,11 +111,11 @@ impl RedisScope {
         let written = self.records.encode(&new)?;
         let mut back_off = BackOff::until(call.deadline);
         loop {
-            let seen = self.see(key, &name, call)?;
+            let seen = self.lookup_record(key, &name, call)?;
             if let Some(live) = seen.row.filter(|row| is_live(&self.records.schema, row, at)) {
                 return Ok(Some(live));
             }
-            if self.swap(&name, &seen.answer, &written, false, call)? {
+            if self.swap(&name, &seen.reply, &written, false, call)? {
                 return Ok(None);
             }
             if !back_off.pause() {
@@ -131,11 +132,11 @@ impl RedisScope {
         let names = self.names(keys);
         let asked: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let mut units = Vec::new();
-        for ((key, name), answer) in keys.iter().zip(&names).zip(records.look(&asked, call)?) {
-            let stored = records.form.stored(answer.clone())?;
+        for ((key, name), reply) in keys.iter().zip(&names).zip(records.lookup(&asked, call)?) {
+            let stored = records.layout.stored(reply.clone())?;
             let row = self.decode(key, stored).map_err(|error| error.with_key(key))?;
             if row.is_some_and(|row| !is_live(&records.schema, &row, at)) {
-                units.push((records.slot(name), records.form.remove(&[(name, &answer)])));
+                units.push((records.slot(name), records.layout.remove(&[(name, &reply)])));
             }
         }
         records.inner.servers.spread(call, &units).map(drop)
@@ -152,25 +153,25 @@ impl RedisScope {
         }
         let key = self.records.schema.key_of(&row);
         let name = self.records.names.name(&key);
-        let seen = self.see(&key, &name, call)?;
+        let seen = self.lookup_record(&key, &name, call)?;
         if seen.row.as_ref() != old {
             return Ok(false);
         }
         let written = self.written_over(&key, &seen, &row)?;
-        self.swap(&name, &seen.answer, &written, true, call)
+        self.swap(&name, &seen.reply, &written, true, call)
     }
 
     pub(super) fn touch_one(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
         let records = &self.records;
         let call = records.inner.writing(false);
         let name = records.names.name(key);
-        if records.form.is_plain() {
+        if records.layout.is_plain() {
             return self.touch_plain(&name, &expires, call);
         }
         let Some(column) = records.expiry else { return Ok(false) };
         let mut back_off = BackOff::until(call.deadline);
         loop {
-            let seen = self.see(key, &name, call)?;
+            let seen = self.lookup_record(key, &name, call)?;
             let Some(row) = seen.row.as_ref().filter(|row| is_live(&records.schema, row, at))
             else {
                 return Ok(false);
@@ -178,7 +179,7 @@ impl RedisScope {
             let mut row = row.clone();
             row[column] = expires.clone();
             let written = self.written_over(key, &seen, &row)?;
-            if self.swap(&name, &seen.answer, &written, true, call)? {
+            if self.swap(&name, &seen.reply, &written, true, call)? {
                 return Ok(true);
             }
             if !back_off.pause() {
@@ -190,10 +191,11 @@ impl RedisScope {
     /// The server alone knows when a bare value expires.
     fn touch_plain(&self, name: &[u8], expires: &Value, call: Call) -> Result<bool> {
         let records = &self.records;
-        let unit = records.form.touch_plain(name, records.lifetime_until(expires).as_deref());
-        let call = Call { twice: true, ..call };
+        let unit = records.layout.touch_plain(name, records.lifetime_until(expires).as_deref());
+        let call = Call { idempotent: true, ..call };
         let slot = records.slot(name);
-        let answer = records.inner.servers.run(slot, call, |link| link.write(&unit, call))?;
-        Ok(answer == Answer::Int(1))
+        let reply =
+            records.inner.servers.run(slot, call, |connection| connection.write(&unit, call))?;
+        Ok(reply == Reply::Int(1))
     }
 }

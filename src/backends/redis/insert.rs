@@ -8,10 +8,10 @@ use std::slice;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::form::{Content, Form, Written};
-use super::link::{Link, left};
+use super::connection::{Connection, left};
+use super::record_layout::{Content, RecordLayout, Written};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -64,9 +64,9 @@ impl Records {
 
     /// Writes records, each if there is none, and gives what is there of the others.
     fn insert(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
-        match (&self.form, self.are_together()) {
-            (Form::Hash(_), true) => self.insert_watched(new, call),
-            (Form::Hash(_), false) => {
+        match (&self.layout, self.share_a_slot()) {
+            (RecordLayout::Hash(_), true) => self.insert_watched(new, call),
+            (RecordLayout::Hash(_), false) => {
                 let each = new.iter().map(|new| self.insert_watched(slice::from_ref(new), call));
                 Ok(each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
             }
@@ -81,14 +81,18 @@ impl Records {
         while !open.is_empty() {
             let unit = |&at: &usize| (self.slot(&new[at].name), self.unit_of_new(&new[at]));
             let units: Vec<_> = open.iter().map(unit).collect();
-            let answers = match &units[..] {
+            let replies = match &units[..] {
                 [(slot, unit)] => {
-                    vec![self.inner.servers.run(*slot, call, |link| link.write(unit, call))?]
+                    vec![
+                        self.inner
+                            .servers
+                            .run(*slot, call, |connection| connection.write(unit, call))?,
+                    ]
                 }
                 units => self.inner.servers.spread(call, units)?,
             };
-            let refused = open.into_iter().zip(answers);
-            let refused = refused.filter(|(_, answer)| *answer == Value::Nil).map(|(at, _)| at);
+            let refused = open.into_iter().zip(replies);
+            let refused = refused.filter(|(_, reply)| *reply == Value::Nil).map(|(at, _)| at);
             open = self.read_refused(new, refused.collect(), call, &mut stored)?;
         }
         Ok(stored)
@@ -104,14 +108,14 @@ impl Records {
     ) -> Result<Vec<usize>> {
         let unit = |&at: &usize| {
             let mut commands = Commands::default();
-            self.form.read(&mut commands, &new[at].name);
+            self.layout.read(&mut commands, &new[at].name);
             (self.slot(&new[at].name), commands)
         };
         let units: Vec<_> = refused.iter().map(unit).collect();
         // Each by itself, so that a key that holds something else is the error that `fetch` gives.
-        let answers = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
-        for (&at, answer) in refused.iter().zip(answers) {
-            stored[at] = self.form.stored(answer)?;
+        let replies = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
+        for (&at, reply) in refused.iter().zip(replies) {
+            stored[at] = self.layout.stored(reply)?;
         }
         let gone: Vec<usize> = refused.into_iter().filter(|&at| stored[at].is_none()).collect();
         match gone.is_empty() || left(call.deadline).is_ok() {
@@ -132,10 +136,10 @@ impl Records {
     /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
     fn insert_watched(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let Some(first) = new.first() else { return Ok(Vec::new()) };
-        self.inner.servers.run(self.slot(&first.name), call, |link| {
+        self.inner.servers.run(self.slot(&first.name), call, |connection| {
             let mut back_off = BackOff::until(call.deadline);
             loop {
-                if let Some(stored) = self.try_insert(link, new, call)? {
+                if let Some(stored) = self.try_insert(connection, new, call)? {
                     return Ok(stored);
                 }
                 if !back_off.pause() {
@@ -148,29 +152,29 @@ impl Records {
     /// The same once; nothing if another client wrote one of the records meanwhile.
     fn try_insert(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         new: &[New],
         call: Call,
-    ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, CallError> {
         let names: Vec<&[u8]> = new.iter().map(|new| new.name.as_slice()).collect();
-        let stored = match self.watch(link, &names) {
+        let stored = match self.watch(connection, &names) {
             Ok(stored) => stored,
-            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) if connection.is_unusable() => return Err(failed),
             Err(failed) => {
-                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                 return Err(failed);
             }
         };
         let mut commands = Commands::default();
         for (new, _) in new.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
-            self.form.write(&mut commands, &new.name, &new.written, true);
+            self.layout.write(&mut commands, &new.name, &new.written, true);
         }
         if commands.count() == 0 {
-            link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+            connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
             return Ok(Some(stored));
         }
-        let mut unit = link.asking();
+        let mut unit = connection.asking();
         unit.append(&commands.atomic());
-        Ok((link.write(&unit, call)? != Value::Nil).then_some(stored))
+        Ok((connection.write(&unit, call)? != Value::Nil).then_some(stored))
     }
 }

@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use redis::Value as Answer;
+use redis::Value as Reply;
 
 use super::command::Commands;
+use super::connection::unexpected;
 use super::expiry::Seen;
-use super::link::unexpected;
-use super::list::Listing;
+use super::listing::Listing;
 use super::names::Names;
 use super::scope::{Records, RedisScope};
 use super::write::busy;
@@ -98,12 +98,12 @@ impl RedisScope {
         let mut parts: Vec<&[u8]> =
             vec![b"EVAL", script.as_bytes(), b"1", &lease_name, holder.as_bytes()];
         parts.extend(lease.as_ref().map(|lease| lease.as_bytes()));
-        // A holder is told the same when it asks twice.
+        // A holder is told the same when it asks idempotent.
         let call = records.inner.call(true);
         let unit = Commands::one(&parts);
         let slot = records.slot(&name);
-        match records.inner.servers.run(slot, call, |link| link.ask_one(&unit))? {
-            Answer::Int(done) => Ok(done == 1),
+        match records.inner.servers.run(slot, call, |connection| connection.query_unit(&unit))? {
+            Reply::Int(done) => Ok(done == 1),
             _ => Err(unexpected().into_error()),
         }
     }
@@ -133,19 +133,23 @@ impl Leases for RedisScope {
         records.schema.fill_absent(&mut row)?;
         let written = records.encode(&row)?;
         // Most often there is no record: the first attempt does not look.
-        let mut seen = Seen { answer: Answer::Nil, row: None };
+        let mut seen = Seen { reply: Reply::Nil, row: None };
         let mut back_off = BackOff::until(call.deadline);
         loop {
             let lease = Names::lease_of(&name);
             let lease = Some((lease.as_slice(), holder));
-            let unit = records.form.swap(&name, &seen.answer, &written, false, lease);
+            let unit = records.layout.swap(&name, &seen.reply, &written, false, lease);
             let slot = records.slot(&name);
-            match records.inner.servers.run(slot, call, |link| link.write(&unit, call))? {
-                Answer::Int(1) => return Ok(LeasedFill::Stored),
-                Answer::Int(-1) => return Ok(LeasedFill::Lost),
+            match records
+                .inner
+                .servers
+                .run(slot, call, |connection| connection.write(&unit, call))?
+            {
+                Reply::Int(1) => return Ok(LeasedFill::Stored),
+                Reply::Int(-1) => return Ok(LeasedFill::Lost),
                 _ => {}
             }
-            seen = self.see(&key, &name, call)?;
+            seen = self.lookup_record(&key, &name, call)?;
             if let Some(live) = seen.row.take_if(|row| is_live(&records.schema, row, at)) {
                 self.release(&key, holder)?;
                 return Ok(LeasedFill::Existing(live));

@@ -1,21 +1,21 @@
 //! Redis and Valkey: a record is a value, or a hash, under a name of its scope's.
 
 mod builder;
+mod call_error;
 mod cluster;
 mod command;
+mod connection;
 mod expiry;
-mod failed;
-mod form;
 mod insert;
-mod lease;
 mod leases;
-mod link;
-mod list;
+mod listing;
+mod login;
 mod names;
-mod place;
 mod pool;
+mod record_layout;
 mod registry;
 mod reply;
+mod schema_check;
 mod scope;
 mod sentinel;
 mod servers;
@@ -33,11 +33,11 @@ use parking_lot::Mutex;
 
 pub use self::builder::{RedisBuilder, RedisLayout};
 use self::command::Commands;
-use self::form::{Form, Plain};
-use self::lease::Lease;
+pub use self::login::Resp;
 use self::names::Naming;
-pub use self::place::Resp;
+use self::record_layout::{Plain, RecordLayout};
 use self::registry::{Entry, Registry};
+use self::schema_check::SchemaCheck;
 use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
@@ -54,7 +54,7 @@ const PAGE: usize = 1_000;
 /// Keeps records in Redis or Valkey: in one server, in a cluster, or where sentinels say.
 ///
 /// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, also where a server
-/// does not answer.
+/// does not reply.
 ///
 /// A key that holds a value of another type, as a list of another program, is an error of kind
 /// [`InvalidData`](ErrorKind::InvalidData) in every call but one: `set` and `set_many` of records with
@@ -86,12 +86,12 @@ struct Inner {
     layout: RedisLayout,
     codec: CodecOptions,
     registry: Registry,
-    known: Mutex<Known>,
+    known: Mutex<KnownScopes>,
 }
 
 /// What is known of the scopes.
 #[derive(Debug)]
-enum Known {
+enum KnownScopes {
     /// What the registry had, once it is read.
     Registered(Option<BTreeMap<String, Entry>>),
     /// The one scope of a cache of bare values, once it is opened.
@@ -114,35 +114,35 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    /// A call that begins now and reads, or does what is the same when it is done twice.
-    fn call(&self, twice: bool) -> Call {
-        Call { deadline: self.deadline(), twice, replicas: 0 }
+    /// A call that begins now and reads, or does what is the same when it is done idempotent.
+    fn call(&self, idempotent: bool) -> Call {
+        Call { deadline: self.deadline(), idempotent, replicas: 0 }
     }
 
-    /// A call that begins now and writes. None is sent twice where the options say so.
-    fn writing(&self, twice: bool) -> Call {
-        let twice = twice && self.retry != Retry::Never;
-        Call { replicas: self.replicas, ..self.call(twice) }
+    /// A call that begins now and writes. None is sent idempotent where the options say so.
+    fn writing(&self, idempotent: bool) -> Call {
+        let idempotent = idempotent && self.retry != Retry::Never;
+        Call { replicas: self.replicas, ..self.call(idempotent) }
     }
 
     fn deadline(&self) -> Instant {
         Deadline::of_call(self.timeout).instant()
     }
 
-    fn form(&self, schema: &Arc<Schema>) -> Result<Form> {
+    fn layout(&self, schema: &Arc<Schema>) -> Result<RecordLayout> {
         Ok(match self.layout {
-            RedisLayout::Record => Form::Record(Codec::new(schema, self.codec)),
-            RedisLayout::Hash => Form::Hash(Codec::new(schema, CodecOptions::default())),
-            RedisLayout::Plain => Form::Plain(Plain::new(schema)?),
+            RedisLayout::Record => RecordLayout::Record(Codec::new(schema, self.codec)),
+            RedisLayout::Hash => RecordLayout::Hash(Codec::new(schema, CodecOptions::default())),
+            RedisLayout::Plain => RecordLayout::Plain(Plain::new(schema)?),
         })
     }
 
     /// The registry's entry of a scope as this process knows it.
     fn known(&self, scope: &str, call: Call) -> Result<Option<Entry>> {
-        let mut known = self.known.try_lock_until(call.deadline).ok_or_else(too_late)?;
+        let mut known = self.known.try_lock_until(call.deadline).ok_or_else(lock_timeout)?;
         match &mut *known {
-            Known::Only(_) => Ok(None),
-            Known::Registered(known) => {
+            KnownScopes::Only(_) => Ok(None),
+            KnownScopes::Registered(known) => {
                 if known.is_none() {
                     *known = Some(self.registry.load(&self.servers, call)?);
                 }
@@ -152,7 +152,7 @@ impl Inner {
     }
 
     fn learn(&self, scope: &str, entry: &Entry) {
-        if let Known::Registered(Some(known)) = &mut *self.known.lock() {
+        if let KnownScopes::Registered(Some(known)) = &mut *self.known.lock() {
             known.insert(scope.to_owned(), entry.clone());
         }
     }
@@ -161,10 +161,10 @@ impl Inner {
     /// nothing where they do, as far as is known.
     fn ensure(self: &Arc<Self>, schema: &Arc<Schema>) -> Result<Option<Entry>> {
         let call = self.call(true);
-        if let Known::Only(only) = &mut *self.known.lock() {
+        if let KnownScopes::Only(only) = &mut *self.known.lock() {
             return match only.get_or_insert_with(|| schema.name.clone()) == &schema.name {
                 true => Ok(None),
-                false => Err(another_scope()),
+                false => Err(second_scope()),
             };
         }
         let known = self.known(&schema.name, call)?;
@@ -182,8 +182,8 @@ impl Inner {
         entry: Entry,
     ) -> Result<Arc<dyn ScopeStore>> {
         let schema = Arc::new(schema.with_expiry_of(&entry.schema()?));
-        let records = Arc::new(Records::new(self, &schema)?.beside(&entry)?);
-        Ok(Arc::new(RedisScope { records, lease: Some(Lease::new(entry, &schema)?) }))
+        let records = Arc::new(Records::new(self, &schema)?.with_stored_schema(&entry)?);
+        Ok(Arc::new(RedisScope { records, lease: Some(SchemaCheck::new(entry, &schema)?) }))
     }
 
     /// Brings a scope under a schema, and gives what that changed.
@@ -219,7 +219,7 @@ impl Inner {
             let new = Entry::new(&upgrade.stored, generation);
             if let Some(entry) = self.replace(schema, old.as_ref(), new, call)? {
                 if !upgrade.plan.is_empty() {
-                    thread::sleep(lease::WAIT);
+                    thread::sleep(schema_check::SETTLE_TIME);
                 }
                 return Ok((upgrade.plan, entry));
             }
@@ -244,11 +244,11 @@ impl Inner {
 }
 
 /// Another thread asked the server the same until the deadline.
-fn too_late() -> Error {
-    Error::new(ErrorKind::Timeout, "the server did not answer until the deadline; nothing was done")
+fn lock_timeout() -> Error {
+    Error::new(ErrorKind::Timeout, "the server did not reply until the deadline; nothing was done")
 }
 
-fn another_scope() -> Error {
+fn second_scope() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
         "the plain layout has the keys of one scope, and another one is opened already; give each a cache with a prefix or a database of its own",
@@ -333,13 +333,15 @@ impl Store for Redis {
 
     fn ping(&self) -> Result<()> {
         let ping = Commands::one(&[b"PING"]);
-        self.inner.servers.run(0, self.inner.call(true), |link| link.ask_one(&ping))?;
+        self.inner
+            .servers
+            .run(0, self.inner.call(true), |connection| connection.query_unit(&ping))?;
         Ok(())
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
-        if let Known::Only(only) = &*inner.known.lock() {
+        if let KnownScopes::Only(only) = &*inner.known.lock() {
             return Ok(only.iter().cloned().collect());
         }
         let entries = inner.registry.load(&inner.servers, inner.call(true))?;

@@ -19,7 +19,7 @@ pub(super) enum Naming {
     /// Under the name of their scope.
     Scoped,
     /// Under the name of their scope in braces, so that all are in one slot of a cluster.
-    Together,
+    SlotPerScope,
 }
 
 /// What the name of a lease ends in.
@@ -40,7 +40,7 @@ impl Names {
         let head = match naming {
             Naming::Plain => prefix.to_owned(),
             Naming::Scoped => format!("{prefix}:{scope}:"),
-            Naming::Together => format!("{prefix}:{{{scope}}}:"),
+            Naming::SlotPerScope => format!("{prefix}:{{{scope}}}:"),
         };
         Self { naming, head: head.into_bytes(), schema: schema.clone() }
     }
@@ -132,14 +132,14 @@ impl Names {
 
     /// The pattern that the names of all leases match.
     pub(super) fn lease_pattern(&self) -> Vec<u8> {
-        match self.are_together() {
+        match self.share_a_slot() {
             true => [&self.pattern(), LEASE].concat(),
             false => [b"{", self.pattern().as_slice(), b"}", LEASE].concat(),
         }
     }
 
     /// Whether a cluster has all of them in one slot.
-    pub(super) fn are_together(&self) -> bool {
+    pub(super) fn share_a_slot(&self) -> bool {
         super::slot::tag(&self.head).is_some()
     }
 }
@@ -190,9 +190,9 @@ mod tests {
         }
         assert!(!scoped.has(b"app:a%3Ab:x:y") && !scoped.has(b"app:a"));
         assert!(scoped.key(b"app:a%3Ab:%2").is_err());
-        let together = names(Naming::Together, ColumnType::BigInt);
+        let together = names(Naming::SlotPerScope, ColumnType::BigInt);
         assert_eq!(together.name(&Key::single(Value::Int(7))), b"app:{a%3Ab}:7");
-        assert!(together.are_together() && !scoped.are_together());
+        assert!(together.share_a_slot() && !scoped.share_a_slot());
         assert_eq!(together.key(b"app:{a%3Ab}:x").unwrap_err().column(), Some("id"));
     }
 

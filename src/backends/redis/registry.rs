@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::link::unexpected;
+use super::connection::unexpected;
 use super::servers::{Call, Servers};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{plan, stored_freshness, table_of_another, unknown_columns};
@@ -86,8 +86,8 @@ impl Registry {
     /// All entries by scope.
     pub(super) fn load(&self, servers: &Servers, call: Call) -> Result<BTreeMap<String, Entry>> {
         let command = Commands::one(&[b"HGETALL", &self.name]);
-        let answer = servers.run(self.slot, call, |link| link.ask_one(&command))?;
-        entries(answer)
+        let reply = servers.run(self.slot, call, |connection| connection.query_unit(&command))?;
+        entries(reply)
     }
 
     /// What stands there of a scope.
@@ -98,7 +98,7 @@ impl Registry {
         call: Call,
     ) -> Result<Option<Vec<u8>>> {
         let command = Commands::one(&[b"HGET", &self.name, scope.as_bytes()]);
-        match servers.run(self.slot, call, |link| link.ask_one(&command))? {
+        match servers.run(self.slot, call, |connection| connection.query_unit(&command))? {
             Value::Nil => Ok(None),
             Value::BulkString(raw) => Ok(Some(raw)),
             _ => Err(unexpected().into_error()),
@@ -145,16 +145,16 @@ impl Registry {
         let name = self.name.as_slice();
         let look = [Commands::one(&[b"WATCH", name]), Commands::one(&[b"HGETALL", name])];
         let put = Commands::one(&[b"HSET", name, scope.as_bytes(), &new.raw]).atomic();
-        servers.run(self.slot, call, |link| {
-            let found = link.ask_each(&look)?.pop().unwrap_or(Value::Nil);
+        servers.run(self.slot, call, |connection| {
+            let found = connection.query_each(&look)?.pop().unwrap_or(Value::Nil);
             match comes_after(found, scope, old, new) {
                 Ok(None) => {
-                    let mut unit = link.asking();
+                    let mut unit = connection.asking();
                     unit.append(&put);
-                    Ok(link.ask_one(&unit)? != Value::Nil)
+                    Ok(connection.query_unit(&unit)? != Value::Nil)
                 }
                 settled => {
-                    link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                    connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                     Ok(settled?.unwrap_or_default())
                 }
             }
@@ -162,7 +162,7 @@ impl Registry {
     }
 }
 
-/// Whether an entry is there by now, by the answer to the command that reads all; `None` where it
+/// Whether an entry is there by now, by the reply to the command that reads all; `None` where it
 /// is to be put there.
 fn comes_after(
     found: Value,
@@ -173,7 +173,7 @@ fn comes_after(
     let entries = entries(found)?;
     let stored = entries.get(scope).map(|entry| &entry.raw);
     if stored != old.map(|old| &old.raw) {
-        // It was put there by this very call, when its answer was lost.
+        // It was put there by this very call, when its reply was lost.
         return Ok(Some(stored == Some(&new.raw)));
     }
     let schema = new.schema()?;
@@ -197,9 +197,9 @@ fn check_free(entries: &BTreeMap<String, Entry>, scope: &str, schema: &Schema) -
     }
 }
 
-/// All entries by scope, in the answer to the command that reads them.
-fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
-    let pairs: Vec<(Value, Value)> = match answer {
+/// All entries by scope, in the reply to the command that reads them.
+fn entries(reply: Value) -> Result<BTreeMap<String, Entry>> {
+    let pairs: Vec<(Value, Value)> = match reply {
         Value::Map(pairs) => pairs,
         Value::Array(flat) => {
             let mut flat = flat.into_iter();
@@ -218,8 +218,8 @@ fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
     pairs.into_iter().map(entry).collect()
 }
 
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Self {
+impl From<CallError> for Error {
+    fn from(failed: CallError) -> Self {
         failed.into_error()
     }
 }

@@ -4,21 +4,21 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use redis::Value;
 
-/// How deep answers are nested: none that hilcat asks for is deeper than four.
+/// How deep replies are nested: none that hilcat asks for is deeper than four.
 const DEEPEST: usize = 16;
 
-/// Room that is made for the items of an answer before they are read: what a header says of their
+/// Room that is made for the items of an reply before they are read: what a header says of their
 /// number is believed only as they come.
 const AT_ONCE: usize = 1_024;
 
-/// A connection whose answers are read as values.
+/// A connection whose replies are read as values.
 pub(super) struct Replies<R> {
     reader: BufReader<R>,
-    /// How many bytes one answer may take in memory.
+    /// How many bytes one reply may take in memory.
     limit: u64,
 }
 
-/// Why no answer could be read.
+/// Why no reply could be read.
 #[derive(Debug)]
 pub(super) enum Unread {
     Io(io::ErrorKind),
@@ -52,14 +52,14 @@ impl<R: Read> Replies<R> {
         self.reader.buffer().is_empty()
     }
 
-    /// The next answer.
+    /// The next reply.
     pub(super) fn next(&mut self) -> Result<Value, Unread> {
         let left = self.limit;
         Reply { reader: &mut self.reader, left }.value(0)
     }
 }
 
-/// One answer that is being read.
+/// One reply that is being read.
 struct Reply<'a, R> {
     reader: &'a mut BufReader<R>,
     /// How many bytes it may still take. Each value is counted as large as it is in memory, so

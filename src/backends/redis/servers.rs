@@ -1,5 +1,5 @@
 //! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
-//! and asks again where the answer is that somebody else has it, or a connection was lost.
+//! and asks again where the reply is that somebody else has it, or a connection was lost.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,25 +9,25 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
+use super::call_error::{CallError, Redirect};
 use super::cluster::Cluster;
 use super::command::Commands;
-use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left, waiting};
-use super::place::Address;
-use super::pool::{Limits, Pool};
+use super::connection::{Connection, left, wait_command};
+use super::login::Address;
+use super::pool::{Pool, PoolOptions};
 use super::sentinel::Sentinels;
 use crate::Result;
 
 /// What is waited before servers that are busy with themselves are asked again.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// A deadline, and whether what is done may be done twice.
+/// A deadline, and whether what is done may be done idempotent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) deadline: Instant,
-    /// Whether it does the same when it is done twice, so that it is repeated where nobody knows
+    /// Whether it does the same when it is done idempotent, so that it is repeated where nobody knows
     /// whether it was done.
-    pub(super) twice: bool,
+    pub(super) idempotent: bool,
     /// How many replicas are to have what is written before the call ends; 0 for a call that
     /// reads.
     pub(super) replicas: u32,
@@ -37,13 +37,13 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum Servers {
     One(Arc<Pool>),
-    Watched(Sentinels),
+    Sentinel(Sentinels),
     Cluster(Cluster),
 }
 
 impl Servers {
-    pub(super) fn one(address: Address, limits: Limits) -> Self {
-        Self::One(Arc::new(Pool::new(address, limits)))
+    pub(super) fn one(address: Address, options: PoolOptions) -> Self {
+        Self::One(Arc::new(Pool::new(address, options)))
     }
 
     /// The slot of a key; 0 where there are none.
@@ -59,10 +59,10 @@ impl Servers {
     }
 
     /// The connections to who has a slot.
-    fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+    fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::One(pool) => Ok(pool.clone()),
-            Self::Watched(sentinels) => sentinels.pool(deadline),
+            Self::Sentinel(sentinels) => sentinels.pool(deadline),
             Self::Cluster(cluster) => cluster.pool(slot, deadline),
         }
     }
@@ -76,44 +76,48 @@ impl Servers {
     }
 
     /// Tries something until the servers know who is who.
-    fn wait<T>(&self, deadline: Instant, mut what: impl FnMut() -> Result<T, Failed>) -> Result<T> {
-        let mut attempts = Attempts::new(Call { deadline, twice: true, replicas: 0 });
+    fn wait<T>(
+        &self,
+        deadline: Instant,
+        mut what: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T> {
+        let mut attempts = Attempts::new(Call { deadline, idempotent: true, replicas: 0 });
         loop {
             match what() {
                 Ok(done) => return Ok(done),
                 Err(failed) => self.retry(failed, None, &mut attempts),
             }
-            .map_err(Failed::into_error)?;
+            .map_err(CallError::into_error)?;
         }
     }
 
     /// Finds out anew who has what, once the server of these connections does not have it any
-    /// more, or does not answer.
-    fn doubt(&self, pool: &Arc<Pool>) {
+    /// more, or does not reply.
+    fn mark_stale(&self, pool: &Arc<Pool>) {
         match self {
             Self::One(_) => {}
-            Self::Watched(sentinels) => sentinels.doubt(pool),
-            Self::Cluster(cluster) => cluster.doubt(pool),
+            Self::Sentinel(sentinels) => sentinels.mark_stale(pool),
+            Self::Cluster(cluster) => cluster.mark_stale(pool),
         }
     }
 
     /// Runs a call on a connection to who has a slot; again where nothing was done, and once more
-    /// where that is unknown and it may be done twice.
+    /// where that is unknown and it may be done idempotent.
     pub(super) fn run<T>(
         &self,
         slot: u16,
         call: Call,
-        work: impl FnMut(&mut Link) -> Result<T, Failed>,
+        work: impl FnMut(&mut Connection) -> Result<T, CallError>,
     ) -> Result<T> {
-        self.try_run(slot, call, work).map_err(Failed::into_error)
+        self.try_run(slot, call, work).map_err(CallError::into_error)
     }
 
     fn try_run<T>(
         &self,
         slot: u16,
         call: Call,
-        mut work: impl FnMut(&mut Link) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        mut work: impl FnMut(&mut Connection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let mut attempts = Attempts::new(call);
         let mut asked: Option<Address> = None;
         loop {
@@ -122,11 +126,11 @@ impl Servers {
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
-                let run = pool.run(call, |link| {
+                let run = pool.run(call, |connection| {
                     if asked.is_some() {
-                        link.ask_first()?;
+                        connection.send_asking()?;
                     }
-                    work(link)
+                    work(connection)
                 });
                 run.map_err(|failed| (failed, Some(pool)))
             });
@@ -138,10 +142,10 @@ impl Servers {
     }
 
     /// The connections to a server that may have a key already, before its slot is there.
-    fn at(&self, address: &Address) -> Result<Arc<Pool>, Failed> {
+    fn at(&self, address: &Address) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::Cluster(cluster) => Ok(cluster.at(address)),
-            _ => Err(Failed::Elsewhere(Elsewhere::Later)),
+            _ => Err(CallError::Redirect(Redirect::TryAgain)),
         }
     }
 
@@ -149,15 +153,15 @@ impl Servers {
     /// failure.
     fn retry(
         &self,
-        failed: Failed,
+        failed: CallError,
         pool: Option<&Arc<Pool>>,
         attempts: &mut Attempts,
-    ) -> Result<Option<Address>, Failed> {
+    ) -> Result<Option<Address>, CallError> {
         let again = attempts.again(&failed, self);
         self.learn(&failed, pool);
         match (again, failed) {
             (Again::No, failed) => Err(attempts.outcome(failed)),
-            (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
+            (_, CallError::Redirect(Redirect::Ask(address))) => Ok(Some(address)),
             (Again::Now, _) => Ok(None),
             (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
                 // No attempt starts that the deadline would interrupt: its outcome would be unknown.
@@ -171,74 +175,79 @@ impl Servers {
     }
 
     /// Takes from a failure what it says about the servers.
-    fn learn(&self, failed: &Failed, pool: Option<&Arc<Pool>>) {
+    fn learn(&self, failed: &CallError, pool: Option<&Arc<Pool>>) {
         match (failed, pool) {
-            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_) | Elsewhere::Full), _) => {}
-            (Failed::Elsewhere(Elsewhere::Moved(address)), _) => {
+            (
+                CallError::Final(_) | CallError::Redirect(Redirect::Ask(_) | Redirect::MaxClients),
+                _,
+            ) => {}
+            (CallError::Redirect(Redirect::Moved(address)), _) => {
                 if let Self::Cluster(cluster) = self {
                     cluster.moved(address);
                 }
             }
-            (Failed::Lost(_) | Failed::NotSent(_), Some(pool)) => {
+            (CallError::Lost(_) | CallError::NotSent(_), Some(pool)) => {
                 pool.give_up();
-                self.doubt(pool);
+                self.mark_stale(pool);
             }
-            (_, Some(pool)) => self.doubt(pool),
+            (_, Some(pool)) => self.mark_stale(pool),
             (_, None) => {}
         }
     }
 
     /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
-    /// answer to each, in order.
+    /// reply to each, in order.
     pub(super) fn spread(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
-        let mut answers: Vec<Option<Value>> = vec![None; units.len()];
+        let mut replies: Vec<Option<Value>> = vec![None; units.len()];
         let mut attempts = Attempts::new(call);
         loop {
-            let open = (0..units.len()).filter(|&at| answers[at].is_none()).collect::<Vec<_>>();
+            let open = (0..units.len()).filter(|&at| replies[at].is_none()).collect::<Vec<_>>();
             if open.is_empty() {
-                return Ok(answers.into_iter().flatten().collect());
+                return Ok(replies.into_iter().flatten().collect());
             }
-            let Err((failed, pool)) = self.round(call, units, &open, &mut answers) else {
+            let Err((failed, pool)) = self.round(call, units, &open, &mut replies) else {
                 continue;
             };
             let asked = self.retry(failed, pool.as_ref(), &mut attempts);
             // Of those whose slot is about to move one goes alone.
-            if asked.map_err(Failed::into_error)?.is_some() {
-                let first = answers.iter().position(Option::is_none).unwrap_or_default();
+            if asked.map_err(CallError::into_error)?.is_some() {
+                let first = replies.iter().position(Option::is_none).unwrap_or_default();
                 let (slot, unit) = &units[first];
-                answers[first] = Some(self.run(*slot, call, |link| link.write(unit, call))?);
+                replies[first] =
+                    Some(self.run(*slot, call, |connection| connection.write(unit, call))?);
             }
         }
     }
 
-    /// Sends the units that have no answer yet, each server its own, and takes the answers. The
+    /// Sends the units that have no reply yet, each server its own, and takes the replies. The
     /// first failure is given, with whose it was, when all others have answered.
     fn round(
         &self,
         call: Call,
         units: &[(u16, Commands)],
         open: &[usize],
-        answers: &mut [Option<Value>],
-    ) -> Result<(), Trouble> {
+        replies: &mut [Option<Value>],
+    ) -> Result<(), ServerFailure> {
         let shares = self.shares(call, units, open)?;
         // Nothing is sent to any before there is a connection to each.
-        let links = shares.iter().map(|share| share.pool.take(call).map_err(share.blame()));
-        let mut links = links.collect::<Result<Vec<_>, _>>()?;
-        let mut trouble = None;
-        for (share, link) in shares.iter().zip(&mut links) {
-            if let Err(failed) = share.send(link.link(), units, call) {
-                trouble.get_or_insert(share.blame()(failed));
+        let connections =
+            shares.iter().map(|share| share.pool.take(call).map_err(share.with_pool()));
+        let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
+        let mut failure = None;
+        for (share, connection) in shares.iter().zip(&mut connections) {
+            if let Err(failed) = share.send(connection.connection(), units, call) {
+                failure.get_or_insert(share.with_pool()(failed));
             }
         }
-        for (share, link) in shares.iter().zip(&mut links) {
-            if link.link().is_lost() {
+        for (share, connection) in shares.iter().zip(&mut connections) {
+            if connection.connection().is_broken() {
                 continue;
             }
-            if let Err(failed) = share.receive(link.link(), units, call, answers) {
-                trouble.get_or_insert(share.blame()(failed));
+            if let Err(failed) = share.receive(connection.connection(), units, call, replies) {
+                failure.get_or_insert(share.with_pool()(failed));
             }
         }
-        trouble.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), Err)
     }
 
     /// What each server has to do, in the order of their addresses, so that no two calls that take
@@ -248,7 +257,7 @@ impl Servers {
         call: Call,
         units: &[(u16, Commands)],
         open: &[usize],
-    ) -> Result<Vec<Share>, Trouble> {
+    ) -> Result<Vec<Share>, ServerFailure> {
         let mut shares = BTreeMap::<Address, Share>::new();
         for &at in open {
             let pool = self.pool(units[at].0, call.deadline).map_err(|failed| (failed, None))?;
@@ -260,7 +269,7 @@ impl Servers {
 }
 
 /// A failure, and whose it was where that is known.
-type Trouble = (Failed, Option<Arc<Pool>>);
+type ServerFailure = (CallError, Option<Arc<Pool>>);
 
 /// What one server has to do of a round.
 struct Share {
@@ -269,34 +278,39 @@ struct Share {
 }
 
 impl Share {
-    fn blame(&self) -> impl Fn(Failed) -> Trouble {
+    fn with_pool(&self) -> impl Fn(CallError) -> ServerFailure {
         |failed| (failed, Some(self.pool.clone()))
     }
 
-    fn send(&self, link: &mut Link, units: &[(u16, Commands)], call: Call) -> Result<(), Failed> {
-        let mut all = Commands::default();
-        self.units.iter().for_each(|&at| all.append(&units[at].1));
-        all.append(&waiting(call));
-        link.send(&all)
-    }
-
-    /// Takes all answers, unless the connection is lost; gives the first failure.
-    fn receive(
+    fn send(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         units: &[(u16, Commands)],
         call: Call,
-        answers: &mut [Option<Value>],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
+        let mut all = Commands::default();
+        self.units.iter().for_each(|&at| all.append(&units[at].1));
+        all.append(&wait_command(call));
+        connection.send(&all)
+    }
+
+    /// Takes all replies, unless the connection is lost; gives the first failure.
+    fn receive(
+        &self,
+        connection: &mut Connection,
+        units: &[(u16, Commands)],
+        call: Call,
+        replies: &mut [Option<Value>],
+    ) -> Result<(), CallError> {
         let mut failure = None;
         for &at in &self.units {
-            match link.answer_to(&units[at].1) {
-                Ok(answer) => answers[at] = Some(answer),
-                Err(failed @ Failed::Lost(_)) => return Err(failed),
+            match connection.reply_to(&units[at].1) {
+                Ok(reply) => replies[at] = Some(reply),
+                Err(failed @ CallError::Lost(_)) => return Err(failed),
                 Err(failed) => drop(failure.get_or_insert(failed)),
             }
         }
-        let replicated = link.replicated(call);
+        let replicated = connection.check_replicated(call);
         failure.map_or(replicated, Err)
     }
 }
@@ -324,25 +338,25 @@ impl Attempts {
         Self { call, lost: None, put_off: false, moves: 0 }
     }
 
-    fn again(&mut self, failed: &Failed, servers: &Servers) -> Again {
+    fn again(&mut self, failed: &CallError, servers: &Servers) -> Again {
         let alone = matches!(servers, Servers::One(_));
         match failed {
-            Failed::Own(_) => Again::No,
+            CallError::Final(_) => Again::No,
             // Where there are others, one of them is about to take its place.
-            Failed::NotSent(_) if alone => Again::No,
-            Failed::NotSent(_) => Again::AfterAPause,
-            Failed::Lost(kind) => match (self.call.twice, self.lost.replace(*kind)) {
+            CallError::NotSent(_) if alone => Again::No,
+            CallError::NotSent(_) => Again::AfterAPause,
+            CallError::Lost(kind) => match (self.call.idempotent, self.lost.replace(*kind)) {
                 (true, None) => Again::Now,
                 _ => Again::No,
             },
-            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) if alone => Again::No,
-            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => {
+            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_)) if alone => Again::No,
+            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_)) => {
                 self.moves += 1;
                 if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
             }
-            Failed::Elsewhere(Elsewhere::Demoted) if alone => Again::No,
-            Failed::Elsewhere(elsewhere) => {
-                self.put_off |= *elsewhere == Elsewhere::Later;
+            CallError::Redirect(Redirect::ReadOnly) if alone => Again::No,
+            CallError::Redirect(elsewhere) => {
+                self.put_off |= *elsewhere == Redirect::TryAgain;
                 Again::AfterAPause
             }
         }
@@ -351,10 +365,12 @@ impl Attempts {
     /// The failure of a call whose last attempt failed so: where the connection was lost under the
     /// one before, that this one did nothing says nothing; and where the call was put off, that the
     /// deadline left no time to ask again.
-    fn outcome(&self, failed: Failed) -> Failed {
+    fn outcome(&self, failed: CallError) -> CallError {
         match (failed, self.lost) {
-            (Failed::NotSent(_) | Failed::Elsewhere(_), Some(kind)) => Failed::Lost(kind),
-            (Failed::NotSent(_), None) if self.put_off => Failed::Elsewhere(Elsewhere::Later),
+            (CallError::NotSent(_) | CallError::Redirect(_), Some(kind)) => CallError::Lost(kind),
+            (CallError::NotSent(_), None) if self.put_off => {
+                CallError::Redirect(Redirect::TryAgain)
+            }
             (failed, _) => failed,
         }
     }

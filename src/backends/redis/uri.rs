@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::builder::{Named, RedisBuilder, RedisLayout};
-use super::place::{Address, Resp};
+use super::login::{Address, Resp};
 use crate::codec::CodecOptions;
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::PAGE;
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::form::{Content, Replaced, Written};
-use super::link::Link;
-use super::list::Listing;
+use super::connection::Connection;
+use super::listing::Listing;
+use super::record_layout::{Content, Replaced, Written};
 use super::scope::{Records, RedisScope, command_of};
 use super::servers::Call;
 use crate::backoff::BackOff;
@@ -34,13 +34,13 @@ struct Found<'a> {
     /// The position of its key.
     at: usize,
     name: &'a [u8],
-    answer: Value,
+    reply: Value,
     row: Row,
 }
 
 impl Found<'_> {
     fn record(&self) -> (&[u8], &Value) {
-        (self.name, &self.answer)
+        (self.name, &self.reply)
     }
 }
 
@@ -95,7 +95,10 @@ impl RedisScope {
         let records = &*self.records;
         let name = records.names.name(&records.schema.key_of(&rows[0]));
         let unit = records.write_unit(&name, &records.encode(&rows[0])?);
-        records.inner.servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
+        records
+            .inner
+            .servers
+            .run(records.slot(&name), call, |connection| connection.write(&unit, call))?;
         Ok(())
     }
 
@@ -119,7 +122,7 @@ impl RedisScope {
         let call = self.records.inner.writing(true);
         let blind = self.is_blind(&rows, call)?;
         let batch = Batch::new(&self.records, rows);
-        match (blind, self.records.are_together()) {
+        match (blind, self.records.share_a_slot()) {
             (true, together) => self.records.write_many(&batch, together, call),
             (false, true) => self.replace(&batch, call).map(drop),
             (false, false) => {
@@ -133,7 +136,7 @@ impl RedisScope {
     /// Writes rows in place of all that stand, in one transaction.
     pub(super) fn put_all(&self, mut rows: Vec<Row>) -> Result<()> {
         let records = &self.records;
-        if !records.are_together() {
+        if !records.share_a_slot() {
             return Err(Error::unsupported(
                 "the records of the scope are spread over the cluster, and cannot be replaced all or nothing; with `slots=scope` they are in one slot",
             ));
@@ -152,11 +155,14 @@ impl RedisScope {
         let written = records.encoded(&batch)?;
         unit.append(&records.write_together(batch.names.iter().zip(&written)));
         let unit = unit.atomic();
-        records.inner.servers.run(records.slot(name), call, |link| link.write(&unit, call))?;
+        records
+            .inner
+            .servers
+            .run(records.slot(name), call, |connection| connection.write(&unit, call))?;
         Ok(())
     }
 
-    /// Removes records and returns them, in the order asked; of a key that is asked twice the first
+    /// Removes records and returns them, in the order asked; of a key that is asked idempotent the first
     /// gets the record.
     ///
     /// Invariant: a record is removed only while the server holds the very bytes that were decoded.
@@ -198,13 +204,13 @@ impl RedisScope {
         call: Call,
     ) -> Result<Vec<Found<'a>>> {
         let asked: Vec<&[u8]> = open.iter().map(|&at| names[at].as_slice()).collect();
-        let answers = self.records.look(&asked, call)?;
+        let replies = self.records.lookup(&asked, call)?;
         let mut found = Vec::with_capacity(open.len());
-        for (&at, answer) in open.iter().zip(answers) {
-            let stored = self.records.form.stored(answer.clone()).map_err(Failed::into_error);
+        for (&at, reply) in open.iter().zip(replies) {
+            let stored = self.records.layout.stored(reply.clone()).map_err(CallError::into_error);
             let row = stored.and_then(|stored| self.decode(&keys[at], stored));
             if let Some(row) = row.map_err(|error| error.with_key(&keys[at]))? {
-                found.push(Found { at, name: &names[at], answer, row });
+                found.push(Found { at, name: &names[at], reply, row });
             }
         }
         Ok(found)
@@ -214,10 +220,10 @@ impl RedisScope {
     /// they leave out stays, and so does what a newer schema has. Gives what each found.
     fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
-        records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
+        records.inner.servers.run(records.slot(&batch.names[0]), call, |connection| {
             let mut back_off = BackOff::until(call.deadline);
             loop {
-                if let Some(found) = records.try_replace(link, batch, call)? {
+                if let Some(found) = records.try_replace(connection, batch, call)? {
                     return Ok(found);
                 }
                 if !back_off.pause() {
@@ -232,7 +238,7 @@ impl Records {
     /// The unit of commands that writes a record.
     fn write_unit(&self, name: &[u8], written: &Written) -> Commands {
         let mut commands = Commands::default();
-        self.form.write(&mut commands, name, written, false);
+        self.layout.write(&mut commands, name, written, false);
         if commands.count() == 1 { commands } else { commands.atomic() }
     }
 
@@ -251,7 +257,9 @@ impl Records {
         if together {
             let unit = self.write_together(records);
             let unit = if unit.count() == 1 { unit } else { unit.atomic() };
-            servers.run(self.slot(&batch.names[0]), call, |link| link.write(&unit, call))?;
+            servers.run(self.slot(&batch.names[0]), call, |connection| {
+                connection.write(&unit, call)
+            })?;
         } else {
             let unit = |(name, written): (&Vec<u8>, &Written)| {
                 (self.slot(name), self.write_unit(name, written))
@@ -273,7 +281,7 @@ impl Records {
                 Written { content: Content::Bytes(bytes), lifetime: None } => {
                     plain.push((name, bytes));
                 }
-                written => self.form.write(&mut commands, name, written, false),
+                written => self.layout.write(&mut commands, name, written, false),
             }
         }
         for page in plain.chunks(PAGE) {
@@ -300,50 +308,50 @@ impl Records {
     /// Writes rows over what stands; not where somebody else writes one of the records meanwhile.
     fn try_replace(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         batch: &Batch,
         call: Call,
-    ) -> Result<Option<Vec<Option<Row>>>, Failed> {
+    ) -> Result<Option<Vec<Option<Row>>>, CallError> {
         let names: Vec<&[u8]> = batch.names.iter().map(Vec::as_slice).collect();
-        let standing = self.watch(link, &names);
+        let standing = self.watch(connection, &names);
         let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,
-            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) if connection.is_unusable() => return Err(failed),
             Err(failed) => {
-                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                 return Err(failed);
             }
         };
         let mut commands = Commands::default();
         for (name, written) in batch.names.iter().zip(&last) {
             if let Some((written, _)) = written {
-                self.form.write(&mut commands, name, written, true);
+                self.layout.write(&mut commands, name, written, true);
             }
         }
-        let mut unit = link.asking();
+        let mut unit = connection.asking();
         unit.append(&commands.atomic());
-        Ok((link.write(&unit, call)? != Value::Nil).then_some(found))
+        Ok((connection.write(&unit, call)? != Value::Nil).then_some(found))
     }
 
     /// Has the server watch records, and reads them, in one round trip.
     pub(super) fn watch(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         names: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+    ) -> Result<Vec<Option<Vec<u8>>>, CallError> {
         let mut watch = Commands::default();
         command_of(&mut watch, b"WATCH", names);
         let units: Vec<_> =
             [watch].into_iter().chain(names.iter().map(|name| self.read_unit(name))).collect();
-        let answers = link.ask_each(&units)?.into_iter().skip(1);
-        answers.map(|answer| self.form.stored(answer)).collect()
+        let replies = connection.query_each(&units)?.into_iter().skip(1);
+        replies.map(|reply| self.layout.stored(reply)).collect()
     }
 
     /// The command that reads one record. (`MGET` takes a key of another type for a missing one.)
     fn read_unit(&self, name: &[u8]) -> Commands {
         let mut commands = Commands::default();
-        self.form.read(&mut commands, name);
+        self.layout.read(&mut commands, name);
         commands
     }
 
@@ -361,7 +369,7 @@ impl Records {
                 Some((_, bytes)) => Some(bytes.as_slice()),
                 None => standing[place].as_deref(),
             };
-            let Replaced { new, bytes, old } = self.form.replace(key, old, row.clone())?;
+            let Replaced { new, bytes, old } = self.layout.replace(key, old, row.clone())?;
             let lifetime = self.lifetime_over(row, old.as_ref());
             found.push(old);
             last[place] = Some((Written { content: new, lifetime }, bytes));
@@ -369,14 +377,14 @@ impl Records {
         Ok((found, last))
     }
 
-    /// The answers to the commands that read these names, which are not decoded.
-    pub(super) fn look(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
+    /// The replies to the commands that read these names, which are not decoded.
+    pub(super) fn lookup(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
         let Some(first) = names.first() else { return Ok(Vec::new()) };
-        let call = Call { twice: true, replicas: 0, ..call };
+        let call = Call { idempotent: true, replicas: 0, ..call };
         let servers = &self.inner.servers;
-        if self.are_together() {
+        if self.share_a_slot() {
             let units: Vec<_> = names.iter().map(|name| self.read_unit(name)).collect();
-            return servers.run(self.slot(first), call, |link| link.ask_each(&units));
+            return servers.run(self.slot(first), call, |connection| connection.query_each(&units));
         }
         let unit = |name: &&[u8]| (self.slot(name), self.read_unit(name));
         servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())
@@ -387,16 +395,17 @@ impl Records {
     fn remove(&self, found: &[Found<'_>], call: Call) -> Result<Vec<bool>> {
         let Some(first) = found.first() else { return Ok(Vec::new()) };
         let servers = &self.inner.servers;
-        if self.are_together() {
+        if self.share_a_slot() {
             let records: Vec<_> = found.iter().map(Found::record).collect();
-            let unit = self.form.remove(&records);
-            let answer =
-                servers.run(self.slot(first.name), call, |link| link.write(&unit, call))?;
-            return Ok(vec![answer == Value::Int(1); found.len()]);
+            let unit = self.layout.remove(&records);
+            let reply = servers
+                .run(self.slot(first.name), call, |connection| connection.write(&unit, call))?;
+            return Ok(vec![reply == Value::Int(1); found.len()]);
         }
-        let unit = |found: &Found<'_>| (self.slot(found.name), self.form.remove(&[found.record()]));
-        let answers = servers.spread(call, &found.iter().map(unit).collect::<Vec<_>>())?;
-        Ok(answers.into_iter().map(|answer| answer == Value::Int(1)).collect())
+        let unit =
+            |found: &Found<'_>| (self.slot(found.name), self.layout.remove(&[found.record()]));
+        let replies = servers.spread(call, &found.iter().map(unit).collect::<Vec<_>>())?;
+        Ok(replies.into_iter().map(|reply| reply == Value::Int(1)).collect())
     }
 
     /// Removes all records of the scope, and nothing else.
@@ -405,11 +414,12 @@ impl Records {
         while let Some(names) = listing.page()? {
             let call = self.inner.writing(true);
             let servers = &self.inner.servers;
-            if self.are_together() {
+            if self.share_a_slot() {
                 let parts: Vec<&[u8]> =
                     [&b"UNLINK"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
                 let unit = Commands::one(&parts);
-                servers.run(self.slot(&names[0]), call, |link| link.write(&unit, call))?;
+                servers
+                    .run(self.slot(&names[0]), call, |connection| connection.write(&unit, call))?;
             } else {
                 let unit = |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", name]));
                 servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
@@ -419,8 +429,8 @@ impl Records {
     }
 }
 
-pub(super) fn busy() -> Failed {
+pub(super) fn busy() -> CallError {
     let message =
         "others kept writing the same records until the deadline passed; nothing was written";
-    Failed::Own(Error::new(ErrorKind::Timeout, message).while_waiting())
+    CallError::Final(Error::new(ErrorKind::Timeout, message).while_waiting())
 }

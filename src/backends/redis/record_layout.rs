@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use redis::Value as Answer;
+use redis::Value as Reply;
 use serde_json::Value as Json;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::link::unexpected;
-use crate::codec::{Codec, STAMP};
+use super::connection::unexpected;
+use crate::codec::{Codec, FINGERPRINT_FIELD};
 use crate::freshness::EXPIRES_AT;
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
 
-/// The form of a scope's records.
+/// The layout of a scope's records.
 #[derive(Debug)]
-pub(super) enum Form {
+pub(super) enum RecordLayout {
     /// A string: the record as the codec writes it.
     Record(Codec),
     /// A hash: the JSON of each column's value in a field of its name.
@@ -99,18 +99,18 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct Replaced {
     pub(super) new: Content,
-    /// What [`Form::stored`] will give of it.
+    /// What [`RecordLayout::stored`] will give of it.
     pub(super) bytes: Vec<u8>,
     /// The record that stood there.
     pub(super) old: Option<Row>,
 }
 
-impl Form {
-    /// As [`Codec::beside`].
-    pub(super) fn beside(self, stored: &Schema) -> Self {
+impl RecordLayout {
+    /// As [`Codec::with_stored_schema`].
+    pub(super) fn with_stored_schema(self, stored: &Schema) -> Self {
         match self {
-            Self::Record(codec) => Self::Record(codec.beside(stored)),
-            Self::Hash(codec) => Self::Hash(codec.beside(stored)),
+            Self::Record(codec) => Self::Record(codec.with_stored_schema(stored)),
+            Self::Hash(codec) => Self::Hash(codec.with_stored_schema(stored)),
             plain @ Self::Plain(_) => plain,
         }
     }
@@ -136,21 +136,21 @@ impl Form {
         }
     }
 
-    /// The command that removes records of one slot while the server holds exactly the `answers`
-    /// that [`read`](Form::read) had: 1 if all of them are as they were read, else 0 and nothing is
+    /// The command that removes records of one slot while the server holds exactly the `replies`
+    /// that [`read`](RecordLayout::read) had: 1 if all of them are as they were read, else 0 and nothing is
     /// removed.
     ///
     /// A script, and not `WATCH` with `MULTI`: a server that has reached its `maxmemory` refuses
     /// every command inside of `MULTI`, and runs a script that only removes.
-    pub(super) fn remove(&self, records: &[(&[u8], &Answer)]) -> Commands {
+    pub(super) fn remove(&self, records: &[(&[u8], &Reply)]) -> Commands {
         let mut arguments: Vec<&[u8]> = Vec::new();
         let counts: Vec<String> =
-            records.iter().map(|(_, answer)| (flat(answer).count() / 2).to_string()).collect();
-        for ((_, answer), count) in records.iter().zip(&counts) {
+            records.iter().map(|(_, reply)| (flat(reply).count() / 2).to_string()).collect();
+        for ((_, reply), count) in records.iter().zip(&counts) {
             if !self.is_string() {
                 arguments.push(count.as_bytes());
             }
-            arguments.extend(flat(answer));
+            arguments.extend(flat(reply));
         }
         let script = if self.is_string() { REMOVE_STRINGS } else { REMOVE_HASHES };
         let names = records.len().to_string();
@@ -176,14 +176,14 @@ impl Form {
         dropped.chain((!own).then_some(EXPIRES_AT)).collect()
     }
 
-    /// The command that writes a record in place of what was `seen`, as an answer to
-    /// [`read`](Form::read): 1 if it was written, 0 if another record is there by now, -1 if the
+    /// The command that writes a record in place of what was `seen`, as an reply to
+    /// [`read`](RecordLayout::read): 1 if it was written, 0 if another record is there by now, -1 if the
     /// lease is not its holder's any more. What the record has besides is removed, unless it is to
     /// be `kept`.
     pub(super) fn swap(
         &self,
         name: &[u8],
-        seen: &Answer,
+        seen: &Reply,
         new: &Written,
         kept: bool,
         lease: Option<(&[u8], &str)>,
@@ -266,17 +266,17 @@ impl Form {
         }
     }
 
-    /// The record in the answer to [`read`](Form::read), as one piece.
-    pub(super) fn stored(&self, answer: Answer) -> Result<Option<Vec<u8>>, Failed> {
-        match (self, answer) {
-            (_, Answer::Nil) => Ok(None),
-            (Self::Hash(_), Answer::Map(fields)) => object(fields),
-            (Self::Hash(_), Answer::Array(flat)) => {
+    /// The record in the reply to [`read`](RecordLayout::read), as one piece.
+    pub(super) fn stored(&self, reply: Reply) -> Result<Option<Vec<u8>>, CallError> {
+        match (self, reply) {
+            (_, Reply::Nil) => Ok(None),
+            (Self::Hash(_), Reply::Map(fields)) => object(fields),
+            (Self::Hash(_), Reply::Array(flat)) => {
                 let mut flat = flat.into_iter();
                 let pairs = std::iter::from_fn(|| Some((flat.next()?, flat.next()?)));
                 object(pairs.collect::<Vec<_>>())
             }
-            (_, Answer::BulkString(bytes)) => Ok(Some(bytes)),
+            (_, Reply::BulkString(bytes)) => Ok(Some(bytes)),
             _ => Err(unexpected()),
         }
     }
@@ -321,7 +321,7 @@ impl Form {
 fn fields(codec: &Codec, row: &Row) -> Result<Vec<Vec<u8>>> {
     let (fingerprint, names) = codec.names();
     let mut fields = Vec::with_capacity(2 + 2 * row.len());
-    fields.push(STAMP.as_bytes().to_vec());
+    fields.push(FINGERPRINT_FIELD.as_bytes().to_vec());
     fields.push(format!("\"{fingerprint}\"").into_bytes());
     for (at, (name, value)) in names.iter().zip(row).enumerate() {
         fields.push(name.as_bytes().to_vec());
@@ -331,7 +331,7 @@ fn fields(codec: &Codec, row: &Row) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The fields of a hash as one object of JSON; nothing where there are none.
-fn object(fields: Vec<(Answer, Answer)>) -> Result<Option<Vec<u8>>, Failed> {
+fn object(fields: Vec<(Reply, Reply)>) -> Result<Option<Vec<u8>>, CallError> {
     if fields.is_empty() {
         return Ok(None);
     }
@@ -348,21 +348,21 @@ fn object(fields: Vec<(Answer, Answer)>) -> Result<Option<Vec<u8>>, Failed> {
     Ok(Some(object))
 }
 
-/// The strings of an answer, those of a map one after the other.
-fn flat(answer: &Answer) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-    match answer {
-        Answer::BulkString(bytes) => Box::new(std::iter::once(bytes.as_slice())),
-        Answer::Array(items) => Box::new(items.iter().flat_map(flat)),
-        Answer::Map(pairs) => {
+/// The strings of an reply, those of a map one after the other.
+fn flat(reply: &Reply) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+    match reply {
+        Reply::BulkString(bytes) => Box::new(std::iter::once(bytes.as_slice())),
+        Reply::Array(items) => Box::new(items.iter().flat_map(flat)),
+        Reply::Map(pairs) => {
             Box::new(pairs.iter().flat_map(|(name, value)| flat(name).chain(flat(value))))
         }
         _ => Box::new(std::iter::empty()),
     }
 }
 
-fn bytes(answer: Answer) -> Result<Vec<u8>, Failed> {
-    match answer {
-        Answer::BulkString(bytes) => Ok(bytes),
+fn bytes(reply: Reply) -> Result<Vec<u8>, CallError> {
+    match reply {
+        Reply::BulkString(bytes) => Ok(bytes),
         _ => Err(unexpected()),
     }
 }

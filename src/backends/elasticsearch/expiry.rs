@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::bulk::{Outcome, Seen, Write};
+use super::bulk::{DocumentVersion, Outcome, Write};
+use super::call_error::CallError;
 use super::client::{Effect, Request};
 use super::document;
-use super::failure::Failed;
 use super::leases;
 use super::listing::Listing;
 use super::scope::Session;
@@ -45,7 +45,7 @@ struct Hit {
     #[serde(rename = "_source")]
     source: Option<Box<RawValue>>,
     #[serde(flatten)]
-    seen: Seen,
+    version: DocumentVersion,
 }
 
 impl Session<'_> {
@@ -68,13 +68,13 @@ impl Session<'_> {
     pub(super) fn list_live<T: super::listing::Listed>(
         &self,
         at: i64,
-    ) -> Result<Listing<T>, Failed> {
+    ) -> Result<Listing<T>, CallError> {
         let past = self.expiring(None, at.div_euclid(1_000) - 1);
         let query = past.map(|past| json!({"bool": {"must_not": [past]}}));
         self.list_some(query, Some(at))
     }
 
-    pub(super) fn count_live(&self, at: i64) -> Result<u64, Failed> {
+    pub(super) fn count_live(&self, at: i64) -> Result<u64, CallError> {
         let millis = at.div_euclid(1_000);
         let Some(past) = self.expiring(None, millis + 1) else {
             return Ok(self.list_live::<Key>(at)?.try_fold(0, |n, key| key.map(|_| n + 1))?);
@@ -96,7 +96,7 @@ impl Session<'_> {
         before: i64,
         limit: usize,
         mut refresh: bool,
-    ) -> Result<usize, Failed> {
+    ) -> Result<usize, CallError> {
         let Some(due) = self.expiring(None, before.div_euclid(1_000) + 1) else {
             return self.purge_listed(before, limit);
         };
@@ -108,7 +108,7 @@ impl Session<'_> {
         let (mut removed, mut refreshed) = (0, false);
         while removed < limit {
             if refresh {
-                self.cluster.show_all(self.target, self.deadline)?;
+                self.cluster.refresh_index(self.target, self.deadline)?;
                 refreshed = true;
             }
             let size = STEP.min(limit - removed);
@@ -126,7 +126,7 @@ impl Session<'_> {
         Ok(removed)
     }
 
-    fn search_due(&self, query: &Json, size: usize) -> Result<Vec<Hit>, Failed> {
+    fn search_due(&self, query: &Json, size: usize) -> Result<Vec<Hit>, CallError> {
         let field = self.expiry_field().unwrap_or_default();
         let body = json!({
             "size": size,
@@ -138,38 +138,38 @@ impl Session<'_> {
         });
         let path = format!("{}/_search?allow_partial_search_results=false", self.target.path);
         let request = Request::new(Method::Post, path, Effect::Read).body(body.to_string());
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        answer.read::<Page>().map(|page| page.hits.hits)
+        let response = self.cluster.client.send(request, self.deadline)?;
+        response.read::<Page>().map(|page| page.hits.hits)
     }
 
-    fn remove_due(&self, hits: Vec<Hit>, before: i64) -> Result<usize, Failed> {
+    fn remove_due(&self, hits: Vec<Hit>, before: i64) -> Result<usize, CallError> {
         let mut writes = Vec::with_capacity(hits.len());
-        for Hit { id, source, seen } in hits {
+        for Hit { id, source, version } in hits {
             let Some(source) = source else { continue };
             let due = match self.expiry_in(&source)? {
                 Some(expires) => expires <= before,
                 None => leases::is_vacant(&source)?,
             };
             if due {
-                writes.push((id, self.removal(&source, seen)?));
+                writes.push((id, self.removal(&source, version)?));
             }
         }
         self.send_removals(&writes)
     }
 
     /// What removes a record; a lease beside it stays.
-    fn removal(&self, source: &RawValue, seen: Seen) -> Result<Write> {
+    fn removal(&self, source: &RawValue, version: DocumentVersion) -> Result<Write> {
         let lease = if self.target.leases { leases::held(source)? } else { None };
         Ok(match lease {
             Some(lease) if !leases::is_vacant(source)? => {
-                Write::Put { source: lease.placeholder(), over: Some(seen) }
+                Write::Put { source: lease.placeholder(), over: Some(version) }
             }
-            _ => Write::Remove { seen },
+            _ => Write::Remove { version },
         })
     }
 
     /// Sends removals, and gives how many were done; a document that changed meanwhile stays.
-    fn send_removals(&self, writes: &[(String, Write)]) -> Result<usize, Failed> {
+    fn send_removals(&self, writes: &[(String, Write)]) -> Result<usize, CallError> {
         if writes.is_empty() {
             return Ok(0);
         }
@@ -183,14 +183,14 @@ impl Session<'_> {
             match outcome {
                 Outcome::Done => done += 1,
                 Outcome::Missing | Outcome::Conflict => {}
-                Outcome::Refused(fault) => return Err(fault.into_failed()),
+                Outcome::Refused(server_error) => return Err(server_error.into_call_error()),
             }
         }
         Ok(done)
     }
 
     /// The same in an index of another program, whose fields are of types of its own.
-    fn purge_listed(&self, before: i64, limit: usize) -> Result<usize, Failed> {
+    fn purge_listed(&self, before: i64, limit: usize) -> Result<usize, CallError> {
         let mut keys = Vec::new();
         let listing: Listing<Row> = self.list()?;
         for row in listing {
@@ -211,7 +211,7 @@ impl Session<'_> {
         document::expiry(source, &self.schema.columns[column], &self.target.fields[column].name)
     }
 
-    pub(super) fn remove_expired(&self, keys: &[Key], at: i64) -> Result<usize, Failed> {
+    pub(super) fn remove_expired(&self, keys: &[Key], at: i64) -> Result<usize, CallError> {
         let ids = self.ids(keys)?;
         let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
         let mut writes = Vec::new();
@@ -220,16 +220,16 @@ impl Session<'_> {
             let row = self.row(id, &document).map_err(|error| error.with_key(key))?;
             let expired = row.is_some_and(|row| !is_live(self.schema, &row, at));
             if let (true, Some(source)) = (expired, &document.source) {
-                writes.push((id.clone(), self.removal(source, document.seen)?));
+                writes.push((id.clone(), self.removal(source, document.version)?));
             }
         }
         self.send_removals(&writes)
     }
 
-    pub(super) fn touch(&self, key: &Key, at: i64, expires: &Value) -> Result<bool, Failed> {
+    pub(super) fn touch(&self, key: &Key, at: i64, expires: &Value) -> Result<bool, CallError> {
         let Some(column) = self.schema.expiry_column() else { return Ok(false) };
         let id = self.id(key)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some(document) = self.get(&id)? else { return Ok(false) };
             let row = self.row(&id, &document)?;
             let Some(mut row) = row.filter(|row| is_live(self.schema, row, at)) else {
@@ -237,11 +237,15 @@ impl Session<'_> {
             };
             row[column] = expires.clone();
             let source = self.over(&row, &document)?;
-            self.put(&id, source, Some(document.seen), Effect::Once).map(|()| true)
+            self.put(&id, source, Some(document.version), Effect::Once).map(|()| true)
         })
     }
 
-    pub(super) fn replace_unchanged(&self, old: Option<&Row>, row: &Row) -> Result<bool, Failed> {
+    pub(super) fn replace_unchanged(
+        &self,
+        old: Option<&Row>,
+        row: &Row,
+    ) -> Result<bool, CallError> {
         let Some(old) = old else { return Ok(self.insert(row, None)?.is_none()) };
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
@@ -250,8 +254,8 @@ impl Session<'_> {
             return Ok(false);
         }
         let source = self.over(row, &document)?;
-        match self.put(&id, source, Some(document.seen), Effect::Once) {
-            Err(Failed::Conflict) => Ok(false),
+        match self.put(&id, source, Some(document.version), Effect::Once) {
+            Err(CallError::Conflict) => Ok(false),
             done => done.map(|()| true),
         }
     }
@@ -262,9 +266,9 @@ impl Session<'_> {
         id: &str,
         document: &Document,
         at: Option<i64>,
-    ) -> Result<std::result::Result<Row, Seen>> {
+    ) -> Result<std::result::Result<Row, DocumentVersion>> {
         let row = self.row(id, document)?;
         let live = |row: &Row| at.is_none_or(|at| is_live(self.schema, row, at));
-        Ok(row.filter(live).ok_or(document.seen))
+        Ok(row.filter(live).ok_or(document.version))
     }
 }

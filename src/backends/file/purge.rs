@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::expiry::{Entry, Verdict};
-use super::name::Place;
+use super::name::RecordPath;
 use super::scope::{FileScope, Inner, Written};
 use crate::store::{LeasedFill, Leases, is_live};
 use crate::{Error, Key, Result, Row, Value};
@@ -36,15 +36,15 @@ impl Inner {
     /// temporary file.
     pub(super) fn note<'a>(
         &self,
-        written: impl ExactSizeIterator<Item = (String, &'a Place, &'a Written)>,
+        written: impl ExactSizeIterator<Item = (String, &'a RecordPath, &'a Written)>,
     ) -> Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
         let count = written.len();
         let mut entries = Vec::new();
-        for (name, place, written) in written {
+        for (name, path, written) in written {
             let Some(expires) = written.expires else { continue };
             let file = self.at.temporary.number(&name)?.unwrap_or_default();
-            entries.push(Entry { expires, file, path: place.path() });
+            entries.push(Entry { expires, file, path: path.to_text() });
         }
         index.add(&entries)?;
         match self.schema.freshness.max_records {
@@ -60,17 +60,17 @@ impl Inner {
         &self,
         rows: Vec<Row>,
         at: i64,
-    ) -> Result<(Vec<Option<Row>>, BTreeMap<Place, (Key, Written)>)> {
+    ) -> Result<(Vec<Option<Row>>, BTreeMap<RecordPath, (Key, Written)>)> {
         let mut files = BTreeMap::new();
         let mut stored = Vec::with_capacity(rows.len());
         for row in rows {
             let key = self.schema.key_of(&row);
             let mut prepare = || {
-                let place = self.place(&key)?;
+                let path = self.path(&key)?;
                 let live = self.fetch(&key)?.filter(|row| is_live(&self.schema, row, at));
                 if live.is_none() {
                     let written = self.replaced(&key, None, row.clone())?.0;
-                    files.insert(place, (key.clone(), written));
+                    files.insert(path, (key.clone(), written));
                 }
                 Ok(live)
             };
@@ -81,24 +81,24 @@ impl Inner {
 
     /// Removes the file of a record, without waiting for the disk: one that comes back with a crash
     /// is expired still.
-    fn remove(&self, place: &Place) -> Result<bool> {
-        let Some(directory) = self.at.records.parent(place)? else { return Ok(false) };
-        let removed = directory.remove(&place.file)?;
-        self.at.prune_above(place)?;
+    fn remove(&self, path: &RecordPath) -> Result<bool> {
+        let Some(directory) = self.at.records.parent(path)? else { return Ok(false) };
+        let removed = directory.remove(&path.file)?;
+        self.at.prune_above(path)?;
         Ok(removed)
     }
 
     /// When the record of an entry expires; `None` if its file is gone or another one by now, or
     /// cannot be read.
-    fn expiry_of(&self, entry: &Entry) -> Result<Option<(Place, i64)>> {
-        let Some(place) = Place::parse(&entry.path) else { return Ok(None) };
-        let Some(directory) = self.at.records.parent(&place)? else { return Ok(None) };
-        if directory.number(&place.file)? != Some(entry.file) {
+    fn expiry_of(&self, entry: &Entry) -> Result<Option<(RecordPath, i64)>> {
+        let Some(path) = RecordPath::parse(&entry.path) else { return Ok(None) };
+        let Some(directory) = self.at.records.parent(&path)? else { return Ok(None) };
+        if directory.number(&path.file)? != Some(entry.file) {
             return Ok(None);
         }
-        let row = self.row_at(&place).ok().flatten();
+        let row = self.row_at(&path).ok().flatten();
         let expires = row.and_then(|row| self.expiry_over(&row, None));
-        Ok(expires.map(|expires| (place, expires)))
+        Ok(expires.map(|expires| (path, expires)))
     }
 
     /// Removes what is due, up to a limit, in one turn. Returns `None` if nothing is left to be
@@ -119,10 +119,10 @@ impl Inner {
             if removed == limit {
                 return Ok(Verdict::Stop);
             }
-            if let Some((place, expires)) = self.expiry_of(entry)?
+            if let Some((path, expires)) = self.expiry_of(entry)?
                 && expires <= before
             {
-                removed += usize::from(self.remove(&place)?);
+                removed += usize::from(self.remove(&path)?);
             }
             Ok(Verdict::Done)
         })?;
@@ -145,7 +145,7 @@ impl Inner {
     /// there are many records, by a thread of its own that ends with the process.
     fn make_index(self: &Arc<Self>) -> Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
-        if index.is_whole()? || self.rebuilt.swap(true, Ordering::AcqRel) {
+        if index.is_complete()? || self.rebuilt.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let mut walk = self.walk();
@@ -173,9 +173,9 @@ impl Inner {
         loop {
             let mut entries = Vec::new();
             let mut ended = true;
-            for place in walk.by_ref() {
+            for path in walk.by_ref() {
                 // What cannot be read is no record that expires.
-                entries.extend(place.ok().and_then(|place| self.entry_at(&place)));
+                entries.extend(path.ok().and_then(|path| self.entry_at(&path)));
                 if entries.len() == ADDED || !goes_on() {
                     ended = false;
                     break;
@@ -184,7 +184,7 @@ impl Inner {
             let _held = self.turn()?;
             index.add(&entries)?;
             if ended {
-                index.set_whole()?;
+                index.set_complete()?;
                 return Ok(true);
             }
             if !goes_on() {
@@ -193,11 +193,11 @@ impl Inner {
         }
     }
 
-    fn entry_at(&self, place: &Place) -> Option<Entry> {
-        let file = self.at.records.parent(place).ok()??.number(&place.file).ok()??;
-        let row = self.row_at(place).ok()??;
+    fn entry_at(&self, path: &RecordPath) -> Option<Entry> {
+        let file = self.at.records.parent(path).ok()??.number(&path.file).ok()??;
+        let row = self.row_at(path).ok()??;
         let expires = self.expiry_over(&row, None)?;
-        Some(Entry { expires, file, path: place.path() })
+        Some(Entry { expires, file, path: path.to_text() })
     }
 
     /// A quarter more than `records` are let be, so that they need not be counted each time.
@@ -219,8 +219,8 @@ impl Inner {
 
     pub(super) fn count(&self) -> Result<u64> {
         let mut count = 0;
-        for place in self.walk() {
-            count += u64::from(self.at.names.read(&place?).is_some());
+        for path in self.walk() {
+            count += u64::from(self.at.names.read(&path?).is_some());
         }
         Ok(count)
     }
@@ -236,14 +236,14 @@ impl Inner {
         }
         let mut removed = 0;
         while removed < count {
-            let more = index.look_at_earliest(&mut |entry| {
+            let more = index.visit_earliest(&mut |entry| {
                 if removed == count {
                     return Ok(Verdict::Stop);
                 }
-                if let Some((place, expires)) = self.expiry_of(entry)?
+                if let Some((path, expires)) = self.expiry_of(entry)?
                     && expires == entry.expires
                 {
-                    removed += usize::from(self.remove(&place)?);
+                    removed += usize::from(self.remove(&path)?);
                 }
                 Ok(Verdict::Done)
             })?;
@@ -260,13 +260,13 @@ impl Inner {
     /// Removes so many records, whichever they are.
     fn remove_some(&self, count: usize) -> Result<usize> {
         let mut removed = 0;
-        for place in self.walk() {
-            let place = place?;
+        for path in self.walk() {
+            let path = path?;
             if removed == count {
                 break;
             }
-            if self.at.names.read(&place).is_some() {
-                removed += usize::from(self.remove(&place)?);
+            if self.at.names.read(&path).is_some() {
+                removed += usize::from(self.remove(&path)?);
             }
         }
         Ok(removed)
@@ -293,7 +293,7 @@ impl Inner {
         for key in keys.iter().filter(|key| seen.insert(*key)) {
             let row = self.fetch(key).map_err(|error| error.with_key(key))?;
             if row.is_some_and(|row| !is_live(&self.schema, &row, at)) {
-                self.remove(&self.place(key)?)?;
+                self.remove(&self.path(key)?)?;
             }
         }
         Ok(())
@@ -301,30 +301,30 @@ impl Inner {
 
     pub(super) fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
         let key = self.schema.key_of(&row);
-        let place = self.place(&key)?;
+        let path = self.path(&key)?;
         let _held = self.turn()?;
-        let stored = self.read(&place)?;
+        let stored = self.read(&path)?;
         let found = stored.clone().map(|bytes| self.format.decode(&key, bytes)).transpose()?;
         if found.as_ref() != old {
             return Ok(false);
         }
         let (written, _) = self.replaced(&key, stored, row)?;
-        self.put(&key, &place, &written)?;
+        self.put(&key, &path, &written)?;
         Ok(true)
     }
 
     pub(super) fn touch(&self, key: &Key, at: i64, expires: &Value) -> Result<bool> {
         let Some(column) = self.expiry else { return Ok(false) };
-        let place = self.place(key)?;
+        let path = self.path(key)?;
         let _held = self.turn()?;
-        let Some(stored) = self.read(&place)? else { return Ok(false) };
+        let Some(stored) = self.read(&path)? else { return Ok(false) };
         let mut row = self.format.decode(key, stored.clone())?;
         if !is_live(&self.schema, &row, at) {
             return Ok(false);
         }
         row[column] = expires.clone();
         let (written, _) = self.replaced(key, Some(stored), row)?;
-        self.put(key, &place, &written)?;
+        self.put(key, &path, &written)?;
         Ok(true)
     }
 }

@@ -10,14 +10,14 @@ const PORT: u16 = 9200;
 
 /// What stands between a URI's scheme and its options, its escapes resolved.
 #[derive(Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ClusterUri {
     pub(super) hosts: Vec<String>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) path: String,
 }
 
-impl Place {
+impl ClusterUri {
     /// Reads `//user:password@host:port,host:port/path`, each part but the slashes left out at
     /// will.
     ///
@@ -101,12 +101,12 @@ mod tests {
 
     #[test]
     fn the_parts_are_found_and_their_escapes_resolved() {
-        let full = Place::parse("//me%3A:p%40ss%2Fw%3Aord@es1,es2.example:9201/a/b/").unwrap();
+        let full = ClusterUri::parse("//me%3A:p%40ss%2Fw%3Aord@es1,es2.example:9201/a/b/").unwrap();
         assert_eq!(full.hosts, ["es1", "es2.example:9201"]);
         assert_eq!(full.user.as_deref(), Some("me:"));
         assert_eq!(full.password.as_deref(), Some("p@ss/w:ord"));
         assert_eq!(full.path, "a/b");
-        assert!(Place::parse("//").unwrap() == Place::default());
+        assert!(ClusterUri::parse("//").unwrap() == ClusterUri::default());
         assert_eq!(address("").unwrap(), ("localhost".into(), 9200));
         assert_eq!(address("h:7").unwrap(), ("h".into(), 7));
         assert_eq!(address("[::1]:7").unwrap(), ("[::1]".into(), 7));
@@ -129,7 +129,7 @@ mod tests {
             "//u:secret@[::1]7",
             "//u:secret@a b",
         ] {
-            let error = Place::parse(rest).err().unwrap();
+            let error = ClusterUri::parse(rest).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{rest}");
             assert!(!error.to_string().contains("cret"), "{error}");
         }

@@ -6,40 +6,40 @@ use crate::{Error, ErrorKind};
 
 /// Why a call did not do what it should.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum CallError {
     /// The scope's index does not stand.
-    Gone,
+    IndexMissing,
     /// The index has not all fields of the scope.
-    Outdated,
+    MappingOutdated,
     /// Somebody else wrote the document meanwhile.
     Conflict,
     /// The cluster takes the request for a wrong one, as it does where the name is an alias of
     /// several indices by now.
-    Malformed(Error),
-    Own(Error),
+    BadRequest(Error),
+    Final(Error),
 }
 
-impl From<Error> for Failed {
+impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Self::Own(error)
+        Self::Final(error)
     }
 }
 
-impl Failed {
+impl CallError {
     /// The public error.
     pub(super) fn into_error(self) -> Error {
         let backend = |message| Error::new(ErrorKind::Backend, message);
         match self {
-            Self::Gone => backend("another program deleted the index"),
-            Self::Outdated => backend("another program changed the mapping of the index"),
-            Self::Conflict => met_others(),
-            Self::Malformed(error) | Self::Own(error) => error,
+            Self::IndexMissing => backend("another program deleted the index"),
+            Self::MappingOutdated => backend("another program changed the mapping of the index"),
+            Self::Conflict => conflict_error(),
+            Self::BadRequest(error) | Self::Final(error) => error,
         }
     }
 }
 
 /// The error of a call that others came before again and again.
-pub(super) fn met_others() -> Error {
+pub(super) fn conflict_error() -> Error {
     Error::new(
         ErrorKind::Timeout,
         "others wrote the record again and again until the deadline passed; nothing was changed",
@@ -47,9 +47,9 @@ pub(super) fn met_others() -> Error {
     .while_waiting()
 }
 
-/// What an answer, or an item of one, says went wrong.
+/// What an response, or an item of one, says went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ServerError {
     pub(super) status: u16,
     /// Its name for what happened, such as `index_not_found_exception`.
     pub(super) name: String,
@@ -57,12 +57,12 @@ pub(super) struct Fault {
     pub(super) reason: Option<String>,
 }
 
-/// The name of the fault of an index, or a cluster, that takes no such requests.
+/// The name of the server_error of an index, or a cluster, that takes no such requests.
 const BLOCK: &str = "cluster_block_exception";
 
 /// The names of faults of a cluster that did nothing since it was not ready: its state is not
 /// recovered, it has no master for a moment, or a shard is not started.
-const PASSING: [&str; 6] = [
+const TRANSIENT: [&str; 6] = [
     BLOCK,
     "master_not_discovered_exception",
     "no_shard_available_action_exception",
@@ -71,9 +71,9 @@ const PASSING: [&str; 6] = [
     "unavailable_shards_exception",
 ];
 
-/// Whether a fault of this name is of a cluster that was not ready.
-pub(super) fn is_passing(name: &str) -> bool {
-    PASSING.contains(&name)
+/// Whether a server_error of this name is of a cluster that was not ready.
+pub(super) fn is_transient(name: &str) -> bool {
+    TRANSIENT.contains(&name)
 }
 
 #[derive(Deserialize)]
@@ -96,21 +96,21 @@ pub(super) enum Cause {
     Other(serde::de::IgnoredAny),
 }
 
-impl Fault {
-    /// What an answer that is no success says.
-    pub(super) fn of_answer(status: u16, body: &[u8]) -> Self {
+impl ServerError {
+    /// What an response that is no success says.
+    pub(super) fn from_response(status: u16, body: &[u8]) -> Self {
         let cause = serde_json::from_slice::<Body>(body).map(|body| body.error);
         match cause {
-            Ok(cause) => Self::of_item(status, cause),
+            Ok(cause) => Self::from_item(status, cause),
             Err(_) => Self { status, name: String::new(), reason: None },
         }
     }
 
-    /// What an item of an answer says.
-    pub(super) fn of_item(status: u16, cause: Cause) -> Self {
+    /// What an item of an response says.
+    pub(super) fn from_item(status: u16, cause: Cause) -> Self {
         match cause {
             Cause::Named { name, reason, caused_by } => {
-                let inner = caused_by.and_then(|cause| Self::of_item(status, *cause).reason);
+                let inner = caused_by.and_then(|cause| Self::from_item(status, *cause).reason);
                 let reason = reason.map(|reason| match inner {
                     Some(inner) if inner != reason => format!("{reason}: {inner}"),
                     _ => reason,
@@ -136,10 +136,10 @@ impl Fault {
 
     /// Whether the cluster did nothing, and may do it a moment later: it has too much to do, or
     /// the index is so new that its shards are not started.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self.status {
             429 => !self.is(BLOCK),
-            503 => is_passing(&self.name),
+            503 => is_transient(&self.name),
             _ => false,
         }
     }
@@ -156,13 +156,13 @@ impl Fault {
         self.name == name
     }
 
-    pub(super) fn into_failed(self) -> Failed {
+    pub(super) fn into_call_error(self) -> CallError {
         match (self.status, self.name.as_str()) {
-            _ if self.is_gone() => Failed::Gone,
-            (_, "strict_dynamic_mapping_exception") => Failed::Outdated,
-            (409, _) => Failed::Conflict,
-            (400, "illegal_argument_exception") => Failed::Malformed(self.into_error()),
-            _ => Failed::Own(self.into_error()),
+            _ if self.is_gone() => CallError::IndexMissing,
+            (_, "strict_dynamic_mapping_exception") => CallError::MappingOutdated,
+            (409, _) => CallError::Conflict,
+            (400, "illegal_argument_exception") => CallError::BadRequest(self.into_error()),
+            _ => CallError::Final(self.into_error()),
         }
     }
 
@@ -190,7 +190,7 @@ impl Fault {
                 ErrorKind::Timeout,
                 "the cluster was too busy until the deadline passed; nothing was changed",
             ),
-            _ if self.is_passing() => Error::new(
+            _ if self.is_transient() => Error::new(
                 ErrorKind::Timeout,
                 format!(
                     "the cluster, or a shard of the index, was not ready until the deadline passed; nothing was changed{}",
@@ -222,10 +222,15 @@ mod tests {
     #[test]
     fn an_answer_is_told_apart() {
         let body = |name: &str| format!("{{\"error\":{{\"type\":\"{name}\",\"reason\":\"r\"}}}}");
-        let failed = |status, name| Fault::of_answer(status, body(name).as_bytes()).into_failed();
-        assert!(matches!(failed(404, "index_not_found_exception"), Failed::Gone));
-        assert!(matches!(failed(400, "strict_dynamic_mapping_exception"), Failed::Outdated));
-        assert!(matches!(failed(409, "version_conflict_engine_exception"), Failed::Conflict));
+        let failed = |status, name| {
+            ServerError::from_response(status, body(name).as_bytes()).into_call_error()
+        };
+        assert!(matches!(failed(404, "index_not_found_exception"), CallError::IndexMissing));
+        assert!(matches!(
+            failed(400, "strict_dynamic_mapping_exception"),
+            CallError::MappingOutdated
+        ));
+        assert!(matches!(failed(409, "version_conflict_engine_exception"), CallError::Conflict));
         let kind = |status| failed(status, "x").into_error().kind();
         assert_eq!(kind(401), ErrorKind::Unavailable);
         assert_eq!(kind(413), ErrorKind::Unsupported);
@@ -234,7 +239,8 @@ mod tests {
         assert!(!failed(401, "x").into_error().is_retryable());
         let text = failed(400, "illegal").into_error().to_string();
         assert_eq!(text, "the cluster refused [400 illegal]: r");
-        let text = Fault::of_answer(405, b"{\"error\":\"no such method\"}").into_failed();
+        let text =
+            ServerError::from_response(405, b"{\"error\":\"no such method\"}").into_call_error();
         assert_eq!(text.into_error().to_string(), "the cluster refused [405]");
     }
 
@@ -243,31 +249,32 @@ mod tests {
         let block = |status, why: &str| {
             let reason = format!("index [a] blocked by: [{why}];");
             let body = format!("{{\"error\":{{\"type\":\"{BLOCK}\",\"reason\":\"{reason}\"}}}}");
-            Fault::of_answer(status, body.as_bytes()).without_reason()
+            ServerError::from_response(status, body.as_bytes()).without_reason()
         };
         let full = block(
             429,
             "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block",
         );
-        assert!(!full.is_passing());
-        let error = full.into_failed().into_error();
+        assert!(!full.is_transient());
+        let error = full.into_call_error().into_error();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Backend, false));
         assert!(error.message().contains("disk"), "{error}");
         let write = block(403, "FORBIDDEN/8/index write (api)");
-        assert!(!write.is_passing());
-        assert!(write.into_failed().into_error().message().contains("index write (api)"));
-        assert!(block(503, "SERVICE_UNAVAILABLE/1/state not recovered").is_passing());
-        let fault = |status, name: &str| Fault { status, name: name.into(), reason: None };
-        assert!(fault(503, "no_shard_available_action_exception").is_passing());
-        assert!(fault(429, "es_rejected_execution_exception").is_passing());
-        assert!(!fault(503, "").is_passing() && !fault(502, "x").is_passing());
+        assert!(!write.is_transient());
+        assert!(write.into_call_error().into_error().message().contains("index write (api)"));
+        assert!(block(503, "SERVICE_UNAVAILABLE/1/state not recovered").is_transient());
+        let server_error =
+            |status, name: &str| ServerError { status, name: name.into(), reason: None };
+        assert!(server_error(503, "no_shard_available_action_exception").is_transient());
+        assert!(server_error(429, "es_rejected_execution_exception").is_transient());
+        assert!(!server_error(503, "").is_transient() && !server_error(502, "x").is_transient());
     }
 
     #[test]
     fn what_caused_it_is_told_unless_a_record_was_sent() {
         let body = br#"{"error":{"type":"a","reason":"b","caused_by":{"type":"c","reason":"d"}}}"#;
-        let fault = Fault::of_answer(400, body);
-        assert_eq!(fault.named(), " [400 a]: b: d");
-        assert_eq!(fault.without_reason().named(), " [400 a]");
+        let server_error = ServerError::from_response(400, body);
+        assert_eq!(server_error.named(), " [400 a]: b: d");
+        assert_eq!(server_error.without_reason().named(), " [400 a]");
     }
 }

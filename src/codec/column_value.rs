@@ -8,7 +8,7 @@ use crate::{Column, ColumnType, Error, Result, Value};
 pub(super) const JSON_TAG: &str = "$json";
 
 #[derive(Debug)]
-pub(super) enum Cell<'a> {
+pub(super) enum ColumnValue<'a> {
     Json(Json),
     #[cfg(feature = "msgpack")]
     Message(rmpv::ValueRef<'a>),
@@ -17,7 +17,7 @@ pub(super) enum Cell<'a> {
     Lent(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
 }
 
-impl Cell<'_> {
+impl ColumnValue<'_> {
     /// The cell as JSON, with what JSON cannot say tagged.
     pub(super) fn into_json(self) -> Json {
         match self {

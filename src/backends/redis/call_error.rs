@@ -4,61 +4,61 @@ use std::io;
 
 use redis::{ServerError, ServerErrorKind};
 
-use super::place::Address;
+use super::login::Address;
 use crate::{Error, ErrorKind};
 
 /// Why a call on a connection failed.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum CallError {
     /// No connection could be had: nothing was sent.
     NotSent(Error),
     /// The connection was lost when something was sent: nobody knows what was done.
     Lost(io::ErrorKind),
     /// The server did nothing, and says who does or that it may be asked again.
-    Elsewhere(Elsewhere),
+    Redirect(Redirect),
     /// It is so.
-    Own(Error),
+    Final(Error),
 }
 
 /// Where, or when, a command that was not done is done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Elsewhere {
+pub(super) enum Redirect {
     /// The slot has moved to this server.
     Moved(Address),
     /// The slot is about to move; the key may be there already.
     Ask(Address),
     /// This server is no master any more.
-    Demoted,
+    ReadOnly,
     /// Later: it is loading its data, or the cluster is not whole.
-    Later,
+    TryAgain,
     /// Once one of its clients is gone: it has reached its `maxclients`.
-    Full,
+    MaxClients,
 }
 
-impl From<Error> for Failed {
+impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Self::Own(error)
+        Self::Final(error)
     }
 }
 
-impl Failed {
+impl CallError {
     /// The public error.
     pub(super) fn into_error(self) -> Error {
         match self {
-            Self::Own(error) | Self::NotSent(error) => error,
+            Self::Final(error) | Self::NotSent(error) => error,
             Self::Lost(kind) => lost(kind),
-            Self::Elsewhere(Elsewhere::Demoted) => Error::new(
+            Self::Redirect(Redirect::ReadOnly) => Error::new(
                 ErrorKind::Unavailable,
                 "the server is a replica, which cannot be written to; nothing was done",
             ),
-            Self::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => Error::invalid_config(
+            Self::Redirect(Redirect::Moved(_) | Redirect::Ask(_)) => Error::invalid_config(
                 "the server is one of a cluster; write its URI as redis+cluster:// and not as redis://",
             ),
-            Self::Elsewhere(Elsewhere::Full) => Error::new(
+            Self::Redirect(Redirect::MaxClients) => Error::new(
                 ErrorKind::Timeout,
                 "the server had reached its `maxclients` until the deadline passed; nothing was done",
             ),
-            Self::Elsewhere(Elsewhere::Later) => Error::new(
+            Self::Redirect(Redirect::TryAgain) => Error::new(
                 ErrorKind::Timeout,
                 "the servers were moving data, loading it or choosing a master until the deadline passed; nothing was done",
             ),
@@ -68,32 +68,32 @@ impl Failed {
 
 fn lost(kind: io::ErrorKind) -> Error {
     let what = match kind {
-        io::ErrorKind::TimedOut => "the server did not answer until the deadline",
-        _ => "the connection was lost before the answer",
+        io::ErrorKind::TimedOut => "the server did not reply until the deadline",
+        _ => "the connection was lost before the reply",
     };
     Error::new(ErrorKind::Unavailable, format!("{what}: what was sent may have been done or not"))
 }
 
 /// Where no connection can be had.
-pub(super) fn unreachable(address: &Address, error: &io::Error) -> Failed {
-    Failed::NotSent(address.unreachable(error))
+pub(super) fn unreachable(address: &Address, error: &io::Error) -> CallError {
+    CallError::NotSent(address.unreachable(error))
 }
 
 /// What a server's refusal means. Its own words may hold keys and values, and are not passed on.
-pub(super) fn refused(error: &ServerError) -> Failed {
+pub(super) fn refused(error: &ServerError) -> CallError {
     use ServerErrorKind as Kind;
     let elsewhere = match error.kind() {
-        Some(Kind::Moved) => address(error).map(Elsewhere::Moved),
-        Some(Kind::Ask) => address(error).map(Elsewhere::Ask),
-        Some(Kind::ReadOnly) => Some(Elsewhere::Demoted),
+        Some(Kind::Moved) => address(error).map(Redirect::Moved),
+        Some(Kind::Ask) => address(error).map(Redirect::Ask),
+        Some(Kind::ReadOnly) => Some(Redirect::ReadOnly),
         Some(Kind::BusyLoading | Kind::TryAgain | Kind::ClusterDown | Kind::MasterDown) => {
-            Some(Elsewhere::Later)
+            Some(Redirect::TryAgain)
         }
-        _ if error.code() == "BUSY" => Some(Elsewhere::Later),
-        _ if is_full(error) => Some(Elsewhere::Full),
+        _ if error.code() == "BUSY" => Some(Redirect::TryAgain),
+        _ if is_full(error) => Some(Redirect::MaxClients),
         _ => None,
     };
-    elsewhere.map_or_else(|| Failed::Own(refusal(error)), Failed::Elsewhere)
+    elsewhere.map_or_else(|| CallError::Final(refusal(error)), CallError::Redirect)
 }
 
 /// The address in `MOVED 3999 127.0.0.1:6381`.

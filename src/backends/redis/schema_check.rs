@@ -15,13 +15,13 @@ use super::servers::Call;
 use crate::{Error, ErrorKind, Result, Schema};
 
 /// How long it is good.
-const GOOD_FOR: Duration = Duration::from_millis(100);
+const MAX_AGE: Duration = Duration::from_millis(100);
 /// How long one waits who changed a schema.
-pub(super) const WAIT: Duration = Duration::from_millis(200);
+pub(super) const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// What was last known, and when.
 #[derive(Debug)]
-pub(super) struct Lease(Mutex<State>);
+pub(super) struct SchemaCheck(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -45,7 +45,7 @@ impl ExistingTable {
     }
 }
 
-impl Lease {
+impl SchemaCheck {
     /// Of a scope whose entry was this when it was last looked at.
     pub(super) fn new(entry: Entry, schema: &Schema) -> Result<Self> {
         let standing = ExistingTable::of(&entry, schema)?;
@@ -60,8 +60,8 @@ impl Lease {
     /// server fails.
     pub(super) fn is_current(&self, records: &Records, call: Call) -> Result<bool> {
         let now = Instant::now();
-        let mut state = self.0.try_lock_until(call.deadline).ok_or_else(super::too_late)?;
-        if state.asked.is_none_or(|asked| now.duration_since(asked) >= GOOD_FOR) {
+        let mut state = self.0.try_lock_until(call.deadline).ok_or_else(super::lock_timeout)?;
+        if state.asked.is_none_or(|asked| now.duration_since(asked) >= MAX_AGE) {
             ask(&mut state, records, call)?;
             state.asked = Some(now);
         }
@@ -71,7 +71,7 @@ impl Lease {
 
 fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
     let (inner, schema) = (&records.inner, &records.schema);
-    let call = Call { twice: true, replicas: 0, ..call };
+    let call = Call { idempotent: true, replicas: 0, ..call };
     let Some(entry) = inner.registry.entry(&inner.servers, &schema.name, call)? else {
         // Somebody emptied the server: the scope is there from its next write on.
         inner.registry.replace(&inner.servers, &schema.name, None, &state.entry, call)?;

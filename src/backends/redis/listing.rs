@@ -1,6 +1,6 @@
 //! Listings, by SCAN: page after page, server after server.
 //!
-//! SCAN gives each record that stays at least once, but may give one twice while the server's
+//! SCAN gives each record that stays at least once, but may give one idempotent while the server's
 //! table shrinks. So what was given is remembered, as a hash of 128 bits. Where that would be too
 //! much, a listing goes over the servers several times, for a part of the names each time.
 
@@ -10,17 +10,17 @@ use std::sync::Arc;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::link::unexpected;
+use super::connection::unexpected;
 use super::scope::Records;
 use super::servers::Call;
 use crate::{Error, ErrorKind, Result};
 
 /// How many names are remembered at a time: they take about 18 MB.
-const REMEMBERED: u64 = 900_000;
+const MAX_REMEMBERED: u64 = 900_000;
 /// How many places of its table a server looks at for one page.
-const LOOKS: &[u8] = b"1000";
+const SCAN_COUNT: &[u8] = b"1000";
 /// How often a listing of a server begins anew that was lost meanwhile.
 const RESTARTS: u32 = 5;
 
@@ -39,7 +39,7 @@ pub(super) struct Listing {
     cursor: Vec<u8>,
     /// Of the connection that gave the cursor, which means nothing to another server or to this
     /// one when it was started again.
-    lineage: u64,
+    epoch: u64,
     restarts: u32,
     seen: Seen,
 }
@@ -64,7 +64,7 @@ impl Listing {
         let mut total = 0;
         for &slot in &servers {
             let size = Commands::one(&[b"DBSIZE"]);
-            match inner.servers.run(slot, call, |link| link.ask_one(&size))? {
+            match inner.servers.run(slot, call, |connection| connection.query_unit(&size))? {
                 Value::Int(size) => total += size.unsigned_abs(),
                 _ => return Err(unexpected().into_error()),
             }
@@ -78,17 +78,17 @@ impl Listing {
             pass: 0,
             at: 0,
             cursor: b"0".to_vec(),
-            lineage: 0,
+            epoch: 0,
             restarts: 0,
             seen: Seen::default(),
         };
-        if total > REMEMBERED {
-            listing.passes = listing.count_roughly()?.div_ceil(REMEMBERED).max(1);
+        if total > MAX_REMEMBERED {
+            listing.passes = listing.count_roughly()?.div_ceil(MAX_REMEMBERED).max(1);
         }
         Ok(listing)
     }
 
-    /// How many there are, some perhaps counted twice.
+    /// How many there are, some perhaps counted idempotent.
     fn count_roughly(&mut self) -> Result<u64> {
         let mut count = 0;
         while let Some(names) = self.next_page()? {
@@ -150,21 +150,21 @@ impl Listing {
             b"MATCH",
             &self.pattern,
             b"COUNT",
-            LOOKS,
+            SCAN_COUNT,
             b"TYPE",
-            if self.leases { b"string" } else { self.records.form.server_type() },
+            if self.leases { b"string" } else { self.records.layout.server_type() },
         ]);
-        // Not twice: the second time it might be asked of a server that was started again.
-        let call = Call { twice: begins, ..self.records.inner.call(true) };
-        let page = self.records.inner.servers.run(slot, call, |link| {
-            if !begins && link.lineage != self.lineage {
+        // Not idempotent: the second time it might be asked of a server that was started again.
+        let call = Call { idempotent: begins, ..self.records.inner.call(true) };
+        let page = self.records.inner.servers.run(slot, call, |connection| {
+            if !begins && connection.epoch != self.epoch {
                 return Ok(None);
             }
-            Ok(Some((link.lineage, read_page(link.ask_one(&command)?)?)))
+            Ok(Some((connection.epoch, read_page(connection.query_unit(&command)?)?)))
         });
         match page {
-            Ok(Some((lineage, page))) => {
-                self.lineage = lineage;
+            Ok(Some((epoch, page))) => {
+                self.epoch = epoch;
                 Ok(Some(page))
             }
             Ok(None) => self.restart(lost()),
@@ -214,8 +214,8 @@ impl<T, F: FnMut(Vec<Vec<u8>>) -> Result<Vec<Result<T>>>> Iterator for Items<T, 
     }
 }
 
-fn read_page(answer: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failed> {
-    let Value::Array(parts) = answer else { return Err(unexpected()) };
+fn read_page(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), CallError> {
+    let Value::Array(parts) = reply else { return Err(unexpected()) };
     let Ok([Value::BulkString(cursor), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
         return Err(unexpected());
     };

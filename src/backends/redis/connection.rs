@@ -5,57 +5,57 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
+use super::call_error::{CallError, refused, unreachable};
 use super::command::Commands;
-use super::failed::{Failed, refused, unreachable};
-use super::place::{Address, Login, Resp};
+use super::login::{Address, Login, Resp};
 use super::reply::{Replies, Unread};
 use super::servers::Call;
 use crate::remote::{Deadline, Stream, too_large};
 use crate::{Error, ErrorKind};
 
 /// A connection that is set up.
-pub(super) struct Link {
+pub(super) struct Connection {
     replies: Replies<Stream>,
     max_response: u64,
-    /// How many answers are still to come.
+    /// How many replies are still to come.
     pending: usize,
     broken: bool,
     asking: bool,
     pub(super) used: Instant,
-    /// Two connections of one lineage are to the same server, and it was never lost between.
-    pub(super) lineage: u64,
+    /// Two connections of one epoch are to the same server, and it was never lost between.
+    pub(super) epoch: u64,
 }
 
-impl Link {
+impl Connection {
     /// Connects and logs in.
     ///
     /// # Errors
     ///
-    /// [`Failed::NotSent`], whatever it was: of the caller's own commands none was sent.
+    /// [`CallError::NotSent`], whatever it was: of the caller's own commands none was sent.
     pub(super) fn open(
         address: &Address,
         login: &Login,
         deadline: Instant,
-    ) -> Result<Self, Failed> {
+    ) -> Result<Self, CallError> {
         let stream = Stream::open(address, login.tls.as_ref(), u64::MAX, Deadline::at(deadline));
         let stream = stream.map_err(|error| unreachable(address, &error))?;
-        let mut link = Self {
+        let mut connection = Self {
             replies: Replies::new(stream, login.max_response),
             max_response: login.max_response,
             pending: 0,
             broken: false,
             asking: false,
             used: Instant::now(),
-            lineage: 0,
+            epoch: 0,
         };
-        link.log_in(login).map_err(|failed| match failed {
-            Failed::Lost(kind) => unreachable(address, &kind.into()),
+        connection.log_in(login).map_err(|failed| match failed {
+            CallError::Lost(kind) => unreachable(address, &kind.into()),
             other => other,
         })?;
-        Ok(link)
+        Ok(connection)
     }
 
-    fn log_in(&mut self, login: &Login) -> Result<(), Failed> {
+    fn log_in(&mut self, login: &Login) -> Result<(), CallError> {
         let mut commands = Commands::default();
         let user = login.user.as_deref().unwrap_or("default").as_bytes();
         match (login.protocol, login.password.as_deref(), &login.user) {
@@ -87,31 +87,31 @@ impl Link {
         self.replies.stream_mut().begin(Deadline::at(deadline));
     }
 
-    /// Sends commands and gives the answers to them. One that the server refused is an answer,
+    /// Sends commands and gives the replies to them. One that the server refused is an reply,
     /// too.
-    pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, Failed> {
+    pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, CallError> {
         self.send(commands)?;
-        self.answers(commands.count())
+        self.replies(commands.count())
     }
 
-    fn answers(&mut self, count: usize) -> Result<Vec<Value>, Failed> {
-        (0..count).map(|_| self.answer()).collect()
+    fn replies(&mut self, count: usize) -> Result<Vec<Value>, CallError> {
+        (0..count).map(|_| self.reply()).collect()
     }
 
-    /// Sends commands that are a unit each, and gives the answers to them.
-    pub(super) fn ask_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, Failed> {
+    /// Sends commands that are a unit each, and gives the replies to them.
+    pub(super) fn query_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, CallError> {
         self.send_each(units.len(), |at, commands| commands.append(&units[at]))?;
-        let answers: Result<Vec<_>, _> = units.iter().map(|_| self.answer_of_each()).collect();
-        answers?.into_iter().map(accepted).collect()
+        let replies: Result<Vec<_>, _> = units.iter().map(|_| self.reply_of_each()).collect();
+        replies?.into_iter().map(into_result).collect()
     }
 
     /// Sends so many units of one command each, as `add` adds them. Each has an
-    /// [`answer_of_each`](Link::answer_of_each).
+    /// [`reply_of_each`](Connection::reply_of_each).
     pub(super) fn send_each(
         &mut self,
         count: usize,
         mut add: impl FnMut(usize, &mut Commands),
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         let (asking, mut all) = (self.asking(), Commands::default());
         for at in 0..count {
             all.append(&asking);
@@ -120,18 +120,18 @@ impl Link {
         self.send(&all)
     }
 
-    /// The answer to the next of the units that [`send_each`](Link::send_each) sent.
-    pub(super) fn answer_of_each(&mut self) -> Result<Value, Failed> {
+    /// The reply to the next of the units that [`send_each`](Connection::send_each) sent.
+    pub(super) fn reply_of_each(&mut self) -> Result<Value, CallError> {
         for _ in 0..self.asking().count() {
-            self.answer()?;
+            self.reply()?;
         }
-        self.answer()
+        self.reply()
     }
 
     /// Prepares it for a call on a key whose slot is about to move to this server.
-    pub(super) fn ask_first(&mut self) -> Result<(), Failed> {
+    pub(super) fn send_asking(&mut self) -> Result<(), CallError> {
         self.asking = true;
-        self.ask_one(&self.asking()).map(drop)
+        self.query_unit(&self.asking()).map(drop)
     }
 
     /// What has to be sent before each command or transaction but the first: nothing, unless the
@@ -144,32 +144,32 @@ impl Link {
     }
 
     /// Sends commands that are one unit, as a single one is or a transaction, and gives the last
-    /// answer.
-    pub(super) fn ask_one(&mut self, unit: &Commands) -> Result<Value, Failed> {
+    /// reply.
+    pub(super) fn query_unit(&mut self, unit: &Commands) -> Result<Value, CallError> {
         self.send(unit)?;
-        self.answer_to(unit)
+        self.reply_to(unit)
     }
 
     /// The same for a unit that writes: waits for the replicas that are to have it, too.
-    pub(super) fn write(&mut self, unit: &Commands, call: Call) -> Result<Value, Failed> {
+    pub(super) fn write(&mut self, unit: &Commands, call: Call) -> Result<Value, CallError> {
         if call.replicas == 0 {
-            return self.ask_one(unit);
+            return self.query_unit(unit);
         }
         let mut commands = unit.clone();
-        commands.append(&waiting(call));
+        commands.append(&wait_command(call));
         self.send(&commands)?;
-        let answer = self.answer_to(unit)?;
-        self.replicated(call).map(|()| answer)
+        let reply = self.reply_to(unit)?;
+        self.check_replicated(call).map(|()| reply)
     }
 
-    /// Reads the answer to what [`waiting`] gave.
-    pub(super) fn replicated(&mut self, call: Call) -> Result<(), Failed> {
+    /// Reads the reply to what [`wait_command`] gave.
+    pub(super) fn check_replicated(&mut self, call: Call) -> Result<(), CallError> {
         if call.replicas == 0 {
             return Ok(());
         }
-        match accepted(self.answer()?)? {
+        match into_result(self.reply()?)? {
             Value::Int(count) if count >= i64::from(call.replicas) => Ok(()),
-            Value::Int(count) => Err(Failed::Own(Error::new(
+            Value::Int(count) => Err(CallError::Final(Error::new(
                 ErrorKind::Unavailable,
                 format!(
                     "it was written, but {count} replicas had it by the deadline, and not {}",
@@ -180,11 +180,11 @@ impl Link {
         }
     }
 
-    /// The last answer to a unit of commands, where the server refused none of them.
-    pub(super) fn answer_to(&mut self, unit: &Commands) -> Result<Value, Failed> {
+    /// The last reply to a unit of commands, where the server refused none of them.
+    pub(super) fn reply_to(&mut self, unit: &Commands) -> Result<Value, CallError> {
         let (mut last, mut refusal) = (Value::Nil, None);
         for _ in 0..unit.count() {
-            match accepted(self.answer()?) {
+            match into_result(self.reply()?) {
                 Ok(value) => last = value,
                 // Of a transaction that is given up the first says why.
                 Err(failed) => drop(refusal.get_or_insert(failed)),
@@ -196,15 +196,15 @@ impl Link {
         }
     }
 
-    pub(super) fn send(&mut self, commands: &Commands) -> Result<(), Failed> {
+    pub(super) fn send(&mut self, commands: &Commands) -> Result<(), CallError> {
         let stream = self.replies.stream_mut();
         let sent = stream.write_all(commands.bytes()).and_then(|()| stream.flush());
         self.pending += commands.count();
         sent.map_err(|error| self.lost(error.kind()))
     }
 
-    /// The next answer; what the server says unasked is skipped.
-    pub(super) fn answer(&mut self) -> Result<Value, Failed> {
+    /// The next reply; what the server says unasked is skipped.
+    pub(super) fn reply(&mut self) -> Result<Value, CallError> {
         loop {
             match self.replies.next() {
                 Ok(Value::Push { .. }) => {}
@@ -217,7 +217,7 @@ impl Link {
                 }
                 Err(Unread::TooLarge) => {
                     self.broken = true;
-                    return Err(Failed::Own(too_large(self.max_response)));
+                    return Err(CallError::Final(too_large(self.max_response)));
                 }
                 Err(Unread::Io(_) | Unread::Malformed) => {
                     return Err(self.lost(io::ErrorKind::ConnectionReset));
@@ -226,24 +226,24 @@ impl Link {
         }
     }
 
-    fn lost(&mut self, kind: io::ErrorKind) -> Failed {
+    fn lost(&mut self, kind: io::ErrorKind) -> CallError {
         self.broken = true;
-        Failed::Lost(kind)
+        CallError::Lost(kind)
     }
 
-    /// Whether nothing has arrived since the last answer, such as the end of the stream.
+    /// Whether nothing has arrived since the last reply, such as the end of the stream.
     pub(super) fn is_quiet(&self) -> bool {
         self.replies.is_empty() && self.replies.stream().is_quiet()
     }
 
     /// Whether nothing comes from it any more.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether it cannot be used again: what comes from it next may be an answer to what a call
+    /// Whether it cannot be used again: what comes from it next may be an reply to what a call
     /// sent that did not wait for it.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(super) fn is_unusable(&self) -> bool {
         self.broken || self.pending > 0
     }
 
@@ -254,7 +254,7 @@ impl Link {
 }
 
 /// The command that waits for the replicas that are to have what was written; none for 0.
-pub(super) fn waiting(call: Call) -> Commands {
+pub(super) fn wait_command(call: Call) -> Commands {
     if call.replicas == 0 {
         return Commands::default();
     }
@@ -265,12 +265,12 @@ pub(super) fn waiting(call: Call) -> Commands {
 }
 
 /// Refusals as errors.
-pub(super) fn accepted(value: Value) -> Result<Value, Failed> {
+pub(super) fn into_result(value: Value) -> Result<Value, CallError> {
     check(&value).map(|()| value)
 }
 
 /// Whether it is no refusal, and no transaction in which there is one.
-fn check(value: &Value) -> Result<(), Failed> {
+fn check(value: &Value) -> Result<(), CallError> {
     match value {
         Value::ServerError(error) => Err(refused(error)),
         Value::Array(items) => items.iter().try_for_each(|item| match item {
@@ -281,10 +281,10 @@ fn check(value: &Value) -> Result<(), Failed> {
     }
 }
 
-/// The failure of a command whose answer is not of the kind that the command has.
-pub(super) fn unexpected() -> Failed {
-    Failed::Own(Error::invalid_data(
-        "the server gave an answer of another kind than the command has",
+/// The failure of a command whose reply is not of the kind that the command has.
+pub(super) fn unexpected() -> CallError {
+    CallError::Final(Error::invalid_data(
+        "the server gave an reply of another kind than the command has",
     ))
 }
 

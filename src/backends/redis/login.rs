@@ -25,7 +25,7 @@ pub(super) struct Login {
     pub(super) database: u32,
     pub(super) protocol: Resp,
     pub(super) tls: Option<Arc<ClientConfig>>,
-    /// How many bytes one answer may take.
+    /// How many bytes one reply may take.
     pub(super) max_response: u64,
 }
 

@@ -207,6 +207,6 @@ fn replicas_that_are_not_there_are_missed(server: &Server) {
     assert_eq!(scope.pop_many(["x", "k1"]).unwrap().iter().flatten().count(), 2);
     let error = open(5).set("x", json!({"n": 2})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("1 replicas"), "{error}");
+    assert!(error.to_string().contains("1 of 5 replicas"), "{error}");
     assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": 2})));
 }

@@ -1,7 +1,7 @@
 //! One connection to a server.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redis::Value;
 
@@ -13,16 +13,16 @@ use super::servers::Call;
 use crate::remote::{Deadline, Stream, too_large};
 use crate::{Error, ErrorKind};
 
-/// A connection that is set up.
+/// An open connection that has logged in.
 pub(super) struct Connection {
     replies: Replies<Stream>,
     max_response: u64,
-    /// How many replies are still to come.
+    /// The number of replies that have not been read yet.
     pending: usize,
     broken: bool,
     asking: bool,
     pub(super) used: Instant,
-    /// Two connections of one epoch are to the same server, and it was never lost between.
+    /// Connections with the same epoch lead to the same server process, as far as is known.
     pub(super) epoch: u64,
 }
 
@@ -31,13 +31,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CallError::NotSent`], whatever it was: of the caller's own commands none was sent.
+    /// [`CallError::NotSent`] for every failure, since none of the caller's commands was sent.
     pub(super) fn open(
         address: &Address,
         login: &Login,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Self, CallError> {
-        let stream = Stream::open(address, login.tls.as_ref(), u64::MAX, Deadline::at(deadline));
+        let stream = Stream::open(address, login.tls.as_ref(), u64::MAX, deadline);
         let stream = stream.map_err(|error| unreachable(address, &error))?;
         let mut connection = Self {
             replies: Replies::new(stream, login.max_response),
@@ -64,7 +64,7 @@ impl Connection {
                 commands.add(&[b"HELLO", b"3", b"AUTH", user, password.as_bytes()]);
             }
             (Resp::Resp2, None, _) => {}
-            // A server before Redis 6 knows a password alone.
+            // Servers before Redis 6 accept a password without a user only.
             (Resp::Resp2, Some(password), None) => commands.add(&[b"AUTH", password.as_bytes()]),
             (Resp::Resp2, Some(password), _) => {
                 commands.add(&[b"AUTH", user, password.as_bytes()]);
@@ -74,38 +74,33 @@ impl Connection {
             commands.add(&[b"SELECT", login.database.to_string().as_bytes()]);
         }
         if commands.count() == 0 {
-            // A server that turns the connection away says so to the first command that it gets,
-            // which is not to be the caller's.
+            // A server that has reached its `maxclients` reports it in reply to the first command,
+            // which therefore must not be one of the caller's.
             commands.add(&[b"PING"]);
         }
-        self.ask(&commands)?.iter().try_for_each(check)
+        self.query(&commands)?.iter().try_for_each(check)
     }
 
-    /// Begins a call that is to end by a deadline.
-    pub(super) fn begin(&mut self, deadline: Instant) {
+    /// Starts a call with this deadline.
+    pub(super) fn begin(&mut self, deadline: Deadline) {
         self.asking = false;
-        self.replies.stream_mut().begin(Deadline::at(deadline));
+        self.replies.stream_mut().begin(deadline);
     }
 
-    /// Sends commands and gives the replies to them. One that the server refused is an reply,
-    /// too.
-    pub(super) fn ask(&mut self, commands: &Commands) -> Result<Vec<Value>, CallError> {
+    /// Sends commands and returns their replies, error replies included.
+    pub(super) fn query(&mut self, commands: &Commands) -> Result<Vec<Value>, CallError> {
         self.send(commands)?;
-        self.replies(commands.count())
+        (0..commands.count()).map(|_| self.reply()).collect()
     }
 
-    fn replies(&mut self, count: usize) -> Result<Vec<Value>, CallError> {
-        (0..count).map(|_| self.reply()).collect()
-    }
-
-    /// Sends commands that are a unit each, and gives the replies to them.
+    /// Sends several units of commands and returns the reply to each.
     pub(super) fn query_each(&mut self, units: &[Commands]) -> Result<Vec<Value>, CallError> {
         self.send_each(units.len(), |at, commands| commands.append(&units[at]))?;
         let replies: Result<Vec<_>, _> = units.iter().map(|_| self.reply_of_each()).collect();
         replies?.into_iter().map(into_result).collect()
     }
 
-    /// Sends so many units of one command each, as `add` adds them. Each has an
+    /// Sends `count` units of one command each, which `add` appends. Each needs one call of
     /// [`reply_of_each`](Connection::reply_of_each).
     pub(super) fn send_each(
         &mut self,
@@ -120,7 +115,7 @@ impl Connection {
         self.send(&all)
     }
 
-    /// The reply to the next of the units that [`send_each`](Connection::send_each) sent.
+    /// Returns the reply to the next unit sent by [`send_each`](Connection::send_each).
     pub(super) fn reply_of_each(&mut self) -> Result<Value, CallError> {
         for _ in 0..self.asking().count() {
             self.reply()?;
@@ -128,14 +123,14 @@ impl Connection {
         self.reply()
     }
 
-    /// Prepares it for a call on a key whose slot is about to move to this server.
+    /// Prepares the connection for commands on a key whose slot is being migrated to this server.
     pub(super) fn send_asking(&mut self) -> Result<(), CallError> {
         self.asking = true;
         self.query_unit(&self.asking()).map(drop)
     }
 
-    /// What has to be sent before each command or transaction but the first: nothing, unless the
-    /// slot of the key is about to move to this server.
+    /// The `ASKING` command that must precede each further command or transaction on a key whose
+    /// slot is being migrated to this server; empty otherwise.
     pub(super) fn asking(&self) -> Commands {
         match self.asking {
             true => Commands::one(&[b"ASKING"]),
@@ -143,14 +138,13 @@ impl Connection {
         }
     }
 
-    /// Sends commands that are one unit, as a single one is or a transaction, and gives the last
-    /// reply.
+    /// Sends a unit, which is a single command or a transaction, and returns its last reply.
     pub(super) fn query_unit(&mut self, unit: &Commands) -> Result<Value, CallError> {
         self.send(unit)?;
         self.reply_to(unit)
     }
 
-    /// The same for a unit that writes: waits for the replicas that are to have it, too.
+    /// Like [`query_unit`](Connection::query_unit), and waits until enough replicas have the write.
     pub(super) fn write(&mut self, unit: &Commands, call: Call) -> Result<Value, CallError> {
         if call.replicas == 0 {
             return self.query_unit(unit);
@@ -162,7 +156,7 @@ impl Connection {
         self.check_replicated(call).map(|()| reply)
     }
 
-    /// Reads the reply to what [`wait_command`] gave.
+    /// Reads the reply to [`wait_command`].
     pub(super) fn check_replicated(&mut self, call: Call) -> Result<(), CallError> {
         if call.replicas == 0 {
             return Ok(());
@@ -172,7 +166,7 @@ impl Connection {
             Value::Int(count) => Err(CallError::Final(Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "it was written, but {count} replicas had it by the deadline, and not {}",
+                    "the write was done, but {count} of {} replicas acknowledged it before the deadline passed",
                     call.replicas
                 ),
             ))),
@@ -180,13 +174,13 @@ impl Connection {
         }
     }
 
-    /// The last reply to a unit of commands, where the server refused none of them.
+    /// Returns the last reply to a unit, or the first error reply.
     pub(super) fn reply_to(&mut self, unit: &Commands) -> Result<Value, CallError> {
         let (mut last, mut refusal) = (Value::Nil, None);
         for _ in 0..unit.count() {
             match into_result(self.reply()?) {
                 Ok(value) => last = value,
-                // Of a transaction that is given up the first says why.
+                // Of an aborted transaction, the first error states the cause.
                 Err(failed) => drop(refusal.get_or_insert(failed)),
             }
         }
@@ -203,7 +197,7 @@ impl Connection {
         sent.map_err(|error| self.lost(error.kind()))
     }
 
-    /// The next reply; what the server says unasked is skipped.
+    /// Returns the next reply. Push messages are skipped.
     pub(super) fn reply(&mut self) -> Result<Value, CallError> {
         loop {
             match self.replies.next() {
@@ -231,45 +225,45 @@ impl Connection {
         CallError::Lost(kind)
     }
 
-    /// Whether nothing has arrived since the last reply, such as the end of the stream.
+    /// Whether nothing has arrived since the last reply, not even the end of the stream.
     pub(super) fn is_quiet(&self) -> bool {
         self.replies.is_empty() && self.replies.stream().is_quiet()
     }
 
-    /// Whether nothing comes from it any more.
+    /// Whether no more replies can be read.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether it cannot be used again: what comes from it next may be an reply to what a call
-    /// sent that did not wait for it.
+    /// Whether the connection cannot be reused: it is broken, or the next reply may belong to an
+    /// earlier command.
     pub(super) fn is_unusable(&self) -> bool {
         self.broken || self.pending > 0
     }
 
-    /// Keeps it from being used again: the server of it is not the one that is wanted any more.
-    pub(super) fn give_up(&mut self) {
+    /// Prevents the connection from being reused.
+    pub(super) fn mark_broken(&mut self) {
         self.broken = true;
     }
 }
 
-/// The command that waits for the replicas that are to have what was written; none for 0.
+/// The `WAIT` command for the required number of replicas; empty if that is 0.
 pub(super) fn wait_command(call: Call) -> Commands {
     if call.replicas == 0 {
         return Commands::default();
     }
-    // The server gives up a little before the call does, so that it can say so.
-    let left = call.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
+    // The server stops waiting shortly before the deadline, so that its reply arrives in time.
+    let left = call.deadline.left() * 9 / 10;
     let (replicas, millis) = (call.replicas.to_string(), left.as_millis().max(1).to_string());
     Commands::one(&[b"WAIT", replicas.as_bytes(), millis.as_bytes()])
 }
 
-/// Refusals as errors.
+/// Converts an error reply into an error.
 pub(super) fn into_result(value: Value) -> Result<Value, CallError> {
     check(&value).map(|()| value)
 }
 
-/// Whether it is no refusal, and no transaction in which there is one.
+/// Fails if the reply is an error, or a transaction that contains one.
 fn check(value: &Value) -> Result<(), CallError> {
     match value {
         Value::ServerError(error) => Err(refused(error)),
@@ -281,13 +275,7 @@ fn check(value: &Value) -> Result<(), CallError> {
     }
 }
 
-/// The failure of a command whose reply is not of the kind that the command has.
+/// The error of a reply whose type does not match the command.
 pub(super) fn unexpected() -> CallError {
-    CallError::Final(Error::invalid_data(
-        "the server gave an reply of another kind than the command has",
-    ))
-}
-
-pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
-    Deadline::at(deadline).remaining()
+    CallError::Final(Error::invalid_data("malformed reply: its type does not match the command"))
 }

@@ -1,8 +1,7 @@
-//! How records are written where there are none.
+//! Conditional inserts, which never change an existing record.
 //!
-//! A record that is a string is one `SET .. NX`. A hash is watched, looked at, and written in a
-//! transaction, which the server does not execute if another client wrote the key in between. A
-//! record that is there is never changed.
+//! Strings are inserted by `SET .. NX`. Hashes are watched, read, and written in a transaction,
+//! which the server does not execute if another client wrote one of the keys in between.
 
 use std::slice;
 
@@ -10,7 +9,7 @@ use redis::Value;
 
 use super::call_error::CallError;
 use super::command::Commands;
-use super::connection::{Connection, left};
+use super::connection::Connection;
 use super::record_layout::{Content, RecordLayout, Written};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
@@ -19,7 +18,7 @@ use crate::backoff::BackOff;
 use crate::store::ScopeStore;
 use crate::{Key, Result, Row};
 
-/// A record to be written, under the name of its key.
+/// A record to be inserted, with the name of its key.
 struct New {
     /// The position of its row.
     at: usize,
@@ -29,22 +28,22 @@ struct New {
 }
 
 impl RedisScope {
-    /// Writes those rows whose keys have no record, and gives the records of the others.
+    /// Inserts the rows whose keys have no record. Returns the existing records of the others.
     pub(super) fn insert_rows(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
-        // An insert that is repeated finds its own record, and gives that.
-        let call = records.inner.writing(true);
-        if let Some(lease) = &self.lease {
-            // Asked for its errors: no record is overwritten, whatever others know of it.
-            lease.is_current(records, call)?;
+        // Idempotent, since a repeated insert finds and returns its own record.
+        let call = records.inner.write_call(true);
+        if let Some(check) = &self.schema_check {
+            // Only its errors matter here: no record is overwritten.
+            check.is_current(records, call)?;
         }
         let (mut stored, mut new) = (vec![None; rows.len()], Vec::new());
         for (at, mut row) in rows.into_iter().enumerate() {
             let key = records.schema.key_of(&row);
             match records.schema.fill_absent(&mut row) {
                 Ok(()) => new.push(records.new_record(at, key, &row)?),
-                Err(lacks) => match self.fetch(&key)? {
-                    None => return Err(lacks.with_key(&key)),
+                Err(missing) => match self.fetch(&key)? {
+                    None => return Err(missing.with_key(&key)),
                     found => stored[at] = found,
                 },
             }
@@ -62,9 +61,9 @@ impl Records {
         Ok(New { at, name: self.names.name(&key), key, written })
     }
 
-    /// Writes records, each if there is none, and gives what is there of the others.
+    /// Inserts records. Returns the existing record of each name that had one.
     fn insert(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
-        match (&self.layout, self.share_a_slot()) {
+        match (&self.layout, self.in_one_slot()) {
             (RecordLayout::Hash(_), true) => self.insert_watched(new, call),
             (RecordLayout::Hash(_), false) => {
                 let each = new.iter().map(|new| self.insert_watched(slice::from_ref(new), call));
@@ -74,7 +73,7 @@ impl Records {
         }
     }
 
-    /// Writes strings, each if there is none, and gives what is there of the others.
+    /// Inserts strings. Returns the existing record of each name that had one.
     fn insert_strings(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let mut stored: Vec<Option<Vec<u8>>> = vec![None; new.len()];
         let mut open: Vec<usize> = (0..new.len()).collect();
@@ -89,7 +88,7 @@ impl Records {
                             .run(*slot, call, |connection| connection.write(unit, call))?,
                     ]
                 }
-                units => self.inner.servers.spread(call, units)?,
+                units => self.inner.servers.run_each(call, units)?,
             };
             let refused = open.into_iter().zip(replies);
             let refused = refused.filter(|(_, reply)| *reply == Value::Nil).map(|(at, _)| at);
@@ -98,7 +97,7 @@ impl Records {
         Ok(stored)
     }
 
-    /// Reads the records that are there already, and gives those that are gone again.
+    /// Reads the existing records. Returns the positions of those that have been removed meanwhile.
     fn read_refused(
         &self,
         new: &[New],
@@ -112,13 +111,14 @@ impl Records {
             (self.slot(&new[at].name), commands)
         };
         let units: Vec<_> = refused.iter().map(unit).collect();
-        // Each by itself, so that a key that holds something else is the error that `fetch` gives.
-        let replies = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
+        // Single reads instead of `MGET`, so that a key of another type is the same error as in
+        // `fetch`.
+        let replies = self.inner.servers.run_each(Call { replicas: 0, ..call }, &units)?;
         for (&at, reply) in refused.iter().zip(replies) {
             stored[at] = self.layout.stored(reply)?;
         }
         let gone: Vec<usize> = refused.into_iter().filter(|&at| stored[at].is_none()).collect();
-        match gone.is_empty() || left(call.deadline).is_ok() {
+        match gone.is_empty() || !call.deadline.has_passed() {
             true => Ok(gone),
             false => Err(busy().into_error()),
         }
@@ -133,11 +133,11 @@ impl Records {
         Commands::one(&parts)
     }
 
-    /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
+    /// Inserts hashes of one slot. Returns the existing record of each name that had one.
     fn insert_watched(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let Some(first) = new.first() else { return Ok(Vec::new()) };
         self.inner.servers.run(self.slot(&first.name), call, |connection| {
-            let mut back_off = BackOff::until(call.deadline);
+            let mut back_off = BackOff::until(call.deadline.instant());
             loop {
                 if let Some(stored) = self.try_insert(connection, new, call)? {
                     return Ok(stored);
@@ -149,7 +149,7 @@ impl Records {
         })
     }
 
-    /// The same once; nothing if another client wrote one of the records meanwhile.
+    /// Makes one attempt. Returns `None` if another client wrote one of the records meanwhile.
     fn try_insert(
         &self,
         connection: &mut Connection,

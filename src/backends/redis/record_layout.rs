@@ -1,7 +1,5 @@
-//! What a record is in a server: one value, a hash with a field for each column, or the bare value
-//! of one column.
-
-use std::sync::Arc;
+//! The representation of a record in the server: one string, a hash with a field for each column,
+//! or the bare value of one column.
 
 use redis::Value as Reply;
 use serde_json::Value as Json;
@@ -9,104 +7,51 @@ use serde_json::Value as Json;
 use super::call_error::CallError;
 use super::command::Commands;
 use super::connection::unexpected;
+use super::plain::Plain;
+use super::scripts::{REMOVE_HASHES, REMOVE_STRINGS, SWAP_HASH, SWAP_STRING};
 use crate::codec::{Codec, FINGERPRINT_FIELD};
 use crate::freshness::EXPIRES_AT;
-use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
+use crate::{Error, Key, Result, Row, Schema};
 
 /// The layout of a scope's records.
 #[derive(Debug)]
 pub(super) enum RecordLayout {
-    /// A string: the record as the codec writes it.
+    /// A string: the record as encoded by the codec.
     Record(Codec),
-    /// A hash: the JSON of each column's value in a field of its name.
+    /// A hash: the JSON of each column's value, in a field with the name of the column.
     Hash(Codec),
-    /// A string: the value of the one column that is no key, as it is.
+    /// A string: the bare value of the single non-key column.
     Plain(Plain),
 }
 
-/// Removes strings that are equal to the arguments. `pcall`: a key that holds another type by now
-/// is one that has changed.
-const REMOVE_STRINGS: &str = "\
-for at, name in ipairs(KEYS) do if redis.pcall('GET', name) ~= ARGV[at] then return 0 end end
-for _, name in ipairs(KEYS) do redis.call('UNLINK', name) end
-return 1";
-
-/// The same for hashes; the arguments are for each the number of its fields, and the fields with
-/// their values.
-const REMOVE_HASHES: &str = "\
-local at = 1
-for _, name in ipairs(KEYS) do
-  local count = tonumber(ARGV[at])
-  if redis.pcall('HLEN', name) ~= count then return 0 end
-  for field = at + 1, at + 2 * count, 2 do
-    if redis.call('HGET', name, ARGV[field]) ~= ARGV[field + 1] then return 0 end
-  end
-  at = at + 2 * count + 1
-end
-for _, name in ipairs(KEYS) do redis.call('UNLINK', name) end
-return 1";
-
-/// Writes a string in place of the one that was seen; 0 if that has changed. The arguments are the
-/// holder of the lease, which is the second key if there is one, the time to live in milliseconds
-/// or nothing, the new string, and the one that was seen unless there was none. -1: the lease is
-/// lost.
-const SWAP_STRING: &str = "\
-if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
-if redis.pcall('GET', KEYS[1]) ~= (ARGV[4] or false) then return 0 end
-if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[3])
-else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
-if KEYS[2] then redis.call('DEL', KEYS[2]) end
-return 1";
-
-/// The same for a hash. The arguments from the third one on: whether fields that are not written
-/// stay, the number of names that are removed, the names, the number of parts that are written,
-/// these, and the fields that were seen with their values.
-const SWAP_HASH: &str = "\
-if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
-local removed = tonumber(ARGV[4])
-local written = tonumber(ARGV[5 + removed])
-local first = 6 + removed
-local seen = first + written
-if redis.pcall('HLEN', KEYS[1]) ~= (#ARGV + 1 - seen) / 2 then return 0 end
-for at = seen, #ARGV, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[at]) ~= ARGV[at + 1] then return 0 end
-end
-if ARGV[3] ~= '1' then redis.call('DEL', KEYS[1]) end
-if removed > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 5, 4 + removed)) end
-redis.call('HSET', KEYS[1], unpack(ARGV, first, seen - 1))
-if ARGV[2] == '' then redis.call('PERSIST', KEYS[1])
-else redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if KEYS[2] then redis.call('DEL', KEYS[2]) end
-return 1";
-
-/// What is written for a record.
+/// A record to be written.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) content: Content,
-    /// The milliseconds after which the server removes it; `None` for never.
+    /// The time to live in milliseconds; `None` if the record does not expire.
     pub(super) lifetime: Option<String>,
 }
 
-/// The record itself.
+/// The encoded record.
 #[derive(Debug)]
 pub(super) enum Content {
     Bytes(Vec<u8>),
-    /// Names of fields, each with its value after it.
+    /// The names of fields, each followed by its value.
     Fields(Vec<Vec<u8>>),
 }
 
-/// What is written over a record.
+/// The result of merging a row into a stored record.
 #[derive(Debug)]
 pub(super) struct Replaced {
     pub(super) new: Content,
-    /// What [`RecordLayout::stored`] will give of it.
+    /// The bytes that [`RecordLayout::stored`] will return.
     pub(super) bytes: Vec<u8>,
-    /// The record that stood there.
+    /// The stored record.
     pub(super) old: Option<Row>,
 }
 
 impl RecordLayout {
-    /// As [`Codec::with_stored_schema`].
+    /// See [`Codec::with_stored_schema`].
     pub(super) fn with_stored_schema(self, stored: &Schema) -> Self {
         match self {
             Self::Record(codec) => Self::Record(codec.with_stored_schema(stored)),
@@ -115,7 +60,7 @@ impl RecordLayout {
         }
     }
 
-    /// The type of the server's that a record is of.
+    /// The server's name of the type that records have.
     pub(super) fn server_type(&self) -> &'static [u8] {
         match self {
             Self::Hash(_) => b"hash",
@@ -123,12 +68,12 @@ impl RecordLayout {
         }
     }
 
-    /// Whether one command reads many records, and one writes many.
+    /// Whether one command can read or write several records.
     pub(super) fn is_string(&self) -> bool {
         !matches!(self, Self::Hash(_))
     }
 
-    /// Adds the command that reads a record.
+    /// Appends the command that reads a record.
     pub(super) fn read(&self, commands: &mut Commands, name: &[u8]) {
         match self {
             Self::Hash(_) => commands.add(&[b"HGETALL", name]),
@@ -136,12 +81,12 @@ impl RecordLayout {
         }
     }
 
-    /// The command that removes records of one slot while the server holds exactly the `replies`
-    /// that [`read`](RecordLayout::read) had: 1 if all of them are as they were read, else 0 and nothing is
+    /// Returns the command that removes records of one slot if each still equals its reply to
+    /// [`read`](RecordLayout::read). Its reply is 1 if all of them did, else 0 and nothing is
     /// removed.
     ///
-    /// A script, and not `WATCH` with `MULTI`: a server that has reached its `maxmemory` refuses
-    /// every command inside of `MULTI`, and runs a script that only removes.
+    /// This is a script instead of `WATCH` and `MULTI` because a server that has reached its
+    /// `maxmemory` refuses all commands inside `MULTI`, but executes a script that only removes.
     pub(super) fn remove(&self, records: &[(&[u8], &Reply)]) -> Commands {
         let mut arguments: Vec<&[u8]> = Vec::new();
         let counts: Vec<String> =
@@ -162,13 +107,13 @@ impl RecordLayout {
         commands
     }
 
-    /// Whether the server has bare values.
+    /// Whether records are bare values.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
-    /// The fields that a write removes from a hash whose other fields it keeps: columns that are
-    /// dropped, and an expiry that this schema does not know.
+    /// The fields that a merging write removes from a hash: dropped columns, and an expiry that is
+    /// no column of this schema.
     fn removed(&self) -> Vec<&str> {
         let Self::Hash(codec) = self else { return Vec::new() };
         let own = codec.schema().has_own_expiry_column();
@@ -176,10 +121,10 @@ impl RecordLayout {
         dropped.chain((!own).then_some(EXPIRES_AT)).collect()
     }
 
-    /// The command that writes a record in place of what was `seen`, as an reply to
-    /// [`read`](RecordLayout::read): 1 if it was written, 0 if another record is there by now, -1 if the
-    /// lease is not its holder's any more. What the record has besides is removed, unless it is to
-    /// be `kept`.
+    /// Returns the command that replaces the record that was `seen` as a reply to
+    /// [`read`](RecordLayout::read). Its reply is 1 if the record was written, 0 if the stored
+    /// record has changed, -1 if the lease no longer belongs to its holder. Other fields of the
+    /// record are kept if `kept` is true, else removed.
     pub(super) fn swap(
         &self,
         name: &[u8],
@@ -215,11 +160,12 @@ impl RecordLayout {
         Commands::one(&parts)
     }
 
-    /// The command that gives a bare value another time to live.
+    /// Returns the command that changes the time to live of a bare value.
     pub(super) fn touch_plain(&self, name: &[u8], lifetime: Option<&str>) -> Commands {
         match lifetime {
             Some(lifetime) => Commands::one(&[b"PEXPIRE", name, lifetime.as_bytes()]),
-            // `PERSIST` says whether there was a time to live, and not whether there is a key.
+            // The reply to `PERSIST` tells whether there was a time to live, not whether the key
+            // exists.
             None => {
                 let script = b"redis.call('PERSIST', KEYS[1]) return redis.call('EXISTS', KEYS[1])";
                 Commands::one(&[b"EVAL", script, b"1", name])
@@ -227,8 +173,8 @@ impl RecordLayout {
         }
     }
 
-    /// Adds the commands that write a record. What is not written over is removed, unless it is to
-    /// be `kept`.
+    /// Appends the commands that write a record. Other fields of a stored hash are kept if `kept`
+    /// is true, else removed.
     pub(super) fn write(
         &self,
         commands: &mut Commands,
@@ -266,7 +212,7 @@ impl RecordLayout {
         }
     }
 
-    /// The record in the reply to [`read`](RecordLayout::read), as one piece.
+    /// Extracts the record from the reply to [`read`](RecordLayout::read), as one byte string.
     pub(super) fn stored(&self, reply: Reply) -> Result<Option<Vec<u8>>, CallError> {
         match (self, reply) {
             (_, Reply::Nil) => Ok(None),
@@ -281,10 +227,12 @@ impl RecordLayout {
         }
     }
 
+    /// Decodes a stored record.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where it is
-    /// no record of the scope.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, if the bytes
+    /// are not a record of the scope.
     pub(super) fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
         match self {
             Self::Record(codec) | Self::Hash(codec) => codec.decode_at(key, bytes),
@@ -292,7 +240,7 @@ impl RecordLayout {
         }
     }
 
-    /// What is written for a complete row.
+    /// Encodes a complete row.
     pub(super) fn encode(&self, row: &Row) -> Result<Content> {
         match self {
             Self::Record(codec) => codec.encode(row).map(Content::Bytes),
@@ -301,8 +249,7 @@ impl RecordLayout {
         }
     }
 
-    /// What is written for a row over the record that stands, some columns of which may be left
-    /// as they are.
+    /// Merges a row into the stored record, whose values fill the absent columns of the row.
     pub(super) fn replace(&self, key: &Key, old: Option<&[u8]>, row: Row) -> Result<Replaced> {
         let codec = match self {
             Self::Record(codec) | Self::Hash(codec) => codec,
@@ -317,7 +264,7 @@ impl RecordLayout {
     }
 }
 
-/// The fields of a record: the fingerprint, and each column.
+/// The fields of a record: the fingerprint and each column.
 fn fields(codec: &Codec, row: &Row) -> Result<Vec<Vec<u8>>> {
     let (fingerprint, names) = codec.names();
     let mut fields = Vec::with_capacity(2 + 2 * row.len());
@@ -330,7 +277,7 @@ fn fields(codec: &Codec, row: &Row) -> Result<Vec<Vec<u8>>> {
     Ok(fields)
 }
 
-/// The fields of a hash as one object of JSON; nothing where there are none.
+/// Converts the fields of a hash into a JSON object; `None` for an empty hash.
 fn object(fields: Vec<(Reply, Reply)>) -> Result<Option<Vec<u8>>, CallError> {
     if fields.is_empty() {
         return Ok(None);
@@ -338,8 +285,9 @@ fn object(fields: Vec<(Reply, Reply)>) -> Result<Option<Vec<u8>>, CallError> {
     let mut object = Vec::new();
     for (name, value) in fields {
         object.push(if object.is_empty() { b'{' } else { b',' });
-        let name = String::from_utf8(bytes(name)?)
-            .map_err(|_| Error::invalid_data("a field of the hash has a name that is not UTF-8"))?;
+        let name = String::from_utf8(bytes(name)?).map_err(|_| {
+            Error::invalid_data("the stored hash has a field whose name is not valid UTF-8")
+        })?;
         object.extend_from_slice(Json::from(name).to_string().as_bytes());
         object.push(b':');
         object.extend_from_slice(&bytes(value)?);
@@ -348,7 +296,7 @@ fn object(fields: Vec<(Reply, Reply)>) -> Result<Option<Vec<u8>>, CallError> {
     Ok(Some(object))
 }
 
-/// The strings of an reply, those of a map one after the other.
+/// Flattens a reply into its strings.
 fn flat(reply: &Reply) -> Box<dyn Iterator<Item = &[u8]> + '_> {
     match reply {
         Reply::BulkString(bytes) => Box::new(std::iter::once(bytes.as_slice())),
@@ -364,69 +312,5 @@ fn bytes(reply: Reply) -> Result<Vec<u8>, CallError> {
     match reply {
         Reply::BulkString(bytes) => Ok(bytes),
         _ => Err(unexpected()),
-    }
-}
-
-/// Bare values: what the Python package keeps.
-#[derive(Debug)]
-pub(super) struct Plain {
-    schema: Arc<Schema>,
-    /// The column that is no key.
-    at: usize,
-}
-
-impl Plain {
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the schema is not of one
-    /// unique column and one more.
-    pub(super) fn new(schema: &Arc<Schema>) -> Result<Self> {
-        // The expiry is what the server is told, and no part of the value.
-        let own = usize::from(schema.has_own_expiry_column());
-        match (&schema.key[..], schema.columns.len() - own) {
-            ([key], 2) => Ok(Self { schema: schema.clone(), at: 1 - key }),
-            _ => Err(Error::unsupported(
-                "the plain layout has one unique column and one more, whose value stands in the server as it is",
-            )),
-        }
-    }
-
-    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
-        let column = &self.schema.columns[self.at];
-        let value = match (column.ty, std::str::from_utf8(bytes)) {
-            (ColumnType::Bytes, _) => Ok(Value::Bytes(bytes.into())),
-            (ty, Ok(text)) => text::to_value(text, ty),
-            (_, Err(_)) => Err(Error::invalid_data("it is not UTF-8")),
-        };
-        let value = value.and_then(|value| column.check(&value).map(|()| value));
-        let value = value.map_err(|error| {
-            Error::invalid_data(format!("the stored value does not fit: {}", error.message()))
-                .with_column(&column.name)
-        })?;
-        let mut row = vec![Value::Null; self.schema.columns.len()];
-        row[self.at] = value;
-        row[1 - self.at] = key.values()[0].clone();
-        Ok(row)
-    }
-
-    fn encode(&self, row: &Row) -> Result<Vec<u8>> {
-        match &row[self.at] {
-            Value::Null | Value::Absent => Err(Error::unsupported(
-                "the plain layout has bare values, and nothing that could be NULL",
-            )
-            .with_column(&self.schema.columns[self.at].name)),
-            Value::Bytes(bytes) => Ok(bytes.clone()),
-            value => Ok(text::from_value(value).into_owned().into_bytes()),
-        }
-    }
-
-    fn replace(&self, key: &Key, old: Option<&[u8]>, mut row: Row) -> Result<Replaced> {
-        let old = old.map(|old| self.decode(key, old)).transpose()?;
-        if let (true, Some(old)) = (row[self.at].is_absent(), &old) {
-            row[self.at] = old[self.at].clone();
-        }
-        self.schema.fill_absent(&mut row)?;
-        let bytes = self.encode(&row)?;
-        Ok(Replaced { new: Content::Bytes(bytes.clone()), bytes, old })
     }
 }

@@ -1,9 +1,12 @@
-//! What a handle knows of the schema that its scope's records stand under.
+//! Tracking of the stored schema by the handles of a scope.
 //!
-//! Another process may have opened the scope with more columns. A handle that does not know them
-//! must not write over them blindly, and asking the registry at each write would cost a round trip.
-//! So what a handle was told is good for a moment, and who changes a schema waits for longer than
-//! that before the scope is opened.
+//! Another process may extend the stored schema while a handle is open. The handle must not
+//! overwrite records with columns that it does not know, but reading the registry before each write
+//! would cost a round trip.
+//!
+//! Invariant: a handle trusts what it read for [`MAX_AGE`], and a process that changes a schema
+//! waits for [`SETTLE_TIME`], which is longer, before it opens the scope. Therefore no handle
+//! overwrites a record that already has the new columns.
 
 use std::time::{Duration, Instant};
 
@@ -14,66 +17,53 @@ use super::scope::Records;
 use super::servers::Call;
 use crate::{Error, ErrorKind, Result, Schema};
 
-/// How long it is good.
+/// How long a handle trusts the entry that it read.
 const MAX_AGE: Duration = Duration::from_millis(100);
-/// How long one waits who changed a schema.
+/// How long a process waits after it changed a stored schema.
 pub(super) const SETTLE_TIME: Duration = Duration::from_millis(200);
 
-/// What was last known, and when.
+/// The last known entry of a scope, and the time when it was read.
 #[derive(Debug)]
 pub(super) struct SchemaCheck(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    asked: Option<Instant>,
-    /// What stood in the registry.
+    read_at: Option<Instant>,
     entry: Entry,
-    standing: ExistingTable,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ExistingTable {
-    /// One of which the handle's schema knows all columns.
-    Current,
-    /// One with columns that it does not know.
-    Other,
-}
-
-impl ExistingTable {
-    fn of(entry: &Entry, schema: &Schema) -> Result<Self> {
-        Ok(if entry.is_known_to(schema)? { Self::Current } else { Self::Other })
-    }
+    /// Whether the handle's schema has all columns of the stored schema.
+    is_current: bool,
 }
 
 impl SchemaCheck {
-    /// Of a scope whose entry was this when it was last looked at.
+    /// Starts with the entry that was read when the scope was opened.
     pub(super) fn new(entry: Entry, schema: &Schema) -> Result<Self> {
-        let standing = ExistingTable::of(&entry, schema)?;
-        Ok(Self(Mutex::new(State { asked: None, entry, standing })))
+        let is_current = entry.is_known_to(schema)?;
+        Ok(Self(Mutex::new(State { read_at: None, entry, is_current })))
     }
 
-    /// Whether the schema of the handle knows every column of the stored schema.
+    /// Whether the handle's schema has all columns of the stored schema.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`] where they were dropped for another schema; and where the
-    /// server fails.
+    /// [`ErrorKind::SchemaChange`] if the scope was recreated under another schema, and errors of
+    /// the server.
     pub(super) fn is_current(&self, records: &Records, call: Call) -> Result<bool> {
         let now = Instant::now();
-        let mut state = self.0.try_lock_until(call.deadline).ok_or_else(super::lock_timeout)?;
-        if state.asked.is_none_or(|asked| now.duration_since(asked) >= MAX_AGE) {
-            ask(&mut state, records, call)?;
-            state.asked = Some(now);
+        let deadline = call.deadline.instant();
+        let mut state = self.0.try_lock_until(deadline).ok_or_else(super::lock_timeout)?;
+        if state.read_at.is_none_or(|read_at| now.duration_since(read_at) >= MAX_AGE) {
+            refresh(&mut state, records, call)?;
+            state.read_at = Some(now);
         }
-        Ok(state.standing == ExistingTable::Current)
+        Ok(state.is_current)
     }
 }
 
-fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
+fn refresh(state: &mut State, records: &Records, call: Call) -> Result<()> {
     let (inner, schema) = (&records.inner, &records.schema);
     let call = Call { idempotent: true, replicas: 0, ..call };
     let Some(entry) = inner.registry.entry(&inner.servers, &schema.name, call)? else {
-        // Somebody emptied the server: the scope is there from its next write on.
+        // The registry was emptied, as by `FLUSHDB`: it gets the entry again before the next write.
         inner.registry.replace(&inner.servers, &schema.name, None, &state.entry, call)?;
         return Ok(());
     };
@@ -83,10 +73,10 @@ fn ask(state: &mut State, records: &Records, call: Call) -> Result<()> {
     if entry.generation != state.entry.generation {
         return Err(Error::new(
             ErrorKind::SchemaChange,
-            "the scope was made anew under another schema since this handle was opened; open it again",
+            "the scope was recreated under another schema after this handle was opened; open the scope again",
         ));
     }
-    state.standing = ExistingTable::of(&entry, schema)?;
+    state.is_current = entry.is_known_to(schema)?;
     state.entry = entry;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One scope of a cache.
+//! The store of one scope.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use super::servers::Call;
 use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
-/// How many records one command reads.
+/// The maximum number of records in one read command.
 const READ: usize = 100;
 
-/// The records of a scope, as those that list them have them, too.
+/// Access to the records of a scope, shared by its handle and its listings.
 #[derive(Debug)]
 pub(super) struct Records {
     pub(super) inner: Arc<Inner>,
     pub(super) schema: Arc<Schema>,
     pub(super) names: Names,
     pub(super) layout: RecordLayout,
-    /// The column that says when a record expires.
+    /// The position of the column that holds the expiry.
     pub(super) expiry: Option<usize>,
 }
 
 /// A handle on the records of a scope.
 pub(super) struct RedisScope {
     pub(super) records: Arc<Records>,
-    /// What is known of the schema that the records stand under.
-    pub(super) lease: Option<SchemaCheck>,
+    /// Tracks the stored schema; `None` in the plain layout and without a stored schema.
+    pub(super) schema_check: Option<SchemaCheck>,
 }
 
 impl fmt::Debug for RedisScope {
@@ -56,7 +56,7 @@ impl Records {
         })
     }
 
-    /// The records where this stands in the registry.
+    /// Takes columns of the stored schema into account that the schema of the handle lacks.
     pub(super) fn with_stored_schema(self, entry: &Entry) -> Result<Self> {
         match entry.is_known_to(&self.schema)? {
             true => Ok(self),
@@ -64,21 +64,21 @@ impl Records {
         }
     }
 
-    /// Whether all records are in one slot, so that they can be read and written together.
-    pub(super) fn share_a_slot(&self) -> bool {
-        !self.inner.servers.is_cluster() || self.names.share_a_slot()
+    /// Whether all records share a slot, so that one command or transaction can access several.
+    pub(super) fn in_one_slot(&self) -> bool {
+        !self.inner.servers.is_cluster() || self.names.in_one_slot()
     }
 
     pub(super) fn slot(&self, name: &[u8]) -> u16 {
         self.inner.servers.slot(name)
     }
 
-    /// Reads the records of these names.
+    /// Reads the records with these names.
     pub(super) fn read(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         self.read_with(names, call, |_, stored| Ok(stored))
     }
 
-    /// Reads the records of these names, and gives what `read` makes of each, with its position.
+    /// Reads the records with these names and maps each of them, with its position, through `read`.
     pub(super) fn read_with<T>(
         &self,
         names: &[Vec<u8>],
@@ -87,7 +87,7 @@ impl Records {
     ) -> Result<Vec<T>> {
         let servers = &self.inner.servers;
         let Some(first) = names.first() else { return Ok(Vec::new()) };
-        if self.share_a_slot() {
+        if self.in_one_slot() {
             return servers
                 .run(self.slot(first), call, |connection| self.read_on(connection, names, &read));
         }
@@ -96,12 +96,13 @@ impl Records {
             self.layout.read(&mut commands, name);
             (self.slot(name), commands)
         };
-        let replies = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
+        let replies = servers.run_each(call, &names.iter().map(unit).collect::<Vec<_>>())?;
         let replies = replies.into_iter().enumerate();
         replies.map(|(at, reply)| read(at, self.layout.stored(reply)?)).collect()
     }
 
-    /// The same on the connection to who has them. What comes is read while more is on its way.
+    /// Reads records on a connection to the server that owns them, decoding replies while further
+    /// ones arrive.
     pub(super) fn read_on<T>(
         &self,
         connection: &mut Connection,
@@ -121,8 +122,8 @@ impl Records {
         Ok(all)
     }
 
-    /// The same for strings, of which one command reads many. It gives nothing for a key that holds
-    /// something else, so that those of which there is nothing are counted.
+    /// Reads strings with `MGET`. It returns nil for a key that holds another type as well, so the
+    /// missing keys are looked up once more.
     fn read_strings<T>(
         &self,
         connection: &mut Connection,
@@ -149,8 +150,8 @@ impl Records {
         Ok(all)
     }
 
-    /// Reads each by itself where some of these positions have something after all: the error that
-    /// `fetch` gives, or a record that was just written.
+    /// Reads the keys at these positions one by one if any of them exists: the reply is the error
+    /// that `fetch` returns, or a record that was written in the meantime.
     #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
     fn read_others(
         &self,
@@ -179,7 +180,7 @@ impl Records {
         missing.iter().zip(replies?).map(read).collect()
     }
 
-    /// An error about the record of this name.
+    /// Adds the key to an error about the record of this name.
     fn of_key(&self, name: &[u8], failed: CallError) -> CallError {
         match (failed, self.names.key(name)) {
             (CallError::Final(error), Ok(key)) => CallError::Final(error.with_key(&key)),
@@ -188,7 +189,7 @@ impl Records {
     }
 }
 
-/// Adds a command of these names.
+/// Appends a command with these names as arguments.
 pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl AsRef<[u8]>]) {
     commands.begin(1 + names.len());
     commands.part(command);
@@ -197,7 +198,7 @@ pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl 
 
 impl RedisScope {
     fn call(&self) -> Call {
-        self.records.inner.call(true)
+        self.records.inner.read_call()
     }
 
     pub(super) fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
@@ -208,8 +209,8 @@ impl RedisScope {
         stored.map(|bytes| self.records.layout.decode(key, &bytes)).transpose()
     }
 
-    /// Asks who has a key one unit of commands.
-    fn ask(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
+    /// Sends a unit to the server that owns a name.
+    fn query(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
         let servers = &self.records.inner.servers;
         servers.run(self.records.slot(name), call, |connection| connection.write(unit, call))
     }
@@ -223,7 +224,7 @@ impl ScopeStore for RedisScope {
     fn exists(&self, key: &Key) -> Result<bool> {
         let name = self.records.names.name(key);
         let command = Commands::one(&[b"EXISTS", &name]);
-        match self.ask(&name, &command, self.call())? {
+        match self.query(&name, &command, self.call())? {
             Value::Int(count) => Ok(count > 0),
             _ => Err(unexpected().into_error()),
         }
@@ -233,7 +234,7 @@ impl ScopeStore for RedisScope {
         let name = self.records.names.name(key);
         let mut command = Commands::default();
         self.records.layout.read(&mut command, &name);
-        let reply = self.ask(&name, &command, self.call())?;
+        let reply = self.query(&name, &command, self.call())?;
         self.decode(key, self.records.layout.stored(reply)?)
     }
 
@@ -283,7 +284,7 @@ impl ScopeStore for RedisScope {
         let records = self.records.clone();
         let listing = Listing::begin(&self.records)?;
         Ok(Box::new(listing.items(move |names| {
-            let stored = records.read(&names, records.inner.call(true))?;
+            let stored = records.read(&names, records.inner.read_call())?;
             let rows = names.iter().zip(stored).filter_map(|(name, stored)| {
                 let bytes = stored?;
                 let key = records.names.key(name);
@@ -323,7 +324,7 @@ impl ScopeStore for RedisScope {
         self.touch_one(key, at, expires)
     }
 
-    /// The server removes what is past the last window by itself.
+    /// The server removes expired records itself.
     fn purge(&self, _: i64, _: usize) -> Result<usize> {
         Ok(0)
     }

@@ -1,39 +1,39 @@
-//! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
-//! and asks again where the reply is that somebody else has it, or a connection was lost.
+//! The servers of a cache: a single one, a master found through sentinels, or a cluster.
+//!
+//! A call is sent to the server that owns the slot of its key. It follows redirections, and is
+//! repeated by the rules of [`Attempts`] after a lost connection or a temporary refusal.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use super::call_error::{CallError, Redirect};
 use super::cluster::Cluster;
 use super::command::Commands;
-use super::connection::{Connection, left, wait_command};
+use super::connection::{Connection, wait_command};
 use super::login::Address;
 use super::pool::{Pool, PoolOptions};
 use super::sentinel::Sentinels;
 use crate::Result;
+use crate::remote::{Attempts, Deadline, Outcome};
 
-/// What is waited before servers that are busy with themselves are asked again.
-const PAUSE: Duration = Duration::from_millis(25);
+/// How many redirections a call follows before it pauses: more indicate that the cluster is moving
+/// slots.
+const MAX_MOVES: u32 = 3;
 
-/// A deadline, and whether what is done may be done idempotent.
+/// The properties of a call that determine when it ends and whether it is repeated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
-    pub(super) deadline: Instant,
-    /// Whether it does the same when it is done idempotent, so that it is repeated where nobody knows
-    /// whether it was done.
+    pub(super) deadline: Deadline,
+    /// Whether executing the call twice has the same effect as once, so that it is repeated if its
+    /// outcome is unknown.
     pub(super) idempotent: bool,
-    /// How many replicas are to have what is written before the call ends; 0 for a call that
-    /// reads.
+    /// How many replicas must have a write before the call ends; 0 for a call that reads.
     pub(super) replicas: u32,
 }
 
-/// Where the keys are.
+/// The servers that hold the keys.
 #[derive(Debug)]
 pub(super) enum Servers {
     One(Arc<Pool>),
@@ -46,7 +46,7 @@ impl Servers {
         Self::One(Arc::new(Pool::new(address, options)))
     }
 
-    /// The slot of a key; 0 where there are none.
+    /// Returns the slot of a key; 0 outside of clusters.
     pub(super) fn slot(&self, key: &[u8]) -> u16 {
         match self {
             Self::Cluster(_) => super::slot::of(key),
@@ -58,8 +58,8 @@ impl Servers {
         matches!(self, Self::Cluster(_))
     }
 
-    /// The connections to who has a slot.
-    fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, CallError> {
+    /// The connections to the server that owns a slot.
+    fn pool(&self, slot: u16, deadline: Deadline) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::One(pool) => Ok(pool.clone()),
             Self::Sentinel(sentinels) => sentinels.pool(deadline),
@@ -67,32 +67,31 @@ impl Servers {
         }
     }
 
-    /// A slot of each server that has any.
-    pub(super) fn all(&self, deadline: Instant) -> Result<Vec<u16>> {
+    /// Returns one slot of each server that owns any.
+    pub(super) fn all_slots(&self, deadline: Deadline) -> Result<Vec<u16>> {
         match self {
-            Self::Cluster(cluster) => self.wait(deadline, || cluster.masters(deadline)),
+            Self::Cluster(cluster) => self.retry_until(deadline, || cluster.masters(deadline)),
             _ => Ok(vec![0]),
         }
     }
 
-    /// Tries something until the servers know who is who.
-    fn wait<T>(
+    /// Repeats a closure while it fails temporarily, until the deadline.
+    fn retry_until<T>(
         &self,
-        deadline: Instant,
-        mut what: impl FnMut() -> Result<T, CallError>,
+        deadline: Deadline,
+        mut run: impl FnMut() -> Result<T, CallError>,
     ) -> Result<T> {
-        let mut attempts = Attempts::new(Call { deadline, idempotent: true, replicas: 0 });
+        let mut attempts = CallAttempts::new(Call { deadline, idempotent: true, replicas: 0 });
         loop {
-            match what() {
+            match run() {
                 Ok(done) => return Ok(done),
-                Err(failed) => self.retry(failed, None, &mut attempts),
-            }
-            .map_err(CallError::into_error)?;
+                Err(failed) => self.retry(failed, None, &mut attempts)?,
+            };
         }
     }
 
-    /// Finds out anew who has what, once the server of these connections does not have it any
-    /// more, or does not reply.
+    /// Has the server of a slot looked up again before the next call, since the server of this pool
+    /// does not respond or no longer owns it.
     fn mark_stale(&self, pool: &Arc<Pool>) {
         match self {
             Self::One(_) => {}
@@ -101,33 +100,25 @@ impl Servers {
         }
     }
 
-    /// Runs a call on a connection to who has a slot; again where nothing was done, and once more
-    /// where that is unknown and it may be done idempotent.
+    /// Runs a closure on a connection to the server that owns a slot, and repeats it as
+    /// [`CallAttempts`] allows.
     pub(super) fn run<T>(
         &self,
         slot: u16,
         call: Call,
-        work: impl FnMut(&mut Connection) -> Result<T, CallError>,
-    ) -> Result<T> {
-        self.try_run(slot, call, work).map_err(CallError::into_error)
-    }
-
-    fn try_run<T>(
-        &self,
-        slot: u16,
-        call: Call,
         mut work: impl FnMut(&mut Connection) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let mut attempts = Attempts::new(call);
-        let mut asked: Option<Address> = None;
+    ) -> Result<T> {
+        let mut attempts = CallAttempts::new(call);
+        let mut asking: Option<Address> = None;
         loop {
-            let found = match &asked {
-                Some(address) => self.at(address),
+            attempts.begin();
+            let found = match &asking {
+                Some(address) => self.pool_at(address),
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
                 let run = pool.run(call, |connection| {
-                    if asked.is_some() {
+                    if asking.is_some() {
                         connection.send_asking()?;
                     }
                     work(connection)
@@ -136,46 +127,41 @@ impl Servers {
             });
             match result {
                 Ok(done) => return Ok(done),
-                Err((failed, pool)) => asked = self.retry(failed, pool.as_ref(), &mut attempts)?,
+                Err((failed, pool)) => asking = self.retry(failed, pool.as_ref(), &mut attempts)?,
             }
         }
     }
 
-    /// The connections to a server that may have a key already, before its slot is there.
-    fn at(&self, address: &Address) -> Result<Arc<Pool>, CallError> {
+    /// The connections to a server that an `ASK` redirection names.
+    fn pool_at(&self, address: &Address) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::Cluster(cluster) => Ok(cluster.at(address)),
             _ => Err(CallError::Redirect(Redirect::TryAgain)),
         }
     }
 
-    /// Says whether a call is made again, at the address where there is one; where not, gives its
-    /// failure.
+    /// Prepares the next attempt after a failure. Returns the address that an `ASK` redirection
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// The final error, if the call is not made again.
     fn retry(
         &self,
         failed: CallError,
         pool: Option<&Arc<Pool>>,
-        attempts: &mut Attempts,
+        attempts: &mut CallAttempts,
     ) -> Result<Option<Address>, CallError> {
-        let again = attempts.again(&failed, self);
-        self.learn(&failed, pool);
-        match (again, failed) {
-            (Again::No, failed) => Err(attempts.outcome(failed)),
-            (_, CallError::Redirect(Redirect::Ask(address))) => Ok(Some(address)),
-            (Again::Now, _) => Ok(None),
-            (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
-                // No attempt starts that the deadline would interrupt: its outcome would be unknown.
-                Ok(left) if left > PAUSE * 2 => {
-                    thread::sleep(PAUSE);
-                    Ok(None)
-                }
-                _ => Err(attempts.outcome(failed)),
-            },
+        self.note_failure(&failed, pool);
+        match (attempts.retries_after(&failed, self), failed) {
+            (false, failed) => Err(attempts.conclude(failed)),
+            (true, CallError::Redirect(Redirect::Ask(address))) => Ok(Some(address)),
+            (true, _) => Ok(None),
         }
     }
 
-    /// Takes from a failure what it says about the servers.
-    fn learn(&self, failed: &CallError, pool: Option<&Arc<Pool>>) {
+    /// Updates the knowledge of the servers after a failure.
+    fn note_failure(&self, failed: &CallError, pool: Option<&Arc<Pool>>) {
         match (failed, pool) {
             (
                 CallError::Final(_) | CallError::Redirect(Redirect::Ask(_) | Redirect::MaxClients),
@@ -187,7 +173,7 @@ impl Servers {
                 }
             }
             (CallError::Lost(_) | CallError::NotSent(_), Some(pool)) => {
-                pool.give_up();
+                pool.discard_all();
                 self.mark_stale(pool);
             }
             (_, Some(pool)) => self.mark_stale(pool),
@@ -195,22 +181,22 @@ impl Servers {
         }
     }
 
-    /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
-    /// reply to each, in order.
-    pub(super) fn spread(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
+    /// Sends units of one key each to the servers that own their slots. Returns the last reply to
+    /// each unit, in the order of `units`.
+    pub(super) fn run_each(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
         let mut replies: Vec<Option<Value>> = vec![None; units.len()];
-        let mut attempts = Attempts::new(call);
+        let mut attempts = CallAttempts::new(call);
         loop {
+            attempts.begin();
             let open = (0..units.len()).filter(|&at| replies[at].is_none()).collect::<Vec<_>>();
             if open.is_empty() {
                 return Ok(replies.into_iter().flatten().collect());
             }
-            let Err((failed, pool)) = self.round(call, units, &open, &mut replies) else {
+            let Err((failed, pool)) = self.run_round(call, units, &open, &mut replies) else {
                 continue;
             };
-            let asked = self.retry(failed, pool.as_ref(), &mut attempts);
-            // Of those whose slot is about to move one goes alone.
-            if asked.map_err(CallError::into_error)?.is_some() {
+            // After an `ASK` redirection, the first unit without a reply is sent by itself.
+            if self.retry(failed, pool.as_ref(), &mut attempts)?.is_some() {
                 let first = replies.iter().position(Option::is_none).unwrap_or_default();
                 let (slot, unit) = &units[first];
                 replies[first] =
@@ -219,19 +205,23 @@ impl Servers {
         }
     }
 
-    /// Sends the units that have no reply yet, each server its own, and takes the replies. The
-    /// first failure is given, with whose it was, when all others have answered.
-    fn round(
+    /// Sends the units without a reply to their servers and reads the replies of all servers, even
+    /// if one fails.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, with the pool that it came from.
+    fn run_round(
         &self,
         call: Call,
         units: &[(u16, Commands)],
         open: &[usize],
         replies: &mut [Option<Value>],
     ) -> Result<(), ServerFailure> {
-        let shares = self.shares(call, units, open)?;
-        // Nothing is sent to any before there is a connection to each.
+        let shares = self.group_by_server(call, units, open)?;
+        // Nothing is sent to any server before there is a connection to each.
         let connections =
-            shares.iter().map(|share| share.pool.take(call).map_err(share.with_pool()));
+            shares.iter().map(|share| share.pool.checkout(call).map_err(share.with_pool()));
         let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
         let mut failure = None;
         for (share, connection) in shares.iter().zip(&mut connections) {
@@ -250,9 +240,9 @@ impl Servers {
         failure.map_or(Ok(()), Err)
     }
 
-    /// What each server has to do, in the order of their addresses, so that no two calls that take
-    /// connections wait for one another.
-    fn shares(
+    /// Groups units by server. The order by address prevents deadlocks: all calls check out
+    /// connections to several servers in the same order.
+    fn group_by_server(
         &self,
         call: Call,
         units: &[(u16, Commands)],
@@ -268,10 +258,10 @@ impl Servers {
     }
 }
 
-/// A failure, and whose it was where that is known.
+/// A failure, and the pool that it came from, if any.
 type ServerFailure = (CallError, Option<Arc<Pool>>);
 
-/// What one server has to do of a round.
+/// The positions of the units that one server executes.
 struct Share {
     pool: Arc<Pool>,
     units: Vec<usize>,
@@ -294,7 +284,7 @@ impl Share {
         connection.send(&all)
     }
 
-    /// Takes all replies, unless the connection is lost; gives the first failure.
+    /// Reads all replies, unless the connection is lost. Returns the first failure.
     fn receive(
         &self,
         connection: &mut Connection,
@@ -315,63 +305,63 @@ impl Share {
     }
 }
 
-/// What is done after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    No,
-    Now,
-    AfterAPause,
-}
-
-/// How often a call was tried.
-struct Attempts {
-    call: Call,
-    /// How the connection was lost under an attempt, of which nobody knows what it did.
-    lost: Option<io::ErrorKind>,
-    /// A server said that it does the call later.
-    put_off: bool,
+/// The attempts of one call.
+struct CallAttempts {
+    attempts: Attempts,
+    /// A server has replied that it executes the command later.
+    deferred: bool,
+    /// The number of redirections that were followed without a pause.
     moves: u32,
 }
 
-impl Attempts {
+impl CallAttempts {
     fn new(call: Call) -> Self {
-        Self { call, lost: None, put_off: false, moves: 0 }
+        let attempts = Attempts::new(call.deadline, call.idempotent);
+        Self { attempts, deferred: false, moves: 0 }
     }
 
-    fn again(&mut self, failed: &CallError, servers: &Servers) -> Again {
-        let alone = matches!(servers, Servers::One(_));
+    fn begin(&mut self) {
+        self.attempts.begin();
+    }
+
+    /// Whether the call is made again after this failure. Sleeps first where the servers need time.
+    fn retries_after(&mut self, failed: &CallError, servers: &Servers) -> bool {
+        let single = matches!(servers, Servers::One(_));
         match failed {
-            CallError::Final(_) => Again::No,
-            // Where there are others, one of them is about to take its place.
-            CallError::NotSent(_) if alone => Again::No,
-            CallError::NotSent(_) => Again::AfterAPause,
-            CallError::Lost(kind) => match (self.call.idempotent, self.lost.replace(*kind)) {
-                (true, None) => Again::Now,
-                _ => Again::No,
-            },
-            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_)) if alone => Again::No,
-            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_)) => {
+            CallError::Final(_) => false,
+            CallError::Lost(_) => self.attempts.again(Outcome::Unknown),
+            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_))
+                if !single && self.moves < MAX_MOVES =>
+            {
                 self.moves += 1;
-                if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
+                true
             }
-            CallError::Redirect(Redirect::ReadOnly) if alone => Again::No,
-            CallError::Redirect(elsewhere) => {
-                self.put_off |= *elsewhere == Redirect::TryAgain;
-                Again::AfterAPause
+            // A single server has no replica that could become the master.
+            CallError::NotSent(_)
+            | CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_) | Redirect::ReadOnly)
+                if single =>
+            {
+                false
+            }
+            failed => {
+                self.deferred |= matches!(failed, CallError::Redirect(Redirect::TryAgain));
+                self.attempts.after_refusal()
             }
         }
     }
 
-    /// The failure of a call whose last attempt failed so: where the connection was lost under the
-    /// one before, that this one did nothing says nothing; and where the call was put off, that the
-    /// deadline left no time to ask again.
-    fn outcome(&self, failed: CallError) -> CallError {
-        match (failed, self.lost) {
-            (CallError::NotSent(_) | CallError::Redirect(_), Some(kind)) => CallError::Lost(kind),
-            (CallError::NotSent(_), None) if self.put_off => {
-                CallError::Redirect(Redirect::TryAgain)
+    /// The error of a call that is not made again. It never claims that nothing was changed if an
+    /// earlier attempt has an unknown outcome.
+    fn conclude(&self, failed: CallError) -> CallError {
+        let failed = match failed {
+            CallError::NotSent(_) if self.deferred => CallError::Redirect(Redirect::TryAgain),
+            failed => failed,
+        };
+        match failed {
+            CallError::NotSent(_) | CallError::Redirect(_) => {
+                CallError::Final(self.attempts.conclude(Outcome::NotDone, failed.into_error()))
             }
-            (failed, _) => failed,
+            failed => failed,
         }
     }
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod backends;
-#[cfg(any(feature = "sql", feature = "redis"))]
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
 mod backoff;
 mod cache;
 mod check;

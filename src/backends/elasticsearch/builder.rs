@@ -242,7 +242,7 @@ impl ElasticsearchBuilder {
             refresh: self.refresh,
             shards: self.shards,
             replicas: self.replicas,
-            known: Mutex::default(),
+            layouts: Mutex::default(),
         };
         Ok(Elasticsearch(Arc::new(cluster)))
     }

@@ -1,29 +1,26 @@
-//! Many writes in one request, each with an outcome of its own.
+//! Bulk requests: many writes at once, each with its own outcome.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use elasticsearch::http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::call_error::{CallError, Cause, ServerError};
-use super::client::{Effect, Request};
+use super::client::{Effect, Request, overload_back_off};
 use super::cluster::Cluster;
 use super::target::Target;
 use crate::{Error, ErrorKind, Result};
 
-/// How many writes, and how many bytes of them, are sent at once.
+/// The maximum number of writes in one request, and of their bytes.
 const MAX_WRITES: usize = 1_000;
 const MAX_BYTES: usize = 4 << 20;
-/// What the cluster takes in one request unless it is told otherwise.
+/// The maximum size of a request with the default settings of a cluster.
 pub(super) const MAX_REQUEST: usize = 100 << 20;
-/// How long writes that were refused for a moment wait before they are sent again, at first.
-pub(super) const PAUSE: Duration = Duration::from_millis(20);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often the server itself begins an update again that others came before.
+/// How many times the server itself retries an update that is in conflict with others.
 const RETRIES: u32 = 5;
 
-/// The state of a document that a write is for: it is refused where there is another one by then.
+/// The version of a document. A write with a version is refused if the document has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(super) struct DocumentVersion {
     #[serde(rename = "_seq_no")]
@@ -33,7 +30,7 @@ pub(super) struct DocumentVersion {
 }
 
 impl DocumentVersion {
-    /// As parameters of a request.
+    /// Returns the version as parameters of a request.
     pub(super) fn parameters(self) -> String {
         format!("&if_seq_no={}&if_primary_term={}", self.seq_no, self.primary_term)
     }
@@ -42,26 +39,26 @@ impl DocumentVersion {
 /// A write of one document.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// Puts members into the document that stands, or makes one where none does.
+    /// Merges members into the document, or creates one.
     Merge { members: String, if_missing: IfMissing },
-    /// Makes the document that was version, or none where none was, into this one.
+    /// Replaces the document with version `over`; `None` creates a document.
     Put { source: String, over: Option<DocumentVersion> },
-    /// Removes the document that was version.
+    /// Removes the document with this version.
     Remove { version: DocumentVersion },
 }
 
-/// The document that is made where none stands.
+/// What a merge stores if there is no document.
 #[derive(Debug, Clone)]
 pub(super) enum IfMissing {
-    /// Of the very members.
+    /// The members themselves.
     Members,
-    /// Another one, which has what they leave out.
+    /// A source that completes the members.
     Source(String),
     Nothing,
 }
 
 impl Write {
-    /// The body of an update.
+    /// Returns the body of an update.
     pub(super) fn update_body(members: &str, if_missing: &IfMissing) -> String {
         match if_missing {
             IfMissing::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
@@ -109,13 +106,13 @@ impl Write {
     }
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// There is no such document.
+    /// The document does not exist.
     Missing,
-    /// The document is another one than was version.
+    /// The document has another version.
     Conflict,
     Refused(ServerError),
 }
@@ -125,7 +122,7 @@ struct BulkResponse {
     items: Vec<Item>,
 }
 
-/// An response under the name of its action.
+/// The item of a response, under the name of its action.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Item {
@@ -162,17 +159,17 @@ impl From<Item> for Outcome {
     }
 }
 
-/// How far a batch came.
+/// The progress of a batch.
 pub(super) struct Progress {
-    /// What became of the writes that were sent; of the rest nothing.
+    /// The outcomes of the writes; `None` for those that were not sent.
     pub(super) outcomes: Vec<Option<Outcome>>,
-    /// Why it ended before its end.
+    /// The error that ended the batch early.
     pub(super) failed: Option<Error>,
 }
 
 impl Cluster {
-    /// Sends writes in pieces, in their order. What is refused for a moment is sent again until the
-    /// deadline.
+    /// Sends writes in chunks, in their order. Writes that an overloaded cluster refuses are
+    /// repeated until the deadline.
     pub(super) fn bulk(
         &self,
         target: &Target,
@@ -192,7 +189,7 @@ impl Cluster {
         progress
     }
 
-    /// Sends a chunk until nothing of it is refused for a moment.
+    /// Sends a chunk, and repeats the writes in it that an overloaded cluster refuses.
     fn send_until_accepted(
         &self,
         target: &Target,
@@ -201,20 +198,18 @@ impl Cluster {
         outcomes: &mut [Option<Outcome>],
         deadline: Instant,
     ) -> Result<()> {
-        let mut pause = PAUSE;
+        let mut back_off = overload_back_off(deadline);
         loop {
             let sent: Vec<_> = left.iter().map(|&at| writes[at]).collect();
-            let outcomes_of_chunk = self.send_chunk(target, &sent, deadline)?;
-            for (&at, outcome) in left.iter().zip(outcomes_of_chunk) {
+            let response = self.send_chunk(target, &sent, deadline)?;
+            for (&at, outcome) in left.iter().zip(response) {
                 outcomes[at] = Some(outcome);
             }
             let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(server_error)) if server_error.is_transient());
             left.retain(busy);
-            if left.is_empty() || Instant::now() + pause >= deadline {
+            if left.is_empty() || !back_off.pause() {
                 return Ok(());
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -226,7 +221,7 @@ impl Cluster {
     ) -> Result<Vec<Outcome>> {
         let mut lines = String::new();
         writes.iter().for_each(|(id, write)| write.push_lines(&mut lines, target, id));
-        // Of merges alone nothing is different when they are done twice.
+        // Repeating a merge has no further effect.
         let merges = writes.iter().all(|(_, write)| matches!(write, Write::Merge { .. }));
         let effect = if merges { Effect::Repeatable } else { Effect::Once };
         let parameters = [
@@ -236,19 +231,19 @@ impl Cluster {
         ];
         let path = format!("_bulk?{}{}", self.timeout_parameter(deadline), parameters.concat());
         let request = Request::new(Method::Post, path, effect).body(lines).lines();
-        let outcomes_of_chunk: BulkResponse =
+        let response: BulkResponse =
             self.client.send(request, deadline)?.read().map_err(CallError::into_error)?;
-        match outcomes_of_chunk.items.len() == writes.len() {
-            true => Ok(outcomes_of_chunk.items.into_iter().map(Outcome::from).collect()),
+        match response.items.len() == writes.len() {
+            true => Ok(response.items.into_iter().map(Outcome::from).collect()),
             false => Err(Error::new(
                 ErrorKind::Backend,
-                "the cluster gave another number of outcomes_of_chunk than there were writes",
+                "malformed response from the cluster: it has another number of items than there were writes",
             )),
         }
     }
 }
 
-/// How many of the writes are sent at once.
+/// Returns how many of the writes fit into one request.
 fn chunk(writes: &[(&str, &Write)]) -> usize {
     let mut bytes = 0;
     let fits = |(_, write): &&(&str, &Write)| {
@@ -258,17 +253,18 @@ fn chunk(writes: &[(&str, &Write)]) -> usize {
     writes.iter().take(MAX_WRITES).take_while(fits).count().max(1)
 }
 
-/// Checks that one request can hold a document.
+/// Checks that a document fits into a request.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`] where it is too large.
+/// [`ErrorKind::Unsupported`] if it is too large.
 pub(super) fn check_size(source: &str) -> Result<()> {
-    // With room for what stands around it, twice where it is merged.
-    match source.len() <= MAX_REQUEST / 2 - 4_096 {
+    // A merge may contain the document twice, and there is some overhead.
+    let limit = MAX_REQUEST / 2 - 4_096;
+    match source.len() <= limit {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "the record is a document of {} bytes; Elasticsearch takes requests of up to {MAX_REQUEST}, in which it may stand twice",
+            "the record is a document of {} bytes; the limit is {limit}, half of what Elasticsearch accepts in one request",
             source.len()
         ))),
     }
@@ -279,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_sent_in_pieces() {
+    fn batches_are_split_into_chunks() {
         let write = |size: usize| Write::Put { source: "x".repeat(size), over: None };
         let pieces = |sizes: &[usize]| {
             let writes: Vec<Write> = sizes.iter().map(|size| write(*size)).collect();
@@ -291,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn each_item_has_an_outcome() {
+    fn items_are_converted_to_outcomes() {
         let outcome = |json: &str| Outcome::from(serde_json::from_str::<Item>(json).unwrap());
         assert_eq!(outcome(r#"{"create":{"status":201}}"#), Outcome::Done);
         assert_eq!(outcome(r#"{"delete":{"status":404}}"#), Outcome::Missing);

@@ -1,20 +1,20 @@
-//! What Elasticsearch says went wrong.
+//! Errors of calls, and the classification of Elasticsearch's error responses.
 
 use serde::Deserialize;
 
 use crate::{Error, ErrorKind};
 
-/// Why a call did not do what it should.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// The scope's index does not stand.
+    /// The scope's index does not exist.
     IndexMissing,
-    /// The index has not all fields of the scope.
+    /// The mapping of the index lacks fields of the scope.
     MappingOutdated,
-    /// Somebody else wrote the document meanwhile.
+    /// Another client wrote the document since it was read.
     Conflict,
-    /// The cluster takes the request for a wrong one, as it does where the name is an alias of
-    /// several indices by now.
+    /// The cluster rejected the request as invalid, as it does if the name has become an alias of
+    /// several indices.
     BadRequest(Error),
     Final(Error),
 }
@@ -26,7 +26,7 @@ impl From<Error> for CallError {
 }
 
 impl CallError {
-    /// The public error.
+    /// Converts to the public error.
     pub(super) fn into_error(self) -> Error {
         let backend = |message| Error::new(ErrorKind::Backend, message);
         match self {
@@ -38,30 +38,30 @@ impl CallError {
     }
 }
 
-/// The error of a call that others came before again and again.
+/// The error of a write that was in conflict with others until the deadline.
 pub(super) fn conflict_error() -> Error {
     Error::new(
         ErrorKind::Timeout,
-        "others wrote the record again and again until the deadline passed; nothing was changed",
+        "other clients kept writing the same record until the deadline passed; nothing was changed",
     )
     .while_waiting()
 }
 
-/// What an response, or an item of one, says went wrong.
+/// An error response, or an error of one item of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerError {
     pub(super) status: u16,
-    /// Its name for what happened, such as `index_not_found_exception`.
+    /// The type of the error, such as `index_not_found_exception`.
     pub(super) name: String,
-    /// Where no record was sent: what else it says. It may quote a value otherwise.
+    /// The description of the error, if no record was sent: it may quote a value.
     pub(super) reason: Option<String>,
 }
 
-/// The name of the server_error of an index, or a cluster, that takes no such requests.
+/// The type of the error of an index or a cluster that is blocked for such requests.
 const BLOCK: &str = "cluster_block_exception";
 
-/// The names of faults of a cluster that did nothing since it was not ready: its state is not
-/// recovered, it has no master for a moment, or a shard is not started.
+/// Types of errors of a cluster that did nothing because it was not ready: its state is not
+/// recovered, it has no master, or a shard is not started.
 const TRANSIENT: [&str; 6] = [
     BLOCK,
     "master_not_discovered_exception",
@@ -71,7 +71,7 @@ const TRANSIENT: [&str; 6] = [
     "unavailable_shards_exception",
 ];
 
-/// Whether a server_error of this name is of a cluster that was not ready.
+/// Whether an error of this type is one of a cluster that was not ready.
 pub(super) fn is_transient(name: &str) -> bool {
     TRANSIENT.contains(&name)
 }
@@ -81,7 +81,7 @@ struct Body {
     error: Cause,
 }
 
-/// An error as the server writes it: an object, or a bare text.
+/// An error in a response: an object, or text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Cause {
@@ -97,7 +97,7 @@ pub(super) enum Cause {
 }
 
 impl ServerError {
-    /// What an response that is no success says.
+    /// Reads the error from a response.
     pub(super) fn from_response(status: u16, body: &[u8]) -> Self {
         let cause = serde_json::from_slice::<Body>(body).map(|body| body.error);
         match cause {
@@ -106,7 +106,7 @@ impl ServerError {
         }
     }
 
-    /// What an item of an response says.
+    /// Reads the error from an item of a response.
     pub(super) fn from_item(status: u16, cause: Cause) -> Self {
         match cause {
             Cause::Named { name, reason, caused_by } => {
@@ -121,8 +121,8 @@ impl ServerError {
         }
     }
 
-    /// Leaves out what may quote a value of a record. The reason of a block names the index and
-    /// the block alone.
+    /// Removes the description, which may quote a value of a record. That of a block is kept, since
+    /// it names only the index and the block.
     pub(super) fn without_reason(mut self) -> Self {
         if !self.is(BLOCK) {
             self.reason = None;
@@ -130,12 +130,12 @@ impl ServerError {
         self
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub(super) fn is_index_missing(&self) -> bool {
         self.name == "index_not_found_exception"
     }
 
-    /// Whether the cluster did nothing, and may do it a moment later: it has too much to do, or
-    /// the index is so new that its shards are not started.
+    /// Whether the cluster did nothing and the request can be repeated later: the cluster is
+    /// overloaded, or the shards of a new index are not started.
     pub(super) fn is_transient(&self) -> bool {
         match self.status {
             429 => !self.is(BLOCK),
@@ -144,7 +144,7 @@ impl ServerError {
         }
     }
 
-    /// Whether the index takes no writes since the disk is full.
+    /// Whether the index is blocked for writes because the disk is full.
     fn is_disk_full(&self) -> bool {
         let says = |reason: &String| {
             reason.contains("read-only-allow-delete") || reason.contains("flood-stage")
@@ -158,7 +158,7 @@ impl ServerError {
 
     pub(super) fn into_call_error(self) -> CallError {
         match (self.status, self.name.as_str()) {
-            _ if self.is_gone() => CallError::IndexMissing,
+            _ if self.is_index_missing() => CallError::IndexMissing,
             (_, "strict_dynamic_mapping_exception") => CallError::MappingOutdated,
             (409, _) => CallError::Conflict,
             (400, "illegal_argument_exception") => CallError::BadRequest(self.into_error()),
@@ -170,42 +170,46 @@ impl ServerError {
         match self.status {
             _ if self.is_disk_full() => Error::new(
                 ErrorKind::Backend,
-                "the disk of the cluster is full beyond its flood-stage watermark, and the index takes no writes (`index.blocks.read_only_allow_delete`); free disk space; nothing was changed",
+                "the disk of the cluster has passed its flood-stage watermark, which blocks writes to the index (`index.blocks.read_only_allow_delete`); nothing was changed; free disk space",
             ),
-            429 if self.is(BLOCK) => {
-                Error::new(ErrorKind::Backend, format!("the cluster refused{}", self.named()))
-            }
+            429 if self.is(BLOCK) => Error::new(
+                ErrorKind::Backend,
+                format!("the cluster refused the request{}", self.named()),
+            ),
             300..=399 => Error::invalid_config(
-                "the host answers that what is asked for is elsewhere, where no request is sent; name the host of the cluster itself",
+                "the host responded with a redirect, which is not followed; name the host of the cluster itself",
             ),
             401 => Error::new(
                 ErrorKind::Unavailable,
-                "the cluster refuses the login; see to the user and password, or the API key",
+                "the cluster refused the login; check the user and the password, or the API key",
             )
             .with_retryable(false),
             413 => Error::unsupported(
-                "the record is larger than the cluster takes (`http.max_content_length`); nothing was changed",
+                "the record is larger than the cluster accepts (`http.max_content_length`); nothing was changed",
             ),
             429 => Error::new(
                 ErrorKind::Timeout,
-                "the cluster was too busy until the deadline passed; nothing was changed",
+                "the cluster was overloaded until the deadline passed; nothing was changed",
             ),
             _ if self.is_transient() => Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "the cluster, or a shard of the index, was not ready until the deadline passed; nothing was changed{}",
+                    "the cluster or a shard of the index was not ready until the deadline passed; nothing was changed{}",
                     self.named()
                 ),
             ),
             502..=504 => Error::new(
                 ErrorKind::Unavailable,
-                format!("the cluster does not serve requests now{}", self.named()),
+                format!("the cluster cannot serve requests at the moment{}", self.named()),
             ),
-            _ => Error::new(ErrorKind::Backend, format!("the cluster refused{}", self.named())),
+            _ => Error::new(
+                ErrorKind::Backend,
+                format!("the cluster refused the request{}", self.named()),
+            ),
         }
     }
 
-    /// Its name and, where it may be told, what else it says, for the end of a message.
+    /// Returns the type and, if allowed, the description, for the end of a message.
     pub(super) fn named(&self) -> String {
         let reason = self.reason.as_ref().map(|reason| format!(": {reason}"));
         match self.name.as_str() {
@@ -220,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_told_apart() {
+    fn error_responses_are_classified() {
         let body = |name: &str| format!("{{\"error\":{{\"type\":\"{name}\",\"reason\":\"r\"}}}}");
         let failed = |status, name| {
             ServerError::from_response(status, body(name).as_bytes()).into_call_error()
@@ -238,14 +242,14 @@ mod tests {
         assert_eq!(kind(503), ErrorKind::Unavailable);
         assert!(!failed(401, "x").into_error().is_retryable());
         let text = failed(400, "illegal").into_error().to_string();
-        assert_eq!(text, "the cluster refused [400 illegal]: r");
+        assert_eq!(text, "the cluster refused the request [400 illegal]: r");
         let text =
             ServerError::from_response(405, b"{\"error\":\"no such method\"}").into_call_error();
-        assert_eq!(text.into_error().to_string(), "the cluster refused [405]");
+        assert_eq!(text.into_error().to_string(), "the cluster refused the request [405]");
     }
 
     #[test]
-    fn a_block_is_told_apart_from_what_passes() {
+    fn blocks_are_not_transient_errors() {
         let block = |status, why: &str| {
             let reason = format!("index [a] blocked by: [{why}];");
             let body = format!("{{\"error\":{{\"type\":\"{BLOCK}\",\"reason\":\"{reason}\"}}}}");
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_caused_it_is_told_unless_a_record_was_sent() {
+    fn causes_are_shown_unless_a_record_was_sent() {
         let body = br#"{"error":{"type":"a","reason":"b","caused_by":{"type":"c","reason":"d"}}}"#;
         let server_error = ServerError::from_response(400, body);
         assert_eq!(server_error.named(), " [400 a]: b: d");

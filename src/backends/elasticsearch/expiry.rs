@@ -1,10 +1,11 @@
-//! Records that expire.
+//! Expiring records.
 //!
-//! A document carries its expiry as a date, to the microsecond in its source. The index of a date
-//! has milliseconds, so that a query takes in a little more than is wanted and the source decides.
+//! The source of a document has its expiry as a date, exact to the microsecond. The indexed date is
+//! only exact to the millisecond, so queries return a few documents too many and the source
+//! decides.
 //!
-//! Invariant: a document is replaced or removed here only on the condition that it is the one that
-//! was looked at. So a record that is written at the same time stays.
+//! Invariant: the operations of this module replace or remove a document only if it still has the
+//! version that was read. Therefore a record written concurrently is kept.
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use super::target::{LEASE, UNTIL, VACANT};
 use crate::store::is_live;
 use crate::{Key, Result, Row, Value};
 
-/// How many documents one step of a purge removes.
+/// The maximum number of documents that one step of a purge removes.
 const STEP: usize = 1_000;
 
 #[derive(Deserialize)]
@@ -49,13 +50,13 @@ struct Hit {
 }
 
 impl Session<'_> {
-    /// The name of the field with the expiry; `None` if there is none that can be asked for.
+    /// Returns the name of the field with the expiry; `None` if it cannot be queried.
     fn expiry_field(&self) -> Option<&str> {
         let column = self.schema.expiry_column().filter(|_| !self.target.foreign)?;
         Some(&self.target.fields[column].name)
     }
 
-    /// A query for documents whose expiry is in a range of milliseconds.
+    /// Returns a query for documents whose expiry is in a range of milliseconds.
     fn expiring(&self, from: Option<i64>, to: i64) -> Option<Json> {
         let mut range = json!({"lte": to, "format": "epoch_millis"});
         if let Some(from) = from {
@@ -64,7 +65,7 @@ impl Session<'_> {
         Some(json!({"range": {self.expiry_field()?: range}}))
     }
 
-    /// The documents that are live, and some that expired in the millisecond of the time.
+    /// Lists the live records.
     pub(super) fn list_live<T: super::listing::Listed>(
         &self,
         at: i64,
@@ -88,9 +89,10 @@ impl Session<'_> {
         Ok(near.into_iter().try_fold(live, |count, key| key.map(|_| count + 1))?)
     }
 
-    /// Removes records that are due, the earliest first.
-    /// A search finds what was written a moment before only after a refresh, which is asked for if
-    /// something may be due that it does not find.
+    /// Removes records whose expiry has passed, the earliest first.
+    ///
+    /// A search finds recent writes only after a refresh. With `refresh`, the index is refreshed
+    /// before the first search.
     pub(super) fn purge(
         &self,
         before: i64,
@@ -116,8 +118,8 @@ impl Session<'_> {
             let found = hits.len();
             let now = self.remove_due(hits, before)?;
             removed += now;
-            // What is left of a full page was removed before, and shows until the next refresh; or it
-            // is of the millisecond of the time, or changes just now.
+            // A full page without removals has documents that were removed before the last refresh,
+            // or expire within the same millisecond, or are changing.
             if found < size || now == 0 && refreshed || Instant::now() >= self.deadline {
                 break;
             }
@@ -157,7 +159,7 @@ impl Session<'_> {
         self.send_removals(&writes)
     }
 
-    /// What removes a record; a lease beside it stays.
+    /// Returns the write that removes a record but keeps its lease.
     fn removal(&self, source: &RawValue, version: DocumentVersion) -> Result<Write> {
         let lease = if self.target.leases { leases::held(source)? } else { None };
         Ok(match lease {
@@ -168,7 +170,7 @@ impl Session<'_> {
         })
     }
 
-    /// Sends removals, and gives how many were done; a document that changed meanwhile stays.
+    /// Sends removals and returns how many were done. Documents that have changed are kept.
     fn send_removals(&self, writes: &[(String, Write)]) -> Result<usize, CallError> {
         if writes.is_empty() {
             return Ok(0);
@@ -189,7 +191,7 @@ impl Session<'_> {
         Ok(done)
     }
 
-    /// The same in an index of another program, whose fields are of types of its own.
+    /// Purges an index of another program, whose field types do not allow a query by expiry.
     fn purge_listed(&self, before: i64, limit: usize) -> Result<usize, CallError> {
         let mut keys = Vec::new();
         let listing: Listing<Row> = self.list()?;
@@ -205,7 +207,7 @@ impl Session<'_> {
         self.remove_expired(&keys, before)
     }
 
-    /// The expiry in a source.
+    /// Reads the expiry from a source.
     pub(super) fn expiry_in(&self, source: &RawValue) -> Result<Option<i64>> {
         let Some(column) = self.schema.expiry_column() else { return Ok(None) };
         document::expiry(source, &self.schema.columns[column], &self.target.fields[column].name)
@@ -260,8 +262,9 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a document has no record that counts: it has a lease alone, or one that is expired.
-    pub(super) fn is_open(
+    /// Returns the live record of a document, or else the version of the document, which may be
+    /// replaced: it has only a lease, or an expired record.
+    pub(super) fn live_or_version(
         &self,
         id: &str,
         document: &Document,

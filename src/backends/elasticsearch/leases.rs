@@ -1,16 +1,16 @@
-//! Leases: members of the record's own document, or of a document that has nothing else.
+//! Leases: fields of the record's document, or of a placeholder document without a record.
 //!
-//! There are no transactions over documents, so that the lease has to be where the record is: both
-//! change on the condition that the document is the one that was looked at. A removal of the
-//! document takes the lease along.
+//! Elasticsearch has no transactions over several documents, so the lease is stored in the document
+//! of its record. Both are changed only if the document still has the version that was read. A
+//! removal of the document removes the lease as well.
 //!
-//! There is no clock that all processes share either. A process takes a lease over when it has version
-//! the document unchanged for the time of the lease: its holder writes it anew every third of it.
-//! That needs no clocks that agree, and the time is measured by the process that waits.
+//! Processes have no common clock. A process takes over a lease when it has seen the document
+//! unchanged for the duration of the lease, since the holder rewrites it every third of that time.
+//! Only the waiting process measures the time, so the clocks need not agree.
 //!
-//! A document with a lease alone has none of the members of a record. It is no record for any read;
-//! a mark keeps it out of counts. One whose holder died stays until the key is computed, or until a
-//! purge an hour later, by which time no clock says anything else.
+//! A placeholder has none of the record's fields, so that no read takes it for a record, and a
+//! field that excludes it from counts. If its holder dies, it remains until the key is computed, or
+//! until a purge at least one hour after the lease expired, which allows for clocks that differ.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,12 +31,13 @@ use crate::clock::micros;
 use crate::store::{LeasedFill, Leases};
 use crate::{Error, Key, Result, Row};
 
-/// How long after its end a lease is removed that nothing else removed.
-const ABANDONED: Duration = Duration::from_secs(3_600);
-/// How many leases of others are remembered at the most.
-const REMEMBERED: usize = 10_000;
+/// How long after its expiry a placeholder is purged.
+const GRACE_PERIOD: Duration = Duration::from_secs(3_600);
+/// The maximum number of observed leases in memory.
+const MAX_OBSERVED: usize = 10_000;
 
-/// The leases of other holders as this process has version them: which document, and since when.
+/// For each document, the version with another holder's lease that this process has seen, and since
+/// when.
 pub(super) type Observed = Mutex<HashMap<String, (DocumentVersion, Instant)>>;
 
 /// A lease in a document.
@@ -56,27 +57,27 @@ struct Members {
 
 fn members(source: &RawValue) -> Result<Members> {
     serde_json::from_str(source.get())
-        .map_err(|_| Error::invalid_data("the lease in the document is not as hilcat writes it"))
+        .map_err(|_| Error::invalid_data("the lease of the document is malformed"))
 }
 
-/// The lease in a document, if there is one.
+/// Reads the lease of a document.
 pub(super) fn held(source: &RawValue) -> Result<Option<Lease>> {
     Ok(members(source)?.lease.as_deref().and_then(Lease::read))
 }
 
-/// Whether a document is marked as one without a record.
+/// Whether a document is a placeholder without a record.
 pub(super) fn is_vacant(source: &RawValue) -> Result<bool> {
     Ok(members(source)?.vacant == Some(true))
 }
 
-/// A query for documents with a lease alone that ended long ago.
+/// Returns a query for placeholders whose lease expired long ago.
 pub(super) fn abandoned() -> Json {
-    let before = millis(SystemTime::now() - ABANDONED);
+    let before = millis(SystemTime::now() - GRACE_PERIOD);
     let ended = json!({"range": {UNTIL: {"lt": before, "format": "epoch_millis"}}});
     json!({"bool": {"filter": [{"term": {VACANT: true}}, ended]}})
 }
 
-/// A query for documents that are no records.
+/// Returns a query for placeholders.
 pub(super) fn vacant() -> Json {
     json!({"term": {VACANT: true}})
 }
@@ -98,13 +99,13 @@ impl Lease {
         [(LEASE, lease.into()), (UNTIL, until.into())]
     }
 
-    /// The document of a lease without a record.
+    /// Returns the source of a placeholder with this lease.
     pub(super) fn placeholder(&self) -> String {
         let [lease, until] = self.members();
         json!({lease.0: lease.1, until.0: until.1, VACANT: true}).to_string()
     }
 
-    /// A document with this lease, whatever else it has.
+    /// Returns the source of a document with this lease added or replaced.
     fn over(&self, document: &Document) -> Result<String> {
         match &document.source {
             Some(source) if !is_vacant(source)? => document::with_members(source, &self.members()),
@@ -114,7 +115,7 @@ impl Lease {
 }
 
 impl Session<'_> {
-    /// The document of a key, and the lease in it.
+    /// Reads the document of a key and its lease.
     fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, CallError> {
         let Some(document) = self.get(id)? else { return Ok(None) };
         let lease = document.source.as_deref().map(held).transpose()?.flatten();
@@ -153,12 +154,14 @@ impl Session<'_> {
     fn release(&self, key: &Key, holder: &str) -> Result<(), CallError> {
         let id = self.id(key)?;
         self.retry_conflicts(|| match self.leased(&id)? {
-            Some((document, Some(held))) if held.holder == holder => self.give_back(&id, &document),
+            Some((document, Some(held))) if held.holder == holder => {
+                self.remove_lease(&id, &document)
+            }
             _ => Ok(()),
         })
     }
 
-    fn give_back(&self, id: &str, document: &Document) -> Result<(), CallError> {
+    fn remove_lease(&self, id: &str, document: &Document) -> Result<(), CallError> {
         let Some(source) = &document.source else { return Ok(()) };
         match is_vacant(source)? {
             true => self.delete(id, document.version),
@@ -176,10 +179,10 @@ impl Session<'_> {
         self.retry_conflicts(|| {
             let Some((document, lease)) = self.leased(&id)? else { return Ok(LeasedFill::Lost) };
             let is_holder = lease.is_some_and(|lease| lease.holder == holder);
-            match self.is_open(&id, &document, Some(at))? {
+            match self.live_or_version(&id, &document, Some(at))? {
                 Ok(live) => {
                     if is_holder {
-                        self.give_back(&id, &document)?;
+                        self.remove_lease(&id, &document)?;
                     }
                     Ok(LeasedFill::Existing(live))
                 }
@@ -194,20 +197,20 @@ impl Session<'_> {
 }
 
 impl Lease {
-    /// Whether the lease in a document can be taken by the holder of another one.
+    /// Whether the holder of the lease `other` can take over this lease.
     fn is_free(&self, document: &Document, other: &Self, id: &str, observed: &Observed) -> bool {
         if self.holder == other.holder {
             return true;
         }
         let mut observed = observed.lock();
-        if observed.len() > REMEMBERED {
+        if observed.len() > MAX_OBSERVED {
             observed.clear();
         }
-        let version = observed.entry(id.to_owned()).or_insert((document.version, Instant::now()));
-        if version.0 != document.version {
-            *version = (document.version, Instant::now());
+        let seen = observed.entry(id.to_owned()).or_insert((document.version, Instant::now()));
+        if seen.0 != document.version {
+            *seen = (document.version, Instant::now());
         }
-        version.1.elapsed() >= self.time
+        seen.1.elapsed() >= self.time
     }
 }
 

@@ -1,4 +1,4 @@
-//! One scope: the documents of an index.
+//! The store of one scope.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,15 +25,15 @@ pub(super) struct Scope {
     schema: Arc<Schema>,
     target: RwLock<Arc<Target>>,
     read_only: bool,
-    /// The leases that others hold.
+    /// The leases of other holders that this process has seen.
     pub(super) observed: Observed,
-    /// The earliest expiry that this handle wrote since the last refresh that it asked for: up to
-    /// then a purge needs none, but for the first. What other handles wrote shows by itself after a
-    /// second or so.
-    unseen: AtomicI64,
+    /// The earliest expiry that this handle has written since it last refreshed the index. Purges
+    /// up to that time need no refresh, except for the first one. Writes of other handles become
+    /// visible with the regular refresh of the index.
+    unrefreshed: AtomicI64,
 }
 
-/// From how many records on a step of a purge refreshes the index first.
+/// A purge of at least this many records refreshes the index first.
 const LARGE_STEP: usize = 1_000;
 
 /// One call on a scope.
@@ -45,7 +45,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// The id of a key's document.
+    /// Returns the id of a key's document.
     pub(super) fn id(&self, key: &Key) -> Result<String> {
         match self.target.foreign {
             true => id::plain(key),
@@ -57,18 +57,17 @@ impl Session<'_> {
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         let (target, observed) = (RwLock::new(Arc::new(target)), Observed::default());
-        let unseen = AtomicI64::new(i64::MIN);
-        Self { cluster, schema, target, read_only: false, observed, unseen }
+        let unrefreshed = AtomicI64::new(i64::MIN);
+        Self { cluster, schema, target, read_only: false, observed, unrefreshed }
     }
 
-    /// A handle that never makes or upgrades the index.
+    /// Returns a handle that never creates or changes the index.
     pub(super) fn read_only(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         Self { read_only: true, ..Self::new(cluster, schema, target) }
     }
 
-    /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
-    /// another program removed it, it is made or upgraded as when the scope was opened, and the
-    /// call is made again.
+    /// Makes a call. If the index is missing or lacks fields, as after another program deleted it,
+    /// it is created or migrated as on opening, and the call is made again.
     pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, CallError>) -> Result<T> {
         let deadline = self.cluster.deadline();
         let once = || {
@@ -78,7 +77,7 @@ impl Scope {
         };
         let done = match once() {
             Err(CallError::IndexMissing | CallError::MappingOutdated) if self.read_only => {
-                return Err(Error::changed_table("its index is gone"));
+                return Err(Error::changed_table("its index was deleted"));
             }
             Err(CallError::IndexMissing | CallError::MappingOutdated) => {
                 let (target, ..) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
@@ -93,7 +92,7 @@ impl Scope {
         })
     }
 
-    /// Notes the expiry of rows that are about to be written.
+    /// Records the expiry of rows that are about to be written.
     pub(super) fn note_expiries<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
         let Some(column) = self.schema.expiry_column() else { return };
         rows.into_iter().for_each(|row| self.note_expiry(&row[column]));
@@ -101,12 +100,12 @@ impl Scope {
 
     fn note_expiry(&self, expires: &Value) {
         if let Value::Timestamp(expires) = expires {
-            self.unseen.fetch_min(*expires, Ordering::Relaxed);
+            self.unrefreshed.fetch_min(*expires, Ordering::Relaxed);
         }
     }
 
-    /// The error of a request that the cluster takes for a wrong one: that of what is found under
-    /// the scope's name by now, where that is what is wrong.
+    /// Explains a rejected request: if the name of the scope no longer denotes a usable index,
+    /// returns that error instead.
     fn explain(&self, error: Error, deadline: Instant) -> Error {
         let name = self.target.read().name.clone();
         match self.cluster.lookup(&name, deadline) {
@@ -236,10 +235,10 @@ impl ScopeStore for Scope {
     }
 
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
-        // A large step can afford a refresh, and shows what other handles wrote just before.
-        let refresh = limit >= LARGE_STEP || self.unseen.load(Ordering::Relaxed) <= before;
+        // A large purge can afford a refresh, which shows recent writes of other handles.
+        let refresh = limit >= LARGE_STEP || self.unrefreshed.load(Ordering::Relaxed) <= before;
         if refresh {
-            self.unseen.store(i64::MAX, Ordering::Relaxed);
+            self.unrefreshed.store(i64::MAX, Ordering::Relaxed);
         }
         self.call(|session| session.purge(before, limit, refresh))
     }
@@ -262,8 +261,8 @@ impl ScopeStore for Scope {
 }
 
 impl Session<'_> {
-    /// Puts a new index of the same mapping in the place of the one that stands, once `fill` is
-    /// done with it: all records are gone in one step, however many they are.
+    /// Replaces the index by a new one with the same mapping, after `fill` has filled it. All old
+    /// records disappear at once.
     pub(super) fn replace_index(
         &self,
         fill: impl FnOnce(&str) -> Result<(), CallError>,
@@ -281,7 +280,7 @@ impl Session<'_> {
         self.cluster.swap(alias, &own.index, &body, self.deadline, fill)
     }
 
-    /// Removes the documents of another program's index, whose mapping and settings are its own.
+    /// Removes all documents of another program's index, whose mapping and settings must be kept.
     fn remove_all(&self) -> Result<(), CallError> {
         let listing: Listing<Id> = self.list()?;
         let mut listing = listing.peekable();

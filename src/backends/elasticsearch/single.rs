@@ -1,6 +1,4 @@
-//! Reading and writing one document.
-
-use std::time::{Duration, Instant};
+//! Operations on one document.
 
 use elasticsearch::http::Method;
 use serde::Deserialize;
@@ -12,6 +10,7 @@ use super::client::{Effect, Request};
 use super::document;
 use super::names;
 use super::scope::Session;
+use crate::backoff::BackOff;
 use crate::{Error, Key, Result, Row, Value};
 
 /// A stored document.
@@ -23,19 +22,19 @@ pub(super) struct Document {
     pub(super) version: DocumentVersion,
 }
 
-/// An response to the question for a document.
+/// A response to a request for a document.
 #[derive(Debug, Deserialize)]
 struct Got {
     found: bool,
 }
 
 impl Session<'_> {
-    /// The path of a document.
+    /// Returns the path of a document.
     fn document(&self, id: &str) -> String {
         format!("{}/_doc/{}", self.target.path, names::in_path(id))
     }
 
-    /// What every write says besides.
+    /// Returns the parameters of all writes.
     fn write_parameters(&self) -> String {
         let cluster = self.cluster;
         [
@@ -58,7 +57,7 @@ impl Session<'_> {
         }
     }
 
-    /// The document of an id.
+    /// Reads the document with an id.
     pub(super) fn get(&self, id: &str) -> Result<Option<Document>, CallError> {
         let response = self.cluster.client.send(Request::read(self.document(id)), self.deadline)?;
         match response.read_any::<Got>() {
@@ -74,10 +73,12 @@ impl Session<'_> {
         Ok(document.map(|document| self.row(&id, &document)).transpose()?.flatten())
     }
 
-    /// The row of a document; `None` if it has a lease alone.
+    /// Reads the row of a document; `None` for a placeholder.
     pub(super) fn row(&self, id: &str, document: &Document) -> Result<Option<Row>> {
         let source = document.source.as_deref().ok_or_else(|| {
-            Error::invalid_data("the mapping of the index lets no source of documents be kept")
+            Error::invalid_data(
+                "the mapping of the index disables `_source`, so its documents cannot be read",
+            )
         })?;
         match document::is_vacant(source, self.schema, self.target)? {
             true => Ok(None),
@@ -85,8 +86,7 @@ impl Session<'_> {
         }
     }
 
-    /// Inserts or overwrites: in one request, in which the server merges the record into the one
-    /// that stands.
+    /// Inserts or overwrites a record in one request, which merges it into a stored document.
     pub(super) fn set(&self, row: &Row) -> Result<(), CallError> {
         document::check(row, self.schema)?;
         if document::has_object(row) {
@@ -101,7 +101,7 @@ impl Session<'_> {
             Err(_) => IfMissing::Nothing,
         };
         if self.target.leases && full.is_err() {
-            // There may be a lease alone, into which nothing can be merged.
+            // The document may be a placeholder, into which an incomplete row cannot be merged.
             return self.replace(row, false).map(drop);
         }
         let body = Write::update_body(&members, &if_missing);
@@ -112,29 +112,29 @@ impl Session<'_> {
             let response = self.cluster.client.send(request.body(&*body), self.deadline)?;
             match (response.success(), &full) {
                 (Ok(_), _) => Ok(()),
-                // There is none that it could be merged into.
-                (Err(server_error), Err(lacks))
+                // There is no document to merge an incomplete row into.
+                (Err(server_error), Err(incomplete))
                     if server_error.is("document_missing_exception") =>
                 {
-                    Err(lacks.clone().into())
+                    Err(incomplete.clone().into())
                 }
                 (Err(server_error), _) => Err(server_error.into_call_error()),
             }
         })
     }
 
-    /// The row of a new record.
+    /// Completes a row with the defaults of absent columns.
     ///
     /// # Errors
     ///
-    /// Where it lacks a value.
+    /// Fails if an absent column has no default and cannot be NULL.
     pub(super) fn full(&self, row: &Row) -> Result<Row> {
         let mut full = row.clone();
         self.schema.fill_absent(&mut full)?;
         Ok(full)
     }
 
-    /// The document that is made of a row where none stands.
+    /// Returns what a merge stores if there is no document.
     pub(super) fn if_missing(&self, row: &Row, full: &Row) -> Result<IfMissing> {
         match row.iter().any(Value::is_absent) {
             true => document::write(full, self.target).map(IfMissing::Source),
@@ -142,7 +142,7 @@ impl Session<'_> {
         }
     }
 
-    /// Inserts or overwrites the document that was version, and gives it where it is asked for.
+    /// Inserts a record or overwrites the stored one. Returns the stored record if `wanted`.
     pub(super) fn replace(&self, row: &Row, wanted: bool) -> Result<Option<Row>, CallError> {
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
@@ -151,10 +151,10 @@ impl Session<'_> {
                 let source = document::write(&self.full(row)?, self.target)?;
                 return self.put(&id, source, None, Effect::Once).map(|()| None);
             };
-            // With leases it has to be known whether there is a record.
-            let looks = wanted || self.target.leases;
-            let replaced = looks.then(|| self.row(&id, &old)).transpose()?.flatten();
-            let source = match looks && replaced.is_none() {
+            // With leases, it matters whether the document is a placeholder.
+            let reads = wanted || self.target.leases;
+            let replaced = reads.then(|| self.row(&id, &old)).transpose()?.flatten();
+            let source = match reads && replaced.is_none() {
                 true => document::write(&self.full(row)?, self.target)?,
                 false => self.over(row, &old)?,
             };
@@ -162,7 +162,7 @@ impl Session<'_> {
         })
     }
 
-    /// The source of a row over a document that stands.
+    /// Returns the source for a row written over a stored document.
     pub(super) fn over(&self, row: &Row, old: &Document) -> Result<String> {
         match old.source.as_deref() {
             Some(source) => document::write_over(row, source, self.target),
@@ -180,7 +180,7 @@ impl Session<'_> {
         self.put_with(id, source, over, effect, &self.write_parameters())
     }
 
-    /// Writes what no search has to find.
+    /// Writes a document without a refresh, since searches need not find it.
     pub(super) fn put_hidden(
         &self,
         id: &str,
@@ -209,23 +209,23 @@ impl Session<'_> {
         response.success().map(drop).map_err(ServerError::into_call_error)
     }
 
-    /// Writes a record where there is none, or one that is expired at a time: in one request, unless
-    /// there is a document. A record that counts is given.
+    /// Inserts a record if there is none, or only one that is expired at the time `at`. Returns the
+    /// live record otherwise. If there is no document, this takes one request.
     pub(super) fn insert(&self, row: &Row, at: Option<i64>) -> Result<Option<Row>, CallError> {
         document::check(row, self.schema)?;
         let key = self.schema.key_of(row);
         let full = match self.full(row) {
             Ok(full) => full,
-            Err(lacks) => return self.fetch(&key)?.map(Some).ok_or(lacks.into()),
+            Err(incomplete) => return self.fetch(&key)?.map(Some).ok_or(incomplete.into()),
         };
         let id = self.id(&key)?;
         let source = document::write(&full, self.target)?;
-        // An insert that is repeated finds its own record, and gives that.
+        // Repeatable, since a repeated insert finds and returns its own record.
         self.retry_conflicts(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
             Ok(()) => Ok(None),
             Err(CallError::Conflict) => match self.get(&id)? {
                 None => Err(CallError::Conflict),
-                Some(stored) => match self.is_open(&id, &stored, at)? {
+                Some(stored) => match self.live_or_version(&id, &stored, at)? {
                     Ok(row) => Ok(Some(row)),
                     Err(version) => {
                         self.put(&id, source.clone(), Some(version), Effect::Once).map(|()| None)
@@ -236,7 +236,7 @@ impl Session<'_> {
         })
     }
 
-    /// Removes a record and gives it; a lease is revoked.
+    /// Removes a record and returns it. Its lease is revoked.
     pub(super) fn pop(&self, key: &Key) -> Result<Option<Row>, CallError> {
         let id = self.id(key)?;
         self.retry_conflicts(|| {
@@ -246,7 +246,7 @@ impl Session<'_> {
         })
     }
 
-    /// Removes the document that was version.
+    /// Removes a document if it still has this version.
     pub(super) fn delete(&self, id: &str, version: DocumentVersion) -> Result<(), CallError> {
         let condition = version.parameters();
         let path = format!("{}?{}{condition}", self.document(id), self.delete_parameters());
@@ -254,30 +254,27 @@ impl Session<'_> {
         let response = self.cluster.client.send(request, self.deadline)?;
         match response.success() {
             Ok(_) => Ok(()),
-            Err(server_error) if server_error.status == 404 && !server_error.is_gone() => {
+            Err(server_error) if server_error.status == 404 && !server_error.is_index_missing() => {
                 Err(CallError::Conflict)
             }
             Err(server_error) => Err(server_error.into_call_error()),
         }
     }
 
-    /// As other writes, but that removing makes no index.
+    /// Returns the parameters of removals, which never create an index.
     fn delete_parameters(&self) -> String {
         self.cluster.timeout_parameter(self.deadline) + self.cluster.refresh.parameter()
     }
 
-    /// Does something again while others come before it, until the deadline.
+    /// Repeats a step while it is in conflict with other writes, until the deadline.
     pub(super) fn retry_conflicts<T>(
         &self,
         step: impl Fn() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let mut pause = Duration::from_micros(500);
+        let mut back_off = BackOff::until(self.deadline);
         loop {
             match step() {
-                Err(CallError::Conflict) if Instant::now() + pause < self.deadline => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                }
+                Err(CallError::Conflict) if back_off.pause() => {}
                 Err(CallError::Conflict) => return Err(conflict_error().into()),
                 done => return done,
             }
@@ -285,7 +282,7 @@ impl Session<'_> {
     }
 }
 
-/// The failure of an response that tells nothing of a document.
+/// The error of a response that does not describe a document.
 fn unexpected(response: Result<&[u8], ServerError>) -> CallError {
     match response {
         Err(server_error) => server_error.into_call_error(),

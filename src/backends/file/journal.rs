@@ -1,8 +1,11 @@
-//! Changes of many files that are made together or not at all.
+//! Atomic changes of several files.
 //!
-//! What shall stand is written to temporary files, and what is to be done with them to a journal.
-//! From the moment that the journal stands the change is made, whatever happens: who comes next
-//! completes it. Until then it is not.
+//! The new files are written under temporary names, and the steps that move them to their paths to
+//! a journal.
+//!
+//! Invariant: a change takes effect when the journal gets its final name, and not before. From then
+//! on the steps are completed, if necessary by the next process that takes the lock of the scope.
+//! Every step can be repeated, since a crash may interrupt recovery as well.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +17,7 @@ use crate::{Error, Result};
 const JOURNAL: &str = "journal";
 const UNFINISHED: &str = "journal.new";
 
-/// One step. All can be done again.
+/// A step of a change. Repeating it has no further effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
@@ -24,7 +27,7 @@ pub(super) enum Step {
     Remove(String),
     /// Removes all records.
     Clear,
-    /// Moves a temporary file to where the schema stands.
+    /// Moves a temporary file to the path of the schema.
     Schema(String),
 }
 
@@ -33,24 +36,24 @@ pub(super) enum Step {
 pub(super) struct Directories {
     /// The records.
     pub(super) records: Dir,
-    /// What hilcat itself keeps: schema, lock, journal.
+    /// hilcat's own files: schema, lock, journal.
     pub(super) own: Dir,
     /// Files that are being written.
     pub(super) temporary: Dir,
-    /// The texts of long keys, by their digest.
+    /// The texts of long keys, under their digests.
     pub(super) keys: Dir,
-    /// What tells records from other files.
+    /// Maps keys to paths.
     pub(super) names: Names,
-    /// Whether what is acknowledged is on the disk.
+    /// Whether acknowledged writes are flushed to the disk.
     pub(super) durable: bool,
 }
 
 pub(super) const SCHEMA: &str = "schema.toml";
 
 impl Directories {
-    /// Makes a change for good. The temporary files of its steps stand.
+    /// Commits a change, whose temporary files have been written.
     pub(super) fn commit(&self, steps: &[Step]) -> Result<()> {
-        let text = serde_json::to_vec(steps).map_err(|_| broken())?;
+        let text = serde_json::to_vec(steps).map_err(|_| malformed())?;
         self.temporary.sync(self.durable)?;
         self.own.write(UNFINISHED, &text, self.durable)?;
         self.own.rename(UNFINISHED, &self.own, JOURNAL)?;
@@ -58,13 +61,13 @@ impl Directories {
         done.map_err(outcome_unknown)
     }
 
-    /// Completes the change of a process that died in the middle of it.
+    /// Completes the change of a process that crashed during it.
     pub(super) fn recover(&self) -> Result<()> {
         if self.own.version(JOURNAL)?.is_none() {
             return Ok(());
         }
         let Some(text) = self.own.read(JOURNAL)? else { return Ok(()) };
-        let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| broken())?;
+        let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| malformed())?;
         self.complete(&steps)
     }
 
@@ -79,7 +82,7 @@ impl Directories {
                     continue;
                 }
                 Step::Schema(name) => {
-                    self.temporary.rename(name_in(name)?, &self.own, SCHEMA)?;
+                    self.temporary.rename(temporary_name(name)?, &self.own, SCHEMA)?;
                     continue;
                 }
             };
@@ -89,7 +92,7 @@ impl Directories {
                 touched.push((path.directories, directory));
             }
         }
-        // Also a step that was done before the process died has to be on the disk.
+        // Steps done before a crash need to be flushed as well.
         self.records.sync(self.durable)?;
         touched.iter().try_for_each(|(_, directory)| directory.sync(self.durable))?;
         self.prune(steps)?;
@@ -99,7 +102,7 @@ impl Directories {
 
     fn put(&self, name: &str, path: &RecordPath) -> Result<RecordPath> {
         let directory = self.records.make_parent(path, self.durable)?;
-        self.temporary.rename(name_in(name)?, &directory, &path.file)?;
+        self.temporary.rename(temporary_name(name)?, &directory, &path.file)?;
         Ok(path.clone())
     }
 
@@ -151,17 +154,17 @@ impl Directories {
 }
 
 fn parse_path(path: &str) -> Result<RecordPath> {
-    RecordPath::parse(path).ok_or_else(broken)
+    RecordPath::parse(path).ok_or_else(malformed)
 }
 
-/// A name of a temporary file, which leads nowhere else.
-fn name_in(name: &str) -> Result<&str> {
+/// Checks that a name is a temporary file and leads nowhere else.
+fn temporary_name(name: &str) -> Result<&str> {
     match RecordPath::parse(name) {
         Some(path) if path.directories.is_empty() => Ok(name),
-        _ => Err(broken()),
+        _ => Err(malformed()),
     }
 }
 
-fn broken() -> Error {
-    Error::invalid_data("the journal of the scope is not as hilcat writes it")
+fn malformed() -> Error {
+    Error::invalid_data("the journal of the scope is malformed")
 }

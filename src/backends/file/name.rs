@@ -1,49 +1,49 @@
-//! The names of files: every key has one, inside the directory of its scope.
+//! Paths of files: each key has its own, inside the directory of its scope.
 
 use sha2::{Digest, Sha256};
 
 use crate::codec::key::{escape, unescape};
 use crate::{Error, Result};
 
-/// No name is longer, on any usual file system.
+/// The maximum length of a file name, in bytes, on common file systems.
 const MAX_NAME: usize = 255;
-/// No key is a path of more parts.
+/// The maximum number of segments of a path.
 pub(super) const MAX_DEPTH: usize = 8;
-/// What stands for a part of a key that is empty. In an escape two digits follow the sign.
+/// The name of an empty segment. It is not an escape, which has two digits after the percent sign.
 const EMPTY: &str = "%";
-/// What stands before the digest in the name of a long key.
+/// Precedes the digest in the name of a long key.
 const DIGEST: &str = "%~";
 
-/// How the keys of a scope are names.
+/// How keys are mapped to paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) suffix: String,
-    /// The key itself is the path, as the Python package has it, without any escape.
+    /// Whether the key itself is the path, without escapes, as in the Python package.
     pub(super) plain: bool,
 }
 
-/// Where the file of a key is, from the directory of its scope.
+/// The path of a key's file, relative to the directory of its scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RecordPath {
     pub(super) directories: Vec<String>,
     pub(super) file: String,
 }
 
-/// What the name of a file says about its key.
+/// What a path reveals about its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Key(String),
-    /// The key is a long one; this is its digest.
+    /// The digest of a long key.
     Digest(String),
 }
 
 impl Names {
-    /// The path of a key's text.
+    /// Returns the path of a key.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the key itself is to be the
-    /// path and cannot.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the layout requires the key
+    /// itself to be the path, and it cannot be.
     pub(super) fn path(&self, key: &str) -> Result<RecordPath> {
         match self.plain {
             true => self.plain_path(key),
@@ -51,8 +51,8 @@ impl Names {
         }
     }
 
-    /// Readable keys are their own names. With a suffix, a slash in a key is one in the path;
-    /// without one, a directory could stand where a file belongs.
+    /// Returns the escaped path of a key. With a suffix, slashes in the key separate directories;
+    /// without one they are escaped, since a directory could have the name of another key's file.
     fn escaped_path(&self, key: &str) -> RecordPath {
         let parts: Vec<&str> = match self.suffix.is_empty() {
             true => vec![key],
@@ -76,12 +76,12 @@ impl Names {
         }
     }
 
-    /// Whether a key can be in a directory of this name.
-    pub(super) fn has(&self, directory: &str) -> bool {
+    /// Whether a directory with this name can contain records.
+    pub(super) fn may_contain_records(&self, directory: &str) -> bool {
         self.plain || unsegment(directory).is_some_and(|part| self.directory(&part) == directory)
     }
 
-    /// A directory never has the name that a file could have.
+    /// Returns the name of a directory, which is never the name of a file.
     fn directory(&self, part: &str) -> String {
         let mut name = segment(part);
         if name.ends_with(&self.suffix)
@@ -102,12 +102,12 @@ impl Names {
         match bad || long || parts.len() >= MAX_DEPTH {
             false => Ok(RecordPath { directories: parts, file }),
             true => Err(Error::unsupported(
-                "with `layout=plain` the key is the path of a file: its parts between slashes are neither empty nor `.` nor `..`, of at most 255 bytes, and at most 8",
+                "with `layout=plain` the key is the path of a file; use up to 8 segments of at most 255 bytes, separated by slashes, none of them empty, `.` or `..`",
             )),
         }
     }
 
-    /// Reads the path of a file back; none where no key has it.
+    /// Parses a path; `None` if no key has it.
     pub(super) fn read(&self, path: &RecordPath) -> Option<Named> {
         let name = path.file.strip_suffix(&self.suffix)?;
         if self.plain {
@@ -128,7 +128,7 @@ impl Names {
 }
 
 impl RecordPath {
-    /// Reads a path that stands in the journal, which could be anything.
+    /// Parses a path from the journal, without trusting it.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut directories: Vec<String> = path.split('/').map(str::to_owned).collect();
         let inside =
@@ -145,21 +145,21 @@ impl RecordPath {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// The digest in the name of a long key.
+    /// Returns the digest in the name of a long key.
     pub(super) fn digest(&self) -> Option<&str> {
         let (_, digest) = self.file.rsplit_once(DIGEST)?;
         digest.get(..64)
     }
 }
 
-/// The name of a scope's directory.
+/// Returns the name of a scope's directory.
 pub(super) fn directory_of(table: &str) -> String {
     let name = segment(table);
     if name.len() <= MAX_NAME { name } else { digest_name(table) }
 }
 
-/// Whether names can end so. A suffix that began with a letter or a digit could be taken for a part
-/// of an escape.
+/// Whether a suffix is allowed. One that starts with a letter or a digit could look like a part of
+/// an escape.
 pub(super) fn is_suffix(suffix: &str, plain: bool) -> bool {
     if plain {
         return suffix.len() <= 32 && !suffix.contains(['/', '\0']);
@@ -170,8 +170,8 @@ pub(super) fn is_suffix(suffix: &str, plain: bool) -> bool {
         && suffix.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
 }
 
-/// The name of a part of a key, in letters, digits and a few signs that every file system has. A
-/// dot at the beginning would hide it, or lead out of the directory.
+/// Returns the name of a segment, in letters, digits and signs that every file system supports. A
+/// leading dot is escaped, since it would hide the file or lead out of the directory.
 fn segment(part: &str) -> String {
     if part.is_empty() {
         return EMPTY.to_owned();
@@ -194,7 +194,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.,=@+~()!".contains(c)
 }
 
-/// A name for a text that is too long for one: how it begins, for people, and its SHA-256.
+/// Returns the name of a long text: its start, for readability, and its SHA-256.
 fn digest_name(text: &str) -> String {
     let begin: String = text.chars().take(16).collect();
     let digest = Sha256::digest(text.as_bytes());
@@ -210,7 +210,7 @@ mod tests {
         Names { suffix: suffix.into(), plain: false }
     }
 
-    /// Released: a key must be found under the name that an older release gave it.
+    /// Released format: existing files must be found under these names.
     #[test]
     fn golden_names() {
         for (key, expected) in [
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_share_a_name_and_none_leads_out() {
+    fn names_are_unique_and_stay_inside_the_directory() {
         let parts =
             ["", "a", "A", ".", "..", "a.json", ".json", "json", "%", "%2F", " ", "\u{e9}", "~"];
         let long = "k".repeat(300);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_of_no_key() {
+    fn other_files_have_no_key() {
         for path in [
             "a.txt",
             "a b.json",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_key_is_its_path_or_refused() {
+    fn plain_keys_are_paths_or_refused() {
         let names = Names { suffix: ".json".into(), plain: true };
         for key in ["a", "a b/\u{e9}", ".a", "%2F"] {
             let path = names.path(key).unwrap();

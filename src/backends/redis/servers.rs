@@ -111,12 +111,12 @@ impl Servers {
         let mut attempts = CallAttempts::new(call);
         let mut asking: Option<Address> = None;
         loop {
-            attempts.begin();
             let found = match &asking {
                 Some(address) => self.pool_at(address),
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
+                attempts.begin();
                 let run = pool.run(call, |connection| {
                     if asking.is_some() {
                         connection.send_asking()?;
@@ -308,7 +308,7 @@ impl Share {
 /// The attempts of one call.
 struct CallAttempts {
     attempts: Attempts,
-    /// A server has replied that it executes the command later.
+    /// The servers were moving data, loading it or electing a master.
     deferred: bool,
     /// The number of redirections that were followed without a pause.
     moves: u32,
@@ -330,12 +330,6 @@ impl CallAttempts {
         match failed {
             CallError::Final(_) => false,
             CallError::Lost(_) => self.attempts.again(Outcome::Unknown),
-            CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_))
-                if !single && self.moves < MAX_MOVES =>
-            {
-                self.moves += 1;
-                true
-            }
             // A single server has no replica that could become the master.
             CallError::NotSent(_)
             | CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_) | Redirect::ReadOnly)
@@ -343,8 +337,14 @@ impl CallAttempts {
             {
                 false
             }
-            failed => {
-                self.deferred |= matches!(failed, CallError::Redirect(Redirect::TryAgain));
+            CallError::NotSent(_) => self.attempts.again(Outcome::NotDone),
+            CallError::Redirect(Redirect::Ask(_)) => true,
+            CallError::Redirect(Redirect::Moved(_)) if self.moves < MAX_MOVES => {
+                self.moves += 1;
+                true
+            }
+            CallError::Redirect(redirect) => {
+                self.deferred |= matches!(redirect, Redirect::TryAgain | Redirect::Moved(_));
                 self.attempts.after_refusal()
             }
         }
@@ -354,7 +354,9 @@ impl CallAttempts {
     /// earlier attempt has an unknown outcome.
     fn conclude(&self, failed: CallError) -> CallError {
         let failed = match failed {
-            CallError::NotSent(_) if self.deferred => CallError::Redirect(Redirect::TryAgain),
+            CallError::NotSent(_) | CallError::Redirect(Redirect::Moved(_)) if self.deferred => {
+                CallError::Redirect(Redirect::TryAgain)
+            }
             failed => failed,
         };
         match failed {

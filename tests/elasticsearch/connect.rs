@@ -210,7 +210,7 @@ fn a_wrong_login_is_never_shown(server: &Server) {
             (ErrorKind::Unavailable, false),
             "{error}"
         );
-        assert!(error.to_string().contains("refuses the login"), "{error}");
+        assert!(error.to_string().contains("refused the login"), "{error}");
         assert!(!error.to_string().contains(&place));
     }
 }

@@ -90,7 +90,7 @@ fn a_restart_is_not_noticed(server: &Server) {
     // What the server keeps for a listing is lost with it: that is told, and is no end of it.
     let error = listing.find_map(Result::err).unwrap();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
-    assert!(error.to_string().contains("list again"), "{error}");
+    assert!(error.to_string().contains("start the listing again"), "{error}");
     assert!(listing.next().is_none());
     for (call, _) in CALLS {
         assert!(call(&a).is_none_or(|error| panic!("{error}")));

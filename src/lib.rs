@@ -40,7 +40,7 @@
 //! changes, layers, Diesel, the command line, and a page for each backend with its URIs and options.
 
 mod backends;
-#[cfg(any(feature = "sql", feature = "redis"))]
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
 mod backoff;
 mod cache;
 mod check;

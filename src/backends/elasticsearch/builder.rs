@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::cluster::Cluster;
-use super::hosts::{self, Place};
+use super::cluster_uri::{self, ClusterUri};
 use super::transport::Transport;
 use super::{Elasticsearch, names};
 use crate::remote::{ServerOptions, server_option_methods};
@@ -108,7 +108,7 @@ impl ElasticsearchBuilder {
 
     /// Reads a URI, whose scheme says whether it is HTTPS.
     pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<Self> {
-        let place = Place::parse(uri.rest())?;
+        let place = ClusterUri::parse(uri.rest())?;
         let number = "a number from 0";
         Ok(Self {
             hosts: place.hosts,
@@ -242,7 +242,7 @@ impl ElasticsearchBuilder {
             refresh: self.refresh,
             shards: self.shards,
             replicas: self.replicas,
-            known: Mutex::default(),
+            layouts: Mutex::default(),
         };
         Ok(Elasticsearch(Arc::new(cluster)))
     }
@@ -252,7 +252,7 @@ impl ElasticsearchBuilder {
     }
 
     fn transport(&self, host: &str) -> Result<Transport> {
-        let (host, port) = hosts::address(host)?;
+        let (host, port) = cluster_uri::address(host)?;
         let scheme = if self.https { "https" } else { "http" };
         let path = match self.path.trim_matches('/') {
             "" => String::new(),

@@ -1,4 +1,4 @@
-//! How a connection to a server is set up.
+//! How a connection logs in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use rustls::ClientConfig;
 
 pub(super) use crate::remote::Endpoint as Address;
 
-/// The version of the protocol that is spoken. Records are the same in both.
+/// The protocol version of a connection. Records are stored the same way with both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Resp {
-    /// RESP2, which every server speaks. The default.
+    /// RESP2, supported by every server. The default.
     #[default]
     Resp2,
-    /// RESP3, from Redis 6 on.
+    /// RESP3, supported by Redis 6 and newer.
     Resp3,
 }
 
-/// How a connection is set up. Its `Debug` never shows the password.
+/// The parameters of a login. Its `Debug` output never contains the password.
 #[derive(Clone, Default)]
 pub(super) struct Login {
     pub(super) user: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Login {
     pub(super) database: u32,
     pub(super) protocol: Resp,
     pub(super) tls: Option<Arc<ClientConfig>>,
-    /// How many bytes one answer may take.
+    /// The maximum size of one reply, in bytes.
     pub(super) max_response: u64,
 }
 

@@ -1,8 +1,9 @@
-//! Listings, by SCAN: page after page, server after server.
+//! Listing of names with `SCAN`, page by page and server by server.
 //!
-//! SCAN gives each record that stays at least once, but may give one twice while the server's
-//! table shrinks. So what was given is remembered, as a hash of 128 bits. Where that would be too
-//! much, a listing goes over the servers several times, for a part of the names each time.
+//! `SCAN` returns each name at least once, but may return a name again while the server's hash
+//! table shrinks. A listing therefore remembers a 128-bit hash of each name that it returned. If
+//! there are too many names for that, it scans the servers several times and returns a part of the
+//! names in each pass.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,61 +11,63 @@ use std::sync::Arc;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::link::unexpected;
+use super::connection::unexpected;
 use super::scope::Records;
 use super::servers::Call;
 use crate::{Error, ErrorKind, Result};
 
-/// How many names are remembered at a time: they take about 18 MB.
-const REMEMBERED: u64 = 900_000;
-/// How many places of its table a server looks at for one page.
-const LOOKS: &[u8] = b"1000";
-/// How often a listing of a server begins anew that was lost meanwhile.
+/// The maximum number of remembered names, which take about 18 MB.
+const MAX_REMEMBERED: u64 = 900_000;
+/// How many entries of its hash table a server visits for one page.
+const SCAN_COUNT: &[u8] = b"1000";
+/// How many times the listing of a server starts over after a lost connection.
 const RESTARTS: u32 = 5;
 
-/// The names of a scope's records, as they come.
+/// An ongoing listing of the names of a scope.
 pub(super) struct Listing {
     records: Arc<Records>,
     pattern: Vec<u8>,
-    /// Names of leases are listed instead of those of records.
+    /// Whether the listing returns the names of leases instead of records.
     leases: bool,
-    /// A slot of each server.
+    /// One slot of each server.
     servers: Vec<u16>,
     passes: u64,
     pass: u64,
-    /// The one of the servers that is asked.
+    /// The position of the server being scanned.
     at: usize,
     cursor: Vec<u8>,
-    /// Of the connection that gave the cursor, which means nothing to another server or to this
-    /// one when it was started again.
-    lineage: u64,
+    /// The epoch of the connection that returned the cursor. A cursor is meaningless to another
+    /// server, and to the same one after a restart.
+    epoch: u64,
     restarts: u32,
     seen: Seen,
 }
 
 impl Listing {
+    /// Starts a listing of the records.
+    ///
     /// # Errors
     ///
-    /// Where a server cannot be asked how many records it has.
+    /// Fails if a server does not return its number of keys.
     pub(super) fn begin(records: &Arc<Records>) -> Result<Self> {
         Self::begin_at(records, records.names.pattern(), false)
     }
 
-    /// The names of the scope's leases.
+    /// Starts a listing of the scope's leases.
     pub(super) fn of_leases(records: &Arc<Records>) -> Result<Self> {
         Self::begin_at(records, records.names.lease_pattern(), true)
     }
 
     fn begin_at(records: &Arc<Records>, pattern: Vec<u8>, leases: bool) -> Result<Self> {
         let inner = &records.inner;
-        let call = inner.call(true);
-        let servers = inner.servers.all(call.deadline)?;
+        let call = inner.read_call();
+        let servers = inner.servers.all_slots(call.deadline)?;
         let mut total = 0;
         for &slot in &servers {
             let size = Commands::one(&[b"DBSIZE"]);
-            match inner.servers.run(slot, call, |link| link.ask_one(&size))? {
+            match inner.servers.run(slot, call, |connection| connection.query_unit(&size))? {
                 Value::Int(size) => total += size.unsigned_abs(),
                 _ => return Err(unexpected().into_error()),
             }
@@ -78,17 +81,17 @@ impl Listing {
             pass: 0,
             at: 0,
             cursor: b"0".to_vec(),
-            lineage: 0,
+            epoch: 0,
             restarts: 0,
             seen: Seen::default(),
         };
-        if total > REMEMBERED {
-            listing.passes = listing.count_roughly()?.div_ceil(REMEMBERED).max(1);
+        if total > MAX_REMEMBERED {
+            listing.passes = listing.count_roughly()?.div_ceil(MAX_REMEMBERED).max(1);
         }
         Ok(listing)
     }
 
-    /// How many there are, some perhaps counted twice.
+    /// Counts the names; duplicates may be counted.
     fn count_roughly(&mut self) -> Result<u64> {
         let mut count = 0;
         while let Some(names) = self.next_page()? {
@@ -98,7 +101,7 @@ impl Listing {
         Ok(count)
     }
 
-    /// The next names, at least one; none at the end.
+    /// Returns the next names, at least one; `None` at the end.
     pub(super) fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         loop {
             let Some(mut names) = self.next_page()? else {
@@ -116,7 +119,7 @@ impl Listing {
         }
     }
 
-    /// What a server gives next; none when all have given everything.
+    /// Returns the next page of a server, including duplicates; `None` after the last server.
     fn next_page(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
         while let Some(&slot) = self.servers.get(self.at) {
             let Some((cursor, mut names)) = self.scan(slot)? else {
@@ -140,7 +143,7 @@ impl Listing {
         }
     }
 
-    /// A page; none where the server has to be asked from its beginning again.
+    /// Requests one page; `None` if the listing of the server has to start over.
     #[expect(clippy::type_complexity, reason = "a cursor, and names")]
     fn scan(&mut self, slot: u16) -> Result<Option<(Vec<u8>, Vec<Vec<u8>>)>> {
         let begins = self.cursor == b"0";
@@ -150,21 +153,21 @@ impl Listing {
             b"MATCH",
             &self.pattern,
             b"COUNT",
-            LOOKS,
+            SCAN_COUNT,
             b"TYPE",
-            if self.leases { b"string" } else { self.records.form.server_type() },
+            if self.leases { b"string" } else { self.records.layout.server_type() },
         ]);
-        // Not twice: the second time it might be asked of a server that was started again.
-        let call = Call { twice: begins, ..self.records.inner.call(true) };
-        let page = self.records.inner.servers.run(slot, call, |link| {
-            if !begins && link.lineage != self.lineage {
+        // With a cursor not idempotent: the repeated command might reach a restarted server.
+        let call = Call { idempotent: begins, ..self.records.inner.read_call() };
+        let page = self.records.inner.servers.run(slot, call, |connection| {
+            if !begins && connection.epoch != self.epoch {
                 return Ok(None);
             }
-            Ok(Some((link.lineage, read_page(link.ask_one(&command)?)?)))
+            Ok(Some((connection.epoch, read_page(connection.query_unit(&command)?)?)))
         });
         match page {
-            Ok(Some((lineage, page))) => {
-                self.lineage = lineage;
+            Ok(Some((epoch, page))) => {
+                self.epoch = epoch;
                 Ok(Some(page))
             }
             Ok(None) => self.restart(lost()),
@@ -178,7 +181,7 @@ impl Listing {
         if self.restarts > RESTARTS { Err(error) } else { Ok(None) }
     }
 
-    /// What `read` makes of the names, one by one. Ends after an error.
+    /// Returns an iterator over the items that `read` makes of each page. It ends after an error.
     pub(super) fn items<T>(
         self,
         read: impl FnMut(Vec<Vec<u8>>) -> Result<Vec<Result<T>>>,
@@ -214,8 +217,8 @@ impl<T, F: FnMut(Vec<Vec<u8>>) -> Result<Vec<Result<T>>>> Iterator for Items<T, 
     }
 }
 
-fn read_page(answer: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failed> {
-    let Value::Array(parts) = answer else { return Err(unexpected()) };
+fn read_page(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), CallError> {
+    let Value::Array(parts) = reply else { return Err(unexpected()) };
     let Ok([Value::BulkString(cursor), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
         return Err(unexpected());
     };
@@ -227,20 +230,23 @@ fn read_page(answer: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failed> {
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Unavailable, "the server was lost several times while it was listed")
+    Error::new(
+        ErrorKind::Unavailable,
+        "the connection to the server was lost several times during the listing; run it again",
+    )
 }
 
-/// The names that were given already in this pass.
+/// The names that the current pass has returned.
 #[derive(Default)]
 struct Seen {
     hashes: HashSet<u128>,
-    /// Of a pass over a part of the names the same in all passes: which part it is is told by
-    /// a hash that does not change.
+    /// Random hash functions. The part of the names that belongs to a pass is selected by a fixed
+    /// hash instead, which is the same in all passes.
     states: [RandomState; 2],
 }
 
 impl Seen {
-    /// Whether a name is one of this pass and was not given before.
+    /// Whether a name belongs to the pass and has not been returned before.
     fn is_new(&mut self, name: &[u8], pass: u64, passes: u64) -> bool {
         if passes > 1 && crate::schema::fnv1a(name) % passes != pass {
             return false;
@@ -259,14 +265,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_is_new_once_in_one_of_the_passes() {
+    fn each_name_is_returned_once_in_one_of_the_passes() {
         let names: Vec<Vec<u8>> = (0..10_000).map(|n| format!("hilcat:a:{n}").into()).collect();
         for passes in [1, 3] {
             let mut counts = vec![0; names.len()];
             let mut most = 0;
             for pass in 0..passes {
                 let mut seen = Seen::default();
-                // As a server gives them whose table shrinks.
+                // Duplicates, as from a server whose hash table shrinks.
                 for at in (0..names.len()).chain(0..2_000) {
                     counts[at] += u32::from(seen.is_new(&names[at], pass, passes));
                 }

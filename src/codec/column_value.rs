@@ -1,39 +1,39 @@
-//! One value of a stored record whose column is not known yet.
+//! A value of a stored record, before it is converted to the type of its column.
 
 use serde_json::Value as Json;
 
 use crate::{Column, ColumnType, Error, Result, Value};
 
-/// The name that tags a JSON value which would be taken for NULL, or for a tagged one.
+/// Tags a JSON value that would otherwise be mistaken for NULL or for a tagged value.
 pub(super) const JSON_TAG: &str = "$json";
 
 #[derive(Debug)]
-pub(super) enum Cell<'a> {
+pub(super) enum ColumnValue<'a> {
     Json(Json),
     #[cfg(feature = "msgpack")]
     Message(rmpv::ValueRef<'a>),
     #[cfg(not(feature = "msgpack"))]
-    #[expect(dead_code, reason = "without MessagePack nothing is lent")]
-    Lent(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
+    #[expect(dead_code, reason = "without MessagePack no value is borrowed")]
+    Borrowed(std::marker::PhantomData<&'a ()>, std::convert::Infallible),
 }
 
-impl Cell<'_> {
-    /// The cell as JSON, with what JSON cannot say tagged.
+impl ColumnValue<'_> {
+    /// Converts the value to JSON; values without a JSON form are tagged.
     pub(super) fn into_json(self) -> Json {
         match self {
             Self::Json(json) => json,
             #[cfg(feature = "msgpack")]
             Self::Message(value) => super::message::to_json(value),
             #[cfg(not(feature = "msgpack"))]
-            Self::Lent(_, never) => match never {},
+            Self::Borrowed(_, never) => match never {},
         }
     }
 
-    /// The cell as the value of a column.
+    /// Converts the value to that of a column.
     ///
     /// # Errors
     ///
-    /// Where it is not one of the column's type.
+    /// Fails if it is not of the column's type.
     pub(super) fn into_value(self, column: &Column) -> Result<Value> {
         match self {
             #[cfg(feature = "msgpack")]
@@ -43,7 +43,7 @@ impl Cell<'_> {
     }
 }
 
-/// A JSON value as the value of a column.
+/// Converts a JSON value to that of a column.
 pub(super) fn from_json(json: Json, column: &Column) -> Result<Value> {
     if column.ty == ColumnType::Json {
         return Ok(untag(json, column.nullable));
@@ -55,13 +55,13 @@ pub(super) fn from_json(json: Json, column: &Column) -> Result<Value> {
     value.map_err(|error| invalid(column, error.message()))
 }
 
-/// The error of a cell that is not what its column says.
+/// The error of a value that does not fit its column.
 pub(super) fn invalid(column: &Column, message: &str) -> Error {
-    Error::invalid_data(format!("the stored record does not fit: {message}"))
+    Error::invalid_data(format!("the stored record does not fit the schema: {message}"))
         .with_column(&column.name)
 }
 
-/// The value of a JSON column. Where it can be NULL, that is what `null` is.
+/// Reads the value of a JSON column; in a nullable column, `null` is NULL.
 pub(super) fn untag(json: Json, nullable: bool) -> Value {
     match json {
         Json::Null if nullable => Value::Null,
@@ -73,7 +73,7 @@ pub(super) fn untag(json: Json, nullable: bool) -> Value {
     }
 }
 
-/// Whether the JSON of a column that can be NULL has to be tagged to come back as itself.
+/// Whether the JSON of a nullable column must be tagged.
 pub(super) fn needs_tag(json: &Json) -> bool {
     match json {
         Json::Null => true,

@@ -1,10 +1,11 @@
-//! Records that expire.
+//! Expiring records.
 //!
-//! A document carries its expiry as a date, to the microsecond in its source. The index of a date
-//! has milliseconds, so that a query takes in a little more than is wanted and the source decides.
+//! The source of a document has its expiry as a date, exact to the microsecond. The indexed date is
+//! only exact to the millisecond, so queries return a few documents too many and the source
+//! decides.
 //!
-//! Invariant: a document is replaced or removed here only on the condition that it is the one that
-//! was looked at. So a record that is written at the same time stays.
+//! Invariant: the operations of this module replace or remove a document only if it still has the
+//! version that was read. Therefore a record written concurrently is kept.
 
 use std::time::Instant;
 
@@ -13,10 +14,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::bulk::{Outcome, Seen, Write};
+use super::bulk::{DocumentVersion, Outcome, Write};
+use super::call_error::CallError;
 use super::client::{Effect, Request};
 use super::document;
-use super::failure::Failed;
 use super::leases;
 use super::listing::Listing;
 use super::scope::Session;
@@ -25,7 +26,7 @@ use super::target::{LEASE, UNTIL, VACANT};
 use crate::store::is_live;
 use crate::{Key, Result, Row, Value};
 
-/// How many documents one step of a purge removes.
+/// The maximum number of documents that one step of a purge removes.
 const STEP: usize = 1_000;
 
 #[derive(Deserialize)]
@@ -45,17 +46,17 @@ struct Hit {
     #[serde(rename = "_source")]
     source: Option<Box<RawValue>>,
     #[serde(flatten)]
-    seen: Seen,
+    version: DocumentVersion,
 }
 
 impl Session<'_> {
-    /// The name of the field with the expiry; `None` if there is none that can be asked for.
+    /// Returns the name of the field with the expiry; `None` if it cannot be queried.
     fn expiry_field(&self) -> Option<&str> {
         let column = self.schema.expiry_column().filter(|_| !self.target.foreign)?;
         Some(&self.target.fields[column].name)
     }
 
-    /// A query for documents whose expiry is in a range of milliseconds.
+    /// Returns a query for documents whose expiry is in a range of milliseconds.
     fn expiring(&self, from: Option<i64>, to: i64) -> Option<Json> {
         let mut range = json!({"lte": to, "format": "epoch_millis"});
         if let Some(from) = from {
@@ -64,17 +65,17 @@ impl Session<'_> {
         Some(json!({"range": {self.expiry_field()?: range}}))
     }
 
-    /// The documents that are live, and some that expired in the millisecond of the time.
+    /// Lists the live records.
     pub(super) fn list_live<T: super::listing::Listed>(
         &self,
         at: i64,
-    ) -> Result<Listing<T>, Failed> {
+    ) -> Result<Listing<T>, CallError> {
         let past = self.expiring(None, at.div_euclid(1_000) - 1);
         let query = past.map(|past| json!({"bool": {"must_not": [past]}}));
         self.list_some(query, Some(at))
     }
 
-    pub(super) fn count_live(&self, at: i64) -> Result<u64, Failed> {
+    pub(super) fn count_live(&self, at: i64) -> Result<u64, CallError> {
         let millis = at.div_euclid(1_000);
         let Some(past) = self.expiring(None, millis + 1) else {
             return Ok(self.list_live::<Key>(at)?.try_fold(0, |n, key| key.map(|_| n + 1))?);
@@ -88,15 +89,16 @@ impl Session<'_> {
         Ok(near.into_iter().try_fold(live, |count, key| key.map(|_| count + 1))?)
     }
 
-    /// Removes records that are due, the earliest first.
-    /// A search finds what was written a moment before only after a refresh, which is asked for if
-    /// something may be due that it does not find.
+    /// Removes records whose expiry has passed, the earliest first.
+    ///
+    /// A search finds recent writes only after a refresh. With `refresh`, the index is refreshed
+    /// before the first search.
     pub(super) fn purge(
         &self,
         before: i64,
         limit: usize,
         mut refresh: bool,
-    ) -> Result<usize, Failed> {
+    ) -> Result<usize, CallError> {
         let Some(due) = self.expiring(None, before.div_euclid(1_000) + 1) else {
             return self.purge_listed(before, limit);
         };
@@ -108,7 +110,7 @@ impl Session<'_> {
         let (mut removed, mut refreshed) = (0, false);
         while removed < limit {
             if refresh {
-                self.cluster.show_all(self.target, self.deadline)?;
+                self.cluster.refresh_index(self.target, self.deadline)?;
                 refreshed = true;
             }
             let size = STEP.min(limit - removed);
@@ -116,8 +118,8 @@ impl Session<'_> {
             let found = hits.len();
             let now = self.remove_due(hits, before)?;
             removed += now;
-            // What is left of a full page was removed before, and shows until the next refresh; or it
-            // is of the millisecond of the time, or changes just now.
+            // A full page without removals has documents that were removed before the last refresh,
+            // or expire within the same millisecond, or are changing.
             if found < size || now == 0 && refreshed || Instant::now() >= self.deadline {
                 break;
             }
@@ -126,7 +128,7 @@ impl Session<'_> {
         Ok(removed)
     }
 
-    fn search_due(&self, query: &Json, size: usize) -> Result<Vec<Hit>, Failed> {
+    fn search_due(&self, query: &Json, size: usize) -> Result<Vec<Hit>, CallError> {
         let field = self.expiry_field().unwrap_or_default();
         let body = json!({
             "size": size,
@@ -138,38 +140,38 @@ impl Session<'_> {
         });
         let path = format!("{}/_search?allow_partial_search_results=false", self.target.path);
         let request = Request::new(Method::Post, path, Effect::Read).body(body.to_string());
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        answer.read::<Page>().map(|page| page.hits.hits)
+        let response = self.cluster.client.send(request, self.deadline)?;
+        response.read::<Page>().map(|page| page.hits.hits)
     }
 
-    fn remove_due(&self, hits: Vec<Hit>, before: i64) -> Result<usize, Failed> {
+    fn remove_due(&self, hits: Vec<Hit>, before: i64) -> Result<usize, CallError> {
         let mut writes = Vec::with_capacity(hits.len());
-        for Hit { id, source, seen } in hits {
+        for Hit { id, source, version } in hits {
             let Some(source) = source else { continue };
             let due = match self.expiry_in(&source)? {
                 Some(expires) => expires <= before,
                 None => leases::is_vacant(&source)?,
             };
             if due {
-                writes.push((id, self.removal(&source, seen)?));
+                writes.push((id, self.removal(&source, version)?));
             }
         }
         self.send_removals(&writes)
     }
 
-    /// What removes a record; a lease beside it stays.
-    fn removal(&self, source: &RawValue, seen: Seen) -> Result<Write> {
+    /// Returns the write that removes a record but keeps its lease.
+    fn removal(&self, source: &RawValue, version: DocumentVersion) -> Result<Write> {
         let lease = if self.target.leases { leases::held(source)? } else { None };
         Ok(match lease {
             Some(lease) if !leases::is_vacant(source)? => {
-                Write::Put { source: lease.placeholder(), over: Some(seen) }
+                Write::Put { source: lease.placeholder(), over: Some(version) }
             }
-            _ => Write::Remove { seen },
+            _ => Write::Remove { version },
         })
     }
 
-    /// Sends removals, and gives how many were done; a document that changed meanwhile stays.
-    fn send_removals(&self, writes: &[(String, Write)]) -> Result<usize, Failed> {
+    /// Sends removals and returns how many were done. Documents that have changed are kept.
+    fn send_removals(&self, writes: &[(String, Write)]) -> Result<usize, CallError> {
         if writes.is_empty() {
             return Ok(0);
         }
@@ -183,14 +185,14 @@ impl Session<'_> {
             match outcome {
                 Outcome::Done => done += 1,
                 Outcome::Missing | Outcome::Conflict => {}
-                Outcome::Refused(fault) => return Err(fault.into_failed()),
+                Outcome::Refused(server_error) => return Err(server_error.into_call_error()),
             }
         }
         Ok(done)
     }
 
-    /// The same in an index of another program, whose fields are of types of its own.
-    fn purge_listed(&self, before: i64, limit: usize) -> Result<usize, Failed> {
+    /// Purges an index of another program, whose field types do not allow a query by expiry.
+    fn purge_listed(&self, before: i64, limit: usize) -> Result<usize, CallError> {
         let mut keys = Vec::new();
         let listing: Listing<Row> = self.list()?;
         for row in listing {
@@ -205,13 +207,13 @@ impl Session<'_> {
         self.remove_expired(&keys, before)
     }
 
-    /// The expiry in a source.
+    /// Reads the expiry from a source.
     pub(super) fn expiry_in(&self, source: &RawValue) -> Result<Option<i64>> {
         let Some(column) = self.schema.expiry_column() else { return Ok(None) };
         document::expiry(source, &self.schema.columns[column], &self.target.fields[column].name)
     }
 
-    pub(super) fn remove_expired(&self, keys: &[Key], at: i64) -> Result<usize, Failed> {
+    pub(super) fn remove_expired(&self, keys: &[Key], at: i64) -> Result<usize, CallError> {
         let ids = self.ids(keys)?;
         let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
         let mut writes = Vec::new();
@@ -220,16 +222,16 @@ impl Session<'_> {
             let row = self.row(id, &document).map_err(|error| error.with_key(key))?;
             let expired = row.is_some_and(|row| !is_live(self.schema, &row, at));
             if let (true, Some(source)) = (expired, &document.source) {
-                writes.push((id.clone(), self.removal(source, document.seen)?));
+                writes.push((id.clone(), self.removal(source, document.version)?));
             }
         }
         self.send_removals(&writes)
     }
 
-    pub(super) fn touch(&self, key: &Key, at: i64, expires: &Value) -> Result<bool, Failed> {
+    pub(super) fn touch(&self, key: &Key, at: i64, expires: &Value) -> Result<bool, CallError> {
         let Some(column) = self.schema.expiry_column() else { return Ok(false) };
         let id = self.id(key)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some(document) = self.get(&id)? else { return Ok(false) };
             let row = self.row(&id, &document)?;
             let Some(mut row) = row.filter(|row| is_live(self.schema, row, at)) else {
@@ -237,11 +239,15 @@ impl Session<'_> {
             };
             row[column] = expires.clone();
             let source = self.over(&row, &document)?;
-            self.put(&id, source, Some(document.seen), Effect::Once).map(|()| true)
+            self.put(&id, source, Some(document.version), Effect::Once).map(|()| true)
         })
     }
 
-    pub(super) fn replace_unchanged(&self, old: Option<&Row>, row: &Row) -> Result<bool, Failed> {
+    pub(super) fn replace_unchanged(
+        &self,
+        old: Option<&Row>,
+        row: &Row,
+    ) -> Result<bool, CallError> {
         let Some(old) = old else { return Ok(self.insert(row, None)?.is_none()) };
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
@@ -250,21 +256,22 @@ impl Session<'_> {
             return Ok(false);
         }
         let source = self.over(row, &document)?;
-        match self.put(&id, source, Some(document.seen), Effect::Once) {
-            Err(Failed::Conflict) => Ok(false),
+        match self.put(&id, source, Some(document.version), Effect::Once) {
+            Err(CallError::Conflict) => Ok(false),
             done => done.map(|()| true),
         }
     }
 
-    /// Whether a document has no record that counts: it has a lease alone, or one that is expired.
-    pub(super) fn is_open(
+    /// Returns the live record of a document, or else the version of the document, which may be
+    /// replaced: it has only a lease, or an expired record.
+    pub(super) fn live_or_version(
         &self,
         id: &str,
         document: &Document,
         at: Option<i64>,
-    ) -> Result<std::result::Result<Row, Seen>> {
+    ) -> Result<std::result::Result<Row, DocumentVersion>> {
         let row = self.row(id, document)?;
         let live = |row: &Row| at.is_none_or(|at| is_live(self.schema, row, at));
-        Ok(row.filter(live).ok_or(document.seen))
+        Ok(row.filter(live).ok_or(document.version))
     }
 }

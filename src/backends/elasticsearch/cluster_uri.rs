@@ -1,36 +1,35 @@
-//! Where a cluster is and who logs in, as a URI says it.
+//! Parsing of Elasticsearch URIs.
 
 use std::net::Ipv6Addr;
 
 use crate::store::uri::decode;
 use crate::{Error, Result};
 
-/// The port that nodes listen on where none is named.
+/// The default port of a node.
 const PORT: u16 = 9200;
 
-/// What stands between a URI's scheme and its options, its escapes resolved.
+/// The part of a URI between its scheme and its options, decoded.
 #[derive(Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ClusterUri {
     pub(super) hosts: Vec<String>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) path: String,
 }
 
-impl Place {
-    /// Reads `//user:password@host:port,host:port/path`, each part but the slashes left out at
-    /// will.
+impl ClusterUri {
+    /// Parses `//user:password@host:port,host:port/path`, of which only the slashes are required.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming what is wrong but
-    /// never what stands there: it may be a password.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), without quoting the URI,
+    /// which may contain a password.
     pub(super) fn parse(rest: &str) -> Result<Self> {
         let rest = rest
             .strip_prefix("//")
             .ok_or_else(|| wrong("has no `//` between its scheme and the hosts"))?;
         if rest.contains('#') {
-            return Err(wrong("has a `#`, which means nothing here"));
+            return Err(wrong("has a `#`, which must be escaped"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -58,20 +57,18 @@ fn wrong(what: &str) -> Error {
     ))
 }
 
-/// The host and the port of `host:port` or `[::1]:port`, either without its port, as a URL has
-/// them.
+/// Parses `host:port` or `[::1]:port`; the port is optional.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where it is neither.
-pub(super) fn address(place: &str) -> Result<(String, u16)> {
-    split(place).ok_or_else(|| {
-        wrong("has a host and port that cannot be read (an IPv6 address stands in brackets)")
-    })
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if the text is neither.
+pub(super) fn address(host_and_port: &str) -> Result<(String, u16)> {
+    split(host_and_port)
+        .ok_or_else(|| wrong("has an invalid host or port (IPv6 addresses need brackets)"))
 }
 
-fn split(place: &str) -> Option<(String, u16)> {
-    let (host, port) = match place.strip_prefix('[') {
+fn split(host_and_port: &str) -> Option<(String, u16)> {
+    let (host, port) = match host_and_port.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
             host.parse::<Ipv6Addr>().ok()?;
@@ -79,7 +76,7 @@ fn split(place: &str) -> Option<(String, u16)> {
             (format!("[{host}]"), port)
         }
         None => {
-            let (host, port) = place.split_once(':').unwrap_or((place, ""));
+            let (host, port) = host_and_port.split_once(':').unwrap_or((host_and_port, ""));
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             host.bytes().all(plain).then_some((host.to_owned(), port))?
         }
@@ -100,13 +97,13 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn the_parts_are_found_and_their_escapes_resolved() {
-        let full = Place::parse("//me%3A:p%40ss%2Fw%3Aord@es1,es2.example:9201/a/b/").unwrap();
+    fn uris_are_split_and_decoded() {
+        let full = ClusterUri::parse("//me%3A:p%40ss%2Fw%3Aord@es1,es2.example:9201/a/b/").unwrap();
         assert_eq!(full.hosts, ["es1", "es2.example:9201"]);
         assert_eq!(full.user.as_deref(), Some("me:"));
         assert_eq!(full.password.as_deref(), Some("p@ss/w:ord"));
         assert_eq!(full.path, "a/b");
-        assert!(Place::parse("//").unwrap() == Place::default());
+        assert!(ClusterUri::parse("//").unwrap() == ClusterUri::default());
         assert_eq!(address("").unwrap(), ("localhost".into(), 9200));
         assert_eq!(address("h:7").unwrap(), ("h".into(), 7));
         assert_eq!(address("[::1]:7").unwrap(), ("[::1]".into(), 7));
@@ -114,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_do_not_contain_the_password() {
         for rest in [
             "h",
             "//u:secret@h:x",
@@ -129,7 +126,7 @@ mod tests {
             "//u:secret@[::1]7",
             "//u:secret@a b",
         ] {
-            let error = Place::parse(rest).err().unwrap();
+            let error = ClusterUri::parse(rest).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{rest}");
             assert!(!error.to_string().contains("cret"), "{error}");
         }

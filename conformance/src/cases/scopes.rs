@@ -3,10 +3,10 @@
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema};
 use serde_json::json;
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     scopes_do_not_see_one_another,
     scopes_are_listed,
     a_scope_opened_twice_is_one,
@@ -41,7 +41,7 @@ fn scopes_do_not_see_one_another(context: TestContext) -> Result<()> {
 fn listed(context: &TestContext) -> Result<Vec<String>> {
     let mut names = context.cache.scopes()?;
     let sorted = names.is_sorted();
-    if !context.is_private() {
+    if !context.is_exclusive() {
         names.retain(|name| name.contains(&context.scope));
     }
     assert!(sorted, "{names:?}");
@@ -93,7 +93,7 @@ fn odd_names_of_scopes(mut context: TestContext) -> Result<()> {
     ]
     .map(|odd| format!("{}{odd}", context.scope))
     .into();
-    if context.is_private() {
+    if context.is_exclusive() {
         names.extend(["order", "select", "table", "index", "group", "1", "x y"].map(String::from));
     }
     let mut held = Vec::new();

@@ -2,11 +2,11 @@
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Scope};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, pair, row};
 use crate::records::{Raw, declared_as};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     a_scope_that_is_only_read_is_not_made,
     a_write_to_what_is_only_read_is_refused,
     newer_columns_read_as_their_defaults_and_are_not_added,

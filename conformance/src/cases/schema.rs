@@ -3,11 +3,11 @@
 use hilcat::{Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
 
 use super::values::every_type;
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, row, sorted};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     the_same_schema_has_nothing_to_do,
     a_nullable_column_is_added,
     a_column_with_a_default_is_added,
@@ -32,7 +32,7 @@ pub const CASES: &[Case] = cases![Storing:
     an_older_handle_is_not_misled,
 ];
 
-pub const ACROSS_CACHES: &[Case] = cases![Persistent: an_older_handle_still_works];
+pub(crate) const ACROSS_CACHES: &[Case] = case_list![Persistent: an_older_handle_still_works];
 
 /// What stands before each case: three records of a text key, an int and a short text.
 fn before(context: &TestContext) -> Schema {

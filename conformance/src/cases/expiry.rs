@@ -5,11 +5,11 @@ use std::time::Duration;
 use hilcat::store::ExpirySupport;
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Scope, Value};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, pair, row, sorted};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     an_expired_record_is_absent_for_every_read,
     an_expired_record_is_absent_for_pop_and_update,
     a_write_restarts_the_time,
@@ -31,20 +31,20 @@ pub const CASES: &[Case] = cases![Storing:
     the_column_of_the_expiry_is_hidden,
 ];
 
-pub const OF_PERSISTENT: &[Case] = cases![Persistent:
+pub(crate) const OF_PERSISTENT: &[Case] = case_list![Persistent:
     the_expiry_outlives_the_cache,
     removing_the_ttl_shows_no_expired_record,
 ];
 
-pub const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The scope of texts whose records are fresh for a minute.
-pub fn minutes(context: &TestContext) -> Result<Scope<Raw>> {
+pub(crate) fn minutes(context: &TestContext) -> Result<Scope<Raw>> {
     context.raw(texts(context).ttl(MINUTE))
 }
 
-pub fn texts(context: &TestContext) -> Schema {
+pub(crate) fn texts(context: &TestContext) -> Schema {
     assert_eq!(context.cache.capabilities().expiry, ExpirySupport::Full);
     context.pairs(ColumnType::Text, ColumnType::Text)
 }
@@ -295,11 +295,11 @@ fn a_purge_of_the_cache_reaches_every_scope(context: TestContext) -> Result<()> 
         context.raw(schema(name))?.set_many(["a", "b"].map(|id| pair(id, "v")))?;
     }
     context.advance(MINUTE);
-    if context.is_private() {
+    if context.is_exclusive() {
         assert_eq!(context.cache.purge()?, if removes_itself(&context) { 0 } else { 4 });
     }
     let removed = |name: &str| context.cache.purge_scope(&format!("{}{name}", context.scope));
-    let left = if context.is_private() || removes_itself(&context) { 0 } else { 2 };
+    let left = if context.is_exclusive() || removes_itself(&context) { 0 } else { 2 };
     assert_eq!((removed("x")?, removed("y")?, removed("none")?), (left, left, 0));
     Ok(())
 }

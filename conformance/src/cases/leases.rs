@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use hilcat::{ErrorKind, Result, Schema, Scope, SingleFlight};
 
 use super::expiry::{MINUTE, texts};
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, join, key, pair};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     processes_compute_a_key_once,
     get_many_shares_computations,
     a_removal_elsewhere_voids_a_shared_computation,

@@ -2,11 +2,11 @@
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Value};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, row, sorted};
 use crate::records::{Raw, RawKey};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     an_empty_batch_does_nothing,
     fetch_many_keeps_the_order_asked,
     fetch_many_of_one_key_twice,

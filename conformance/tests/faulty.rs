@@ -4,18 +4,16 @@
 //! it is right, and is a backend of the suite as any other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hilcat::backend::Memory;
 use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
-use hilcat::{Cache, Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
-use libtest_mimic::{Failed, Trial};
-
-use crate::backends::{Backend, Durability};
-use crate::cases;
-use crate::context::{Place, TestContext};
+use hilcat::{Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
+use hilcat_conformance::{Case, Storage, cases_for};
+use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Makes the list of faults and the enum of them, so that none is left out of the list.
 macro_rules! faults {
@@ -51,33 +49,32 @@ faults! {
     MixesScopes, HidesScopes, ForgetsOnUpgrade, TakesAnySchema, PlansNothing,
 }
 
-/// The wrapper without a fault.
-pub static FAULTLESS: Backend = Backend {
-    name: "faultless",
-    schemes: &[],
-    keeps: Durability::WhileOpen,
-    place: || Ok(place(Fault::None)),
-};
-
-/// A place with a store that has this fault.
-fn place(fault: Fault) -> Place {
-    Place::private(move |clock| {
-        let store = FaultyStore { inner: Memory::new(), fault };
-        Cache::builder_from_store(store).clock(clock.clone()).open()
-    })
+fn main() -> ExitCode {
+    let passes = |case: &'static Case| {
+        let run = move || Ok(case.run(storage(Fault::None))?);
+        Trial::test(format!("faultless::{}", case.name()), run)
+    };
+    let fault = |&fault: &Fault| {
+        Trial::test(format!("faulty::{fault:?}"), move || assert_is_detected(fault))
+    };
+    let trials = cases_for(Memory::new().capabilities())
+        .map(passes)
+        .chain(FAULTS.iter().map(fault))
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A test for each fault: that some case fails because of it.
-pub fn trials() -> impl Iterator<Item = Trial> {
-    FAULTS.iter().map(|&fault| Trial::test(format!("faulty::{fault:?}"), move || is_noticed(fault)))
+/// A fresh store with this fault.
+fn storage(fault: Fault) -> Storage {
+    Storage::of_store(move || Ok(FaultyStore { inner: Memory::new(), fault }))
 }
 
-fn is_noticed(fault: Fault) -> Result<(), Failed> {
-    let fails = |case: &&cases::Case| {
-        let run = || -> Result<()> { (case.run)(TestContext::open(place(fault))?) };
+fn assert_is_detected(fault: Fault) -> Result<(), Failed> {
+    let fails = |case: &&Case| {
+        let run = || case.run(storage(fault));
         !matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(())))
     };
-    match quietly(|| cases::asked_of(Durability::WhileOpen).find(fails)) {
+    match quietly(|| cases_for(Memory::new().capabilities()).find(fails)) {
         Some(_) => Ok(()),
         None => Err(format!("no case fails on a store that has the fault {fault:?}").into()),
     }

@@ -6,11 +6,11 @@ use std::thread;
 use hilcat::{Column, ColumnType, Result, Value};
 
 use super::values::{empty, full, wide};
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, join, key, pair, row, sorted};
 use crate::records::{Raw, declared_as};
 
-pub const CASES: &[Case] = cases![Persistent:
+pub(crate) const CASES: &[Case] = case_list![Persistent:
     everything_is_there_when_opened_again,
     hostile_keys_are_there_when_opened_again,
     removals_last,
@@ -18,7 +18,7 @@ pub const CASES: &[Case] = cases![Persistent:
     many_caches_open_one_scope_at_once,
 ];
 
-pub const OF_VOLATILE: &[Case] = cases![Volatile:
+pub(crate) const OF_VOLATILE: &[Case] = case_list![Volatile:
     the_records_end_with_the_cache,
     two_caches_are_apart,
 ];

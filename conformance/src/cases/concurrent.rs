@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use hilcat::{Cache, Column, ColumnType, Result, Scope, Value};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, pair, row, sorted};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     a_record_is_never_half_of_one,
     sets_of_different_columns_lose_nothing,
     an_update_is_one_step,

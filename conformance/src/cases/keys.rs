@@ -2,11 +2,11 @@
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Scope, Value};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, key_of, pair, row, sorted};
 use crate::records::{Raw, RawKey};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     hostile_keys_one_by_one,
     hostile_keys_together,
     hostile_keys_in_pairs,
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![Storing:
 ];
 
 /// Keys that some engine or some encoding takes for another, or for something else.
-pub const HOSTILE: &[&str] = &[
+pub(crate) const HOSTILE: &[&str] = &[
     "a",
     "A",
     "a ",

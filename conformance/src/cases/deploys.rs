@@ -7,11 +7,11 @@ use std::thread;
 use hilcat::{Cache, Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
 use serde_json::json;
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, row, sorted};
 use crate::records::{Raw, declared_as};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     an_older_version_restarts,
     an_older_version_writes_defaults,
     an_older_version_restarts_under_manual,
@@ -24,7 +24,7 @@ pub const CASES: &[Case] = cases![Storing:
     a_refusal_says_what_works,
 ];
 
-pub const ACROSS_CACHES: &[Case] = cases![Persistent:
+pub(crate) const ACROSS_CACHES: &[Case] = case_list![Persistent:
     programs_that_know_some_columns_each,
     two_versions_at_once,
     two_scopes_claim_one_table_at_once,
@@ -270,7 +270,7 @@ fn a_kept_column_is_not_taken_for_a_renamed_one(mut context: TestContext) -> Res
 }
 
 fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
-    if context.has_one_table() {
+    if context.has_shared_tables() {
         return Ok(());
     }
     let table = format!("{}_table", context.scope);
@@ -351,7 +351,7 @@ fn two_versions_at_once(context: TestContext) -> Result<()> {
 
 /// Of two programs that open scopes with one table at the same moment, one has it.
 fn two_scopes_claim_one_table_at_once(context: TestContext) -> Result<()> {
-    if context.has_one_table() {
+    if context.has_shared_tables() {
         return Ok(());
     }
     let other = context.another()?;

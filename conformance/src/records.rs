@@ -14,7 +14,7 @@ thread_local! {
 
 /// Opens scopes of types whose schema is not known when they are compiled, as the name of a
 /// case's scope is not.
-pub fn declared_as<T>(schema: Schema, open: impl FnOnce() -> T) -> T {
+pub(crate) fn declared_as<T>(schema: Schema, open: impl FnOnce() -> T) -> T {
     SCHEMA.set(Some(schema));
     open()
 }
@@ -25,7 +25,7 @@ fn declared() -> Schema {
 
 /// A row as it is. Two are equal when no bit differs, but for those of a NaN.
 #[derive(Clone)]
-pub struct Raw(pub Row);
+pub(crate) struct Raw(pub(crate) Row);
 
 impl ScopeRecord for Raw {
     type Key = RawKey;
@@ -64,7 +64,7 @@ impl fmt::Debug for Raw {
 
 /// The key of a bare row.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RawKey(pub Key);
+pub(crate) struct RawKey(pub(crate) Key);
 
 impl fmt::Debug for RawKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,20 +113,20 @@ impl IntoKey<RawKey> for &RawKey {
 
 /// A struct as users have them; what a derive would write is written by hand.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Article {
-    pub id: String,
-    pub name: String,
-    pub comment: Option<String>,
-    pub count: i32,
+pub(crate) struct Article {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) comment: Option<String>,
+    pub(crate) count: i32,
 }
 
 impl Article {
-    pub fn new(id: &str, count: i32) -> Self {
+    pub(crate) fn new(id: &str, count: i32) -> Self {
         Self { id: id.into(), name: format!("the name of {id}"), comment: None, count }
     }
 
     /// Its schema, as the scope of this name.
-    pub fn schema_of(scope: &str) -> Schema {
+    pub(crate) fn schema_of(scope: &str) -> Schema {
         Schema::new(scope)
             .unique(Column::new("id", ColumnType::Text))
             .column(Column::new("name", ColumnType::Text))

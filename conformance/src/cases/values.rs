@@ -3,11 +3,11 @@
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Schemas, Value};
 use serde_json::{Value as Json, json};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, sorted};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     bools,
     integers,
     unsigned_integers,
@@ -262,7 +262,7 @@ fn uuids(context: TestContext) -> Result<()> {
 }
 
 /// A column of each type, with a value of it.
-pub fn every_type() -> Vec<(Column, Value)> {
+pub(crate) fn every_type() -> Vec<(Column, Value)> {
     let decimal = ColumnType::Decimal { precision: 10, scale: 2 };
     let types = [
         (ColumnType::Bool, true.into()),
@@ -289,18 +289,18 @@ pub fn every_type() -> Vec<(Column, Value)> {
 }
 
 /// A schema of a text key and a column of each type.
-pub fn wide(schema: Schema) -> Schema {
+pub(crate) fn wide(schema: Schema) -> Schema {
     let columns = every_type().into_iter().map(|(column, _)| column);
     columns.fold(schema.unique(Column::new("id", ColumnType::Text)), Schema::column)
 }
 
 /// A record of [`wide`] that has a value in every column.
-pub fn full(id: &str) -> Raw {
+pub(crate) fn full(id: &str) -> Raw {
     Raw([id.into()].into_iter().chain(every_type().into_iter().map(|(_, value)| value)).collect())
 }
 
 /// A record of [`wide`] that is NULL in every column.
-pub fn empty(id: &str) -> Raw {
+pub(crate) fn empty(id: &str) -> Raw {
     Raw([id.into()].into_iter().chain(every_type().iter().map(|_| Value::Null)).collect())
 }
 
@@ -472,7 +472,6 @@ fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
 
 /// `get` and `update` give times as they are stored: cut to whole microseconds, towards the past.
 fn times_are_cut_to_microseconds(context: TestContext) -> Result<()> {
-    #[cfg(feature = "chrono")]
     typed_times_are_cut(&context)?;
     let schema = context
         .schema()
@@ -488,7 +487,6 @@ fn times_are_cut_to_microseconds(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-#[cfg(feature = "chrono")]
 fn typed_times_are_cut(context: &TestContext) -> Result<()> {
     use chrono::{DateTime, NaiveDateTime, NaiveTime, TimeDelta, Utc};
     use hilcat::ColumnValue as _;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hilcat::{ColumnType, Error, ErrorKind, Result, Scope};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, pair, within};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     a_write_voids_the_computation,
     a_get_after_a_write_computes_anew,
     callers_that_wait_get_what_a_void_computation_gives,
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = cases![Storing:
     no_write_is_lost_among_fills_of_two_processes,
 ];
 
-pub const OF_PERSISTENT: &[Case] = cases![Persistent:
+pub(crate) const OF_PERSISTENT: &[Case] = case_list![Persistent:
     a_write_by_another_cache_is_kept_and_returned,
     no_write_is_lost_among_fills_of_two_caches,
 ];

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use hilcat::{Result, Scope, Value};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, pair, sorted, within};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     a_listing_of_nothing,
     a_listing_of_one,
     a_listing_of_a_page_and_more,

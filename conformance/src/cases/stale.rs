@@ -8,11 +8,11 @@ use std::time::Duration;
 use hilcat::{ErrorKind, Result, Scope};
 
 use super::expiry::{MINUTE, minutes, texts};
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, pair, within};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     an_expired_record_is_computed_anew,
     a_stale_record_is_served_while_one_caller_computes,
     a_stale_record_is_served_if_the_computation_fails,

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use hilcat::{Error, ErrorKind, Result};
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, pair, sorted, within};
 use crate::records::Raw;
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     a_hit_computes_nothing,
     a_miss_computes_and_stores,
     many_threads_compute_once,

@@ -5,11 +5,11 @@ use hilcat::{
 };
 use serde_json::json;
 
-use super::{Case, cases};
+use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, row};
 use crate::records::{Article, Raw, declared_as};
 
-pub const CASES: &[Case] = cases![Storing:
+pub(crate) const CASES: &[Case] = case_list![Stores:
     what_is_set_is_fetched,
     a_second_set_overwrites,
     update_gives_what_it_replaced,
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![Storing:
     clear_removes_all,
 ];
 
-pub const OF_NOOP: &[Case] = cases![Nothing: nothing_is_stored];
+pub(crate) const OF_NOOP: &[Case] = case_list![StoresNothing: nothing_is_stored];
 
 fn what_is_set_is_fetched(context: TestContext) -> Result<()> {
     let scope = context.texts()?;

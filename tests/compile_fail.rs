@@ -7,3 +7,9 @@
 fn every_misuse_is_one_error() {
     trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
 }
+
+#[cfg(not(any(feature = "chrono", feature = "uuid", feature = "rust_decimal")))]
+#[test]
+fn a_type_of_a_feature_that_is_off_names_the_feature() {
+    trybuild::TestCases::new().compile_fail("tests/compile_fail_without_features/*.rs");
+}

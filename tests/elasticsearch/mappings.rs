@@ -181,7 +181,7 @@ fn columns_are_added_and_renamed(server: &Server) {
     assert_eq!((&stored["_version"], &stored["_source"]["name"]), (&json!(1), &json!("one")));
     // Another default from now on is none for documents of then.
     let mut newer = new;
-    newer.columns[3].default = Some("second".into());
+    newer.columns_mut()[3].default = Some("second".into());
     let c = server.cache().dynamic_with(newer).unwrap();
     assert_eq!(c.fetch("x").unwrap().unwrap()["name"], "first");
     c.set("y", json!({"n": 2})).unwrap();
@@ -213,8 +213,7 @@ fn what_others_put_into_the_mapping_stays(server: &Server) {
 fn a_scope_of_another_index(server: &Server) {
     let cache = server.cache();
     cache.dynamic_with(scope([int("n")])).unwrap();
-    let mut other = scope([int("n")]).table("a");
-    other.name = "b".into();
+    let other = scope([int("n")]).table("a").renamed("b");
     let error = cache.dynamic_with(other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     assert!(error.to_string().contains("the scope `a`"), "{error}");

@@ -9,6 +9,7 @@ pub(super) use crate::remote::Endpoint as Address;
 
 /// The version of the protocol that is spoken. Records are the same in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Resp {
     /// RESP2, which every server speaks. The default.
     #[default]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::dialect::{Dialect, Failure};
-use super::error::Failed;
+use super::dialect::Dialect;
+use super::error::{CallError, ErrorClass};
 use super::migration::{self, registry};
 use super::migration::{Planned, Readable};
 use super::table::{Found, Table};
@@ -153,7 +153,7 @@ impl<D: Dialect> Inner<D> {
     /// Runs a call that reads; once more where the connection was lost.
     pub(crate) fn read<T>(
         &self,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         if D::ON_SERVER {
             return self.read_until(self.deadline(), call);
@@ -163,13 +163,13 @@ impl<D: Dialect> Inner<D> {
             self.run_within(connection, self.timeout.saturating_sub(waited), call)
         })?;
         self.unchanged.as_ref().map_or(Ok(()), |unchanged| unchanged())?;
-        result.map_err(Failed::into_error::<D>)
+        result.map_err(CallError::into_error::<D>)
     }
 
     /// The same for a call that cannot be made a second time.
     pub(crate) fn read_once<T>(
         &self,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         match D::ON_SERVER {
             true => self.run_on_server(&self.readers, false, self.deadline(), call),
@@ -181,7 +181,7 @@ impl<D: Dialect> Inner<D> {
     pub(crate) fn read_until<T>(
         &self,
         deadline: Deadline,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         self.run_on_server(&self.readers, true, deadline, call)
     }
@@ -208,16 +208,16 @@ impl<D: Dialect> Inner<D> {
     /// Runs a call that writes.
     pub(crate) fn write<T>(
         &self,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         self.run_writing(false, call)
     }
 
     /// Runs a call that writes the same when it is run twice; once more where the connection was
     /// lost.
-    pub(crate) fn write_once_or_twice<T>(
+    pub(crate) fn write_idempotent<T>(
         &self,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         self.run_writing(self.repeats_writes, call)
     }
@@ -225,7 +225,7 @@ impl<D: Dialect> Inner<D> {
     fn run_writing<T>(
         &self,
         idempotent: bool,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         match D::ON_SERVER {
             true => self.run_on_server(&self.writers, idempotent, self.deadline(), call),
@@ -236,7 +236,10 @@ impl<D: Dialect> Inner<D> {
     /// Runs a call that writes to a file. The engine waits for other writers, but may report at
     /// once that the file is locked, and gives some of those that wait less often a turn than
     /// others: the call is run again until its deadline.
-    fn run_on_file<T>(&self, call: impl Fn(&mut D::Connection) -> Result<T, Failed>) -> Result<T> {
+    fn run_on_file<T>(
+        &self,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
+    ) -> Result<T> {
         let mut back_off = BackOff::until(self.deadline().instant());
         loop {
             let left = back_off.left();
@@ -247,7 +250,7 @@ impl<D: Dialect> Inner<D> {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            let again = matches!(failed.failure::<D>(), Failure::Busy | Failure::Again);
+            let again = matches!(failed.class::<D>(), ErrorClass::Busy | ErrorClass::Conflict);
             if !again || !back_off.pause() {
                 return Err(failed.into_error::<D>());
             }
@@ -260,8 +263,8 @@ impl<D: Dialect> Inner<D> {
         &self,
         connection: &mut D::Connection,
         left: Duration,
-        call: impl FnOnce(&mut D::Connection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        call: impl FnOnce(&mut D::Connection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         if left >= self.timeout / 20 * 19 {
             return call(connection);
         }
@@ -277,7 +280,7 @@ impl<D: Dialect> Inner<D> {
         pool: &Pool<D>,
         twice: bool,
         deadline: Deadline,
-        call: impl Fn(&mut D::Connection) -> Result<T, Failed>,
+        call: impl Fn(&mut D::Connection) -> Result<T, CallError>,
     ) -> Result<T> {
         let mut attempts = Attempts::new(deadline, twice);
         let mut stale = 0;
@@ -289,7 +292,7 @@ impl<D: Dialect> Inner<D> {
             let result = pool.run(began, !twice, |connection, _| {
                 D::set_deadline(connection, deadline.left())?;
                 call(connection).inspect_err(|failed| {
-                    if failed.failure::<D>().is_of_the_server() {
+                    if failed.class::<D>().is_server_refusal() {
                         D::abandon(connection);
                     }
                 })
@@ -299,31 +302,33 @@ impl<D: Dialect> Inner<D> {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            let failure = failed.failure::<D>();
+            let failure = failed.class::<D>();
             let again = match failure {
-                Failure::Lost => {
+                ErrorClass::ConnectionLost => {
                     // The others were probably lost with it.
                     pool.suspect_all();
                     attempts.again(Outcome::Unknown)
                 }
-                Failure::ReadOnly | Failure::NotReady => {
+                ErrorClass::ReadOnly | ErrorClass::NotReady => {
                     pool.close_idle();
                     attempts.after_refusal()
                 }
-                Failure::Stale => {
+                ErrorClass::StaleStatement => {
                     stale += 1;
                     stale <= STALE
                 }
                 // The server's own limit of a wait has to come before the deadline again: it says
                 // that nothing was done.
-                Failure::Busy if began.saturating_sub(deadline.left()) > deadline.left() => false,
-                Failure::Again | Failure::Busy => attempts.again(Outcome::NotDone),
+                ErrorClass::Busy if began.saturating_sub(deadline.left()) > deadline.left() => {
+                    false
+                }
+                ErrorClass::Conflict | ErrorClass::Busy => attempts.again(Outcome::NotDone),
                 _ => false,
             };
             if !again || deadline.has_passed() {
                 return Err(attempts.conclude(failure.outcome(), failed.into_error::<D>()));
             }
-            if failure.is_of_the_server() {
+            if failure.is_server_refusal() {
                 refused = Some(failed.into_error::<D>());
             }
         }
@@ -383,7 +388,7 @@ impl<D: Dialect> Inner<D> {
     }
 
     /// What is to be known of a table that stands.
-    fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, Failed> {
+    fn found(&self, connection: &mut D::Connection, schema: &Schema) -> Result<Found, CallError> {
         let narrow = match schema.migrate {
             Migrate::Manual => migration::narrow::<D>(connection, schema)?,
             _ => Vec::new(),
@@ -434,7 +439,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         connection: &mut D::Connection,
         schema: &'a Schema,
-    ) -> Result<Planned<'a>, Failed> {
+    ) -> Result<Planned<'a>, CallError> {
         let entries = self.registry.load::<D>(connection)?;
         registry::check_table(&entries, schema)?;
         migration::plan::<D>(connection, schema, entries.get(&schema.name))
@@ -447,10 +452,11 @@ impl<D: Dialect> Inner<D> {
         migration::check::<D>(schema)?;
         let races = AtomicU32::new(0);
         let (migrated, entry) = self.write(|connection| {
-            let migrated =
-                D::exclusively(connection, |connection| self.migrate_on(connection, schema));
+            let migrated = D::with_migration_lock(connection, |connection| {
+                self.migrate_on(connection, schema)
+            });
             migrated.map_err(|failed| match races.fetch_add(1, Ordering::Relaxed) {
-                ..RACES => failed.or_again(D::is_race),
+                ..RACES => failed.into_conflict_if(D::is_race),
                 _ => failed,
             })
         })?;
@@ -464,20 +470,20 @@ impl<D: Dialect> Inner<D> {
         &self,
         connection: &mut D::Connection,
         schema: &Schema,
-    ) -> Result<(Migrated, Entry), Failed> {
+    ) -> Result<(Migrated, Entry), CallError> {
         migration::make_registry::<D>(connection)?;
-        D::tidy(connection, schema)?;
+        D::drop_leftovers(connection, schema)?;
         let entries = self.registry.load::<D>(connection)?;
         registry::check_table(&entries, schema)?;
         let noted = entries.get(&schema.name);
         let Planned { plan, schema, foreign } = migration::plan::<D>(connection, schema, noted)?;
         let applicable = plan.is_safe() || schema.migrate == Migrate::Recreate;
         if !applicable {
-            return Err(Failed::Own(migration::refused(&plan, Migrate::Safe)));
+            return Err(CallError::Hilcat(migration::refused(&plan, Migrate::Safe)));
         }
         match plan.steps.iter().all(|step| step.change == Change::CreateTable) {
             true => migration::apply::<D>(connection, &plan)?,
-            false => D::unhurried(connection, self.timeout, |connection| {
+            false => D::without_statement_timeout(connection, self.timeout, |connection| {
                 migration::apply::<D>(connection, &plan)
             })?,
         }

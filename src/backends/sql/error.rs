@@ -1,155 +1,209 @@
-//! From Diesel's errors to the one public error.
+//! Classification of Diesel's errors, and their conversion to the public [`Error`].
 
 use diesel::result::{
     DatabaseErrorInformation, DatabaseErrorKind, DeserializeFieldError, Error as DieselError,
 };
 
-use super::dialect::{Dialect, Failure};
+use super::dialect::Dialect;
+use crate::remote::Outcome;
 use crate::{Error, ErrorKind};
 
-type Unknown = Box<dyn std::error::Error + Send + Sync>;
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a transaction or a call on a connection ended: the engine's error, or one of our own that
-/// has the transaction rolled back.
-#[derive(Debug)]
-pub(crate) enum Failed {
-    Engine(DieselError),
-    Own(Error),
+/// The class of an engine's error, which decides whether the call is repeated and as what it is
+/// reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorClass {
+    /// A lock was not granted in time. The call had no effect.
+    Busy,
+    /// The statement exceeded its time limit. The call had no effect.
+    TooLong,
+    /// A serialization failure or deadlock. The call had no effect and can be repeated.
+    Conflict,
+    /// A prepared statement no longer matches its table, or no longer exists. The call had no
+    /// effect and can be repeated at once.
+    StaleStatement,
+    /// A value or statement exceeds a limit of the engine. The call had no effect.
+    TooLarge,
+    /// The server rejects writes, for example after a failover. The call had no effect and can
+    /// succeed on a new connection.
+    ReadOnly,
+    /// The server rejects statements, for example as a cluster node without quorum. The call had no
+    /// effect and can succeed on a new connection.
+    NotReady,
+    /// A table does not exist.
+    NoTable,
+    /// A column does not exist.
+    NoColumn,
+    /// The disk failed. The outcome of the call is unknown.
+    DiskError,
+    /// The connection was lost. The outcome of the call is unknown.
+    ConnectionLost,
+    /// Any other error.
+    Other,
 }
 
-impl From<DieselError> for Failed {
-    fn from(error: DieselError) -> Self {
-        Self::Engine(error)
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Own(error)
-    }
-}
-
-impl Failed {
-    /// What an error of the engine says.
-    pub(crate) fn failure<D: Dialect>(&self) -> Failure {
+impl ErrorClass {
+    /// Returns what is known about the effect of a call that ended with this error.
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Self::Engine(error) => failure::<D>(error),
-            Self::Own(_) => Failure::Other,
+            Self::Busy
+            | Self::TooLong
+            | Self::Conflict
+            | Self::StaleStatement
+            | Self::ReadOnly
+            | Self::NotReady => Outcome::NotDone,
+            _ => Outcome::Unknown,
         }
     }
 
-    /// The failure, or one after which the call is run again, where the engine's error `is_race`.
-    pub(crate) fn or_again(self, is_race: fn(&dyn DatabaseErrorInformation) -> bool) -> Self {
+    /// Whether the server as a whole rejects calls, so that a new connection can reach another one.
+    pub(crate) fn is_server_refusal(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::NotReady)
+    }
+}
+
+/// The error of a transaction or of a call on a connection. Either variant rolls the transaction
+/// back.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// An error of the engine or of Diesel.
+    Diesel(DieselError),
+    /// An error of hilcat's own.
+    Hilcat(Error),
+}
+
+impl From<DieselError> for CallError {
+    fn from(error: DieselError) -> Self {
+        Self::Diesel(error)
+    }
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        Self::Hilcat(error)
+    }
+}
+
+impl CallError {
+    /// Returns the class of the engine's error, and [`ErrorClass::Other`] for an error of hilcat's
+    /// own.
+    pub(crate) fn class<D: Dialect>(&self) -> ErrorClass {
         match self {
-            Self::Engine(DieselError::DatabaseError(_, info)) if is_race(&*info) => Self::Engine(
+            Self::Diesel(error) => classify::<D>(error),
+            Self::Hilcat(_) => ErrorClass::Other,
+        }
+    }
+
+    /// Turns an engine's error that `is_race` accepts into a conflict, after which the call is
+    /// repeated.
+    pub(crate) fn into_conflict_if(
+        self,
+        is_race: fn(&dyn DatabaseErrorInformation) -> bool,
+    ) -> Self {
+        match self {
+            Self::Diesel(DieselError::DatabaseError(_, info)) if is_race(&*info) => Self::Diesel(
                 DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, info),
             ),
-            failed => failed,
+            error => error,
         }
     }
 
-    /// The public error.
+    /// Converts the error to the public one.
     pub(crate) fn into_error<D: Dialect>(self) -> Error {
-        match (self.failure::<D>(), self) {
-            (_, Self::Own(error)) => error,
-            (failure, Self::Engine(error)) => from_diesel(failure, error),
+        match (self.class::<D>(), self) {
+            (_, Self::Hilcat(error)) => error,
+            (class, Self::Diesel(error)) => {
+                into_hilcat_error(error).unwrap_or_else(|error| describe(class, &error))
+            }
         }
     }
 }
 
-/// The error for a record that another caller wrote or removed during the call, which is run again.
-pub(crate) fn met_another() -> DieselError {
+/// The error for a record that a concurrent call wrote or removed. It is a conflict: the call is
+/// repeated.
+pub(crate) fn concurrent_change() -> DieselError {
     let message = "the record was changed at the same time".to_owned();
     DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, Box::new(message))
 }
 
-/// What an error of the engine says.
-pub(crate) fn failure<D: Dialect>(error: &DieselError) -> Failure {
+/// Returns the class of a Diesel error.
+pub(crate) fn classify<D: Dialect>(error: &DieselError) -> ErrorClass {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
-        | DieselError::BrokenTransactionManager => Failure::Lost,
-        DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Failure::Again,
-        DieselError::DatabaseError(_, info) => D::failure(&**info),
-        // The commit says what happened, unless it does not know itself.
+        | DieselError::BrokenTransactionManager => ErrorClass::ConnectionLost,
+        DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => {
+            ErrorClass::Conflict
+        }
+        DieselError::DatabaseError(_, info) => D::classify(&**info),
+        // The error of the commit is the cause. The rollback's counts only if it has no class.
         DieselError::RollbackErrorOnCommit { rollback_error, commit_error } => {
-            match failure::<D>(commit_error) {
-                Failure::Other => failure::<D>(rollback_error),
-                known => known,
+            match classify::<D>(commit_error) {
+                ErrorClass::Other => classify::<D>(rollback_error),
+                class => class,
             }
         }
-        _ => Failure::Other,
+        _ => ErrorClass::Other,
     }
 }
 
-fn from_diesel(failure: Failure, error: DieselError) -> Error {
-    match own(error) {
-        Ok(error) => error,
-        Err(error) => describe(failure, &error),
-    }
-}
-
-/// The public error for one of a statement of the caller's own, with Diesel's as its source.
+/// Converts an error of the caller's own statement to the public error, with Diesel's as its
+/// source.
 pub(crate) fn from_caller<D: Dialect>(error: DieselError) -> Error {
-    let failure = match failure::<D>(&error) {
-        // It need not be a table of hilcat's.
-        Failure::NoTable | Failure::NoColumn => Failure::Other,
-        failure => failure,
+    let class = match classify::<D>(&error) {
+        // The table need not be one of hilcat's.
+        ErrorClass::NoTable | ErrorClass::NoColumn => ErrorClass::Other,
+        class => class,
     };
-    match own(error) {
+    match into_hilcat_error(error) {
         Ok(error) => error,
-        Err(error) => describe(failure, &error).with_source(error),
+        Err(error) => describe(class, &error).with_source(error),
     }
 }
 
-fn describe(failure: Failure, error: &DieselError) -> Error {
-    match (failure, error) {
-        // That it could not be rolled back afterwards says nothing.
-        (failure, DieselError::RollbackErrorOnCommit { commit_error, .. })
-            if failure != Failure::Lost =>
+/// Returns the public error for an error of a class.
+fn describe(class: ErrorClass, error: &DieselError) -> Error {
+    let timeout = |message| Error::new(ErrorKind::Timeout, message).while_waiting();
+    match (class, error) {
+        // The failed rollback adds nothing to the error of the commit.
+        (class, DieselError::RollbackErrorOnCommit { commit_error, .. })
+            if class != ErrorClass::ConnectionLost =>
         {
-            describe(failure, commit_error)
+            describe(class, commit_error)
         }
-        (Failure::Busy, _) => Error::new(
-            ErrorKind::Timeout,
+        (ErrorClass::Busy, _) => timeout(
             "the database was locked by another writer until the deadline passed; nothing was changed",
-        )
-        .while_waiting(),
-        // It did answer, and may have waited for a lock.
-        (Failure::TooLong, _) => Error::new(
-            ErrorKind::Timeout,
-            "the database needed longer than the deadline; nothing was changed",
-        )
-        .while_waiting(),
-        (Failure::Again, _) => Error::new(
-            ErrorKind::Timeout,
+        ),
+        // The server answered, and may have waited for a lock.
+        (ErrorClass::TooLong, _) => {
+            timeout("the database needed longer than the deadline; nothing was changed")
+        }
+        (ErrorClass::Conflict, _) => timeout(
             "gave up after repeated conflicts with other calls until the deadline passed; nothing was changed",
-        )
-        .while_waiting(),
-        (Failure::Stale, _) => Error::new(
-            ErrorKind::Timeout,
+        ),
+        (ErrorClass::StaleStatement, _) => timeout(
             "gave up after repeated changes of the table during the call; nothing was changed",
-        )
-        .while_waiting(),
-        (Failure::ReadOnly, _) => Error::new(
-            ErrorKind::Unavailable,
-            "the server takes no writes (it is read-only), and did not until the deadline passed; nothing was changed",
         ),
-        (Failure::NotReady, _) => Error::new(
+        (ErrorClass::ReadOnly, _) => Error::new(
             ErrorKind::Unavailable,
-            "the server takes no statements (it is a node of a cluster that is not ready, or out of touch with the others), and did not until the deadline passed; nothing was changed",
+            "the server rejected writes as read-only until the deadline passed; nothing was changed; connect to a server that accepts writes",
         ),
-        (Failure::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
-            "the database cannot hold it; nothing was changed: {}",
+        (ErrorClass::NotReady, _) => Error::new(
+            ErrorKind::Unavailable,
+            "the server rejected statements until the deadline passed, as a cluster node that is not ready or has lost contact with the other nodes; nothing was changed",
+        ),
+        (ErrorClass::TooLarge, DieselError::DatabaseError(_, info)) => Error::unsupported(format!(
+            "the value or statement exceeds a limit of the database; nothing was changed: {}",
             info.message()
         )),
-        (Failure::NoTable | Failure::NoColumn, DieselError::DatabaseError(_, info)) => {
+        (ErrorClass::NoTable | ErrorClass::NoColumn, DieselError::DatabaseError(_, info)) => {
             Error::changed_table(info.message())
         }
-        (Failure::Disk, _) => Error::new(
+        (ErrorClass::DiskError, _) => Error::new(
             ErrorKind::Unavailable,
             "the disk failed (disk I/O error); whether the call was done is not known",
         ),
-        (Failure::Lost, error) => {
+        (ErrorClass::ConnectionLost, error) => {
             let cause = match error {
                 DieselError::DatabaseError(_, info) => format!(" ({})", info.message()),
                 DieselError::RollbackErrorOnCommit { commit_error, .. } => {
@@ -176,14 +230,14 @@ fn describe(failure: Failure, error: &DieselError) -> Error {
     }
 }
 
-/// An error of our own that travelled through Diesel.
-pub(crate) fn own(error: DieselError) -> Result<Error, DieselError> {
+/// Extracts the hilcat error that Diesel wraps, or returns Diesel's error unchanged.
+pub(crate) fn into_hilcat_error(error: DieselError) -> Result<Error, DieselError> {
     match error {
         DieselError::SerializationError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::SerializationError)
         }
         DieselError::DeserializationError(inner) => {
-            own_of_column(inner).map_err(DieselError::DeserializationError)
+            from_column(inner).map_err(DieselError::DeserializationError)
         }
         DieselError::QueryBuilderError(inner) => {
             inner.downcast::<Error>().map(|error| *error).map_err(DieselError::QueryBuilderError)
@@ -192,11 +246,11 @@ pub(crate) fn own(error: DieselError) -> Result<Error, DieselError> {
     }
 }
 
-/// The same where Diesel may have named the column that it read.
-fn own_of_column(error: Unknown) -> Result<Error, Unknown> {
-    let column = match error.downcast::<DeserializeFieldError>() {
+/// Extracts the hilcat error from one that Diesel may have labelled with the column it read.
+fn from_column(inner: BoxedError) -> Result<Error, BoxedError> {
+    let column = match inner.downcast::<DeserializeFieldError>() {
         Ok(column) => column,
-        Err(error) => return error.downcast::<Error>().map(|error| *error),
+        Err(inner) => return inner.downcast::<Error>().map(|error| *error),
     };
     match (column.error.downcast_ref::<Error>(), &column.field_name) {
         (Some(error), Some(name)) => Ok(error.clone().with_column(name)),
@@ -205,11 +259,11 @@ fn own_of_column(error: Unknown) -> Result<Error, Unknown> {
     }
 }
 
-/// The public error of a failed migration, which Diesel gives without a type.
-pub(crate) fn from_migration<D: Dialect>(error: Unknown) -> Failed {
+/// Converts the untyped error of a failed migration.
+pub(crate) fn from_migration<D: Dialect>(error: BoxedError) -> CallError {
     match error.downcast::<DieselError>() {
-        Ok(error) => Failed::Engine(*error),
-        Err(other) => Failed::Own(Error::new(
+        Ok(error) => CallError::Diesel(*error),
+        Err(other) => CallError::Hilcat(Error::new(
             ErrorKind::Backend,
             format!("{} could not be migrated: {other}", D::NAME),
         )),

@@ -9,8 +9,8 @@ use diesel::result::ConnectionError;
 
 use super::connection::mysql::{MysqlConnection, Target, Traits};
 use super::database::Database;
-use super::dialect::{Dialect, Failure};
-use super::error::{failure, own};
+use super::dialect::Dialect;
+use super::error::{ErrorClass, classify, into_hilcat_error};
 use crate::backends::sql::connection::pool;
 use crate::backends::sql::table::single_table::{self, Layout, Single};
 use crate::outage::Unconnected;
@@ -289,8 +289,8 @@ fn refused(endpoint: &Endpoint, error: ConnectionError) -> Error {
         let message = format!("the server {endpoint} cannot be reached: {error}");
         return Error::new(ErrorKind::Unavailable, message);
     };
-    let lost = failure::<mysql::Mysql>(&error) == Failure::Lost;
-    own(error).unwrap_or_else(|error| {
+    let lost = classify::<mysql::Mysql>(&error) == ErrorClass::ConnectionLost;
+    into_hilcat_error(error).unwrap_or_else(|error| {
         let message = format!("the server {endpoint} refused the connection: {error}");
         Error::new(ErrorKind::Unavailable, message).with_retryable(lost)
     })

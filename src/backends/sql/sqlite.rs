@@ -12,8 +12,8 @@ use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use parking_lot::Mutex;
 
 use super::database::{Database, Inner};
-use super::dialect::{Dialect, Failure};
-use super::error::{Failed, failure};
+use super::dialect::Dialect;
+use super::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::connection::pool;
 use crate::backends::sql::table::single_table::{self, Layout, Single};
 use crate::remote::Deadline;
@@ -100,7 +100,7 @@ impl Sqlite {
     pub fn from_connection(mut connection: SqliteConnection) -> Result<Self> {
         let options = Options::default();
         let ready = sqlite::Sqlite::set_deadline(&mut connection, options.timeout);
-        ready.map_err(|error| Failed::from(error).into_error::<sqlite::Sqlite>())?;
+        ready.map_err(|error| CallError::from(error).into_error::<sqlite::Sqlite>())?;
         let given = Mutex::new(Some(connection));
         let only = pool::open_only(move || {
             given.lock().take().ok_or_else(|| {
@@ -263,9 +263,9 @@ fn connect(
         Error::new(ErrorKind::Unavailable, message).with_retryable(false)
     })?;
     prepare(&mut connection, in_memory, synchronous, timeout).map_err(|error| {
-        let failed = Failed::from(error);
-        match failed.failure::<sqlite::Sqlite>() {
-            Failure::Busy => failed.into_error::<sqlite::Sqlite>(),
+        let failed = CallError::from(error);
+        match failed.class::<sqlite::Sqlite>() {
+            ErrorClass::Busy => failed.into_error::<sqlite::Sqlite>(),
             _ => {
                 let message = format!(
                     "the database cannot be used: {}",
@@ -298,7 +298,8 @@ fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryRes
     loop {
         match connection.batch_execute("PRAGMA journal_mode = WAL") {
             Err(error)
-                if failure::<sqlite::Sqlite>(&error) == Failure::Busy && !deadline.has_passed() =>
+                if classify::<sqlite::Sqlite>(&error) == ErrorClass::Busy
+                    && !deadline.has_passed() =>
             {
                 thread::sleep(Duration::from_millis(2));
             }

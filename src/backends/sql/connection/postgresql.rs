@@ -40,7 +40,7 @@ pub(in crate::backends::sql) use self::row::PgRow;
 pub use self::session::Pooler;
 use self::session::Session;
 use super::error::{closed, code, is_closed};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::remote::tls::SslMode;
 use crate::remote::{Deadline, Endpoint, Socket};
 
@@ -312,7 +312,7 @@ fn is_outdated(error: &Error) -> bool {
 
 /// The public error of a request that is no call of a scope's.
 fn public(error: Error) -> crate::Error {
-    Failed::from(error).into_error::<Pg>()
+    CallError::from(error).into_error::<Pg>()
 }
 
 async fn collect(rows: RowStream) -> Result<Vec<PgRow>, tokio_postgres::Error> {

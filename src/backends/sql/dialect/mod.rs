@@ -26,7 +26,7 @@ use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::error::{Failed, failure};
+use super::error::{CallError, ErrorClass, classify};
 use super::statement::{Conn, Sql, execute, find};
 use crate::backends::sql::migration::registry;
 use crate::backends::sql::statement::batch::Column;
@@ -34,65 +34,12 @@ use crate::backends::sql::statement::render::{
     Batches, Statements, Updates, columns, create, in_section, matching_key, selected,
 };
 use crate::backends::sql::statement::write::{pop, put};
-use crate::remote::Outcome;
 use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// How long a change of a table that stands may take on a server.
 #[cfg(feature = "server")]
 const CHANGE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What an engine's error says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Another one holds what the call needs: it was not done.
-    Busy,
-    /// It took longer than it may: it was not done.
-    TooLong,
-    /// It conflicted with another call: it was not done, and may be when it is run again.
-    Again,
-    /// A prepared statement does not fit the table any more, or is gone: the call was not done, and
-    /// may be when it is run again at once.
-    Stale,
-    /// The engine cannot hold what was to be written: it was not done.
-    TooLarge,
-    /// The server at the other end takes no writes, as one that another took over from: it was not
-    /// done, and may be on a new connection.
-    ReadOnly,
-    /// The server at the other end takes no statements, as a node of a cluster that is not in touch
-    /// with the others: it was not done, and may be on a new connection.
-    NotReady,
-    /// A table does not stand.
-    NoTable,
-    /// A column does not stand.
-    NoColumn,
-    /// The disk failed: whether it was done is not known.
-    Disk,
-    /// The connection is gone.
-    Lost,
-    /// Anything else.
-    Other,
-}
-
-impl Failure {
-    /// What is known of the effect of a call that failed so.
-    pub(crate) fn outcome(self) -> Outcome {
-        match self {
-            Self::Busy
-            | Self::TooLong
-            | Self::Again
-            | Self::Stale
-            | Self::ReadOnly
-            | Self::NotReady => Outcome::NotDone,
-            _ => Outcome::Unknown,
-        }
-    }
-
-    /// Whether another server may do what this one refuses.
-    pub(crate) fn is_of_the_server(self) -> bool {
-        matches!(self, Self::ReadOnly | Self::NotReady)
-    }
-}
 
 /// Checks that a value comes back from a column as it went in.
 pub(crate) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
@@ -148,7 +95,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     }
 
     /// The definitions of the columns that the engine keeps beside those of a schema.
-    fn beside(schema: &Schema) -> Vec<String> {
+    fn auxiliary_columns(schema: &Schema) -> Vec<String> {
         let _ = schema;
         Vec::new()
     }
@@ -313,7 +260,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// How the row that has the key is called in an `INSERT` that overwrites it on a condition; none
     /// where the engine has no such statement.
-    fn standing_row(table: &str) -> Option<String> {
+    fn existing_row(table: &str) -> Option<String> {
         let _ = table;
         None
     }
@@ -351,7 +298,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         keys: &[Key],
         rows: &[Row],
         at: i64,
-    ) -> Result<Vec<Option<Row>>, Failed>;
+    ) -> Result<Vec<Option<Row>>, CallError>;
 
     /// Removes those rows of keys that are expired, each in one step.
     fn remove_expired<C: Conn<Self>>(
@@ -359,7 +306,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         statements: &Statements,
         keys: &[Key],
         at: i64,
-    ) -> Result<(), Failed>;
+    ) -> Result<(), CallError>;
 
     /// The statements that make the table of leases unless it exists.
     const LEASE_TABLE: &'static [&'static str];
@@ -417,7 +364,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     }
 
     /// Removes what an interrupted change of a table left behind.
-    fn tidy(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<()> {
+    fn drop_leftovers(connection: &mut Self::Connection, schema: &Schema) -> QueryResult<()> {
         let _ = (connection, schema);
         Ok(())
     }
@@ -431,7 +378,10 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     ) -> QueryResult<Vec<Vec<String>>>;
 
     /// The columns of each index of a table, in their order.
-    fn indexes(connection: &mut Self::Connection, table: &str) -> Result<Vec<Vec<String>>, Failed>;
+    fn indexes(
+        connection: &mut Self::Connection,
+        table: &str,
+    ) -> Result<Vec<Vec<String>>, CallError>;
 
     /// The table of this name as it stands, if it does.
     fn table(connection: &mut Self::Connection, name: &str) -> Result<Option<ExistingTable>>;
@@ -442,8 +392,8 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     /// Runs `body` in a transaction that writes, which in another one is a savepoint.
     fn write_transaction<T, C: Conn<Self>>(
         connection: &mut C,
-        body: impl FnOnce(&mut C) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut C) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         transaction(connection, body)
     }
 
@@ -457,25 +407,25 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     fn has_registry(connection: &mut Self::Connection) -> QueryResult<bool> {
         let look = Sql::new(format!("SELECT 1 FROM {} WHERE 1 = 0", Self::quote(registry::TABLE)));
         match execute::<Self>(connection, look.with(&[])) {
-            Err(error) if failure::<Self>(&error) == Failure::NoTable => Ok(false),
+            Err(error) if classify::<Self>(&error) == ErrorClass::NoTable => Ok(false),
             looked => looked.map(|_| true),
         }
     }
 
     /// Runs `body` while no other process migrates this database; all that it does is done or,
     /// where the engine can, nothing.
-    fn exclusively<T>(
+    fn with_migration_lock<T>(
         connection: &mut Self::Connection,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
-    ) -> Result<T, Failed>;
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, CallError>,
+    ) -> Result<T, CallError>;
 
     /// Runs `body`, which changes a table that stands and may have to write it anew, without the
     /// limit of a call; what others hold is waited for no longer than `wait`.
-    fn unhurried<T>(
+    fn without_statement_timeout<T>(
         connection: &mut Self::Connection,
         wait: Duration,
-        body: impl FnOnce(&mut Self::Connection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut Self::Connection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let _ = wait;
         body(connection)
     }
@@ -504,28 +454,28 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
     }
 
     /// What an error says.
-    fn failure(info: &dyn DatabaseErrorInformation) -> Failure;
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass;
 
     /// The rows of keys, in the order asked.
     fn fetch_many<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed>;
+    ) -> Result<Vec<Option<Row>>, CallError>;
 
     /// Writes rows that are complete, all or none. Of two rows with one key the last one counts.
     fn put_all<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         rows: &[Row],
-    ) -> Result<(), Failed>;
+    ) -> Result<(), CallError>;
 
     /// Inserts a complete row if its key has none. Gives whether it did.
     fn insert_one<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         row: &Row,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         Ok(execute::<Self>(connection, statements.insert.with(row))? > 0)
     }
 
@@ -536,14 +486,14 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         statements: &Statements,
         keys: &[Key],
         rows: &[Row],
-    ) -> Result<Vec<Option<Row>>, Failed>;
+    ) -> Result<Vec<Option<Row>>, CallError>;
 
     /// Writes a row, complete or not, and gives the one that it replaced.
     fn update<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         row: &Row,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         Self::write_transaction(connection, |connection| {
             let key = statements.schema.key_of(row);
             let fetch = statements.fetch.with(key.values());
@@ -558,7 +508,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut C,
         statements: &Statements,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         Self::write_transaction(connection, |connection| {
             Ok(pop::<Self>(connection, statements, key)?)
         })
@@ -570,7 +520,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Self::write_transaction(connection, |connection| {
             keys.iter().map(|key| Ok(pop::<Self>(connection, statements, key)?)).collect()
         })
@@ -581,7 +531,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         connection: &mut C,
         statements: &Statements,
         fixed: &[Value],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         execute::<Self>(connection, statements.clear.with(fixed))?;
         Ok(())
     }

@@ -23,11 +23,11 @@ use super::keys::{
     check_name as check_own, long_column, long_columns, selected, sized_columns, stored_key,
     stored_row,
 };
-use super::{CHANGE, Dialect, Failure, Fits};
+use super::{CHANGE, Dialect, Fits};
 use crate::backends::sql::connection::error::code;
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::check_depth;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::render::{Batches, Statements, create_table};
 use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
 use crate::schema::{Change, ExistingTable, fnv1a};
@@ -243,7 +243,7 @@ impl Dialect for Mysql {
         keys: &[Key],
         rows: &[Row],
         at: i64,
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::replace_expired(connection, statements, keys, rows, at)
     }
 
@@ -252,7 +252,7 @@ impl Dialect for Mysql {
         statements: &Statements,
         keys: &[Key],
         at: i64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         Ok(batch::remove_expired(connection, statements, keys, at)?)
     }
 
@@ -289,7 +289,7 @@ impl Dialect for Mysql {
         }
     }
 
-    fn beside(schema: &Schema) -> Vec<String> {
+    fn auxiliary_columns(schema: &Schema) -> Vec<String> {
         let definitions = long_columns::<Self>(schema).map(|long| {
             let ty = Self::column_type(long.column.ty);
             let comment =
@@ -315,7 +315,7 @@ impl Dialect for Mysql {
         ]
     }
 
-    fn tidy(connection: &mut MysqlConnection, schema: &Schema) -> QueryResult<()> {
+    fn drop_leftovers(connection: &mut MysqlConnection, schema: &Schema) -> QueryResult<()> {
         let (new, old) = temporary(&schema.table);
         let (new, old) = (Self::quote(&new), Self::quote(&old));
         connection.batch_execute(&format!("DROP TABLE IF EXISTS {new}, {old}"))
@@ -336,7 +336,10 @@ impl Dialect for Mysql {
         Ok(steps)
     }
 
-    fn indexes(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+    fn indexes(
+        connection: &mut MysqlConnection,
+        table: &str,
+    ) -> Result<Vec<Vec<String>>, CallError> {
         Ok(introspect::indexes(connection, table)?)
     }
 
@@ -350,17 +353,17 @@ impl Dialect for Mysql {
 
     /// Under a lock of the server's, which is given back when the connection ends. Nothing of what
     /// changes a table is undone by a transaction.
-    fn exclusively<T>(
+    fn with_migration_lock<T>(
         connection: &mut MysqlConnection,
-        body: impl FnOnce(&mut MysqlConnection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut MysqlConnection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let seconds = connection.left().as_secs().max(1);
         // Names of locks are of the whole server, and of 64 characters at the most.
         let name = "CONCAT('hilcat ', SHA1(DATABASE()))";
         let lock = Sql::new(format!("SELECT GET_LOCK({name}, {seconds})"));
         let got = load_one::<Self>(connection, lock.with(&[]), &[ColumnType::BigInt])?;
         if got.as_deref() != Some(&[Value::Int(1)]) {
-            return Err(Failed::Own(Error::new(
+            return Err(CallError::Hilcat(Error::new(
                 crate::ErrorKind::Timeout,
                 "another process migrated this database until the deadline passed; nothing was changed",
             )
@@ -374,11 +377,11 @@ impl Dialect for Mysql {
         Ok(result)
     }
 
-    fn unhurried<T>(
+    fn without_statement_timeout<T>(
         connection: &mut MysqlConnection,
         wait: Duration,
-        body: impl FnOnce(&mut MysqlConnection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut MysqlConnection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let (keep, lift, restore) = match connection.traits().mariadb {
             true => (
                 ", @hilcat_statement = @@max_statement_time",
@@ -418,23 +421,23 @@ impl Dialect for Mysql {
         matches!(code(info), Some("1050" | "1062"))
     }
 
-    fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
         match code(info).and_then(|code| code.parse::<u16>().ok()) {
-            Some(1146 | 1051) => Failure::NoTable,
-            Some(1054) => Failure::NoColumn,
-            Some(1205) => Failure::Busy,
-            Some(1317 | 1969 | 3024) => Failure::TooLong,
-            Some(1213 | 1020) => Failure::Again,
+            Some(1146 | 1051) => ErrorClass::NoTable,
+            Some(1054) => ErrorClass::NoColumn,
+            Some(1205) => ErrorClass::Busy,
+            Some(1317 | 1969 | 3024) => ErrorClass::TooLong,
+            Some(1213 | 1020) => ErrorClass::Conflict,
             // A table was changed since the statement was prepared.
-            Some(1412 | 1615) => Failure::Stale,
+            Some(1412 | 1615) => ErrorClass::StaleStatement,
             Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
-                Failure::TooLarge
+                ErrorClass::TooLarge
             }
-            Some(1290 | 1792 | 1836) => Failure::ReadOnly,
+            Some(1290 | 1792 | 1836) => ErrorClass::ReadOnly,
             // "WSREP has not yet prepared node for application use".
-            Some(1047) => Failure::NotReady,
-            Some(2006 | 2013) => Failure::Lost,
-            _ => Failure::Other,
+            Some(1047) => ErrorClass::NotReady,
+            Some(2006 | 2013) => ErrorClass::ConnectionLost,
+            _ => ErrorClass::Other,
         }
     }
 
@@ -442,7 +445,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Ok(batch::fetch_many(connection, statements, keys)?)
     }
 
@@ -450,7 +453,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         rows: &[Row],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         Ok(batch::put_all(connection, statements, rows)?)
     }
 
@@ -458,7 +461,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         row: &Row,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         Ok(batch::inserted(execute::<Self>(connection, statements.insert.with(row)))?)
     }
 
@@ -467,7 +470,7 @@ impl Dialect for Mysql {
         statements: &Statements,
         keys: &[Key],
         rows: &[Row],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::insert_all(connection, statements, keys, rows)
     }
 
@@ -475,7 +478,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         row: &Row,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         batch::update(connection, statements, row)
     }
 
@@ -483,7 +486,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         Ok(batch::pop(connection, statements, key)?)
     }
 
@@ -491,7 +494,7 @@ impl Dialect for Mysql {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Ok(batch::pop_many(connection, statements, keys)?)
     }
 }

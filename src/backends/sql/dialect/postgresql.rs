@@ -25,10 +25,10 @@ use super::keys::{
     check_name, long_column, long_columns, needs_whole, selected, sized_columns, stored_key,
     stored_row,
 };
-use super::{CHANGE, Dialect, Failure};
+use super::{CHANGE, Dialect};
 use crate::backends::sql::connection::error::code;
 use crate::backends::sql::connection::postgresql::{OUTDATED_PLAN, PostgresConnection};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::migration::registry;
 use crate::backends::sql::statement::batch::Column;
 use crate::backends::sql::statement::render::{
@@ -100,7 +100,7 @@ impl Dialect for Pg {
         }
     }
 
-    fn beside(schema: &Schema) -> Vec<String> {
+    fn auxiliary_columns(schema: &Schema) -> Vec<String> {
         let wholes = long_columns::<Self>(schema);
         wholes.map(|long| format!("{} {}", keys::whole(&long), keys::condition(&long))).collect()
     }
@@ -261,7 +261,7 @@ impl Dialect for Pg {
             .text(" AS bigint) * interval '1 microsecond'")
     }
 
-    fn standing_row(_: &str) -> Option<String> {
+    fn existing_row(_: &str) -> Option<String> {
         Some(STANDING.to_owned())
     }
 
@@ -285,7 +285,7 @@ impl Dialect for Pg {
         keys: &[Key],
         rows: &[Row],
         at: i64,
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::replace_expired(connection, statements, keys, rows, at)
     }
 
@@ -294,7 +294,7 @@ impl Dialect for Pg {
         statements: &Statements,
         keys: &[Key],
         at: i64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         batch::remove_expired(connection, statements, keys, at)
     }
 
@@ -353,7 +353,7 @@ impl Dialect for Pg {
     fn indexes(
         connection: &mut PostgresConnection,
         table: &str,
-    ) -> Result<Vec<Vec<String>>, Failed> {
+    ) -> Result<Vec<Vec<String>>, CallError> {
         Ok(introspect::indexes(connection, table)?)
     }
 
@@ -376,10 +376,10 @@ impl Dialect for Pg {
 
     /// The lock comes before anything else: of two that make Diesel's own table at once one would
     /// fail.
-    fn exclusively<T>(
+    fn with_migration_lock<T>(
         connection: &mut PostgresConnection,
-        body: impl FnOnce(&mut PostgresConnection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut PostgresConnection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         super::transaction(connection, |connection| {
             let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK);
             lock.execute(connection)?;
@@ -388,11 +388,11 @@ impl Dialect for Pg {
     }
 
     /// In the transaction that holds the lock: the session's limits come back with its end.
-    fn unhurried<T>(
+    fn without_statement_timeout<T>(
         connection: &mut PostgresConnection,
         wait: Duration,
-        body: impl FnOnce(&mut PostgresConnection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut PostgresConnection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         connection.set_deadline(Deadline::after(CHANGE));
         let wait = wait.as_millis().max(1);
         connection.batch_execute(&format!(
@@ -414,18 +414,18 @@ impl Dialect for Pg {
         connection.abandon();
     }
 
-    fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
         match code(info) {
-            Some("55P03") => Failure::Busy,
-            Some("57014") => Failure::TooLong,
+            Some("55P03") => ErrorClass::Busy,
+            Some("57014") => ErrorClass::TooLong,
             // A prepared statement that does not fit the table any more, is gone, or has the name of
             // another one.
-            Some(OUTDATED_PLAN | "26000" | "42P05") => Failure::Stale,
-            Some("25006") => Failure::ReadOnly,
-            Some("42P01") => Failure::NoTable,
-            Some("42703") => Failure::NoColumn,
-            Some(limit) if limit.starts_with("54") => Failure::TooLarge,
-            _ => Failure::Other,
+            Some(OUTDATED_PLAN | "26000" | "42P05") => ErrorClass::StaleStatement,
+            Some("25006") => ErrorClass::ReadOnly,
+            Some("42P01") => ErrorClass::NoTable,
+            Some("42703") => ErrorClass::NoColumn,
+            Some(limit) if limit.starts_with("54") => ErrorClass::TooLarge,
+            _ => ErrorClass::Other,
         }
     }
 
@@ -433,7 +433,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::fetch(connection, statements, keys)
     }
 
@@ -441,7 +441,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         rows: &[Row],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         batch::put(connection, statements, rows)
     }
 
@@ -450,7 +450,7 @@ impl Dialect for Pg {
         statements: &Statements,
         keys: &[Key],
         rows: &[Row],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::insert(connection, statements, keys, rows)
     }
 
@@ -458,7 +458,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         row: &Row,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         update::run(connection, statements, row)
     }
 
@@ -466,7 +466,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         let key = Self::stored_key(&statements.schema, key);
         match update::readable(&statements.schema) {
             Some(_) => removal::pop(connection, statements, &key),
@@ -480,7 +480,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         batch::pop(connection, statements, keys)
     }
 
@@ -488,7 +488,7 @@ impl Dialect for Pg {
         connection: &mut C,
         statements: &Statements,
         fixed: &[Value],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         removal::clear(connection, statements, fixed)
     }
 }

@@ -17,8 +17,8 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Count;
-use super::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
+use super::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::batch::InOrder;
 use crate::backends::sql::statement::render::{
     Statements, columns, definition, on_conflict, unless_stored,
@@ -228,7 +228,7 @@ impl Dialect for Sqlite {
             .text(" / 1e6) || ' seconds')")
     }
 
-    fn standing_row(table: &str) -> Option<String> {
+    fn existing_row(table: &str) -> Option<String> {
         Some(Self::quote(table))
     }
 
@@ -248,7 +248,7 @@ impl Dialect for Sqlite {
         keys: &[Key],
         rows: &[Row],
         at: i64,
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Self::write_transaction(connection, |connection| {
             let replace = |(key, row)| replace_expired(connection, statements, key, row, at);
             keys.iter().zip(rows).map(replace).collect()
@@ -260,7 +260,7 @@ impl Dialect for Sqlite {
         statements: &Statements,
         keys: &[Key],
         at: i64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         Self::write_transaction(connection, |connection| {
             keys.iter().try_for_each(|key| remove_expired(connection, statements, key, at))
         })
@@ -315,7 +315,10 @@ impl Dialect for Sqlite {
         Ok(steps)
     }
 
-    fn indexes(connection: &mut SqliteConnection, table: &str) -> Result<Vec<Vec<String>>, Failed> {
+    fn indexes(
+        connection: &mut SqliteConnection,
+        table: &str,
+    ) -> Result<Vec<Vec<String>>, CallError> {
         Ok(introspect::indexes(connection, table)?)
     }
 
@@ -329,8 +332,8 @@ impl Dialect for Sqlite {
 
     fn write_transaction<T, C: Conn<Self>>(
         connection: &mut C,
-        body: impl FnOnce(&mut C) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut C) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         // A deferred transaction that turns to writing fails at once where another one wrote
         // meanwhile, however long it is to wait. Of a connection that is no `SqliteConnection`
         // itself the caller has to see to that.
@@ -344,10 +347,10 @@ impl Dialect for Sqlite {
 
     /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
     /// one would delete the rows that refer to it. They cannot be switched inside a transaction.
-    fn exclusively<T>(
+    fn with_migration_lock<T>(
         connection: &mut SqliteConnection,
-        body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+        body: impl FnOnce(&mut SqliteConnection) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let enforced = sql_query("SELECT foreign_keys AS count FROM pragma_foreign_keys");
         let enforced = enforced.get_result::<Count>(connection)?.count != 0;
         connection.batch_execute("PRAGMA foreign_keys = OFF")?;
@@ -367,20 +370,20 @@ impl Dialect for Sqlite {
         connection.batch_execute(&format!("PRAGMA busy_timeout = {left}"))
     }
 
-    fn failure(info: &dyn DatabaseErrorInformation) -> Failure {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
         let message = info.message();
         if message.contains("is locked") {
-            Failure::Busy
+            ErrorClass::Busy
         } else if message.starts_with("disk I/O error") {
             // What a commit wrote before the disk failed may be found by the next process.
-            Failure::Disk
+            ErrorClass::DiskError
         } else if message.starts_with("no such table") {
-            Failure::NoTable
+            ErrorClass::NoTable
         } else if message.starts_with("no such column") || message.contains(" has no column named ")
         {
-            Failure::NoColumn
+            ErrorClass::NoColumn
         } else {
-            Failure::Other
+            ErrorClass::Other
         }
     }
 
@@ -388,7 +391,7 @@ impl Dialect for Sqlite {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         let listed = statements.fetch_many.as_ref().zip(list(keys));
         let Some((fetch_many, list)) = listed else {
             // One transaction for all: most of a fetch from a file is its own.
@@ -414,7 +417,7 @@ impl Dialect for Sqlite {
         connection: &mut C,
         statements: &Statements,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         Self::write_transaction(connection, |connection| pop_own(connection, statements, key))
     }
 
@@ -422,7 +425,7 @@ impl Dialect for Sqlite {
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Self::write_transaction(connection, |connection| {
             keys.iter().map(|key| pop_own(connection, statements, key)).collect()
         })
@@ -432,11 +435,11 @@ impl Dialect for Sqlite {
         connection: &mut C,
         statements: &Statements,
         fixed: &[Value],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         Self::write_transaction(connection, |connection| {
             execute::<Self>(connection, statements.clear.with(fixed))?;
             let left = find::<Self>(connection, statements.keys.first.with(fixed), &[])?;
-            left.map_or(Ok(()), |_| Err(Failed::Own(kept(&statements.schema))))
+            left.map_or(Ok(()), |_| Err(CallError::Hilcat(kept(&statements.schema))))
         })
     }
 
@@ -447,7 +450,7 @@ impl Dialect for Sqlite {
         statements: &Statements,
         keys: &[Key],
         rows: &[Row],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         Self::write_transaction(connection, |connection| {
             let stored = Self::fetch_many(connection, statements, keys)?;
             let new = rows.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
@@ -462,7 +465,7 @@ impl Dialect for Sqlite {
         connection: &mut C,
         statements: &Statements,
         rows: &[Row],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         Self::write_transaction(connection, |connection| {
             let schema = &statements.schema;
             let chunks = rows.chunks_exact(rows_at_once(schema));
@@ -485,12 +488,12 @@ fn pop_own<C: Conn<Sqlite>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
-) -> Result<Option<Row>, Failed> {
+) -> Result<Option<Row>, CallError> {
     let row = pop::<Sqlite>(connection, statements, key)?;
     if row.is_none()
         && find::<Sqlite>(connection, statements.exists.with(key.values()), &[])?.is_some()
     {
-        return Err(Failed::Own(kept(&statements.schema)));
+        return Err(CallError::Hilcat(kept(&statements.schema)));
     }
     Ok(row)
 }
@@ -595,12 +598,13 @@ mod tests {
     fn a_full_disk_is_the_error_of_a_transaction_in_another() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         connection.batch_execute("PRAGMA max_page_count = 10; CREATE TABLE a (b)").unwrap();
-        let result: Result<(), Failed> = Sqlite::write_transaction(&mut connection, |connection| {
-            Sqlite::write_transaction(connection, |connection| {
-                let fill = "INSERT INTO a VALUES (zeroblob(3000))";
-                (0..20).try_for_each(|_| Ok(connection.batch_execute(fill)?))
-            })
-        });
+        let result: Result<(), CallError> =
+            Sqlite::write_transaction(&mut connection, |connection| {
+                Sqlite::write_transaction(connection, |connection| {
+                    let fill = "INSERT INTO a VALUES (zeroblob(3000))";
+                    (0..20).try_for_each(|_| Ok(connection.batch_execute(fill)?))
+                })
+            });
         let error = result.unwrap_err().into_error::<Sqlite>();
         assert!(error.to_string().contains("full"), "{error}");
     }

@@ -10,7 +10,7 @@ use diesel::{Connection, QueryResult};
 
 use crate::backends::sql::database::Inner;
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::{Failed, from_caller};
+use crate::backends::sql::error::{CallError, from_caller};
 use crate::{Error, ErrorKind, Result};
 
 /// What the caller wants a connection for.
@@ -35,10 +35,13 @@ impl<D: Dialect> Inner<D> {
     {
         let once = Cell::new(Some(call));
         let lent = |connection: &mut D::Connection| match once.take() {
-            Some(call) => run::<D, _, _>(connection, call).map_err(Failed::Own),
+            Some(call) => run::<D, _, _>(connection, call).map_err(CallError::Hilcat),
             // A call whose connection was lost before it began has another one; no other is
             // repeated, since its errors do not say what they are of.
-            None => Err(Failed::Own(Error::new(ErrorKind::Unavailable, "the connection was lost"))),
+            None => Err(CallError::Hilcat(Error::new(
+                ErrorKind::Unavailable,
+                "the connection was lost",
+            ))),
         };
         match access {
             Access::Read => self.read_once(lent),
@@ -60,7 +63,7 @@ where
         Err(panic) => resume_unwind(panic),
         Ok(result) => result.map_err(|error| caller_failed::<D>(error.into()))?,
     };
-    match rolled_back.map_err(|error| Failed::from(error).into_error::<D>())? {
+    match rolled_back.map_err(|error| CallError::from(error).into_error::<D>())? {
         false => Ok(value),
         true => Err(Error::invalid_input(
             "the closure left a transaction open, which was rolled back: end it, or use `transaction` of the connection",

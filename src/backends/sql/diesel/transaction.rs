@@ -1,7 +1,7 @@
 //! The calls of a scope on a connection that the caller owns: part of his transaction.
 
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::Conn;
 use crate::backends::sql::table::TableInner;
 use crate::{Key, Result, Row, Value};
@@ -41,9 +41,9 @@ pub(crate) struct Joined<'a, D: Dialect, C> {
 impl<D: Dialect, C: Conn<D>> Joined<'_, D, C> {
     fn run<T>(
         &mut self,
-        call: impl FnOnce(&TableInner<D>, &mut C) -> Result<T, Failed>,
+        call: impl FnOnce(&TableInner<D>, &mut C) -> Result<T, CallError>,
     ) -> Result<T> {
-        call(self.table, self.connection).map_err(Failed::into_error::<D>)
+        call(self.table, self.connection).map_err(CallError::into_error::<D>)
     }
 }
 

@@ -14,7 +14,7 @@ use self::registry::Registry;
 use self::scope::KvScope;
 use super::database::Inner;
 use super::dialect::Dialect;
-use super::error::Failed;
+use super::error::CallError;
 use super::sqlite::{SqliteBuilder, Synchronous};
 use super::table::{Found, Table};
 use crate::codec::CodecOptions;
@@ -304,6 +304,6 @@ impl Store for SqliteKv {
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
-        self.database.read(|connection| self.registry.scopes(connection).map_err(Failed::from))
+        self.database.read(|connection| self.registry.scopes(connection).map_err(CallError::from))
     }
 }

@@ -4,8 +4,8 @@ use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::{Failed, failure};
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::statement::render::{create_index, definition};
 use crate::backends::sql::statement::{Sql, execute, find, load};
 use crate::freshness::EXPIRES_AT;
@@ -49,7 +49,7 @@ impl Registry {
     }
 
     /// Makes the table where it does not stand. Names of tables are compared as SQLite does it.
-    pub(super) fn make(&self, connection: &mut SqliteConnection) -> Result<(), Failed> {
+    pub(super) fn make(&self, connection: &mut SqliteConnection) -> Result<(), CallError> {
         Ok(connection.batch_execute(&format!(
             "CREATE TABLE IF NOT EXISTS {TABLE} (
                 scope TEXT NOT NULL PRIMARY KEY,
@@ -65,7 +65,7 @@ impl Registry {
         &self,
         connection: &mut SqliteConnection,
         scope: &str,
-    ) -> Result<Option<Schema>, Failed> {
+    ) -> Result<Option<Schema>, CallError> {
         let row = find::<Engine>(connection, self.find.with(&[scope.into()]), &[TEXT])?;
         match row.as_deref() {
             None => Ok(None),
@@ -81,9 +81,11 @@ impl Registry {
         &self,
         connection: &mut SqliteConnection,
         scope: &str,
-    ) -> Result<Option<Schema>, Failed> {
+    ) -> Result<Option<Schema>, CallError> {
         match self.find(connection, scope) {
-            Err(Failed::Engine(error)) if failure::<Engine>(&error) == Failure::NoTable => Ok(None),
+            Err(CallError::Diesel(error)) if classify::<Engine>(&error) == ErrorClass::NoTable => {
+                Ok(None)
+            }
             result => result,
         }
     }
@@ -94,9 +96,9 @@ impl Registry {
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
-    ) -> Result<Option<Schema>, Failed> {
+    ) -> Result<Option<Schema>, CallError> {
         match self.find(connection, &schema.name) {
-            Err(Failed::Engine(error)) if failure::<Engine>(&error) == Failure::NoTable => {
+            Err(CallError::Diesel(error)) if classify::<Engine>(&error) == ErrorClass::NoTable => {
                 self.make(connection)?;
                 self.note(connection, &merged(None, schema))?;
                 self.find(connection, &schema.name)
@@ -110,10 +112,10 @@ impl Registry {
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         let values = [schema.table.as_str().into()];
         let row = match find::<Engine>(connection, self.of_table.with(&values), &[TEXT, TEXT]) {
-            Err(error) if failure::<Engine>(&error) == Failure::NoTable => return Ok(()),
+            Err(error) if classify::<Engine>(&error) == ErrorClass::NoTable => return Ok(()),
             row => row?,
         };
         match row.as_deref() {
@@ -134,7 +136,7 @@ impl Registry {
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         let values = [
             schema.name.as_str().into(),
             schema.table.as_str().into(),
@@ -155,7 +157,7 @@ impl Registry {
             Ok(())
         });
         match loaded {
-            Err(error) if failure::<Engine>(&error) == Failure::NoTable => Ok(scopes),
+            Err(error) if classify::<Engine>(&error) == ErrorClass::NoTable => Ok(scopes),
             Err(error) => Err(error),
             Ok(()) => Ok(scopes),
         }
@@ -164,7 +166,10 @@ impl Registry {
 
 /// Creates the table of a scope, as the Python package does, unless it exists. If records expire, it
 /// has the column of their expiry and its index.
-pub(super) fn make_table(connection: &mut SqliteConnection, table: &Schema) -> Result<(), Failed> {
+pub(super) fn make_table(
+    connection: &mut SqliteConnection,
+    table: &Schema,
+) -> Result<(), CallError> {
     let name = Engine::quote_in_definition(&table.table);
     let text = format!("CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB)");
     connection.batch_execute(&text)?;
@@ -187,7 +192,7 @@ pub(super) fn make_table(connection: &mut SqliteConnection, table: &Schema) -> R
 pub(super) fn clear_table(
     connection: &mut SqliteConnection,
     schema: &Schema,
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let table = Engine::quote(&schema.table);
     Ok(connection.batch_execute(&format!("DELETE FROM {table}"))?)
 }

@@ -10,8 +10,8 @@ use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
 use super::registry::{Registry, insert_if_current, put_if_current};
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::{Failed, failure};
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::statement::{Sql, Statement, execute};
 use crate::backends::sql::table::Table;
 use crate::codec::key::{from_text, to_text};
@@ -63,20 +63,20 @@ impl KvScope {
         let nothing = Key::single(Value::Text(String::new()));
         let inner = self.table.inner();
         let look = |connection: &mut SqliteConnection| match inner.fetch(connection, &nothing) {
-            Err(failed) if failed.failure::<Engine>() == Failure::NoColumn => {
-                Err(Failed::Own(Error::unsupported(format!(
+            Err(failed) if failed.class::<Engine>() == ErrorClass::NoColumn => {
+                Err(CallError::Hilcat(Error::unsupported(format!(
                     "the table `{}` is not one of a key and a value",
                     self.schema().table
                 ))))
             }
             result => result.map(drop),
         };
-        inner.restoring(|database| database.read(look))
+        inner.with_table_repair(|database| database.read(look))
     }
 
     /// A call that writes, in a transaction of its own.
-    fn write<T>(&self, call: impl Fn(&mut SqliteConnection) -> Result<T, Failed>) -> Result<T> {
-        self.table.inner().restoring(|database| {
+    fn write<T>(&self, call: impl Fn(&mut SqliteConnection) -> Result<T, CallError>) -> Result<T> {
+        self.table.inner().with_table_repair(|database| {
             database.write(|connection| {
                 Engine::write_transaction(connection, |connection| call(connection))
             })
@@ -91,7 +91,7 @@ impl KvScope {
         &self,
         connection: &mut SqliteConnection,
         key: &Key,
-    ) -> Result<Option<Vec<u8>>, Failed> {
+    ) -> Result<Option<Vec<u8>>, CallError> {
         let row = self.table.inner().fetch(connection, &stored_key(key))?;
         Ok(row.map(bytes_of).transpose()?)
     }
@@ -99,12 +99,12 @@ impl KvScope {
     /// Refuses to write where the scope was made anew, or removed, since the handle was opened.
     ///
     /// Gives whether the stored schema has columns that this one does not know.
-    fn is_other(&self, connection: &mut SqliteConnection) -> Result<bool, Failed> {
+    fn is_other(&self, connection: &mut SqliteConnection) -> Result<bool, CallError> {
         let schema = self.schema();
         let standing = self.registry.find_or_make(connection, schema)?;
         match standing.filter(|standing| plan(schema, standing).is_safe()) {
             Some(standing) => Ok(unknown_columns(&standing, schema).next().is_some()),
-            None => Err(Failed::Own(Error::new(
+            None => Err(CallError::Hilcat(Error::new(
                 ErrorKind::SchemaChange,
                 "the scope was made anew under another schema since this handle was opened, or removed; open it again",
             ))),
@@ -112,7 +112,11 @@ impl KvScope {
     }
 
     /// Writes a row over what is there.
-    fn replace(&self, connection: &mut SqliteConnection, row: Row) -> Result<Option<Row>, Failed> {
+    fn replace(
+        &self,
+        connection: &mut SqliteConnection,
+        row: Row,
+    ) -> Result<Option<Row>, CallError> {
         let key = self.schema().key_of(&row);
         let old = self.stored(connection, &key)?;
         let replaced = self.codec.replace(old.as_deref(), row.clone())?;
@@ -125,8 +129,8 @@ impl KvScope {
     /// Gives whether it did, and else the bytes that are stored under its key.
     fn insert_at_once(&self, key: &Key, row: &Row) -> Result<(bool, Option<Vec<u8>>)> {
         let new = self.stored_row(key, self.codec.encode(row)?, row)?;
-        self.table.inner().restoring(|database| {
-            database.write_once_or_twice(|connection| {
+        self.table.inner().with_table_repair(|database| {
+            database.write_idempotent(|connection| {
                 match written(connection, self.insert_if_current.with(&new))? {
                     0 => Ok((false, self.stored(connection, key)?)),
                     _ => Ok((true, None)),
@@ -156,7 +160,7 @@ impl KvScope {
         connection: &mut SqliteConnection,
         row: &Row,
         at: i64,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         let key = self.schema().key_of(row);
         if self.expiry.is_some() {
             self.table.inner().remove_expired(connection, &[stored_key(&key)], at)?;
@@ -176,7 +180,7 @@ impl KvScope {
         key: &Key,
         at: i64,
         expires: &Value,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         let Some(Some(column)) = self.expiry else { return Ok(false) };
         let Some(stored) = self.stored(connection, key)? else { return Ok(false) };
         let mut row = self.codec.decode_at(key, &stored)?;
@@ -198,7 +202,11 @@ impl KvScope {
     }
 
     /// What a batch makes of its rows: one for each key.
-    fn prepare(&self, connection: &mut SqliteConnection, rows: &[Row]) -> Result<Vec<Row>, Failed> {
+    fn prepare(
+        &self,
+        connection: &mut SqliteConnection,
+        rows: &[Row],
+    ) -> Result<Vec<Row>, CallError> {
         let other = self.is_other(connection)?;
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(rows.len());
         let mut stored: Vec<Row> = Vec::with_capacity(rows.len());
@@ -233,7 +241,7 @@ impl KvScope {
 /// none where another program dropped the registry, which is made again with the next attempt.
 fn written(connection: &mut SqliteConnection, statement: Statement<'_>) -> QueryResult<usize> {
     match execute::<Engine>(connection, statement) {
-        Err(error) if failure::<Engine>(&error) == Failure::NoTable => Ok(0),
+        Err(error) if classify::<Engine>(&error) == ErrorClass::NoTable => Ok(0),
         written => written,
     }
 }
@@ -276,9 +284,8 @@ impl ScopeStore for KvScope {
         let blind = self.put_if_current.as_ref();
         if let Some(put) = blind.filter(|_| !row.iter().any(Value::is_absent)) {
             let stored = self.stored_row(&key, self.codec.encode(&row)?, &row)?;
-            let written = self.table.inner().restoring(|database| {
-                database
-                    .write_once_or_twice(|connection| Ok(written(connection, put.with(&stored))?))
+            let written = self.table.inner().with_table_repair(|database| {
+                database.write_idempotent(|connection| Ok(written(connection, put.with(&stored))?))
             })?;
             if written > 0 {
                 return Ok(());

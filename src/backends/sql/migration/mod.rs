@@ -18,7 +18,7 @@ use diesel::migration::{
 use diesel_migrations::MigrationHarness;
 
 use super::dialect::{Dialect, Fits};
-use super::error::{Failed, from_migration};
+use super::error::{CallError, from_migration};
 use super::statement::{Sql, load_one};
 use crate::backends::sql::migration::registry::Entry;
 use crate::backends::sql::statement::render::{create, create_index, expiry_index};
@@ -63,7 +63,7 @@ pub(crate) fn plan<'a, D: Dialect>(
     connection: &mut D::Connection,
     schema: &'a Schema,
     noted: Option<&Entry>,
-) -> Result<Planned<'a>, Failed> {
+) -> Result<Planned<'a>, CallError> {
     let Some(mut standing) = D::table(connection, &schema.table)? else {
         let steps = vec![Step { change: Change::CreateTable, sql: create::<D>(schema) }];
         let (plan, schema) = (plan_of(schema, steps), Cow::Borrowed(schema));
@@ -71,7 +71,7 @@ pub(crate) fn plan<'a, D: Dialect>(
     };
     let foreign = is_foreign(&standing, noted, schema);
     if foreign && schema.has_own_expiry_column() {
-        return Err(Failed::Own(no_place(schema)));
+        return Err(CallError::Hilcat(no_place(schema)));
     }
     let schema = with_expiry_of_table(schema, &standing);
     recall_types::<D>(&mut standing, registry::of_entry(noted, &schema).as_ref());
@@ -127,7 +127,7 @@ fn with_expiry_of_table<'a>(schema: &'a Schema, standing: &ExistingTable) -> Cow
 fn missing_index<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
-) -> Result<Option<Step>, Failed> {
+) -> Result<Option<Step>, CallError> {
     let Some(columns) = expiry_index(schema) else { return Ok(None) };
     let indexes = D::indexes(connection, &schema.table)?;
     if indexes.iter().any(|index| index.starts_with(&columns)) {
@@ -143,10 +143,10 @@ pub(crate) fn readable<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
     noted: Option<&Entry>,
-) -> Result<Option<Readable>, Failed> {
+) -> Result<Option<Readable>, CallError> {
     let Some(mut standing) = D::table(connection, &schema.table)? else { return Ok(None) };
     if is_foreign(&standing, noted, schema) && schema.has_own_expiry_column() {
-        return Err(Failed::Own(no_place(schema)));
+        return Err(CallError::Hilcat(no_place(schema)));
     }
     let schema = &*with_expiry_of_table(schema, &standing);
     recall_types::<D>(&mut standing, registry::of_entry(noted, schema).as_ref());
@@ -258,7 +258,7 @@ pub(crate) fn makes_numbers<D: Dialect>(change: &Change) -> Option<String> {
 pub(crate) fn narrow<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
-) -> Result<Vec<(String, Fits)>, Failed> {
+) -> Result<Vec<(String, Fits)>, CallError> {
     let standing = D::table(connection, &schema.table)?;
     let mut narrow = Vec::new();
     for have in standing.iter().flat_map(|standing| &standing.columns) {
@@ -275,7 +275,7 @@ pub(crate) fn narrow<D: Dialect>(
 
 /// Makes hilcat's own table where it does not exist. That it exists is asked, and not what Diesel's
 /// table of migrations says: another program may have dropped either.
-pub(crate) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Result<(), Failed> {
+pub(crate) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Result<(), CallError> {
     let applied = connection.applied_migrations().map_err(from_migration::<D>)?;
     let exists = D::has_registry(connection)?;
     let migrations: Vec<Box<dyn Migration<D>>> =
@@ -297,7 +297,10 @@ pub(crate) fn make_registry<D: Dialect>(connection: &mut D::Connection) -> Resul
 }
 
 /// Runs the steps of a plan; the caller has the engine's lock and has run hilcat's own migrations.
-pub(crate) fn apply<D: Dialect>(connection: &mut D::Connection, plan: &Plan) -> Result<(), Failed> {
+pub(crate) fn apply<D: Dialect>(
+    connection: &mut D::Connection,
+    plan: &Plan,
+) -> Result<(), CallError> {
     if plan.is_empty() {
         return Ok(());
     }
@@ -325,7 +328,7 @@ fn pieces<D: Dialect>(sql: &[String]) -> std::slice::Chunks<'_, String> {
 }
 
 /// The number of the last migration of a table; 0 where there is none.
-fn last_number<D: Dialect>(connection: &mut D::Connection, prefix: &str) -> Result<u32, Failed> {
+fn last_number<D: Dialect>(connection: &mut D::Connection, prefix: &str) -> Result<u32, CallError> {
     let last = Sql::new("SELECT max(version) FROM __diesel_schema_migrations WHERE version LIKE ")
         .bind(ColumnType::Text);
     let pattern = [Value::Text(format!("{prefix}%"))];

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::render::Statements;
 use crate::backends::sql::statement::{execute, find, load};
 use crate::backends::sql::table::Found;
@@ -201,7 +201,7 @@ impl Registry {
     pub(crate) fn load<D: Dialect>(
         &self,
         connection: &mut D::Connection,
-    ) -> Result<BTreeMap<String, Entry>, Failed> {
+    ) -> Result<BTreeMap<String, Entry>, CallError> {
         let mut entries = BTreeMap::new();
         let loaded = load::<D>(connection, self.all.with(&[]), &self.statements.types, |row| {
             if let Ok(
@@ -217,9 +217,9 @@ impl Registry {
             }
             Ok(())
         });
-        match loaded.map_err(Failed::from) {
+        match loaded.map_err(CallError::from) {
             Ok(()) => Ok(entries),
-            Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(BTreeMap::new()),
+            Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(BTreeMap::new()),
             Err(failed) => Err(failed),
         }
     }
@@ -229,12 +229,12 @@ impl Registry {
         &self,
         connection: &mut D::Connection,
         scope: &str,
-    ) -> Result<Option<Schema>, Failed> {
+    ) -> Result<Option<Schema>, CallError> {
         let key = Key::single(Value::Text(scope.to_owned()));
         let key = D::stored_key(&self.schema, &key);
         let fetch = self.statements.fetch.with(key.values());
-        match find::<D>(connection, fetch, &self.statements.types).map_err(Failed::from) {
-            Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(None),
+        match find::<D>(connection, fetch, &self.statements.types).map_err(CallError::from) {
+            Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(None),
             row => match row?.as_deref() {
                 Some(
                     [_, Value::Text(table), Value::Text(fingerprint), Value::Text(definition)],
@@ -255,7 +255,7 @@ impl Registry {
         schema: &Schema,
         registered: Option<&Schema>,
         found: &Found,
-    ) -> Result<Entry, Failed> {
+    ) -> Result<Entry, CallError> {
         let stored = merged(registered, schema).with_keys_in_clear(found.keys_in_clear);
         let has_expiry = stored.has_own_expiry_column();
         // In the order in which it is read again.

@@ -24,7 +24,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::database::{Database, Unchanged};
 use super::super::dialect::Dialect;
-use super::super::error::Failed;
+use super::super::error::CallError;
 use super::capabilities;
 use crate::backends::sql::connection::pool;
 use crate::store::Options;
@@ -138,7 +138,7 @@ fn connect(url: &str, shown: &str, timeout: Duration) -> Result<SqliteConnection
     let mut connection = SqliteConnection::establish(url)
         .map_err(|error| unavailable(format!("{shown}: the database cannot be opened: {error}")))?;
     prepare(&mut connection, timeout).map_err(|error| {
-        let error = Failed::from(error).into_error::<sqlite::Sqlite>();
+        let error = CallError::from(error).into_error::<sqlite::Sqlite>();
         match error.kind() {
             ErrorKind::Timeout => error,
             _ => unavailable(format!("{shown}: the database cannot be read: {}", error.message())),

@@ -50,7 +50,7 @@ impl Expiring {
         let expired = |sql: Sql| expired::<D>(sql, schema, &name);
         let by_key = |text: String| matching_key::<D>(Sql::new(text), schema);
         let conditional = |write: Sql| {
-            let standing = D::standing_row(&schema.table)?;
+            let standing = D::existing_row(&schema.table)?;
             let sql = write.text(" WHERE ");
             Some(self::expired::<D>(sql, schema, &format!("{standing}.{name}")))
         };

@@ -22,7 +22,7 @@ use diesel::{QueryResult, RunQueryDsl};
 
 use super::dialect::Dialect;
 use crate::backends::sql::statement::batch::Column;
-use crate::backends::sql::statement::statement_id::Identity;
+use crate::backends::sql::statement::statement_id::StatementId;
 use crate::{ColumnType, Row, Value};
 
 /// The text of a statement in pieces, with a bind of a type between each two.
@@ -30,13 +30,13 @@ use crate::{ColumnType, Row, Value};
 pub(crate) struct Sql {
     pieces: Vec<String>,
     binds: Vec<ColumnType>,
-    identity: Identity,
+    id: StatementId,
 }
 
 impl Sql {
     /// A statement that begins with this text.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { pieces: vec![text.into()], binds: Vec::new(), identity: Identity::new() }
+        Self { pieces: vec![text.into()], binds: Vec::new(), id: StatementId::new() }
     }
 
     /// Adds text.
@@ -147,7 +147,7 @@ impl QueryId for Statement<'_> {
     const HAS_STATIC_QUERY_ID: bool = false;
 
     fn query_id() -> Option<TypeId> {
-        Identity::announced()
+        StatementId::announced()
     }
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn execute<D: Dialect>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
 ) -> QueryResult<usize> {
-    statement.sql.identity.announce();
+    statement.sql.id.announce();
     statement.execute(connection)
 }
 
@@ -226,7 +226,7 @@ fn start<'conn, 'query, D: Dialect, C: Conn<D>>(
     connection: &'conn mut C,
     statement: Statement<'query>,
 ) -> QueryResult<C::Cursor<'conn, 'query>> {
-    statement.sql.identity.announce();
+    statement.sql.id.announce();
     LoadConnection::load(connection, statement)
 }
 

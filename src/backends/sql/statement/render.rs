@@ -318,7 +318,8 @@ pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
         };
         format!("  {}", defined::<D>(column, &ty))
     });
-    let beside = D::beside(schema).into_iter().map(|definition| format!("  {definition}"));
+    let beside =
+        D::auxiliary_columns(schema).into_iter().map(|definition| format!("  {definition}"));
     let columns = columns.chain(beside).collect::<Vec<_>>().join(",\n");
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");

@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The identity of one statement, if there was one left.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity(Option<TypeId>);
+pub(crate) struct StatementId(Option<TypeId>);
 
 thread_local! {
     /// The identity of the statement that this thread is about to run.
     static ABOUT_TO_RUN: Cell<Option<TypeId>> = const { Cell::new(None) };
 }
 
-impl Identity {
+impl StatementId {
     /// One that no statement has had.
     pub(crate) fn new() -> Self {
         static LENT: AtomicUsize = AtomicUsize::new(0);
@@ -71,10 +71,10 @@ mod tests {
     fn no_two_are_the_same() {
         let distinct: HashSet<TypeId> = IDENTITIES.iter().copied().collect();
         assert_eq!((IDENTITIES.len(), distinct.len()), (4096, 4096));
-        let (a, b) = (Identity::new(), Identity::new());
+        let (a, b) = (StatementId::new(), StatementId::new());
         assert!(a.0.is_some() && a.0 != b.0);
         a.announce();
-        assert_eq!(Identity::announced(), a.0);
-        assert_eq!(Identity::announced(), None);
+        assert_eq!(StatementId::announced(), a.0);
+        assert_eq!(StatementId::announced(), None);
     }
 }

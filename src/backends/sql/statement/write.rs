@@ -4,7 +4,7 @@ use diesel::QueryResult;
 
 use super::render::{Statements, non_key};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::{Failed, met_another};
+use crate::backends::sql::error::{CallError, concurrent_change};
 use crate::backends::sql::statement::{Conn, Sql, Statement, execute, find, load_one};
 use crate::store::is_live;
 use crate::{Error, ErrorKind, Key, Row, Schema, Value};
@@ -65,21 +65,25 @@ pub(crate) fn put<D: Dialect>(
     connection: &mut impl Conn<D>,
     statements: &Statements,
     row: &Row,
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let writing = Writing::of(statements, row);
     let values = writing.values.as_ref().unwrap_or(row);
     let written = execute::<D>(connection, writing.statement(statements).with(values))?;
     match writing.incomplete {
-        Some(incomplete) if written == 0 => Err(Failed::Own(incomplete)),
+        Some(incomplete) if written == 0 => Err(CallError::Hilcat(incomplete)),
         _ => check_written(&statements.schema, written, 1),
     }
 }
 
 /// Checks that a statement stored so many records. One that only has unique columns is not written
 /// where it is stored already.
-pub(crate) fn check_written(schema: &Schema, written: usize, records: usize) -> Result<(), Failed> {
+pub(crate) fn check_written(
+    schema: &Schema,
+    written: usize,
+    records: usize,
+) -> Result<(), CallError> {
     match written < records && non_key(schema).next().is_some() {
-        true => Err(Failed::Own(suppressed(schema, written, records))),
+        true => Err(CallError::Hilcat(suppressed(schema, written, records))),
         false => Ok(()),
     }
 }
@@ -123,21 +127,21 @@ pub(crate) fn why_nothing<D: Dialect, C: Conn<D>>(
     statements: &Statements,
     key: &Key,
     statement: Statement<'_>,
-) -> Failed {
+) -> CallError {
     let schema = &statements.schema;
     let fetch = statements.fetch.with(key.values());
     match find::<D>(connection, fetch, &statements.types) {
-        Err(error) => return Failed::Engine(error),
+        Err(error) => return CallError::Diesel(error),
         Ok(None) if non_key(schema).next().is_some() => {}
-        Ok(_) => return Failed::Engine(met_another()),
+        Ok(_) => return CallError::Diesel(concurrent_change()),
     }
-    let tried: Result<(), Failed> = D::write_transaction(connection, |connection| {
+    let tried: Result<(), CallError> = D::write_transaction(connection, |connection| {
         Err(match execute::<D>(connection, statement)? {
-            0 => Failed::Own(suppressed(schema, 0, 1)),
-            _ => Failed::Engine(met_another()),
+            0 => CallError::Hilcat(suppressed(schema, 0, 1)),
+            _ => CallError::Diesel(concurrent_change()),
         })
     });
-    tried.err().unwrap_or_else(|| Failed::Engine(met_another()))
+    tried.err().unwrap_or_else(|| CallError::Diesel(concurrent_change()))
 }
 
 /// How often keys that had a row when it was to be inserted, and none when that was fetched, are
@@ -152,8 +156,8 @@ pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     statements: &Statements,
     keys: &[Key],
     rows: &[Row],
-    mut insert: impl FnMut(&mut C, &[usize]) -> Result<Vec<usize>, Failed>,
-) -> Result<Vec<Option<Row>>, Failed> {
+    mut insert: impl FnMut(&mut C, &[usize]) -> Result<Vec<usize>, CallError>,
+) -> Result<Vec<Option<Row>>, CallError> {
     let mut stored = vec![None; keys.len()];
     let mut pending: Vec<usize> = (0..keys.len()).collect();
     for _ in 0..ROUNDS {
@@ -192,8 +196,8 @@ pub(crate) fn replace_expired<D: Dialect, C: Conn<D>>(
     key: &Key,
     row: &Row,
     at: i64,
-) -> Result<Option<Row>, Failed> {
-    let Some(expiring) = &statements.expiring else { return Err(Failed::Own(no_expiry())) };
+) -> Result<Option<Row>, CallError> {
+    let Some(expiring) = &statements.expiring else { return Err(CallError::Hilcat(no_expiry())) };
     let schema = &statements.schema;
     let time = [Value::Timestamp(at)];
     let stored_key = D::stored_key(schema, key);
@@ -230,8 +234,8 @@ pub(crate) fn remove_expired<D: Dialect, C: Conn<D>>(
     statements: &Statements,
     key: &Key,
     at: i64,
-) -> Result<(), Failed> {
-    let Some(expiring) = &statements.expiring else { return Err(Failed::Own(no_expiry())) };
+) -> Result<(), CallError> {
+    let Some(expiring) = &statements.expiring else { return Err(CallError::Hilcat(no_expiry())) };
     let key = D::stored_key(&statements.schema, key);
     execute::<D>(connection, expiring.remove.with_both(key.values(), &[Value::Timestamp(at)]))?;
     Ok(())

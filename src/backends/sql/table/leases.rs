@@ -13,8 +13,8 @@ use diesel::connection::SimpleConnection;
 use sha2::{Digest, Sha256};
 
 use crate::backends::sql::database::Inner;
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::{Conn, Sql, execute, find};
 use crate::codec::key::to_text;
 use crate::{ColumnType, Key, Result, Value};
@@ -119,8 +119,8 @@ impl<D: Dialect> Inner<D> {
             return Ok(());
         }
         let looked = self.read(|connection| {
-            match execute::<D>(connection, self.leases.look.with(&[])).map_err(Failed::from) {
-                Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(false),
+            match execute::<D>(connection, self.leases.look.with(&[])).map_err(CallError::from) {
+                Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(false),
                 looked => looked.map(|_| true),
             }
         })?;
@@ -134,7 +134,7 @@ impl<D: Dialect> Inner<D> {
     /// Makes the table of leases unless another process has made it meanwhile.
     pub(crate) fn make_leases(&self) -> Result<()> {
         self.write(|connection| {
-            D::exclusively(connection, |connection| {
+            D::with_migration_lock(connection, |connection| {
                 D::LEASE_TABLE.iter().try_for_each(|sql| Ok(connection.batch_execute(sql)?))
             })
         })
@@ -147,7 +147,7 @@ impl<D: Dialect> Inner<D> {
         of: &Leased,
         holder: &str,
         lease: Duration,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         if self.leases.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP) {
             execute::<D>(connection, self.leases.sweep.with(&[]))?;
         }
@@ -168,7 +168,7 @@ impl<D: Dialect> Inner<D> {
         of: &Leased,
         holder: &str,
         lease: Duration,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         let values = [vec![micros(lease)], of.with_holder(holder)].concat();
         Ok(execute::<D>(connection, self.leases.renew.with(&values))? > 0)
     }
@@ -180,7 +180,7 @@ impl<D: Dialect> Inner<D> {
         connection: &mut impl Conn<D>,
         of: &Leased,
         holder: &str,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         let values = of.with_holder(holder);
         Ok(find::<D>(connection, self.leases.lock.with(&values), &[])?.is_some())
     }
@@ -190,7 +190,7 @@ impl<D: Dialect> Inner<D> {
         connection: &mut impl Conn<D>,
         of: &Leased,
         holder: &str,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         execute::<D>(connection, self.leases.release.with(&of.with_holder(holder)))?;
         Ok(())
     }
@@ -200,7 +200,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         connection: &mut impl Conn<D>,
         of: &Leased,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         execute::<D>(connection, self.leases.revoke.with(&of.0))?;
         Ok(())
     }
@@ -210,7 +210,7 @@ impl<D: Dialect> Inner<D> {
         &self,
         connection: &mut impl Conn<D>,
         scope: &str,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         execute::<D>(connection, self.leases.revoke_all.with(&[short(scope)]))?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::database::Inner;
 use super::dialect::{Dialect, Fits, check_depth};
-use super::error::Failed;
+use super::error::CallError;
 use super::statement::{Conn, Sql, execute, find, load, load_keyed, load_one};
 use crate::backends::sql::statement::coalesce::Gathering;
 use crate::backends::sql::statement::expiry::Expiring;
@@ -160,14 +160,14 @@ impl<D: Dialect> Table<D> {
 
     /// The number that a statement gives.
     fn count(&self, sql: &Sql, values: &[Value]) -> Result<u64> {
-        self.inner.restoring(|database| {
+        self.inner.with_table_repair(|database| {
             database.read(|connection| {
                 let row = load_one::<D>(connection, sql.with(values), &[ColumnType::BigInt])?;
                 match row.as_deref() {
                     Some([Value::Int(count)]) => Ok(u64::try_from(*count).unwrap_or(0)),
-                    _ => {
-                        Err(Failed::Own(Error::invalid_data("the count of the rows is no number")))
-                    }
+                    _ => Err(CallError::Hilcat(Error::invalid_data(
+                        "the count of the rows is no number",
+                    ))),
                 }
             })
         })
@@ -178,9 +178,8 @@ impl<D: Dialect> Table<D> {
     fn remove_some(&self, sql: &Sql, values: &[Value], limit: usize) -> Result<usize> {
         let limit = Value::Int(i64::try_from(limit).unwrap_or(i64::MAX));
         let values = [&*self.fixed, values, &[limit]].concat();
-        self.inner.restoring(|database| {
-            database
-                .write_once_or_twice(|connection| Ok(execute::<D>(connection, sql.with(&values))?))
+        self.inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| Ok(execute::<D>(connection, sql.with(&values))?))
         })
     }
 
@@ -215,7 +214,7 @@ impl<D: Dialect> TableInner<D> {
 
     /// Runs a call; where the table was dropped or changed behind hilcat's back, makes it again or
     /// adds to it what can be added, and runs the call once more.
-    pub(crate) fn restoring<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_table_repair<T>(&self, call: impl Fn(&Inner<D>) -> Result<T>) -> Result<T> {
         match call(&self.database) {
             Err(error) if error.is_changed_table() => {
                 if self.has_leases() {
@@ -238,7 +237,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
         holder: &str,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         self.database.lock_lease(connection, &self.leased(key), holder)
     }
 
@@ -247,7 +246,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
         holder: &str,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         self.database.release_lease(connection, &self.leased(key), holder)
     }
 
@@ -325,7 +324,11 @@ impl<D: Dialect> TableInner<D> {
         Ok(row)
     }
 
-    pub(crate) fn exists(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<bool, Failed> {
+    pub(crate) fn exists(
+        &self,
+        connection: &mut impl Conn<D>,
+        key: &Key,
+    ) -> Result<bool, CallError> {
         if !self.numbers.is_empty() {
             return Ok(self.fetch(connection, key)?.is_some());
         }
@@ -338,7 +341,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         let stored = D::stored_key(self.schema(), key);
         let fetch = self.statements.fetch.with(stored.values());
         let row = find::<D>(connection, fetch, &self.statements.types)?;
@@ -349,7 +352,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         let mut rows = D::fetch_many(connection, &self.statements, keys)?;
         for (row, key) in rows.iter_mut().zip(keys) {
             row.take_if(|row| !self.is_of(row, key));
@@ -361,19 +364,19 @@ impl<D: Dialect> TableInner<D> {
     fn fetch_with_others(&self, key: &Key) -> Result<Option<Row>> {
         let deadline = self.database.deadline();
         let fetch = |key: &Key| {
-            self.restoring(|database| {
+            self.with_table_repair(|database| {
                 database.read_until(deadline, |connection| self.fetch(connection, key))
             })
         };
         let fetch_many = |keys: &[Key]| {
-            self.restoring(|database| {
+            self.with_table_repair(|database| {
                 database.read_until(deadline, |connection| self.fetch_many(connection, keys))
             })
         };
         self.gathering.fetch(key, fetch, fetch_many)
     }
 
-    pub(crate) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), Failed> {
+    pub(crate) fn set(&self, connection: &mut impl Conn<D>, row: &Row) -> Result<(), CallError> {
         put::<D>(connection, &self.statements, row)
     }
 
@@ -383,7 +386,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         key: &Key,
         row: &Result<Row>,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         if let Ok(row) = row
             && D::insert_one(connection, &self.statements, row)?
         {
@@ -391,7 +394,7 @@ impl<D: Dialect> TableInner<D> {
         }
         match (self.fetch(connection, key)?, row) {
             (Some(stored), _) => Ok(Some(stored)),
-            (None, Err(incomplete)) => Err(Failed::Own(incomplete.clone())),
+            (None, Err(incomplete)) => Err(CallError::Hilcat(incomplete.clone())),
             // It was removed after the attempt, or the database stores nothing.
             (None, Ok(row)) => {
                 let (statements, key) = (&self.statements, D::stored_key(self.schema(), key));
@@ -406,10 +409,10 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         keys: &[Key],
         rows: &[Result<Row>],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         D::write_transaction(connection, |connection| {
             let mut insert = |(key, row)| match self.insert(connection, key, row) {
-                Err(Failed::Own(error)) => Err(Failed::Own(self.name_key(key, error))),
+                Err(CallError::Hilcat(error)) => Err(CallError::Hilcat(self.name_key(key, error))),
                 result => result,
             };
             keys.iter().zip(rows).map(&mut insert).collect()
@@ -437,7 +440,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut C,
         rows: &[(Key, Result<Row>)],
         at: i64,
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         if let [(key, row)] = rows {
             return Ok(vec![self.replace_one(connection, key, row, at)?]);
         }
@@ -450,7 +453,7 @@ impl<D: Dialect> TableInner<D> {
             let mut replace = |(key, row): &(Key, Result<Row>)| match self
                 .replace_one(connection, key, row, at)
             {
-                Err(Failed::Own(error)) => Err(Failed::Own(self.name_key(key, error))),
+                Err(CallError::Hilcat(error)) => Err(CallError::Hilcat(self.name_key(key, error))),
                 result => result,
             };
             rows.iter().map(&mut replace).collect()
@@ -463,13 +466,13 @@ impl<D: Dialect> TableInner<D> {
         key: &Key,
         row: &Result<Row>,
         at: i64,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         match row {
             Ok(row) => replace_expired(connection, &self.statements, key, row, at),
             Err(incomplete) => {
                 let stored = self.fetch(connection, key)?;
                 let live = stored.filter(|row| is_live(self.schema(), row, at));
-                live.map(Some).ok_or_else(|| Failed::Own(incomplete.clone()))
+                live.map(Some).ok_or_else(|| CallError::Hilcat(incomplete.clone()))
             }
         }
     }
@@ -479,7 +482,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut C,
         keys: &[Key],
         at: i64,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         match keys {
             [key] => remove_expired(connection, &self.statements, key, at),
             keys => D::remove_expired(connection, &self.statements, keys, at),
@@ -493,7 +496,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut C,
         old: &Row,
         row: &Row,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         let lock = &self.statements.lock;
         let key = self.schema().key_of(row);
         D::write_transaction(connection, |connection| {
@@ -513,7 +516,7 @@ impl<D: Dialect> TableInner<D> {
         key: &Key,
         at: i64,
         expires: &Value,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, CallError> {
         let key = D::stored_key(self.schema(), key);
         let values = [std::slice::from_ref(expires), key.values(), &[Value::Timestamp(at)]];
         let values = values.concat();
@@ -524,7 +527,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         row: &Row,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         D::update(connection, &self.statements, row)
     }
 
@@ -533,14 +536,14 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         rows: &[Row],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         let columns = self.schema().columns.len();
         if !rows.iter().flat_map(|row| row.iter().take(columns)).any(Value::is_absent) {
             return D::put_all(connection, &self.statements, rows);
         }
         D::write_transaction(connection, |connection| {
             rows.iter().try_for_each(|row| match self.set(connection, row) {
-                Err(Failed::Own(error)) => Err(Failed::Own(self.name_row(row, error))),
+                Err(CallError::Hilcat(error)) => Err(CallError::Hilcat(self.name_row(row, error))),
                 result => result,
             })
         })
@@ -552,7 +555,7 @@ impl<D: Dialect> TableInner<D> {
         connection: &mut impl Conn<D>,
         fixed: &[Value],
         rows: &[Row],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         D::write_transaction(connection, |connection| {
             self.clear(connection, fixed)?;
             self.set_many(connection, rows)
@@ -564,7 +567,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         fixed: &[Value],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         if !self.has_leases() {
             return D::clear(connection, &self.statements, fixed);
         }
@@ -578,7 +581,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         key: &Key,
-    ) -> Result<Option<Row>, Failed> {
+    ) -> Result<Option<Row>, CallError> {
         if self.has_leases() {
             return D::write_transaction(connection, |connection| {
                 self.database.revoke_lease(connection, &self.leased(key))?;
@@ -588,7 +591,7 @@ impl<D: Dialect> TableInner<D> {
         self.pop_one(connection, key)
     }
 
-    fn pop_one(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<Option<Row>, Failed> {
+    fn pop_one(&self, connection: &mut impl Conn<D>, key: &Key) -> Result<Option<Row>, CallError> {
         match self.numbers.is_empty() {
             true => D::pop(connection, &self.statements, key),
             false => Ok(self.pop_own(connection, std::slice::from_ref(key))?.pop().flatten()),
@@ -599,7 +602,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         if !self.has_leases() {
             return self.pop_all(connection, keys);
         }
@@ -618,7 +621,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         match self.numbers.is_empty() {
             true => D::pop_many(connection, &self.statements, keys),
             false => self.pop_own(connection, keys),
@@ -630,7 +633,7 @@ impl<D: Dialect> TableInner<D> {
         &self,
         connection: &mut impl Conn<D>,
         keys: &[Key],
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         D::write_transaction(connection, |connection| {
             let mut pop_own = |key: &Key| match self.fetch(connection, key)? {
                 None => Ok(None),
@@ -655,7 +658,7 @@ impl<D: Dialect> TableInner<D> {
         let after = after.map(|after| D::after_values(after));
         let values = fixed.iter().chain(at).chain(after.iter().flat_map(|after| after.iter()));
         let values: &[Value] = &values.cloned().collect::<Vec<_>>();
-        self.restoring(|database| {
+        self.with_table_repair(|database| {
             database.read(|connection| {
                 let mut rows = Vec::new();
                 let key = match types.len() == self.schema().columns.len() {
@@ -680,44 +683,49 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn exists(&self, key: &Key) -> Result<bool> {
         let inner = &self.inner;
-        inner.restoring(|database| database.read(|connection| inner.exists(connection, key)))
+        inner
+            .with_table_repair(|database| database.read(|connection| inner.exists(connection, key)))
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
         match D::ON_SERVER {
             true => inner.fetch_with_others(key),
-            false => {
-                inner.restoring(|database| database.read(|connection| inner.fetch(connection, key)))
-            }
+            false => inner.with_table_repair(|database| {
+                database.read(|connection| inner.fetch(connection, key))
+            }),
         }
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.read(|connection| inner.fetch_many(connection, keys)))
+        inner.with_table_repair(|database| {
+            database.read(|connection| inner.fetch_many(connection, keys))
+        })
     }
 
     fn set(&self, row: Row) -> Result<()> {
         let inner = &self.inner;
         let row = inner.validate_row(row)?;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.set(connection, &row))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.set(connection, &row))
         })
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         let row = inner.validate_row(row)?;
-        inner.restoring(|database| database.write(|connection| inner.update(connection, &row)))
+        inner.with_table_repair(|database| {
+            database.write(|connection| inner.update(connection, &row))
+        })
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
         let inner = &self.inner;
         let key = inner.schema().key_of(&row);
         let row = inner.filled(inner.validate_row(row)?);
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.insert(connection, &key, &row))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.insert(connection, &key, &row))
         })
     }
 
@@ -727,14 +735,13 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let rows = inner.validate_rows(rows)?.into_iter().map(|row| inner.filled(row));
         let rows: Vec<Result<Row>> = rows.collect();
         if rows.iter().any(Result::is_err) {
-            return inner.restoring(|database| {
-                database
-                    .write_once_or_twice(|connection| inner.insert_each(connection, &keys, &rows))
+            return inner.with_table_repair(|database| {
+                database.write_idempotent(|connection| inner.insert_each(connection, &keys, &rows))
             });
         }
         let rows: Vec<Row> = rows.into_iter().flatten().collect();
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| {
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| {
                 D::insert_all(connection, &inner.statements, &keys, &rows)
             })
         })
@@ -743,15 +750,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         let rows = inner.validate_new(rows)?;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.replace_expired(connection, &rows, at))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.replace_expired(connection, &rows, at))
         })
     }
 
     fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.remove_expired(connection, keys, at))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.remove_expired(connection, keys, at))
         })
     }
 
@@ -759,15 +766,15 @@ impl<D: Dialect> ScopeStore for Table<D> {
         let inner = &self.inner;
         let Some(old) = old else { return Ok(self.insert(row)?.is_none()) };
         let row = inner.validate_row(row)?;
-        inner.restoring(|database| {
+        inner.with_table_repair(|database| {
             database.write(|connection| inner.replace_unchanged(connection, old, &row))
         })
     }
 
     fn touch(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.touch(connection, key, at, &expires))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.touch(connection, key, at, &expires))
         })
     }
 
@@ -816,21 +823,22 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
         let rows = inner.validate_rows(rows)?;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.set_many(connection, &rows))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.set_many(connection, &rows))
         })
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
         let inner = &self.inner;
-        inner.restoring(|database| database.write(|connection| inner.pop(connection, key)))
+        inner.with_table_repair(|database| database.write(|connection| inner.pop(connection, key)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let inner = &self.inner;
         let pop = || {
-            inner
-                .restoring(|database| database.write(|connection| inner.pop_many(connection, keys)))
+            inner.with_table_repair(|database| {
+                database.write(|connection| inner.pop_many(connection, keys))
+            })
         };
         // A row that another connection wrote while the statement waited for it can be locked and
         // not removed; then all are kept, and another attempt sees it as it is. What the database
@@ -863,8 +871,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
 
     fn clear(&self) -> Result<()> {
         let inner = &self.inner;
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| inner.clear(connection, &self.fixed))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| inner.clear(connection, &self.fixed))
         })
     }
 
@@ -872,7 +880,7 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn snapshot(&self) -> Result<Vec<Row>> {
         let inner = &self.inner;
         let (all, types) = (&inner.statements.all, &inner.statements.types);
-        inner.restoring(|database| {
+        inner.with_table_repair(|database| {
             database.read(|connection| {
                 let mut rows = Vec::new();
                 load::<D>(connection, all.with(&self.fixed), types, |row| {
@@ -887,9 +895,9 @@ impl<D: Dialect> ScopeStore for Table<D> {
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         let inner = &self.inner;
         let rows = inner.validate_rows(rows)?;
-        inner.restoring(|database| {
+        inner.with_table_repair(|database| {
             database
-                .write_once_or_twice(|connection| inner.replace_all(connection, &self.fixed, &rows))
+                .write_idempotent(|connection| inner.replace_all(connection, &self.fixed, &rows))
         })
     }
 
@@ -905,8 +913,8 @@ impl<D: Dialect> ScopeStore for Table<D> {
 impl<D: Dialect> Leases for Table<D> {
     fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
         let (inner, of) = (&self.inner, self.inner.leased(key));
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| {
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| {
                 database.acquire_lease(connection, &of, holder, lease)
             })
         })
@@ -914,18 +922,16 @@ impl<D: Dialect> Leases for Table<D> {
 
     fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
         let (inner, of) = (&self.inner, self.inner.leased(key));
-        inner.restoring(|database| {
-            database.write_once_or_twice(|connection| {
-                database.renew_lease(connection, &of, holder, lease)
-            })
+        inner.with_table_repair(|database| {
+            database
+                .write_idempotent(|connection| database.renew_lease(connection, &of, holder, lease))
         })
     }
 
     fn release(&self, key: &Key, holder: &str) -> Result<()> {
         let (inner, of) = (&self.inner, self.inner.leased(key));
-        inner.restoring(|database| {
-            database
-                .write_once_or_twice(|connection| database.release_lease(connection, &of, holder))
+        inner.with_table_repair(|database| {
+            database.write_idempotent(|connection| database.release_lease(connection, &of, holder))
         })
     }
 
@@ -934,7 +940,7 @@ impl<D: Dialect> Leases for Table<D> {
         let rows = inner.validate_new(vec![row])?;
         let [(key, row)] = &rows[..] else { return Ok(LeasedFill::Lost) };
         let of = inner.leased(key);
-        inner.restoring(|database| {
+        inner.with_table_repair(|database| {
             database.write(|connection| {
                 D::write_transaction(connection, |connection| {
                     if !database.lock_lease(connection, &of, holder)? {

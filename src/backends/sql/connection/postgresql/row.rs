@@ -10,14 +10,14 @@ use diesel::row::{Field, PartialRow, Row, RowIndex, RowSealed};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
-type Failure = Box<dyn Error + Sync + Send>;
+type ErrorClass = Box<dyn Error + Sync + Send>;
 
 /// Bytes that are bound as they are.
 #[derive(Debug)]
 pub(super) struct Bind(pub(super) Option<Vec<u8>>);
 
 impl ToSql for Bind {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, ErrorClass> {
         Ok(match &self.0 {
             None => IsNull::Yes,
             Some(bytes) => {
@@ -31,7 +31,7 @@ impl ToSql for Bind {
         true
     }
 
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, ErrorClass> {
         self.to_sql(ty, out)
     }
 }
@@ -40,11 +40,11 @@ impl ToSql for Bind {
 struct Raw<'a>(Option<&'a [u8]>);
 
 impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Failure> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, ErrorClass> {
         Ok(Self(Some(raw)))
     }
 
-    fn from_sql_null(_: &Type) -> Result<Self, Failure> {
+    fn from_sql_null(_: &Type) -> Result<Self, ErrorClass> {
         Ok(Self(None))
     }
 

@@ -10,7 +10,7 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as Diese
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::keys::long_columns;
 use crate::backends::sql::dialect::{Dialect, transaction};
-use crate::backends::sql::error::{Failed, met_another};
+use crate::backends::sql::error::{CallError, concurrent_change};
 use crate::backends::sql::statement::batch::{InOrder, sorted};
 use crate::backends::sql::statement::render::{
     Batches, Buckets, Statements, columns, non_key, selected,
@@ -120,7 +120,7 @@ pub(super) fn replace_expired<C: Conn<Mysql>>(
     keys: &[Key],
     rows: &[Row],
     at: i64,
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     let mut stored = insert_all(connection, statements, keys, rows)?;
     let is_over =
         |row: &Option<Row>| row.as_ref().is_some_and(|row| is_expired(&statements.schema, row, at));
@@ -294,7 +294,7 @@ pub(super) fn update<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
     row: &Row,
-) -> Result<Option<Row>, Failed> {
+) -> Result<Option<Row>, CallError> {
     let key = statements.schema.key_of(row);
     transaction(connection, |connection| match lock(connection, statements, key.values())? {
         Some(old) => put::<Mysql>(connection, statements, row).map(|()| Some(old)),
@@ -308,12 +308,12 @@ fn put_new<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
     row: &Row,
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let mut filled = row.clone();
     statements.schema.fill_absent(&mut filled)?;
     match inserted(execute::<Mysql>(connection, statements.insert.with(&filled)))? {
         true => Ok(()),
-        false => Err(Failed::Engine(met_another())),
+        false => Err(CallError::Diesel(concurrent_change())),
     }
 }
 
@@ -341,7 +341,7 @@ pub(super) fn insert_all<C: Conn<Mysql>>(
     statements: &Statements,
     keys: &[Key],
     rows: &[Row],
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     insert_or_fetch::<Mysql, _>(connection, statements, keys, rows, |connection, pending| {
         let rows = pending.iter().map(|&at| rows[at].as_slice()).collect();
         Ok(match inserted(insert_new(connection, statements, rows))? {

@@ -3,9 +3,9 @@
 use diesel::mysql::Mysql;
 
 use crate::backends::sql::connection::mysql::MysqlConnection;
+use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::migration::registry;
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{ExistingColumn, ExistingTable};
@@ -108,9 +108,9 @@ fn check_spelling(connection: &mut MysqlConnection, name: &str) -> Result<()> {
             noted.push(row);
             Ok(())
         });
-    match loaded.map_err(Failed::from) {
-        Err(failed) if failed.failure::<Mysql>() == Failure::NoTable => return Ok(()),
-        loaded => loaded.map_err(Failed::into_error::<Mysql>)?,
+    match loaded.map_err(CallError::from) {
+        Err(failed) if failed.class::<Mysql>() == ErrorClass::NoTable => return Ok(()),
+        loaded => loaded.map_err(CallError::into_error::<Mysql>)?,
     }
     let other = |row: Row| {
         let mut texts = texts(row);
@@ -340,7 +340,7 @@ fn ask(
         rows.push(row);
         Ok(())
     })
-    .map_err(|error| Failed::from(error).into_error::<Mysql>())?;
+    .map_err(|error| CallError::from(error).into_error::<Mysql>())?;
     Ok(rows)
 }
 

@@ -10,7 +10,7 @@ use super::removal::{gone_or_none, of_removal};
 use super::update::readable;
 use super::{inserting_into, stored_types};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::batch::{Column, InOrder, sorted};
 use crate::backends::sql::statement::render::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::statement::write::{check_written, insert_or_fetch};
@@ -82,7 +82,7 @@ pub(super) fn fetch<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     keys: &[Key],
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     let mut rows = InOrder::new(&statements.schema, keys);
     let stored = stored(statements, keys);
     let sorted = sorted_keys(statements, &stored);
@@ -98,7 +98,7 @@ pub(super) fn pop<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     keys: &[Key],
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     let stored = stored(statements, keys);
     let sorted = sorted_keys(statements, &stored);
     let chunks = chunks(&sorted);
@@ -148,7 +148,7 @@ pub(super) fn put<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     rows: &[Row],
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let rows = sorted_rows(statements, rows);
     let chunks = chunks(&rows);
     let put = |connection: &mut C| {
@@ -171,7 +171,7 @@ pub(super) fn insert<C: Conn<Pg>>(
     statements: &Statements,
     keys: &[Key],
     rows: &[Row],
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     let insert = |connection: &mut C| {
         insert_or_fetch::<Pg, _>(connection, statements, keys, rows, |connection, pending| {
             let sorted = sorted_rows(statements, pending.iter().map(|&at| &rows[at]));
@@ -193,7 +193,7 @@ pub(super) fn replace_expired<C: Conn<Pg>>(
     keys: &[Key],
     rows: &[Row],
     at: i64,
-) -> Result<Vec<Option<Row>>, Failed> {
+) -> Result<Vec<Option<Row>>, CallError> {
     let at = [Value::Timestamp(at)];
     let sql = statements.expiring.as_ref().and_then(|expiring| expiring.replace_rows.as_ref());
     let replace = |connection: &mut C| {
@@ -215,7 +215,7 @@ pub(super) fn remove_expired<C: Conn<Pg>>(
     statements: &Statements,
     keys: &[Key],
     at: i64,
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let expiring = statements.expiring.as_ref();
     let Some(sql) = expiring.and_then(|expiring| expiring.remove_many.as_ref()) else {
         return Ok(());

@@ -6,7 +6,7 @@ use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_q
 
 use crate::backends::sql::connection::postgresql::PostgresConnection;
 use crate::backends::sql::dialect::keys::{is_sized, is_whole_name, needs_whole, whole_name};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
@@ -15,7 +15,7 @@ pub(super) fn table(
     connection: &mut PostgresConnection,
     name: &str,
 ) -> Result<Option<ExistingTable>> {
-    let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Pg>();
+    let fail = |error: diesel::result::Error| CallError::from(error).into_error::<Pg>();
     let relation = sql_query(
         "SELECT oid, relkind::text AS kind FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind NOT IN ('i', 'I', 'S', 't')",
     );
@@ -95,7 +95,7 @@ fn refuse_children(
         "SELECT inhrelid::regclass::text AS name FROM pg_catalog.pg_inherits WHERE inhparent = $1 ORDER BY 1",
     );
     let children: QueryResult<Vec<Name>> = children.bind::<Oid, _>(relation.oid).load(connection);
-    let children = children.map_err(|error| Failed::from(error).into_error::<Pg>())?;
+    let children = children.map_err(|error| CallError::from(error).into_error::<Pg>())?;
     let names: Vec<String> =
         children.into_iter().map(|child| format!("`{}`", child.name)).collect();
     match names.is_empty() {
@@ -216,7 +216,7 @@ pub(super) fn tables(connection: &mut PostgresConnection) -> Result<Vec<String>>
         "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
     );
     let tables: QueryResult<Vec<Name>> = tables.load(connection);
-    let tables = tables.map_err(|error| Failed::from(error).into_error::<Pg>())?;
+    let tables = tables.map_err(|error| CallError::from(error).into_error::<Pg>())?;
     Ok(tables.into_iter().map(|table| table.name).collect())
 }
 

@@ -7,7 +7,7 @@ use diesel::result::Error::DatabaseError;
 
 use super::update::readable;
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::render::{
     Statements, in_section, matching_key, of_section, selected,
 };
@@ -73,7 +73,7 @@ pub(super) fn pop<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
-) -> Result<Option<Row>, Failed> {
+) -> Result<Option<Row>, CallError> {
     let key = key.values();
     for _ in 0..ROUNDS {
         let row =
@@ -86,7 +86,7 @@ pub(super) fn pop<C: Conn<Pg>>(
             return Ok(None);
         }
     }
-    Err(Failed::Own(kept(&statements.schema)))
+    Err(CallError::Hilcat(kept(&statements.schema)))
 }
 
 fn is_kept(schema: &Schema, row: &Row) -> bool {
@@ -98,7 +98,7 @@ pub(super) fn clear<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     fixed: &[Value],
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let clear = statements.clear.with_both(fixed, fixed);
     match find::<Pg>(connection, clear, &[])? {
         None => Ok(()),
@@ -112,7 +112,7 @@ fn clear_on<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     fixed: &[Value],
-) -> Result<(), Failed> {
+) -> Result<(), CallError> {
     let clear = in_section::<Pg>(clearing(&statements.schema), &statements.schema, fixed.len());
     let mut removed = 0;
     for _ in 0..ROUNDS {
@@ -122,15 +122,15 @@ fn clear_on<C: Conn<Pg>>(
         }
     }
     match removed {
-        0 => Err(Failed::Own(kept(&statements.schema))),
+        0 => Err(CallError::Hilcat(kept(&statements.schema))),
         _ => Ok(()),
     }
 }
 
 /// The error of a removal that tells by the server's error what was kept.
-pub(super) fn of_removal(schema: &Schema, error: diesel::result::Error) -> Failed {
+pub(super) fn of_removal(schema: &Schema, error: diesel::result::Error) -> CallError {
     match &error {
-        DatabaseError(_, info) if info.message().contains(KEPT) => Failed::Own(kept(schema)),
-        _ => Failed::Engine(error),
+        DatabaseError(_, info) if info.message().contains(KEPT) => CallError::Hilcat(kept(schema)),
+        _ => CallError::Diesel(error),
     }
 }

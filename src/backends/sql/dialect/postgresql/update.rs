@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::render::{
     Statements, Updates, matching_key, non_key, patching, selected,
 };
@@ -74,7 +74,7 @@ pub(super) fn run<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     row: &Row,
-) -> Result<Option<Row>, Failed> {
+) -> Result<Option<Row>, CallError> {
     let Some(updates) = &statements.updates else {
         return in_transaction(connection, statements, row);
     };
@@ -94,7 +94,7 @@ pub(super) fn run<C: Conn<Pg>>(
     // A unique column is never NULL.
     let stood = !statements.schema.key.first().is_some_and(|&at| old[at].is_null());
     match (written, stood, writing.incomplete) {
-        (false, false, Some(incomplete)) => Err(Failed::Own(incomplete)),
+        (false, false, Some(incomplete)) => Err(CallError::Hilcat(incomplete)),
         (false, false, None) => {
             let sql = match writing.how {
                 How::Merge => &statements.merge,
@@ -115,7 +115,7 @@ fn in_transaction<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     row: &Row,
-) -> Result<Option<Row>, Failed> {
+) -> Result<Option<Row>, CallError> {
     Pg::write_transaction(connection, |connection| {
         let key = statements.schema.key_of(row);
         let old = find::<Pg>(connection, statements.fetch.with(key.values()), &statements.types)?;

@@ -120,23 +120,23 @@ sql_types! {
     st::Uuid => write_plain, 2950;
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type ErrorClass = Box<dyn std::error::Error + Send + Sync>;
 
-fn write_int2(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
+fn write_int2(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
     match value {
         Value::Int(v) => Ok(out.write_all(&i16::try_from(*v)?.to_be_bytes())?),
         other => Err(unexpected(other)),
     }
 }
 
-fn write_int4(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
+fn write_int4(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
     match value {
         Value::Int(v) => Ok(out.write_all(&i32::try_from(*v)?.to_be_bytes())?),
         other => Err(unexpected(other)),
     }
 }
 
-fn write_float4(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
+fn write_float4(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
     match value {
         Value::Float(v) => Ok(out.write_all(&(*v as f32).to_be_bytes())?),
         other => Err(unexpected(other)),
@@ -144,7 +144,7 @@ fn write_float4(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 /// Writes a value of a kind that has one format.
-fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
+fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
     match value {
         Value::Bool(v) => out.write_all(&[u8::from(*v)])?,
         Value::Int(v) => out.write_all(&v.to_be_bytes())?,
@@ -168,11 +168,11 @@ fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn digits(text: &str) -> Result<Vec<u8>, Failure> {
+fn digits(text: &str) -> Result<Vec<u8>, ErrorClass> {
     numeric::from_text(text).ok_or_else(|| "the decimal is malformed".into())
 }
 
-fn unexpected(value: &Value) -> Failure {
+fn unexpected(value: &Value) -> ErrorClass {
     format!("{} is not of its column's type", value.kind()).into()
 }
 
@@ -186,9 +186,9 @@ pub(super) fn nul() -> Error {
 fn write_array(
     column: Column<'_>,
     oid: u32,
-    write: impl Fn(&Value, &mut Vec<u8>) -> Result<(), Failure>,
+    write: impl Fn(&Value, &mut Vec<u8>) -> Result<(), ErrorClass>,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), ErrorClass> {
     let values = column.values();
     let count = i32::try_from(values.len())?;
     let mut bytes = Vec::with_capacity(20 + 16 * values.len());
@@ -209,7 +209,7 @@ fn write_array(
 
 /// Writes JSON for `jsonb`, which writes the digits of a number out in full when it is read: a
 /// whole float gets a point, or it would come back as an integer.
-pub(super) fn write_json(value: &serde_json::Value, out: impl Write) -> Result<(), Failure> {
+pub(super) fn write_json(value: &serde_json::Value, out: impl Write) -> Result<(), ErrorClass> {
     struct WholeFloats(CompactFormatter);
     impl Formatter for WholeFloats {
         fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {

@@ -4,7 +4,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::error::CallError;
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
@@ -13,7 +13,7 @@ pub(super) fn table(
     connection: &mut SqliteConnection,
     name: &str,
 ) -> Result<Option<ExistingTable>> {
-    let fail = |error: diesel::result::Error| Failed::from(error).into_error::<Sqlite>();
+    let fail = |error: diesel::result::Error| CallError::from(error).into_error::<Sqlite>();
     let stands = sql_query(
         "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place, 0 AS hidden FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
     );
@@ -56,7 +56,7 @@ pub(super) fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     );
     let tables: QueryResult<Vec<Name>> = tables.load(connection);
-    let tables = tables.map_err(|error| Failed::from(error).into_error::<Sqlite>())?;
+    let tables = tables.map_err(|error| CallError::from(error).into_error::<Sqlite>())?;
     Ok(tables.into_iter().map(|table| table.name).collect())
 }
 
@@ -93,7 +93,7 @@ fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
     );
     let found: QueryResult<Option<Name>> =
         found.bind::<Text, _>(table).get_result(connection).optional();
-    match found.map_err(|error| Failed::from(error).into_error::<Sqlite>())? {
+    match found.map_err(|error| CallError::from(error).into_error::<Sqlite>())? {
         None => Ok(()),
         Some(column) => Err(Error::unsupported(
             "the column is unique under a collation that takes different texts for one",

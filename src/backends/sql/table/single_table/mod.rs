@@ -20,8 +20,8 @@ pub(crate) use self::layout::Layout;
 pub(crate) use self::options::{OPTIONS, take};
 use self::section::Section;
 use crate::backends::sql::database::Database;
-use crate::backends::sql::dialect::{Dialect, Failure};
-use crate::backends::sql::error::Failed;
+use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::migration::Readable;
 use crate::backends::sql::statement::render::{columns, selected};
 use crate::backends::sql::statement::{Sql, load};
@@ -216,7 +216,7 @@ fn names<D: Dialect>(
     connection: &mut D::Connection,
     scopes: &Sql,
     types: &[ColumnType],
-) -> Result<BTreeSet<String>, Failed> {
+) -> Result<BTreeSet<String>, CallError> {
     let mut names = BTreeSet::new();
     load::<D>(connection, scopes.with(&[]), types, |values| {
         // Another program may have left a scope open: no name is that of such rows.
@@ -315,13 +315,13 @@ impl<D: Dialect> Store for Single<D> {
         self.database.inner.read(|connection| {
             let [stands, in_clear] = &self.scopes;
             let names = match names::<D>(connection, stands, &types) {
-                Err(failed) if failed.failure::<D>() == Failure::NoColumn => {
+                Err(failed) if failed.class::<D>() == ErrorClass::NoColumn => {
                     names::<D>(connection, in_clear, &types)
                 }
                 names => names,
             };
             match names {
-                Err(failed) if failed.failure::<D>() == Failure::NoTable => Ok(Vec::new()),
+                Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(Vec::new()),
                 names => Ok(names?.into_iter().collect()),
             }
         })

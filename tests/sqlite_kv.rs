@@ -149,7 +149,7 @@ fn handles_from_before_a_recreation_are_refused() {
     let old = context.cache("").dynamic_with(articles()).unwrap();
     old.set("a", json!({"count": 1})).unwrap();
     let mut other = articles().migrate(hilcat::Migrate::Recreate);
-    other.columns[1].ty = ColumnType::Text;
+    other.columns_mut()[1].ty = ColumnType::Text;
     let new = context.cache("").dynamic_with(other).unwrap();
     for result in [
         old.set("a", json!({"count": 2})),

@@ -15,6 +15,7 @@ use rustls::{
 
 /// Whether a connection is encrypted, and how much of the server's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SslMode {
     /// Never encrypted.
     Disable,

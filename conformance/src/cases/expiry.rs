@@ -286,10 +286,8 @@ fn purge_removes_what_is_past_all_windows(context: TestContext) -> Result<()> {
 
 fn a_purge_of_the_cache_reaches_every_scope(context: TestContext) -> Result<()> {
     let schema = |name: &str| {
-        let schema = texts(&context).ttl(MINUTE).auto_purge(false);
-        let mut schema = schema.table(format!("{}{name}", context.scope));
-        schema.name = format!("{}{name}", context.scope);
-        schema
+        let name = format!("{}{name}", context.scope);
+        texts(&context).ttl(MINUTE).auto_purge(false).renamed(&name).table(&name)
     };
     for name in ["x", "y"] {
         context.raw(schema(name))?.set_many(["a", "b"].map(|id| pair(id, "v")))?;
@@ -363,7 +361,7 @@ fn options_that_cannot_be_honoured_are_errors(context: TestContext) -> Result<()
 
 fn the_column_of_the_expiry_is_hidden(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
-    assert_eq!(scope.schema().columns.len(), 2);
+    assert_eq!(scope.schema().columns().len(), 2);
     let reserved = Column::new("hilcat_expires_at", ColumnType::Timestamp).nullable(true);
     let error = context.raw(texts(&context).column(reserved)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");

@@ -26,6 +26,7 @@ pub(super) const OPTIONS: [&str; 8] =
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Refresh {
     /// When the index is refreshed next, which is once a second by default. The default.
     #[default]

@@ -29,6 +29,7 @@ const PREFIX: &str = "hilcat";
 
 /// What a record is in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum RedisLayout {
     /// A string: JSON (or MessagePack) of all columns by their names. The default.
     #[default]

@@ -42,6 +42,7 @@ pub struct Sqlite(Database<sqlite::Sqlite>);
 
 /// When an acknowledged write is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// Before it is acknowledged: it survives a crash of the program, of the system and a loss of
     /// power. The default.

@@ -50,6 +50,7 @@ pub(in crate::backends::sql) struct Traits {
 }
 
 /// A connection. Every call ends by its deadline.
+#[doc(alias = "MysqlLink")]
 pub struct MysqlConnection {
     client: Client,
     statements: Statements,

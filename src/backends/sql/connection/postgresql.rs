@@ -91,6 +91,7 @@ enum Name {
 }
 
 /// A connection to PostgreSQL.
+#[doc(alias = "PgLink")]
 pub struct PostgresConnection {
     client: Client,
     /// None once the connection has ended: dropping the machine lets go of its requests.

@@ -85,8 +85,7 @@ impl Place {
 
         let server = Server::named_by(variable)?;
         let open = one_table(&Server::prefix(), move || {
-            Mysql::builder()
-                .host(&server.host)
+            Mysql::builder(&server.host)
                 .port(server.port)
                 .user(&server.user)
                 .password(&server.password)

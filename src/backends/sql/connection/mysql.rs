@@ -39,7 +39,7 @@ use crate::remote::Deadline;
 
 /// What a server is and what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backends::sql) struct Traits {
+pub(in crate::backends::sql) struct ServerInfo {
     /// MariaDB, not MySQL.
     pub(in crate::backends::sql) mariadb: bool,
     pub(in crate::backends::sql) version: (u16, u16, u16),
@@ -53,7 +53,7 @@ pub(in crate::backends::sql) struct Traits {
 pub struct MysqlConnection {
     client: Client,
     statements: Statements,
-    traits: Traits,
+    server: ServerInfo,
     /// When the call that is under way has to end; none outside of calls.
     deadline: Option<Deadline>,
     /// How long a request may take outside of calls.
@@ -69,7 +69,7 @@ impl MysqlConnection {
     pub(in crate::backends::sql) fn open(
         target: &Target,
         timeout: Duration,
-        settings: impl FnOnce(&Traits) -> String,
+        settings: impl FnOnce(&ServerInfo) -> String,
     ) -> ConnectionResult<Self> {
         let deadline = Deadline::of_call(target.connect_timeout);
         let refused = ConnectionError::CouldntSetupConfiguration;
@@ -77,7 +77,7 @@ impl MysqlConnection {
         let mut link = Self {
             client: client.map_err(|trouble| refused(trouble.into_diesel()))?,
             statements: Statements::default(),
-            traits: Traits {
+            server: ServerInfo {
                 mariadb: false,
                 version: (0, 0, 0),
                 max_packet: usize::MAX,
@@ -89,13 +89,13 @@ impl MysqlConnection {
             transaction: AnsiTransactionManager::default(),
             instrumentation: DynInstrumentation::default_instrumentation(),
         };
-        link.traits = link.ask_traits().map_err(refused)?;
-        link.batch_execute(&settings(&link.traits)).map_err(refused)?;
+        link.server = link.query_server_info().map_err(refused)?;
+        link.batch_execute(&settings(&link.server)).map_err(refused)?;
         link.deadline = None;
         Ok(link)
     }
 
-    fn ask_traits(&mut self) -> QueryResult<Traits> {
+    fn query_server_info(&mut self) -> QueryResult<ServerInfo> {
         const SQL: &str = "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names <> 0";
         let mut answer = Vec::new();
         self.run(|client| {
@@ -109,7 +109,7 @@ impl MysqlConnection {
         let [name, max_packet, folds] = &answer[..] else {
             return Err(closed("the server does not say what it is"));
         };
-        Ok(Traits {
+        Ok(ServerInfo {
             mariadb: name.contains("MariaDB"),
             version: version_of(name),
             max_packet: max_packet.parse().unwrap_or(usize::MAX),
@@ -117,8 +117,8 @@ impl MysqlConnection {
         })
     }
 
-    pub(in crate::backends::sql) fn traits(&self) -> Traits {
-        self.traits
+    pub(in crate::backends::sql) fn server(&self) -> ServerInfo {
+        self.server
     }
 
     /// Says that what follows has to be done in this time.
@@ -179,7 +179,7 @@ impl MysqlConnection {
     fn check_size(&self, binds: &[Option<Vec<u8>>]) -> QueryResult<()> {
         // Beside each value stands its type and its length.
         let bytes: usize = binds.iter().map(|bind| bind.as_ref().map_or(0, Vec::len) + 11).sum();
-        let most = self.traits.max_packet.saturating_sub(64);
+        let most = self.server.max_packet.saturating_sub(64);
         match bytes <= most {
             true => Ok(()),
             false => Err(diesel::result::Error::QueryBuilderError(Box::new(Error::unsupported(

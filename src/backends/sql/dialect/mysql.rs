@@ -382,7 +382,7 @@ impl Dialect for Mysql {
         wait: Duration,
         body: impl FnOnce(&mut MysqlConnection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let (keep, lift, restore) = match connection.traits().mariadb {
+        let (keep, lift, restore) = match connection.server().mariadb {
             true => (
                 ", @hilcat_statement = @@max_statement_time",
                 ", max_statement_time = 0",

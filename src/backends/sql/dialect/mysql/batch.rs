@@ -265,12 +265,12 @@ fn write_pieces<C: Conn<Mysql>>(
 /// The largest statement of a connection: where it is not one of the pool's, what every server
 /// takes.
 fn max_packet<C: Conn<Mysql>>(connection: &C) -> usize {
-    own(connection).map_or(1 << 20, |link| link.traits().max_packet)
+    own(connection).map_or(1 << 20, |connection| connection.server().max_packet)
 }
 
 /// Whether it is known that MariaDB is at the other end.
 fn is_mariadb<C: Conn<Mysql>>(connection: &C) -> bool {
-    own(connection).is_some_and(|link| link.traits().mariadb)
+    own(connection).is_some_and(|connection| connection.server().mariadb)
 }
 
 fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlConnection> {

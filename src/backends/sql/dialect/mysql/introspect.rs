@@ -77,7 +77,7 @@ fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ",
     )
     .bind(ColumnType::Text);
-    let folds = connection.traits().folds_tables;
+    let folds = connection.server().folds_tables;
     let found = ask(connection, &sql, &[name.into()], &[ColumnType::Text, ColumnType::Text])?;
     for row in found {
         let mut row = texts(row);
@@ -229,7 +229,7 @@ fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
 
 /// The columns that MariaDB holds JSON in: a text that is checked.
 fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
-    if !connection.traits().mariadb {
+    if !connection.server().mariadb {
         return Ok(Vec::new());
     }
     let sql = Sql::new(

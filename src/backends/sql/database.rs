@@ -306,7 +306,7 @@ impl<D: Dialect> Inner<D> {
             let again = match failure {
                 ErrorClass::ConnectionLost => {
                     // The others were probably lost with it.
-                    pool.suspect_all();
+                    pool.invalidate_idle();
                     attempts.again(Outcome::Unknown)
                 }
                 ErrorClass::ReadOnly | ErrorClass::NotReady => {

@@ -101,7 +101,7 @@ impl Sqlite {
         let ready = sqlite::Sqlite::set_deadline(&mut connection, options.timeout);
         ready.map_err(|error| CallError::from(error).into_error::<sqlite::Sqlite>())?;
         let connection = Mutex::new(Some(connection));
-        let only = pool::open_only(move || {
+        let only = pool::open_single(move || {
             connection.lock().take().ok_or_else(|| {
                 Error::new(
                     ErrorKind::Unavailable,
@@ -173,7 +173,7 @@ impl SqliteBuilder {
         let connect = move || connect(&url, in_memory, synchronous, options.timeout);
         let (readers, writers) = if in_memory {
             // A database in memory exists only in its connection.
-            let only = pool::open_only(connect)?;
+            let only = pool::open_single(connect)?;
             (only.clone(), only)
         } else {
             // The writer comes first: it creates the file and its journal.

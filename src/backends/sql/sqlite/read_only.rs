@@ -84,7 +84,7 @@ fn missing(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
         )));
     }
     let timeout = options.timeout;
-    let readers = pool::open_only(move || connect(":memory:", "an empty database", timeout))?;
+    let readers = pool::open_single(move || connect(":memory:", "an empty database", timeout))?;
     Ok(Database::read_only(readers, options, capabilities(true), None))
 }
 

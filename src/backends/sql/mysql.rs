@@ -12,7 +12,7 @@ use super::database::Database;
 use super::dialect::Dialect;
 use super::error::{ErrorClass, classify, into_hilcat_error};
 use crate::backends::sql::connection::pool;
-use crate::backends::sql::table::single_table::{self, Layout, Single};
+use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::outage::Unconnected;
 use crate::remote::tls::{self, SslMode};
 use crate::remote::{Endpoint, Server, ServerOptions, server_option_methods};
@@ -165,9 +165,10 @@ impl MysqlBuilder {
             pool::open(options.pool_size, move || connect(&target, options.timeout, &first))?;
         let mariadb = seen.get().is_some_and(|traits: &Traits| traits.mariadb);
         let capabilities = capabilities(mariadb);
-        let deepest = seen.get().and_then(deepest_json);
-        let database = Database::holding(pool.clone(), pool, options, capabilities, deepest);
-        Ok(Mysql(database.retrying(retry)))
+        let deepest = seen.get().and_then(max_json_depth);
+        let database =
+            Database::with_json_depth(pool.clone(), pool, options, capabilities, deepest);
+        Ok(Mysql(database.with_retry(retry)))
     }
 
     fn target(self) -> Result<Target> {
@@ -309,7 +310,7 @@ fn check_version(traits: &Traits) -> Result<()> {
 }
 
 /// How many levels JSON can have, where that is less than MySQL's own limit.
-fn deepest_json(traits: &Traits) -> Option<usize> {
+fn max_json_depth(traits: &Traits) -> Option<usize> {
     (traits.mariadb && traits.version < (12, 2, 0)).then_some(31)
 }
 
@@ -336,7 +337,7 @@ fn settings(traits: &Traits, timeout: Duration) -> String {
 
 impl single_table::sealed::Tables for Mysql {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
-        Arc::new(Single::new(self.0, layout))
+        Arc::new(SingleTableStore::new(self.0, layout))
     }
 }
 

@@ -22,7 +22,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::super::database::{Database, Unchanged};
+use super::super::database::{Database, UnchangedCheck};
 use super::super::dialect::Dialect;
 use super::super::error::CallError;
 use super::capabilities;
@@ -65,7 +65,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sql
     let shown = path.display().to_string();
     let timeout = options.timeout;
     let connect = move || connect(&url, &shown, timeout);
-    let unchanged: Option<Unchanged> = match mode {
+    let unchanged: Option<UnchangedCheck> = match mode {
         Mode::Immutable => Some(Box::new(move || before.check(&path))),
         _ => None,
     };

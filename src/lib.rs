@@ -1,4 +1,43 @@
-#![doc = include_str!("../README.md")]
+//! Caches typed records on any store: SQLite, PostgreSQL, MySQL, MariaDB, Redis, Elasticsearch,
+//! files and memory.
+//!
+//! A *record* is a struct that derives [`ScopeRecord`], or a row of a scope that a TOML file
+//! declares. It is found by a *scope* and a *key*. A URI selects the backend; the code that uses
+//! the cache is the same on each.
+//!
+//! ```
+//! # #[cfg(all(feature = "derive", feature = "sqlite"))] {
+//! use hilcat::{Cache, ScopeRecord};
+//!
+//! #[derive(Debug, Clone, PartialEq, ScopeRecord)]
+//! struct Article {
+//!     #[scope(unique)]
+//!     id: String,
+//!     title: String,
+//!     views: Option<i64>,
+//! }
+//!
+//! let cache = Cache::from_uri("sqlite::memory:")?;
+//! let articles = cache.scope::<Article>()?; // creates the table, or upgrades it
+//! let slow = || Article { id: "a1".into(), title: "Hello".into(), views: None };
+//!
+//! let article = articles.get("a1", slow)?; // computed once, then read from the table
+//! assert_eq!(articles.fetch("a1")?, Some(article));
+//! # }
+//! # Ok::<(), hilcat::Error>(())
+//! ```
+//!
+//! # Overview
+//!
+//! - [`Cache`] opens stores and scopes; [`CacheBuilder`] has the options.
+//! - [`Scope`], [`MapScope`] and [`DynScope`] are handles of opened scopes: `get`, `fetch`, `set`,
+//!   `update`, `pop` and their batches.
+//! - `#[cached]` stores the values of a function (feature `derive`).
+//! - [`backend`] has a typed constructor for each backend; [`store`] has the traits of a backend.
+//! - [`Error`] is the error of every fallible call.
+//!
+//! The guide is in the directory `docs/guide` of the repository: freshness, outages, schema
+//! changes, layers, Diesel, the command line, and a page for each backend with its URIs and options.
 
 mod backends;
 #[cfg(any(feature = "sql", feature = "redis"))]
@@ -14,6 +53,8 @@ mod duration;
 mod error;
 mod freshness;
 mod function;
+#[cfg(all(doctest, feature = "derive", feature = "sqlite"))]
+mod guide;
 mod json;
 mod key;
 mod layers;

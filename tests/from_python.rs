@@ -60,7 +60,7 @@ fn prints_what_is_documented(uri: &str) -> Result<(), Failed> {
     let output = example.env(AS_EXAMPLE, "1").env("HILCAT_CACHE", uri).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    let document = include_str!("../docs/coming-from-python.md");
+    let document = include_str!("../docs/guide/src/coming-from-python.md");
     let documented = document.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(String::from_utf8(output.stdout)?, documented);
     Ok(())

@@ -228,7 +228,7 @@ fn odd_names() {
 
 #[test]
 fn the_example_scopes() {
-    let schemas = Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas"));
+    let schemas = Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas"));
     let all = "SELECT sql AS line FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
     insta::assert_snapshot!(query(schemas.unwrap().iter().cloned(), all), @r##"
     CREATE TABLE __diesel_schema_migrations (

@@ -8,7 +8,7 @@ use hilcat::{Column, ColumnType, ErrorKind, Schema, Schemas, Shape, Value};
 use serde_json::json;
 
 fn examples() -> Schemas {
-    Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")).unwrap()
+    Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas")).unwrap()
 }
 
 /// Writes files into a directory of their own and reads it. Gives the error without the path of
@@ -51,7 +51,7 @@ fn a_schema_is_the_same_in_rust_and_in_toml() {
         .column(int("value").nullable(true))
         .shape(Shape::Single)
         .ttl(Duration::from_secs(3600));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/demo.toml");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/demo.toml");
     assert_eq!(Schemas::from_path(file).unwrap(), Schemas::from_iter([a, d]));
 }
 

@@ -488,20 +488,3 @@ fn an_error_names_the_scope_and_its_own_key() {
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("count")));
     assert!(error.to_string().contains("scope `a`, key `x`"), "{error}");
 }
-
-#[cfg(feature = "cli")]
-#[test]
-fn the_command_line_needs_no_schemas() {
-    let file = File::new();
-    let run = |words: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hilcat"));
-        command.env_remove("HILCAT_SCHEMAS").env("HILCAT_CACHE", file.uri(COMPOSITE));
-        let output = command.args(words).output().unwrap();
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    run(&["set", "eu/x", "k", "1", "\"one\""]);
-    assert_eq!(run(&["get", "eu/x", "k", "1"]), "\"one\"\n");
-    assert_eq!(run(&["keys", "eu/x"]), "[\"k\",1]\n");
-    assert_eq!(run(&["scopes"]), "eu/x\n");
-}

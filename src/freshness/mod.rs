@@ -9,8 +9,3 @@ pub use self::options::{Freshness, OnUnavailable, SingleFlight, Ttl};
 /// The name of the column that says when a record stops being fresh, in the tables, documents and
 /// serialised records of scopes that use expiry and have no column of their own for it.
 pub const EXPIRES_AT: &str = "hilcat_expires_at";
-
-/// The samples of the page on freshness, as tests.
-#[cfg(all(doctest, feature = "derive", feature = "sqlite"))]
-#[doc = include_str!("../../docs/freshness.md")]
-struct Page;

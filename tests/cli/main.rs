@@ -1,10 +1,11 @@
 //! The command line, as who calls it sees it.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod batch;
 #[cfg(all(unix, feature = "sqlite"))]
 mod freshness;
+#[cfg(all(unix, feature = "sqlite"))]
+mod guide;
 mod import;
 mod inputs;
 #[cfg(all(unix, feature = "sqlite"))]
@@ -33,7 +34,7 @@ fn ended(code: i32, stdout: &str, stderr: &str) -> Ended {
 }
 
 fn program() -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("hilcat"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hilcat"));
     command.env_remove("HILCAT_CACHE").env_remove("HILCAT_SCHEMAS");
     command
 }

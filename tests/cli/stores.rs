@@ -56,3 +56,18 @@ fn sqlite_as_keys_and_values() {
     let directory = tempfile::tempdir().unwrap();
     every_command(&format!("sqlite+kv:///{}", directory.path().join("t.db").display()));
 }
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_single_table_needs_no_schemas() {
+    let directory = tempfile::tempdir().unwrap();
+    let uri = format!(
+        "sqlite:///{}?single_table=cache&scope_columns=region,kind&key_columns=a,b&columns=v&column_types=b:int",
+        directory.path().join("t.db").display()
+    );
+    let run = |words: &[&str]| run_with(program().args(["--cache", &uri]).args(words), b"");
+    assert_eq!(run(&["set", "eu/x", "k", "1", "\"one\""]), ended(0, "", ""));
+    assert_eq!(run(&["get", "eu/x", "k", "1"]), ended(0, "\"one\"\n", ""));
+    assert_eq!(run(&["keys", "eu/x"]), ended(0, "[\"k\",1]\n", ""));
+    assert_eq!(run(&["scopes"]), ended(0, "eu/x\n", ""));
+}

@@ -69,7 +69,7 @@ impl Server {
 
 /// Does something to the server through `scripts/services`, which started it.
 pub fn services(command: &str, engine: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, engine]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -59,7 +59,7 @@ impl Server {
 
     /// Stops, kills or starts the server; an error where it is not ours.
     pub fn fault_injection(&self, command: &str) -> Result<(), String> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
         let mut services = Command::new(script);
         // It would take a server that the environment names for another one's.
         for (_, variable) in ENGINES {

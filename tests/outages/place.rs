@@ -51,7 +51,7 @@ impl Server {
     }
 
     fn services(&self, command: &str) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
         let mut services = Command::new(script);
         // It would take a server that the environment names for another one's.
         for engine in ENGINES {

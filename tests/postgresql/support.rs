@@ -124,7 +124,7 @@ impl Sql {
 
 /// Does something to the server through `scripts/services`, which started it.
 pub(crate) fn services(command: &str, engine: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, engine]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

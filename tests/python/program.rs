@@ -16,7 +16,7 @@ pub struct Program {
 impl Program {
     /// Starts one with a cache that is opened as this says.
     pub fn start(python: &Path, opened: &Json) -> Self {
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/program.py");
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/python/program.py");
         let mut command = Command::new(python);
         command.arg(program).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

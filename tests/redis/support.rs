@@ -79,7 +79,7 @@ impl Other {
 
 /// Does something to the servers through `scripts/services`, which started them.
 pub(crate) fn services(command: &str, target: &str) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/services");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, target]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -87,7 +87,7 @@ pub(crate) fn services(command: &str, target: &str) {
 /// Which process of an engine listens at a port.
 pub(crate) fn part(engine: &str, port: &str) -> String {
     let ports = std::env::var("HILCAT_SERVICES_DIR")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/services").to_owned());
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/services").to_owned());
     let head = format!("{engine}.");
     for entry in std::fs::read_dir(format!("{ports}/ports")).unwrap() {
         let path = entry.unwrap().path();

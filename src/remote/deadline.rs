@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The upper limit of a timeout: a hundred years, which cannot overflow an [`Instant`].
-pub(crate) const LONGEST: Duration = Duration::from_secs(3_153_600_000);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3_153_600_000);
 
 /// The instant by which a call has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(crate) struct Deadline(Instant);
 impl Deadline {
     /// Returns the deadline that is `timeout` from now.
     pub(crate) fn after(timeout: Duration) -> Self {
-        Self(Instant::now() + timeout.min(LONGEST))
+        Self(Instant::now() + timeout.min(MAX_TIMEOUT))
     }
 
     #[cfg(feature = "redis")]
@@ -61,7 +61,7 @@ impl Deadline {
             let Some(running) = step.get() else { return Self::after(timeout) };
             let began = running.began.unwrap_or_else(Instant::now);
             step.set(Some(Step { began: Some(began), ..running }));
-            Self(began + timeout.min(LONGEST).saturating_sub(running.spent))
+            Self(began + timeout.min(MAX_TIMEOUT).saturating_sub(running.spent))
         })
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use self::connect_options::{ConnectOptions, connect_option_methods};
 #[cfg(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::deadline::Deadline;
 #[cfg(feature = "sql")]
-pub(crate) use self::deadline::LONGEST;
+pub(crate) use self::deadline::MAX_TIMEOUT;
 pub(crate) use self::deadline::{CallClock, begin_step};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::endpoint::Endpoint;

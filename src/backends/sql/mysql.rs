@@ -12,7 +12,7 @@ use super::database::Database;
 use super::dialect::Dialect;
 use super::error::{ErrorClass, classify, into_hilcat_error};
 use crate::backends::sql::connection::pool;
-use crate::backends::sql::table::single_table::{self, Layout, Single};
+use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
 use crate::remote::{
@@ -123,8 +123,9 @@ impl MysqlBuilder {
         let mariadb = seen.get().is_some_and(|server: &ServerInfo| server.mariadb);
         let capabilities = capabilities(mariadb);
         let max_depth = seen.get().and_then(max_json_depth);
-        let database = Database::holding(pool.clone(), pool, options, capabilities, max_depth);
-        Ok(Mysql(database.retrying(retry)))
+        let database =
+            Database::with_json_depth(pool.clone(), pool, options, capabilities, max_depth);
+        Ok(Mysql(database.with_retry(retry)))
     }
 
     fn target(self) -> Result<Target> {
@@ -281,7 +282,7 @@ fn settings(server: &ServerInfo, timeout: Duration) -> String {
 
 impl single_table::sealed::Tables for Mysql {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
-        Arc::new(Single::new(self.0, layout))
+        Arc::new(SingleTableStore::new(self.0, layout))
     }
 }
 

@@ -9,7 +9,7 @@ use super::connection::postgresql::{Pooler, PostgresConnection, Target};
 use super::database::Database;
 use super::dialect::Dialect;
 use crate::backends::sql::connection::pool;
-use crate::backends::sql::table::single_table::{self, Layout, Single};
+use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
 use crate::remote::{
@@ -154,7 +154,7 @@ impl PostgresqlBuilder {
         let target = self.target()?;
         let pool = pool::open(options.pool_size, move || connect(&target, schema.as_deref()))?;
         let capabilities = capabilities();
-        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).retrying(retry)))
+        Ok(Postgresql(Database::new(pool.clone(), pool, options, capabilities).with_retry(retry)))
     }
 
     fn target(self) -> Result<Target> {
@@ -285,7 +285,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
 
 impl single_table::sealed::Tables for Postgresql {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
-        Arc::new(Single::new(self.0, layout))
+        Arc::new(SingleTableStore::new(self.0, layout))
     }
 }
 

@@ -11,11 +11,11 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use parking_lot::Mutex;
 
-use super::database::{Database, Inner};
+use super::database::{Database, DatabaseInner};
 use super::dialect::Dialect;
 use super::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::connection::pool;
-use crate::backends::sql::table::single_table::{self, Layout, Single};
+use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::remote::Deadline;
 use crate::store::uri::decode;
 use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri, pool_option_methods};
@@ -113,7 +113,7 @@ impl Sqlite {
     }
 
     /// Returns the database, and whether it outlives the store.
-    pub(crate) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
+    pub(crate) fn into_database(self) -> (Arc<DatabaseInner<sqlite::Sqlite>>, bool) {
         let persistent = self.0.capabilities().persistent;
         (self.0.into_inner(), persistent)
     }
@@ -301,7 +301,7 @@ fn enable_wal(connection: &mut SqliteConnection, timeout: Duration) -> QueryResu
 
 impl single_table::sealed::Tables for Sqlite {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
-        Arc::new(Single::new(self.0, layout))
+        Arc::new(SingleTableStore::new(self.0, layout))
     }
 }
 

@@ -24,7 +24,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::super::database::{Database, Unchanged};
+use super::super::database::{Database, UnchangedCheck};
 use super::super::dialect::Dialect;
 use super::super::error::CallError;
 use super::capabilities;
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sql
     let display = path.display().to_string();
     let timeout = options.timeout;
     let connect = move || connect(&url, &display, timeout);
-    let unchanged: Option<Unchanged> = match mode {
+    let unchanged: Option<UnchangedCheck> = match mode {
         Mode::Immutable => Some(Box::new(move || before.check(&path))),
         _ => None,
     };

@@ -234,7 +234,7 @@ fn suppressed_removals_are_errors() {
     for result in [a.pop("x").map(drop), a.pop_many(["x"]).map(drop), a.clear()] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-        assert!(error.to_string().contains("kept what it was to remove"), "{error}");
+        assert!(error.to_string().contains("kept records that it was to remove"), "{error}");
     }
     assert!(a.exists("x").unwrap());
 }

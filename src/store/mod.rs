@@ -20,6 +20,8 @@ pub(crate) use self::expiry::{is_expired, is_live};
 pub(crate) use self::lease::no_leases;
 pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::options::pool_option_methods;
 pub use self::uri::Uri;
 pub use crate::clock::SharedClock;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};

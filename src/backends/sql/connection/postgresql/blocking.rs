@@ -1,5 +1,8 @@
-//! A blocking socket under an asynchronous protocol: the calling thread drives the protocol's
-//! machine, without a runtime.
+//! A blocking socket below an asynchronous protocol, without a runtime.
+//!
+//! The calling thread polls the request and the protocol's driver in turn. Invariant: a read of the
+//! driver blocks only after both are pending, so that all data has been sent before the wait for a
+//! response.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -12,52 +15,51 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::remote::{Deadline, Socket};
 
-/// What the caller and the protocol's machine share.
+/// The state that the caller and the driver share.
 #[derive(Debug)]
 struct Shared {
     socket: Socket,
-    /// Whether one read may block. Without it a read is pending at once: what is to be sent has
-    /// to be sent before an answer is waited for.
+    /// Whether the next read may block. Otherwise it returns pending at once.
     may_read: bool,
 }
 
-/// The caller's side of a socket.
+/// The caller's handle of the socket.
 #[derive(Debug, Clone)]
-pub(super) struct Gate(Arc<Mutex<Shared>>);
+pub(super) struct BlockingIo(Arc<Mutex<Shared>>);
 
-/// The machine's side of a socket.
+/// The driver's handle of the socket.
 #[derive(Debug)]
-pub(super) struct Driven(Gate);
+pub(super) struct DriverIo(BlockingIo);
 
-impl Gate {
+impl BlockingIo {
     pub(super) fn new(socket: Socket) -> Self {
         Self(Arc::new(Mutex::new(Shared { socket, may_read: false })))
     }
 
-    pub(super) fn driven(&self) -> Driven {
-        Driven(self.clone())
+    pub(super) fn driver_io(&self) -> DriverIo {
+        DriverIo(self.clone())
     }
 
-    /// Begins a call that is to end by a deadline.
+    /// Begins a call, and sets its deadline.
     pub(super) fn begin(&self, deadline: Deadline) {
         let mut shared = self.0.lock();
         shared.socket.begin(deadline);
         shared.may_read = false;
     }
 
-    /// Whether an idle connection can be used.
+    /// Returns whether an idle connection can be used.
     pub(super) fn is_quiet(&self) -> bool {
         self.0.lock().socket.is_quiet()
     }
 
-    /// Drives a future that waits for nothing but the socket. `step` drives what it depends on.
-    pub(super) fn drive<F: Future>(
+    /// Runs a future that waits only for the socket. `step` polls what it depends on.
+    pub(super) fn block_on<F: Future>(
         &self,
         future: F,
         mut step: impl FnMut(&mut Context<'_>),
     ) -> F::Output {
         let mut future = pin!(future);
-        // No other thread makes progress: what is pending is polled again after the next read.
+        // No wake-up is needed: everything is polled again after each read.
         let mut context = Context::from_waker(Waker::noop());
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
@@ -69,7 +71,7 @@ impl Gate {
     }
 }
 
-impl AsyncRead for Driven {
+impl AsyncRead for DriverIo {
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -85,7 +87,7 @@ impl AsyncRead for Driven {
     }
 }
 
-impl AsyncWrite for Driven {
+impl AsyncWrite for DriverIo {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The statements of a scope, their text made once.
+//! The statements of a scope, whose text is rendered once.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +8,7 @@ use crate::backends::sql::statement::Sql;
 use crate::schema::fnv1a;
 use crate::{Column, ColumnType, Schema};
 
-/// How many rows one page of a listing has.
+/// The number of rows in a page of a listing.
 pub(crate) const PAGE: usize = 1000;
 
 /// The statements of one scope.
@@ -21,64 +21,64 @@ pub(crate) struct Statements {
     pub(crate) key_types: Vec<ColumnType>,
     pub(crate) exists: Sql,
     pub(crate) fetch: Sql,
-    /// The same for a row that is not changed by others until the transaction ends.
+    /// Fetches a row and locks it until the transaction ends.
     pub(crate) lock: Sql,
-    /// Fetches many keys, where the engine can be given them at once.
+    /// Fetches many keys, if the engine can bind them all at once.
     pub(crate) fetch_many: Option<Sql>,
     pub(crate) set: Sql,
-    /// The same for several rows.
+    /// Writes several rows.
     pub(crate) set_rows: Sql,
-    /// For a row whose key has none; what there is of the key is left as it is.
+    /// Inserts a row unless its key has one.
     pub(crate) insert: Sql,
-    /// The same for many rows, where the engine can be given them at once: gives the keys of those
-    /// that were inserted.
+    /// Inserts many rows unless their keys have one, if the engine can bind them all at once. Returns
+    /// the keys of the inserted rows.
     pub(crate) insert_many: Option<Sql>,
-    /// For a row of which some columns are absent.
+    /// Writes a row with absent columns.
     pub(crate) merge: Sql,
-    /// The same where a new record could not be made: changes the record that there is.
+    /// Changes an existing record by a row with absent columns that cannot become a new record.
     pub(crate) patch: Sql,
-    /// The three of them where they also give the row that they replace.
+    /// Variants of `set`, `merge` and `patch` that return the replaced row, if the engine has them.
     pub(crate) updates: Option<Updates>,
     pub(crate) pop: Sql,
-    /// Removes many keys, where the engine can be given them at once.
+    /// Removes many keys, if the engine can bind them all at once.
     pub(crate) pop_many: Option<Sql>,
     pub(crate) keys: Listing,
     pub(crate) rows: Listing,
-    /// All rows at one moment.
+    /// Selects all rows.
     pub(crate) all: Sql,
     pub(crate) len: Sql,
     pub(crate) clear: Sql,
-    /// Those of batches, where they are of fixed sizes.
+    /// The statements of batches, if the engine needs statements of section_len sizes.
     pub(crate) batches: Option<Batches>,
-    /// Those of records that expire.
+    /// The statements on the expiry, if records expire.
     pub(crate) expiring: Option<Expiring>,
 }
 
-/// The statements for many rows of an engine that takes them in fixed sizes only.
+/// The statements for batches of section_len sizes, on an engine without arrays.
 #[derive(Debug)]
 pub(crate) struct Batches {
-    pub(crate) fetch: Buckets,
-    /// As `fetch`, and nobody else changes the rows until the transaction ends.
-    pub(crate) lock: Buckets,
-    pub(crate) remove: Buckets,
-    pub(crate) set: Buckets,
-    /// Removes the rows of keys that are expired: the keys, and then a time.
-    pub(crate) remove_expired: Buckets,
-    /// Inserts rows of keys that have none; fails where one has.
-    pub(crate) insert: Buckets,
+    pub(crate) fetch: SizedStatement,
+    /// Fetches rows and locks them until the transaction ends.
+    pub(crate) lock: SizedStatement,
+    pub(crate) remove: SizedStatement,
+    pub(crate) set: SizedStatement,
+    /// Removes the expired rows of keys. Binds: the keys, a time.
+    pub(crate) remove_expired: SizedStatement,
+    /// Inserts rows. Fails if one of the keys has a row.
+    pub(crate) insert: SizedStatement,
 }
 
-/// One statement in several sizes, each made when it is first needed.
+/// A statement in several sizes, each rendered on first use.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub(crate) struct SizedStatement {
     sizes: Vec<(usize, OnceLock<Sql>)>,
     make: fn(&Schema, usize) -> Sql,
-    /// Whether an item may be repeated to fill a statement.
+    /// Whether the last item may be repeated to fill a statement.
     padded: bool,
 }
 
-impl Buckets {
-    /// A statement of these sizes, the smallest first, which is 1.
+impl SizedStatement {
+    /// Creates a statement of these sizes in ascending order. The first is 1.
     pub(crate) fn new(
         sizes: impl IntoIterator<Item = usize>,
         make: fn(&Schema, usize) -> Sql,
@@ -87,7 +87,7 @@ impl Buckets {
         Self { sizes, make, padded: true }
     }
 
-    /// The same where no item may be repeated.
+    /// Creates a statement in which no item may be repeated.
     pub(crate) fn exact(
         sizes: impl IntoIterator<Item = usize>,
         make: fn(&Schema, usize) -> Sql,
@@ -95,20 +95,20 @@ impl Buckets {
         Self { padded: false, ..Self::new(sizes, make) }
     }
 
-    /// The size and the statement that so many items begin with. It may have room for more of them
-    /// where they fill more than half of it: the last item is repeated then.
-    pub(crate) fn begin(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
-        let most = if self.padded { items * 2 - 1 } else { items };
-        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size <= most);
+    /// Returns the statement for the first of `items` items, and its size. If the items fill more
+    /// than half of a statement, that one is returned, and the last item is to be repeated.
+    pub(crate) fn fit(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
+        let max = if self.padded { items * 2 - 1 } else { items };
+        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size <= max);
         let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
         let (size, sql) = roomy.or_else(full).unwrap_or(&self.sizes[0]);
         (*size, sql.get_or_init(|| (self.make)(schema, *size)))
     }
 }
 
-/// The statements that write a row and give how many they wrote and, beside it, the columns of the
-/// row that was replaced, NULL where there was none. They have the binds of the key before those
-/// of the statement that only writes.
+/// The statements that write a row and return the number of written rows, followed by the columns of
+/// the replaced row, which are NULL if there was none. The binds are those of the key, followed by
+/// those of the statement that only writes.
 #[derive(Debug)]
 pub(crate) struct Updates {
     pub(crate) set: Sql,
@@ -116,8 +116,8 @@ pub(crate) struct Updates {
     pub(crate) patch: Sql,
 }
 
-/// The two statements of a listing by pages, each of which begins after the last key of the page
-/// before.
+/// The statements for the first page of a listing and for the pages after it, each of which begins
+/// after the last key of the page before.
 #[derive(Debug)]
 pub(crate) struct Listing {
     pub(crate) first: Sql,
@@ -129,9 +129,9 @@ impl Statements {
         Self::in_sections::<D>(schema, 0)
     }
 
-    /// The statements where listings are of the rows whose first `fixed` key columns have values
-    /// that are given: their binds come before all others.
-    pub(crate) fn in_sections<D: Dialect>(schema: &Arc<Schema>, fixed: usize) -> Self {
+    /// Renders the statements of a table of sections. The listings are restricted to a section: the
+    /// rows with the bound values in their first `section_len` key columns. These binds come first.
+    pub(crate) fn in_sections<D: Dialect>(schema: &Arc<Schema>, section_len: usize) -> Self {
         let table = D::quote(&schema.table);
         let all = selected::<D>(schema, &schema.columns);
         let keys = selected::<D>(schema, schema.key_columns());
@@ -148,47 +148,47 @@ impl Statements {
             insert: D::insert(schema),
             insert_many: D::insert_listed(schema),
             merge: D::merge(schema),
-            patch: patch::<D>(schema),
+            patch: patch::<D>(Sql::new(""), schema),
             updates: D::updates(schema),
             pop_many: D::pop_listed(schema),
             pop: D::pop_one(schema),
-            keys: Listing::new::<D>(schema, &keys, fixed),
-            rows: Listing::new::<D>(schema, &all, fixed),
-            all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, fixed),
-            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, fixed),
-            clear: D::clear_section(schema, fixed),
+            keys: Listing::new::<D>(schema, &keys, section_len),
+            rows: Listing::new::<D>(schema, &all, section_len),
+            all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, section_len),
+            len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, section_len),
+            clear: D::clear_section(schema, section_len),
             batches: D::batches(schema),
-            expiring: Expiring::new::<D>(schema, fixed),
+            expiring: Expiring::new::<D>(schema, section_len),
             schema: schema.clone(),
         }
     }
 }
 
 impl Listing {
-    fn new<D: Dialect>(schema: &Schema, selected: &str, fixed: usize) -> Self {
+    fn new<D: Dialect>(schema: &Schema, selected: &str, section_len: usize) -> Self {
         let table = D::quote(&schema.table);
-        let end = Self::end::<D>(schema, fixed);
+        let end = Self::end::<D>(schema, section_len);
         let all = || Sql::new(format!("SELECT {selected} FROM {table}"));
-        let section = || of_section::<D>(all(), schema, fixed);
-        let listed: Vec<&Column> = schema.key_columns().skip(fixed).collect();
-        let next = match fixed {
+        let section = || of_section::<D>(all(), schema, section_len);
+        let listed: Vec<&Column> = schema.key_columns().skip(section_len).collect();
+        let next = match section_len {
             0 => D::after(section().text(" WHERE "), &listed),
             _ => D::after(section().text(" AND ("), &listed).text(")"),
         };
         Self { first: section().text(&end), next: next.text(&end) }
     }
 
-    /// The order and the size of a page.
-    pub(crate) fn end<D: Dialect>(schema: &Schema, fixed: usize) -> String {
+    /// Returns the order and the limit of a page.
+    pub(crate) fn end<D: Dialect>(schema: &Schema, section_len: usize) -> String {
         let table = D::quote(&schema.table);
-        // Of the table, not what is selected under the same name.
-        let keys = schema.key_columns().skip(fixed);
+        // Qualified, so as not to refer to a selected expression of the same name.
+        let keys = schema.key_columns().skip(section_len);
         let keys = keys.map(|key| format!("{table}.{}", D::quote(&key.name)));
         format!(" ORDER BY {} LIMIT {PAGE}", keys.collect::<Vec<_>>().join(", "))
     }
 }
 
-/// What is selected for columns, separated by commas.
+/// Returns the selected expressions of columns, separated by commas.
 pub(crate) fn selected<'a, D: Dialect>(
     schema: &Schema,
     columns: impl IntoIterator<Item = &'a Column>,
@@ -197,27 +197,26 @@ pub(crate) fn selected<'a, D: Dialect>(
     selected.collect::<Vec<_>>().join(", ")
 }
 
-/// The quoted names of columns, separated by commas.
+/// Returns the quoted names of columns, separated by commas.
 pub(crate) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let names = columns.into_iter().map(|column| D::quote(&column.name));
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// A statement on the rows whose first key columns have the values that are bound; on all rows
-/// where none is fixed.
-pub(crate) fn in_section<D: Dialect>(text: String, schema: &Schema, fixed: usize) -> Sql {
-    of_section::<D>(Sql::new(text), schema, fixed)
+/// Returns a statement on the rows of a section, or on all rows if `section_len` is 0.
+pub(crate) fn in_section<D: Dialect>(text: String, schema: &Schema, section_len: usize) -> Sql {
+    of_section::<D>(Sql::new(text), schema, section_len)
 }
 
-/// Adds the same condition.
-pub(crate) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, fixed: usize) -> Sql {
-    match fixed {
+/// Appends the condition that a row is in the bound section.
+pub(crate) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, section_len: usize) -> Sql {
+    match section_len {
         0 => sql,
-        _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(fixed)),
+        _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(section_len)),
     }
 }
 
-/// Adds the condition that the key is the one bound.
+/// Appends the condition that the key equals the bound one.
 pub(crate) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     matching::<D>(sql, schema.key_columns())
 }
@@ -228,14 +227,9 @@ fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>)
     })
 }
 
-/// Changes the given columns of a record: its binds are, for each column that is not unique,
-/// whether it is given and its value, and then the key.
-fn patch<D: Dialect>(schema: &Schema) -> Sql {
-    patching::<D>(Sql::new(""), schema)
-}
-
-/// Adds the same to a statement.
-pub(crate) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+/// Appends a statement that changes the given columns of a record. Its binds are, for each non-key
+/// column, whether it is given and its value, followed by the key.
+pub(crate) fn patch<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     let sql = sql.text(&format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         let name = D::quote(&column.name);
@@ -248,8 +242,8 @@ pub(crate) fn patching<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     matching_key::<D>(sql.text(" WHERE "), schema)
 }
 
-/// Adds to an `INSERT` that a record that has the key is changed by what `change` says of each
-/// column that is not unique.
+/// Appends to an `INSERT` that an existing record of the key is overwritten, with the assignment that
+/// `change` appends for each non-key column.
 pub(crate) fn on_conflict<D: Dialect>(
     sql: Sql,
     schema: &Schema,
@@ -263,45 +257,46 @@ pub(crate) fn on_conflict<D: Dialect>(
     }
 }
 
-/// Adds to an `INSERT` that nothing is done where a record has the key.
+/// Appends to an `INSERT` that nothing is done if the key has a record.
 pub(crate) fn unless_stored<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
     let keys = columns::<D>(schema.key_columns());
     sql.text(&format!(" ON CONFLICT ({keys}) DO NOTHING"))
 }
 
-/// The columns that are not unique, in schema order.
+/// Returns the non-key columns, in schema order.
 pub(crate) fn non_key(schema: &Schema) -> impl Iterator<Item = &Column> {
     let columns = schema.columns.iter().enumerate();
     columns.filter(|(at, _)| !schema.is_key(*at)).map(|(_, column)| column)
 }
 
-/// The columns of the index by which expired records are found, if records expire.
+/// Returns the columns of the index on the expiry, if records expire.
 pub(crate) fn expiry_index(schema: &Schema) -> Option<Vec<String>> {
     let expiry = &schema.columns[schema.expiry_column()?];
     let section = schema.key_columns().take(schema.sections);
     Some(section.chain([expiry]).map(|column| column.name.clone()).collect())
 }
 
-/// The name of an index that hilcat makes: one of its own in the whole database.
+/// Returns the name of an index that hilcat creates, which is unique in the database.
 pub(crate) fn index_name(table: &str, columns: &[String]) -> String {
     format!("hilcat_ix_{:016x}", fnv1a(format!("{table:?} {columns:?}").as_bytes()))
 }
 
-/// `CREATE INDEX` on columns of a table.
+/// Returns `CREATE INDEX` on columns of a table.
 pub(crate) fn create_index<D: Dialect>(table: &str, columns: &[String]) -> String {
     let name = D::quote_in_definition(&index_name(table, columns));
     let quoted: Vec<String> = columns.iter().map(|column| D::quote_in_definition(column)).collect();
     format!("CREATE INDEX {name} ON {} ({})", D::quote_in_definition(table), quoted.join(", "))
 }
 
-/// The statements that make a table with its indexes.
+/// Returns the statements that create a table and its indexes.
 pub(crate) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
     let index = expiry_index(schema).filter(|_| !D::INDEXES_IN_TABLE);
     let index = index.map(|columns| create_index::<D>(&schema.table, &columns));
     [create_table::<D>(schema, &schema.table)].into_iter().chain(index).collect()
 }
 
-/// The definition of the index in that of its table.
+/// Returns the definition of the index on the expiry within that of its table, if the engine has it
+/// there.
 fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
     let columns = expiry_index(schema).filter(|_| D::INDEXES_IN_TABLE)?;
     let name = D::quote(&index_name(&schema.table, &columns));
@@ -309,18 +304,18 @@ fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
     Some(format!(",\n  INDEX {name} ({})", quoted.join(", ")))
 }
 
-/// `CREATE TABLE` under a name.
+/// Returns `CREATE TABLE` for a table of this name.
 pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
         let ty = match schema.is_key(at) {
             true => D::key_type_in(schema, column),
             false => D::column_type(column.ty),
         };
-        format!("  {}", defined::<D>(column, &ty))
+        format!("  {}", define::<D>(column, &ty))
     });
-    let beside =
+    let auxiliary =
         D::auxiliary_columns(schema).into_iter().map(|definition| format!("  {definition}"));
-    let columns = columns.chain(beside).collect::<Vec<_>>().join(",\n");
+    let columns = columns.chain(auxiliary).collect::<Vec<_>>().join(",\n");
     let keys = schema.key_columns().map(|column| D::quote_in_definition(&column.name));
     let keys = keys.collect::<Vec<_>>().join(", ");
     let (table, options) = (D::quote_in_definition(table), D::TABLE_OPTIONS);
@@ -328,12 +323,12 @@ pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
     format!("CREATE TABLE {table} (\n{columns},\n  PRIMARY KEY ({keys}){index}\n){options}")
 }
 
-/// A column that is not unique, as `CREATE TABLE` and `ADD COLUMN` have it.
+/// Returns the definition of a non-key column, for `CREATE TABLE` and `ADD COLUMN`.
 pub(crate) fn definition<D: Dialect>(column: &Column) -> String {
-    defined::<D>(column, &D::column_type(column.ty))
+    define::<D>(column, &D::column_type(column.ty))
 }
 
-fn defined<D: Dialect>(column: &Column, ty: &str) -> String {
+fn define<D: Dialect>(column: &Column, ty: &str) -> String {
     let mut text = format!("{} {ty}", D::quote_in_definition(&column.name));
     if !column.nullable {
         text.push_str(" NOT NULL");

@@ -1,4 +1,4 @@
-//! What tokio-postgres asks of a TLS connection.
+//! TLS for tokio-postgres.
 
 use std::future::Future;
 use std::io;
@@ -11,36 +11,36 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// Encrypts a connection to a host.
+/// Starts TLS on a connection to a host.
 pub(super) struct Connector {
     pub(super) config: Arc<ClientConfig>,
     pub(super) host: String,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Connector {
-    type Stream = Encrypted<S>;
+    type Stream = EncryptedIo<S>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted<S>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<EncryptedIo<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
             let name = ServerName::try_from(self.host).map_err(io::Error::other)?;
             let connector = tokio_rustls::TlsConnector::from(self.config);
-            connector.connect(name, stream).await.map(Encrypted)
+            connector.connect(name, stream).await.map(EncryptedIo)
         })
     }
 }
 
-/// A connection that is encrypted.
-pub(super) struct Encrypted<S>(tokio_rustls::client::TlsStream<S>);
+/// A stream with TLS.
+pub(super) struct EncryptedIo<S>(tokio_rustls::client::TlsStream<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for EncryptedIo<S> {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for EncryptedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Encrypted<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for EncryptedIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,46 +1,46 @@
-//! What the expiry of records needs: statements that are given a time.
+//! The statements on the expiry of records.
 //!
-//! Each is one statement that checks and changes a row at once, so that a record that is written at
-//! the same time is either seen or left alone. The listings and counts go by the key; whatever
-//! removes goes by the index on the expiry.
+//! Each checks and changes rows in one statement. So a record that is written concurrently is either
+//! seen as it is or left unchanged. Listings and counts use the primary key, removals the index on
+//! the expiry.
 
-use super::render::{Listing, columns, matching_key, non_key, of_section, selected};
+use super::statements::{Listing, columns, matching_key, non_key, of_section, selected};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::statement::Sql;
 use crate::{Column, ColumnType, Schema};
 
-/// The statements of a scope whose records expire.
+/// The statements of a scope whose records expire, with their binds.
 #[derive(Debug)]
 pub(crate) struct Expiring {
-    /// `INSERT` of a row, in place of one that is expired, where the engine has such a statement:
-    /// the binds of a write and a time.
+    /// Inserts a row or overwrites an expired one, if the engine has such a statement. Binds: those of
+    /// a write, a time.
     pub(crate) replace: Option<Sql>,
-    /// The same for several rows.
+    /// Inserts several rows or overwrites expired ones.
     pub(crate) replace_rows: Option<Sql>,
-    /// Overwrites a row that is expired: the columns that are not unique, the key and a time.
+    /// Overwrites an expired row. Binds: the non-key columns, the key, a time.
     pub(crate) overwrite: Sql,
-    /// Removes a row that is expired: the key and a time.
+    /// Removes an expired row. Binds: the key, a time.
     pub(crate) remove: Sql,
-    /// The same for many keys, where the engine can be given them at once.
+    /// Removes the expired rows of many keys, if the engine can bind them all at once.
     pub(crate) remove_many: Option<Sql>,
-    /// Gives a row that is not expired another expiry: that, the key and a time.
+    /// Sets the expiry of a row that is not expired. Binds: the expiry, the key, a time.
     pub(crate) touch: Sql,
-    /// The listings of what is not expired: the section, a time and the key of the last row.
+    /// Lists what is not expired. Binds: the section, a time, the key of the last row.
     pub(crate) keys: Listing,
     pub(crate) rows: Listing,
-    /// Counts what is not expired: the section, the section and a time.
+    /// Counts what is not expired. Binds: the section, the section, a time.
     pub(crate) len: Sql,
-    /// Removes what is expired: the section, a time and a number.
+    /// Removes up to a number of expired rows. Binds: the section, a time, the number.
     pub(crate) purge: Sql,
-    /// Removes what expires first: the section and a number.
+    /// Removes a number of the rows that expire first. Binds: the section, the number.
     pub(crate) trim: Sql,
-    /// Removes what never expires: the section and a number.
+    /// Removes a number of rows that never expire. Binds: the section, the number.
     pub(crate) trim_rest: Sql,
 }
 
 impl Expiring {
-    /// `None` if records of the schema do not expire.
-    pub(crate) fn new<D: Dialect>(schema: &Schema, fixed: usize) -> Option<Self> {
+    /// Renders the statements. Returns `None` if records of the schema do not expire.
+    pub(crate) fn new<D: Dialect>(schema: &Schema, section_len: usize) -> Option<Self> {
         let expiry = &schema.columns[schema.expiry_column()?];
         let name = D::quote(&expiry.name);
         let (all, keys) =
@@ -50,16 +50,16 @@ impl Expiring {
         let expired = |sql: Sql| expired::<D>(sql, schema, &name);
         let by_key = |text: String| matching_key::<D>(Sql::new(text), schema);
         let conditional = |write: Sql| {
-            let standing = D::existing_row(&schema.table)?;
+            let existing = D::existing_row(&schema.table)?;
             let sql = write.text(" WHERE ");
-            Some(self::expired::<D>(sql, schema, &format!("{standing}.{name}")))
+            Some(self::expired::<D>(sql, schema, &format!("{existing}.{name}")))
         };
         let by_expiry = format!(" ORDER BY {name}");
         Some(Self {
             replace: conditional(D::upsert(schema)),
             replace_rows: conditional(D::upsert_rows(schema))
                 .map(|sql| sql.text(&format!(" RETURNING {keys}"))),
-            overwrite: expired(overwriting::<D>(schema).text(" AND ")),
+            overwrite: expired(overwrite::<D>(schema).text(" AND ")),
             remove: expired(by_key(format!("DELETE FROM {table} WHERE ")).text(" AND ")),
             remove_many: D::remove_listed(schema, &name),
             touch: live(
@@ -71,29 +71,31 @@ impl Expiring {
                 )
                 .text(" AND "),
             ),
-            keys: Listing::live::<D>(schema, &keys, fixed, live),
-            rows: Listing::live::<D>(schema, &all, fixed, live),
-            len: counting::<D>(schema, fixed, expired),
-            purge: purging::<D>(schema, fixed, &by_expiry, expired),
-            trim: purging::<D>(schema, fixed, &by_expiry, |sql| {
+            keys: Listing::live::<D>(schema, &keys, section_len, live),
+            rows: Listing::live::<D>(schema, &all, section_len, live),
+            len: count_live::<D>(schema, section_len, expired),
+            purge: remove_some::<D>(schema, section_len, &by_expiry, expired),
+            trim: remove_some::<D>(schema, section_len, &by_expiry, |sql| {
                 sql.text(&format!("{name} IS NOT NULL"))
             }),
-            trim_rest: purging::<D>(schema, fixed, "", |sql| sql.text(&format!("{name} IS NULL"))),
+            trim_rest: remove_some::<D>(schema, section_len, "", |sql| {
+                sql.text(&format!("{name} IS NULL"))
+            }),
         })
     }
 }
 
-/// Adds the condition that a record is expired at the time bound.
+/// Appends the condition that a record is expired at the bound time.
 fn expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
     let sql = sql.text(&format!("{name} <= ")).bind(ColumnType::Timestamp);
-    // What another program wrote may not compare as a time.
+    // Another program may have written a value that does not compare as a time.
     match schema.freshness.expires_at {
         Some(_) => sql.text(&D::comparable_time(name)),
         None => sql,
     }
 }
 
-/// Adds the condition that it is not.
+/// Appends the condition that a record is not expired at the bound time.
 fn not_expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
     let sql = sql.text(&format!("({name} IS NULL OR {name} > ")).bind(ColumnType::Timestamp);
     match schema.freshness.expires_at.as_ref().map(|_| D::comparable_time(name)) {
@@ -104,8 +106,8 @@ fn not_expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
     }
 }
 
-/// `UPDATE` of the columns that are not unique.
-fn overwriting<D: Dialect>(schema: &Schema) -> Sql {
+/// Returns an `UPDATE` of the non-key columns.
+fn overwrite<D: Dialect>(schema: &Schema) -> Sql {
     let sql = Sql::new(format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
@@ -113,44 +115,48 @@ fn overwriting<D: Dialect>(schema: &Schema) -> Sql {
     matching_key::<D>(sql.text(" WHERE "), schema)
 }
 
-/// All records less those that are expired: both counts go by an index.
-fn counting<D: Dialect>(schema: &Schema, fixed: usize, expired: impl Fn(Sql) -> Sql) -> Sql {
+/// Returns a statement that subtracts the expired records from all: both counts use an index.
+fn count_live<D: Dialect>(
+    schema: &Schema,
+    section_len: usize,
+    expired: impl Fn(Sql) -> Sql,
+) -> Sql {
     let count = format!("(SELECT count(*) FROM {}", D::quote(&schema.table));
-    let sql = of_section::<D>(Sql::new(format!("SELECT {count}")), schema, fixed);
-    let sql = of_section::<D>(sql.text(&format!(") - {count}")), schema, fixed);
-    expired(sql.text(if fixed == 0 { " WHERE " } else { " AND " })).text(")")
+    let sql = of_section::<D>(Sql::new(format!("SELECT {count}")), schema, section_len);
+    let sql = of_section::<D>(sql.text(&format!(") - {count}")), schema, section_len);
+    expired(sql.text(if section_len == 0 { " WHERE " } else { " AND " })).text(")")
 }
 
-/// `DELETE` of up to so many rows of a section that meet a condition.
-fn purging<D: Dialect>(
+/// Returns a `DELETE` of a bound number of rows of a section that meet a condition.
+fn remove_some<D: Dialect>(
     schema: &Schema,
-    fixed: usize,
+    section_len: usize,
     order: &str,
     condition: impl Fn(Sql) -> Sql,
 ) -> Sql {
     let table = D::quote(&schema.table);
     let keys = columns::<D>(schema.key_columns());
     let (before, after) = D::purging(&table, &keys, schema.key.len());
-    let sql = of_section::<D>(Sql::new(before), schema, fixed);
-    let sql = condition(sql.text(if fixed == 0 { " WHERE " } else { " AND " }));
+    let sql = of_section::<D>(Sql::new(before), schema, section_len);
+    let sql = condition(sql.text(if section_len == 0 { " WHERE " } else { " AND " }));
     sql.text(order).text(" LIMIT ").bind(ColumnType::BigInt).text(&after)
 }
 
 impl Listing {
-    /// The listing of the rows that are not expired.
+    /// Renders the listing of the rows that are not expired.
     fn live<D: Dialect>(
         schema: &Schema,
         selected: &str,
-        fixed: usize,
+        section_len: usize,
         live: impl Fn(Sql) -> Sql,
     ) -> Self {
         let table = D::quote(&schema.table);
-        let listed: Vec<&Column> = schema.key_columns().skip(fixed).collect();
-        let end = Self::end::<D>(schema, fixed);
+        let listed: Vec<&Column> = schema.key_columns().skip(section_len).collect();
+        let end = Self::end::<D>(schema, section_len);
         let all = || {
             let sql = Sql::new(format!("SELECT {selected} FROM {table}"));
-            let sql = of_section::<D>(sql, schema, fixed);
-            live(sql.text(if fixed == 0 { " WHERE " } else { " AND " }))
+            let sql = of_section::<D>(sql, schema, section_len);
+            live(sql.text(if section_len == 0 { " WHERE " } else { " AND " }))
         };
         let next = D::after(all().text(" AND ("), &listed).text(")");
         Self { first: all().text(&end), next: next.text(&end) }
@@ -168,8 +174,8 @@ mod tests {
     use diesel::sqlite::Sqlite;
     use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
+    use crate::backends::sql::dialect::statements::{Statements, create};
     use crate::backends::sql::statement::Statement;
-    use crate::backends::sql::statement::render::{Statements, create};
     use crate::{Column, ColumnType, Schema, Value};
 
     #[derive(QueryableByName)]
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_removes_goes_by_the_index() {
+    fn removals_use_the_index_on_the_expiry() {
         for sections in [0, 1] {
             let text = |name| Column::new(name, ColumnType::Text);
             let mut schema = Schema::new("t").unique(text("s")).unique(text("k")).column(text("v"));

@@ -2,36 +2,39 @@
 
 use diesel::QueryResult;
 
-use super::render::{Statements, non_key};
+use super::statements::{Statements, non_key};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::{CallError, concurrent_change};
 use crate::backends::sql::statement::{Conn, Sql, Statement, execute, find, load_one};
 use crate::store::is_live;
 use crate::{Error, ErrorKind, Key, Row, Schema, Value};
 
-/// How a row is written.
-pub(crate) struct Writing {
-    pub(crate) how: How,
-    /// The values of the statement; those of the row itself where it is complete.
+/// The statement that writes a row, with its values.
+pub(crate) struct RowWrite {
+    pub(crate) mode: WriteMode,
+    /// The values of the statement. `None` means the row itself, which is complete.
     pub(crate) values: Option<Row>,
-    /// Why a new record cannot be made of it, where it cannot.
+    /// Why the row cannot become a new record, if it cannot.
     pub(crate) incomplete: Option<Error>,
 }
 
-/// Which statement writes a row.
+/// The statement that writes a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum WriteMode {
+    /// Overwrites or inserts a complete row.
     Set,
+    /// Overwrites the given columns, or inserts the row with the defaults of the others.
     Merge,
+    /// Overwrites the given columns of an existing record.
     Patch,
 }
 
-impl Writing {
-    /// Where what is absent has a default or can be NULL, a new record can be made of a row; else
-    /// only the record that there is can be changed.
-    pub(crate) fn of(statements: &Statements, row: &Row) -> Self {
+impl RowWrite {
+    /// Chooses the statement for a row. If every absent column has a default or is nullable, the row
+    /// can become a new record; otherwise it can only change an existing one.
+    pub(crate) fn new(statements: &Statements, row: &Row) -> Self {
         if !row.iter().any(Value::is_absent) {
-            return Self { how: How::Set, values: None, incomplete: None };
+            return Self { mode: WriteMode::Set, values: None, incomplete: None };
         }
         let schema = &statements.schema;
         let columns = row.iter().take(schema.columns.len()).enumerate();
@@ -41,21 +44,21 @@ impl Writing {
         match schema.fill_absent(&mut filled) {
             Ok(()) => {
                 filled.extend(given.map(|(given, _)| given));
-                Self { how: How::Merge, values: Some(filled), incomplete: None }
+                Self { mode: WriteMode::Merge, values: Some(filled), incomplete: None }
             }
             Err(incomplete) => {
                 let changes = given.flat_map(|(given, value)| [given, value.clone()]);
                 let values = changes.chain(schema.key_of(row).into_values()).collect();
-                Self { how: How::Patch, values: Some(values), incomplete: Some(incomplete) }
+                Self { mode: WriteMode::Patch, values: Some(values), incomplete: Some(incomplete) }
             }
         }
     }
 
     fn statement<'a>(&self, statements: &'a Statements) -> &'a Sql {
-        match self.how {
-            How::Set => &statements.set,
-            How::Merge => &statements.merge,
-            How::Patch => &statements.patch,
+        match self.mode {
+            WriteMode::Set => &statements.set,
+            WriteMode::Merge => &statements.merge,
+            WriteMode::Patch => &statements.patch,
         }
     }
 }
@@ -66,50 +69,50 @@ pub(crate) fn put<D: Dialect>(
     statements: &Statements,
     row: &Row,
 ) -> Result<(), CallError> {
-    let writing = Writing::of(statements, row);
-    let values = writing.values.as_ref().unwrap_or(row);
-    let written = execute::<D>(connection, writing.statement(statements).with(values))?;
-    match writing.incomplete {
+    let write = RowWrite::new(statements, row);
+    let values = write.values.as_ref().unwrap_or(row);
+    let written = execute::<D>(connection, write.statement(statements).with(values))?;
+    match write.incomplete {
         Some(incomplete) if written == 0 => Err(CallError::Hilcat(incomplete)),
         _ => check_written(&statements.schema, written, 1),
     }
 }
 
-/// Checks that a statement stored so many records. One that only has unique columns is not written
-/// where it is stored already.
+/// Checks that a statement stored this many records. A record that has only key columns is not
+/// written if it exists.
 pub(crate) fn check_written(
     schema: &Schema,
     written: usize,
     records: usize,
 ) -> Result<(), CallError> {
     match written < records && non_key(schema).next().is_some() {
-        true => Err(CallError::Hilcat(suppressed(schema, written, records))),
+        true => Err(CallError::Hilcat(write_suppressed(schema, written, records))),
         false => Ok(()),
     }
 }
 
-/// The error of a statement that the database accepted and did not carry out.
-pub(crate) fn suppressed(schema: &Schema, written: usize, records: usize) -> Error {
+/// The error for a write that the database accepted but did not carry out.
+pub(crate) fn write_suppressed(schema: &Schema, written: usize, records: usize) -> Error {
     match written {
-        0 => not_done(schema, "stored nothing"),
-        written => not_done(schema, &format!("stored {written} of {records} records")),
+        0 => suppressed(schema, "stored nothing"),
+        written => suppressed(schema, &format!("stored {written} of {records} records")),
     }
 }
 
-/// The error of a removal that the database accepted and that left records where they are; it is
-/// undone.
-pub(crate) fn kept(schema: &Schema) -> Error {
-    not_done(schema, KEPT)
+/// The error for a removal that the database accepted but that left records in place. The
+/// transaction is rolled back.
+pub(crate) fn removal_suppressed(schema: &Schema) -> Error {
+    suppressed(schema, KEPT)
 }
 
-const KEPT: &str = "kept what it was to remove";
+const KEPT: &str = "kept records that it was to remove";
 
-/// Whether an error is that of a removal which left records where they are.
-pub(crate) fn is_kept(error: &Error) -> bool {
+/// Returns whether an error is that of [`removal_suppressed`].
+pub(crate) fn is_removal_suppressed(error: &Error) -> bool {
     error.kind() == ErrorKind::Backend && error.message().contains(KEPT)
 }
 
-fn not_done(schema: &Schema, what: &str) -> Error {
+fn suppressed(schema: &Schema, what: &str) -> Error {
     Error::new(
         ErrorKind::Backend,
         format!(
@@ -119,10 +122,11 @@ fn not_done(schema: &Schema, what: &str) -> Error {
     )
 }
 
-/// Why a row was not written though its key has no record that the statement saw. That another
-/// call wrote it at the same time is what a fetch shows, or that the plain statement would write it
-/// now; it is undone in any case.
-pub(crate) fn why_nothing<D: Dialect, C: Conn<D>>(
+/// Returns why a row was not written although the statement saw no record of its key.
+///
+/// The cause is a concurrent write if a fetch now finds a record, or if `statement`, which is rolled
+/// back, would now write the row. Otherwise the database suppresses the write.
+pub(crate) fn explain_unwritten<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
@@ -137,20 +141,22 @@ pub(crate) fn why_nothing<D: Dialect, C: Conn<D>>(
     }
     let tried: Result<(), CallError> = D::write_transaction(connection, |connection| {
         Err(match execute::<D>(connection, statement)? {
-            0 => CallError::Hilcat(suppressed(schema, 0, 1)),
+            0 => CallError::Hilcat(write_suppressed(schema, 0, 1)),
             _ => CallError::Diesel(concurrent_change()),
         })
     });
     tried.err().unwrap_or_else(|| CallError::Diesel(concurrent_change()))
 }
 
-/// How often keys that had a row when it was to be inserted, and none when that was fetched, are
-/// tried again on the connection that found it.
-const ROUNDS: usize = 8;
+/// How many times an insert is attempted on one connection for keys whose record prevented the
+/// insert and was removed before it was fetched.
+const MAX_ROUNDS: usize = 8;
 
-/// Inserts rows by `insert`, which is given the positions of those that are pending and gives the
-/// positions of those that it did not insert. Fetches what is stored under the keys of these; where
-/// that was removed meanwhile, they are pending again. The keys are those of the rows.
+/// Inserts rows by `insert`, and returns the existing records of the keys that have one. `keys` are
+/// the keys of the rows.
+///
+/// `insert` receives the positions of pending rows and returns those that it did not insert. The
+/// records of these are fetched. A row whose record was removed before that is pending again.
 pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
@@ -160,7 +166,7 @@ pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
 ) -> Result<Vec<Option<Row>>, CallError> {
     let mut stored = vec![None; keys.len()];
     let mut pending: Vec<usize> = (0..keys.len()).collect();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         pending = insert(connection, &pending)?;
         if !pending.is_empty() {
             let wanted: Vec<Key> = pending.iter().map(|&at| keys[at].clone()).collect();
@@ -174,10 +180,10 @@ pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     }
     let row = &rows[pending[0]];
     let (key, set) = (statements.schema.key_of(row), statements.set.with(row));
-    Err(why_nothing::<D, _>(connection, statements, &key, set))
+    Err(explain_unwritten::<D, _>(connection, statements, &key, set))
 }
 
-/// Removes a row and gives it.
+/// Removes a row and returns it.
 pub(crate) fn pop<D: Dialect>(
     connection: &mut impl Conn<D>,
     statements: &Statements,
@@ -186,10 +192,11 @@ pub(crate) fn pop<D: Dialect>(
     load_one::<D>(connection, statements.pop.with(key.values()), &statements.types)
 }
 
-/// Stores a complete row unless its key has one that is not expired at a time, and gives that.
+/// Stores a complete row unless its key has a record that is not expired at the time `at`, and
+/// returns that record.
 ///
-/// The statement that overwrites a record also checks it, so that of several calls for one key one
-/// stores, and none removes what was written meanwhile.
+/// The statement that overwrites a record also checks its expiry. So of several concurrent calls for
+/// a key exactly one stores its row, and none overwrites a newer record.
 pub(crate) fn replace_expired<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
@@ -201,7 +208,7 @@ pub(crate) fn replace_expired<D: Dialect, C: Conn<D>>(
     let schema = &statements.schema;
     let time = [Value::Timestamp(at)];
     let stored_key = D::stored_key(schema, key);
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let stored = match &expiring.replace {
             Some(replace) => execute::<D>(connection, replace.with_both(row, &time))? > 0,
             None => {
@@ -220,15 +227,15 @@ pub(crate) fn replace_expired<D: Dialect, C: Conn<D>>(
         }
         let fetch = statements.fetch.with(stored_key.values());
         let found = find::<D>(connection, fetch, &statements.types)?;
-        // One that is expired by now, or was removed, is tried again.
+        // A record that has expired meanwhile, or was removed, leads to another round.
         if let Some(found) = found.filter(|found| is_live(schema, found, at)) {
             return Ok(Some(found));
         }
     }
-    Err(why_nothing::<D, _>(connection, statements, &stored_key, statements.set.with(row)))
+    Err(explain_unwritten::<D, _>(connection, statements, &stored_key, statements.set.with(row)))
 }
 
-/// Removes the row of a key if it is expired at a time.
+/// Removes the row of a key if it is expired at the time `at`.
 pub(crate) fn remove_expired<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,
@@ -241,7 +248,9 @@ pub(crate) fn remove_expired<D: Dialect, C: Conn<D>>(
     Ok(())
 }
 
-/// The error of a call that is about the expiry of records that have none.
+/// The error for an operation on the expiry of records that do not expire.
 pub(crate) fn no_expiry() -> Error {
-    Error::unsupported("the records of the scope carry no expiry")
+    Error::unsupported(
+        "the records of the scope have no expiry; give the scope a `ttl` or `expires_at`",
+    )
 }

@@ -1,16 +1,16 @@
 //! A Diesel connection to MySQL and MariaDB in pure Rust.
 //!
-//! The protocol is spoken here, over a socket that knows the deadline of the call; values, rows and
-//! the proofs of passwords are those of the crate `mysql_common`. Nothing that a server sends is
-//! trusted: what is malformed or too long is an error, after which the connection is closed.
+//! This module implements the protocol over a socket with the deadline of the call. Values, rows and
+//! password scrambling are those of the crate `mysql_common`. Input from the server is not trusted:
+//! a malformed or too long packet is an error and closes the connection.
 
 mod client;
-mod failure;
+mod error;
 mod login;
+mod packet;
 mod row;
-mod statements;
+mod statement_cache;
 mod target;
-mod wire;
 
 use std::time::Duration;
 
@@ -29,35 +29,35 @@ use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionError, ConnectionResult};
 
 use self::client::{Client, Statement};
-use self::failure::Trouble;
-use self::row::LinkRow;
-use self::statements::Statements;
+use self::error::ProtocolError;
+use self::row::MysqlRow;
+use self::statement_cache::StatementCache;
 pub(in crate::backends::sql) use self::target::Target;
 use super::error::closed;
 use crate::Error;
 use crate::remote::Deadline;
 
-/// What a server is and what it takes.
+/// The kind, version and limits of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::backends::sql) struct Traits {
-    /// MariaDB, not MySQL.
+pub(in crate::backends::sql) struct ServerInfo {
+    /// Whether the server is MariaDB rather than MySQL.
     pub(in crate::backends::sql) mariadb: bool,
     pub(in crate::backends::sql) version: (u16, u16, u16),
-    /// The largest statement in bytes; a larger one costs the connection.
+    /// The maximum size of a statement in bytes. The server closes the connection on a larger one.
     pub(in crate::backends::sql) max_packet: usize,
-    /// Whether upper and lower case are one in the names of tables.
+    /// Whether table names are case-insensitive.
     pub(in crate::backends::sql) folds_tables: bool,
 }
 
-/// A connection. Every call ends by its deadline.
+/// A connection to MySQL or MariaDB whose calls end by their deadline.
 #[doc(alias = "MysqlLink")]
 pub struct MysqlConnection {
     client: Client,
-    statements: Statements,
-    traits: Traits,
-    /// When the call that is under way has to end; none outside of calls.
+    statements: StatementCache,
+    server: ServerInfo,
+    /// The deadline of the current call, or `None` outside of calls.
     deadline: Option<Deadline>,
-    /// How long a request may take outside of calls.
+    /// The timeout of a request outside of calls.
     timeout: Duration,
     broken: bool,
     transaction: AnsiTransactionManager,
@@ -65,20 +65,20 @@ pub struct MysqlConnection {
 }
 
 impl MysqlConnection {
-    /// Connects. `settings` is what the session is given, as one statement; a request takes at
-    /// most `timeout`.
+    /// Connects, logs in and executes the statements that `settings` returns. `timeout` is the limit
+    /// of a request outside of calls.
     pub(in crate::backends::sql) fn open(
         target: &Target,
         timeout: Duration,
-        settings: impl FnOnce(&Traits) -> String,
+        settings: impl FnOnce(&ServerInfo) -> String,
     ) -> ConnectionResult<Self> {
         let deadline = Deadline::of_call(target.connect_timeout);
         let refused = ConnectionError::CouldntSetupConfiguration;
         let client = Client::connect(target, deadline);
-        let mut link = Self {
-            client: client.map_err(|trouble| refused(trouble.into_diesel()))?,
-            statements: Statements::default(),
-            traits: Traits {
+        let mut connection = Self {
+            client: client.map_err(|error| refused(error.into_diesel()))?,
+            statements: StatementCache::default(),
+            server: ServerInfo {
                 mariadb: false,
                 version: (0, 0, 0),
                 max_packet: usize::MAX,
@@ -90,27 +90,27 @@ impl MysqlConnection {
             transaction: AnsiTransactionManager::default(),
             instrumentation: DynInstrumentation::default_instrumentation(),
         };
-        link.traits = link.ask_traits().map_err(refused)?;
-        link.batch_execute(&settings(&link.traits)).map_err(refused)?;
-        link.deadline = None;
-        Ok(link)
+        connection.server = connection.query_server_info().map_err(refused)?;
+        connection.batch_execute(&settings(&connection.server)).map_err(refused)?;
+        connection.deadline = None;
+        Ok(connection)
     }
 
-    fn ask_traits(&mut self) -> QueryResult<Traits> {
+    fn query_server_info(&mut self) -> QueryResult<ServerInfo> {
         const SQL: &str = "SELECT VERSION(), @@max_allowed_packet, @@lower_case_table_names <> 0";
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         self.run(|client| {
             client.query(SQL, |fields| {
                 let text = |field: &Option<&[u8]>| {
                     String::from_utf8_lossy(field.unwrap_or_default()).into_owned()
                 };
-                answer = fields.iter().map(text).collect();
+                response = fields.iter().map(text).collect();
             })
         })?;
-        let [name, max_packet, folds] = &answer[..] else {
-            return Err(closed("the server does not say what it is"));
+        let [name, max_packet, folds] = &response[..] else {
+            return Err(closed("the server did not report its version and limits"));
         };
-        Ok(Traits {
+        Ok(ServerInfo {
             mariadb: name.contains("MariaDB"),
             version: version_of(name),
             max_packet: max_packet.parse().unwrap_or(usize::MAX),
@@ -118,89 +118,89 @@ impl MysqlConnection {
         })
     }
 
-    pub(in crate::backends::sql) fn traits(&self) -> Traits {
-        self.traits
+    pub(in crate::backends::sql) fn server(&self) -> ServerInfo {
+        self.server
     }
 
-    /// Says that what follows has to be done in this time.
+    /// Begins a call that has to end in this time.
     pub(in crate::backends::sql) fn begin(&mut self, left: Duration) {
         self.deadline = Some(Deadline::after(left));
     }
 
-    /// What is left of the call that is under way.
+    /// Returns the remaining time of the current call.
     pub(in crate::backends::sql) fn left(&self) -> Duration {
         self.deadline.map_or(self.timeout, Deadline::left)
     }
 
-    /// Whether nothing has arrived since the last request.
+    /// Returns whether nothing has arrived since the last response.
     pub(in crate::backends::sql) fn is_quiet(&self) -> bool {
         self.client.is_quiet()
     }
 
-    /// Keeps the connection from being used again.
+    /// Marks the connection as broken, so that it is not used again.
     pub(in crate::backends::sql) fn abandon(&mut self) {
         self.broken = true;
     }
 
-    /// Runs a request, within what is left of the call.
+    /// Runs a request within the remaining time of the call.
     fn run<T>(
         &mut self,
-        request: impl FnOnce(&mut Client) -> Result<T, Trouble>,
+        request: impl FnOnce(&mut Client) -> Result<T, ProtocolError>,
     ) -> QueryResult<T> {
         if self.broken {
-            return Err(closed("the connection was lost before"));
+            return Err(closed("the connection was lost earlier"));
         }
         let deadline = self.deadline.unwrap_or_else(|| Deadline::after(self.timeout));
         self.client.begin(deadline);
-        request(&mut self.client).map_err(|trouble| {
-            self.broken |= trouble.ends_the_connection();
-            trouble.into_diesel()
+        request(&mut self.client).map_err(|error| {
+            self.broken |= error.ends_the_connection();
+            error.into_diesel()
         })
     }
 
-    /// The prepared statement of a query, and whether it is kept.
+    /// Returns the prepared statement of a query, and whether it is cached.
     fn prepare<T>(&mut self, query: &T) -> QueryResult<(Statement, bool)>
     where
         T: QueryFragment<Mysql> + QueryId,
     {
-        let known = match self.statements.find(query)? {
+        let missing = match self.statements.find(query)? {
             Ok(statement) => return Ok((statement, true)),
-            Err(unknown) => unknown,
+            Err(missing) => missing,
         };
-        let statement = self.run(|client| client.prepare(known.text()))?;
-        let kept = query.is_safe_to_cache_prepared(&Mysql)?;
-        if kept && let Some(evicted) = self.statements.keep(known, statement) {
+        let statement = self.run(|client| client.prepare(missing.text()))?;
+        let cached = query.is_safe_to_cache_prepared(&Mysql)?;
+        if cached && let Some(evicted) = self.statements.insert(missing, statement) {
             self.run(|client| client.close(evicted))?;
         }
-        Ok((statement, kept))
+        Ok((statement, cached))
     }
 
-    /// Checks that a server takes so many bytes at once: from one that does not the connection
-    /// would be lost.
+    /// Checks that the values fit the server's `max_allowed_packet`, which would otherwise close the
+    /// connection.
     fn check_size(&self, binds: &[Option<Vec<u8>>]) -> QueryResult<()> {
-        // Beside each value stands its type and its length.
+        // Each value has a type and a length.
         let bytes: usize = binds.iter().map(|bind| bind.as_ref().map_or(0, Vec::len) + 11).sum();
-        let most = self.traits.max_packet.saturating_sub(64);
+        let most = self.server.max_packet.saturating_sub(64);
         match bytes <= most {
             true => Ok(()),
             false => Err(diesel::result::Error::QueryBuilderError(Box::new(Error::unsupported(
                 format!(
-                    "the record has {bytes} bytes, and the server takes {most} at once (its max_allowed_packet)"
+                    "the values have {bytes} bytes, and the server accepts {most} in one statement; raise its max_allowed_packet"
                 ),
             )))),
         }
     }
 
-    /// Runs a statement and gives each row to `each`. Gives how many rows it changed.
+    /// Executes a query, passes each row to `each`, and returns the number of changed rows.
     fn execute<T>(&mut self, query: &T, mut each: impl FnMut(mysql_common::Row)) -> QueryResult<u64>
     where
         T: QueryFragment<Mysql> + QueryId,
     {
-        let shown = diesel::debug_query::<Mysql, T>(query);
-        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
+        let debug = diesel::debug_query::<Mysql, T>(query);
+        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&debug));
         let result = self.execute_prepared(query, &mut each);
         let error = result.as_ref().err();
-        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&shown, error));
+        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&debug, error));
         result
     }
 
@@ -212,21 +212,21 @@ impl MysqlConnection {
     where
         T: QueryFragment<Mysql> + QueryId,
     {
-        let (statement, kept) = self.prepare(query)?;
+        let (statement, cached) = self.prepare(query)?;
         let mut binds = RawBytesBindCollector::<Mysql>::new();
         query.collect_binds(&mut binds, &mut (), &Mysql)?;
         self.check_size(&binds.binds)?;
         let parameters = row::parameters(binds)?;
         let result = self.run(|client| client.execute(statement, &parameters, each));
-        if !kept && !self.broken {
+        if !cached && !self.broken {
             self.run(|client| client.close(statement))?;
         }
         result
     }
 }
 
-/// The numbers that a version begins with, as in `10.11.6-MariaDB`. What the client knows from its
-/// handshake is another one: MariaDB says `5.5.5` there.
+/// Parses the numbers at the start of a version, as in `10.11.6-MariaDB`. The version in the
+/// handshake is not used: MariaDB reports `5.5.5` there.
 fn version_of(name: &str) -> (u16, u16, u16) {
     let end = name.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(name.len());
     let mut parts = name[..end].split('.').map(|part| part.parse().unwrap_or(0));
@@ -236,11 +236,11 @@ fn version_of(name: &str) -> (u16, u16, u16) {
 
 impl SimpleConnection for MysqlConnection {
     fn batch_execute(&mut self, sql: &str) -> QueryResult<()> {
-        let shown = StrQueryHelper::new(sql);
-        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&shown));
+        let debug = StrQueryHelper::new(sql);
+        self.instrumentation.on_connection_event(InstrumentationEvent::start_query(&debug));
         let result = self.run(|client| client.query(sql, |_| {}));
         let error = result.as_ref().err();
-        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&shown, error));
+        self.instrumentation.on_connection_event(InstrumentationEvent::finish_query(&debug, error));
         result
     }
 }
@@ -252,7 +252,7 @@ impl Connection for MysqlConnection {
     type TransactionManager = AnsiTransactionManager;
 
     fn establish(_: &str) -> ConnectionResult<Self> {
-        Err(ConnectionError::InvalidConnectionUrl("it is opened by its target".to_owned()))
+        Err(ConnectionError::InvalidConnectionUrl("use MysqlConnection::open".to_owned()))
     }
 
     fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
@@ -282,8 +282,8 @@ impl Connection for MysqlConnection {
 
 impl LoadConnection for MysqlConnection {
     type Cursor<'conn, 'query> =
-        std::iter::Map<std::vec::IntoIter<LinkRow>, fn(LinkRow) -> QueryResult<LinkRow>>;
-    type Row<'conn, 'query> = LinkRow;
+        std::iter::Map<std::vec::IntoIter<MysqlRow>, fn(MysqlRow) -> QueryResult<MysqlRow>>;
+    type Row<'conn, 'query> = MysqlRow;
 
     fn load<'conn, 'query, T>(
         &'conn mut self,
@@ -294,8 +294,8 @@ impl LoadConnection for MysqlConnection {
         Mysql: QueryMetadata<T::SqlType>,
     {
         let mut rows = Vec::new();
-        self.execute(&source, |row| rows.push(LinkRow::new(row)))?;
-        Ok(rows.into_iter().map(Ok as fn(LinkRow) -> QueryResult<LinkRow>))
+        self.execute(&source, |row| rows.push(MysqlRow::new(row)))?;
+        Ok(rows.into_iter().map(Ok as fn(MysqlRow) -> QueryResult<MysqlRow>))
     }
 }
 

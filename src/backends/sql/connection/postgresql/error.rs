@@ -1,4 +1,4 @@
-//! What tokio-postgres says went wrong, as Diesel's error or as hilcat's own.
+//! Conversion of tokio-postgres's errors to Diesel's and hilcat's.
 
 use std::error::Error as _;
 use std::io;
@@ -10,7 +10,7 @@ use crate::ErrorKind;
 use crate::backends::sql::connection::error::{ServerError, closed};
 use crate::remote::too_large_error;
 
-/// The error of a call.
+/// Converts the error of a call.
 pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
     if let Some(server) = error.as_db_error() {
         return Error::DatabaseError(kind(server.code()), Box::new(of_server(server)));
@@ -20,37 +20,37 @@ pub(super) fn of_call(error: &tokio_postgres::Error) -> Error {
         return Error::DeserializationError(Box::new(error));
     }
     match io {
-        // What was to be sent is too long for the protocol: nothing was sent.
+        // The message exceeds the limit of the protocol; nothing was sent.
         Some(io) if io.kind() == io::ErrorKind::InvalidInput => {
-            let message = "postgresql: the values of a call do not fit one message of 2 GB";
+            let message = "postgresql: the values of a call exceed the limit of a message, 2 GB; store smaller values or batches";
             Error::SerializationError(Box::new(crate::Error::unsupported(message)))
         }
         _ => closed(describe(error)),
     }
 }
 
-/// The error of connecting. What another attempt cannot mend is not retryable.
+/// Converts the error of connecting. One that another attempt would repeat is not retryable.
 pub(super) fn of_connecting(error: &tokio_postgres::Error) -> crate::Error {
     let message = match error.as_db_error() {
-        Some(server) => format!("the server refused the connection: {}", server.message()),
-        None => format!("the connection could not be made: {}", describe(error)),
+        Some(server) => format!("the server rejected the connection: {}", server.message()),
+        None => format!("the connection could not be established: {}", describe(error)),
     };
-    let hopeless = error.as_db_error().is_some_and(|server| {
+    let permanent = error.as_db_error().is_some_and(|server| {
         let code = server.code().code();
-        // Who logs in, the database, and what the session is set to.
+        // Invalid authorization, database, setting or name.
         ["28", "3D", "22", "42"].iter().any(|class| code.starts_with(class))
     });
-    crate::Error::new(ErrorKind::Unavailable, message).with_retryable(!hopeless)
+    crate::Error::new(ErrorKind::Unavailable, message).with_retryable(!permanent)
 }
 
-/// The error of the first transaction behind a pooler.
-pub(super) fn of_first_unit(error: &Error) -> crate::Error {
+/// Converts the error of the first transaction behind a pooler.
+pub(super) fn of_first_transaction(error: &Error) -> crate::Error {
     crate::Error::unsupported(format!(
-        "the server is reached through a pooler that allows no transactions, which a pooler in statement mode does not; set its mode to transaction or session for this database ({error})"
+        "the pooler in front of the server does not allow transactions, like one in statement mode; set its mode to transaction or session for this database ({error})"
     ))
 }
 
-/// A message with its cause.
+/// Formats an error with its cause.
 fn describe(error: &tokio_postgres::Error) -> String {
     let message = error.to_string();
     match error.source().map(ToString::to_string) {
@@ -59,18 +59,18 @@ fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// The details are left out, since they hold values of records; so is the message where it may
-/// do so, too: of values that were refused, and of what triggers and functions raise.
+/// Converts a server's error. Details are omitted, since they contain values of records. So are the
+/// messages that may contain values: those of rejected values, and of triggers and functions.
 fn of_server(server: &DbError) -> ServerError {
     let code = match is_outdated_plan(server) {
         true => OUTDATED_PLAN,
         false => server.code().code(),
     };
-    // A server that is none may send a code of any length.
+    // The length of the code is not trusted.
     let message = match (code.get(..2).unwrap_or_default(), server.detail()) {
-        ("22", _) => "a value was refused".to_owned(),
+        ("22", _) => "the server rejected a value".to_owned(),
         ("P0", _) => "a trigger or function raised an error".to_owned(),
-        // What depends on what was to be changed; no record is in it.
+        // The details name dependent objects and contain no values.
         ("0A" | "2B", Some(detail)) => format!("{}: {detail}", server.message()),
         _ => server.message().to_owned(),
     };
@@ -94,9 +94,8 @@ fn kind(code: &SqlState) -> DatabaseErrorKind {
     }
 }
 
-/// In place of the code of a statement that was prepared before its table was changed ("cached plan
-/// must not change result type"): the server's is that of everything it cannot do, and its message
-/// is in its own language.
+/// Replaces the code of the error "cached plan must not change result type". The server's code is
+/// that of every unsupported feature, and its message is localized.
 pub(in crate::backends::sql) const OUTDATED_PLAN: &str = "0A000 plan";
 
 fn is_outdated_plan(server: &DbError) -> bool {
@@ -104,7 +103,7 @@ fn is_outdated_plan(server: &DbError) -> bool {
         && server.routine() == Some("RevalidateCachedQuery")
 }
 
-/// Whether the server closes the connection with an error of this code.
+/// Returns whether the server closes the connection with an error of this code.
 fn ends_the_session(code: &str) -> bool {
     code.starts_with("08") || code.starts_with("57P") || code == "25P03" || code == "25P04"
 }

@@ -55,7 +55,7 @@ fn script(sample: &str) -> String {
 
 /// `PATH` with the program first.
 fn search_path() -> OsString {
-    let program = Path::new(assert_cmd::cargo::cargo_bin!("hilcat")).parent().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_hilcat")).parent().unwrap();
     let inherited = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&inherited);
     env::join_paths([program.to_owned()].into_iter().chain(directories)).unwrap()

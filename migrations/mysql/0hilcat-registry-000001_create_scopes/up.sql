@@ -1,5 +1,6 @@
--- The scopes that hilcat keeps in this database: the table of each, the fingerprint of the schema
--- that the table has, and that schema as TOML. An interrupted run may have made it already.
+-- The registry of scopes in this database: the table of each scope, the fingerprint of its schema,
+-- and the schema as TOML. MySQL cannot roll back DDL: after an interrupted run, the table may
+-- exist although the migration is not recorded.
 CREATE TABLE IF NOT EXISTS hilcat_scopes (
   scope VARCHAR(640) NOT NULL,
   table_name LONGTEXT NOT NULL,

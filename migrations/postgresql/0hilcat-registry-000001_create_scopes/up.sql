@@ -1,5 +1,5 @@
--- The scopes that hilcat keeps in this schema: the table of each, the fingerprint of the schema
--- that the table has, and that schema as TOML.
+-- The registry of scopes in this schema: the table of each scope, the fingerprint of its schema,
+-- and the schema as TOML.
 CREATE TABLE hilcat_scopes (
   scope text COLLATE "C" NOT NULL,
   table_name text NOT NULL,

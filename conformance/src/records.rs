@@ -100,14 +100,14 @@ impl RecordKey for RawKey {
 }
 
 impl IntoKey<RawKey> for RawKey {
-    fn into_key(self) -> Key {
-        self.0
+    fn into_key(self) -> Result<Key> {
+        Ok(self.0)
     }
 }
 
 impl IntoKey<RawKey> for &RawKey {
-    fn into_key(self) -> Key {
-        self.0.clone()
+    fn into_key(self) -> Result<Key> {
+        Ok(self.0.clone())
     }
 }
 

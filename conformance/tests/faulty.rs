@@ -135,7 +135,7 @@ impl Store for FaultyStore {
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let mut under = Schema::clone(schema);
         match self.fault {
-            Fault::MixesScopes => under.name = "all".into(),
+            Fault::MixesScopes => under = under.renamed("all"),
             Fault::AcceptsAnySchema if !self.inner.plan(schema)?.is_safe() => {
                 under = under.migrate(hilcat::Migrate::Recreate);
             }
@@ -212,15 +212,15 @@ impl FaultyScope {
 
     /// Applies the fault to a row.
     fn row(&self, mut row: Row) -> Row {
-        let key = self.spoil_key(self.schema.key.iter().map(|&at| row[at].clone()));
+        let key = self.spoil_key(self.schema.key_positions().iter().map(|&at| row[at].clone()));
         for (at, value) in row.iter_mut().enumerate() {
-            if !self.schema.key.contains(&at) {
-                let column = &self.schema.columns[at];
+            if !self.schema.key_positions().contains(&at) {
+                let column = &self.schema.columns()[at];
                 *value =
                     spoil_value(self.fault, std::mem::replace(value, Value::Null), column.nullable);
             }
         }
-        for (&at, value) in self.schema.key.iter().zip(key.into_values()) {
+        for (&at, value) in self.schema.key_positions().iter().zip(key.into_values()) {
             row[at] = value;
         }
         row

@@ -64,8 +64,7 @@ pub fn one_table_on_mysql(variable: &str) -> Result<Storage, String> {
 
     let server = Server::from_env(variable)?;
     let open = one_table(&Server::prefix(), move || {
-        Mysql::builder()
-            .host(&server.host)
+        Mysql::builder(&server.host)
             .port(server.port)
             .user(&server.user)
             .password(&server.password)

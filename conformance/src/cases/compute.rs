@@ -134,10 +134,9 @@ fn a_failed_computation_stores_nothing(context: TestContext) -> Result<()> {
 fn a_computation_can_get_another_key(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let other = {
-        let mut schema = context.pairs(hilcat::ColumnType::BigInt, hilcat::ColumnType::BigInt);
-        schema.name.push('o');
-        schema.table.push('o');
-        context.raw(schema)?
+        let schema = context.pairs(hilcat::ColumnType::BigInt, hilcat::ColumnType::BigInt);
+        let name = format!("{}o", schema.name());
+        context.raw(schema.renamed(&name).table(&name))?
     };
     let worker = scope.clone();
     let got = within(LIMIT, move || {

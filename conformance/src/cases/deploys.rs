@@ -244,7 +244,7 @@ fn a_possible_rename_is_refused(mut context: TestContext) -> Result<()> {
     context.reopen()?;
 
     let mut declared = v2(&context);
-    declared.columns[2] = text("title").nullable(true).was("extra");
+    declared.columns_mut()[2] = text("title").nullable(true).was("extra");
     assert_eq!(all_rows(&context.raw(declared)?)?, [new("a", "one", "x")]);
     Ok(())
 }
@@ -280,8 +280,7 @@ fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
     let table = format!("{}_table", context.scope);
     let first = v1(&context).table(&table);
     context.raw(first.clone())?.set(&old("a", "one"))?;
-    let mut second = v2(&context).table(&table);
-    second.name.push_str("_other");
+    let second = v2(&context).table(&table).renamed(format!("{}_other", context.scope));
     for _ in 0..2 {
         let refused = [
             context.raw(second.clone()).unwrap_err(),
@@ -293,7 +292,7 @@ fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
             let names = format!("{}`; give this one another by `table`", context.scope);
             assert!(error.to_string().contains(&names), "{error}");
         }
-        assert!(!context.cache.scopes()?.contains(&second.name));
+        assert!(!context.cache.scopes()?.contains(&second.name().to_owned()));
         context.reopen()?;
         assert_eq!(all_rows(&context.raw(first.clone())?)?, [old("a", "one")]);
     }
@@ -316,7 +315,7 @@ fn a_refusal_names_a_way_that_works(mut context: TestContext) -> Result<()> {
     context.reopen()?;
 
     let mut lossy = v2(&context);
-    lossy.columns[1].ty = ColumnType::Int;
+    lossy.columns_mut()[1].ty = ColumnType::Int;
     for error in [
         context.raw(manual(lossy.clone())).unwrap_err(),
         context.cache.migrate(&manual(lossy.clone())).unwrap_err(),
@@ -363,8 +362,8 @@ fn of_two_scopes_that_claim_one_table_one_is_refused(context: TestContext) -> Re
         let table = format!("{}_table{round}", context.scope);
         let begin = Barrier::new(2);
         let open = |cache: &Cache, name: &str| {
-            let mut schema = v1(&context).table(&table);
-            schema.name = format!("{}_{name}{round}", context.scope);
+            let name = format!("{}_{name}{round}", context.scope);
+            let schema = v1(&context).table(&table).renamed(name);
             begin.wait();
             cache.dynamic_with(schema).map(drop)
         };

@@ -286,10 +286,8 @@ fn purge_removes_records_past_all_windows(context: TestContext) -> Result<()> {
 
 fn a_purge_of_the_cache_covers_every_scope(context: TestContext) -> Result<()> {
     let schema = |name: &str| {
-        let schema = texts(&context).ttl(MINUTE).auto_purge(false);
-        let mut schema = schema.table(format!("{}{name}", context.scope));
-        schema.name = format!("{}{name}", context.scope);
-        schema
+        let name = format!("{}{name}", context.scope);
+        texts(&context).ttl(MINUTE).auto_purge(false).renamed(&name).table(&name)
     };
     for name in ["x", "y"] {
         context.raw(schema(name))?.set_many(["a", "b"].map(|id| pair(id, "v")))?;
@@ -363,7 +361,7 @@ fn options_without_effect_are_errors(context: TestContext) -> Result<()> {
 
 fn the_expiry_column_is_hidden(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
-    assert_eq!(scope.schema().columns.len(), 2);
+    assert_eq!(scope.schema().columns().len(), 2);
     let reserved = Column::new("hilcat_expires_at", ColumnType::Timestamp).nullable(true);
     let error = context.raw(texts(&context).column(reserved)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");

@@ -310,9 +310,8 @@ fn a_key_of_ten_kilobytes_is_exact_or_refused(context: TestContext) -> Result<()
 
 /// Stores, finds, lists and removes each of the keys of a type.
 fn keys_of(context: &TestContext, name: &str, ty: ColumnType, ids: &[Value]) -> Result<()> {
-    let mut schema = context.pairs(ty, ColumnType::BigInt);
-    schema.name = format!("{}{name}", context.scope);
-    schema.table = schema.name.clone();
+    let name = format!("{}{name}", context.scope);
+    let schema = context.pairs(ty, ColumnType::BigInt).renamed(&name).table(&name);
     let scope = context.raw(schema)?;
     let records: Vec<Raw> = ids.iter().zip(0_i64..).map(|(id, n)| pair(id.clone(), n)).collect();
     let (first, rest) = records.split_at(ids.len() / 2);
@@ -361,10 +360,9 @@ fn decimal_keys_are_exact(context: TestContext) -> Result<()> {
     let ty = ColumnType::Decimal { precision: 12, scale: 2 };
     keys_of(&context, "", ty, &ids.map(|id| Value::Decimal(id.into())))?;
     // One number is one key, however it is written.
-    let mut schema = context.pairs(ty, ColumnType::Text);
-    schema.name.push('s');
-    schema.table.push('s');
-    let scope = context.raw(schema)?;
+    let schema = context.pairs(ty, ColumnType::Text);
+    let name = format!("{}s", schema.name());
+    let scope = context.raw(schema.renamed(&name).table(&name))?;
     scope.set(&pair(Value::Decimal("7".into()), "seven"))?;
     let found = scope.fetch(key(Value::Decimal("+07.0".into())))?;
     assert_eq!(found, Some(pair(Value::Decimal("7.00".into()), "seven")));
@@ -473,12 +471,12 @@ fn columns_of_a_key_are_separate(context: TestContext) -> Result<()> {
 }
 
 fn a_key_can_have_another_order_than_the_columns(context: TestContext) -> Result<()> {
-    let mut schema = context
+    let schema = context
         .schema()
         .column(Column::new("v", ColumnType::Text).nullable(true))
         .column(Column::new("b", ColumnType::Text))
-        .column(Column::new("a", ColumnType::BigInt));
-    schema.key = vec![2, 1];
+        .column(Column::new("a", ColumnType::BigInt))
+        .key([2, 1]);
     let scope = context.raw(schema)?;
     let record = |a: i64, b: &str, v: Value| row([v, b.into(), a.into()]);
     scope.set(&record(1, "x", "1x".into()))?;

@@ -204,7 +204,7 @@ fn a_value_that_its_type_cannot_hold_is_refused(context: TestContext) -> Result<
                 scope.get(key("x"), || bad.clone()).unwrap_err(),
             ];
             for error in errors {
-                let column = schema.columns[at].name.as_str();
+                let column = schema.columns()[at].name.as_str();
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{column}: {error}");
                 assert_eq!(error.column(), Some(column), "{error}");
             }

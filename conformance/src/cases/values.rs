@@ -32,9 +32,8 @@ pub(crate) const CASES: &[Case] = case_list![Stores:
 
 /// Stores values of a type, and checks that every method that reads returns them.
 fn values_of(context: &TestContext, name: &str, ty: ColumnType, values: &[Value]) -> Result<()> {
-    let mut schema = context.pairs(ColumnType::BigInt, ty);
-    schema.name = format!("{}{name}", context.scope);
-    schema.table = schema.name.clone();
+    let name = format!("{}{name}", context.scope);
+    let schema = context.pairs(ColumnType::BigInt, ty).renamed(&name).table(&name);
     let scope = context.raw(schema)?;
     let values: Vec<Value> = values.iter().cloned().chain([Value::Null]).collect();
     let records: Vec<Raw> =
@@ -442,7 +441,7 @@ fn csv_json_and_toml_accept_the_same_literals(context: TestContext) -> Result<()
         let name = format!("c{at}");
         assert_eq!(defaults[&name], shown(at), "the default {text} of {ty}");
         scope.set("json", json!({ &name: literals[at].json()? }))?;
-        let mut row = vec![Value::Absent; schema.columns.len()];
+        let mut row = vec![Value::Absent; schema.columns().len()];
         row[schema.position(&name)?] = Value::from_text(text, ty)?;
         row[schema.position("id")?] = "csv".into();
         let mut typed = row.clone();

@@ -28,9 +28,7 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
 }
 
 fn idempotent_calls_survive_a_restart(server: &Server) {
-    stopped::a_restart_is_not_noticed(&open(server), |command| {
-        services(command, server.engine)
-    });
+    stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
 }
 
 /// Writes in several threads until the time is over. Returns the acknowledged keys and the number

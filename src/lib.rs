@@ -51,6 +51,7 @@ mod column_value;
 mod compute;
 mod decimal;
 mod duration;
+mod dyn_key;
 mod error;
 mod freshness;
 mod function;
@@ -81,6 +82,7 @@ pub use crate::cache::{Cache, CacheBuilder};
 pub use crate::clock::Clock;
 pub use crate::column_value::ColumnValue;
 pub use crate::duration::parse as parse_duration;
+pub use crate::dyn_key::DynKey;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 pub use crate::json_text::parse as parse_json;
@@ -90,7 +92,7 @@ pub use crate::record::ScopeRecord;
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]
 pub use crate::scope::TransactionScope;
-pub use crate::scope::{DynKey, DynScope, Entry, MapScope, Scope};
+pub use crate::scope::{DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
 #[cfg(feature = "sql")]

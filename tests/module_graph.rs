@@ -11,7 +11,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose own level may still have circles. The list only ever becomes shorter.
-const EXEMPT: &[&str] = &["backends/elasticsearch", "backends/redis", "backends/sql", "backends/sql/diesel", "backends/sql/statement", "codec"];
+const EXEMPT: &[&str] = &[
+    "backends/elasticsearch",
+    "backends/redis",
+    "backends/sql",
+    "backends/sql/diesel",
+    "backends/sql/statement",
+    "codec",
+];
 
 /// The path of a module below the root of its crate: `["backends", "sql"]`.
 type Module = Vec<String>;
@@ -25,7 +32,11 @@ fn no_modules_depend_on_each_other_in_a_circle() {
     let library = Crate::read(&src, "lib.rs");
     let program = Crate::read(&src.join("bin/hilcat"), "main.rs");
     let circles: Vec<String> = [library, program].iter().flat_map(Crate::circles).collect();
-    assert!(circles.is_empty(), "modules depend on each other in a circle:\n{}", circles.join("\n"));
+    assert!(
+        circles.is_empty(),
+        "modules depend on each other in a circle:\n{}",
+        circles.join("\n")
+    );
 }
 
 #[test]
@@ -49,7 +60,10 @@ fn a_circle_is_found_through_re_exports() {
 fn source_folder() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = here.ancestors().map(|folder| folder.join("src"));
-    folder.into_iter().find(|folder| folder.join("lib.rs").exists() && folder.join("cache.rs").exists()).unwrap()
+    folder
+        .into_iter()
+        .find(|folder| folder.join("lib.rs").exists() && folder.join("cache.rs").exists())
+        .unwrap()
 }
 
 /// The sources of one crate by their modules.
@@ -192,7 +206,10 @@ fn read_module(folder: &Path, file: &Path, module: Module, modules: &mut BTreeMa
             names.insert(name);
         }
     }
-    for name in ["lib", "main", "mod"].into_iter().chain(source.test_modules.iter().map(|name| name.as_str())) {
+    for name in ["lib", "main", "mod"]
+        .into_iter()
+        .chain(source.test_modules.iter().map(|name| name.as_str()))
+    {
         names.remove(name);
     }
     modules.insert(module.clone(), source);

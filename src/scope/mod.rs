@@ -5,13 +5,14 @@
 mod core;
 mod dynamic;
 mod entry;
+mod json_rows;
 mod map;
 #[cfg(feature = "sql")]
 mod transaction;
 mod typed;
 
 pub(crate) use self::core::{Absent, Core, Opening};
-pub use self::dynamic::{DynKey, DynScope};
+pub use self::dynamic::DynScope;
 pub use self::entry::Entry;
 pub use self::map::MapScope;
 #[cfg(feature = "sql")]

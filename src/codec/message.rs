@@ -10,7 +10,7 @@ use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag};
 use super::json::check_depth;
 use super::upgrade::Extras;
 use super::{Codec, MAX_DEPTH, STAMP};
-use crate::schema::range;
+use crate::range;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
 pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {

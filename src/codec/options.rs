@@ -1,6 +1,6 @@
 //! How records are written. They are read whatever the options are.
 
-use crate::store::Uri;
+use crate::uri::Uri;
 use crate::{Error, Result};
 
 /// What records are written as.

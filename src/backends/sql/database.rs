@@ -22,9 +22,10 @@ use crate::backoff::BackOff;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
 use crate::remote::{Attempts, Deadline, LONGEST, Outcome};
-use crate::schema::{Change, ExistingTable, Migrate, Plan, Projected};
-use crate::scope::ABSENT;
-use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store};
+use crate::schema::{Change, ExistingTable, Migrate, Plan};
+use crate::store::{
+    ABSENT, Adopted, Capabilities, ExpirySupport, Options, Projected, ScopeStore, Store,
+};
 use crate::{Column, Result, Schema};
 
 /// How often a call is run again of which a prepared statement does not fit the table any more.

@@ -26,9 +26,7 @@ use crate::backends::sql::migration::Readable;
 use crate::backends::sql::statement::render::{columns, selected};
 use crate::backends::sql::statement::{Sql, load};
 use crate::backends::sql::table::{Found, Table, check_comes_back};
-use crate::schema::Projected;
-use crate::scope::ABSENT;
-use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
+use crate::store::{ABSENT, Adopted, Capabilities, ExpirySupport, Projected, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
 /// A database in which all scopes are kept in one table: its primary key is the columns that say

@@ -4,13 +4,93 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DRIVERS, Driver, Open, Opened};
-use crate::layers::ReadOnly;
+#[cfg(feature = "elasticsearch")]
+use crate::backends::elasticsearch;
+#[cfg(unix)]
+use crate::backends::file;
+#[cfg(feature = "redis")]
+use crate::backends::redis;
+#[cfg(feature = "sql")]
+use crate::backends::sql;
+use crate::backends::{memory, noop};
+use crate::layers::{ReadOnly, config};
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 use crate::outage::{Guarded, Lazy, Remote, Unconnected};
 use crate::spelling::did_you_mean;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
+
+type Opened = Result<(Arc<dyn Store>, Options)>;
+
+/// A backend: its URI schemes, the cargo feature that it needs, and how it is opened where that
+/// feature is on.
+struct Driver {
+    schemes: &'static [&'static str],
+    feature: Option<&'static str>,
+    open: Option<Open>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    Backend(fn(Uri, Options) -> Opened),
+    /// A server: the registry connects to it.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    Server(fn(Uri, Options) -> Result<Unconnected>),
+    /// A layer, whose parts have URIs of their own: the registry opens them.
+    Layer(fn(Uri, Options, &config::OpenPart<'_>) -> Opened),
+}
+
+/// Registers a backend that is built only with a cargo feature of its module's name.
+macro_rules! behind_feature {
+    ($feature:literal, $schemes:expr, $kind:ident, $open:expr) => {
+        Driver {
+            schemes: $schemes,
+            feature: Some($feature),
+            #[cfg(feature = $feature)]
+            open: Some(Open::$kind($open)),
+            #[cfg(not(feature = $feature))]
+            open: None,
+        }
+    };
+}
+
+/// Redis: those with two letters `s` are encrypted.
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+];
+
+/// All backends, and the layers, which open what they are made of by this table too. A new one is
+/// a line here.
+const DRIVERS: &[Driver] = &[
+    Driver { schemes: &["memory"], feature: None, open: Some(Open::Backend(memory::open)) },
+    Driver { schemes: &["noop"], feature: None, open: Some(Open::Backend(noop::open)) },
+    #[cfg(unix)]
+    Driver { schemes: &["file"], feature: None, open: Some(Open::Backend(file::open)) },
+    behind_feature!("sqlite", &["sqlite"], Backend, sql::sqlite::open),
+    behind_feature!("sqlite", &["sqlite+kv"], Backend, sql::kv::open),
+    behind_feature!("postgresql", &["postgresql", "postgres"], Server, sql::postgresql::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], Server, sql::mysql::open),
+    behind_feature!("redis", REDIS, Server, redis::open),
+    behind_feature!("elasticsearch", &["es", "es+https"], Server, elasticsearch::open),
+    Driver { schemes: &["tiered"], feature: None, open: Some(Open::Layer(config::open_tiered)) },
+    Driver { schemes: &["staged"], feature: None, open: Some(Open::Layer(config::open_staged)) },
+    Driver { schemes: &["fan-out"], feature: None, open: Some(Open::Layer(config::open_fan_out)) },
+    Driver { schemes: &["prefix"], feature: None, open: Some(Open::Layer(config::open_prefix)) },
+    Driver { schemes: &["layers"], feature: None, open: Some(Open::Layer(config::open_file)) },
+];
+
+/// The URI schemes of the backends that are built in: those whose cargo feature is on.
+pub fn schemes() -> Vec<&'static str> {
+    let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
+    built.flat_map(|driver| driver.schemes).copied().collect()
+}
 
 type Added = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 
@@ -76,7 +156,7 @@ impl Registry {
     /// The schemes that can be opened: those whose cargo feature is on, and those that were added.
     pub fn schemes(&self) -> Vec<&str> {
         let added = self.added.keys().map(String::as_str);
-        super::schemes().into_iter().chain(added).collect()
+        schemes().into_iter().chain(added).collect()
     }
 
     /// Opens the store that a URI names, with the options that hold where the URI says nothing.
@@ -102,7 +182,9 @@ impl Registry {
             (Some(Open::Backend(open)), _) => open(uri, options),
             #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
             (Some(Open::Server(read)), _) => open_server(read(uri, options)?),
-            (Some(Open::Layer(open)), _) => open(uri, options, self),
+            (Some(Open::Layer(open)), _) => {
+                open(uri, options, &|uri, options| self.open(uri, options))
+            }
             (None, feature) => Err(Error::invalid_config(format!(
                 "`{}:` needs the cargo feature `{}` of hilcat",
                 uri.scheme(),
@@ -113,11 +195,11 @@ impl Registry {
 
     fn unknown_scheme(&self, scheme: &str) -> Error {
         let built_in = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
-        let schemes = || built_in().chain(self.added.keys().map(String::as_str));
+        let known = || built_in().chain(self.added.keys().map(String::as_str));
         Error::invalid_config(format!(
             "unknown scheme `{scheme}:`; the schemes are {}{}",
-            schemes().map(|known| format!("{known}:")).collect::<Vec<_>>().join(", "),
-            did_you_mean(scheme, schemes()),
+            known().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", "),
+            did_you_mean(scheme, known()),
         ))
     }
 }

@@ -43,7 +43,7 @@ impl Store for Shelf {
         if upgrade.other {
             *stored = Arc::new(upgrade.stored);
         }
-        let codec = Codec::new(schema, CodecOptions::default()).beside(stored);
+        let codec = Codec::new(schema, CodecOptions::default()).with_stored_schema(stored);
         Ok(Arc::new(Scope(codec, shared.clone())))
     }
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {

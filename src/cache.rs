@@ -431,7 +431,7 @@ impl Cache {
         C: Pooled,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.lend("diesel", Access::Write, call)
+        self.checkout("diesel", Access::Write, call)
     }
 
     /// The same as [`diesel`](Cache::diesel) for queries that only read: in SQLite it is one of
@@ -446,11 +446,11 @@ impl Cache {
         C: Pooled,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.lend("diesel_read", Access::Read, call)
+        self.checkout("diesel_read", Access::Read, call)
     }
 
     #[cfg(feature = "sql")]
-    fn lend<C, T, E>(
+    fn checkout<C, T, E>(
         &self,
         operation: &'static str,
         access: Access,
@@ -469,13 +469,13 @@ impl Cache {
             // A lazy cache has none while its server cannot be reached.
             self.inner.store.ping().map_err(|error| error.in_operation(backend, operation))?;
         }
-        let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
+        let result = C::checkout(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
                 "the cache is on `{backend}`, and the closure wants a connection to `{}`",
                 <C::Backend as Engine>::NAME
             )))
         });
-        lent.map_err(|error| error.in_operation(backend, operation))
+        result.map_err(|error| error.in_operation(backend, operation))
     }
 
     /// The name of the backend, as messages have it.

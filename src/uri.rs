@@ -40,6 +40,23 @@ impl Uri {
         Some(self.options.remove(at).1)
     }
 
+    /// Returns which of two spellings of an option the URI has; `name` if it has neither.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it has both.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    pub(crate) fn spelling<'n>(&self, name: &'n str, alias: Option<&'n str>) -> Result<&'n str> {
+        let has = |name: &str| self.options.iter().any(|(known, _)| known == name);
+        match alias.filter(|alias| has(alias)) {
+            None => Ok(name),
+            Some(alias) if has(name) => Err(Error::invalid_config(format!(
+                "duplicate option: `{name}` and `{alias}` are the same; remove one of them"
+            ))),
+            Some(alias) => Ok(alias),
+        }
+    }
+
     /// Takes an option and reads it.
     ///
     /// # Errors

@@ -203,7 +203,7 @@ fn a_name_that_is_none_is_an_error() {
         assert_eq!(kind(cache.dynamic(wrong)), ErrorKind::InvalidInput, "{wrong}");
     }
     let error = cache.dynamic("eu").unwrap_err().to_string();
-    assert!(error.contains("it is to be region/kind"), "{error}");
+    assert!(error.contains("write it as region/kind"), "{error}");
     assert_eq!(kind(file.cache("").dynamic("")), ErrorKind::InvalidSchema);
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Core {
     /// What is remembered not to be there.
     pub(super) absent: Option<Absent>,
     pub(super) leases: Arc<LeaseKeeper>,
-    pub(super) pace: Pace,
+    pace: Pace,
 }
 
 /// What a scope is opened with.

@@ -10,7 +10,7 @@ use diesel::connection::LoadConnection;
 use super::{Core, Entry, Scope};
 use crate::backend::Engine;
 use crate::backends::sql::diesel::engine::sealed::Engine as _;
-use crate::backends::sql::diesel::transaction::JoinedStore;
+use crate::backends::sql::diesel::transaction::TransactionStore;
 use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
@@ -18,7 +18,7 @@ use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 #[doc(alias = "Joined")]
 pub struct TransactionScope<'a, R> {
     core: &'a Core,
-    store: Box<dyn JoinedStore + 'a>,
+    store: Box<dyn TransactionStore + 'a>,
     record: PhantomData<fn() -> R>,
 }
 
@@ -91,12 +91,19 @@ impl<R: ScopeRecord> Scope<R> {
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         let core = self.core();
-        Ok(TransactionScope { core, store: core.join(connection)?, record: PhantomData })
+        Ok(TransactionScope {
+            core,
+            store: core.transaction_store(connection)?,
+            record: PhantomData,
+        })
     }
 }
 
 impl Core {
-    fn join<'a, C>(&'a self, connection: &'a mut C) -> Result<Box<dyn JoinedStore + 'a>>
+    fn transaction_store<'a, C>(
+        &'a self,
+        connection: &'a mut C,
+    ) -> Result<Box<dyn TransactionStore + 'a>>
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
@@ -105,7 +112,7 @@ impl Core {
             let opened = self.store().fetch_many(&[]);
             opened.map_err(|error| self.with_context("on", None, error))?;
         }
-        C::Backend::join(&**self.store(), connection).ok_or_else(|| {
+        C::Backend::transaction_store(&**self.store(), connection).ok_or_else(|| {
             let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
             let message = match kept_by == engine {
                 true => "the scope has no table of its own, but is in one with all others".to_owned(),
@@ -130,7 +137,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         &mut self,
         operation: &'static str,
         key: Result<Key>,
-        call: impl FnOnce(&mut dyn JoinedStore, &Key) -> Result<T>,
+        call: impl FnOnce(&mut dyn TransactionStore, &Key) -> Result<T>,
     ) -> Result<T> {
         let store = &mut *self.store;
         self.core.with_key(operation, key, |key| call(store, key))
@@ -305,7 +312,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         &mut self,
         operation: &'static str,
         keys: impl IntoIterator<Item = K>,
-        call: impl FnOnce(&mut dyn JoinedStore, &[Key]) -> Result<Vec<Option<Row>>>,
+        call: impl FnOnce(&mut dyn TransactionStore, &[Key]) -> Result<Vec<Option<Row>>>,
     ) -> Result<Vec<Option<R>>> {
         let store = &mut *self.store;
         let keys = keys.into_iter().map(IntoKey::into_key);

@@ -26,6 +26,8 @@ pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
 pub use crate::codec::{Codec, CodecOptions, Replaced};
 pub use crate::freshness::EXPIRES_AT;
 pub use crate::options::Options;
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use crate::options::pool_option_methods;
 use crate::schema::{Apply, Migrate, Plan};
 pub use crate::schema::{Upgrade, plan, table_of_another};
 pub(crate) use crate::uri;

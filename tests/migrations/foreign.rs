@@ -515,7 +515,7 @@ fn a_suppressed_removal_is_an_error() {
     for result in results {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-        assert!(error.to_string().contains("kept what it was to remove"), "{error}");
+        assert!(error.to_string().contains("kept records that it was to remove"), "{error}");
     }
     assert_eq!(a.pop("none").unwrap(), None);
     assert_eq!(file.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);

@@ -211,12 +211,12 @@ fn a_suppressed_removal_is_an_error(server: &Server) {
          CREATE TRIGGER nothing BEFORE DELETE ON a FOR EACH ROW EXECUTE FUNCTION nothing()",
     );
     let start = Instant::now();
-    refused(a.pop("x"), "kept what it was to remove");
-    refused(a.pop_many(["y", "x", "none"]), "kept what it was to remove");
+    refused(a.pop("x"), "kept records that it was to remove");
+    refused(a.pop_many(["y", "x", "none"]), "kept records that it was to remove");
     assert_eq!(server.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);
     assert_eq!(a.pop("none").unwrap(), None);
     assert!(a.pop_many(["y", "none"]).unwrap()[0].is_some());
-    refused(a.clear(), "kept what it was to remove");
+    refused(a.clear(), "kept records that it was to remove");
     // None of them waits for anything.
     assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
     server.run("DROP TRIGGER nothing ON a");

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::builder::{Named, RedisBuilder, RedisLayout};
-use super::place::{Address, Resp};
+use super::login::{Address, Resp};
 use crate::codec::CodecOptions;
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
-use crate::remote::{Server, ServerOptions};
+use crate::remote::{ConnectOptions, Server, ServerOptions};
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Opens a Redis URI.
 pub(crate) fn open(uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = read(uri, options)?;
-    // What is wrong in the URI is said before the server is asked.
+    // Errors of the URI itself are reported without contacting the server.
     let unasked = builder.clone().unasked()?;
     Ok(Unconnected {
         name: unasked.name(),
@@ -47,9 +47,7 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
     if let Some(replicas) = uri.take_parsed("replicas", "a number of replicas")? {
         builder = builder.replicas(replicas);
     }
-    if let Some(timeout) = uri.take_duration("connect_timeout")? {
-        builder = builder.connect_timeout(timeout);
-    }
+    builder.connect_options.take_timeout(&mut uri)?;
     builder.codec = CodecOptions::take(&mut uri)?;
     builder.server_options = ServerOptions::take(&mut uri)?;
     known.extend(["protocol", "prefix", "layout", "slots", "replicas", "connect_timeout"]);
@@ -59,7 +57,8 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
     Ok(builder)
 }
 
-/// The servers and the login of a URI, and the options that its scheme has of its own.
+/// Reads the servers and the login from a URI. Returns the names of the options of its scheme as
+/// well.
 fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     let scheme = uri.scheme().to_owned();
     let kind = scheme.split_once('+').map_or("", |(_, kind)| kind);
@@ -72,22 +71,20 @@ fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     if !scheme.starts_with("rediss") {
         return Ok((builder, known));
     }
-    // Those that encrypt for sure.
-    let mode = uri.take_choice("sslmode", &SslMode::CHOICES[2..])?.unwrap_or(SslMode::VerifyFull);
-    let mut builder = builder.ssl_mode(mode);
-    if let Some(path) = uri.take("sslrootcert") {
-        builder = builder.ssl_root_cert(path);
-    }
-    known.extend(["sslmode", "sslrootcert"]);
+    // The modes that always use TLS.
+    let modes = &SslMode::CHOICES[2..];
+    let mut builder = builder.ssl_mode(SslMode::VerifyFull);
+    builder.connect_options.take_tls(uri, modes, [None, None])?;
+    known.extend(ConnectOptions::TLS_NAMES);
     Ok((builder, known))
 }
 
-/// `//user:password@host:port/0`, or the database as an option.
+/// Reads `//user:password@host:port/0`; the database can also be an option.
 fn one(uri: &mut Uri) -> Result<RedisBuilder> {
     let server = Server::parse(uri.rest())?;
     if server.socket.is_some() {
         return Err(Error::invalid_config(
-            "the host is the path of a socket; write it as redis+unix:///path",
+            "the host of the URI is a socket path; write the URI as redis+unix:///path",
         ));
     }
     let host = server.host.clone().unwrap_or_else(|| "localhost".to_owned());
@@ -102,7 +99,7 @@ fn one(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(logged_in(builder, server))
 }
 
-/// `//user:password@/path/of/the/socket?db=0`.
+/// Reads `//user:password@/path/of/the/socket?db=0`.
 fn unix(uri: &mut Uri) -> Result<RedisBuilder> {
     let wrong = || {
         Error::invalid_config(
@@ -120,16 +117,18 @@ fn unix(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(logged_in(builder, server))
 }
 
-/// `//user:password@host:port,host:port`.
+/// Reads `//user:password@host:port,host:port`.
 fn cluster(uri: &Uri) -> Result<RedisBuilder> {
     let (server, nodes, rest) = several(uri.rest())?;
     if !matches!(rest, "" | "0") {
-        return Err(Error::invalid_config("a cluster has the database 0 alone"));
+        return Err(Error::invalid_config(
+            "a cluster supports only database 0; leave the database out of the URI",
+        ));
     }
     Ok(logged_in(super::Redis::cluster(nodes), server))
 }
 
-/// `//user:password@host:port,host:port/master?db=0`.
+/// Reads `//user:password@host:port,host:port/master?db=0`.
 fn sentinel(uri: &mut Uri) -> Result<RedisBuilder> {
     let (server, sentinels, master) = several(uri.rest())?;
     let builder = super::Redis::sentinel(sentinels, decode(master)?);
@@ -143,7 +142,7 @@ fn sentinel(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(builder)
 }
 
-/// The login, the hosts and what stands after them.
+/// Splits a URI into the login, the hosts and the rest.
 fn several(rest: &str) -> Result<(Server, Vec<String>, &str)> {
     let wrong = || {
         Error::invalid_config(
@@ -183,7 +182,9 @@ fn database(builder: RedisBuilder, uri: &mut Uri) -> Result<RedisBuilder> {
 
 fn number(database: &str) -> Result<u32> {
     database.parse().map_err(|_| {
-        Error::invalid_config("a database of Redis is a number, as in redis://localhost/0")
+        Error::invalid_config(
+            "the database is not a number; write the URI as in redis://localhost/0",
+        )
     })
 }
 
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn uri_errors_do_not_contain_the_password() {
         for uri in [
             "redis:secret",
             "redis://u:secret@h:x/0",
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_said() {
+    fn invalid_options_are_refused_on_opening() {
         for uri in [
             "redis+sentinel://a,b",
             "redis+cluster://a:x",
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_keeps_secrets() {
+    fn debug_output_contains_no_secrets() {
         let uri = "redis+sentinel://u:secret@a,b/m?sentinel_password=secret";
         let shown = format!("{:?}", builder(uri).unwrap());
         assert!(!shown.contains("secret"), "{shown}");

@@ -10,7 +10,7 @@ use self::near::{NEAR_UNTIL, Near};
 use self::scope::TieredScope;
 use super::LayerStore;
 use super::layer_store::open_alike;
-use super::write_tracker::{Call, WriteTracker};
+use super::write_tracker::Call;
 use crate::clock::SharedClock;
 use crate::freshness::Ttl;
 use crate::schema::Shape;

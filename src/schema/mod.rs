@@ -5,11 +5,9 @@
 
 mod accessors;
 mod diff;
+mod expiry_options;
 mod freshness;
 mod project;
-#[cfg(feature = "sql")]
-mod projected;
-pub(crate) mod range;
 mod readable;
 mod standing;
 mod toml;
@@ -22,8 +20,6 @@ pub(crate) use self::diff::ExistingColumn;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{ExistingTable, diff};
 pub(crate) use self::project::project;
-#[cfg(feature = "sql")]
-pub(crate) use self::projected::Projected;
 pub(crate) use self::readable::check_readable;
 #[cfg(feature = "sql")]
 pub(crate) use self::readable::readable;
@@ -41,8 +37,6 @@ pub use self::toml::Schemas;
 #[cfg(feature = "sql")]
 pub(crate) use self::toml::scope_of;
 pub use self::types::ColumnType;
-#[cfg(feature = "rust_decimal")]
-pub(crate) use self::types::PLAIN_DECIMAL;
 use crate::freshness::Freshness;
 use crate::spelling::did_you_mean;
 use crate::{Error, Key, Result, Row, Value};

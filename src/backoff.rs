@@ -10,17 +10,25 @@ const FIRST: Duration = Duration::from_millis(1);
 /// The longest pause of all.
 const LONGEST: Duration = Duration::from_millis(32);
 
-/// Pauses that grow until a deadline. Each is random, so that callers that disturbed one another
-/// do not come back at the same moment; none is so long that a free moment is missed for long.
+/// Pauses that grow until a deadline. Each is random, so that callers in conflict with one another
+/// do not retry at the same moment.
 #[derive(Debug)]
 pub(crate) struct BackOff {
     deadline: Instant,
+    /// The upper bound of the next pause, and of all pauses.
+    next: Duration,
     longest: Duration,
 }
 
 impl BackOff {
+    /// Short pauses, for conflicts that resolve quickly.
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, longest: FIRST }
+        Self::with_range(FIRST, LONGEST, deadline)
+    }
+
+    /// Pauses whose upper bound grows from `first` to `longest`.
+    pub(crate) fn with_range(first: Duration, longest: Duration, deadline: Instant) -> Self {
+        Self { deadline, next: first, longest }
     }
 
     /// The time until the deadline.
@@ -30,9 +38,16 @@ impl BackOff {
 
     /// Sleeps before another attempt. Returns whether time is left for one.
     pub(crate) fn pause(&mut self) -> bool {
-        thread::sleep(random_part(self.longest).min(self.left()));
-        self.longest = (self.longest * 2).min(LONGEST);
+        let pause = self.next_pause();
+        thread::sleep(pause.min(self.left()));
         !self.left().is_zero()
+    }
+
+    /// Returns the next pause, which may end after the deadline.
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        let pause = random_part(self.next);
+        self.next = (self.next * 2).min(self.longest);
+        pause
     }
 }
 
@@ -55,7 +70,7 @@ mod tests {
             attempts += 1;
         }
         assert!(start.elapsed() >= Duration::from_millis(100));
-        assert_eq!(back_off.longest, LONGEST);
+        assert_eq!(back_off.next, LONGEST);
         assert!((2..=150).contains(&attempts), "{attempts}");
         assert!(!back_off.pause());
     }

@@ -22,11 +22,11 @@ use crate::backends::{self, Registry};
 use crate::clock::SharedClock;
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
-use crate::error::did_you_mean;
 use crate::freshness::{Freshness, OnUnavailable};
 use crate::layers::ReadOnly;
 use crate::outage::LazyScope;
 use crate::scope::{ABSENT, Absent, Core, Opening};
+use crate::spelling::did_you_mean;
 use crate::store::{Capabilities, Options, ScopeStore, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
@@ -192,6 +192,7 @@ impl Cache {
     /// # Errors
     ///
     /// [`ErrorKind::UnknownScope`], naming the declared ones.
+    #[doc(alias = "declared")]
     pub fn schema_for(&self, name: &str) -> Result<Schema> {
         if let Some(schema) = self.inner.schemas.get(name) {
             return Ok(schema.clone());
@@ -232,6 +233,7 @@ impl Cache {
 
     /// The tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes of, by
     /// name, each with the reason.
+    #[doc(alias = "left_out")]
     pub fn skipped_tables(&self) -> &[(String, String)] {
         &self.inner.skipped_tables
     }

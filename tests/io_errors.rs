@@ -1,8 +1,8 @@
-//! Disks that fail when they are to keep what was written: no call says that nothing was done
-//! where the next process finds that it was.
+//! Failing disks: no call reports that nothing was changed if the next process finds the change.
 //!
-//! A child does one call under `strace`, which has one of its calls of `fsync`, `fdatasync` or
-//! `syncfs` fail with EIO. Where `strace` cannot run, the tests show as ignored.
+//! A child process makes one call under `strace`, which lets one of its calls of `fsync`,
+//! `fdatasync` or `syncfs` fail with EIO. Where `strace` cannot run, the tests are reported as
+//! ignored.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -15,12 +15,12 @@ use serde_json::json;
 
 const JOB: &str = "HILCAT_IO_ERRORS_JOB";
 
-/// More records than are written to the disk one by one.
+/// More records than are flushed one by one.
 const MANY: usize = 40;
 
 const STORES: [&str; 3] = ["sqlite", "sqlite+kv", "file"];
 
-/// The calls, each with what it leaves: the values of the records, or none.
+/// The calls, and the values of the records that each leaves, or `None`.
 type Call = (&'static str, fn(&DynScope) -> Result<()>, Option<&'static str>);
 
 const CALLS: [Call; 5] = [
@@ -68,7 +68,7 @@ fn can_trace() -> bool {
     traced.is_ok_and(|output| output.status.success())
 }
 
-/// Does one call, and prints how it ended.
+/// Makes one call and prints its outcome.
 fn work(job: &str) {
     let (name, uri) = job.split_once(' ').unwrap();
     let (_, call, _) = CALLS.iter().find(|call| call.0 == name).unwrap();
@@ -83,15 +83,14 @@ fn work(job: &str) {
     println!("{ended}");
 }
 
-/// Has the first call of each kind fail that waits for the disk, then the second, until no more
-/// are made.
+/// Lets the first flush of each kind fail, then the second, until there are no more.
 fn fails(store: &str, call: &Call) {
     let kinds = ["fsync", "fdatasync", "syncfs"];
     let unknown: usize = kinds.iter().map(|kind| each_fails(kind, store, call)).sum();
     assert!(unknown > 0, "no failure left the outcome open");
 }
 
-/// Gives of how many failures the outcome was not known.
+/// Returns for how many failures the outcome was not known.
 fn each_fails(kind: &str, store: &str, (name, _, new): &Call) -> usize {
     let mut unknown = 0;
     for nth in 1..200 {
@@ -99,7 +98,7 @@ fn each_fails(kind: &str, store: &str, (name, _, new): &Call) -> usize {
         let uri = format!("{store}:///{}", directory.path().join("records").display());
         open(&uri).unwrap().set_many(all("old")).unwrap();
         let ended = under_strace(&format!("{name} {uri}"), kind, nth);
-        // Whatever was left behind is completed before the records are looked at.
+        // Opening the scope completes an interrupted batch before the records are read.
         let scope = open(&uri).unwrap();
         scope.set("other", json!({"v": "other"})).unwrap();
         let stored = scope.fetch("k0").unwrap();
@@ -119,7 +118,7 @@ fn each_fails(kind: &str, store: &str, (name, _, new): &Call) -> usize {
     unknown
 }
 
-/// How a child ends of which the n-th call of a kind fails.
+/// Runs a child in which the n-th call of a kind fails.
 fn under_strace(job: &str, kind: &str, nth: usize) -> String {
     let output = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null"])

@@ -109,7 +109,7 @@ fn a_scope_needs_no_declaration() {
     cache.dynamic("a").unwrap().set("x", json!("in a")).unwrap();
     assert_eq!(cache.dynamic("b").unwrap().fetch("x").unwrap(), None);
     assert_eq!(file.cache("").dynamic("a").unwrap().fetch("x").unwrap(), Some(json!("in a")));
-    assert_eq!(cache.schema_for("c").unwrap().name, "c");
+    assert_eq!(cache.schema_for("c").unwrap().name(), "c");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn scopes_do_not_see_one_another() {
     let cache = file.records();
     let [a, b, c] = ["a", "b", "c"].map(|name| cache.dynamic(name).unwrap());
     for scope in [&a, &b, &c] {
-        let name = json!({"name": scope.schema().name});
+        let name = json!({"name": scope.schema().name()});
         scope.set_many(["x", "y"].map(|key| (key, name.clone()))).unwrap();
     }
     b.set("x", json!({"count": 2})).unwrap();

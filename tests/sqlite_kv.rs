@@ -1,4 +1,4 @@
-//! What `sqlite+kv:` has of its own: its tables, and what other programs put there.
+//! The `sqlite+kv:` backend: its tables, and data of other programs in them.
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -53,9 +53,9 @@ fn articles() -> Schema {
         .column(Column::new("count", ColumnType::Int).nullable(true))
 }
 
-/// The layout of the Python package's `SqliteDict`; released, and so readable for ever.
+/// The layout of the Python package's `SqliteDict`. Released format: it must remain readable.
 #[test]
-fn the_table_is_one_of_keys_and_values() {
+fn tables_have_keys_and_values() {
     let context = TestContext::new();
     let scope = context.cache("").dynamic_with(articles()).unwrap();
     scope.set("a1", json!({"count": 3})).unwrap();
@@ -82,9 +82,9 @@ fn the_table_is_one_of_keys_and_values() {
 }
 
 #[test]
-fn what_python_made_is_found_and_its_pickles_are_reported() {
+fn tables_of_python_are_found_and_pickles_reported() {
     let context = TestContext::new();
-    // As SqliteDict makes the table; the value is the pickle of {"count": 3}.
+    // A table as `SqliteDict` creates it; the value is the pickle of {"count": 3}.
     context.run(
         "CREATE TABLE \"articles\" (key TEXT PRIMARY KEY, value BLOB);
          INSERT INTO articles VALUES ('p', x'80049510000000000000007d948c05636f756e74944b03732e');
@@ -100,13 +100,13 @@ fn what_python_made_is_found_and_its_pickles_are_reported() {
         assert_eq!(scope.pop(key).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(scope.pop_many(["j", key]).unwrap_err().kind(), ErrorKind::InvalidData);
     }
-    assert_eq!(scope.len().unwrap(), 3, "what cannot be read is not removed");
+    assert_eq!(scope.len().unwrap(), 3, "unreadable records are not removed");
     scope.set("p", json!({"count": 1})).unwrap();
     assert_eq!(scope.fetch("p").unwrap(), Some(json!({"id": "p", "count": 1})));
 }
 
 #[test]
-fn a_table_of_other_columns_is_refused() {
+fn tables_with_other_columns_are_refused() {
     let context = TestContext::new();
     context.run("CREATE TABLE articles (id TEXT PRIMARY KEY, count INT); INSERT INTO articles VALUES ('a', 1)");
     let error = context.cache("").dynamic_with(articles()).unwrap_err();
@@ -119,7 +119,7 @@ fn a_table_of_other_columns_is_refused() {
 }
 
 #[test]
-fn scopes_whose_names_sqlite_takes_for_one_are_refused() {
+fn scope_names_that_differ_only_in_case_are_refused() {
     let context = TestContext::new();
     let cache = context.cache("");
     cache.map::<String, i64>("x").unwrap().set("a", &1).unwrap();
@@ -129,7 +129,7 @@ fn scopes_whose_names_sqlite_takes_for_one_are_refused() {
 }
 
 #[test]
-fn a_table_that_was_dropped_is_made_again() {
+fn dropped_tables_are_recreated() {
     let context = TestContext::new();
     let scope = context.cache("").map::<String, i64>("s").unwrap();
     scope.set("a", &1).unwrap();
@@ -142,14 +142,14 @@ fn a_table_that_was_dropped_is_made_again() {
     assert_eq!(context.query(tables), [r#"CREATE TABLE "s" (key TEXT PRIMARY KEY, value BLOB)"#]);
 }
 
-/// A handle of before must not write what the new schema cannot read.
+/// An older handle must not write records that the new schema cannot read.
 #[test]
-fn a_handle_from_before_a_scope_was_made_anew_is_refused() {
+fn handles_from_before_a_recreation_are_refused() {
     let context = TestContext::new();
     let old = context.cache("").dynamic_with(articles()).unwrap();
     old.set("a", json!({"count": 1})).unwrap();
     let mut other = articles().migrate(hilcat::Migrate::Recreate);
-    other.columns[1].ty = ColumnType::Text;
+    other.columns_mut()[1].ty = ColumnType::Text;
     let new = context.cache("").dynamic_with(other).unwrap();
     for result in [
         old.set("a", json!({"count": 2})),
@@ -179,9 +179,9 @@ fn the_options_can_change_at_any_time() {
     assert_eq!(Cache::from_store(store).map::<i64, String>("s").unwrap().len().unwrap(), 4);
 }
 
-/// While a cache is open, and between two.
+/// Both while a cache is open and between two openings.
 #[test]
-fn a_dropped_registry_is_made_again() {
+fn a_dropped_registry_is_recreated() {
     let context = TestContext::new();
     let cache = context.cache("");
     let a = cache.dynamic_with(articles()).unwrap();
@@ -206,9 +206,9 @@ fn a_dropped_registry_is_made_again() {
     assert_eq!(again.fetch("x").unwrap(), Some(json!({"id": "x", "count": 1})));
 }
 
-/// A trigger that has a write ignored.
+/// With a trigger that suppresses a write.
 #[test]
-fn a_suppressed_write_is_an_error() {
+fn suppressed_writes_are_errors() {
     let context = TestContext::new();
     let a = context.cache("").dynamic_with(articles()).unwrap();
     context.run("CREATE TRIGGER no BEFORE INSERT ON articles BEGIN SELECT RAISE(IGNORE); END");
@@ -224,9 +224,9 @@ fn a_suppressed_write_is_an_error() {
     }
 }
 
-/// A trigger that has a removal ignored.
+/// With a trigger that suppresses a removal.
 #[test]
-fn a_suppressed_removal_is_an_error() {
+fn suppressed_removals_are_errors() {
     let context = TestContext::new();
     let a = context.cache("").dynamic_with(articles()).unwrap();
     a.set("x", json!({"count": 1})).unwrap();

@@ -1,4 +1,4 @@
-//! The backends, and the one table in which they are registered.
+//! The backends, and the table that registers them.
 
 #[cfg(feature = "elasticsearch")]
 pub(crate) mod elasticsearch;
@@ -23,8 +23,8 @@ use crate::store::{Options, Store, Uri};
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
 
-/// A backend: its URI schemes, the cargo feature that it needs, and how it is opened where that
-/// feature is on.
+/// A backend: its URI schemes, its cargo feature, and the function that opens it if the feature is
+/// enabled.
 struct Driver {
     schemes: &'static [&'static str],
     feature: Option<&'static str>,
@@ -35,14 +35,14 @@ struct Driver {
 #[derive(Clone, Copy)]
 enum Open {
     Backend(fn(Uri, Options) -> Opened),
-    /// A server: the registry connects to it.
+    /// A server, which the registry connects to.
     #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     Server(fn(Uri, Options) -> Result<Unconnected>),
-    /// A layer, whose parts have URIs of their own: the registry opens them.
+    /// A layer, which opens its members through the registry.
     Layer(fn(Uri, Options, &Registry) -> Opened),
 }
 
-/// Registers a backend that is built only with a cargo feature of its module's name.
+/// Registers a backend that requires a cargo feature.
 macro_rules! behind_feature {
     ($feature:literal, $schemes:expr, $kind:ident, $open:expr) => {
         Driver {
@@ -56,7 +56,7 @@ macro_rules! behind_feature {
     };
 }
 
-/// Redis: those with two letters `s` are encrypted.
+/// The schemes of Redis; those that start with `rediss` are encrypted.
 const REDIS: &[&str] = &[
     "redis",
     "rediss",
@@ -67,8 +67,7 @@ const REDIS: &[&str] = &[
     "rediss+sentinel",
 ];
 
-/// All backends, and the layers, which open what they are made of by this table too. A new one is
-/// a line here.
+/// All backends and layers. To add one, add a line here.
 const DRIVERS: &[Driver] = &[
     Driver { schemes: &["memory"], feature: None, open: Some(Open::Backend(memory::open)) },
     Driver { schemes: &["noop"], feature: None, open: Some(Open::Backend(noop::open)) },
@@ -87,7 +86,7 @@ const DRIVERS: &[Driver] = &[
     Driver { schemes: &["layers"], feature: None, open: Some(Open::Layer(config::open_file)) },
 ];
 
-/// The URI schemes of the backends that are built in: those whose cargo feature is on.
+/// Returns the URI schemes of the backends whose cargo feature is enabled.
 pub fn schemes() -> Vec<&'static str> {
     let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
     built.flat_map(|driver| driver.schemes).copied().collect()

@@ -1,4 +1,4 @@
-//! The backend that stores nothing.
+//! A backend that stores nothing.
 
 use std::iter;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::store::{Capabilities, ExpirySupport, Keys, Options, Rows, ScopeStore, Store, Uri};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// Stores nothing: every read is a miss, every write is forgotten, `get` computes always.
+/// Stores nothing: every read is a miss, every write is discarded, and `get` always computes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Noop;
 
-/// Opens `noop:`.
+/// Opens a `noop:` URI.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let options = uri.take_common(options)?;
     uri.finish(&[])?;
@@ -23,7 +23,7 @@ impl Store for Noop {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // Whatever is said of records is true of those that it never has.
+        // Every property of records holds for none.
         Capabilities {
             stores: false,
             non_blocking: true,

@@ -1,29 +1,30 @@
-//! The schemes that URIs can have: those that are built in, and those that a program adds.
+//! The URI schemes: those of the built-in backends, and those that a program adds.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::{DRIVERS, Driver, Open, Opened};
-use crate::error::did_you_mean;
 use crate::layers::ReadOnly;
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 use crate::outage::{Guarded, Lazy, Remote, Unconnected};
+use crate::spelling::did_you_mean;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
-type Added = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
+type OpenFn = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 
-/// The schemes that URIs can have, each with how its backend is opened.
+/// Maps URI schemes to the backends that they open.
 ///
-/// A new one has those that are built in. It is given to the builder of a cache: nothing is
-/// registered behind a program's back. Cheap to clone.
+/// A new registry has the built-in schemes. It is passed to
+/// [`CacheBuilder::registry`](crate::CacheBuilder::registry); there is no global registry. Cloning
+/// is cheap.
 ///
 /// ```
 /// use hilcat::Cache;
 /// use hilcat::backend::{Memory, Registry};
 ///
-/// // A backend of one's own is any `Store`; here it is one that there is already.
+/// // Any `Store` can be a backend; this example reuses an existing one.
 /// let registry = Registry::new().register("shelf", &["rows"], |uri, _| {
 ///     let rows = uri.take_parsed("rows", "a number from 1")?.unwrap_or(100);
 ///     Memory::builder().max_entries(rows).build()
@@ -37,31 +38,33 @@ type Added = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Registry {
-    added: BTreeMap<String, Added>,
+    added: BTreeMap<String, OpenFn>,
 }
 
 impl Registry {
-    /// The schemes that are built in.
+    /// Returns a registry with the built-in schemes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a scheme. `open` is given the URI, of whose options it takes those that `options`
-    /// names, and what holds for all backends, the deadline of a call among it. An option that
-    /// nobody takes is an error that names the known ones.
+    /// Adds a scheme.
+    ///
+    /// `open` receives the URI, from which it takes the options that `options` names, and the
+    /// options common to all backends, such as the deadline of a call. An option of the URI that
+    /// remains is an error that names the known ones.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where the scheme is there
-    /// already, or is not of lower-case letters, digits and `+`, `-`, `.`, beginning with a letter.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if the scheme already exists,
+    /// or is not made of lower-case letters, digits and `+`, `-`, `.`, starting with a letter.
     pub fn register<S: Store + 'static>(
         mut self,
         scheme: &str,
         options: &'static [&'static str],
         open: impl Fn(&mut Uri, &Options) -> Result<S> + Send + Sync + 'static,
     ) -> Result<Self> {
-        check(scheme)?;
-        let open: Added = Arc::new(move |mut uri, common| {
+        validate(scheme)?;
+        let open: OpenFn = Arc::new(move |mut uri, common| {
             let common = uri.take_common(common)?;
             let store = open(&mut uri, &common)?;
             uri.finish(options)?;
@@ -69,17 +72,19 @@ impl Registry {
         });
         match self.added.insert(scheme.to_owned(), open) {
             None if driver(scheme).is_none() => Ok(self),
-            _ => Err(Error::invalid_config(format!("the scheme `{scheme}:` is there already"))),
+            _ => Err(Error::invalid_config(format!("the scheme `{scheme}:` already exists"))),
         }
     }
 
-    /// The schemes that can be opened: those whose cargo feature is on, and those that were added.
+    /// Returns the schemes that can be opened: those whose cargo feature is enabled, and those that
+    /// were added.
     pub fn schemes(&self) -> Vec<&str> {
         let added = self.added.keys().map(String::as_str);
         super::schemes().into_iter().chain(added).collect()
     }
 
-    /// Opens the store that a URI names, with the options that hold where the URI says nothing.
+    /// Opens the store that a URI names. `options` are the defaults for those that the URI leaves
+    /// out.
     ///
     /// # Errors
     ///
@@ -128,7 +133,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// Opens the store of a server, behind a circuit breaker; a lazy one is not connected to yet.
+/// Opens the store of a server behind a circuit breaker. With `lazy`, it is not connected to yet.
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 fn open_server(unconnected: Unconnected) -> Opened {
     let options = unconnected.options.clone();
@@ -147,12 +152,12 @@ fn driver(scheme: &str) -> Option<&'static Driver> {
     DRIVERS.iter().find(|driver| driver.schemes.contains(&scheme))
 }
 
-fn check(scheme: &str) -> Result<()> {
+fn validate(scheme: &str) -> Result<()> {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
     match scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.chars().all(inside) {
         true => Ok(()),
         false => Err(Error::invalid_config(
-            "a scheme is of lower-case letters, digits and `+`, `-`, `.`, and begins with a letter",
+            "invalid scheme; use lower-case letters, digits and `+`, `-`, `.`, starting with a letter",
         )),
     }
 }
@@ -163,7 +168,7 @@ mod tests {
     use crate::backends::noop::Noop;
 
     #[test]
-    fn a_scheme_is_added_once() {
+    fn schemes_can_be_added_once() {
         let add =
             |registry: Registry, scheme: &str| registry.register(scheme, &[], |_, _| Ok(Noop));
         let registry = add(Registry::new(), "mine").unwrap();
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_added_scheme_stands_in_layers() {
+    fn layers_can_use_added_schemes() {
         let registry = Registry::new().register("mine", &[], |_, _| Ok(Noop)).unwrap();
         for uri in ["tiered:?near=memory:&far=mine:", "prefix:?name=a&cache=mine:"] {
             assert!(registry.open(uri, Options::default()).is_ok(), "{uri}");
@@ -187,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_scheme_names_the_known_ones() {
+    fn unknown_schemes_list_the_known_ones() {
         let error = Registry::new().open("sqlight:///t.db", Options::default());
         let error = error.unwrap_err().to_string();
         assert!(error.contains("memory:, noop:, "), "{error}");
@@ -197,7 +202,7 @@ mod tests {
 
     #[cfg(not(feature = "mysql"))]
     #[test]
-    fn a_scheme_that_is_off_names_its_feature() {
+    fn disabled_schemes_name_their_feature() {
         let error = Registry::new().open("mysql://host/x", Options::default()).unwrap_err();
         assert!(error.to_string().contains("cargo feature `mysql`"), "{error}");
     }

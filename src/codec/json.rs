@@ -1,4 +1,4 @@
-//! Records as JSON, written and read without a tree of values between.
+//! JSON records, encoded and decoded without an intermediate tree of values.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag, untag};
-use super::upgrade::Extras;
-use super::{Codec, MAX_DEPTH, STAMP};
+use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag, untag};
+use super::upgrade::UnknownFields;
+use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
 use crate::json::describe;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
-/// What stands before the value of a column: before the first one the fingerprint, too.
-pub(super) fn head(at: usize, name: &str, fingerprint: &str) -> Vec<u8> {
+/// Returns the JSON before the value of a column; for the first one, it includes the fingerprint.
+pub(super) fn prefix(at: usize, name: &str, fingerprint: &str) -> Vec<u8> {
     let name = Json::from(name);
     match at {
-        0 => format!("{{\"{STAMP}\":\"{fingerprint}\",{name}:").into_bytes(),
+        0 => format!("{{\"{FINGERPRINT_FIELD}\":\"{fingerprint}\",{name}:").into_bytes(),
         _ => format!(",{name}:").into_bytes(),
     }
 }
 
-pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+pub(super) fn write(codec: &Codec, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(64 + 32 * row.len());
-    for ((head, column), value) in codec.heads.iter().zip(&codec.schema.columns).zip(row) {
-        out.extend_from_slice(head);
+    for ((prefix, column), value) in codec.prefixes.iter().zip(&codec.schema.columns).zip(row) {
+        out.extend_from_slice(prefix);
         write_value(&mut out, column, value)?;
     }
-    for (name, cell) in extras {
-        let member = format!(",{}:{}", Json::from(name), cell.into_json());
+    for (name, value) in unknown {
+        let member = format!(",{}:{}", Json::from(name), value.into_json());
         out.extend_from_slice(member.as_bytes());
     }
     out.push(b'}');
@@ -39,7 +39,7 @@ pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<
 ///
 /// # Errors
 ///
-/// Where it is JSON that is nested too deep to be read back.
+/// Fails for JSON that is nested too deeply to be read back.
 pub(super) fn write_value(out: &mut Vec<u8>, column: &Column, value: &Value) -> Result<()> {
     match value {
         Value::Absent => {
@@ -64,11 +64,12 @@ pub(super) fn write_value(out: &mut Vec<u8>, column: &Column, value: &Value) -> 
 }
 
 fn put(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) -> Result<()> {
-    serde_json::to_writer(out, value)
-        .map_err(|error| Error::unsupported("it cannot be written as JSON").with_source(error))
+    serde_json::to_writer(out, value).map_err(|error| {
+        Error::unsupported("the value cannot be written as JSON").with_source(error)
+    })
 }
 
-/// A text that needs no escapes.
+/// Writes a string that needs no escapes.
 fn write_plain(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
@@ -114,7 +115,7 @@ fn is_deeper(json: &Json, limit: usize) -> bool {
     }
 }
 
-/// Reads a record of this very schema; none where it is of another.
+/// Reads a record of this schema; `None` if it has another schema.
 ///
 /// # Errors
 ///
@@ -125,9 +126,9 @@ pub(super) fn read(codec: &Codec, bytes: &[u8]) -> Result<Option<Row>> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let seed = Record { codec, row: &mut row, state: &mut state };
     match seed.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
-        Ok(()) if state.stamped && state.count == row.len() => Ok(Some(row)),
+        Ok(()) if state.has_fingerprint && state.count == row.len() => Ok(Some(row)),
         Ok(()) => Ok(None),
-        Err(_) if state.other => Ok(None),
+        Err(_) if state.other_schema => Ok(None),
         Err(error) => Err(match state.column.map(|at| &codec.schema.columns[at]) {
             Some(column) => invalid(column, &message(&error)),
             None => broken(&error),
@@ -135,22 +136,22 @@ pub(super) fn read(codec: &Codec, bytes: &[u8]) -> Result<Option<Row>> {
     }
 }
 
-/// The cells of any record.
+/// Reads the fields of any record.
 ///
 /// # Errors
 ///
-/// Where it is not a JSON object.
-pub(super) fn cells<'a>(bytes: &[u8]) -> Result<Vec<(String, Cell<'a>)>> {
+/// Fails if it is not a JSON object.
+pub(super) fn fields<'a>(bytes: &[u8]) -> Result<Vec<(String, ColumnValue<'a>)>> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let cells = deserializer.deserialize_map(Cells).and_then(|cells| {
+    let fields = deserializer.deserialize_map(Fields).and_then(|fields| {
         deserializer.end()?;
-        Ok(cells)
+        Ok(fields)
     });
-    let cells = cells.map_err(|error| broken(&error))?;
-    Ok(cells.into_iter().map(|(name, json)| (name, Cell::Json(json))).collect())
+    let fields = fields.map_err(|error| broken(&error))?;
+    Ok(fields.into_iter().map(|(name, json)| (name, ColumnValue::Json(json))).collect())
 }
 
-/// Reads the value of a column that stands alone.
+/// Reads a separately stored value of a column.
 ///
 /// # Errors
 ///
@@ -162,12 +163,12 @@ pub(super) fn read_value(column: &Column, bytes: &[u8]) -> Result<Value> {
 
 fn broken(error: &serde_json::Error) -> Error {
     Error::invalid_data(format!(
-        "the stored record is not JSON as hilcat writes it: {}",
+        "the stored record is not JSON in hilcat's format: {}",
         describe(error)
     ))
 }
 
-/// What went wrong with a value. The messages of category `Data` are those of [`Typed`].
+/// Returns the message of an error. Messages of the category `Data` come from [`Typed`].
 fn message(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => error.to_string(),
@@ -177,17 +178,18 @@ fn message(error: &serde_json::Error) -> String {
 
 #[derive(Default)]
 struct State {
-    /// The fingerprint is that of the schema.
-    stamped: bool,
-    /// The record is of another schema.
-    other: bool,
-    /// The column that is being read.
+    /// Whether the record has the fingerprint of the schema.
+    has_fingerprint: bool,
+    /// Whether the record has another schema.
+    other_schema: bool,
+    /// The column being read.
     column: Option<usize>,
-    /// How many were.
+    /// The number of columns that have been read.
     count: usize,
 }
 
-/// A record of the schema itself. It stops where it sees that it is none.
+/// Reads a record of this schema. Deserialization ends with an error once it turns out to have
+/// another one.
 struct Record<'c, 's> {
     codec: &'c Codec,
     row: &'s mut Row,
@@ -213,32 +215,34 @@ impl<'de> Visitor<'de> for Record<'_, '_> {
         let Self { codec, row, state } = self;
         while let Some(name) = map.next_key_seed(Name { codec, next: state.count })? {
             match name {
-                Named::Stamp => state.stamped = map.next_value_seed(Is(&codec.fingerprint))?,
+                Named::Stamp => {
+                    state.has_fingerprint = map.next_value_seed(Is(&codec.fingerprint))?
+                }
                 Named::Column(at) if row[at].is_absent() => {
                     state.column = Some(at);
                     row[at] = map.next_value_seed(Typed(&codec.schema.columns[at]))?;
                     state.column = None;
                     state.count += 1;
                 }
-                Named::Column(_) | Named::Other => state.other = true,
+                Named::Column(_) | Named::Other => state.other_schema = true,
             }
-            if state.other || !state.stamped {
-                state.other = true;
-                return Err(de::Error::custom("of another schema"));
+            if state.other_schema || !state.has_fingerprint {
+                state.other_schema = true;
+                return Err(de::Error::custom("the record has another schema"));
             }
         }
         Ok(())
     }
 }
 
-/// Whose value a name is before.
+/// The meaning of a field name.
 enum Named {
     Stamp,
     Column(usize),
     Other,
 }
 
-/// Reads a name. Columns stand in their order where hilcat itself has written the record.
+/// Reads a field name. hilcat itself writes columns in order, so the next one is tried first.
 struct Name<'c> {
     codec: &'c Codec,
     next: usize,
@@ -263,13 +267,13 @@ impl Visitor<'_> for Name<'_> {
         let names = &self.codec.names;
         Ok(match names.get(self.next).is_some_and(|next| next == name) {
             true => Named::Column(self.next),
-            false if name == STAMP => Named::Stamp,
+            false if name == FINGERPRINT_FIELD => Named::Stamp,
             false => names.iter().position(|n| n == name).map_or(Named::Other, Named::Column),
         })
     }
 }
 
-/// Whether a text is this one.
+/// Whether a string equals this one.
 struct Is<'c>(&'c str);
 
 impl<'de> DeserializeSeed<'de> for Is<'_> {
@@ -292,7 +296,7 @@ impl Visitor<'_> for Is<'_> {
     }
 }
 
-/// Reads the value of a column. Every message is its own, so that none holds a value.
+/// Reads the value of a column. All messages are its own, so that none contains a value.
 struct Typed<'c>(&'c Column);
 
 impl<'de> DeserializeSeed<'de> for Typed<'_> {
@@ -372,10 +376,10 @@ impl<'de> Visitor<'de> for Typed<'_> {
     }
 }
 
-/// All members of an object, also those that stand twice.
-struct Cells;
+/// Reads all members of an object, including duplicates.
+struct Fields;
 
-impl<'de> Visitor<'de> for Cells {
+impl<'de> Visitor<'de> for Fields {
     type Value = Vec<(String, Json)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -383,10 +387,10 @@ impl<'de> Visitor<'de> for Cells {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut cells = Vec::new();
-        while let Some(cell) = map.next_entry()? {
-            cells.push(cell);
+        let mut fields = Vec::new();
+        while let Some(value) = map.next_entry()? {
+            fields.push(value);
         }
-        Ok(cells)
+        Ok(fields)
     }
 }

@@ -1,18 +1,17 @@
-//! Keys as text: what key-value stores find records by, and how names that allow few characters
-//! have any text.
+//! Text forms of keys, for key-value stores and for names with a limited character set.
 
 use std::borrow::Cow;
 
 use crate::{Error, Key, Result, Schema, Value, text};
 
-/// What stands between the parts of a key of several columns.
+/// Separates the parts of a key with several columns.
 const SEPARATOR: char = ',';
 
-/// The text of a key. One of a single text column is that text; another value is as
-/// [`Value::to_text`] has it, with nothing in it that depends on how wide the type is. Several
-/// are joined by commas, with `,` and `%` in them as `%2C` and `%25`.
+/// Returns the text of a key. A key of one text column is that text; other values are written as by
+/// [`Value::to_text`], independently of the width of their type. The parts of a key with several
+/// columns are joined by commas, after `,` and `%` in them have been escaped as `%2C` and `%25`.
 ///
-/// Two keys of one scope have one text only where they are equal.
+/// Two keys of one scope have the same text only if they are equal.
 pub fn to_text(key: &Key) -> Cow<'_, str> {
     match key.values() {
         [value] => part(value),
@@ -25,23 +24,23 @@ pub fn to_text(key: &Key) -> Cow<'_, str> {
     }
 }
 
-/// Reads what [`to_text`] writes.
+/// Parses the result of [`to_text`].
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where it is not
-/// the text of a key of the schema.
+/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, if the text is not
+/// a key of the schema.
 pub fn from_text(text: &str, schema: &Schema) -> Result<Key> {
     let count = schema.key.len();
     let parts: Vec<Cow<str>> = match count {
         1 => vec![text.into()],
         _ => text
             .split(SEPARATOR)
-            .map(|part| unescape(part).ok_or_else(broken))
+            .map(|part| unescape(part).ok_or_else(not_a_key))
             .collect::<Result<_>>()?,
     };
     if parts.len() != count {
-        return Err(broken());
+        return Err(not_a_key());
     }
     let columns = schema.key_columns().zip(parts);
     let values = columns.map(|(column, part)| {
@@ -50,19 +49,23 @@ pub fn from_text(text: &str, schema: &Schema) -> Result<Key> {
             Ok(value)
         });
         value.map_err(|error| {
-            Error::invalid_data(format!("a stored key does not fit: {}", error.message()))
-                .with_column(&column.name)
+            Error::invalid_data(format!(
+                "a stored key does not fit its column: {}",
+                error.message()
+            ))
+            .with_column(&column.name)
         })
     });
     Ok(Key::new(values.collect::<Result<Vec<_>>>()?))
 }
 
-fn broken() -> Error {
-    Error::invalid_data("a stored key is not one of this scope")
+fn not_a_key() -> Error {
+    Error::invalid_data("a stored key is not a key of this scope")
 }
 
-/// The text of one value. Numbers that are equal have one text: of a decimal the zeros at the end
-/// are cut, which differ where its column was widened; the two zeros of floats are one.
+/// Returns the text of one value. Equal numbers have the same text: trailing zeros of decimals are
+/// removed, since they depend on the scale of the column, and the two zeros of floats are written
+/// alike.
 fn part(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Decimal(digits) if digits.contains('.') => {
@@ -73,8 +76,7 @@ fn part(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Writes every character that is not plain as its UTF-8 bytes in hexadecimal, each after a `%`.
-/// `%` itself is not to be plain.
+/// Percent-encodes all characters except plain ones. `plain` must exclude `%`.
 pub(crate) fn escape(text: &str, plain: impl Fn(char) -> bool) -> Cow<'_, str> {
     if text.chars().all(&plain) {
         return text.into();
@@ -94,7 +96,7 @@ pub(crate) fn escape(text: &str, plain: impl Fn(char) -> bool) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Reads what [`escape`] writes; none where it cannot have written it.
+/// Decodes the result of [`escape`]; `None` if it cannot be one.
 pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(text.into());
@@ -134,9 +136,9 @@ mod tests {
         })
     }
 
-    /// Stored in files and servers: it must not change from one release to the next.
+    /// Released format: existing records must be found under these keys.
     #[test]
-    fn keys_are_readable_and_come_back() {
+    fn keys_are_readable_and_reversible() {
         let decimal = ColumnType::Decimal { precision: 8, scale: 3 };
         let cases: [(&[ColumnType], Key, &str); 8] = [
             (&[ColumnType::Text], Key::single("a,b/%c".into()), "a,b/%c"),
@@ -163,13 +165,13 @@ mod tests {
         for (types, key, text) in cases {
             assert_eq!(to_text(&key), text);
             let back = from_text(text, &schema(types)).unwrap();
-            // A decimal that is read has the digits that its text has.
+            // The decimal has the digits of the text.
             assert_eq!(to_text(&back), text);
         }
     }
 
     #[test]
-    fn what_is_no_key_is_reported() {
+    fn invalid_keys_are_reported() {
         let pair = schema(&[ColumnType::Text, ColumnType::Int]);
         for text in ["", "a", "a,1,2", "a%2,1", "a%2c,1", "%FF,1"] {
             assert!(from_text(text, &pair).is_err(), "{text}");
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escape_is_read_back_exactly() {
+    fn escapes_are_reversible() {
         let plain = |c: char| c.is_ascii_alphanumeric();
         for text in ["", "a", "a b", "\u{e9}", "%41", "\u{1f600}/"] {
             let escaped = escape(text, plain);

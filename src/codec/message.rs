@@ -1,30 +1,31 @@
-//! Records as MessagePack (<https://github.com/msgpack/msgpack/blob/master/spec.md>): a map by the
-//! names of the columns, of the same values as in JSON, but that bytes and floats are its own.
+//! MessagePack records (<https://github.com/msgpack/msgpack/blob/master/spec.md>): a map from the
+//! names of the columns to the same values as in JSON, except that bytes and floats have their own
+//! types.
 
 use rmpv::ValueRef;
 use rmpv::decode::read_value_ref_with_max_depth;
 use rmpv::encode::write_value_ref;
 use serde_json::{Map, Value as Json, json};
 
-use super::cell::{Cell, JSON_TAG, from_json, invalid, needs_tag};
+use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag};
 use super::json::check_depth;
-use super::upgrade::Extras;
-use super::{Codec, MAX_DEPTH, STAMP};
+use super::upgrade::UnknownFields;
+use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
 use crate::schema::range;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
-pub(super) fn write(codec: &Codec, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+pub(super) fn write(codec: &Codec, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(64 + 32 * row.len());
-    write_map_length(&mut out, 1 + row.len() + extras.len());
-    put(&mut out, &STAMP.into())?;
+    write_map_length(&mut out, 1 + row.len() + unknown.len());
+    put(&mut out, &FINGERPRINT_FIELD.into())?;
     put(&mut out, &codec.fingerprint.as_str().into())?;
     for ((name, column), value) in codec.names.iter().zip(&codec.schema.columns).zip(row) {
         put(&mut out, &name.as_str().into())?;
         write_value(&mut out, column, value)?;
     }
-    for (name, cell) in extras {
+    for (name, value) in unknown {
         put(&mut out, &name.as_str().into())?;
-        put(&mut out, &of_json(&cell.into_json()))?;
+        put(&mut out, &of_json(&value.into_json()))?;
     }
     Ok(out)
 }
@@ -44,8 +45,9 @@ fn write_map_length(out: &mut Vec<u8>, length: usize) {
 }
 
 fn put(out: &mut Vec<u8>, value: &ValueRef<'_>) -> Result<()> {
-    write_value_ref(out, value)
-        .map_err(|error| Error::unsupported("it cannot be written").with_source(error))
+    write_value_ref(out, value).map_err(|error| {
+        Error::unsupported("the value cannot be written as MessagePack").with_source(error)
+    })
 }
 
 fn write_value(out: &mut Vec<u8>, column: &Column, value: &Value) -> Result<()> {
@@ -88,25 +90,25 @@ fn of_json(json: &Json) -> ValueRef<'_> {
     }
 }
 
-/// The cells of any record.
+/// Reads the fields of any record.
 ///
 /// # Errors
 ///
-/// Where it is not a MessagePack map by names, or is nested too deep.
-pub(super) fn cells(bytes: &[u8]) -> Result<Vec<(String, Cell<'_>)>> {
-    let broken = || Error::invalid_data("the stored record is not MessagePack as hilcat writes it");
-    // The reader counts a level of nesting as two; the record and a tag are some more.
+/// Fails if it is not a MessagePack map with string keys, or is nested too deeply.
+pub(super) fn fields(bytes: &[u8]) -> Result<Vec<(String, ColumnValue<'_>)>> {
+    let broken = || Error::invalid_data("the stored record is not MessagePack in hilcat's format");
+    // The reader counts each level of nesting as two; the record and a tag add some more.
     let depth = 2 * (MAX_DEPTH + 4);
     let mut rest = bytes;
     let value = read_value_ref_with_max_depth(&mut rest, depth)
         .map_err(|error| broken().with_source(error))?;
     let ValueRef::Map(members) = value else { return Err(broken()) };
-    let cell = |(name, value)| match text_of(&name) {
-        Some(name) if is_known(&value) => Ok((name.to_owned(), Cell::Message(value))),
+    let value = |(name, value)| match text_of(&name) {
+        Some(name) if is_known(&value) => Ok((name.to_owned(), ColumnValue::Message(value))),
         _ => Err(broken()),
     };
     match rest.is_empty() {
-        true => members.into_iter().map(cell).collect(),
+        true => members.into_iter().map(value).collect(),
         false => Err(broken()),
     }
 }
@@ -118,7 +120,7 @@ fn text_of<'a>(value: &'a ValueRef<'_>) -> Option<&'a str> {
     }
 }
 
-/// Whether a value is of what JSON has, too, and bytes.
+/// Whether a value is bytes or has a JSON form.
 fn is_known(value: &ValueRef<'_>) -> bool {
     match value {
         ValueRef::Ext(..) => false,
@@ -131,7 +133,7 @@ fn is_known(value: &ValueRef<'_>) -> bool {
     }
 }
 
-/// A value of a record as JSON.
+/// Converts a value of a record to JSON.
 pub(super) fn to_json(value: ValueRef<'_>) -> Json {
     match value {
         ValueRef::Nil | ValueRef::Ext(..) => Json::Null,
@@ -158,11 +160,11 @@ fn float(value: f64) -> Json {
     crate::json::from_value(Value::Float(value))
 }
 
-/// A value of a record as that of a column.
+/// Converts a value of a record to that of a column.
 ///
 /// # Errors
 ///
-/// Where it is not one of the column's type.
+/// Fails if it is not of the column's type.
 pub(super) fn to_value(value: ValueRef<'_>, column: &Column) -> Result<Value> {
     let value = match (column.ty, value) {
         (ColumnType::Bytes, ValueRef::Binary(v)) => Value::Bytes(v.to_vec()),

@@ -1,9 +1,9 @@
-//! How records are written. They are read whatever the options are.
+//! Options of the encoding of records, which do not affect decoding.
 
 use crate::store::Uri;
 use crate::{Error, Result};
 
-/// What records are written as.
+/// The format of new records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Format {
     #[default]
@@ -13,11 +13,11 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Reads the name of a format.
+    /// Parses the name of a format.
     ///
     /// # Errors
     ///
-    /// Where there is no such format, or its cargo feature is off.
+    /// Fails if there is no such format, or its cargo feature is not enabled.
     pub(crate) fn named(name: &str) -> Result<Self> {
         match name.to_ascii_lowercase().as_str() {
             "json" => Ok(Self::Json),
@@ -25,18 +25,18 @@ impl Format {
             "msgpack" => Ok(Self::MessagePack),
             #[cfg(not(feature = "msgpack"))]
             "msgpack" => Err(Error::invalid_config(
-                "`format=msgpack` needs the cargo feature `msgpack` of hilcat",
+                "`format=msgpack` requires the cargo feature `msgpack` of hilcat",
             )),
-            _ => Err(Error::invalid_config("the option `format` is one of json, msgpack")),
+            _ => Err(Error::invalid_config("unknown `format`; the formats are json, msgpack")),
         }
     }
 }
 
-/// How a [`Codec`](super::Codec) writes; it reads all that any of them writes.
+/// The encoding of a [`Codec`](super::Codec), which decodes records of every encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CodecOptions {
     pub(crate) format: Format,
-    /// Records of more bytes than this are compressed.
+    /// Records that are longer than this are compressed.
     pub(crate) compress_above: Option<usize>,
 }
 
@@ -49,8 +49,8 @@ impl CodecOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming what is expected or
-    /// the cargo feature that is needed.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the allowed values or
+    /// the required cargo feature.
     pub fn take(uri: &mut Uri) -> Result<Self> {
         let format = uri.take("format").map(|name| Format::named(&name)).transpose()?;
         Ok(Self {
@@ -60,25 +60,25 @@ impl CodecOptions {
     }
 }
 
-/// Reads the option `compress`.
+/// Parses the option `compress`.
 ///
 /// # Errors
 ///
-/// Where it is not a size, or the cargo feature is off.
+/// Fails if it is not a size, or the cargo feature is not enabled.
 pub(crate) fn compress_above(text: &str) -> Result<usize> {
     if cfg!(not(feature = "zstd")) {
         return Err(Error::invalid_config(
-            "the option `compress` needs the cargo feature `zstd` of hilcat",
+            "the option `compress` requires the cargo feature `zstd` of hilcat",
         ));
     }
     parse_size(text).ok_or_else(|| {
         Error::invalid_config(
-            "the option `compress` is the size above which records are compressed, as 1kb or 4096",
+            "the option `compress` is not a size; use the size above which records are compressed, such as 1kb or 4096",
         )
     })
 }
 
-/// Reads a number of bytes: `4096`, `1kb`, `2 MiB`. A kilobyte is 1,024 bytes.
+/// Parses a number of bytes: `4096`, `1kb`, `2 MiB`. A kilobyte has 1,024 bytes.
 pub(crate) fn parse_size(text: &str) -> Option<usize> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_format_names_the_known_ones() {
+    fn unknown_formats_list_the_known_ones() {
         let mut uri: Uri = "redis://host?format=xml".parse().unwrap();
         let error = CodecOptions::take(&mut uri).unwrap_err().to_string();
         assert!(error.contains("json, msgpack"), "{error}");

@@ -1,25 +1,25 @@
-//! Records as the Python package writes them: the bare JSON of the value, without its key and
-//! without anything of hilcat's.
+//! Records of the Python package: the bare JSON of the value, without its key and without hilcat's
+//! own fields.
 
 use serde_json::Value as Json;
 
-use super::cell::{Cell, from_json};
-use super::upgrade::{Extras, upgrade};
+use super::column_value::{ColumnValue, from_json};
+use super::upgrade::{UnknownFields, upgrade};
 use super::{Codec, Replaced, check_length, json};
 use crate::{Error, Key, Result, Row, Schema, Shape, Value};
 
-/// What the value of a record is in JSON.
+/// The JSON form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bare {
     /// An object of the columns.
     Record,
-    /// The value of the one column.
+    /// The value of the single column.
     Single,
     /// An array of the columns' values.
     Tuple,
 }
 
-/// Writes and reads the bare values of one scope.
+/// Encodes and decodes the bare values of one scope.
 #[derive(Debug)]
 pub(crate) struct PlainCodec {
     codec: Codec,
@@ -32,21 +32,21 @@ impl PlainCodec {
         Self { codec, bare }
     }
 
-    /// As [`Codec::beside`].
-    pub(crate) fn beside(self, stored: &Schema) -> Self {
-        Self { codec: self.codec.beside(stored), ..self }
+    /// See [`Codec::with_stored_schema`].
+    pub(crate) fn with_stored_schema(self, stored: &Schema) -> Self {
+        Self { codec: self.codec.with_stored_schema(stored), ..self }
     }
 
-    /// The bytes of a complete row.
+    /// Encodes a complete row.
     ///
     /// # Errors
     ///
     /// As [`Codec::encode`].
     pub(crate) fn encode(&self, row: &Row) -> Result<Vec<u8>> {
-        self.encode_with(row, Extras::default())
+        self.encode_with(row, UnknownFields::default())
     }
 
-    fn encode_with(&self, row: &Row, extras: Extras<'_>) -> Result<Vec<u8>> {
+    fn encode_with(&self, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {
         let (open, close) = match self.bare {
             Bare::Record => ("{", "}"),
             Bare::Single => ("", ""),
@@ -62,8 +62,8 @@ impl PlainCodec {
             }
             json::write_value(&mut out, column, &row[at])?;
         }
-        for (name, cell) in extras {
-            let member = format!(", {}: {}", Json::from(name), cell.into_json());
+        for (name, value) in unknown {
+            let member = format!(", {}: {}", Json::from(name), value.into_json());
             out.extend_from_slice(member.as_bytes());
         }
         out.extend_from_slice(close.as_bytes());
@@ -71,7 +71,7 @@ impl PlainCodec {
         Ok(out)
     }
 
-    /// The row of the value that is stored under a key.
+    /// Decodes the value that is stored under a key.
     ///
     /// # Errors
     ///
@@ -80,57 +80,58 @@ impl PlainCodec {
         Ok(self.read(key, bytes)?.0)
     }
 
-    /// Writes a row over the stored value, as [`Codec::replace`].
+    /// Merges a row into the stored value, as [`Codec::replace`].
     ///
     /// # Errors
     ///
     /// As [`Codec::replace`].
     pub(crate) fn replace(&self, key: &Key, old: Option<&[u8]>, new: Row) -> Result<Replaced> {
-        let (old, extras) = match old {
+        let (old, unknown) = match old {
             Some(bytes) => {
-                let (row, extras) = self.read(key, bytes)?;
-                (Some(row), extras)
+                let (row, unknown) = self.read(key, bytes)?;
+                (Some(row), unknown)
             }
-            None => (None, Extras::default()),
+            None => (None, UnknownFields::default()),
         };
         let row = self.codec.merge(old.clone(), new)?;
-        Ok(Replaced { bytes: self.encode_with(&row, extras)?, old })
+        Ok(Replaced { bytes: self.encode_with(&row, unknown)?, old })
     }
 
-    fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+    fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, UnknownFields<'a>)> {
         check_length(bytes.len())?;
         match self.bare {
             Bare::Record => self.read_record(key, bytes),
-            _ => Ok((self.read_values(key, bytes)?, Extras::default())),
+            _ => Ok((self.read_values(key, bytes)?, UnknownFields::default())),
         }
     }
 
-    /// The columns of the key are those of the key that is asked for, unless the record has them.
-    fn read_record<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, Extras<'a>)> {
+    /// Columns of the key that the record lacks are taken from `key`.
+    fn read_record<'a>(&self, key: &Key, bytes: &'a [u8]) -> Result<(Row, UnknownFields<'a>)> {
         let schema = &self.codec.schema;
-        let mut cells = json::cells(bytes)?;
+        let mut fields = json::fields(bytes)?;
         for (column, value) in schema.key_columns().zip(key.values()) {
-            if !cells.iter().any(|(name, _)| *name == column.name) {
+            if !fields.iter().any(|(name, _)| *name == column.name) {
                 let json = crate::json::from_value(value.clone());
-                cells.push((column.name.clone(), Cell::Json(json)));
+                fields.push((column.name.clone(), ColumnValue::Json(json)));
             }
         }
-        let (row, extras) = upgrade(&self.codec, cells)?;
+        let (row, unknown) = upgrade(&self.codec, fields)?;
         self.codec.check_key(key, &row)?;
-        Ok((row, extras))
+        Ok((row, unknown))
     }
 
     fn read_values(&self, key: &Key, bytes: &[u8]) -> Result<Row> {
         let schema = &self.codec.schema;
-        let broken = || Error::invalid_data("the stored value is not JSON of the scope's shape");
-        let json = serde_json::from_slice(bytes).map_err(|_| broken())?;
+        let malformed =
+            || Error::invalid_data("the stored value is not JSON of the shape that the scope has");
+        let json = serde_json::from_slice(bytes).map_err(|_| malformed())?;
         let values: Vec<Json> = match (self.bare, json) {
             (Bare::Tuple, Json::Array(items)) => items,
-            (Bare::Tuple, _) => return Err(broken()),
+            (Bare::Tuple, _) => return Err(malformed()),
             (_, json) => vec![json],
         };
         if values.len() > schema.value_columns().count() {
-            return Err(broken());
+            return Err(malformed());
         }
         let mut row = vec![Value::Absent; schema.columns.len()];
         for ((at, column), json) in schema.value_columns().zip(values) {

@@ -1,4 +1,4 @@
-//! Golden bytes, records of other shapes, and what is refused.
+//! Golden bytes, records of other schemas, and refused records.
 
 use serde_json::json;
 
@@ -65,7 +65,7 @@ fn json_codec(schema: &Arc<Schema>) -> Codec {
     Codec::new(schema, CodecOptions::default())
 }
 
-/// Stored by every release: what is written may change, what is read must not.
+/// Released format: the bytes of new records may change, but these must remain readable.
 #[test]
 fn golden_json() {
     let golden = concat!(
@@ -119,7 +119,7 @@ fn formats() -> Vec<CodecOptions> {
 }
 
 #[test]
-fn every_value_comes_back_whatever_the_options_are() {
+fn values_round_trip_with_all_options() {
     let schema = every_type();
     for written in formats() {
         let codec = Codec::new(&schema, written);
@@ -139,7 +139,7 @@ fn every_value_comes_back_whatever_the_options_are() {
 }
 
 #[test]
-fn json_that_looks_like_something_else_comes_back() {
+fn ambiguous_json_round_trips() {
     let schema = every_type();
     let values = [
         json!(null),
@@ -159,7 +159,7 @@ fn json_that_looks_like_something_else_comes_back() {
 }
 
 #[test]
-fn json_is_read_as_deep_as_it_is_written() {
+fn json_is_read_up_to_the_depth_that_is_written() {
     let schema = every_type();
     let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     for written in formats() {
@@ -202,7 +202,7 @@ fn new_row() -> Row {
 }
 
 #[test]
-fn an_older_record_is_upgraded() {
+fn older_records_are_upgraded() {
     for written in formats() {
         let old = Codec::new(&Arc::new(v1()), written);
         let bytes = old.encode(&old_row()).unwrap();
@@ -211,7 +211,7 @@ fn an_older_record_is_upgraded() {
 }
 
 #[test]
-fn what_is_not_of_the_schema_is_reported_by_column() {
+fn records_of_other_schemas_are_reported_by_column() {
     let bytes = json_codec(&Arc::new(v1())).encode(&old_row()).unwrap();
     let column = |schema: Schema| {
         let error = json_codec(&Arc::new(schema)).decode(&bytes).unwrap_err();
@@ -228,14 +228,14 @@ fn what_is_not_of_the_schema_is_reported_by_column() {
     assert_eq!(column(with(2, ColumnType::Int)).as_deref(), Some("name"));
     assert_eq!(column(with(2, ColumnType::Varchar(2))).as_deref(), Some("name"));
     assert_eq!(column(v1().column(Column::new("must", ColumnType::Int))).as_deref(), Some("must"));
-    // A record of a newer schema: what was renamed is not taken for NULL.
+    // A record of a newer schema: a renamed column must not become NULL.
     let bytes = json_codec(&Arc::new(v2())).encode(&new_row()).unwrap();
     let error = json_codec(&Arc::new(v1())).decode(&bytes).unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("id")));
 }
 
 #[test]
-fn broken_records_are_errors() {
+fn malformed_records_are_errors() {
     let schema = Arc::new(v1());
     let codec = json_codec(&schema);
     let whole = codec.encode(&old_row()).unwrap();
@@ -266,10 +266,10 @@ fn broken_records_are_errors() {
     }
 }
 
-/// Nothing as long as a record says that it is is allocated before it is there.
+/// No memory is allocated for an announced length before the bytes arrive.
 #[cfg(all(feature = "msgpack", feature = "zstd"))]
 #[test]
-fn what_would_be_huge_is_refused() {
+fn huge_records_are_refused() {
     let codec = json_codec(&Arc::new(v1()));
     for wrong in [
         &b"\xdf\xff\xff\xff\xff"[..],
@@ -284,12 +284,12 @@ fn what_would_be_huge_is_refused() {
     }
     let bomb = zstd::bulk::compress(&vec![b' '; MAX_LENGTH + 1], 1).unwrap();
     let error = codec.decode(&bomb).unwrap_err();
-    assert!(error.to_string().contains("decompressed"), "{error}");
+    assert!(error.to_string().contains("after decompression"), "{error}");
     assert!(codec.decode(&bomb[..9]).is_err());
 }
 
 #[test]
-fn a_partial_write_keeps_what_it_does_not_know() {
+fn partial_writes_keep_unknown_fields() {
     for written in formats() {
         let newer = v1().column(Column::new("x", ColumnType::Double).nullable(true));
         let (old, new) = (Codec::new(&Arc::new(v1()), written), json_codec(&Arc::new(newer)));
@@ -308,7 +308,7 @@ fn a_partial_write_keeps_what_it_does_not_know() {
 }
 
 #[test]
-fn a_record_by_another_program_is_read_by_name() {
+fn records_of_other_programs_are_read_by_name() {
     let codec = json_codec(&Arc::new(v1()));
     let read = codec.decode(br#" {"price": "2.5", "id": "a", "n": 1, "more": [true]}"#).unwrap();
     assert_eq!(read, ["a".into(), 1.into(), Value::Null, Value::Decimal("2.5".into())]);
@@ -317,7 +317,7 @@ fn a_record_by_another_program_is_read_by_name() {
 }
 
 #[test]
-fn the_value_of_a_column_stands_alone() {
+fn values_can_be_stored_separately() {
     let codec = json_codec(&every_type());
     for (at, value) in full().iter().enumerate() {
         let bytes = codec.encode_value(at, value).unwrap();

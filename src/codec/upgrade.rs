@@ -1,54 +1,59 @@
-//! Records of another shape: an older schema's, a newer one's, another program's.
+//! Reading of records that were written under another schema or by another program.
 
-use super::cell::{Cell, invalid};
-use super::{Codec, STAMP, stored_name};
+use super::column_value::{ColumnValue, invalid};
+use super::{Codec, FINGERPRINT_FIELD, stored_name};
 use crate::freshness::EXPIRES_AT;
 use crate::{Column, Error, Result, Row, Value};
 
-/// What a record has in columns that the schema does not know, by the names in the record.
-pub(super) type Extras<'a> = Vec<(String, Cell<'a>)>;
+/// The fields of a record that are no columns of the schema, by name.
+pub(super) type UnknownFields<'a> = Vec<(String, ColumnValue<'a>)>;
 
-/// The row of a record whose cells are at hand by name, and the cells that are left.
+/// Returns the row of a record, and the fields that are left.
 ///
-/// A column is found by its name, or by the name that it had; one that is new has its default, or
-/// NULL. Of a record that has other columns instead nothing is guessed, unless these are known to
-/// belong to other programs. What the schema drops is left out.
+/// A column is found by its name or its previous name. A missing column has its default, or NULL.
+/// If the record has unknown fields instead, which may be the column under another name, the record
+/// is refused, unless these fields are known to belong to other programs. Columns that the schema
+/// drops are removed.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column.
-pub(super) fn upgrade<'a>(codec: &Codec, cells: Extras<'a>) -> Result<(Row, Extras<'a>)> {
-    check_twice(&cells)?;
-    let mut cells = cells;
-    let stamp = cells.iter().position(|(name, _)| name == STAMP).map(|at| cells.remove(at).1);
-    let stamp = stamp.map(Cell::into_json);
-    let mut found: Vec<Option<Cell>> = Vec::new();
-    let places: Vec<Option<String>> =
-        codec.schema.columns.iter().map(|column| place(codec, column, &cells)).collect();
-    for place in places {
-        let at = place.and_then(|name| cells.iter().position(|(known, _)| *known == name));
-        found.push(at.map(|at| cells.swap_remove(at).1));
+pub(super) fn upgrade<'a>(
+    codec: &Codec,
+    fields: UnknownFields<'a>,
+) -> Result<(Row, UnknownFields<'a>)> {
+    check_duplicates(&fields)?;
+    let mut fields = fields;
+    let fingerprint =
+        fields.iter().position(|(name, _)| name == FINGERPRINT_FIELD).map(|at| fields.remove(at).1);
+    let fingerprint = fingerprint.map(ColumnValue::into_json);
+    let mut found: Vec<Option<ColumnValue>> = Vec::new();
+    let names: Vec<Option<String>> =
+        codec.schema.columns.iter().map(|column| stored_field(codec, column, &fields)).collect();
+    for name in names {
+        let at = name.and_then(|name| fields.iter().position(|(known, _)| *known == name));
+        found.push(at.map(|at| fields.swap_remove(at).1));
     }
-    let missing = match stamp {
-        Some(stamp) if stamp == codec.fingerprint.as_str() => Missing::Broken,
-        Some(_) if !cells.iter().all(|(name, _)| codec.is_known(name)) => Missing::Elsewhere,
+    let missing = match fingerprint {
+        Some(fingerprint) if fingerprint == codec.fingerprint.as_str() => Missing::Malformed,
+        Some(_) if !fields.iter().all(|(name, _)| codec.is_known(name)) => Missing::OtherSchema,
         _ => Missing::New,
     };
     let columns = codec.schema.columns.iter().zip(found);
-    let row = columns.map(|(column, cell)| match cell {
-        Some(cell) => cell.into_value(column),
+    let row = columns.map(|(column, value)| match value {
+        Some(value) => value.into_value(column),
         None => missing.value(column),
     });
     let row = row.collect::<Result<Row>>()?;
-    // A write by a program that gives records no expiry ends the one that another program gave.
-    cells.retain(|(name, _)| !codec.dropped().contains(name) && name != EXPIRES_AT);
-    Ok((row, cells))
+    // A write by a program without the expiry clears the expiry of another program.
+    fields.retain(|(name, _)| !codec.dropped().contains(name) && name != EXPIRES_AT);
+    Ok((row, fields))
 }
 
-/// The name under which a record has a column. A name that another column had before, and does not
-/// have in this record, is that one's.
-fn place(codec: &Codec, column: &Column, cells: &Extras<'_>) -> Option<String> {
-    let has = |name: &str| cells.iter().any(|(known, _)| known == name);
+/// Returns the name under which a record has a column. A previous name of another column belongs to
+/// that column, unless the record has it under its current name.
+fn stored_field(codec: &Codec, column: &Column, fields: &UnknownFields<'_>) -> Option<String> {
+    let has = |name: &str| fields.iter().any(|(known, _)| known == name);
     let taken = codec.schema.columns.iter().any(|other| {
         other.was.as_ref() == Some(&column.name)
             && other.name != column.name
@@ -58,35 +63,36 @@ fn place(codec: &Codec, column: &Column, cells: &Extras<'_>) -> Option<String> {
     names.into_iter().flatten().map(|name| stored_name(name)).find(|name| has(name))
 }
 
-fn check_twice(cells: &Extras<'_>) -> Result<()> {
-    let mut names: Vec<&str> = cells.iter().map(|(name, _)| name.as_str()).collect();
+fn check_duplicates(fields: &UnknownFields<'_>) -> Result<()> {
+    let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
         Some(pair) => {
-            Err(Error::invalid_data("the stored record has this column twice").with_column(pair[0]))
+            Err(Error::invalid_data("the stored record has a duplicate column")
+                .with_column(pair[0]))
         }
     }
 }
 
-/// What it means that a record has not a column.
+/// The meaning of a missing column.
 #[derive(Clone, Copy)]
 enum Missing {
-    /// The record is older than the column, or of a program that left it out.
+    /// The record is older than the column, or from a program that left it out.
     New,
-    /// It says that it is of this schema.
-    Broken,
-    /// It has columns that the schema does not know: this one may be among them by another name.
-    Elsewhere,
+    /// The record has the fingerprint of this schema, so the column must not be missing.
+    Malformed,
+    /// The record has unknown fields, one of which may be this column under another name.
+    OtherSchema,
 }
 
 impl Missing {
     fn value(self, column: &Column) -> Result<Value> {
         match (self, &column.default) {
-            (Self::Broken, _) => Err(invalid(column, "it has no such column")),
-            (Self::Elsewhere, _) => Err(invalid(
+            (Self::Malformed, _) => Err(invalid(column, "it lacks this column")),
+            (Self::OtherSchema, _) => Err(invalid(
                 column,
-                "it was written under another schema, which has other columns instead; open the scope again under that",
+                "it was written under another schema with other columns instead; open the scope again under that schema",
             )),
             (Self::New, Some(default)) => Ok(default.clone()),
             (Self::New, None) if column.nullable => Ok(Value::Null),

@@ -22,11 +22,6 @@ impl Deadline {
         Self(Instant::now() + timeout.min(MAX_TIMEOUT))
     }
 
-    #[cfg(feature = "redis")]
-    pub(crate) fn at(instant: Instant) -> Self {
-        Self(instant)
-    }
-
     pub(crate) fn instant(self) -> Instant {
         self.0
     }

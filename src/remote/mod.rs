@@ -15,7 +15,7 @@ mod endpoint;
 mod options;
 #[cfg(any(feature = "server", feature = "redis"))]
 mod resolve;
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "sql", feature = "redis"))]
 mod retry;
 #[cfg(any(feature = "server", feature = "redis"))]
 mod socket;
@@ -39,7 +39,7 @@ pub(crate) use self::endpoint::Endpoint;
 pub use self::options::Retry;
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::options::{ServerOptions, server_option_methods, too_large};
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "sql", feature = "redis"))]
 pub(crate) use self::retry::{Attempts, Outcome};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::socket::Socket;

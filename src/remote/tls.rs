@@ -15,6 +15,7 @@ use rustls::{
 
 /// Whether a connection uses TLS, and how the server's certificate is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SslMode {
     /// No TLS.
     Disable,

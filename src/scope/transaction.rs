@@ -15,6 +15,7 @@ use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
 /// back with the transaction that is open there. Made by [`Scope::on`].
+#[doc(alias = "Joined")]
 pub struct TransactionScope<'a, R> {
     core: &'a Core,
     store: Box<dyn TransactionStore + 'a>,
@@ -135,7 +136,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     fn with_key<T>(
         &mut self,
         operation: &'static str,
-        key: Key,
+        key: Result<Key>,
         call: impl FnOnce(&mut dyn TransactionStore, &Key) -> Result<T>,
     ) -> Result<T> {
         let store = &mut *self.store;
@@ -147,6 +148,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "contains_key")]
     pub fn exists(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
         let core = self.core;
         self.with_key("exists", key.into_key(), |store, key| match &core.expiry {
@@ -160,6 +162,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::fetch`].
+    #[doc(alias = "get")]
     pub fn fetch(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         let row = self.with_key("fetch", key.into_key(), |store, key| store.fetch(key))?;
         self.core.live(row).map(R::from_row).transpose()
@@ -182,6 +185,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::set`].
+    #[doc(alias("insert", "put"))]
     pub fn set(&mut self, record: &R) -> Result<()> {
         self.write_one("set", record, None)
     }
@@ -262,6 +266,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::update`].
+    #[doc(alias = "replace")]
     pub fn update(&mut self, record: &R) -> Result<Option<R>> {
         let old = self.core.write("update", record.to_row(), None, |row| {
             self.core.void_in_transaction([&row]);
@@ -276,6 +281,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::fetch`].
+    #[doc(alias("remove", "invalidate"))]
     pub fn pop(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         let flights = self.core.flights();
         let row = self.with_key("pop", key.into_key(), |store, key| {

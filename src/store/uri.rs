@@ -7,9 +7,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::Options;
-use crate::error::did_you_mean;
 use crate::freshness::Freshness;
 use crate::freshness::text::{NAMES, Words};
+use crate::spelling::did_you_mean;
 use crate::{Error, Result, duration};
 
 /// A URI that says which backend a cache is opened on: `scheme:rest?option=value&...`.

@@ -76,9 +76,12 @@ impl TestContext {
             count: i64,
         }
         let schema = R::schema();
-        for column in schema.columns.iter().filter(|column| column.name != "id") {
-            let query =
-                format!("SELECT count(DISTINCT `{}`) AS count FROM {}", column.name, schema.table);
+        for column in schema.columns().iter().filter(|column| column.name != "id") {
+            let query = format!(
+                "SELECT count(DISTINCT `{}`) AS count FROM {}",
+                column.name,
+                schema.table_name()
+            );
             let distinct = self.cache.diesel_read(|connection: &mut Conn| {
                 sql_query(query).get_result::<Distinct>(connection)
             });

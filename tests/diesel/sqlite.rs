@@ -82,11 +82,11 @@ impl TestContext {
             count: i64,
         }
         let schema = R::schema();
-        for column in schema.columns.iter().filter(|column| column.name != "id") {
+        for column in schema.columns().iter().filter(|column| column.name != "id") {
             let query = format!(
                 "SELECT count(DISTINCT typeof(`{name}`) || quote(`{name}`)) AS count FROM {table}",
                 name = column.name,
-                table = schema.table
+                table = schema.table_name()
             );
             let distinct = diesel::sql_query(query).get_result(&mut self.connection());
             let Distinct { count } = distinct.unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of the items of a batch.
+//! Outcomes of the items of a batch.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -12,15 +12,15 @@ use crate::connect::Proxy;
 use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("a_refused_item_is_told_by_its_key", a_refused_item_is_told_by_its_key),
-    ("a_refused_batch_changes_nothing", a_refused_batch_changes_nothing),
-    ("a_lost_batch_says_what_is_known", a_lost_batch_says_what_is_known),
-    ("what_a_shard_is_not_ready_for_is_sent_again", what_a_shard_is_not_ready_for_is_sent_again),
-    ("a_batch_and_others_lose_nothing", a_batch_and_others_lose_nothing),
+    ("refused_items_are_reported_by_key", refused_items_are_reported_by_key),
+    ("refused_batches_change_nothing", refused_batches_change_nothing),
+    ("interrupted_batches_report_what_is_known", interrupted_batches_report_what_is_known),
+    ("unavailable_shards_are_retried", unavailable_shards_are_retried),
+    ("concurrent_batches_lose_nothing", concurrent_batches_lose_nothing),
 ];
 
-/// Somebody changed the mapping by hand: a text is indexed whole, which a long one cannot be.
-fn a_refused_item_is_told_by_its_key(server: &Server) {
+/// The mapping was changed by hand: texts are indexed without a limit, which refuses long ones.
+fn refused_items_are_reported_by_key(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(text("t"))])).unwrap();
     let field = json!({"type": "keyword", "ignore_above": 100_000});
     let path = format!("{}/_mapping", server.name("a"));
@@ -35,14 +35,14 @@ fn a_refused_item_is_told_by_its_key(server: &Server) {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-    assert_eq!(a.len().unwrap(), 98, "the others stand, as it says");
+    assert_eq!(a.len().unwrap(), 98, "the other records exist, as the error says");
     let error = a.set("x", json!({"t": long})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
 
-/// Where nothing was written, no error says otherwise.
-fn a_refused_batch_changes_nothing(server: &Server) {
+/// If nothing was written, no error says otherwise.
+fn refused_batches_change_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set_many([("a", json!({"n": 1})), ("b", json!({"n": 2}))]).unwrap();
     let path = format!("{}/_settings", server.name("a"));
@@ -61,8 +61,8 @@ fn a_refused_batch_changes_nothing(server: &Server) {
     assert_eq!(a.fetch_many(["a", "b", "c"]).unwrap(), expected);
 }
 
-/// The connection is lost with the second piece of a batch under way, and for good.
-fn a_lost_batch_says_what_is_known(server: &Server) {
+/// The connection is lost during the second chunk of a batch and cannot be restored.
+fn interrupted_batches_report_what_is_known(server: &Server) {
     let proxy = Proxy::open(server);
     let a = Cache::from_uri(&proxy.uri).unwrap().dynamic_with(scope([int("n")])).unwrap();
     proxy.batches.store(1, Ordering::Relaxed);
@@ -75,16 +75,17 @@ fn a_lost_batch_says_what_is_known(server: &Server) {
     }
     let here = server.cache().dynamic_with(scope([int("n")])).unwrap();
     assert_eq!(here.len().unwrap(), 1_000);
-    // Where nothing could be sent, it is known that nothing was done.
+    // If nothing could be sent, it is known that nothing was changed.
     let error = a.set("x", json!({"n": 1})).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
 }
 
-/// As of a new index, or while a node starts, the shard is not there for a while.
-fn what_a_shard_is_not_ready_for_is_sent_again(server: &Server) {
+/// The shard of an index may be unavailable for a while, as for a new index or during the start of
+/// a node.
+fn unavailable_shards_are_retried(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     let hasty = server.with("timeout=700ms").dynamic_with(scope([int("n")])).unwrap();
-    // The same index once more, for the shard of which there is no node.
+    // The same index again, with a shard that no node can have.
     let found = server.get(&server.name("a"));
     let (index, made) = found.as_object().unwrap().iter().next().unwrap();
     let settings =
@@ -101,7 +102,7 @@ fn what_a_shard_is_not_ready_for_is_sent_again(server: &Server) {
     for call in calls {
         let error = call(&hasty).unwrap_err();
         assert!(error.is_retryable(), "{error}");
-        // On a busy machine the deadline may pass in the middle of the last attempt.
+        // On a busy machine the deadline may interrupt the last attempt.
         let told = error.to_string().contains("nothing was changed");
         assert_eq!(told, error.kind() == ErrorKind::Timeout, "{error}");
     }
@@ -119,8 +120,8 @@ fn what_a_shard_is_not_ready_for_is_sent_again(server: &Server) {
     assert_eq!(a.len().unwrap(), 21);
 }
 
-/// Batches of records that are merged, and records that are removed and made anew meanwhile.
-fn a_batch_and_others_lose_nothing(server: &Server) {
+/// Batches of merged records, while records are removed and recreated.
+fn concurrent_batches_lose_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(int("n")), null(int("m"))])).unwrap();
     let keys = || (0..50).map(|n| n.to_string());
     thread::scope(|threads| {

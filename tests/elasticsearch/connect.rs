@@ -1,4 +1,4 @@
-//! How a cluster is connected to.
+//! Connections to clusters.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,18 +15,18 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, scope, within};
 
 pub const TESTS: &[Test] = &[
-    ("what_cannot_be_reached_says_so_in_time", what_cannot_be_reached_says_so_in_time),
-    ("of_several_hosts_one_is_enough", of_several_hosts_one_is_enough),
-    ("the_parts_by_a_builder", the_parts_by_a_builder),
-    ("unknown_options_name_the_known", unknown_options_name_the_known),
-    ("inside_of_runtimes", inside_of_runtimes),
-    ("what_is_no_cluster_is_told", what_is_no_cluster_is_told),
+    ("unreachable_clusters_are_reported_in_time", unreachable_clusters_are_reported_in_time),
+    ("one_of_several_hosts_is_enough", one_of_several_hosts_is_enough),
+    ("builders_set_the_parts_of_the_uri", builders_set_the_parts_of_the_uri),
+    ("unknown_options_list_the_known_ones", unknown_options_list_the_known_ones),
+    ("calls_inside_runtimes", calls_inside_runtimes),
+    ("other_servers_are_reported", other_servers_are_reported),
 ];
 
-/// For the server that has TLS and a password.
+/// The tests for the server with TLS and a password.
 pub const SECURED: &[Test] = &[
-    ("a_wrong_login_is_never_shown", a_wrong_login_is_never_shown),
-    ("a_certificate_is_checked", a_certificate_is_checked),
+    ("credentials_are_never_shown", credentials_are_never_shown),
+    ("certificates_are_checked", certificates_are_checked),
 ];
 
 fn refused(uri: &str) -> Error {
@@ -37,7 +37,7 @@ fn refused(uri: &str) -> Error {
     error
 }
 
-fn what_cannot_be_reached_says_so_in_time(server: &Server) {
+fn unreachable_clusters_are_reported_in_time(server: &Server) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
     let (_, _, place) = server.parts();
@@ -53,8 +53,8 @@ fn what_cannot_be_reached_says_so_in_time(server: &Server) {
     }
 }
 
-/// Those that cannot be reached, and those that do not answer, are left for the others.
-fn of_several_hosts_one_is_enough(server: &Server) {
+/// Unreachable and unresponsive hosts are left for the others.
+fn one_of_several_hosts_is_enough(server: &Server) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
     let (_, _, place) = server.parts();
@@ -67,15 +67,15 @@ fn of_several_hosts_one_is_enough(server: &Server) {
     }
     let hosts = format!("{place},{silent}");
     let uri = server.indices.uri("timeout=2s").replace(&place, &hosts);
-    // The first question may meet the silent one.
+    // The first request may reach the unresponsive host.
     let cache = Cache::from_uri(&uri).or_else(|_| Cache::from_uri(&uri)).unwrap();
     let opened = || cache.dynamic_with(scope([int("n")]));
     let a = opened().or_else(|_| opened()).unwrap();
     let failed = (0..20).filter(|_| a.fetch("x").is_err()).count();
-    assert!(failed <= 1, "{failed} of 20 calls met the silent host");
+    assert!(failed <= 1, "{failed} of 20 calls reached the unresponsive host");
 }
 
-fn the_parts_by_a_builder(server: &Server) {
+fn builders_set_the_parts_of_the_uri(server: &Server) {
     let (scheme, login, place) = server.parts();
     let mut builder = Elasticsearch::builder(place)
         .https(scheme == "es+https")
@@ -99,7 +99,7 @@ fn the_parts_by_a_builder(server: &Server) {
     assert!(!format!("{:?}", Elasticsearch::builder("h").api_key("secret")).contains("secret"));
 }
 
-fn unknown_options_name_the_known(server: &Server) {
+fn unknown_options_list_the_known_ones(server: &Server) {
     for (option, part) in [
         ("refrsh=true", "did you mean `refresh`?"),
         ("refresh=maybe", "none, false, wait_for, true"),
@@ -109,7 +109,7 @@ fn unknown_options_name_the_known(server: &Server) {
         ("api_key=se%0Acret", "API key"),
         ("ca=/nowhere.crt", "`ca`"),
     ] {
-        // Some stand there already.
+        // Some options are in the URI already.
         let uri = server.indices.base.clone() + "?" + option;
         let uri = if option.starts_with("api_key") {
             uri.replace("elastic:p%40ss%2Fw%3Aord@", "")
@@ -133,9 +133,9 @@ fn unknown_options_name_the_known(server: &Server) {
     }
 }
 
-/// A blocking call from within somebody's runtime neither panics nor waits for itself, and the
-/// cache can be dropped there.
-fn inside_of_runtimes(server: &Server) {
+/// A blocking call inside an asynchronous runtime neither panics nor deadlocks, and the cache can
+/// be dropped there.
+fn calls_inside_runtimes(server: &Server) {
     fn work(uri: &str) {
         let cache = Cache::from_uri(uri).unwrap();
         let a = cache.dynamic_with(scope([int("n")])).unwrap();
@@ -158,13 +158,13 @@ fn inside_of_runtimes(server: &Server) {
     });
 }
 
-fn what_is_no_cluster_is_told(_: &Server) {
+fn other_servers_are_reported(_: &Server) {
     let (port, asked) = answering("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
     let cache = Cache::from_uri(&format!("es://127.0.0.1:{port}/behind/a/proxy")).unwrap();
     let error = cache.scopes().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
     assert!(asked.recv().unwrap().starts_with("GET /behind/a/proxy/_cluster/health"));
-    // A server here has no keys of its own: that one is sent is seen on the wire.
+    // The test servers have no API keys, so the request itself is checked.
     for (key, header) in [("aWQ6a2V5", "ApiKey aWQ6a2V5\r"), ("id:key", "ApiKey aWQ6a2V5\r")] {
         let (port, asked) = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
         let key = key.replace(':', "%3A");
@@ -173,7 +173,7 @@ fn what_is_no_cluster_is_told(_: &Server) {
     }
 }
 
-/// Something that answers the same to whatever it is asked; gives what it was asked.
+/// Starts a server with the same response to every request. Returns its port and the requests.
 fn answering(answer: &'static str) -> (u16, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -193,7 +193,7 @@ fn answering(answer: &'static str) -> (u16, std::sync::mpsc::Receiver<String>) {
     (port, asked)
 }
 
-fn a_wrong_login_is_never_shown(server: &Server) {
+fn credentials_are_never_shown(server: &Server) {
     let (_, login, place) = server.parts();
     let uri = server.indices.uri("");
     let without = uri.replace(&format!("{login}@"), "");
@@ -210,12 +210,12 @@ fn a_wrong_login_is_never_shown(server: &Server) {
             (ErrorKind::Unavailable, false),
             "{error}"
         );
-        assert!(error.to_string().contains("refuses the login"), "{error}");
+        assert!(error.to_string().contains("refused the login"), "{error}");
         assert!(!error.to_string().contains(&place));
     }
 }
 
-fn a_certificate_is_checked(server: &Server) {
+fn certificates_are_checked(server: &Server) {
     let (_, _, place) = server.parts();
     let unknown = server.indices.base.clone();
     let plain = server.indices.base.replace("es+https", "es");
@@ -225,17 +225,17 @@ fn a_certificate_is_checked(server: &Server) {
     }
     let error = refused(&server.indices.base);
     assert!(error.to_string().contains("certificate"), "{error}");
-    // Of another name than the certificate has.
+    // The name differs from that of the certificate.
     let uri =
         server.indices.uri("").replace(&place, &place.replace("127.0.0.1", "[::ffff:127.0.0.1]"));
     assert!(refused(&uri).to_string().contains("certificate"));
 }
 
-/// Something that a cache's requests go through, which counts them and can be cut.
+/// A proxy for a cache's requests that counts them and can be cut.
 pub struct Proxy {
     pub uri: String,
     pub requests: AtomicUsize,
-    /// How many batches it lets through: at the next one all connections are cut for good.
+    /// The number of batches to forward; the next one cuts all connections permanently.
     pub batches: AtomicUsize,
     place: String,
 }
@@ -277,7 +277,7 @@ impl Proxy {
         let _ = upstream.shutdown(Shutdown::Both);
     }
 
-    /// Counts a batch.
+    /// Counts a batch and returns whether the proxy is now cut.
     fn is_cut(&self) -> bool {
         let left = |left: usize| left.checked_sub(1);
         self.batches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_err()

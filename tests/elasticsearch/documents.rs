@@ -1,4 +1,4 @@
-//! The documents as they stand: bytes that were released stay readable.
+//! Stored documents. Released formats must remain readable.
 
 use elasticsearch::http::Method;
 use hilcat::{Column, ColumnType, ErrorKind, Schema};
@@ -8,14 +8,14 @@ use crate::Test;
 use crate::support::{Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("a_document_of_every_type", a_document_of_every_type),
+    ("documents_have_every_type", documents_have_every_type),
     ("ids_are_made_from_keys", ids_are_made_from_keys),
-    ("json_is_replaced_and_not_merged", json_is_replaced_and_not_merged),
+    ("json_objects_are_replaced_and_not_merged", json_objects_are_replaced_and_not_merged),
     ("texts_of_any_length", texts_of_any_length),
-    ("what_is_too_much_is_refused_before", what_is_too_much_is_refused_before),
-    ("a_document_of_another_shape_is_reported", a_document_of_another_shape_is_reported),
+    ("oversized_records_are_refused_in_advance", oversized_records_are_refused_in_advance),
+    ("invalid_documents_are_reported", invalid_documents_are_reported),
     ("writes_are_seen_by_others_as_asked", writes_are_seen_by_others_as_asked),
-    ("a_listing_is_given_back", a_listing_is_given_back),
+    ("listings_release_their_state", listings_release_their_state),
 ];
 
 fn source(server: &Server, table: &str, id: &str) -> Json {
@@ -23,7 +23,7 @@ fn source(server: &Server, table: &str, id: &str) -> Json {
     server.get(&format!("{}/_doc/{id}", server.name(table)))["_source"].clone()
 }
 
-fn a_document_of_every_type(server: &Server) {
+fn documents_have_every_type(server: &Server) {
     use ColumnType as Ty;
     let columns = [
         ("bool", Ty::Bool, json!(true), json!(true)),
@@ -63,7 +63,7 @@ fn a_document_of_every_type(server: &Server) {
     a.set("x", object(|column| column.2.clone())).unwrap();
     assert_eq!(source(server, "a", "x"), object(|column| column.3.clone()));
     assert_eq!(a.fetch("x").unwrap(), Some(object(|column| column.2.clone())));
-    // Once more after the server merged something into it, and wrote it anew.
+    // Read again after the server has merged an update into the document.
     a.set("x", json!({"nothing": "something"})).unwrap();
     a.set("x", json!({"nothing": null})).unwrap();
     assert_eq!(a.fetch("x").unwrap(), Some(object(|column| column.2.clone())));
@@ -91,7 +91,7 @@ fn ids_are_made_from_keys(server: &Server) {
     assert_eq!(source(server, "a", &id)["id"], long.as_str());
 }
 
-fn json_is_replaced_and_not_merged(server: &Server) {
+fn json_objects_are_replaced_and_not_merged(server: &Server) {
     let j = null(Column::new("j", ColumnType::Json));
     let a = server.cache().dynamic_with(scope([j, null(int("n"))])).unwrap();
     a.set("x", json!({"j": {"a": 1, "deep": {"b": 2}}, "n": 1})).unwrap();
@@ -106,7 +106,7 @@ fn json_is_replaced_and_not_merged(server: &Server) {
     assert_eq!(a.fetch("y").unwrap(), Some(json!({"id": "y", "j": {"c": 1}, "n": 2})));
 }
 
-/// A term of the index can have 32,766 bytes, and a text more.
+/// A term of the index is limited to 32,766 bytes, but texts may be longer.
 fn texts_of_any_length(server: &Server) {
     let a = server.cache().dynamic_with(scope([text("t")])).unwrap();
     for length in [8_190, 8_191, 8_192, 32_766, 32_767, 100_000] {
@@ -118,7 +118,7 @@ fn texts_of_any_length(server: &Server) {
     }
 }
 
-fn what_is_too_much_is_refused_before(server: &Server) {
+fn oversized_records_are_refused_in_advance(server: &Server) {
     let j = null(Column::new("j", ColumnType::Json));
     let a = server.cache().dynamic_with(scope([j, null(text("t"))])).unwrap();
     let deep = (0..121).fold(json!(0), |inner, _| json!([inner]));
@@ -139,8 +139,8 @@ fn what_is_too_much_is_refused_before(server: &Server) {
     assert_eq!(a.fetch("x").unwrap().unwrap()["j"], fine);
 }
 
-/// Written by another program over hilcat's own.
-fn a_document_of_another_shape_is_reported(server: &Server) {
+/// Another program overwrites hilcat's own documents.
+fn invalid_documents_are_reported(server: &Server) {
     let cache = server.cache();
     let a = cache.dynamic_with(scope([null(int("n")), text("t")])).unwrap();
     let path = |id: &str| format!("{}/_doc/{id}?refresh=true", server.name("a"));
@@ -163,7 +163,7 @@ fn a_document_of_another_shape_is_reported(server: &Server) {
     }
     assert_eq!(a.iter().unwrap().filter(Result::is_err).count(), 3);
     assert_eq!(a.len().unwrap(), 3, "nothing was removed");
-    // A field that the mapping has not is nobody's to write.
+    // A field that the mapping lacks cannot be written by any program.
     let (status, _) =
         server.indices.send(Method::Put, &path("w"), Some(json!({"id": "w", "m": 1})));
     assert_eq!(status, 400);
@@ -173,7 +173,7 @@ fn writes_are_seen_by_others_as_asked(server: &Server) {
     let count = |table: &str| {
         server.get(&format!("{}/_count", server.name(table)))["count"].as_u64().unwrap()
     };
-    // Nobody refreshes it but who asks for it.
+    // The index is refreshed only on request.
     let slow = |table: &str| {
         let settings = json!({"index": {"refresh_interval": "-1"}});
         server.put(&format!("{}/_settings", server.name(table)), settings);
@@ -183,7 +183,7 @@ fn writes_are_seen_by_others_as_asked(server: &Server) {
     a.set("x", json!({"n": 1})).unwrap();
     a.set_many([("y", json!({"n": 1}))]).unwrap();
     assert_eq!(count("a"), 0);
-    assert_eq!(a.len().unwrap(), 2, "hilcat's own listings see all");
+    assert_eq!(a.len().unwrap(), 2, "hilcat's own listings include all records");
     assert_eq!(count("a"), 2);
     let b = server.with("refresh=true").dynamic_with(scope([int("n")])).unwrap();
     b.set("z", json!({"n": 1})).unwrap();
@@ -201,8 +201,8 @@ fn writes_are_seen_by_others_as_asked(server: &Server) {
     assert_eq!(count("a"), 4);
 }
 
-/// What the server keeps for listings is given back by those that end and by those that are left.
-fn a_listing_is_given_back(server: &Server) {
+/// Dropped and exhausted listings release their state in the server.
+fn listings_release_their_state(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set_many((0..200).map(|n| (n.to_string(), json!({"n": n})))).unwrap();
     let open = || {

@@ -1,5 +1,5 @@
-//! Documents that the Python package wrote: the index is the scope, the id is the key, the source
-//! is the value, and the mapping is what the server made of it.
+//! Indices of the Python package: the index is the scope, the id is the key, the source is the
+//! value, and the mapping is dynamic.
 
 use elasticsearch::http::Method;
 use hilcat::{Cache, Column, ColumnType, Error, ErrorKind, Migrate, Schema};
@@ -12,12 +12,12 @@ pub const TESTS: &[Test] = &[
     ("documents_of_python_are_read", documents_of_python_are_read),
     ("documents_of_python_are_written", documents_of_python_are_written),
     ("indices_of_python_are_adopted", indices_of_python_are_adopted),
-    ("what_does_not_fit_is_refused_or_reported", what_does_not_fit_is_refused_or_reported),
-    ("a_column_is_added", a_column_is_added),
-    ("a_foreign_index_is_dropped_only_when_told", a_foreign_index_is_dropped_only_when_told),
+    ("mismatches_are_refused_or_reported", mismatches_are_refused_or_reported),
+    ("columns_are_added", columns_are_added),
+    ("foreign_indices_are_dropped_only_on_request", foreign_indices_are_dropped_only_on_request),
 ];
 
-/// As `ElasticSearchCache.set(key, value, scope=table)` does.
+/// Writes like `ElasticSearchCache.set(key, value, scope=table)`.
 fn python_sets(server: &Server, table: &str, key: &str, value: Json) {
     let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
     let path = format!("{}/_doc/{key}?refresh=true", server.name(table));
@@ -55,7 +55,7 @@ fn documents_of_python_are_read(server: &Server) {
         keys.sort();
         assert_eq!(keys, [r#""A1""#, r#""a/b,%""#, r#""a1""#]);
         assert!(a.iter().unwrap().any(|row| row.unwrap() == first));
-        assert!(cache.scopes().unwrap().is_empty(), "it is not one of hilcat's own");
+        assert!(cache.scopes().unwrap().is_empty(), "the index is not hilcat's own");
     }
     assert!(server.mappings("a")["_meta"].is_null());
 }
@@ -65,7 +65,7 @@ fn documents_of_python_are_written(server: &Server) {
     let a = server.cache().dynamic_with(key_only([text("name"), null(int("count"))])).unwrap();
     a.set("a1", json!({"count": 2})).unwrap();
     let value = json!({"name": "jii", "count": 2, "more": {"x": [1]}});
-    assert_eq!(python_has(server, "a", "a1"), value, "what it does not know stays");
+    assert_eq!(python_has(server, "a", "a1"), value, "unknown fields are kept");
     let old = a.update("a1", json!({"name": "new"})).unwrap();
     assert_eq!(old, Some(json!({"name": "jii", "count": 2})));
     a.set_many([("n,1", json!({"name": "n"})), ("n2", json!({"name": "m", "count": 7}))]).unwrap();
@@ -77,7 +77,7 @@ fn documents_of_python_are_written(server: &Server) {
     }
     a.clear().unwrap();
     assert_eq!(a.len().unwrap(), 0);
-    assert!(server.mappings("a")["properties"]["more"].is_object(), "it is the same index");
+    assert!(server.mappings("a")["properties"]["more"].is_object(), "the index is the same");
 }
 
 fn indices_of_python_are_adopted(server: &Server) {
@@ -98,7 +98,7 @@ fn indices_of_python_are_adopted(server: &Server) {
     assert_eq!(cache.dynamic("own").unwrap_err().kind(), ErrorKind::UnknownScope);
 }
 
-fn what_does_not_fit_is_refused_or_reported(server: &Server) {
+fn mismatches_are_refused_or_reported(server: &Server) {
     some(server);
     let refused = |schema: Schema, says: &str| {
         let error = server.cache().dynamic_with(schema.clone()).unwrap_err();
@@ -110,7 +110,7 @@ fn what_does_not_fit_is_refused_or_reported(server: &Server) {
     refused(scope([int("must")]), "add column `must`");
     let pair = Schema::new("a").unique(text("id")).unique(text("name")).column(null(int("count")));
     refused(pair, "change the key");
-    // Each value is looked at: a mapping says nothing of what a source holds.
+    // Each value is checked, since a mapping does not restrict the source.
     python_sets(server, "a", "list", json!({"name": ["a", "b"], "count": 1}));
     python_sets(server, "a", "word", json!({"name": "x", "count": "7"}));
     python_sets(server, "a", "other", json!({"id": "another", "name": "x"}));
@@ -120,7 +120,7 @@ fn what_does_not_fit_is_refused_or_reported(server: &Server) {
         let told = |error: &Error| (error.kind(), error.column().map(str::to_owned));
         let expected = (ErrorKind::InvalidData, Some(column.to_owned()));
         assert_eq!(told(&error), expected, "{error}");
-        // What cannot be read is neither removed nor overwritten by what gives it.
+        // Unreadable records are neither removed nor overwritten by operations that return them.
         let before = python_has(server, "a", key);
         for error in [
             a.pop(key).unwrap_err(),
@@ -138,7 +138,7 @@ fn what_does_not_fit_is_refused_or_reported(server: &Server) {
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("id")), "{error}");
 }
 
-fn a_column_is_added(server: &Server) {
+fn columns_are_added(server: &Server) {
     some(server);
     let columns = || [text("name"), null(int("size")), text("kind").default_value("plain")];
     let manual = key_only(columns()).migrate(Migrate::Manual);
@@ -150,7 +150,7 @@ fn a_column_is_added(server: &Server) {
     let mappings = server.mappings("a");
     assert_eq!(mappings["properties"]["size"]["type"], "long");
     assert!(mappings["_meta"].is_null());
-    // An exact number and JSON of any shape, in an index that is not strict.
+    // An exact number and JSON of any shape, in an index with a dynamic mapping.
     let big = null(Column::new("big", ColumnType::UBigInt));
     let any = null(Column::new("any", ColumnType::Json));
     let schema = columns().into_iter().chain([big, any]);
@@ -162,7 +162,7 @@ fn a_column_is_added(server: &Server) {
     assert_eq!(a.fetch("x").unwrap(), Some(value));
 }
 
-fn a_foreign_index_is_dropped_only_when_told(server: &Server) {
+fn foreign_indices_are_dropped_only_on_request(server: &Server) {
     some(server);
     let schema = scope([int("name")]);
     assert!(server.cache().dynamic_with(schema.clone()).is_err());
@@ -171,7 +171,7 @@ fn a_foreign_index_is_dropped_only_when_told(server: &Server) {
     assert_eq!(a.len().unwrap(), 0);
     a.set("x", json!({"name": 1})).unwrap();
     assert_eq!(server.cache().scopes().unwrap(), ["a"]);
-    // An alias of somebody else's index is not an index of the scope's name.
+    // An alias of another program's index is not an index with the name of the scope.
     python_sets(server, "theirs", "a1", json!({"name": "jii"}));
     let alias = format!("{}/_alias/{}", server.name("theirs"), server.name("b"));
     server.ask(Method::Put, &alias, None);

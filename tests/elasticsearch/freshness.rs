@@ -1,4 +1,4 @@
-//! What the index has of the expiry of records and of leases.
+//! Expiry and leases in the index.
 
 use std::sync::mpsc;
 use std::thread;
@@ -14,17 +14,14 @@ use crate::support::{SECOND, Server, int, null, scope};
 
 pub const TESTS: &[Test] = &[
     ("the_expiry_is_a_date_to_the_microsecond", the_expiry_is_a_date_to_the_microsecond),
-    ("expiries_far_away_are_found", expiries_far_away_are_found),
-    ("the_column_is_added_to_an_index", the_column_is_added_to_an_index),
-    (
-        "an_index_of_another_program_expires_by_a_column",
-        an_index_of_another_program_expires_by_a_column,
-    ),
-    ("a_lease_is_no_record", a_lease_is_no_record),
-    ("every_write_makes_a_record_of_a_lease", every_write_makes_a_record_of_a_lease),
+    ("distant_expiries_are_found", distant_expiries_are_found),
+    ("the_column_is_added_to_existing_indices", the_column_is_added_to_existing_indices),
+    ("foreign_indices_expire_by_a_column", foreign_indices_expire_by_a_column),
+    ("leases_are_not_records", leases_are_not_records),
+    ("every_write_turns_a_lease_into_a_record", every_write_turns_a_lease_into_a_record),
     ("a_removal_revokes_the_lease", a_removal_revokes_the_lease),
-    ("a_purge_leaves_leases", a_purge_leaves_leases),
-    ("a_lease_that_is_not_renewed_is_taken_over", a_lease_that_is_not_renewed_is_taken_over),
+    ("purges_keep_leases", purges_keep_leases),
+    ("leases_without_renewal_are_taken_over", leases_without_renewal_are_taken_over),
 ];
 
 const MICRO: Duration = Duration::from_micros(1);
@@ -42,7 +39,7 @@ fn source(server: &Server, id: &str) -> Json {
     server.get(&format!("{}/_doc/{id}", server.name("a")))["_source"].clone()
 }
 
-/// How many documents there are, whatever they are.
+/// Returns the number of documents, including placeholders.
 fn documents(server: &Server) -> u64 {
     server.ask(Method::Post, &format!("{}/_refresh", server.name("a")), None);
     server.get(&format!("{}/_count", server.name("a")))["count"].as_u64().unwrap()
@@ -60,7 +57,7 @@ fn the_expiry_is_a_date_to_the_microsecond(server: &Server) {
     assert_eq!(source(server, "k02")["hilcat_expires_at"], json!("2001-09-09T01:46:41.000701Z"));
     let field = &server.mappings("a")["properties"]["hilcat_expires_at"];
     assert_eq!(field["type"], json!("date"));
-    // The microsecond before each expiry, and that of each.
+    // One microsecond before each expiry, and at each expiry.
     clock.advance(SECOND - MICRO * (4 * 700 + 8) - MICRO);
     let mut live = 12;
     for n in 0..12 {
@@ -75,7 +72,7 @@ fn the_expiry_is_a_date_to_the_microsecond(server: &Server) {
     }
 }
 
-fn expiries_far_away_are_found(server: &Server) {
+fn distant_expiries_are_found(server: &Server) {
     let schema = scope([null(Column::new("until", ColumnType::Timestamp))]).expires_at("until");
     let records = open(server, &clock(), schema);
     for (key, until) in [
@@ -91,7 +88,7 @@ fn expiries_far_away_are_found(server: &Server) {
     assert_eq!(documents(server), 2);
 }
 
-fn the_column_is_added_to_an_index(server: &Server) {
+fn the_column_is_added_to_existing_indices(server: &Server) {
     let clock = clock();
     let without = open(server, &clock, scope([int("n")]));
     without.set("old", json!({"n": 1})).unwrap();
@@ -100,7 +97,7 @@ fn the_column_is_added_to_an_index(server: &Server) {
     with.set("new", json!({"n": 1})).unwrap();
     clock.advance(SECOND * 2);
     assert_eq!((with.len().unwrap(), with.exists("old").unwrap()), (1, true));
-    // One that is opened without it sees and ends the expiry.
+    // A handle without the column sees and clears the expiry.
     let without = open(server, &clock, scope([int("n")]));
     assert_eq!(without.fetch("new").unwrap(), None);
     without.set("new", json!({"n": 2})).unwrap();
@@ -112,7 +109,7 @@ fn the_column_is_added_to_an_index(server: &Server) {
     assert!(stored.contains("ttl = \"5s\""), "{stored}");
 }
 
-fn an_index_of_another_program_expires_by_a_column(server: &Server) {
+fn foreign_indices_expire_by_a_column(server: &Server) {
     let name = server.name("a");
     server.put(&name, json!({"mappings": {"properties": {"until": {"type": "date"}}}}));
     for (id, until) in [("a", "2001-01-01T00:00:00Z"), ("b", "2101-01-01T00:00:00Z")] {
@@ -134,7 +131,7 @@ fn leased() -> Schema {
     schema.single_flight(SingleFlight::Shared { lease: SECOND * 2 })
 }
 
-fn a_lease_is_no_record(server: &Server) {
+fn leases_are_not_records(server: &Server) {
     let clock = clock();
     let records = open(server, &clock, leased());
     let other = open(server, &clock, leased());
@@ -154,7 +151,7 @@ fn a_lease_is_no_record(server: &Server) {
     assert_eq!(other.fetch("a").unwrap().unwrap()["n"], json!(2));
     let stored = source(server, "a");
     assert!(stored["hilcat%lease"].is_null() && stored["hilcat%vacant"].is_null(), "{stored}");
-    // One beside a stale record, which is gone with the new one.
+    // The lease of a stale record disappears with the new record.
     clock.advance(SECOND * 700);
     let computed = records.get("a", || {
         let lease = source(server, "a");
@@ -163,13 +160,13 @@ fn a_lease_is_no_record(server: &Server) {
     });
     assert_eq!(computed.unwrap()["n"], json!(3));
     assert!(source(server, "a")["hilcat%lease"].is_null());
-    // A computation that fails gives it back.
+    // A failed computation releases its lease.
     let failed = records.try_get("no", || Err::<Json, _>("no"));
     assert!(failed.is_err());
     assert_eq!(documents(server), 2);
 }
 
-fn every_write_makes_a_record_of_a_lease(server: &Server) {
+fn every_write_turns_a_lease_into_a_record(server: &Server) {
     let writes: [fn(&DynScope); 6] = [
         |other| other.set("a", json!({"n": 7, "m": 7})).unwrap(),
         |other| other.set("a", json!({"n": 7})).unwrap(),
@@ -188,7 +185,7 @@ fn every_write_makes_a_record_of_a_lease(server: &Server) {
             write(&other);
             json!({"n": 1})
         });
-        assert_eq!(stored.unwrap()["n"], json!(7), "{at}: what was written meanwhile stays");
+        assert_eq!(stored.unwrap()["n"], json!(7), "{at}: the record written meanwhile is kept");
         assert_eq!(other.fetch("a").unwrap().unwrap()["n"], json!(7), "{at}");
         other.pop("b").unwrap();
         assert_eq!((other.len().unwrap(), documents(server)), (1, 1), "{at}");
@@ -214,7 +211,7 @@ fn a_removal_revokes_the_lease(server: &Server) {
     }
 }
 
-fn a_purge_leaves_leases(server: &Server) {
+fn purges_keep_leases(server: &Server) {
     let clock = clock();
     let (records, other) = (open(server, &clock, leased()), open(server, &clock, leased()));
     records.set("a", json!({"n": 1})).unwrap();
@@ -227,7 +224,7 @@ fn a_purge_leaves_leases(server: &Server) {
     });
     assert_eq!(computed.unwrap()["n"], json!(2));
     assert_eq!(other.fetch("a").unwrap().unwrap()["n"], json!(2), "the lease was not lost");
-    // One that nothing ended for long is removed.
+    // A lease that expired long ago is removed.
     let lease = json!({"hilcat%lease": "2000 x", "hilcat%until": 1, "hilcat%vacant": true});
     server.put(&format!("{}/_doc/gone?refresh=true", server.name("a")), lease);
     assert_eq!((other.len().unwrap(), documents(server)), (1, 2));
@@ -235,7 +232,7 @@ fn a_purge_leaves_leases(server: &Server) {
     assert_eq!(documents(server), 1);
 }
 
-fn a_lease_that_is_not_renewed_is_taken_over(server: &Server) {
+fn leases_without_renewal_are_taken_over(server: &Server) {
     let clock = clock();
     let records = open(server, &clock, leased());
     let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;

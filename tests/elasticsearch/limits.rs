@@ -1,4 +1,4 @@
-//! Indices that take no writes, that are so new that they are not ready, or that are several.
+//! Indices that refuse writes, that are not ready yet, or whose name is an alias of several.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("an_index_that_takes_no_writes_is_reported_at_once", no_writes_are_reported_at_once),
-    ("a_new_index_is_waited_for", a_new_index_is_waited_for),
-    ("answers_are_bounded", answers_are_bounded),
+    ("an_index_that_takes_no_writes_is_reported_at_once", write_blocks_are_reported_at_once),
+    ("new_indices_are_waited_for", new_indices_are_waited_for),
+    ("responses_are_bounded", responses_are_bounded),
     ("redirects_are_not_followed", redirects_are_not_followed),
-    ("a_proxy_that_gives_up_loses_no_records", a_proxy_that_gives_up_loses_no_records),
-    ("an_alias_of_several_indices_is_reported", an_alias_of_several_indices_is_reported),
+    ("proxy_timeouts_lose_no_records", proxy_timeouts_lose_no_records),
+    ("aliases_of_several_indices_are_reported", aliases_of_several_indices_are_reported),
 ];
 
 fn writes(a: &DynScope) -> [Error; 4] {
@@ -30,7 +30,7 @@ fn writes(a: &DynScope) -> [Error; 4] {
     ]
 }
 
-fn no_writes_are_reported_at_once(server: &Server) {
+fn write_blocks_are_reported_at_once(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
     for (block, says) in [("read_only_allow_delete", "disk"), ("write", "index write")] {
@@ -55,8 +55,8 @@ fn no_writes_are_reported_at_once(server: &Server) {
     a.set("x", json!({"n": 2})).unwrap();
 }
 
-/// Many that open a scope at once, of which one makes the index: no call of the others fails.
-fn a_new_index_is_waited_for(server: &Server) {
+/// Many handles open a scope at once, and one creates the index: no call of the others fails.
+fn new_indices_are_waited_for(server: &Server) {
     for round in 0..20 {
         let schema = Schema::new(format!("r{round}")).unique(text("id")).column(int("n"));
         let (uri, schema) = (&server.indices.uri("timeout=60s"), &schema);
@@ -83,7 +83,7 @@ fn a_new_index_is_waited_for(server: &Server) {
     }
 }
 
-fn an_alias_of_several_indices_is_reported(server: &Server) {
+fn aliases_of_several_indices_are_reported(server: &Server) {
     let reported = |error: Error| {
         assert_eq!(
             (error.kind(), error.is_retryable()),
@@ -101,7 +101,7 @@ fn an_alias_of_several_indices_is_reported(server: &Server) {
             None,
         );
     };
-    // Of hilcat's own indices, and of others.
+    // With hilcat's own indices, and with those of others.
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
     let theirs = server.name("two");
@@ -145,7 +145,8 @@ fn an_alias_of_several_indices_is_reported(server: &Server) {
     .for_each(reported);
 }
 
-/// A server that gives every request the same answer, and then `tail` for ever. Gives its place.
+/// Starts a server that responds to every request with `head` and then endlessly `tail`. Returns
+/// its address.
 fn answering(head: String, tail: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();
@@ -169,7 +170,7 @@ fn answer(mut client: TcpStream, head: &str, tail: &str) -> std::io::Result<()> 
     Ok(())
 }
 
-fn answers_are_bounded(_: &Server) {
+fn responses_are_bounded(_: &Server) {
     let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     let piece = "x".repeat(0x4000);
     for (head, tail) in [
@@ -191,7 +192,7 @@ fn answers_are_bounded(_: &Server) {
     }
 }
 
-/// The login goes to the host that was named, and to no other.
+/// The credentials are sent to the configured host only.
 fn redirects_are_not_followed(_: &Server) {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let location = format!("http://{}/", other.local_addr().unwrap());
@@ -204,24 +205,24 @@ fn redirects_are_not_followed(_: &Server) {
         assert!(!error.to_string().contains("secret"), "{error}");
     }
     other.set_nonblocking(true).unwrap();
-    assert!(other.accept().is_err(), "nothing was sent to where the answers pointed");
+    assert!(other.accept().is_err(), "no request was sent to the target of the redirect");
 }
 
-/// A proxy that hands every request on, and gives up the one to change aliases once the server has
-/// answered it. Gives its place.
-fn giving_up(server: &str) -> String {
+/// Starts a proxy that forwards every request, but drops the server's response to the request that
+/// changes aliases. Returns its address.
+fn dropping_proxy(server: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (place, server) = (listener.local_addr().unwrap().to_string(), server.to_owned());
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let server = server.clone();
-            thread::spawn(move || hand_on(client, &server));
+            thread::spawn(move || forward(client, &server));
         }
     });
     place
 }
 
-fn hand_on(client: TcpStream, server: &str) -> std::io::Result<()> {
+fn forward(client: TcpStream, server: &str) -> std::io::Result<()> {
     let (mut to_client, mut to_server) = (client.try_clone()?, TcpStream::connect(server)?);
     let mut from_client = BufReader::new(client);
     let mut from_server = BufReader::new(to_server.try_clone()?);
@@ -237,7 +238,7 @@ fn hand_on(client: TcpStream, server: &str) -> std::io::Result<()> {
     }
 }
 
-/// A message of HTTP, of a length that its head says or in chunks.
+/// Reads an HTTP message, whose length is given by its head or by chunks.
 fn message(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     let (mut message, mut length, mut chunked) = (Vec::new(), 0, false);
     loop {
@@ -273,10 +274,10 @@ fn bytes(from: &mut impl Read, message: &mut Vec<u8>, count: usize) -> std::io::
     from.read_exact(&mut message[start..])
 }
 
-fn a_proxy_that_gives_up_loses_no_records(server: &Server) {
+fn proxy_timeouts_lose_no_records(server: &Server) {
     let (_, _, place) = server.parts();
     let place = place.split(['?', '/']).next().unwrap().to_owned();
-    let uri = server.indices.uri("timeout=30s").replace(&place, &giving_up(&place));
+    let uri = server.indices.uri("timeout=30s").replace(&place, &dropping_proxy(&place));
     let staged = Cache::staged(Cache::memory(), Cache::from_uri(&uri).unwrap());
     let a = staged.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();

@@ -1,6 +1,5 @@
-//! What Elasticsearch has of its own: what its indices and documents look like, how it is
-//! connected to, what it does when the server is stopped. Each test runs on each server, and is
-//! ignored where one is not there.
+//! Tests of the Elasticsearch backend: indices and documents, connections, and outages. Each test
+//! runs on each server; without one, it is reported as ignored.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
@@ -23,10 +22,10 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::support::Server;
 
-/// A test: its name, and what it does on a server.
+/// The name and the function of a test.
 type Test = (&'static str, fn(&Server));
 
-/// The servers, and the variables that name them.
+/// The servers, and the environment variables with their URIs.
 const SERVERS: [(&str, &str); 3] = [
     ("elasticsearch8", "HILCAT_TEST_ELASTICSEARCH8"),
     ("elasticsearch9", "HILCAT_TEST_ELASTICSEARCH9"),
@@ -53,7 +52,7 @@ fn main() -> ExitCode {
     trials.extend(connect::SECURED.iter().map(|test| trial("connect", 2, *test)));
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // These stop the server under all others, so they come when the others are done.
+    // These tests stop the server, so they run after all others.
     let last = outages::TESTS.iter().map(|test| trial("outages", 0, *test)).collect();
     let alone = Arguments { test_threads: Some(1), ..arguments };
     let last = libtest_mimic::run(&alone, last);

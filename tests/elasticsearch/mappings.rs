@@ -1,4 +1,4 @@
-//! The indices as they stand: a layout that was released stays readable.
+//! Stored mappings. Released layouts must remain readable.
 
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -12,19 +12,19 @@ use crate::connect::Proxy;
 use crate::support::{SECOND, Server, int, null, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("the_index_of_every_type", the_index_of_every_type),
-    ("unchanged_scopes_are_one_question", unchanged_scopes_are_one_question),
+    ("indices_have_every_type", indices_have_every_type),
+    ("unchanged_scopes_take_one_request", unchanged_scopes_take_one_request),
     ("names_of_indices", names_of_indices),
-    ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
+    ("invalid_names_are_refused", invalid_names_are_refused),
     ("columns_are_added_and_renamed", columns_are_added_and_renamed),
-    ("what_others_put_into_the_mapping_stays", what_others_put_into_the_mapping_stays),
-    ("a_scope_of_another_index", a_scope_of_another_index),
+    ("other_metadata_is_kept", other_metadata_is_kept),
+    ("indices_of_other_scopes_are_refused", indices_of_other_scopes_are_refused),
     ("recreated_in_one_step", recreated_in_one_step),
-    ("an_index_that_is_removed_is_made_again", an_index_that_is_removed_is_made_again),
+    ("deleted_indices_are_recreated", deleted_indices_are_recreated),
     ("scopes_are_those_of_the_prefix", scopes_are_those_of_the_prefix),
     ("shards_and_replicas", shards_and_replicas),
-    ("a_scope_of_many_columns", a_scope_of_many_columns),
-    ("processes_that_open_a_scope_at_once", processes_that_open_a_scope_at_once),
+    ("scopes_with_many_columns", scopes_with_many_columns),
+    ("concurrent_openings", concurrent_openings),
     ("numbers_can_be_searched", numbers_can_be_searched),
 ];
 
@@ -53,7 +53,7 @@ fn every_type() -> Schema {
         .fold(scope([]), |schema, (name, ty)| schema.column(null(Column::new(name, ty))))
 }
 
-fn the_index_of_every_type(server: &Server) {
+fn indices_have_every_type(server: &Server) {
     let schema = every_type().column(int("_n.m").default_value(7));
     let plan = server.cache().plan(&schema).unwrap();
     let index = format!("{}a@1", server.indices.prefix);
@@ -110,8 +110,9 @@ fn the_index_of_every_type(server: &Server) {
     assert_eq!(server.mappings("a")["_meta"], expected["mappings"]["_meta"]);
 }
 
-/// The mapping has the schema written down, so that nothing is compared; all are asked for at once.
-fn unchanged_scopes_are_one_question(server: &Server) {
+/// The mapping contains the schema, so that nothing is compared; all scopes are read in one
+/// request.
+fn unchanged_scopes_take_one_request(server: &Server) {
     let schema = |n: usize| Schema::new(format!("s{n}")).unique(text("id")).column(int("n"));
     let cache = server.cache();
     (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
@@ -121,17 +122,17 @@ fn unchanged_scopes_are_one_question(server: &Server) {
     let cache = Cache::from_uri(&proxy.uri).unwrap();
     (0..5).for_each(|n| drop(cache.dynamic_with(schema(n)).unwrap()));
     assert_eq!(asked(), 2, "one when it was opened, one for all scopes");
-    // One that is opened anew is looked at.
+    // A scope that is opened again is looked up.
     let other = schema(1).column(null(int("m")));
     cache.dynamic_with(other).unwrap();
-    // The older schema goes on beside the newer one.
+    // The older schema remains usable.
     cache.dynamic_with(schema(1).ttl(SECOND)).unwrap();
     let retyped = Schema::new("s1").unique(text("id")).column(text("n"));
     assert_eq!(cache.dynamic_with(retyped).unwrap_err().kind(), ErrorKind::SchemaChange);
     assert!(asked() > 4);
     let reordered = Schema::new("s0").column(int("n")).unique(text("id"));
     cache.dynamic_with(reordered).unwrap().set("x", json!({"n": 1})).unwrap();
-    assert_eq!(server.mappings("s0"), before[0], "the order of columns is no difference");
+    assert_eq!(server.mappings("s0"), before[0], "the order of columns does not matter");
 }
 
 fn names_of_indices(server: &Server) {
@@ -146,7 +147,7 @@ fn names_of_indices(server: &Server) {
     assert_eq!(cache.scopes().unwrap(), ["-x", "Flights 1", "a@1", "\u{540d}"]);
 }
 
-fn a_name_that_does_not_fit_is_refused(server: &Server) {
+fn invalid_names_are_refused(server: &Server) {
     let schema = |name: String| Schema::new(name).unique(text("id")).column(int("n"));
     let error = server.cache().dynamic_with(schema("x".repeat(250))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
@@ -176,23 +177,23 @@ fn columns_are_added_and_renamed(server: &Server) {
     let b = server.cache().dynamic_with(new.clone()).unwrap();
     let before = json!({"id": "x", "n": 1, "title": "one", "name": "first"});
     assert_eq!(b.fetch("x").unwrap(), Some(before));
-    // The document itself was not touched.
+    // The document itself has not changed.
     let stored = server.get(&format!("{}/_doc/x", server.name("a")));
     assert_eq!((&stored["_version"], &stored["_source"]["name"]), (&json!(1), &json!("one")));
-    // Another default from now on is none for documents of then.
+    // A later change of the default does not affect older documents.
     let mut newer = new;
-    newer.columns[3].default = Some("second".into());
+    newer.columns_mut()[3].default = Some("second".into());
     let c = server.cache().dynamic_with(newer).unwrap();
     assert_eq!(c.fetch("x").unwrap().unwrap()["name"], "first");
     c.set("y", json!({"n": 2})).unwrap();
     assert_eq!(b.fetch("y").unwrap().unwrap()["name"], "second");
-    // One who opened it before all this goes on, and changes only what it knows.
+    // A handle from before the changes still works, and changes only its own columns.
     a.set("y", json!({"name": "two"})).unwrap();
     let after = json!({"id": "y", "n": 2, "title": "two", "name": "second"});
     assert_eq!(b.fetch("y").unwrap(), Some(after));
 }
 
-fn what_others_put_into_the_mapping_stays(server: &Server) {
+fn other_metadata_is_kept(server: &Server) {
     let a = server.cache().dynamic_with(scope([text("n")])).unwrap();
     let mut meta = server.mappings("a")["_meta"].clone();
     meta["owner"] = json!("us");
@@ -210,15 +211,14 @@ fn what_others_put_into_the_mapping_stays(server: &Server) {
     }
 }
 
-fn a_scope_of_another_index(server: &Server) {
+fn indices_of_other_scopes_are_refused(server: &Server) {
     let cache = server.cache();
     cache.dynamic_with(scope([int("n")])).unwrap();
-    let mut other = scope([int("n")]).table("a");
-    other.name = "b".into();
+    let other = scope([int("n")]).table("a").renamed("b");
     let error = cache.dynamic_with(other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     assert!(error.to_string().contains("the scope `a`"), "{error}");
-    // What a later release wrote is not touched.
+    // Metadata of a later release is not changed.
     let mut meta = server.mappings("a")["_meta"].clone();
     meta["hilcat"]["version"] = json!(2);
     server.put(&format!("{}/_mapping", server.name("a")), json!({"_meta": meta}));
@@ -237,14 +237,14 @@ fn recreated_in_one_step(server: &Server) {
     let b = server.cache().dynamic_with(new).unwrap();
     assert_eq!((b.len().unwrap(), server.indices.names().len()), (0, 1));
     b.set("x", json!({"n": "one"})).unwrap();
-    // One from before writes nothing that the new one would misread, and reads nothing wrong.
+    // An older handle writes nothing that the new schema would misread, and misreads nothing.
     let error = a.set("y", json!({"n": 1})).map(|()| b.fetch("y")).unwrap_or_else(Err);
     assert!(error.is_err(), "{error:?}");
     assert_eq!(a.fetch("x").unwrap_err().column(), Some("n"));
     assert_eq!(b.fetch("x").unwrap(), Some(json!({"id": "x", "n": "one"})));
 }
 
-fn an_index_that_is_removed_is_made_again(server: &Server) {
+fn deleted_indices_are_recreated(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     let calls: [fn(&hilcat::DynScope) -> hilcat::Result<()>; 7] = [
         |a| a.set("x", json!({"n": 1})),
@@ -262,7 +262,10 @@ fn an_index_that_is_removed_is_made_again(server: &Server) {
         server.ask(Method::Delete, &server.name(&index), None);
         call(&a).unwrap();
         let mappings = server.mappings("a");
-        assert_eq!(mappings["dynamic"], "strict", "not made by the write alone: {mappings}");
+        assert_eq!(
+            mappings["dynamic"], "strict",
+            "the index was not created by the write: {mappings}"
+        );
     }
 }
 
@@ -271,7 +274,7 @@ fn scopes_are_those_of_the_prefix(server: &Server) {
     cache.dynamic_with(scope([int("n")])).unwrap();
     server
         .put(&server.name("others"), json!({"mappings": {"properties": {"n": {"type": "long"}}}}));
-    // A longer prefix has scopes of its own.
+    // A cache with a longer prefix has its own scopes.
     let uri = server.indices.uri("").replace("prefix=", "xprefix=");
     let uri = uri
         .replace("xprefix=", "prefix=")
@@ -291,7 +294,7 @@ fn shards_and_replicas(server: &Server) {
         (index["number_of_shards"].clone(), index["number_of_replicas"].clone())
     };
     assert_eq!(settings(), (json!("2"), json!("0")));
-    // Emptied by one who would make it otherwise, it stays as it is.
+    // Clearing the scope with other settings keeps those of the index.
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set_many((0..50).map(|n| (n.to_string(), json!({"n": n})))).unwrap();
     assert_eq!((a.len().unwrap(), a.iter().unwrap().count()), (50, 50));
@@ -299,8 +302,8 @@ fn shards_and_replicas(server: &Server) {
     assert_eq!(settings(), (json!("2"), json!("0")));
 }
 
-/// An index has 1,000 fields, unless it is told otherwise.
-fn a_scope_of_many_columns(server: &Server) {
+/// By default an index is limited to 1,000 fields.
+fn scopes_with_many_columns(server: &Server) {
     let column = |n: usize| null(Column::new(format!("c{n}"), ColumnType::UBigInt));
     let a = server.cache().dynamic_with(scope((0..1_200).map(column))).unwrap();
     a.set("x", json!({"c1199": u64::MAX})).unwrap();
@@ -310,8 +313,8 @@ fn a_scope_of_many_columns(server: &Server) {
     assert_eq!((&found["c1199"], &found["c1209"]), (&json!(u64::MAX), &json!(1)));
 }
 
-/// Some make it, some upgrade it, some empty it: no error, and every write acknowledged.
-fn processes_that_open_a_scope_at_once(server: &Server) {
+/// Concurrent creation, migration and clearing: no errors, and every acknowledged write is kept.
+fn concurrent_openings(server: &Server) {
     let wider = || scope([int("n"), null(int("m"))]);
     for round in 0..3 {
         let start = std::sync::Barrier::new(6);
@@ -332,14 +335,14 @@ fn processes_that_open_a_scope_at_once(server: &Server) {
         });
         assert_eq!(server.indices.names().len(), 1);
         let a = server.cache().dynamic_with(wider()).unwrap();
-        // The last who emptied it wrote after that.
+        // The last thread that cleared the scope wrote after that.
         let last = a.fetch_many(["last 0", "last 3"]).unwrap();
         assert!(last.iter().any(Option::is_some));
         assert_eq!(a.len().unwrap(), a.iter().unwrap().count() as u64);
     }
 }
 
-/// What people do with it: search by the type.
+/// Other programs search by type.
 fn numbers_can_be_searched(server: &Server) {
     let schema = every_type();
     let a = server.cache().dynamic_with(schema).unwrap();

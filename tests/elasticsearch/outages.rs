@@ -1,4 +1,4 @@
-//! The server stops, dies and comes back.
+//! Servers that are stopped, die and restart.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use crate::support::{SECOND, Server, int, scope, services};
 
 pub const TESTS: &[Test] = &[
     ("every_call_ends_while_the_server_is_stopped", every_call_ends_while_the_server_is_stopped),
-    ("a_restart_is_not_noticed_by_what_can_be_repeated", a_restart_is_not_noticed),
-    ("no_acknowledged_write_is_lost_when_the_plug_is_pulled", no_acknowledged_write_is_lost),
+    ("idempotent_calls_survive_a_restart", idempotent_calls_survive_a_restart),
+    ("no_acknowledged_write_is_lost_in_a_crash", no_acknowledged_write_is_lost),
 ];
 
 const TIMEOUT: Duration = Duration::from_millis(1000);
 
 fn open(server: &Server) -> DynScope {
-    // Made by a cache that has more time.
+    // Created by a cache with a longer timeout.
     server.cache().dynamic_with(scope([int("n")])).unwrap();
     let cache = server.with("timeout=1s&pool_size=8");
     cache.dynamic_with(scope([int("n")])).unwrap()
@@ -33,7 +33,7 @@ const CALLS: [(Call, bool); 11] = [
     (|a| a.keys().err(), false),
     (|a| a.set("x", json!({"n": 2})).err(), true),
     (|a| a.set_many([("x", json!({"n": 2}))]).err(), true),
-    // These look first, and so nothing was written.
+    // These calls read first, so nothing was written.
     (|a| a.update("x", json!({"n": 2})).err(), false),
     (|a| a.pop("x").err(), false),
     (|a| a.pop_many(["x"]).err(), false),
@@ -45,7 +45,8 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
     a.set("x", json!({"n": 1})).unwrap();
     let mut listing =
         server.with("timeout=1s").dynamic_with(scope([int("n")])).unwrap().keys().unwrap();
-    // The circuit breaker of one cache would have later calls fail at once.
+    // Each call has its own cache: the circuit breaker of a shared one would let later calls fail
+    // at once.
     let each = CALLS.map(|(call, writes)| (call, writes, open(server)));
     services("pause", server.engine);
     let timed = |call: &dyn Fn() -> Option<Error>| {
@@ -67,7 +68,7 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
         assert_eq!((error.kind(), error.is_retryable()), (kind, true), "{error}");
         assert!(took >= TIMEOUT * 9 / 10 && took <= TIMEOUT * 11 / 10, "{took:?}: {error}");
     }
-    // No restart of the application is needed.
+    // The application need not be restarted.
     let start = Instant::now();
     while let Err(error) = a.set("x", json!({"n": 3})) {
         assert!(start.elapsed() < SECOND * 10, "{error}");
@@ -75,9 +76,9 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
     assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 3})));
 }
 
-fn a_restart_is_not_noticed(server: &Server) {
+fn idempotent_calls_survive_a_restart(server: &Server) {
     let a = server.with("timeout=20s&pool_size=8").dynamic_with(scope([int("n")])).unwrap();
-    // As many connections as there can be, all of them dead afterwards.
+    // All connections of the pool, all of which are dead afterwards.
     thread::scope(|threads| {
         (0..8).for_each(|_| {
             drop(threads.spawn(|| (0..20).for_each(|_| assert!(!a.exists("x").unwrap()))))
@@ -87,10 +88,11 @@ fn a_restart_is_not_noticed(server: &Server) {
     let mut listing = a.keys().unwrap();
     listing.next().unwrap().unwrap();
     services("restart", server.engine);
-    // What the server keeps for a listing is lost with it: that is told, and is no end of it.
+    // The state of the listing is lost with the server, which is reported and does not end the
+    // listing silently.
     let error = listing.find_map(Result::err).unwrap();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
-    assert!(error.to_string().contains("list again"), "{error}");
+    assert!(error.to_string().contains("start the listing again"), "{error}");
     assert!(listing.next().is_none());
     for (call, _) in CALLS {
         assert!(call(&a).is_none_or(|error| panic!("{error}")));

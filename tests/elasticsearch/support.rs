@@ -1,4 +1,4 @@
-//! A server with indices for one test alone, and plain requests to it.
+//! A server with indices for a single test, and plain requests to it.
 
 use std::process::Command;
 use std::sync::mpsc;
@@ -30,13 +30,13 @@ impl Server {
         Cache::from_uri(&self.indices.uri(options)).unwrap()
     }
 
-    /// The name of the index or alias of a table, as part of a path.
+    /// Returns the name of the index or alias of a table, as a segment of a path.
     pub fn name(&self, table: &str) -> String {
         let name = format!("{}{table}", self.indices.prefix);
         percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string()
     }
 
-    /// The body of an answer that is a success.
+    /// Returns the body of a successful response.
     pub fn ask(&self, method: Method, path: &str, body: Option<Json>) -> Json {
         let (status, answer) = self.indices.send(method, path, body);
         assert!(status < 300, "{status}: {answer}");
@@ -51,7 +51,7 @@ impl Server {
         self.ask(Method::Put, path, Some(body))
     }
 
-    /// The mapping of a table.
+    /// Returns the mapping of a table.
     pub fn mappings(&self, table: &str) -> Json {
         let found = self.get(&format!("{}/_mapping", self.name(table)));
         let indices = found.as_object().unwrap();
@@ -59,7 +59,7 @@ impl Server {
         indices.values().next().unwrap()["mappings"].clone()
     }
 
-    /// The parts of the URI: login and place.
+    /// Returns the parts of the URI: scheme, login and address.
     pub fn parts(&self) -> (String, String, String) {
         let (scheme, rest) = self.indices.base.split_once("://").unwrap();
         let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -67,14 +67,14 @@ impl Server {
     }
 }
 
-/// Does something to the server through `scripts/services`, which started it.
+/// Runs `scripts/services`, which started the server.
 pub fn services(command: &str, engine: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, engine]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A key column `id` of text, and what else a test needs.
+/// Returns a schema with a text key `id` and these columns.
 pub fn scope(columns: impl IntoIterator<Item = Column>) -> Schema {
     columns.into_iter().fold(Schema::new("a").unique(text("id")), Schema::column)
 }
@@ -93,7 +93,7 @@ pub fn null(column: Column) -> Column {
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// Fails where the work takes so long that it waits for something that never comes.
+/// Fails if the work takes longer than `limit`, which indicates a deadlock.
 pub fn within(limit: Duration, work: impl FnOnce() + Send + 'static) {
     let (done, result) = mpsc::channel();
     let worker = thread::spawn(move || {
@@ -101,7 +101,7 @@ pub fn within(limit: Duration, work: impl FnOnce() + Send + 'static) {
         done.send(()).unwrap();
     });
     match result.recv_timeout(limit) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it was not done after {limit:?}"),
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("the work was not done after {limit:?}"),
         _ => worker.join().unwrap(),
     }
 }

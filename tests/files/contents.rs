@@ -1,4 +1,4 @@
-//! Files of text and of bytes.
+//! Text and binary files.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, backend::Files};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::tree;
 
 #[test]
-fn text_is_kept_byte_for_byte() {
+fn text_is_stored_byte_for_byte() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::from_store(Files::text(directory.path()).open().unwrap());
     let scope = cache.map::<String, String>("pages").unwrap();
@@ -25,7 +25,7 @@ fn text_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn bytes_are_kept() {
+fn bytes_are_stored() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::from_store(Files::binary(directory.path()).suffix("").open().unwrap());
     let scope = cache.map::<i64, Vec<u8>>("blobs").unwrap();
@@ -36,9 +36,10 @@ fn bytes_are_kept() {
     assert_eq!(cache.scopes().unwrap(), ["blobs"]);
 }
 
-/// The name has a digest, the file is the text: the key is kept beside.
+/// The file name is a digest and the file contains the text only, so the key is stored in a
+/// separate file.
 #[test]
-fn long_keys_of_texts_come_back() {
+fn long_keys_of_text_files_are_found() {
     let directory = tempfile::tempdir().unwrap();
     let open = || Cache::from_store(Files::text(directory.path()).open().unwrap());
     let scope = open().map::<String, String>("pages").unwrap();
@@ -60,7 +61,7 @@ fn long_keys_of_texts_come_back() {
 }
 
 #[test]
-fn what_a_file_cannot_be_is_refused() {
+fn unsupported_schemas_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let text = Cache::from_store(Files::text(directory.path()).open().unwrap());
     let schema = |ty| {
@@ -84,9 +85,9 @@ fn what_a_file_cannot_be_is_refused() {
     }
 }
 
-/// A file with the record of another key: somebody copied it.
+/// A file that was copied under another name contains the record of another key.
 #[test]
-fn a_record_of_another_key_is_refused_and_stays() {
+fn records_of_other_keys_are_refused_and_kept() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("file://{}", directory.path().display());
     let scope = Cache::from_uri(&uri).unwrap().map::<String, i64>("s").unwrap();
@@ -106,14 +107,14 @@ fn a_record_of_another_key_is_refused_and_stays() {
         assert!(error.message().contains("another key"), "{error}");
     }
     assert_eq!(tree(directory.path()), before, "nothing was changed");
-    // A write that does not ask what it replaces writes over it, as over any other damaged file.
+    // A write that does not return the old record overwrites it, as it does any other damaged file.
     scope.set("b", &3).unwrap();
     assert_eq!((scope.fetch("a").unwrap(), scope.fetch("b").unwrap()), (Some(1), Some(3)));
 }
 
-/// Another program writes the file while it is computed.
+/// Another program writes the file while the value is computed.
 #[test]
-fn a_file_of_another_program_is_not_overwritten() {
+fn files_of_other_programs_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("file://{}", directory.path().display());
     let scope = Cache::from_uri(&uri).unwrap().map::<String, i64>("s").unwrap();

@@ -1,4 +1,4 @@
-//! The index of what expires, the bound of a directory, and leases.
+//! The expiry index, bounds, and leases.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn clock() -> ManualClock {
 }
 
 #[test]
-fn what_is_written_anew_is_not_purged() {
+fn rewritten_records_are_not_purged() {
     let root = tempfile::tempdir().unwrap();
     let clock = clock();
     let scope = open(root.path(), &clock, schema().ttl(SECOND * 60));
@@ -54,13 +54,13 @@ fn what_is_written_anew_is_not_purged() {
 }
 
 #[test]
-fn an_index_that_is_lost_is_made_anew() {
+fn a_lost_index_is_rebuilt() {
     let root = tempfile::tempdir().unwrap();
     let clock = clock();
     let scope = open(root.path(), &clock, schema().ttl(SECOND * 60));
     scope.set_many((0..100).map(|n| (format!("a/k{n}"), json!({"n": n})))).unwrap();
     assert_eq!(scope.purge().unwrap(), 0);
-    // As after a crash of the system: entries are lost, and what run of it they are of is known.
+    // As after a crash of the system: entries are lost, and the boot id has changed.
     let index = root.path().join(".hilcat/s/expiry");
     for file in fs::read_dir(&index).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
@@ -72,7 +72,7 @@ fn an_index_that_is_lost_is_made_anew() {
     assert_eq!(names(root.path()), [] as [&str; 0]);
 }
 
-/// The job of a child.
+/// The job of a child process.
 pub(crate) fn write_until_killed(uri: &str) {
     let scope = Cache::from_uri(uri).unwrap().dynamic_with(schema().ttl(SECOND * 60)).unwrap();
     for round in 0.. {
@@ -89,7 +89,7 @@ pub(crate) fn write_until_killed(uri: &str) {
 }
 
 #[test]
-fn no_entry_is_missing_after_a_writer_is_killed() {
+fn the_index_is_complete_after_a_writer_is_killed() {
     let root = tempfile::tempdir().unwrap();
     for round in 0..12 {
         let (mut child, mut lines) = start("expiring", &uri(root.path()));
@@ -110,7 +110,7 @@ fn no_entry_is_missing_after_a_writer_is_killed() {
 }
 
 #[test]
-fn a_bound_is_kept_and_the_first_to_expire_go_first() {
+fn a_bound_removes_the_records_that_expire_first() {
     let root = tempfile::tempdir().unwrap();
     let clock = clock();
     let scope = open(root.path(), &clock, schema().ttl(SECOND * 3_600).max_records(200));
@@ -129,7 +129,7 @@ fn a_bound_is_kept_and_the_first_to_expire_go_first() {
 }
 
 #[test]
-fn values_alone_have_no_place_for_an_expiry() {
+fn bare_values_have_no_expiry() {
     let root = tempfile::tempdir().unwrap();
     let open = |options: &str| {
         Cache::from_uri(&format!("file:{}?{options}", root.path().join(options).display())).unwrap()
@@ -154,7 +154,7 @@ fn shared() -> Schema {
     schema().single_flight(SingleFlight::Shared { lease: SECOND })
 }
 
-/// The job of a child.
+/// The job of a child process.
 pub(crate) fn compute_until_killed(uri: &str) {
     let scope = Cache::from_uri(uri).unwrap().dynamic_with(shared()).unwrap();
     scope
@@ -167,13 +167,13 @@ pub(crate) fn compute_until_killed(uri: &str) {
 }
 
 #[test]
-fn the_lease_of_a_holder_that_dies_is_taken_over() {
+fn the_lease_of_a_dead_holder_is_taken_over() {
     let root = tempfile::tempdir().unwrap();
     let (mut child, mut lines) = start("holding", &uri(root.path()));
     lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("done"))).unwrap().unwrap();
     let scope = Cache::from_uri(&uri(root.path())).unwrap().dynamic_with(shared()).unwrap();
     assert_eq!(fs::read_dir(root.path().join(".hilcat/s/leases")).unwrap().count(), 1);
-    // It is renewed while its holder lives.
+    // The lease is renewed while its holder is alive.
     thread::sleep(SECOND * 3 / 2);
     let (killed, computed) = thread::scope(|threads| {
         let waiting = threads.spawn(|| scope.get("a", || json!({"n": 1})).map(|_| Instant::now()));

@@ -1,4 +1,4 @@
-//! A scope that another process holds.
+//! A scope whose lock another process holds.
 
 use std::fs::File;
 use std::thread;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use hilcat::{Cache, ErrorKind};
 
-/// The write of a key waits for the insert of a value computed for it, and then for the other
-/// process: both count for its one deadline.
+/// A write waits for an insert of the same key, and then for the lock. Both waits count towards its
+/// deadline.
 #[test]
-fn a_write_that_waits_for_an_insert_has_one_deadline() {
+fn waiting_for_an_insert_counts_towards_the_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("file:///{}?timeout=1s", directory.path().display());
     let scope = Cache::from_uri(&uri).unwrap().map::<String, i64>("m").unwrap();

@@ -1,4 +1,4 @@
-//! Writers that are killed, and what others see of them.
+//! Writers that are killed, as seen by other processes.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use hilcat::{Cache, Column, ColumnType, DynScope, Schema};
 use serde_json::{Value as Json, json};
 
-/// What a child is told: the job, and the URI of the directory.
+/// The variables that pass the job and the URI of the directory to a child process.
 const JOB: [&str; 2] = ["HILCAT_CHILD_JOB", "HILCAT_CHILD_URI"];
-/// The records of a batch.
+/// The number of records of a batch.
 const BATCH: usize = 400;
 
-/// Not a test of its own: what a child does. Without a job it does nothing.
+/// Not a test, but the entry point of child processes. Without a job it does nothing.
 #[test]
 fn child() {
     let Ok(job) = std::env::var(JOB[0]) else { return };
@@ -44,7 +44,7 @@ pub(crate) fn start(job: &str, uri: &str) -> (Child, Lines<BufReader<ChildStdout
     (child, lines)
 }
 
-/// The numbers that a child acknowledged, until there are no more.
+/// Returns the numbers that a child acknowledges until it ends.
 fn acknowledged(lines: Lines<BufReader<ChildStdout>>) -> impl Iterator<Item = u64> {
     let number = |line: String| line.strip_prefix("done ").and_then(|n| n.parse().ok());
     lines.map_while(Result::ok).filter_map(number)
@@ -58,17 +58,17 @@ fn scope(uri: &str) -> DynScope {
     Cache::from_uri(uri).unwrap().dynamic_with(schema).unwrap()
 }
 
-/// A text of some pages, so that a write takes its time.
+/// A text of several pages, so that a write takes some time.
 fn record(id: u64, round: u64) -> Json {
     json!({"round": round, "text": format!("{id} in {round};").repeat(400)})
 }
 
-fn is_whole(value: &Json) -> bool {
+fn is_complete(value: &Json) -> bool {
     let number = |name: &str| value[name].as_u64().unwrap();
     value["text"] == record(number("id"), number("round"))["text"]
 }
 
-/// Writes 10,000 files, again and again.
+/// Writes 10,000 files in turn.
 fn one_by_one(scope: &DynScope) {
     for count in 0.. {
         let (id, round) = (count % 10_000, count / 10_000);
@@ -84,14 +84,14 @@ fn batches(scope: &DynScope) {
     }
 }
 
-/// Every file of the scope is whole: no reader of any kind ever sees another.
-fn all_files_are_whole(directory: &Path) -> usize {
+/// Checks that every file of the scope is complete, and returns their number.
+fn count_complete_files(directory: &Path) -> usize {
     let files = std::fs::read_dir(directory.join("s")).unwrap();
     let mut count = 0;
     for file in files {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        let value: Json = serde_json::from_slice(&bytes).expect("a torn file");
-        assert!(is_whole(&value));
+        let value: Json = serde_json::from_slice(&bytes).expect("an incomplete file");
+        assert!(is_complete(&value));
         count += 1;
     }
     count
@@ -106,8 +106,8 @@ fn killed_one_by_one(options: &str, after: u64) {
     let last = thread::scope(|threads| {
         threads.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                all_files_are_whole(directory.path());
-                reader.iter().unwrap().for_each(|value| assert!(is_whole(&value.unwrap())));
+                count_complete_files(directory.path());
+                reader.iter().unwrap().for_each(|value| assert!(is_complete(&value.unwrap())));
                 thread::sleep(Duration::from_millis(100));
             }
         });
@@ -126,36 +126,37 @@ fn killed_one_by_one(options: &str, after: u64) {
     let scope = scope(&uri);
     for id in 0..=last.min(9_999) {
         let value = scope.fetch(id).unwrap().expect("an acknowledged record is lost");
-        // The one after the last may have been written, too.
+        // The write after the last acknowledged one may have been done.
         let newest = (0..=last + 1).rev().find(|count| count % 10_000 == id).unwrap() / 10_000;
         let round = value["round"].as_u64().unwrap();
-        assert!(is_whole(&value) && round + 1 >= newest.max(1) && round <= newest);
+        assert!(is_complete(&value) && round + 1 >= newest.max(1) && round <= newest);
     }
-    all_files_are_whole(directory.path());
+    count_complete_files(directory.path());
     scope.set(0, record(0, 77)).unwrap();
     assert_eq!(scope.fetch(0).unwrap().unwrap()["round"], 77);
 }
 
 #[test]
-fn in_the_middle_of_ten_thousand_files() {
+fn killed_while_writing_files() {
     killed_one_by_one("synchronous=full", 1_500);
 }
 
 #[test]
-fn in_the_middle_of_ten_thousand_files_that_are_not_synced() {
+fn killed_while_writing_files_without_flushing() {
     killed_one_by_one("synchronous=off", 5_000);
 }
 
-/// All of a batch or nothing, whenever the writer dies.
+/// A batch is written completely or not at all, whenever the writer dies.
 #[test]
-fn in_the_middle_of_a_batch() {
+fn killed_while_writing_a_batch() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("file://{}?synchronous=off", directory.path().display());
     let mut last = 0;
     for kill in 0..12 {
         let (mut child, lines) = start("batches", &uri);
         let mut lines = acknowledged(lines);
-        // A batch takes some hundred milliseconds: these are moments all over it.
+        // A batch takes a few hundred milliseconds; the writer is killed at moments spread over
+        // that time.
         let first = lines.next();
         thread::sleep(Duration::from_millis(kill * 13));
         child.kill().unwrap();
@@ -168,19 +169,19 @@ fn in_the_middle_of_a_batch() {
             .unwrap()
             .map(|value| {
                 let value = value.unwrap();
-                assert!(is_whole(&value));
+                assert!(is_complete(&value));
                 value["round"].as_u64().unwrap()
             })
             .collect();
         rounds.dedup();
         assert!(rounds == [last] || rounds == [last + 1], "{rounds:?} after {last}");
-        all_files_are_whole(directory.path());
+        count_complete_files(directory.path());
     }
 }
 
-/// Another process holds the scope.
+/// Another process holds the lock of the scope.
 #[test]
-fn a_writer_waits_no_longer_than_its_deadline() {
+fn writers_wait_until_their_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("file://{}?timeout=1s", directory.path().display());
     let scope = scope(&uri);
@@ -191,7 +192,7 @@ fn a_writer_waits_no_longer_than_its_deadline() {
     let error = scope.set(1, record(1, 2)).unwrap_err();
     assert_eq!(error.kind(), hilcat::ErrorKind::Timeout, "{error}");
     assert!(begin.elapsed() < Duration::from_millis(1_100), "{:?}", begin.elapsed());
-    assert_eq!(scope.fetch(1).unwrap().unwrap()["round"], 1, "who reads waits for nobody");
+    assert_eq!(scope.fetch(1).unwrap().unwrap()["round"], 1, "readers do not wait for the lock");
     lock.unlock().unwrap();
     scope.set(1, record(1, 2)).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Where records are, and as what.
+//! Paths and contents of files.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema};
 use serde_json::json;
@@ -15,7 +15,7 @@ fn articles() -> Schema {
         .column(Column::new("count", ColumnType::Int).nullable(true))
 }
 
-/// Released: older files must be found, and other programs read them.
+/// Released format: existing files must be found, and other programs read them.
 #[test]
 fn golden_files() {
     let directory = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ fn golden_files() {
 }
 
 #[test]
-fn readable_keys_are_readable_names_also_nested_ones() {
+fn readable_keys_are_readable_paths() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(&directory, "");
     let scope = cache.map::<String, i64>("pages").unwrap();
@@ -55,7 +55,7 @@ fn readable_keys_are_readable_names_also_nested_ones() {
 }
 
 #[test]
-fn keys_of_many_parts_come_back() {
+fn keys_with_many_segments_are_found() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").map::<String, i64>("s").unwrap();
     let keys: Vec<String> = (1..12).map(|parts| vec!["p"; parts].join("/")).collect();
@@ -68,7 +68,7 @@ fn keys_of_many_parts_come_back() {
 }
 
 #[test]
-fn directories_that_are_empty_go() {
+fn empty_directories_are_removed() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").map::<String, i64>("s").unwrap();
     scope.set_many(["a/b/c", "a/d", "e/f"].map(|key| (key.to_owned(), 1))).unwrap();
@@ -83,7 +83,7 @@ fn directories_that_are_empty_go() {
 }
 
 #[test]
-fn files_of_others_are_left_alone() {
+fn files_of_other_programs_are_ignored() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").map::<String, i64>("s").unwrap();
     scope.set("a", &1).unwrap();
@@ -97,7 +97,7 @@ fn files_of_others_are_left_alone() {
 }
 
 #[test]
-fn a_record_under_the_name_of_another_is_reported() {
+fn records_under_another_name_are_reported() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").map::<String, i64>("s").unwrap();
     scope.set("a", &1).unwrap();
@@ -108,12 +108,12 @@ fn a_record_under_the_name_of_another_is_reported() {
     std::fs::write(at("b.json"), "{\"key\": \"b\", \"val").unwrap();
     assert_eq!(scope.fetch("b").unwrap_err().kind(), ErrorKind::InvalidData);
     scope.set("b", &2).unwrap();
-    assert_eq!(scope.fetch("b").unwrap(), Some(2), "what is broken can be overwritten");
+    assert_eq!(scope.fetch("b").unwrap(), Some(2), "a malformed record can be overwritten");
 }
 
-/// What an editor or another program wrote is read by the names of the columns.
+/// A file written by hand or by another program is read by the names of the columns.
 #[test]
-fn a_record_by_hand_is_read() {
+fn hand_written_records_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let scope = open(&directory, "").dynamic_with(articles()).unwrap();
     std::fs::write(
@@ -125,12 +125,11 @@ fn a_record_by_hand_is_read() {
 }
 
 #[test]
-fn two_scopes_have_not_one_directory() {
+fn scopes_have_separate_directories() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(&directory, "");
     cache.dynamic_with(articles()).unwrap();
-    let mut other = articles();
-    other.name = "other".into();
+    let other = articles().renamed("other");
     let error = cache.dynamic_with(other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     assert!(error.to_string().contains("`articles`"), "{error}");
@@ -158,7 +157,7 @@ fn the_options_can_change_at_any_time() {
 }
 
 #[test]
-fn a_relative_directory_stays_where_it_was() {
+fn relative_directories_do_not_follow_the_working_directory() {
     let cache = Cache::from_uri("file:./target/no-such-directory-of-a-test").unwrap();
     assert!(cache.scopes().unwrap().is_empty(), "it is made by the first scope");
     assert!(!std::path::Path::new("target/no-such-directory-of-a-test").exists());

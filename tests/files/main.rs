@@ -1,5 +1,4 @@
-//! What the backend of files has of its own: names and contents on the disk, symbolic links, and
-//! writers that are killed.
+//! Tests of the file backend: paths and contents of files, symbolic links, and killed writers.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -16,7 +15,7 @@ mod unreadable;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All files below a directory, but for what is hilcat's own, with their contents.
+/// Returns all files below a directory with their contents, except hilcat's own.
 fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     collect(root, "", &mut files);

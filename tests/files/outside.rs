@@ -1,4 +1,4 @@
-//! Nothing outside of the directory is touched, whatever stands in it.
+//! Nothing outside of the directory is changed, whatever the directory contains.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl TestContext {
 }
 
 #[test]
-fn a_link_where_a_file_belongs_is_not_followed() {
+fn links_in_the_place_of_files_are_not_followed() {
     let context = TestContext::new();
     let scope = context.scope().unwrap();
     symlink(context.outside.path().join("secret.json"), context.at("s/a.json")).unwrap();
@@ -46,12 +46,12 @@ fn a_link_where_a_file_belongs_is_not_followed() {
     assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (0, 0));
     scope.set("a", &1).unwrap();
     assert_eq!(scope.fetch("a").unwrap(), Some(1));
-    assert!(!context.at("s/a.json").is_symlink(), "it is replaced, and not written through");
+    assert!(!context.at("s/a.json").is_symlink(), "the link is replaced and not followed");
     context.is_untouched();
 }
 
 #[test]
-fn a_link_where_a_directory_belongs_is_not_followed() {
+fn links_in_the_place_of_directories_are_not_followed() {
     let context = TestContext::new();
     let scope = context.scope().unwrap();
     symlink(context.outside.path(), context.at("s/d")).unwrap();
@@ -69,7 +69,7 @@ fn a_link_where_a_directory_belongs_is_not_followed() {
 }
 
 #[test]
-fn a_link_where_the_scope_belongs_is_not_followed() {
+fn links_in_the_place_of_scopes_are_not_followed() {
     for path in ["s", ".hilcat"] {
         let context = TestContext::new();
         symlink(context.outside.path(), context.at(path)).unwrap();
@@ -79,7 +79,7 @@ fn a_link_where_the_scope_belongs_is_not_followed() {
 }
 
 #[test]
-fn links_among_what_is_hilcats_own_are_not_followed() {
+fn links_among_own_files_are_not_followed() {
     for path in ["temporary", "keys", "lock", "schema.toml", "journal"] {
         let context = TestContext::new();
         std::fs::create_dir_all(context.at(".hilcat/s")).unwrap();
@@ -99,9 +99,9 @@ fn links_among_what_is_hilcats_own_are_not_followed() {
     context.is_untouched();
 }
 
-/// A journal that somebody else wrote leads nowhere.
+/// A journal from elsewhere cannot name files outside of the scope.
 #[test]
-fn a_journal_cannot_lead_out() {
+fn journals_cannot_name_files_outside() {
     let secret =
         |context: &TestContext| context.outside.path().join("secret.json").display().to_string();
     type Steps = fn(&str) -> String;
@@ -121,7 +121,7 @@ fn a_journal_cannot_lead_out() {
 }
 
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn named_pipes_do_not_block() {
     let context = TestContext::new();
     let scope = context.scope().unwrap();
     let pipe = context.at("s/p.json");

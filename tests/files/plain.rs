@@ -1,4 +1,4 @@
-//! The layout of the Python package: the key is the path, the file is the bare value.
+//! The layout of the Python package: the key is the path, and the file contains the bare value.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, Shape, backend::Files};
 use serde_json::json;
@@ -19,9 +19,9 @@ fn single() -> Schema {
         .shape(Shape::Single)
 }
 
-/// As `json.dump` writes them, without a key in them.
+/// As written by `json.dump`, without keys.
 #[test]
-fn what_python_wrote_is_read() {
+fn files_of_python_are_read() {
     let directory = tempfile::tempdir().unwrap();
     for (path, text) in [
         ("a/x.json", r#"{"name": "\u00e9", "count": 3}"#),
@@ -45,7 +45,7 @@ fn what_python_wrote_is_read() {
     let d = cache.dynamic_with(single()).unwrap();
     assert_eq!(d.fetch("one").unwrap(), Some(json!([1, 2.5, null])));
     assert_eq!(d.pop("two words").unwrap(), Some(json!("text")));
-    // Part of a record is written: what hilcat does not know stays.
+    // A partial write keeps fields that hilcat does not know.
     a.set("deep/er", json!({"count": 7})).unwrap();
     let text = std::fs::read_to_string(directory.path().join("a/deep/er.json")).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -53,11 +53,11 @@ fn what_python_wrote_is_read() {
 }
 
 #[test]
-fn a_tuple_is_an_array() {
+fn tuples_are_arrays() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::from_store(Files::json(directory.path()).plain().open().unwrap());
     let mut schema = record().shape(Shape::Tuple);
-    schema.columns[0].in_value = false;
+    schema.columns_mut()[0].in_value = false;
     let scope = cache.dynamic_with(schema).unwrap();
     scope.set("x", json!(["n", 3])).unwrap();
     let file = directory.path().join("a/x.json");
@@ -71,7 +71,7 @@ fn a_tuple_is_an_array() {
 }
 
 #[test]
-fn what_is_written_is_the_bare_value() {
+fn bare_values_are_written() {
     let directory = tempfile::tempdir().unwrap();
     let open = |options: &str| {
         Cache::from_uri(&format!("file://{}?layout=plain{options}", directory.path().display()))
@@ -87,8 +87,8 @@ fn what_is_written_is_the_bare_value() {
     assert_eq!(names(directory.path()), ["d/a b.json", "d/deep/er.json", "t/page/1"]);
 }
 
-/// Without a suffix one file can stand where the directory of another belongs: that is an error,
-/// and nothing is changed.
+/// Without a suffix, a file can be in the place of another key's directory. This is an error, and
+/// nothing is changed.
 #[test]
 fn keys_that_cannot_be_paths_are_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Directories that may not be read.
+//! Directories without read permission.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,16 +6,16 @@ use std::process::Command;
 
 use hilcat::{Cache, ErrorKind, Result};
 
-/// Whether permissions are of no effect, as for root.
+/// Whether permissions have no effect, as for root.
 fn may_read_all() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
 #[test]
-fn an_unreadable_directory_is_an_error_among_the_records() {
+fn unreadable_directories_yield_errors_among_the_records() {
     if may_read_all() {
-        return again_as_nobody(
-            "unreadable::an_unreadable_directory_is_an_error_among_the_records",
+        return run_unprivileged(
+            "unreadable::unreadable_directories_yield_errors_among_the_records",
         );
     }
     let root = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ fn an_unreadable_directory_is_an_error_among_the_records() {
     let error = errors[0].as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     let text = error.to_string();
-    assert!(text.starts_with("file keys, scope `s`: the directory `closed` is left out"), "{text}");
+    assert!(text.starts_with("file keys, scope `s`: the directory `closed` was skipped"), "{text}");
     assert_eq!(scope.iter().unwrap().filter(Result::is_ok).count(), 3);
     for name in ["closed", "lost+found", "not a key%"] {
         let directory = root.path().join("s").join(name);
@@ -46,8 +46,8 @@ fn an_unreadable_directory_is_an_error_among_the_records() {
     }
 }
 
-/// Runs a test of this program without the rights of root.
-fn again_as_nobody(test: &str) {
+/// Runs a test of this program as an unprivileged user.
+fn run_unprivileged(test: &str) {
     let temporary = tempfile::tempdir().unwrap();
     fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Command::new("setpriv");

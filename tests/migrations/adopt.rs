@@ -12,7 +12,7 @@ fn adopting(file: &File) -> Cache {
 }
 
 fn names(cache: &Cache) -> Vec<&str> {
-    cache.schemas().iter().map(|schema| schema.name.as_str()).collect()
+    cache.schemas().iter().map(|schema| schema.name()).collect()
 }
 
 fn skipped_tables<'a>(cache: &'a Cache, table: &str) -> &'a str {
@@ -29,7 +29,7 @@ fn columns_have_their_types() {
     );
     let cache = adopting(&file);
     let schema = cache.schema_for("t").unwrap();
-    let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
+    let types: Vec<_> = schema.columns().iter().map(|column| column.ty).collect();
     assert_eq!(
         types,
         [
@@ -52,7 +52,7 @@ fn columns_have_their_types() {
         ]
     );
     let required: Vec<_> = schema
-        .columns
+        .columns()
         .iter()
         .filter(|column| !column.nullable)
         .map(|column| &column.name[..])
@@ -223,7 +223,7 @@ fn a_declared_scope_goes_before() {
     let schema = scope([null(int("n"))]);
     let schemas = hilcat::Schemas::from_iter([schema.clone()]);
     let cache = Cache::builder(file.uri()).schemas(schemas).adopt_tables().open().unwrap();
-    assert_eq!(cache.schema_for("a").unwrap().migrate, Migrate::Safe);
+    assert_eq!(cache.schema_for("a").unwrap().migrate_policy(), Migrate::Safe);
     let scope = cache.dynamic("a").unwrap();
     assert_eq!(rows(&scope), [vec![Value::Text("x".into()), Value::Int(1)]]);
     // It is hilcat's from now on.

@@ -17,7 +17,7 @@ fn column(name: &str, ty: ColumnType) -> Column {
 #[track_caller]
 fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> File {
     let file = File::with(sql);
-    let before = file.ddl(&schema.table);
+    let before = file.ddl(schema.table_name());
     for policy in [Migrate::Manual, Migrate::Safe, Migrate::Recreate] {
         let schema = schema.clone().migrate(policy);
         let plan = file.cache().plan(&schema).unwrap();
@@ -37,7 +37,7 @@ fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> Fil
 }
 
 fn schema_table(scope: &hilcat::DynScope) -> String {
-    scope.schema().table.clone()
+    scope.schema().table_name().to_owned()
 }
 
 #[test]
@@ -454,11 +454,7 @@ fn an_unknown_type_is_reported() {
 /// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
 #[test]
 fn a_dropped_registry_is_made_again() {
-    let named = |name: &str| {
-        let mut schema = scope([null(int("n"))]);
-        (schema.name, schema.table) = (name.to_owned(), name.to_owned());
-        schema
-    };
+    let named = |name: &str| scope([null(int("n"))]).renamed(name).table(name);
     let file = File::new();
     let cache = file.cache();
     let a = cache.dynamic_with(named("a")).unwrap();

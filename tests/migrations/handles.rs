@@ -59,12 +59,12 @@ fn what_one_table_was_given_says_nothing_of_another() {
     file.cache().dynamic_with(json.clone()).unwrap().set("x", json!({"v": [1]})).unwrap();
     let cache = file.cache();
     let mut as_text = json.clone();
-    as_text.columns[1].ty = ColumnType::Text;
+    as_text.columns_mut()[1].ty = ColumnType::Text;
     let error = cache.dynamic_with(as_text).unwrap_err();
     assert!(error.to_string().contains("! change column `v` from json to text"), "{error}");
     file.run("CREATE TABLE t (id TEXT PRIMARY KEY, v TEXT NOT NULL)");
     let mut moved = json.table("t");
-    moved.columns[1] = null(text("v"));
+    moved.columns_mut()[1] = null(text("v"));
     let plan = cache.plan(&moved).unwrap();
     assert!(plan.is_safe(), "{plan}");
 }
@@ -118,12 +118,10 @@ fn note(event: InstrumentationEvent<'_>) {
 fn opening_again_costs_one_statement_for_all_scopes() {
     let file = File::new();
     let schemas = || {
-        (0..100).map(|at| scope([int("n")]).table(format!("t{at}"))).enumerate().map(
-            |(at, mut schema)| {
-                schema.name = format!("s{at}");
-                schema
-            },
-        )
+        (0..100)
+            .map(|at| scope([int("n")]).table(format!("t{at}")))
+            .enumerate()
+            .map(|(at, schema)| schema.renamed(format!("s{at}")))
     };
     let cache = file.cache();
     schemas().for_each(|schema| drop(cache.dynamic_with(schema).unwrap()));

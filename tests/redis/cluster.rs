@@ -1,4 +1,4 @@
-//! Records spread over a cluster, or put together in it.
+//! Scopes spread over a cluster, or stored in one slot.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ use crate::support::{Other, Server, numbers};
 pub(crate) const TESTS: &[Test] = &[
     ("records_are_spread_over_the_masters", records_are_spread_over_the_masters),
     ("a_scope_can_be_in_one_slot", a_scope_can_be_in_one_slot),
-    ("a_slot_that_moves_is_followed", a_slot_that_moves_is_followed),
+    ("migrated_slots_are_followed", migrated_slots_are_followed),
     ("a_scope_is_opened_while_the_registry_moves", a_scope_is_opened_while_the_registry_moves),
-    ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
-    ("replicas_that_are_not_there_are_missed", replicas_that_are_not_there_are_missed),
+    ("unreadable_records_are_kept", unreadable_records_are_kept),
+    ("missing_replicas_are_reported", missing_replicas_are_reported),
 ];
 
-/// The addresses of the masters.
+/// Returns the addresses of the masters.
 fn masters(server: &Server) -> Vec<String> {
     let nodes: String = server.other().ask(&["CLUSTER", "NODES"]);
     let masters = nodes.lines().filter(|line| line.contains("master") && !line.contains("fail"));
@@ -67,7 +67,7 @@ fn a_scope_can_be_in_one_slot(server: &Server) {
     }
 }
 
-/// A slot whose keys have moved, of which the cluster does not know yet: the old master says ASK.
+/// A slot that is being migrated: the old master replies with ASK.
 struct Moving {
     slot: String,
     source: Other,
@@ -76,7 +76,7 @@ struct Moving {
 }
 
 impl Moving {
-    /// Moves the slot of a key that is stored, with all that is in it.
+    /// Starts to migrate the slot of a stored key, and moves all keys in it.
     fn begin(server: &Server, name: &str) -> Self {
         let slot: u16 = server.other().ask(&["CLUSTER", "KEYSLOT", name]);
         let slot = slot.to_string();
@@ -89,7 +89,7 @@ impl Moving {
         target.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
         source.ask::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
         let (host, port) = to[0].rsplit_once(':').unwrap();
-        // Other tests may have keys in it.
+        // Other tests may have keys in the slot.
         let keys: Vec<String> = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1000"]);
         for key in &keys {
             source.ask::<()>(&["MIGRATE", host, port, key, "0", "5000"]);
@@ -98,7 +98,7 @@ impl Moving {
         Self { slot, source, target, to_id }
     }
 
-    /// From now on the old master says MOVED.
+    /// Completes the migration: the old master replies with MOVED.
     fn end(mut self) {
         for node in [&mut self.target, &mut self.source] {
             node.ask::<()>(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.to_id]);
@@ -112,7 +112,7 @@ fn of_name(name: &str) -> Schema {
         .column(Column::new("n", ColumnType::BigInt))
 }
 
-fn a_slot_that_moves_is_followed(server: &Server) {
+fn migrated_slots_are_followed(server: &Server) {
     for (scope, options, at) in [
         ("a", "layout=record", ":a:x"),
         ("b", "layout=hash", ":b:x"),
@@ -128,11 +128,11 @@ fn a_slot_that_moves_is_followed(server: &Server) {
         scope.set("x", json!({"n": 2})).unwrap();
         assert_eq!(scope.fetch_many(["x", "x"]).unwrap()[1], Some(record(2)), "{options}");
         if options == "layout=record&slots=scope" {
-            is_put_off(server, options);
+            is_deferred(server, options);
         }
         assert_eq!(scope.update("x", json!({"n": 5})).unwrap(), Some(record(2)));
         assert_eq!(scope.pop("x").unwrap(), Some(record(5)));
-        // The new one has none yet.
+        // The new scope has no records yet.
         assert_eq!(scope.get("x", || json!({"n": 6})).unwrap(), record(6), "{options}");
         assert_eq!(scope.get("x", || json!({"n": 8})).unwrap(), record(6), "{options}");
         assert_eq!(scope.pop("x").unwrap(), Some(record(6)));
@@ -147,15 +147,15 @@ fn a_slot_that_moves_is_followed(server: &Server) {
     }
 }
 
-/// A command of several keys is refused while one of them may be at either server.
-fn is_put_off(server: &Server, options: &str) {
+/// A command with several keys is refused while these may be on either server.
+fn is_deferred(server: &Server, options: &str) {
     let cache = Cache::from_uri(&server.with(&format!("timeout=1s&{options}"))).unwrap();
     let error = cache.dynamic_with(of_name("c")).unwrap().fetch_many(["no", "x"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     assert!(error.to_string().contains("moving data"), "{error}");
 }
 
-/// The registry of scopes is a key as others are.
+/// The registry of scopes is a key like any other.
 fn a_scope_is_opened_while_the_registry_moves(server: &Server) {
     server.cache().dynamic_with(of_name("first")).unwrap();
     let names: HashSet<String> =
@@ -169,7 +169,7 @@ fn a_scope_is_opened_while_the_registry_moves(server: &Server) {
     assert_eq!(server.cache().scopes().unwrap(), ["first", "second"]);
 }
 
-fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
+fn unreadable_records_are_kept(server: &Server) {
     let masters = masters(server);
     let ask = |words: &[&str]| -> Option<String> {
         let names = |address: &&String| Other::at(address).ask_or_refusal(words);
@@ -196,7 +196,7 @@ fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
     }
 }
 
-fn replicas_that_are_not_there_are_missed(server: &Server) {
+fn missing_replicas_are_reported(server: &Server) {
     let open = |replicas: u32| {
         let options = format!("timeout=4s&replicas={replicas}");
         Cache::from_uri(&server.with(&options)).unwrap().dynamic_with(numbers()).unwrap()
@@ -207,6 +207,6 @@ fn replicas_that_are_not_there_are_missed(server: &Server) {
     assert_eq!(scope.pop_many(["x", "k1"]).unwrap().iter().flatten().count(), 2);
     let error = open(5).set("x", json!({"n": 2})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains("1 replicas"), "{error}");
+    assert!(error.to_string().contains("1 of 5 replicas"), "{error}");
     assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "n": 2})));
 }

@@ -1,4 +1,4 @@
-//! How servers are connected to.
+//! Connections to servers.
 
 use std::time::Instant;
 
@@ -9,23 +9,21 @@ use crate::Test;
 use crate::support::{SECOND, Server, variable};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("what_cannot_be_reached_says_so_in_time", what_cannot_be_reached_says_so_in_time),
-    ("the_parts_by_a_builder", the_parts_by_a_builder),
-    ("a_socket", a_socket),
-    ("databases_are_apart", databases_are_apart),
+    ("unreachable_servers_are_reported_in_time", unreachable_servers_are_reported_in_time),
+    ("builders_set_the_parts_of_the_uri", builders_set_the_parts_of_the_uri),
+    ("unix_sockets", unix_sockets),
+    ("databases_are_separate", databases_are_separate),
     ("both_protocols", both_protocols),
-    ("what_is_another_kind_of_server_is_said", what_is_another_kind_of_server_is_said),
-    ("unknown_options_name_the_known", unknown_options_name_the_known),
-    ("a_login_that_nobody_asked_for", a_login_that_nobody_asked_for),
-    ("from_inside_of_a_runtime", from_inside_of_a_runtime),
+    ("other_kinds_of_servers_are_reported", other_kinds_of_servers_are_reported),
+    ("unknown_options_list_the_known_ones", unknown_options_list_the_known_ones),
+    ("unneeded_passwords_are_reported", unneeded_passwords_are_reported),
+    ("calls_inside_a_runtime", calls_inside_a_runtime),
     ("callers_wait_for_a_connection", callers_wait_for_a_connection),
 ];
 
-/// For the server that speaks TLS and wants a password.
-pub(crate) const SECURED: &[Test] = &[
-    ("a_wrong_password_is_never_shown", a_wrong_password_is_never_shown),
-    ("tls_modes", tls_modes),
-];
+/// The tests for the server with TLS and a password.
+pub(crate) const SECURED: &[Test] =
+    &[("passwords_are_never_shown", passwords_are_never_shown), ("tls_modes", tls_modes)];
 
 fn refused(uri: &str) -> Error {
     let error = Cache::from_uri(uri).unwrap_err();
@@ -35,7 +33,7 @@ fn refused(uri: &str) -> Error {
     error
 }
 
-fn what_cannot_be_reached_says_so_in_time(_: &Server) {
+fn unreachable_servers_are_reported_in_time(_: &Server) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
     let closed = "127.0.0.1:1";
@@ -60,7 +58,7 @@ fn what_cannot_be_reached_says_so_in_time(_: &Server) {
     }
 }
 
-fn the_parts_by_a_builder(server: &Server) {
+fn builders_set_the_parts_of_the_uri(server: &Server) {
     let (host, port) = server.address().rsplit_once(':').unwrap();
     let builder = Redis::builder(host)
         .port(port.parse().unwrap())
@@ -84,7 +82,7 @@ fn the_parts_by_a_builder(server: &Server) {
     assert!(!format!("{store:?}").contains(port), "{store:?}");
 }
 
-fn a_socket(server: &Server) {
+fn unix_sockets(server: &Server) {
     let uri = variable("HILCAT_TEST_REDIS_SOCKET").unwrap();
     let path = uri.strip_prefix("redis+unix://").unwrap();
     let cache = Cache::from_uri(&format!("{uri}?prefix={}", server.prefix)).unwrap();
@@ -96,7 +94,7 @@ fn a_socket(server: &Server) {
     assert_eq!(Cache::from_uri(&escaped).unwrap().scopes().unwrap(), ["m"]);
 }
 
-fn databases_are_apart(server: &Server) {
+fn databases_are_separate(server: &Server) {
     let at = |path: &str| {
         let uri = server.with("timeout=10s").replacen('?', &format!("{path}?"), 1);
         Cache::from_uri(&uri).unwrap().map::<String, i64>("m").unwrap()
@@ -116,12 +114,12 @@ fn both_protocols(server: &Server) {
         assert_eq!(scope.fetch_many([protocol, "no"]).unwrap(), [Some(1), None]);
         assert_eq!(scope.keys().unwrap().count() as u64, scope.len().unwrap());
         let clients: String = server.other().ask(&["CLIENT", "LIST"]);
-        // Servers before Redis 7.2 do not tell.
+        // Servers before Redis 7.2 do not report the protocol.
         assert!(!clients.contains("resp=") || clients.contains(version), "{clients}");
     }
 }
 
-fn what_is_another_kind_of_server_is_said(server: &Server) {
+fn other_kinds_of_servers_are_reported(server: &Server) {
     for uri in ["redis+cluster://{}", "redis+sentinel://{}/m"] {
         let error = refused(&uri.replace("{}", server.address()));
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
@@ -133,7 +131,7 @@ fn what_is_another_kind_of_server_is_said(server: &Server) {
     }
 }
 
-fn unknown_options_name_the_known(server: &Server) {
+fn unknown_options_list_the_known_ones(server: &Server) {
     let error = refused(&format!("redis://{}?prefixx=a", server.address())).to_string();
     assert!(
         error.contains("layout, slots") && error.ends_with("did you mean `prefix`?"),
@@ -141,12 +139,12 @@ fn unknown_options_name_the_known(server: &Server) {
     );
 }
 
-fn a_login_that_nobody_asked_for(server: &Server) {
+fn unneeded_passwords_are_reported(server: &Server) {
     let error = refused(&format!("redis://:secret@{}", server.address()));
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false), "{error}");
 }
 
-fn a_wrong_password_is_never_shown(server: &Server) {
+fn passwords_are_never_shown(server: &Server) {
     for (from, to) in [("p%40ss", "secret"), ("hilcat:", "nobody:")] {
         for protocol in ["resp2", "resp3"] {
             let uri = server.with(&format!("protocol={protocol}")).replace(from, to);
@@ -175,15 +173,15 @@ fn tls_modes(server: &Server) {
         let cache = Cache::from_uri(&format!("{bare}?prefix={}&{options}", server.prefix)).unwrap();
         cache.map::<String, i64>("m").unwrap().set("x", &1).unwrap();
     }
-    // It is signed by nobody who is known.
+    // The certificate is signed by an unknown authority.
     let error = refused(bare);
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("certificate"), "{error}");
-    // A socket without TLS says nothing that could be read.
+    // A server with TLS does not answer in clear text.
     assert!(Cache::from_uri(&bare.replace("rediss", "redis")).is_err());
 }
 
-fn from_inside_of_a_runtime(server: &Server) {
+fn calls_inside_a_runtime(server: &Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let scope = server.cache().map::<String, i64>("m").unwrap();

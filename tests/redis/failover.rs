@@ -1,4 +1,4 @@
-//! A master dies, and a replica takes its place.
+//! Failover: a master dies, and a replica takes over.
 
 use hilcat::{Cache, DynScope};
 use serde_json::json;
@@ -18,8 +18,8 @@ pub(crate) const SENTINEL: &[Test] = &[
     ("a_stopped_watched_master_is_replaced", a_stopped_watched_master_is_replaced),
 ];
 
-/// One write in a thousand at the most may be acknowledged and lost: Redis acknowledges a write
-/// before its replica has it.
+/// The maximum rate of acknowledged writes that may be lost, one in a thousand: Redis acknowledges
+/// a write before its replica has it.
 const LOST: usize = 1_000;
 
 fn open(server: &Server, options: &str) -> DynScope {
@@ -27,7 +27,7 @@ fn open(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap()
 }
 
-/// The process that is the master of most of the cluster's, or of the sentinels'.
+/// Returns the process that is a master of the cluster, or the master of the sentinels.
 fn master(server: &Server) -> String {
     let port = match server.engine {
         "redis-cluster" => {
@@ -52,13 +52,13 @@ fn dies_under_load(server: &Server, options: &str) -> (usize, usize) {
     let master = master(server);
     let (acknowledged, failed) = write_for(&a, SECOND * 8, SECOND * 8, || {
         services("kill", &master);
-        // Where a replica is waited for, there has to be one again.
+        // If writes wait for a replica, there must be one again.
         if !options.is_empty() {
             std::thread::sleep(SECOND * 4);
             services("start", server.engine);
         }
     });
-    // It went on without the master being back.
+    // The writes continued without the old master.
     assert!(acknowledged.len() > 500, "{}", acknowledged.len());
     until(SECOND * 10, || a.set("afterwards", json!({"n": 1})).is_ok());
     let lost = missing(&a, &acknowledged);
@@ -93,7 +93,7 @@ fn stopped(server: &Server) {
     let short = short.dynamic_with(numbers()).unwrap();
     let master = master(server);
     services("pause", &master);
-    // Calls end by their deadlines, and soon they succeed again: at the replica.
+    // Calls end by their deadlines, and soon succeed on the replica.
     until(SECOND * 20, || {
         let start = std::time::Instant::now();
         let all = short.fetch_many(&keys).is_ok() && short.set("x", json!({"n": 1})).is_ok();

@@ -1,4 +1,4 @@
-//! What a server is told of the expiry of records, and the leases in it.
+//! Times to live in the server, and leases.
 
 use std::sync::mpsc;
 use std::thread;
@@ -12,14 +12,14 @@ use crate::Test;
 use crate::support::{SECOND, Server, numbers, until};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("the_server_keeps_a_record_for_its_windows", the_server_keeps_a_record_for_its_windows),
-    ("a_write_without_an_expiry_ends_it", a_write_without_an_expiry_ends_it),
-    ("what_is_past_already_is_removed", what_is_past_already_is_removed),
+    ("the_server_keeps_records_for_their_windows", the_server_keeps_records_for_their_windows),
+    ("writes_without_an_expiry_clear_it", writes_without_an_expiry_clear_it),
+    ("expired_records_are_removed_at_once", expired_records_are_removed_at_once),
     ("a_column_can_carry_the_expiry", a_column_can_carry_the_expiry),
     ("bare_values_expire_in_the_server", bare_values_expire_in_the_server),
-    ("an_older_handle_ends_the_expiry", an_older_handle_ends_the_expiry),
+    ("older_handles_clear_the_expiry", older_handles_clear_the_expiry),
     ("the_registry_has_the_latest_options", the_registry_has_the_latest_options),
-    ("leases_are_beside_the_records", leases_are_beside_the_records),
+    ("leases_are_separate_keys", leases_are_separate_keys),
     ("a_removal_revokes_the_lease", a_removal_revokes_the_lease),
 ];
 
@@ -35,7 +35,7 @@ fn nullable() -> Schema {
     numbers().column(Column::new("m", ColumnType::BigInt).nullable(true))
 }
 
-/// The name of a record.
+/// Returns the name of a record.
 fn name(server: &Server, options: &str, key: &str) -> String {
     let scope = if options.contains("slots") { "{a}" } else { "a" };
     format!("{}:{scope}:{key}", server.prefix)
@@ -46,12 +46,12 @@ fn open(server: &Server, options: &str, clock: &ManualClock, schema: Schema) -> 
     cache.dynamic_with(schema).unwrap()
 }
 
-/// A time that is not that of the server, which is told how much is left and not when it is over.
+/// A clock that differs from that of the server, which only receives remaining times.
 fn clock() -> ManualClock {
     ManualClock::new(UNIX_EPOCH + SECOND * 1_000_000_000)
 }
 
-fn the_server_keeps_a_record_for_its_windows(server: &Server) {
+fn the_server_keeps_records_for_their_windows(server: &Server) {
     let mut other = server.other();
     for options in LAYOUTS {
         let clock = clock();
@@ -78,7 +78,7 @@ fn the_server_keeps_a_record_for_its_windows(server: &Server) {
         assert!((36_000..=41_000).contains(&left("set")), "{options}");
         assert!(scope.touch("set").unwrap());
         assert!((95_000..=100_000).contains(&left("set")), "{options}");
-        // A record that is stale is kept for the rest of its time.
+        // A stale record keeps its remaining time.
         clock.advance(SECOND * 70);
         assert!(!scope.touch("set").unwrap() && scope.fetch("set").unwrap().is_none());
         assert_eq!(scope.len().unwrap(), 0, "{options}");
@@ -92,7 +92,7 @@ fn the_server_keeps_a_record_for_its_windows(server: &Server) {
     }
 }
 
-fn a_write_without_an_expiry_ends_it(server: &Server) {
+fn writes_without_an_expiry_clear_it(server: &Server) {
     let mut other = server.other();
     for options in LAYOUTS {
         let clock = clock();
@@ -114,7 +114,7 @@ fn a_write_without_an_expiry_ends_it(server: &Server) {
     }
 }
 
-fn what_is_past_already_is_removed(server: &Server) {
+fn expired_records_are_removed_at_once(server: &Server) {
     let mut other = server.other();
     for options in LAYOUTS {
         let schema = Schema::new("a")
@@ -148,7 +148,7 @@ fn a_column_can_carry_the_expiry(server: &Server) {
         let until = "2001-09-09T01:47:40Z"; // in a minute
         scope.set("a", json!({"n": 1, "m": 1, "until": until})).unwrap();
         assert!((65_000..=70_000).contains(&left("a")), "{options}: {}", left("a"));
-        // A partial write keeps the column, and with it the time.
+        // A partial write keeps the column and the time to live.
         scope.set("a", json!({"n": 2})).unwrap();
         assert!((65_000..=70_000).contains(&left("a")), "{options}: {}", left("a"));
         scope.set("a", json!({"until": null})).unwrap();
@@ -177,7 +177,7 @@ fn bare_values_expire_in_the_server(server: &Server) {
     until(SECOND * 5, || scope.fetch("a").unwrap().is_none());
     assert_eq!(scope.keys().unwrap().count(), 2);
     for options in ["stale_if_error=1s", "negative_ttl=1s"] {
-        // Defaults apply where they can be honoured.
+        // Defaults apply only where they are supported.
         let cache = Cache::from_uri(&server.with(&format!("layout=plain&ttl=60s&{options}")));
         cache.unwrap().map::<String, i64>("m").unwrap();
     }
@@ -191,8 +191,8 @@ fn bare_values_expire_in_the_server(server: &Server) {
     }
 }
 
-/// One that was opened before another program gave the scope a time to live.
-fn an_older_handle_ends_the_expiry(server: &Server) {
+/// The older handle was opened before another program gave the scope a time to live.
+fn older_handles_clear_the_expiry(server: &Server) {
     for options in LAYOUTS {
         let clock = clock();
         let older = open(server, options, &clock, nullable());
@@ -210,7 +210,7 @@ fn an_older_handle_ends_the_expiry(server: &Server) {
             let found = newer.fetch(key).unwrap();
             assert_eq!(found.map(|found| found["n"].clone()), Some(json!(2)), "{options} {key}");
         }
-        assert!(newer.fetch("first").unwrap().is_some(), "it had no expiry");
+        assert!(newer.fetch("first").unwrap().is_some(), "the record had no expiry");
         newer.clear().unwrap();
     }
 }
@@ -226,7 +226,7 @@ fn the_registry_has_the_latest_options(server: &Server) {
     assert!(stored().contains("ttl = \"1m30s\"") && stored().contains("hilcat_expires_at"));
     open(server, "layout=record", &clock, numbers().ttl(SECOND * 30));
     assert!(stored().contains("ttl = \"30s\""));
-    // A program that gives records no expiry says nothing about that of others.
+    // A program without an expiry does not change that of other programs.
     open(server, "layout=record", &clock, numbers());
     assert!(stored().contains("ttl = \"30s\"") && stored().contains("hilcat_expires_at"));
 }
@@ -237,7 +237,7 @@ fn shared(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&server.with(options)).unwrap().dynamic_with(schema).unwrap()
 }
 
-fn leases_are_beside_the_records(server: &Server) {
+fn leases_are_separate_keys(server: &Server) {
     for options in LAYOUTS {
         let scope = shared(server, options);
         scope
@@ -249,7 +249,7 @@ fn leases_are_beside_the_records(server: &Server) {
                 };
                 let left: i64 = server.other().ask(&["PTTL", &lease]);
                 assert!((1..=3_000).contains(&left), "{lease}: {left}");
-                // It is no record.
+                // A lease does not count as a record.
                 assert_eq!(scope.len().unwrap(), 0, "{options}");
                 json!({"n": 1})
             })
@@ -287,7 +287,7 @@ fn a_removal_revokes_the_lease(server: &Server) {
         });
         assert_eq!(computed, json!({"id": "a", "n": 1}));
         assert_eq!(second.fetch("a").unwrap(), None, "{options}");
-        // What is written meanwhile stays.
+        // A record written meanwhile is kept.
         let stored = first.get("a", || {
             second.set("a", json!({"n": 2})).unwrap();
             json!({"n": 3})

@@ -1,4 +1,4 @@
-//! What no server says: answers without an end, or with lengths that no memory has.
+//! Malformed replies: endless ones, and such with huge lengths.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,11 +11,12 @@ use crate::Test;
 use crate::support::{SECOND, Server};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("answers_are_bounded", answers_are_bounded),
-    ("what_is_no_answer_is_an_error", what_is_no_answer_is_an_error),
+    ("replies_are_bounded", replies_are_bounded),
+    ("malformed_replies_are_errors", malformed_replies_are_errors),
 ];
 
-/// A server that says PONG, and to anything else `head` and then `tail` for ever. Gives its URI.
+/// Starts a server that replies PONG to PING, and to other commands `head` and then endlessly
+/// `tail`. Returns its URI.
 fn hostile(head: &'static str, tail: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
@@ -44,7 +45,7 @@ fn hostile(head: &'static str, tail: &'static str) -> String {
     format!("redis://{place}?layout=plain&timeout=10s")
 }
 
-fn answers_are_bounded(_: &Server) {
+fn replies_are_bounded(_: &Server) {
     for (head, tail) in [
         ("$9999999999\r\n", "x"),
         ("$2147483647\r\n", ""),
@@ -68,7 +69,7 @@ fn answers_are_bounded(_: &Server) {
     }
 }
 
-fn what_is_no_answer_is_an_error(_: &Server) {
+fn malformed_replies_are_errors(_: &Server) {
     for (head, tail) in
         [("?", "\r\n"), ("", "*1\r\n"), ("$-7\r\n", ""), ("$1\r\n", "xyz"), (":x\r\n", "")]
     {

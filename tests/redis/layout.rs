@@ -1,5 +1,4 @@
-//! What stands in a server. These forms are stored: they must not change from one release to the
-//! next.
+//! Keys and values in the server. These are released formats, which must not change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,17 +10,17 @@ use crate::Test;
 use crate::support::{Other, SECOND, Server, numbers, until};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_record_is_json_under_a_readable_name", a_record_is_json_under_a_readable_name),
-    ("a_record_is_a_hash", a_record_is_a_hash),
-    ("a_hash_of_a_newer_schema_keeps_its_fields", a_hash_of_a_newer_schema_keeps_its_fields),
+    ("records_are_json_under_readable_names", records_are_json_under_readable_names),
+    ("records_are_hashes", records_are_hashes),
+    ("fields_of_newer_schemas_are_kept", fields_of_newer_schemas_are_kept),
     ("scopes_are_registered", scopes_are_registered),
     ("other_formats_are_read", other_formats_are_read),
     ("records_expire", records_expire),
     ("clear_removes_nothing_else", clear_removes_nothing_else),
-    ("what_cannot_be_read_is_left_as_it_is", what_cannot_be_read_is_left_as_it_is),
+    ("unreadable_records_are_kept", unreadable_records_are_kept),
     ("each_record_is_popped_once", each_record_is_popped_once),
-    ("what_appears_meanwhile_is_not_overwritten", what_appears_meanwhile_is_not_overwritten),
-    ("an_emptied_server_is_filled_again", an_emptied_server_is_filled_again),
+    ("concurrent_keys_are_not_overwritten", concurrent_keys_are_not_overwritten),
+    ("scopes_survive_flushdb", scopes_survive_flushdb),
 ];
 
 fn articles() -> Schema {
@@ -39,7 +38,7 @@ fn article() -> serde_json::Value {
     json!({"title": null, "blob": {"$bytes": "AP8="}, "score": {"$float": "NaN"}})
 }
 
-fn a_record_is_json_under_a_readable_name(server: &Server) {
+fn records_are_json_under_readable_names(server: &Server) {
     server.cache().dynamic_with(articles()).unwrap().set(KEY, article()).unwrap();
     let mut other = server.other();
     let name = format!("{}:news%3A %7Bx%7D:a%3A1%252C\u{e9},2013-01-31", server.prefix);
@@ -52,7 +51,7 @@ fn a_record_is_json_under_a_readable_name(server: &Server) {
     assert_eq!(other.ask::<i64>(&["PTTL", &name]), -1);
 }
 
-fn a_record_is_a_hash(server: &Server) {
+fn records_are_hashes(server: &Server) {
     let cache = Cache::from_uri(&server.with("layout=hash")).unwrap();
     let scope = cache.dynamic_with(articles()).unwrap();
     scope.set(KEY, article()).unwrap();
@@ -76,7 +75,7 @@ fn a_record_is_a_hash(server: &Server) {
     assert_eq!(scope.fetch(KEY).unwrap_err().column(), Some("title"));
 }
 
-fn a_hash_of_a_newer_schema_keeps_its_fields(server: &Server) {
+fn fields_of_newer_schemas_are_kept(server: &Server) {
     let uri = server.with("layout=hash");
     let old = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
     old.set("x", json!({"n": 1})).unwrap();
@@ -146,7 +145,7 @@ fn records_expire(server: &Server) {
         until(SECOND * 5, || scope.fetch("part").unwrap().is_none());
         until(SECOND * 5, || scope.len().unwrap() == 0);
         assert!(!scope.exists("whole").unwrap());
-        // What is expired is not there: nothing of it is kept.
+        // An expired record is missing: none of it is kept.
         scope.set("part", json!({"n": 2})).unwrap();
         assert_eq!(scope.fetch("part").unwrap(), Some(json!({"id": "part", "n": 2, "m": null})));
         scope.clear().unwrap();
@@ -176,8 +175,8 @@ fn clear_removes_nothing_else(server: &Server) {
     assert_eq!(other.names(prefix), expected);
 }
 
-/// Of a record of another program's neither `pop` nor `update` leaves less than `fetch` does.
-fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
+/// If another program's record cannot be read, `pop` and `update` keep it.
+fn unreadable_records_are_kept(server: &Server) {
     for (layout, at) in [("record", ":a:"), ("hash", ":a:"), ("plain", "")] {
         let uri = server.with(&format!("layout={layout}"));
         let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
@@ -234,7 +233,7 @@ fn what_cannot_be_read_is_left_as_it_is(server: &Server) {
     }
 }
 
-/// Records are popped and updated by many at once: each value is given to one of them.
+/// Records are popped and updated concurrently: each value is returned by one call only.
 fn each_record_is_popped_once(server: &Server) {
     for layout in ["record", "hash"] {
         let uri = server.with(&format!("layout={layout}&timeout=30s"));
@@ -267,8 +266,8 @@ fn each_record_is_popped_once(server: &Server) {
     }
 }
 
-/// As by FLUSHDB: the scope is there again when it is written to.
-fn an_emptied_server_is_filled_again(server: &Server) {
+/// After FLUSHDB, the next write registers the scope again.
+fn scopes_survive_flushdb(server: &Server) {
     let cache = server.cache();
     let scope = cache.dynamic_with(numbers()).unwrap();
     scope.set("x", json!({"n": 1})).unwrap();
@@ -281,8 +280,8 @@ fn an_emptied_server_is_filled_again(server: &Server) {
     assert_eq!(server.cache().dynamic_with(numbers()).unwrap().len().unwrap(), 1);
 }
 
-/// A list of another program appears at the name while the value is computed.
-fn what_appears_meanwhile_is_not_overwritten(server: &Server) {
+/// A list of another program appears under the name while the value is computed.
+fn concurrent_keys_are_not_overwritten(server: &Server) {
     for options in ["", "layout=hash"] {
         let cache = Cache::from_uri(&server.with(options)).unwrap();
         let scope = cache.map::<i64, i64>("meanwhile").unwrap();

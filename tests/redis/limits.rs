@@ -1,5 +1,5 @@
-//! A server that has reached one of its limits, or that refuses a user something. These change the
-//! settings of the server under all others, and so each runs alone.
+//! Servers that have reached a limit, or that deny a user something. These tests change settings of
+//! the shared server, so each runs alone.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,15 +13,15 @@ use crate::Test;
 use crate::support::{Other, SECOND, Server, numbers, until};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a_full_server_is_waited_for", a_full_server_is_waited_for),
-    ("records_are_removed_where_the_memory_is_full", records_are_removed_where_the_memory_is_full),
-    ("what_a_user_may_not_do_is_named", what_a_user_may_not_do_is_named),
-    ("a_server_that_cannot_save_is_named", a_server_that_cannot_save_is_named),
-    ("connections_that_were_closed_are_not_used", connections_that_were_closed_are_not_used),
-    ("a_write_is_sent_twice_only_where_that_is_allowed", a_write_is_sent_twice_only_if_allowed),
+    ("calls_wait_for_a_full_server", calls_wait_for_a_full_server),
+    ("records_can_be_removed_when_memory_is_full", records_can_be_removed_when_memory_is_full),
+    ("denied_commands_are_named", denied_commands_are_named),
+    ("servers_that_cannot_save_are_reported", servers_that_cannot_save_are_reported),
+    ("closed_connections_are_not_used", closed_connections_are_not_used),
+    ("writes_are_repeated_only_if_allowed", writes_are_repeated_only_if_allowed),
 ];
 
-/// A setting of a server, which is set back at the end.
+/// A setting of a server, restored on drop.
 struct Setting<'a> {
     server: &'a Server,
     other: Other,
@@ -41,7 +41,8 @@ impl<'a> Setting<'a> {
 impl Drop for Setting<'_> {
     fn drop(&mut self) {
         let set = ["CONFIG", "SET", self.name, &self.before];
-        // Its own connection, as there may be no room for another one, unless it was closed.
+        // Uses its own connection, since there may be no room for another one, unless the server
+        // closed it.
         if self.other.ask_or_refusal::<()>(&set).is_none() {
             self.server.other().ask::<()>(&set);
         }
@@ -54,8 +55,8 @@ fn clients(other: &mut Other) -> usize {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// Callers for which there is no connection wait for one of those that there are.
-fn a_full_server_is_waited_for(server: &Server) {
+/// Calls without a connection wait for one in use.
+fn calls_wait_for_a_full_server(server: &Server) {
     for options in ["timeout=20s", "timeout=20s&protocol=resp3", "timeout=20s&db=1"] {
         let uri = server.with(&format!("{options}&pool_size=16"));
         let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();
@@ -75,7 +76,7 @@ fn a_full_server_is_waited_for(server: &Server) {
         thread::scope(|threads| (0..16).for_each(|worker| drop(threads.spawn(work(worker)))));
         drop(setting);
     }
-    // Other programs have all connections that there can be.
+    // Other programs use all connections of the server.
     let mut other = server.other();
     let most = clients(&mut other) + 1;
     let setting = Setting::new(server, "maxclients", &most.to_string());
@@ -98,7 +99,7 @@ fn a_full_server_is_waited_for(server: &Server) {
     drop(setting);
 }
 
-fn records_are_removed_where_the_memory_is_full(server: &Server) {
+fn records_can_be_removed_when_memory_is_full(server: &Server) {
     for options in ["layout=record", "layout=hash", "layout=plain", "layout=hash&protocol=resp3"] {
         let cache = Cache::from_uri(&server.with(options)).unwrap();
         let scope = cache.dynamic_with(numbers()).unwrap();
@@ -132,7 +133,7 @@ fn records_are_removed_where_the_memory_is_full(server: &Server) {
     }
 }
 
-fn what_a_user_may_not_do_is_named(server: &Server) {
+fn denied_commands_are_named(server: &Server) {
     let setup = server.cache().dynamic_with(numbers()).unwrap();
     setup.set("x", json!({"n": 1})).unwrap();
     let (mut other, user) = (server.other(), format!("u{}", server.prefix));
@@ -163,7 +164,7 @@ fn what_a_user_may_not_do_is_named(server: &Server) {
     assert_eq!(server.cache().dynamic_with(numbers()).unwrap().len().unwrap(), 1);
 }
 
-fn a_server_that_cannot_save_is_named(server: &Server) {
+fn servers_that_cannot_save_are_reported(server: &Server) {
     let scope = server.cache().dynamic_with(numbers()).unwrap();
     let mut other = server.other();
     let dir: Vec<String> = other.ask(&["CONFIG", "GET", "dir"]);
@@ -192,8 +193,8 @@ fn a_server_that_cannot_save_is_named(server: &Server) {
     scope.set("x", json!({"n": 1})).unwrap();
 }
 
-/// What cannot be repeated is not sent on a connection that the server has closed.
-fn connections_that_were_closed_are_not_used(server: &Server) {
+/// A call that is not idempotent is not sent on a connection that the server has closed.
+fn closed_connections_are_not_used(server: &Server) {
     let mut other = server.other();
     let kill = |other: &mut Other| {
         other.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -226,7 +227,7 @@ fn connections_that_were_closed_are_not_used(server: &Server) {
     drop(setting);
 }
 
-fn a_write_is_sent_twice_only_if_allowed(server: &Server) {
+fn writes_are_repeated_only_if_allowed(server: &Server) {
     for (retry, done) in [("idempotent", true), ("never", false)] {
         let uri = server.with(&format!("timeout=20s&retry={retry}"));
         let scope = Cache::from_uri(&uri).unwrap().dynamic_with(numbers()).unwrap();

@@ -1,4 +1,4 @@
-//! Listings of servers that change meanwhile.
+//! Listings while the server changes.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::Test;
 use crate::support::{SECOND, Server, numbers};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("nothing_is_listed_twice_while_the_table_shrinks", nothing_is_listed_twice),
-    ("a_listing_goes_on_when_its_connection_is_lost", a_listing_goes_on),
+    ("shrinking_tables_cause_no_duplicates", shrinking_tables_cause_no_duplicates),
+    ("listings_survive_lost_connections", listings_survive_lost_connections),
 ];
 
 fn fill(scope: &DynScope, count: i64) {
@@ -20,8 +20,8 @@ fn fill(scope: &DynScope, count: i64) {
     }
 }
 
-/// A database of its own, whose table is of these records alone.
-fn nothing_is_listed_twice(server: &Server) {
+/// Uses a separate database, so that its hash table contains these records only.
+fn shrinking_tables_cause_no_duplicates(server: &Server) {
     let cache = hilcat::Cache::from_uri(&server.with("db=9&timeout=20s")).unwrap();
     let scope = cache.dynamic_with(numbers()).unwrap();
     fill(&scope, 60_000);
@@ -31,7 +31,7 @@ fn nothing_is_listed_twice(server: &Server) {
         *seen.entry(key.unwrap().as_str().unwrap().to_owned()).or_insert(0) += 1;
     };
     keys.by_ref().take(20_000).for_each(&mut see);
-    // All but every hundredth go, and the server makes its table smaller.
+    // Most records are removed, and the server shrinks its hash table.
     let gone = (0..60_000).filter(|n| n % 100 != 0).map(|n| format!("k{n}"));
     for gone in gone.collect::<Vec<_>>().chunks(20_000) {
         scope.pop_many(gone).unwrap();
@@ -46,8 +46,8 @@ fn nothing_is_listed_twice(server: &Server) {
     server.other().ask::<()>(&["SELECT", "9"]);
 }
 
-/// In a database of its own: the connections of other tests go on.
-fn a_listing_goes_on(server: &Server) {
+/// Uses a separate database, so that connections of other tests are not affected.
+fn listings_survive_lost_connections(server: &Server) {
     let cache = hilcat::Cache::from_uri(&server.with("db=8&timeout=20s")).unwrap();
     let scope = cache.dynamic_with(numbers()).unwrap();
     fill(&scope, 10_000);

@@ -1,6 +1,5 @@
-//! What Redis alone has: how it is connected to, what stands in it, what it shares with other
-//! programs, what it does when servers stop. A test whose servers are not there shows as ignored
-//! with the reason.
+//! Tests of the Redis backend: connections, stored formats, data shared with other programs, and
+//! outages. A test whose server is not available is reported as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
@@ -24,7 +23,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::support::Server;
 
-/// A test: its name, and what it does on a server.
+/// The name and the function of a test.
 type Test = (&'static str, fn(&Server));
 
 fn main() -> ExitCode {
@@ -41,7 +40,7 @@ fn main() -> ExitCode {
     ];
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, lists.into_iter().flat_map(trials).collect());
-    // These stop the servers under all others, so they come when the others are done.
+    // These tests stop the servers, so they run after all others.
     let last = [
         ("redis", "limits", limits::TESTS),
         ("redis", "outages", outages::TESTS),

@@ -1,4 +1,4 @@
-//! The server stops, dies and comes back.
+//! Servers that are stopped, die and restart.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::support::{SECOND, Server, numbers, services, until};
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_call_ends_while_the_server_is_stopped", every_call_ends_while_the_server_is_stopped),
-    ("a_restart_is_not_noticed_by_what_can_be_repeated", a_restart_is_not_noticed),
-    ("no_acknowledged_write_is_lost_when_the_plug_is_pulled", no_acknowledged_write_is_lost),
+    ("idempotent_calls_survive_a_restart", idempotent_calls_survive_a_restart),
+    ("no_acknowledged_write_is_lost_in_a_crash", no_acknowledged_write_is_lost),
 ];
 
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(1000);
@@ -27,12 +27,12 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
     stopped::every_call_ends(|| open(server), TIMEOUT, |command| services(command, server.engine));
 }
 
-fn a_restart_is_not_noticed(server: &Server) {
+fn idempotent_calls_survive_a_restart(server: &Server) {
     stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
 }
 
-/// Writes as fast as it goes until the time is over, and gives the keys that were acknowledged and
-/// how many calls failed. No call takes longer than its deadline and a tenth.
+/// Writes in several threads until the time is over. Returns the acknowledged keys and the number
+/// of failed calls. No call may exceed its deadline by more than a tenth.
 pub(crate) fn write_for(
     a: &DynScope,
     time: Duration,
@@ -71,7 +71,7 @@ pub(crate) fn write_for(
     })
 }
 
-/// How many of these are not there.
+/// Returns how many of these keys have no record.
 pub(crate) fn missing(a: &DynScope, keys: &[String]) -> usize {
     let pages = keys.chunks(5_000).map(|keys| a.fetch_many(keys).unwrap());
     pages.flatten().filter(Option::is_none).count()

@@ -1,4 +1,4 @@
-//! Keys and values that are shared with the Python package: bare ones.
+//! The plain layout: keys and values shared with the Python package.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, MapScope, Schema};
 use serde_json::json;
@@ -8,19 +8,20 @@ use crate::support::Server;
 
 pub(crate) const TESTS: &[Test] = &[
     ("values_of_the_python_package_are_read", values_of_the_python_package_are_read),
-    ("values_are_written_as_it_writes_them", values_are_written_as_it_writes_them),
+    ("values_are_written_like_by_python", values_are_written_like_by_python),
     ("a_cache_has_one_scope", a_cache_has_one_scope),
-    ("what_is_no_bare_value_is_refused", what_is_no_bare_value_is_refused),
+    ("unsupported_schemas_are_refused", unsupported_schemas_are_refused),
     ("keys_are_bare", keys_are_bare),
 ];
 
-/// The prefix stands right before the keys; without one they would be all of the database's.
+/// With a prefix, since otherwise every key of the database would belong to the scope.
 fn open(server: &Server) -> Cache {
     Cache::from_uri(&server.with("layout=plain")).unwrap()
 }
 
 fn values_of_the_python_package_are_read(server: &Server) {
-    // What `RedisCache.set` sends for 5, "5", 0.1, 1e16, float("nan"), b"\x00\xff" and "é".
+    // The bytes that `RedisCache.set` sends for 5, "5", 0.1, 1e16, float("nan"), b"\x00\xff" and
+    // "é".
     let mut other = server.other();
     let mut set = |key: &str, value: &str| {
         other.ask::<()>(&["SET", &format!("{}{key}", server.prefix), value]);
@@ -50,7 +51,7 @@ fn values_of_the_python_package_are_read(server: &Server) {
     assert_eq!(bytes.len().unwrap(), 5);
 }
 
-fn values_are_written_as_it_writes_them(server: &Server) {
+fn values_are_written_like_by_python(server: &Server) {
     let mut other = server.other();
     let mut raw =
         |key: &str| -> Vec<u8> { other.ask(&["GET", &format!("{}{key}", server.prefix)]) };
@@ -65,7 +66,7 @@ fn values_are_written_as_it_writes_them(server: &Server) {
     assert_eq!(raw("b"), [0, 255]);
     open(server).map::<String, f64>("m").unwrap().set_many([("f", 0.1), ("g", 1e300)]).unwrap();
     assert_eq!((raw("f"), raw("g")), (b"0.1".to_vec(), b"1e300".to_vec()));
-    // As Python reads `b"1e300"`, it is 1e300.
+    // Python reads `b"1e300"` as 1e300.
     assert_eq!(open(server).scopes().unwrap(), [] as [&str; 0]);
 }
 
@@ -81,7 +82,7 @@ fn a_cache_has_one_scope(server: &Server) {
     assert_eq!(other.fetch("x").unwrap(), None);
 }
 
-fn what_is_no_bare_value_is_refused(server: &Server) {
+fn unsupported_schemas_are_refused(server: &Server) {
     let cache = open(server);
     let wide = Schema::new("w")
         .unique(Column::new("id", ColumnType::Text))
@@ -95,7 +96,7 @@ fn what_is_no_bare_value_is_refused(server: &Server) {
     scope.set("x", json!({"v": 1})).unwrap();
     let error = scope.set_many([("x", json!({"v": 2})), ("y", json!({"v": null}))]).unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("v")), "{error}");
-    // It leaves out what stays.
+    // A partial write leaves the column out.
     scope.set("x", json!({})).unwrap();
     assert_eq!(scope.fetch("x").unwrap(), Some(json!({"id": "x", "v": 1})));
 }
@@ -106,7 +107,7 @@ fn keys_are_bare(server: &Server) {
     let odd = ["", "a:b", "{x}", "%41", "\n", "*"];
     scope.set_many(odd.map(|key| (key, 1))).unwrap();
     let mut other = server.other();
-    // A name that is no bare value's is not of the scope.
+    // A key of another type does not belong to the scope.
     other.ask::<()>(&["RPUSH", &format!("{}list", server.prefix), "x"]);
     let mut names = other.names(&server.prefix);
     names.retain(|name| !name.ends_with("list"));

@@ -1,4 +1,4 @@
-//! A server with a prefix for one test alone, and another program at it.
+//! A server with a prefix for a single test, and a connection of another program.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
@@ -23,7 +23,7 @@ impl Server {
         Ok(Self { engine, base, prefix: format!("t{random:016x}") })
     }
 
-    /// The URI with the prefix and more options.
+    /// Returns the URI with the prefix and more options.
     pub(crate) fn with(&self, options: &str) -> String {
         let sign = if self.base.contains('?') { '&' } else { '?' };
         format!("{}{sign}prefix={}&{options}", self.base, self.prefix)
@@ -33,13 +33,13 @@ impl Server {
         Cache::from_uri(&self.with("timeout=10s")).unwrap()
     }
 
-    /// The first address of the URI.
+    /// Returns the first address of the URI.
     pub(crate) fn address(&self) -> &str {
         let place = self.base.split_once("://").unwrap().1.split(['?', '/', ',']).next().unwrap();
         place.rsplit('@').next().unwrap()
     }
 
-    /// Another program's connection.
+    /// Opens the connection of another program.
     pub(crate) fn other(&self) -> Other {
         Other::at(self.address())
     }
@@ -49,7 +49,7 @@ pub(crate) fn variable(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("{name} is not set"))
 }
 
-/// Another program at a server.
+/// The connection of another program.
 pub(crate) struct Other(Connection);
 
 impl Other {
@@ -64,12 +64,12 @@ impl Other {
         command.query(&mut self.0).unwrap()
     }
 
-    /// The same, or nothing where the server refuses it.
+    /// Like `ask`; `None` if the server refuses the command.
     pub(crate) fn ask_or_refusal<T: FromRedisValue>(&mut self, words: &[&str]) -> Option<T> {
         Cmd::new().arg(words).query(&mut self.0).ok()
     }
 
-    /// All names that begin so, sorted.
+    /// Returns all names with this prefix, sorted.
     pub(crate) fn names(&mut self, head: &str) -> Vec<String> {
         let mut names: Vec<String> = self.ask(&["KEYS", &format!("{head}*")]);
         names.sort();
@@ -77,14 +77,14 @@ impl Other {
     }
 }
 
-/// Does something to the servers through `scripts/services`, which started them.
+/// Runs `scripts/services`, which started the servers.
 pub(crate) fn services(command: &str, target: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, target]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Which process of an engine listens at a port.
+/// Returns which process of an engine listens on a port.
 pub(crate) fn part(engine: &str, port: &str) -> String {
     let ports = std::env::var("HILCAT_SERVICES_DIR")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/services").to_owned());
@@ -101,16 +101,16 @@ pub(crate) fn part(engine: &str, port: &str) -> String {
     panic!("nothing of {engine} listens at {port}");
 }
 
-/// Tries until it holds.
+/// Repeats a check until it holds.
 pub(crate) fn until(limit: Duration, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < limit, "it does not hold after {limit:?}");
+        assert!(start.elapsed() < limit, "the check does not hold after {limit:?}");
         std::thread::sleep(SECOND / 50);
     }
 }
 
-/// A text key `id` and an integer `n`.
+/// A schema with a text key `id` and an integer `n`.
 pub(crate) fn numbers() -> Schema {
     Schema::new("a")
         .unique(Column::new("id", ColumnType::Text))

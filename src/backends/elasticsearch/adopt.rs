@@ -1,40 +1,41 @@
-//! The indices of a cluster: hilcat's own, and those of other programs, as scopes.
+//! Discovery of scopes: hilcat's own indices, and those of other programs.
 
 use serde_json::Value as Json;
 
-use super::cluster::{Cluster, Described};
+use super::cluster::{Cluster, IndexDescription};
 use super::mapping::column_type;
 use super::names;
 use crate::store::Adopted;
 use crate::{Column, ColumnType, Result, Schema};
 
-/// The name of the key of another program's documents, which is their id.
+/// The name of the key column of another program's index. The key is the id of the document.
 const KEY: &str = "id";
 
 impl Cluster {
-    /// The names of hilcat's own scopes, sorted.
+    /// Returns the names of hilcat's own scopes, sorted.
     pub(super) fn scopes(&self) -> Result<Vec<String>> {
-        const WHAT: &str = "*.aliases,*.mappings._meta.hilcat.scope,*.mappings._meta.hilcat.table";
-        let indices = self.described(WHAT, self.deadline())?.into_values();
+        const FILTER: &str =
+            "*.aliases,*.mappings._meta.hilcat.scope,*.mappings._meta.hilcat.table";
+        let indices = self.describe_all(FILTER, self.deadline())?.into_values();
         let mut scopes: Vec<String> = indices.filter_map(|index| self.scope(&index)).collect();
         scopes.sort_unstable();
         scopes.dedup();
         Ok(scopes)
     }
 
-    /// The scope of an index, if it has one: not one of another prefix, nor what an interrupted
-    /// change left behind.
-    fn scope(&self, index: &Described) -> Option<String> {
+    /// Returns the scope of an index; `None` if the index has another prefix or was left behind by
+    /// an interrupted change.
+    fn scope(&self, index: &IndexDescription) -> Option<String> {
         let ours = &index.mappings["_meta"]["hilcat"];
         let alias = names::alias(&self.prefix, ours["table"].as_str()?).ok()?;
         let scope = ours["scope"].as_str()?;
         index.aliases.contains_key(&alias).then(|| scope.to_owned())
     }
 
-    /// The indices of other programs, as scopes.
+    /// Returns the indices of other programs, as scopes.
     pub(super) fn adopt(&self) -> Result<Adopted> {
         let mut adopted = Adopted::default();
-        for (index, described) in self.described("*.aliases,*.mappings", self.deadline())? {
+        for (index, described) in self.describe_all("*.aliases,*.mappings", self.deadline())? {
             if described.is_own() {
                 continue;
             }
@@ -46,9 +47,9 @@ impl Cluster {
         Ok(adopted)
     }
 
-    fn adopted(&self, index: &str, described: &Described) -> Result<Schema, String> {
+    fn adopted(&self, index: &str, described: &IndexDescription) -> Result<Schema, String> {
         let Some(table) = names::table(&self.prefix, index) else {
-            return Err("no scope has an index of this name".to_owned());
+            return Err("no table name maps to an index with this name".to_owned());
         };
         let properties = described.mappings["properties"].as_object();
         let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {

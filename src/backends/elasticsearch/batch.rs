@@ -1,86 +1,32 @@
-//! Many records at a time.
+//! Operations on several records.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use elasticsearch::http::Method;
-use serde::Deserialize;
-use serde_json::json;
-use serde_json::value::RawValue;
-
-use super::bulk::{LONGEST_PAUSE, Outcome, PAUSE, Progress, Seen, Write, check_size};
-use super::client::{Effect, Request};
+use super::batch_report::{BatchReport, all_done, missing};
+use super::bulk::{Write, check_size};
+use super::call_error::{CallError, conflict_error};
 use super::document;
-use super::failure::{Cause, Failed, Fault, is_passing, met_others};
 use super::scope::Session;
 use super::single::Document;
 use super::target::Target;
-use crate::{Error, ErrorKind, Key, Result, Row, Schema};
+use crate::{Error, Key, Result, Row, Schema};
 
-/// How many documents are asked for at once.
-const ASKED: usize = 1_000;
-
-#[derive(Deserialize)]
-struct Answers {
-    docs: Vec<Answered>,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    #[serde(default)]
-    found: bool,
-    #[serde(rename = "_source")]
-    source: Option<Box<RawValue>>,
-    #[serde(flatten)]
-    seen: Option<Seen>,
-    #[serde(default)]
-    error: Option<Cause>,
-}
-
-impl Answered {
-    /// Whether its shard is not started yet.
-    fn is_passing(&self) -> bool {
-        match &self.error {
-            Some(Cause::Named { name, .. }) => is_passing(name),
-            _ => false,
-        }
-    }
-
-    fn document(self) -> Result<Option<Document>, Failed> {
-        match (self.error, self.found, self.seen) {
-            (Some(cause), ..) => {
-                Err(Fault::of_item(status_of(&cause), cause).without_reason().into_failed())
-            }
-            (None, true, Some(seen)) => Ok(Some(Document { source: self.source, seen })),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// The status that an item of a read would have by itself.
-fn status_of(cause: &Cause) -> u16 {
-    match cause {
-        Cause::Named { name, .. } if is_passing(name) => 503,
-        Cause::Named { name, .. } if name == "illegal_argument_exception" => 400,
-        _ => 404,
-    }
-}
-
-/// The rows of a batch that have one key, put together.
-struct Draft {
+/// The rows of a batch with the same key, merged.
+struct MergedRow {
     row: Row,
-    /// What a new record has, or what it lacks for one.
+    /// The row for a new record, or the error if it is incomplete.
     full: Result<Row>,
 }
 
-impl Draft {
+impl MergedRow {
     fn new(row: Row, schema: &Schema) -> Self {
         let mut full = row.clone();
         let full = schema.fill_absent(&mut full).map(|()| full);
         Self { row, full }
     }
 
-    /// A later row of the same key.
+    /// Merges a later row with the same key.
     fn take(&mut self, row: &Row) {
         for (at, value) in row.iter().enumerate().filter(|(_, value)| !value.is_absent()) {
             if let Ok(full) = &mut self.full {
@@ -90,118 +36,70 @@ impl Draft {
         }
     }
 
-    /// Whether what stands has to be known.
+    /// Whether the stored document must be read first.
     fn needs_old(&self) -> bool {
         self.full.is_err() || document::has_object(&self.row)
     }
 }
 
 impl Session<'_> {
-    pub(super) fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, Failed> {
-        let ids = self.ids(keys)?;
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut rows = Vec::with_capacity(keys.len());
-        for (ids, keys) in ids.chunks(ASKED).zip(keys.chunks(ASKED)) {
-            for ((id, key), document) in ids.iter().zip(keys).zip(self.get_some(ids)?) {
-                let row = document.map(|document| self.row(id, &document)).transpose();
-                rows.push(row.map_err(|error| error.with_key(key))?.flatten());
-            }
-        }
-        Ok(rows)
-    }
-
-    pub(super) fn ids(&self, keys: &[Key]) -> Result<Vec<String>> {
-        keys.iter().map(|key| self.id(key).map_err(|error| error.with_key(key))).collect()
-    }
-
-    /// The documents of ids, in their order.
-    pub(super) fn get_all(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
-        let mut documents = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(ASKED) {
-            documents.extend(self.get_some(ids)?);
-        }
-        Ok(documents)
-    }
-
-    fn get_some(&self, ids: &[&str]) -> Result<Vec<Option<Document>>, Failed> {
-        let path = format!("{}/_mget", self.target.path);
-        let request = Request::new(Method::Post, path, Effect::Read);
-        let request = request.body(json!({"ids": ids}).to_string());
-        let mut pause = PAUSE;
-        let answers: Answers = loop {
-            let answer = self.cluster.client.send(request.clone(), self.deadline)?;
-            let answers: Answers = answer.read()?;
-            let ready = !answers.docs.iter().any(Answered::is_passing);
-            if ready || Instant::now() + pause >= self.deadline {
-                break answers;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
-        if answers.docs.len() != ids.len() {
-            let message = "the cluster gave another number of documents than was asked for";
-            return Err(Error::new(ErrorKind::Backend, message).into());
-        }
-        answers.docs.into_iter().map(Answered::document).collect()
-    }
-
-    /// Inserts or overwrites records. What can be checked is checked before anything is sent; the
-    /// engine itself writes each document for itself.
-    pub(super) fn set_many(&self, rows: &[Row]) -> Result<(), Failed> {
-        let (ids, drafts) = self.drafts(rows)?;
+    /// Inserts or overwrites records. All rows are checked before anything is sent; Elasticsearch
+    /// then writes each document independently.
+    pub(super) fn set_many(&self, rows: &[Row]) -> Result<(), CallError> {
+        let (ids, merged) = self.merged(rows)?;
         let mut left: Vec<usize> = (0..ids.len()).collect();
-        let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
+        let (batch, mut done) = (BatchReport::of_writes(ids.len()), 0);
         while !left.is_empty() {
-            let writes = self.writes(&ids, &drafts, &left)?;
+            let writes = self.writes(&ids, &merged, &left)?;
             let sent: Vec<_> = left.iter().map(|&at| ids[at].as_str()).zip(&writes).collect();
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
-            let key = |at: usize| self.schema.key_of(&drafts[left[at]].row);
+            let key = |at: usize| self.schema.key_of(&merged[left[at]].row);
             let conflicts = batch.conflicts(progress, done, key)?;
             done += left.len() - conflicts.len();
             left = conflicts.into_iter().map(|at| left[at]).collect();
             if !left.is_empty() && Instant::now() >= self.deadline {
-                return Err(batch.partly(met_others(), done).into());
+                return Err(batch.partial_error(conflict_error(), done).into());
             }
         }
         Ok(())
     }
 
-    /// Writes records where there are none, or such as are expired at a time, and gives those that
-    /// count, in the order asked.
+    /// Inserts records where there is none, or only one that is expired at the time `at`. Returns
+    /// the live records of the other keys.
     pub(super) fn insert_many(
         &self,
         rows: &[Row],
         at: Option<i64>,
-    ) -> Result<Vec<Option<Row>>, Failed> {
+    ) -> Result<Vec<Option<Row>>, CallError> {
         let time = at;
-        let (ids, drafts) = self.drafts(rows)?;
-        let key = |at: usize| self.schema.key_of(&drafts[at].row);
-        let mut stored = self.stored_of_incomplete(&ids, &drafts)?;
+        let (ids, merged) = self.merged(rows)?;
+        let key = |at: usize| self.schema.key_of(&merged[at].row);
+        let mut stored = self.stored_of_incomplete(&ids, &merged)?;
         let mut left: Vec<usize> = (0..ids.len()).filter(|&at| stored[at].is_none()).collect();
         let mut writes = HashMap::new();
         for &at in &left {
-            let write = self.write_anew(&drafts[at]);
+            let write = self.write_anew(&merged[at]);
             writes.insert(at, write.map_err(|error| error.with_key(key(at)))?);
         }
-        let (batch, mut done) = (Batch::of_writes(ids.len()), 0);
+        let (batch, mut done) = (BatchReport::of_writes(ids.len()), 0);
         while !left.is_empty() {
             let sent: Vec<_> = left.iter().map(|at| (ids[*at].as_str(), &writes[at])).collect();
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
-            let there = batch.conflicts(progress, done, |which| key(left[which]))?;
-            done += left.len() - there.len();
-            let there: Vec<usize> = there.into_iter().map(|which| left[which]).collect();
-            let asked: Vec<&str> = there.iter().map(|&at| ids[at].as_str()).collect();
-            for (&at, document) in there.iter().zip(self.get_all(&asked)?) {
+            let present = batch.conflicts(progress, done, |which| key(left[which]))?;
+            done += left.len() - present.len();
+            let present: Vec<usize> = present.into_iter().map(|which| left[which]).collect();
+            let asked: Vec<&str> = present.iter().map(|&at| ids[at].as_str()).collect();
+            for (&at, document) in present.iter().zip(self.get_all(&asked)?) {
                 let named = |error: Error| error.with_key(key(at));
                 let over = match document {
                     None => None,
                     Some(document) => {
-                        match self.is_open(&ids[at], &document, time).map_err(named)? {
+                        match self.live_or_version(&ids[at], &document, time).map_err(named)? {
                             Ok(row) => {
                                 stored[at] = Some(row);
                                 continue;
                             }
-                            Err(seen) => Some(seen),
+                            Err(version) => Some(version),
                         }
                     }
                 };
@@ -209,126 +107,130 @@ impl Session<'_> {
                     *known = over;
                 }
             }
-            // Those are gone again, or expired.
-            left = there.into_iter().filter(|&at| stored[at].is_none()).collect();
+            // These records were removed, or are expired.
+            left = present.into_iter().filter(|&at| stored[at].is_none()).collect();
             if !left.is_empty() && Instant::now() >= self.deadline {
-                return Err(batch.partly(met_others(), done).into());
+                return Err(batch.partial_error(conflict_error(), done).into());
             }
         }
         Ok(stored)
     }
 
-    /// The stored records of those drafts that are no complete records.
+    /// Reads the stored records of incomplete rows.
     ///
     /// # Errors
     ///
-    /// If one of them is not stored.
+    /// Fails if one of them is not stored.
     fn stored_of_incomplete(
         &self,
         ids: &[String],
-        drafts: &[Draft],
-    ) -> Result<Vec<Option<Row>>, Failed> {
-        let stored = ids.iter().zip(drafts).map(|(id, draft)| {
-            let Err(lacks) = &draft.full else { return Ok(None) };
+        merged: &[MergedRow],
+    ) -> Result<Vec<Option<Row>>, CallError> {
+        let stored = ids.iter().zip(merged).map(|(id, row)| {
+            let Err(incomplete) = &row.full else { return Ok(None) };
             match self.get(id)? {
                 Some(document) => match self.row(id, &document)? {
                     Some(row) => Ok(Some(row)),
-                    None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
+                    None => Err(incomplete.clone().with_key(self.schema.key_of(&row.row)).into()),
                 },
-                None => Err(lacks.clone().with_key(self.schema.key_of(&draft.row)).into()),
+                None => Err(incomplete.clone().with_key(self.schema.key_of(&row.row)).into()),
             }
         });
         stored.collect()
     }
 
-    /// Writes records in place of all that stand: into an index of their own, which the alias is
-    /// given to when they are all there.
-    pub(super) fn replace_all(&self, rows: &[Row]) -> Result<(), Failed> {
+    /// Replaces all records: writes them into a new index, which then gets the alias.
+    pub(super) fn replace_all(&self, rows: &[Row]) -> Result<(), CallError> {
         if self.target.foreign {
-            let message = "the index is another program's: its records are written one by one, and not replaced all or nothing";
+            let message = "the index belongs to another program, so its records cannot be replaced in one step; write them one by one";
             return Err(Error::unsupported(message).into());
         }
-        let (ids, drafts) = self.drafts(rows)?;
-        let write = |draft: &Draft| {
-            let write = self.write_anew(draft);
-            write.map_err(|error| error.with_key(self.schema.key_of(&draft.row)))
+        let (ids, merged) = self.merged(rows)?;
+        let write = |row: &MergedRow| {
+            let write = self.write_anew(row);
+            write.map_err(|error| error.with_key(self.schema.key_of(&row.row)))
         };
-        let writes = drafts.iter().map(write).collect::<Result<Vec<_>>>()?;
+        let writes = merged.iter().map(write).collect::<Result<Vec<_>>>()?;
         let sent: Vec<_> = ids.iter().map(String::as_str).zip(&writes).collect();
-        self.begin_anew(|index| {
-            // It has no alias yet that a write could ask for.
+        self.replace_index(|index| {
+            // The new index has no alias that a write could require.
             let target = Target::new(index.to_owned(), self.target.fields.clone(), true);
             let progress = self.cluster.bulk(&target, &sent, self.deadline);
-            let key = |at: usize| self.schema.key_of(&drafts[at].row);
+            let key = |at: usize| self.schema.key_of(&merged[at].row);
             all_done(progress, key)
         })
     }
 
-    fn write_anew(&self, draft: &Draft) -> Result<Write> {
-        let full = draft.full.as_ref().map_err(Error::clone)?;
+    fn write_anew(&self, row: &MergedRow) -> Result<Write> {
+        let full = row.full.as_ref().map_err(Error::clone)?;
         let source = document::write(full, self.target)?;
         check_size(&source)?;
         Ok(Write::Put { source, over: None })
     }
 
-    /// The records of a batch, one for each key, in the order in which their keys come first.
-    fn drafts(&self, rows: &[Row]) -> Result<(Vec<String>, Vec<Draft>)> {
-        let (mut ids, mut drafts) = (Vec::new(), Vec::<Draft>::new());
-        let mut places: HashMap<String, usize> = HashMap::new();
+    /// Merges the rows of each key, in the order in which the keys first occur.
+    fn merged(&self, rows: &[Row]) -> Result<(Vec<String>, Vec<MergedRow>)> {
+        let (mut ids, mut merged) = (Vec::new(), Vec::<MergedRow>::new());
+        let mut positions: HashMap<String, usize> = HashMap::new();
         for row in rows {
             let key = self.schema.key_of(row);
             let named = |error: Error| error.with_key(&key);
             document::check(row, self.schema).map_err(named)?;
             let id = self.id(&key).map_err(named)?;
-            match places.get(&id) {
-                Some(&at) => drafts[at].take(row),
+            match positions.get(&id) {
+                Some(&at) => merged[at].take(row),
                 None => {
-                    places.insert(id.clone(), ids.len());
+                    positions.insert(id.clone(), ids.len());
                     ids.push(id);
-                    drafts.push(Draft::new(row.clone(), self.schema));
+                    merged.push(MergedRow::new(row.clone(), self.schema));
                 }
             }
         }
-        Ok((ids, drafts))
+        Ok((ids, merged))
     }
 
-    /// What is sent for records. Where what stands matters, it is looked at; nothing is sent where
-    /// a record lacks a value.
-    fn writes(&self, ids: &[String], drafts: &[Draft], at: &[usize]) -> Result<Vec<Write>, Failed> {
-        let asked: Vec<usize> = at.iter().copied().filter(|&at| drafts[at].needs_old()).collect();
+    /// Returns the writes of these rows, reading stored documents where needed. Nothing is sent if
+    /// a row is incomplete.
+    fn writes(
+        &self,
+        ids: &[String],
+        merged: &[MergedRow],
+        at: &[usize],
+    ) -> Result<Vec<Write>, CallError> {
+        let asked: Vec<usize> = at.iter().copied().filter(|&at| merged[at].needs_old()).collect();
         let asked_ids: Vec<&str> = asked.iter().map(|&at| ids[at].as_str()).collect();
         let mut old: HashMap<usize, Document> = HashMap::new();
         for (at, document) in asked.into_iter().zip(self.get_all(&asked_ids)?) {
             old.extend(document.map(|document| (at, document)));
         }
         let write = |&at: &usize| {
-            let draft = &drafts[at];
-            let named = |error: Error| error.with_key(self.schema.key_of(&draft.row));
-            self.write(draft, old.get(&at)).map_err(named)
+            let row = &merged[at];
+            let named = |error: Error| error.with_key(self.schema.key_of(&row.row));
+            self.write(row, old.get(&at)).map_err(named)
         };
         Ok(at.iter().map(write).collect::<Result<Vec<_>>>()?)
     }
 
-    fn write(&self, draft: &Draft, old: Option<&Document>) -> Result<Write> {
+    fn write(&self, row: &MergedRow, old: Option<&Document>) -> Result<Write> {
         let vacant = |old: &Document| match old.source.as_deref() {
             Some(source) => document::is_vacant(source, self.schema, self.target),
             None => Ok(false),
         };
-        let write = match (old, &draft.full) {
+        let write = match (old, &row.full) {
             (Some(old), full) if vacant(old)? => {
                 let full = full.as_ref().map_err(Error::clone)?;
-                Write::Put { source: document::write(full, self.target)?, over: Some(old.seen) }
+                Write::Put { source: document::write(full, self.target)?, over: Some(old.version) }
             }
             (Some(old), _) => {
-                Write::Put { source: self.over(&draft.row, old)?, over: Some(old.seen) }
+                Write::Put { source: self.over(&row.row, old)?, over: Some(old.version) }
             }
-            (None, Err(lacks)) => return Err(lacks.clone()),
-            (None, Ok(full)) if draft.needs_old() => {
+            (None, Err(incomplete)) => return Err(incomplete.clone()),
+            (None, Ok(full)) if row.needs_old() => {
                 Write::Put { source: document::write(full, self.target)?, over: None }
             }
             (None, Ok(full)) => Write::Merge {
-                members: document::write_merged(&draft.row, self.target)?,
-                or: self.or(&draft.row, full)?,
+                members: document::write_merged(&row.row, self.target)?,
+                if_missing: self.if_missing(&row.row, full)?,
             },
         };
         match &write {
@@ -339,161 +241,51 @@ impl Session<'_> {
         Ok(write)
     }
 
-    /// Removes records and gives them, in the order asked; of a key that is asked twice the first
-    /// gets the record.
-    pub(super) fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, Failed> {
+    /// Removes records and returns them in the order of `keys`. If a key occurs several times, its
+    /// first position has the record.
+    pub(super) fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, CallError> {
         let ids = self.ids(keys)?;
         let mut popped = vec![None; keys.len()];
         let mut seen = HashSet::new();
         let mut left: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&ids[at])).collect();
-        let (batch, mut done) = (Batch::of_removals(keys.len()), 0);
+        let (batch, mut done) = (BatchReport::of_removals(keys.len()), 0);
         while !left.is_empty() {
-            let standing = self.standing(keys, &ids, &left)?;
+            let existing = self.existing(keys, &ids, &left)?;
             let sent: Vec<_> =
-                standing.iter().map(|(at, _, write)| (ids[*at].as_str(), write)).collect();
+                existing.iter().map(|(at, _, write)| (ids[*at].as_str(), write)).collect();
             let progress = self.cluster.bulk(self.target, &sent, self.deadline);
             let missing = missing(&progress);
-            let key = |at: usize| keys[standing[at].0].clone();
+            let key = |at: usize| keys[existing[at].0].clone();
             let conflicts = batch.conflicts(progress, done, key)?;
-            done += standing.len() - conflicts.len();
-            left = conflicts.iter().map(|&at| standing[at].0).collect();
-            for (which, (at, row, _)) in standing.into_iter().enumerate() {
-                // What somebody else removed is theirs.
+            done += existing.len() - conflicts.len();
+            left = conflicts.iter().map(|&at| existing[at].0).collect();
+            for (which, (at, row, _)) in existing.into_iter().enumerate() {
+                // Another client removed this record, and returns it.
                 if !conflicts.contains(&which) && !missing.contains(&which) {
                     popped[at] = row;
                 }
             }
             if !left.is_empty() && Instant::now() >= self.deadline {
-                return Err(batch.partly(met_others(), done).into());
+                return Err(batch.partial_error(conflict_error(), done).into());
             }
         }
         Ok(popped)
     }
 
-    /// The records of keys that stand, with what removes them.
-    fn standing(
+    /// Reads the existing records of keys, with the writes that remove them.
+    fn existing(
         &self,
         keys: &[Key],
         ids: &[String],
         at: &[usize],
-    ) -> Result<Vec<(usize, Option<Row>, Write)>, Failed> {
+    ) -> Result<Vec<(usize, Option<Row>, Write)>, CallError> {
         let asked: Vec<&str> = at.iter().map(|&at| ids[at].as_str()).collect();
         let found = at.iter().zip(self.get_all(&asked)?);
-        let standing = found.filter_map(|(&at, document)| Some((at, document?)));
+        let existing = found.filter_map(|(&at, document)| Some((at, document?)));
         let row = |(at, document): (usize, Document)| {
             let row = self.row(&ids[at], &document).map_err(|error| error.with_key(&keys[at]))?;
-            Ok((at, row, Write::Remove { seen: document.seen }))
+            Ok((at, row, Write::Remove { version: document.version }))
         };
-        Ok(standing.map(row).collect::<Result<Vec<_>>>()?)
-    }
-}
-
-/// An error where a write was not done, of a batch of which nothing is kept then.
-fn all_done(progress: Progress, key: impl Fn(usize) -> Key) -> Result<(), Failed> {
-    if let Some(error) = progress.failed {
-        return Err(error.into());
-    }
-    let mut outcomes = progress.outcomes.into_iter().enumerate();
-    match outcomes.find(|(_, outcome)| *outcome != Some(Outcome::Done)) {
-        None => Ok(()),
-        Some((at, Some(Outcome::Refused(fault)))) => Err(match fault.into_failed() {
-            Failed::Own(error) | Failed::Malformed(error) => error.with_key(key(at)).into(),
-            failed => failed,
-        }),
-        Some((at, _)) => {
-            let error = Error::new(ErrorKind::Backend, "the cluster did not write the record");
-            Err(error.with_key(key(at)).into())
-        }
-    }
-}
-
-fn missing(progress: &Progress) -> HashSet<usize> {
-    let outcomes = progress.outcomes.iter().enumerate();
-    outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Missing)).map(|(at, _)| at).collect()
-}
-
-/// What a batch does, for its messages.
-#[derive(Clone, Copy)]
-struct Batch {
-    /// What was done to those records that it was done to.
-    did: &'static str,
-    /// What to do about the others.
-    advice: &'static str,
-    of: usize,
-}
-
-impl Batch {
-    fn of_writes(of: usize) -> Self {
-        Self { did: "written", advice: "repeat the batch", of }
-    }
-
-    fn of_removals(of: usize) -> Self {
-        Self { did: "removed", advice: "the others may stand", of }
-    }
-
-    /// Those writes that others came before. Where a write failed, or is not known to be done,
-    /// that is the error, and it says how many were done.
-    fn conflicts(
-        self,
-        progress: Progress,
-        done: usize,
-        key: impl Fn(usize) -> Key,
-    ) -> Result<Vec<usize>, Failed> {
-        let Progress { outcomes, failed } = progress;
-        let is_done =
-            |outcome: &&Option<Outcome>| matches!(outcome, Some(Outcome::Done | Outcome::Missing));
-        let done = done + outcomes.iter().filter(is_done).count();
-        if let Some(error) = failed {
-            // From this one on nothing is known.
-            let first = outcomes.iter().position(Option::is_none).unwrap_or_default();
-            return Err(self.partly(error, done).with_key(key(first)).into());
-        }
-        let mut refused = outcomes.iter().enumerate().filter_map(|(at, outcome)| match outcome {
-            Some(Outcome::Refused(fault)) => Some((at, fault)),
-            _ => None,
-        });
-        if let Some((at, fault)) = refused.next() {
-            let more = refused.count();
-            return Err(self.refusal(fault.clone(), done, more, &key(at)));
-        }
-        let at = |(at, outcome)| (outcome == Some(Outcome::Conflict)).then_some(at);
-        Ok(outcomes.into_iter().enumerate().filter_map(at).collect())
-    }
-
-    fn refusal(self, fault: Fault, done: usize, more: usize, key: &Key) -> Failed {
-        match fault.into_failed() {
-            failed @ (Failed::Own(_) | Failed::Malformed(_)) => {
-                let is_malformed = matches!(failed, Failed::Malformed(_));
-                let error = failed.into_error();
-                let also = match more {
-                    0 => String::new(),
-                    more => format!(" (and that of {more} more)"),
-                };
-                let message = format!("the record of this key{also}: {}", error.message());
-                let error = Error::new(error.kind(), message).with_retryable(error.is_retryable());
-                let error = self.partly(error, done).with_key(key);
-                if is_malformed { Failed::Malformed(error) } else { Failed::Own(error) }
-            }
-            // The index is seen to, and the batch begins anew.
-            failed => failed,
-        }
-    }
-
-    /// The error of a batch of which some records were done: no engine of documents can take that
-    /// back.
-    fn partly(self, error: Error, done: usize) -> Error {
-        if done == 0 {
-            return error;
-        }
-        let Self { did, advice, of } = self;
-        let message = format!(
-            "{done} of {of} records of the batch were {did} before it failed: {}; {advice}",
-            error.message()
-        );
-        let kind = match error.kind() {
-            ErrorKind::Timeout => ErrorKind::Unavailable,
-            kind => kind,
-        };
-        Error::new(kind, message).with_retryable(error.is_retryable())
+        Ok(existing.map(row).collect::<Result<Vec<_>>>()?)
     }
 }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::cluster::Cluster;
-use super::hosts::{self, Place};
+use super::cluster_uri::{self, ClusterUri};
 use super::transport::Transport;
 use super::{Elasticsearch, names};
 use crate::remote::{ServerOptions, server_option_methods};
@@ -34,6 +34,7 @@ pub(super) const OPTIONS: [&str; 9] = [
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Refresh {
     /// When the index is refreshed next, which is once a second by default. The default.
     #[default]
@@ -116,7 +117,7 @@ impl ElasticsearchBuilder {
 
     /// Reads a URI, whose scheme says whether it is HTTPS.
     pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<Self> {
-        let place = Place::parse(uri.rest())?;
+        let place = ClusterUri::parse(uri.rest())?;
         let number = "a number from 0";
         let root_cert = uri.spelling("sslrootcert", Some("ca"))?;
         Ok(Self {
@@ -229,7 +230,7 @@ impl ElasticsearchBuilder {
             refresh: self.refresh,
             shards: self.shards,
             replicas: self.replicas,
-            known: Mutex::default(),
+            layouts: Mutex::default(),
         };
         Ok(Elasticsearch(Arc::new(cluster)))
     }
@@ -239,7 +240,7 @@ impl ElasticsearchBuilder {
     }
 
     fn transport(&self, host: &str) -> Result<Transport> {
-        let (host, port) = hosts::address(host)?;
+        let (host, port) = cluster_uri::address(host)?;
         let scheme = if self.https { "https" } else { "http" };
         let path = match self.path.trim_matches('/') {
             "" => String::new(),

@@ -1,39 +1,36 @@
-//! Many writes in one request, each with an outcome of its own.
+//! Bulk requests: many writes at once, each with its own outcome.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use elasticsearch::http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Effect, Request};
+use super::call_error::{CallError, Cause, ServerError};
+use super::client::{Effect, Request, overload_back_off};
 use super::cluster::Cluster;
-use super::failure::{Cause, Failed, Fault};
 use super::target::Target;
 use crate::{Error, ErrorKind, Result};
 
-/// How many writes, and how many bytes of them, are sent at once.
-const MOST: usize = 1_000;
-const LARGEST: usize = 4 << 20;
-/// What the cluster takes in one request unless it is told otherwise.
-pub(super) const LIMIT: usize = 100 << 20;
-/// How long writes that were refused for a moment wait before they are sent again, at first.
-pub(super) const PAUSE: Duration = Duration::from_millis(20);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How often the server itself begins an update again that others came before.
+/// The maximum number of writes in one request, and of their bytes.
+const MAX_WRITES: usize = 1_000;
+const MAX_BYTES: usize = 4 << 20;
+/// The maximum size of a request with the default settings of a cluster.
+pub(super) const MAX_REQUEST: usize = 100 << 20;
+/// How many times the server itself retries an update that is in conflict with others.
 const RETRIES: u32 = 5;
 
-/// The state of a document that a write is for: it is refused where there is another one by then.
+/// The version of a document. A write with a version is refused if the document has another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) struct Seen {
+pub(super) struct DocumentVersion {
     #[serde(rename = "_seq_no")]
     seq_no: u64,
     #[serde(rename = "_primary_term")]
     primary_term: u64,
 }
 
-impl Seen {
-    /// As parameters of a request.
+impl DocumentVersion {
+    /// Returns the version as parameters of a request.
     pub(super) fn parameters(self) -> String {
         format!("&if_seq_no={}&if_primary_term={}", self.seq_no, self.primary_term)
     }
@@ -42,31 +39,31 @@ impl Seen {
 /// A write of one document.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    /// Puts members into the document that stands, or makes one where none does.
-    Merge { members: String, or: Or },
-    /// Makes the document that was seen, or none where none was, into this one.
-    Put { source: String, over: Option<Seen> },
-    /// Removes the document that was seen.
-    Remove { seen: Seen },
+    /// Merges members into the document, or creates one.
+    Merge { members: String, if_missing: IfMissing },
+    /// Replaces the document with version `over`; `None` creates a document.
+    Put { source: String, over: Option<DocumentVersion> },
+    /// Removes the document with this version.
+    Remove { version: DocumentVersion },
 }
 
-/// The document that is made where none stands.
+/// What a merge stores if there is no document.
 #[derive(Debug, Clone)]
-pub(super) enum Or {
-    /// Of the very members.
+pub(super) enum IfMissing {
+    /// The members themselves.
     Members,
-    /// Another one, which has what they leave out.
+    /// A source that completes the members.
     Source(String),
     Nothing,
 }
 
 impl Write {
-    /// The body of an update.
-    pub(super) fn merging(members: &str, or: &Or) -> String {
-        match or {
-            Or::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
-            Or::Source(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
-            Or::Nothing => format!("{{\"doc\":{members}}}"),
+    /// Returns the body of an update.
+    pub(super) fn update_body(members: &str, if_missing: &IfMissing) -> String {
+        match if_missing {
+            IfMissing::Members => format!("{{\"doc\":{members},\"doc_as_upsert\":true}}"),
+            IfMissing::Source(or) => format!("{{\"doc\":{members},\"upsert\":{or}}}"),
+            IfMissing::Nothing => format!("{{\"doc\":{members}}}"),
         }
     }
 
@@ -77,18 +74,18 @@ impl Write {
                 json!({"update": {"_index": name, "_id": id, "retry_on_conflict": RETRIES}})
             }
             Self::Put { over: None, .. } => json!({"create": {"_index": name, "_id": id}}),
-            Self::Put { over: Some(seen), .. } => {
-                json!({"index": {"_index": name, "_id": id, "if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}})
+            Self::Put { over: Some(version), .. } => {
+                json!({"index": {"_index": name, "_id": id, "if_seq_no": version.seq_no, "if_primary_term": version.primary_term}})
             }
-            Self::Remove { seen } => {
-                json!({"delete": {"_index": name, "_id": id, "if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}})
+            Self::Remove { version } => {
+                json!({"delete": {"_index": name, "_id": id, "if_seq_no": version.seq_no, "if_primary_term": version.primary_term}})
             }
         };
         lines.push_str(&head.to_string());
         lines.push('\n');
         match self {
-            Self::Merge { members, or } => {
-                lines.push_str(&Self::merging(members, or));
+            Self::Merge { members, if_missing } => {
+                lines.push_str(&Self::update_body(members, if_missing));
                 lines.push('\n');
             }
             Self::Put { source, .. } => {
@@ -101,7 +98,7 @@ impl Write {
 
     fn size(&self) -> usize {
         match self {
-            Self::Merge { members, or: Or::Source(or) } => members.len() + or.len(),
+            Self::Merge { members, if_missing: IfMissing::Source(or) } => members.len() + or.len(),
             Self::Merge { members, .. } => members.len(),
             Self::Put { source, .. } => source.len(),
             Self::Remove { .. } => 0,
@@ -109,23 +106,23 @@ impl Write {
     }
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// There is no such document.
+    /// The document does not exist.
     Missing,
-    /// The document is another one than was seen.
+    /// The document has another version.
     Conflict,
-    Refused(Fault),
+    Refused(ServerError),
 }
 
 #[derive(Deserialize)]
-struct Answers {
+struct BulkResponse {
     items: Vec<Item>,
 }
 
-/// An answer under the name of its action.
+/// The item of a response, under the name of its action.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Item {
@@ -145,29 +142,34 @@ struct Status {
 impl From<Item> for Outcome {
     fn from(item: Item) -> Self {
         let (Item::Index(it) | Item::Create(it) | Item::Update(it) | Item::Delete(it)) = item;
-        let fault = it.error.map(|cause| Fault::of_item(it.status, cause).without_reason());
-        match (it.status, fault) {
+        let server_error =
+            it.error.map(|cause| ServerError::from_item(it.status, cause).without_reason());
+        match (it.status, server_error) {
             (200..300, _) => Self::Done,
             (409, _) => Self::Conflict,
             (404, None) => Self::Missing,
-            (404, Some(fault)) if fault.is("document_missing_exception") => Self::Missing,
-            (_, Some(fault)) => Self::Refused(fault),
-            (status, None) => Self::Refused(Fault { status, name: String::new(), reason: None }),
+            (404, Some(server_error)) if server_error.is("document_missing_exception") => {
+                Self::Missing
+            }
+            (_, Some(server_error)) => Self::Refused(server_error),
+            (status, None) => {
+                Self::Refused(ServerError { status, name: String::new(), reason: None })
+            }
         }
     }
 }
 
-/// How far a batch came.
+/// The progress of a batch.
 pub(super) struct Progress {
-    /// What became of the writes that were sent; of the rest nothing.
+    /// The outcomes of the writes; `None` for those that were not sent.
     pub(super) outcomes: Vec<Option<Outcome>>,
-    /// Why it ended before its end.
+    /// The error that ended the batch early.
     pub(super) failed: Option<Error>,
 }
 
 impl Cluster {
-    /// Sends writes in pieces, in their order. What is refused for a moment is sent again until the
-    /// deadline.
+    /// Sends writes in chunks, in their order. Writes that an overloaded cluster refuses are
+    /// repeated until the deadline.
     pub(super) fn bulk(
         &self,
         target: &Target,
@@ -177,17 +179,18 @@ impl Cluster {
         let mut progress = Progress { outcomes: vec![None; writes.len()], failed: None };
         let mut first = 0;
         while first < writes.len() && progress.failed.is_none() {
-            let piece = piece(&writes[first..]);
-            let at: Vec<usize> = (first..first + piece).collect();
-            progress.failed =
-                self.persist(target, writes, at, &mut progress.outcomes, deadline).err();
-            first += piece;
+            let chunk = chunk(&writes[first..]);
+            let at: Vec<usize> = (first..first + chunk).collect();
+            progress.failed = self
+                .send_until_accepted(target, writes, at, &mut progress.outcomes, deadline)
+                .err();
+            first += chunk;
         }
         progress
     }
 
-    /// Sends a piece until nothing of it is refused for a moment.
-    fn persist(
+    /// Sends a chunk, and repeats the writes in it that an overloaded cluster refuses.
+    fn send_until_accepted(
         &self,
         target: &Target,
         writes: &[(&str, &Write)],
@@ -195,24 +198,22 @@ impl Cluster {
         outcomes: &mut [Option<Outcome>],
         deadline: Instant,
     ) -> Result<()> {
-        let mut pause = PAUSE;
+        let mut back_off = overload_back_off(deadline);
         loop {
             let sent: Vec<_> = left.iter().map(|&at| writes[at]).collect();
-            let answers = self.send_piece(target, &sent, deadline)?;
-            for (&at, outcome) in left.iter().zip(answers) {
+            let response = self.send_chunk(target, &sent, deadline)?;
+            for (&at, outcome) in left.iter().zip(response) {
                 outcomes[at] = Some(outcome);
             }
-            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(fault)) if fault.is_passing());
+            let busy = |at: &usize| matches!(&outcomes[*at], Some(Outcome::Refused(server_error)) if server_error.is_transient());
             left.retain(busy);
-            if left.is_empty() || Instant::now() + pause >= deadline {
+            if left.is_empty() || !back_off.pause() {
                 return Ok(());
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    fn send_piece(
+    fn send_chunk(
         &self,
         target: &Target,
         writes: &[(&str, &Write)],
@@ -220,7 +221,7 @@ impl Cluster {
     ) -> Result<Vec<Outcome>> {
         let mut lines = String::new();
         writes.iter().for_each(|(id, write)| write.push_lines(&mut lines, target, id));
-        // Of merges alone nothing is different when they are done twice.
+        // Repeating a merge has no further effect.
         let merges = writes.iter().all(|(_, write)| matches!(write, Write::Merge { .. }));
         let effect = if merges { Effect::Repeatable } else { Effect::Once };
         let parameters = [
@@ -228,41 +229,42 @@ impl Cluster {
             self.refresh.parameter(),
             "&filter_path=items.*.status,items.*.error",
         ];
-        let path = format!("_bulk?{}{}", self.limit(deadline), parameters.concat());
+        let path = format!("_bulk?{}{}", self.timeout_parameter(deadline), parameters.concat());
         let request = Request::new(Method::Post, path, effect).body(lines).lines();
-        let answers: Answers =
-            self.client.send(request, deadline)?.read().map_err(Failed::into_error)?;
-        match answers.items.len() == writes.len() {
-            true => Ok(answers.items.into_iter().map(Outcome::from).collect()),
+        let response: BulkResponse =
+            self.client.send(request, deadline)?.read().map_err(CallError::into_error)?;
+        match response.items.len() == writes.len() {
+            true => Ok(response.items.into_iter().map(Outcome::from).collect()),
             false => Err(Error::new(
                 ErrorKind::Backend,
-                "the cluster gave another number of answers than there were writes",
+                "malformed response from the cluster: it has another number of items than there were writes",
             )),
         }
     }
 }
 
-/// How many of the writes are sent at once.
-fn piece(writes: &[(&str, &Write)]) -> usize {
+/// Returns how many of the writes fit into one request.
+fn chunk(writes: &[(&str, &Write)]) -> usize {
     let mut bytes = 0;
     let fits = |(_, write): &&(&str, &Write)| {
         bytes += write.size();
-        bytes <= LARGEST
+        bytes <= MAX_BYTES
     };
-    writes.iter().take(MOST).take_while(fits).count().max(1)
+    writes.iter().take(MAX_WRITES).take_while(fits).count().max(1)
 }
 
-/// Checks that one request can hold a document.
+/// Checks that a document fits into a request.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`] where it is too large.
+/// [`ErrorKind::Unsupported`] if it is too large.
 pub(super) fn check_size(source: &str) -> Result<()> {
-    // With room for what stands around it, twice where it is merged.
-    match source.len() <= LIMIT / 2 - 4_096 {
+    // A merge may contain the document twice, and there is some overhead.
+    let limit = MAX_REQUEST / 2 - 4_096;
+    match source.len() <= limit {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "the record is a document of {} bytes; Elasticsearch takes requests of up to {LIMIT}, in which it may stand twice",
+            "the record is a document of {} bytes; the limit is {limit}, half of what Elasticsearch accepts in one request",
             source.len()
         ))),
     }
@@ -273,19 +275,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_sent_in_pieces() {
+    fn batches_are_split_into_chunks() {
         let write = |size: usize| Write::Put { source: "x".repeat(size), over: None };
         let pieces = |sizes: &[usize]| {
             let writes: Vec<Write> = sizes.iter().map(|size| write(*size)).collect();
-            piece(&writes.iter().map(|write| ("a", write)).collect::<Vec<_>>())
+            chunk(&writes.iter().map(|write| ("a", write)).collect::<Vec<_>>())
         };
-        assert_eq!(pieces(&[LARGEST + 1, 1]), 1);
-        assert_eq!(pieces(&[LARGEST / 2, LARGEST / 2, 1]), 2);
-        assert_eq!(pieces(&[1; MOST + 1]), MOST);
+        assert_eq!(pieces(&[MAX_BYTES + 1, 1]), 1);
+        assert_eq!(pieces(&[MAX_BYTES / 2, MAX_BYTES / 2, 1]), 2);
+        assert_eq!(pieces(&[1; MAX_WRITES + 1]), MAX_WRITES);
     }
 
     #[test]
-    fn each_item_has_an_outcome() {
+    fn items_are_converted_to_outcomes() {
         let outcome = |json: &str| Outcome::from(serde_json::from_str::<Item>(json).unwrap());
         assert_eq!(outcome(r#"{"create":{"status":201}}"#), Outcome::Done);
         assert_eq!(outcome(r#"{"delete":{"status":404}}"#), Outcome::Missing);
@@ -294,7 +296,7 @@ mod tests {
         let conflict = r#"{"index":{"status":409,"error":{"type":"version_conflict"}}}"#;
         assert_eq!(outcome(conflict), Outcome::Conflict);
         let refused = r#"{"index":{"status":400,"error":{"type":"a","reason":"the value `7`"}}}"#;
-        let fault = Fault { status: 400, name: "a".into(), reason: None };
-        assert_eq!(outcome(refused), Outcome::Refused(fault));
+        let server_error = ServerError { status: 400, name: "a".into(), reason: None };
+        assert_eq!(outcome(refused), Outcome::Refused(server_error));
     }
 }

@@ -9,46 +9,49 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::failure::{Failed, Fault};
+use super::call_error::{CallError, ServerError};
 use super::runtime;
-use super::transport::{Content, Failure, Transport};
+use super::transport::{Content, Transport, TransportError};
+use crate::backoff::BackOff;
 use crate::remote::{Retry, too_large};
 use crate::{Error, ErrorKind, Result};
 
-/// The first pause before a request that was refused for a moment is sent again; it doubles up to
-/// the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Returns the pauses between attempts of a request that an overloaded or starting cluster refuses.
+pub(super) fn overload_back_off(deadline: Instant) -> BackOff {
+    BackOff::with_range(Duration::from_millis(20), Duration::from_secs(1), deadline)
+}
 
-/// How long a host that did not answer is asked only after all others.
-const SUSPECTED: Duration = Duration::from_secs(30);
+/// How long a host that failed to respond is tried only after all others.
+const UNRESPONSIVE_FOR: Duration = Duration::from_secs(30);
 
 /// The hosts of a cluster.
 #[derive(Clone)]
 pub(super) struct Client {
     hosts: Arc<[Host]>,
     next: Arc<AtomicUsize>,
-    /// As many requests at once as there can be connections.
+    /// Limits the number of concurrent requests to that of the connections.
     permits: Arc<Semaphore>,
     retry: Retry,
 }
 
-/// A host, and when it last left a request without an answer.
+/// A host, and when it last failed to respond.
 struct Host {
     transport: Transport,
-    silent: Mutex<Option<Instant>>,
+    unresponsive_since: Mutex<Option<Instant>>,
 }
 
 impl Host {
     fn new(transport: Transport) -> Self {
-        Self { transport, silent: Mutex::default() }
+        Self { transport, unresponsive_since: Mutex::default() }
     }
 
-    fn is_suspect(&self) -> bool {
-        self.silent.lock().is_some_and(|since| since.elapsed() < SUSPECTED)
+    fn is_unresponsive(&self) -> bool {
+        self.unresponsive_since.lock().is_some_and(|since| since.elapsed() < UNRESPONSIVE_FOR)
     }
 }
 
-/// A request to a host. Where it is given up, as when its deadline passes, the host is suspect.
+/// A request to a host. If it is dropped without a response, as on a timeout, the host counts as
+/// unresponsive.
 struct Attempt<'a> {
     host: &'a Host,
     answered: bool,
@@ -56,18 +59,18 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        *self.host.silent.lock() = (!self.answered).then(Instant::now);
+        *self.host.unresponsive_since.lock() = (!self.answered).then(Instant::now);
     }
 }
 
-/// What a request does.
+/// The effect of a request, which decides whether it can be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// It changes nothing.
     Read,
-    /// It writes, and can be repeated: then the same stands as before.
+    /// It writes, and repeating it has no further effect.
     Repeatable,
-    /// It writes, and a second time it would do something else.
+    /// It writes, and repeating it could have another effect.
     Once,
 }
 
@@ -79,7 +82,7 @@ pub(super) struct Request {
     body: Option<Arc<Vec<u8>>>,
     effect: Effect,
     content: Content,
-    /// Whether it holds records, of which no message may show anything.
+    /// Whether the body contains records, which must not appear in messages.
     private: bool,
 }
 
@@ -98,71 +101,72 @@ impl Request {
         self
     }
 
-    /// The body is of several lines.
+    /// Marks the body as newline-delimited JSON.
     pub(super) fn lines(mut self) -> Self {
         self.content = Content::Lines;
         self
     }
 
-    /// It holds no record.
+    /// Marks the request as one without records.
     pub(super) fn about_indices(mut self) -> Self {
         self.private = false;
         self
     }
 }
 
-/// An answer, whatever its status.
+/// A response of any status.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     body: Vec<u8>,
     private: bool,
 }
 
-impl Answer {
-    fn is_passing(&self) -> bool {
-        matches!(self.status, 429 | 503) && Fault::of_answer(self.status, &self.body).is_passing()
+impl Response {
+    fn is_transient(&self) -> bool {
+        matches!(self.status, 429 | 503)
+            && ServerError::from_response(self.status, &self.body).is_transient()
     }
 
-    /// Its body, or what it says went wrong.
-    pub(super) fn success(&self) -> Result<&[u8], Fault> {
+    /// Returns the body, or the error of an unsuccessful response.
+    pub(super) fn success(&self) -> Result<&[u8], ServerError> {
         match self.status {
             200..300 => Ok(&self.body),
             status => Err(match self.private {
-                true => Fault::of_answer(status, &self.body).without_reason(),
-                false => Fault::of_answer(status, &self.body),
+                true => ServerError::from_response(status, &self.body).without_reason(),
+                false => ServerError::from_response(status, &self.body),
             }),
         }
     }
 
-    /// Its body, read.
-    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failed> {
-        let body = self.success().map_err(Fault::into_failed)?;
+    /// Parses the body of a successful response.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, CallError> {
+        let body = self.success().map_err(ServerError::into_call_error)?;
         Ok(parse(body)?)
     }
 
-    /// Its body, read whatever its status is.
+    /// Parses the body of a response of any status.
     pub(super) fn read_any<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
-/// Reads what the server answered.
+/// Parses a response body.
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
         let what = crate::json::describe(&error);
-        Error::new(ErrorKind::Backend, format!("the cluster gave an answer that is none: {what}"))
+        Error::new(ErrorKind::Backend, format!("malformed response from the cluster: {what}"))
     })
 }
 
-/// How an exchange ended without an answer.
-enum Lost {
+/// Why a request has no response.
+enum NoResponse {
     /// No host could be connected to.
     Unreachable(String),
-    /// The connection was lost when the request was sent.
-    Meanwhile(String),
-    /// The host gave an answer that is longer than this limit.
-    TooLong(u64),
+    /// The connection was lost after the request was sent.
+    Interrupted(String),
+    /// The response is longer than this limit.
+    TooLarge(u64),
 }
 
 impl Client {
@@ -175,56 +179,66 @@ impl Client {
         }
     }
 
-    /// Sends a request and gives the answer.
+    /// Sends a request and returns the response.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] where the deadline passed and nothing was changed;
-    /// [`ErrorKind::Unavailable`] where no host answers, or where it is not known whether a write
-    /// was done.
-    pub(super) fn send(&self, request: Request, deadline: Instant) -> Result<Answer> {
+    /// [`ErrorKind::Timeout`] if the deadline passed and nothing was changed;
+    /// [`ErrorKind::Unavailable`] if no host responded, or if it is not known whether a write was
+    /// done.
+    pub(super) fn send(&self, request: Request, deadline: Instant) -> Result<Response> {
         let (effect, this) = (request.effect, self.clone());
         match runtime::run(deadline, async move { this.exchange(&request, deadline).await })? {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(lost)) => Err(lost_error(effect, &lost)),
-            None => Err(late_error(effect)),
+            Some(Ok(response)) => Ok(response),
+            Some(Err(lost)) => Err(no_response_error(effect, &lost)),
+            None => Err(timeout_error(effect)),
         }
     }
 
-    /// Sends a request that nobody waits for.
-    pub(super) fn leave(&self, request: Request, limit: Duration) {
+    /// Sends a request in the background and ignores its outcome.
+    pub(super) fn spawn_detached(&self, request: Request, limit: Duration) {
         let (deadline, this) = (Instant::now() + limit, self.clone());
-        runtime::leave(limit, async move { drop(this.exchange(&request, deadline).await) });
+        runtime::spawn_detached(
+            limit,
+            async move { drop(this.exchange(&request, deadline).await) },
+        );
     }
 
-    /// Sends a request until there is an answer to it other than that the cluster has too much to
-    /// do, or is not ready: of which nothing was done.
-    async fn exchange(&self, request: &Request, deadline: Instant) -> Result<Answer, Lost> {
+    /// Sends a request, and repeats it while the cluster refuses it as overloaded or not ready,
+    /// which means that it had no effect.
+    async fn exchange(&self, request: &Request, deadline: Instant) -> Result<Response, NoResponse> {
         let _permit = self.permits.acquire().await;
-        let mut pause = PAUSES.0;
+        let mut back_off = overload_back_off(deadline);
         let mut repeated = false;
         loop {
             match self.attempt(request).await {
-                Ok(answer) if answer.is_passing() && Instant::now() + pause < deadline => {
+                Ok(response) if response.is_transient() => {
+                    let pause = back_off.next_pause();
+                    // Sleeping past the deadline would lose the response, whose outcome is known.
+                    if pause >= back_off.left() {
+                        return Ok(response);
+                    }
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
                 }
-                // The first attempt may have been done, whatever became of the second.
-                Ok(answer) if repeated && matches!(answer.status, 429 | 500..) => {
-                    let why = format!("and then it was refused with status {}", answer.status);
-                    return Err(Lost::Meanwhile(why));
+                // The first attempt may have been done, whatever the outcome of the second.
+                Ok(response) if repeated && matches!(response.status, 429 | 500..) => {
+                    let why =
+                        format!("a second attempt was refused with status {}", response.status);
+                    return Err(NoResponse::Interrupted(why));
                 }
-                Ok(answer) => return Ok(answer),
-                Err(Lost::Meanwhile(_)) if self.repeats(request.effect) && !repeated => {
+                Ok(response) => return Ok(response),
+                Err(NoResponse::Interrupted(_)) if self.repeats(request.effect) && !repeated => {
                     repeated = true;
                 }
-                Err(Lost::Unreachable(why)) if repeated => return Err(Lost::Meanwhile(why)),
+                Err(NoResponse::Unreachable(why)) if repeated => {
+                    return Err(NoResponse::Interrupted(why));
+                }
                 Err(lost) => return Err(lost),
             }
         }
     }
 
-    /// Whether a request is sent once more whose connection was lost.
+    /// Whether a request is repeated after a lost connection.
     fn repeats(&self, effect: Effect) -> bool {
         match effect {
             Effect::Read => true,
@@ -233,44 +247,46 @@ impl Client {
         }
     }
 
-    /// Sends a request to the first host that can be connected to, beginning with the next one;
-    /// those that did not answer lately come last.
-    async fn attempt(&self, request: &Request) -> Result<Answer, Lost> {
+    /// Sends a request to the first host that can be connected to. Each attempt starts with the
+    /// next host, and tries unresponsive ones last.
+    async fn attempt(&self, request: &Request) -> Result<Response, NoResponse> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.hosts.len();
         let mut hosts: Vec<&Host> = self.hosts.iter().collect();
         hosts.rotate_left(first);
-        hosts.sort_by_key(|host| host.is_suspect());
+        hosts.sort_by_key(|host| host.is_unresponsive());
         let mut unreachable = String::new();
         for host in hosts {
             let mut attempt = Attempt { host, answered: false };
             match send(&host.transport, request).await {
-                Err(Lost::Unreachable(why)) => unreachable = why,
+                Err(NoResponse::Unreachable(why)) => unreachable = why,
                 done => {
                     attempt.answered = done.is_ok();
                     return done;
                 }
             }
         }
-        Err(Lost::Unreachable(unreachable))
+        Err(NoResponse::Unreachable(unreachable))
     }
 }
 
-async fn send(host: &Transport, request: &Request) -> Result<Answer, Lost> {
+async fn send(host: &Transport, request: &Request) -> Result<Response, NoResponse> {
     let sent = host.send(request.method, &request.path, request.body.as_ref(), request.content);
     match sent.await {
-        // A proxy that gave up may have handed the request on, and its answer may be lost.
-        Ok((status @ (502 | 504), body)) if Fault::of_answer(status, &body).name.is_empty() => {
-            Err(Lost::Meanwhile(format!("status {status}, of a proxy before the cluster")))
+        // A proxy that timed out may have forwarded the request.
+        Ok((status @ (502 | 504), body))
+            if ServerError::from_response(status, &body).name.is_empty() =>
+        {
+            Err(NoResponse::Interrupted(format!("status {status} from a proxy")))
         }
-        Ok((status, body)) => Ok(Answer { status, body, private: request.private }),
-        Err(Failure::TooLong(limit)) => Err(Lost::TooLong(limit)),
-        Err(Failure::Client(error)) => Err(lost(&error)),
+        Ok((status, body)) => Ok(Response { status, body, private: request.private }),
+        Err(TransportError::TooLarge(limit)) => Err(NoResponse::TooLarge(limit)),
+        Err(TransportError::Client(error)) => Err(classify(&error)),
     }
 }
 
-/// What became of a request that has no answer. The messages are of the innermost causes, which
-/// name no address and no login.
-fn lost(error: &reqwest::Error) -> Lost {
+/// Classifies the error of the HTTP client. The message is that of the innermost cause, which
+/// contains no address and no credentials.
+fn classify(error: &reqwest::Error) -> NoResponse {
     let mut unreachable = error.is_connect() || error.is_builder();
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -282,34 +298,34 @@ fn lost(error: &reqwest::Error) -> Lost {
         Some(_) => "the client failed".to_owned(),
         None => cause.to_string(),
     };
-    if unreachable { Lost::Unreachable(why) } else { Lost::Meanwhile(why) }
+    if unreachable { NoResponse::Unreachable(why) } else { NoResponse::Interrupted(why) }
 }
 
-fn lost_error(effect: Effect, lost: &Lost) -> Error {
+fn no_response_error(effect: Effect, lost: &NoResponse) -> Error {
     let unavailable = |message| Error::new(ErrorKind::Unavailable, message);
     match (lost, effect) {
-        (Lost::Unreachable(why), _) => unavailable(format!(
+        (NoResponse::Unreachable(why), _) => unavailable(format!(
             "no host of the cluster can be reached; nothing was changed ({why})"
         )),
-        (Lost::Meanwhile(why), Effect::Read) => {
+        (NoResponse::Interrupted(why), Effect::Read) => {
             unavailable(format!("the connection was lost ({why})"))
         }
-        (Lost::Meanwhile(why), _) => unavailable(format!(
+        (NoResponse::Interrupted(why), _) => unavailable(format!(
             "the connection was lost; whether the call was done is not known ({why})"
         )),
-        (Lost::TooLong(limit), _) => too_large(*limit),
+        (NoResponse::TooLarge(limit), _) => too_large(*limit),
     }
 }
 
-fn late_error(effect: Effect) -> Error {
+fn timeout_error(effect: Effect) -> Error {
     match effect {
         Effect::Read => Error::new(
             ErrorKind::Timeout,
-            "the cluster did not answer until the deadline passed; nothing was changed",
+            "the cluster did not respond before the deadline passed; nothing was changed",
         ),
         _ => Error::new(
             ErrorKind::Unavailable,
-            "the cluster did not answer until the deadline passed; whether the call was done is not known",
+            "the cluster did not respond before the deadline passed; whether the call was done is not known",
         ),
     }
 }

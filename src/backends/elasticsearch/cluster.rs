@@ -1,4 +1,4 @@
-//! A cluster, and what stands in it: indices and their mappings.
+//! A cluster with its indices and mappings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -10,18 +10,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::builder::Refresh;
+use super::call_error::{CallError, ServerError};
 use super::client::{Client, Effect, Request, parse};
-use super::failure::{Failed, Fault};
 use super::names;
 use super::target::{Layout, Target};
 use crate::remote::Deadline;
 use crate::schema::table_of_another;
 use crate::{Error, ErrorKind, Result, Schema};
 
-/// What is asked of an index.
-const LOOKED_AT: &str = "*.aliases,*.mappings,*.settings.index.number_of_*";
+/// The parts of an index description that are requested.
+const DESCRIPTION: &str = "*.aliases,*.mappings,*.settings.index.number_of_*";
 
-/// A cluster as it was opened.
+/// An opened cluster.
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) timeout: Duration,
@@ -29,8 +29,9 @@ pub(super) struct Cluster {
     pub(super) refresh: Refresh,
     pub(super) shards: Option<u32>,
     pub(super) replicas: Option<u32>,
-    /// What stood when the first scope was opened, by alias: each is good for one opening.
-    pub(super) known: Mutex<Option<HashMap<String, Layout>>>,
+    /// The layouts that existed when the first scope was opened, by alias. Each is used for one
+    /// opening only.
+    pub(super) layouts: Mutex<Option<HashMap<String, Layout>>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -43,35 +44,35 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// What is found under the name of a scope.
-pub(super) enum Found {
-    Nothing,
-    /// An index of hilcat's own, behind the alias of that name.
-    Own(Box<Own>),
-    Foreign(Foreign),
+/// The index that a scope's name denotes.
+pub(super) enum ExistingIndex {
+    Missing,
+    /// An index of hilcat, behind the alias of this name.
+    Own(Box<OwnIndex>),
+    Foreign(ForeignIndex),
 }
 
-/// An index of hilcat's own.
-pub(super) struct Own {
+/// An index of hilcat.
+pub(super) struct OwnIndex {
     pub(super) index: String,
     pub(super) layout: Layout,
-    /// All of the mapping, as it stands.
+    /// The complete stored mapping.
     pub(super) mappings: Json,
-    /// Its settings of `index`.
+    /// The settings in `index`.
     pub(super) settings: Json,
 }
 
 /// An index of another program.
-pub(super) struct Foreign {
+pub(super) struct ForeignIndex {
     pub(super) index: String,
     pub(super) properties: Map<String, Json>,
-    /// Whether the name is one that the index was given beside its own.
+    /// Whether the name is an alias of the index.
     pub(super) is_alias: bool,
 }
 
-/// An index as the cluster describes it.
+/// The description of an index.
 #[derive(Deserialize)]
-pub(super) struct Described {
+pub(super) struct IndexDescription {
     #[serde(default)]
     pub(super) aliases: BTreeMap<String, Json>,
     #[serde(default)]
@@ -80,7 +81,7 @@ pub(super) struct Described {
     settings: Json,
 }
 
-impl Described {
+impl IndexDescription {
     pub(super) fn is_own(&self) -> bool {
         self.mappings["_meta"]["hilcat"].is_object()
     }
@@ -91,67 +92,74 @@ impl Cluster {
         Deadline::of_call(self.timeout).instant()
     }
 
-    /// How long a server may go on with a request: a little less than the caller does, so that it
-    /// can say that nothing was done.
-    pub(super) fn limit(&self, deadline: Instant) -> String {
+    /// Returns the timeout parameter of a request. It ends a little before the deadline, so that
+    /// the server can still respond that nothing was changed.
+    pub(super) fn timeout_parameter(&self, deadline: Instant) -> String {
         let left = deadline.saturating_duration_since(Instant::now()) * 9 / 10;
         format!("timeout={}ms", left.as_millis().max(1))
     }
 
-    /// Asks the cluster something that tells whether it is there and takes the login.
+    /// Checks that the cluster responds and accepts the login.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where not.
-    pub(super) fn ask(&self) -> Result<()> {
+    /// [`ErrorKind::Unavailable`] if it does not.
+    pub(super) fn ping(&self) -> Result<()> {
         let request = Request::read("_cluster/health?local=true").about_indices();
-        let answer = self.client.send(request, self.deadline())?;
-        match answer.success() {
+        let response = self.client.send(request, self.deadline())?;
+        match response.success() {
             Ok(_) => Ok(()),
-            // The login is right, but may not know such things.
-            Err(fault) if fault.status == 403 => Ok(()),
-            Err(fault) => Err(fault.into_failed().into_error()),
+            // The login is valid but lacks the permission for this request.
+            Err(server_error) if server_error.status == 403 => Ok(()),
+            Err(server_error) => Err(server_error.into_call_error().into_error()),
         }
     }
 
-    /// What is found under a name.
+    /// Looks up the index that a name denotes.
     ///
     /// # Errors
     ///
-    /// Where the cluster cannot be asked, or there is something that is no scope.
-    pub(super) fn look(&self, alias: &str, deadline: Instant) -> Result<Found, Failed> {
-        let path = format!("{}?filter_path={LOOKED_AT}", names::in_path(alias));
-        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
-        let body = match answer.success() {
-            Err(fault) if fault.is_gone() => return Ok(Found::Nothing),
-            Err(fault) => return Err(fault.into_failed()),
+    /// Fails if the cluster cannot be queried, or if the name denotes something that cannot be a
+    /// scope.
+    pub(super) fn lookup(
+        &self,
+        alias: &str,
+        deadline: Instant,
+    ) -> Result<ExistingIndex, CallError> {
+        let path = format!("{}?filter_path={DESCRIPTION}", names::in_path(alias));
+        let response = self.client.send(Request::read(path).about_indices(), deadline)?;
+        let body = match response.success() {
+            Err(server_error) if server_error.is_index_missing() => {
+                return Ok(ExistingIndex::Missing);
+            }
+            Err(server_error) => return Err(server_error.into_call_error()),
             Ok(body) => body,
         };
-        let mut indices: BTreeMap<String, Described> = parse(body)?;
+        let mut indices: BTreeMap<String, IndexDescription> = parse(body)?;
         if indices.len() > 1 {
             return Err(of_several(alias, indices.keys()).into());
         }
         match indices.pop_first() {
-            None => Ok(Found::Nothing),
+            None => Ok(ExistingIndex::Missing),
             Some((index, described)) => found(alias, index, described),
         }
     }
 
-    /// The target of a scope, where it is known that its index is the very one that the schema
-    /// needs: all that stand are asked for together when the first scope is opened.
+    /// Returns the target of a scope from the cached layouts, if its index covers the schema. The
+    /// layouts of all scopes are read together when the first scope is opened.
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
-    pub(super) fn known(
+    /// Fails if the cluster does not respond.
+    pub(super) fn cached_target(
         &self,
         schema: &Schema,
         deadline: Instant,
     ) -> Result<Option<(Target, Schema)>> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        if self.known.lock().is_none() {
-            let layouts = self.layouts(deadline)?;
-            self.known.lock().get_or_insert(layouts);
+        if self.layouts.lock().is_none() {
+            let layouts = self.load_layouts(deadline)?;
+            self.layouts.lock().get_or_insert(layouts);
         }
         let layout = self.forget(&alias);
         let Some(layout) = layout.filter(|layout| layout.schema.name == schema.name) else {
@@ -161,18 +169,18 @@ impl Cluster {
         if !layout.covers(&schema) {
             return Ok(None);
         }
-        // What cannot be read is told by one who looks at that scope alone.
+        // An unreadable layout is reported by the lookup of this scope.
         let target = layout.target(&alias, &schema).ok();
         Ok(target.map(|target| (target, schema)))
     }
 
-    /// The schema of a scope in an index of hilcat's own.
+    /// Returns the stored schema of a scope in an index of hilcat.
     ///
     /// # Errors
     ///
-    /// Where the cluster does not answer.
+    /// Fails if the cluster does not respond.
     pub(super) fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
-        let layouts = self.layouts(self.deadline())?;
+        let layouts = self.load_layouts(self.deadline())?;
         let mut schemas = layouts.into_iter().map(|(alias, layout)| (alias, layout.schema));
         let is_it = |(alias, schema): &(String, Schema)| {
             schema.name == scope
@@ -181,9 +189,9 @@ impl Cluster {
         Ok(schemas.find(is_it).map(|(_, schema)| schema))
     }
 
-    fn layouts(&self, deadline: Instant) -> Result<HashMap<String, Layout>> {
-        let described = match self.described("*.aliases,*.mappings._meta.hilcat", deadline) {
-            // A login may know of single indices alone.
+    fn load_layouts(&self, deadline: Instant) -> Result<HashMap<String, Layout>> {
+        let described = match self.describe_all("*.aliases,*.mappings._meta.hilcat", deadline) {
+            // The login may have permission for single indices only.
             Err(error) if error.kind() == ErrorKind::Backend => return Ok(HashMap::new()),
             described => described?,
         };
@@ -191,58 +199,58 @@ impl Cluster {
         for described in described.into_values() {
             let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"]).ok();
             for alias in described.aliases.into_keys() {
-                // Of one that is of several indices, whosever they are, it is not known.
+                // An alias of several indices is not a scope.
                 let layout = layout.clone();
                 layouts.entry(alias).and_modify(|known| *known = None).or_insert(layout);
             }
         }
-        let known = |(alias, layout): (String, Option<Layout>)| Some((alias, layout?));
-        Ok(layouts.into_iter().filter_map(known).collect())
+        let unique = |(alias, layout): (String, Option<Layout>)| Some((alias, layout?));
+        Ok(layouts.into_iter().filter_map(unique).collect())
     }
 
-    /// Gives what is known of a scope, and has it looked at anew the next time.
+    /// Removes a scope from the cached layouts and returns its layout.
     pub(super) fn forget(&self, alias: &str) -> Option<Layout> {
-        self.known.lock().as_mut()?.remove(alias)
+        self.layouts.lock().as_mut()?.remove(alias)
     }
 
-    /// All indices whose names begin with the prefix.
+    /// Describes all indices whose names start with the prefix.
     ///
     /// # Errors
     ///
-    /// Where the cluster cannot be asked.
-    pub(super) fn described(
+    /// Fails if the cluster cannot be queried.
+    pub(super) fn describe_all(
         &self,
         what: &str,
         deadline: Instant,
-    ) -> Result<BTreeMap<String, Described>> {
+    ) -> Result<BTreeMap<String, IndexDescription>> {
         let prefix = names::in_path(&self.prefix);
         let path = format!("{prefix}*?expand_wildcards=open&filter_path={what}");
-        let answer = self.client.send(Request::read(path).about_indices(), deadline)?;
-        answer.read().map_err(Failed::into_error)
+        let response = self.client.send(Request::read(path).about_indices(), deadline)?;
+        response.read().map_err(CallError::into_error)
     }
 
-    /// Makes an index with the scope's alias. Gives false where there is one of that name.
+    /// Creates an index with the scope's alias. Returns `false` if it already exists.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses it.
+    /// Fails if the cluster refuses the request.
     pub(super) fn create(
         &self,
         index: &str,
         body: &Json,
         deadline: Instant,
-    ) -> Result<bool, Failed> {
-        let path = format!("{}?{}", names::in_path(index), self.limit(deadline));
+    ) -> Result<bool, CallError> {
+        let path = format!("{}?{}", names::in_path(index), self.timeout_parameter(deadline));
         let request = Request::new(Method::Put, path, Effect::Once).about_indices();
-        let answer = self.client.send(request.body(body.to_string()), deadline)?;
-        match answer.success() {
+        let response = self.client.send(request.body(body.to_string()), deadline)?;
+        match response.success() {
             Ok(_) => Ok(true),
-            Err(fault) if stands_already(&fault) => Ok(false),
-            Err(fault) => Err(fault.into_failed()),
+            Err(server_error) if already_exists(&server_error) => Ok(false),
+            Err(server_error) => Err(server_error.into_call_error()),
         }
     }
 
-    /// What an index is made of.
+    /// Returns the body of a request that creates an index.
     pub(super) fn body(&self, mappings: &Json, alias: Option<&str>) -> Json {
         let properties = mappings["properties"].as_object().map_or(0, Map::len);
         let mut settings = Map::new();
@@ -252,7 +260,7 @@ impl Cluster {
         if let Some(replicas) = self.replicas {
             settings.insert("number_of_replicas".into(), replicas.into());
         }
-        // Each column can have two fields, and another one when it is renamed.
+        // Each column can have two fields, and one more for each rename.
         if properties > 300 {
             settings.insert("mapping.total_fields.limit".into(), (properties * 4).into());
         }
@@ -263,21 +271,21 @@ impl Cluster {
         body
     }
 
-    /// Puts a new index in the place of the one that stands, in one step, once `fill` is done with
-    /// it. Where the old one is gone meanwhile, somebody else did the same.
+    /// Replaces an index by a new one in one step, after `fill` has filled it. If the old index no
+    /// longer exists, another client has already replaced it.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses it.
+    /// Fails if the cluster refuses the request.
     pub(super) fn swap(
         &self,
         alias: &str,
         old: &str,
         body: &Json,
         deadline: Instant,
-        fill: impl FnOnce(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
-        let new = names::index(alias, &random());
+        fill: impl FnOnce(&str) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let new = names::index(alias, &random_suffix());
         self.create(&new, body, deadline)?;
         if let Err(failed) = fill(&new) {
             let _ = self.client.send(delete(&new), deadline);
@@ -287,45 +295,54 @@ impl Cluster {
             {"remove_index": {"index": old}},
             {"add": {"index": new, "alias": alias}},
         ]});
-        let path = format!("_aliases?{}", self.limit(deadline));
+        let path = format!("_aliases?{}", self.timeout_parameter(deadline));
         let request = Request::new(Method::Post, path, Effect::Once).about_indices();
-        let answer = self.client.send(request.body(actions.to_string()), deadline)?;
-        let Err(fault) = answer.success() else { return Ok(()) };
-        // The new one is of no use, and nothing is lost where it stays.
+        let response = self.client.send(request.body(actions.to_string()), deadline)?;
+        let Err(server_error) = response.success() else { return Ok(()) };
+        // The new index is not used; leaving it behind loses no data.
         let _ = self.client.send(delete(&new), deadline);
-        if fault.is_gone() { Ok(()) } else { Err(fault.into_failed()) }
+        if server_error.is_index_missing() { Ok(()) } else { Err(server_error.into_call_error()) }
     }
 
     /// Changes the mapping of an index.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses it.
+    /// Fails if the cluster refuses the request.
     pub(super) fn put_mapping(
         &self,
         index: &str,
         body: &Json,
         deadline: Instant,
-    ) -> Result<(), Failed> {
-        let path = format!("{}/_mapping?{}", names::in_path(index), self.limit(deadline));
+    ) -> Result<(), CallError> {
+        let path =
+            format!("{}/_mapping?{}", names::in_path(index), self.timeout_parameter(deadline));
         let request = Request::new(Method::Put, path, Effect::Repeatable).about_indices();
-        let answer = self.client.send(request.body(body.to_string()), deadline)?;
-        answer.success().map(drop).map_err(Fault::into_failed)
+        let response = self.client.send(request.body(body.to_string()), deadline)?;
+        response.success().map(drop).map_err(ServerError::into_call_error)
     }
 
-    /// Has the index show everything that was written before.
+    /// Refreshes the index, so that searches find all earlier writes.
     ///
     /// # Errors
     ///
-    /// Where the cluster cannot be asked.
-    pub(super) fn show_all(&self, target: &Target, deadline: Instant) -> Result<(), Failed> {
+    /// Fails if the cluster does not respond.
+    pub(super) fn refresh_index(
+        &self,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         let path = format!("{}/_refresh", target.path);
         let request = Request::new(Method::Post, path, Effect::Read);
-        self.client.send(request, deadline)?.success().map(drop).map_err(Fault::into_failed)
+        self.client
+            .send(request, deadline)?
+            .success()
+            .map(drop)
+            .map_err(ServerError::into_call_error)
     }
 }
 
-/// The error of a scope whose name is an alias of several indices: no record has one place in them.
+/// The error of a name that is an alias of several indices, in which a record has no unique place.
 pub(super) fn of_several<'a>(
     alias: &str,
     indices: impl ExactSizeIterator<Item = &'a String>,
@@ -334,7 +351,7 @@ pub(super) fn of_several<'a>(
     let names: Vec<String> = indices.take(shown).map(|index| format!("`{index}`")).collect();
     let more = if count > shown { format!(" and {} more", count - shown) } else { String::new() };
     Error::unsupported(format!(
-        "`{alias}` is an alias of {count} indices, {}{more}; a scope is one index: have the alias name one, or name the index as the table of the scope",
+        "`{alias}` is an alias of {count} indices, {}{more}, but a scope is a single index; point the alias to one index, or name the index as the table of the scope",
         names.join(", ")
     ))
 }
@@ -344,31 +361,36 @@ fn delete(index: &str) -> Request {
     Request::new(Method::Delete, path, Effect::Once).about_indices()
 }
 
-fn found(alias: &str, index: String, described: Described) -> Result<Found, Failed> {
+fn found(
+    alias: &str,
+    index: String,
+    described: IndexDescription,
+) -> Result<ExistingIndex, CallError> {
     if described.is_own() {
         let layout = Layout::from_json(&described.mappings["_meta"]["hilcat"])?;
-        let Described { mappings, mut settings, .. } = described;
+        let IndexDescription { mappings, mut settings, .. } = described;
         let settings = settings["index"].take();
-        return Ok(Found::Own(Box::new(Own { index, layout, mappings, settings })));
+        return Ok(ExistingIndex::Own(Box::new(OwnIndex { index, layout, mappings, settings })));
     }
     let properties = described.mappings["properties"].as_object().cloned().unwrap_or_default();
     let is_alias = index != alias;
-    Ok(Found::Foreign(Foreign { index, properties, is_alias }))
+    Ok(ExistingIndex::Foreign(ForeignIndex { index, properties, is_alias }))
 }
 
-fn stands_already(fault: &Fault) -> bool {
-    // The latter where another program has an index of the alias's name.
-    fault.is("resource_already_exists_exception") || fault.is("invalid_alias_name_exception")
+fn already_exists(server_error: &ServerError) -> bool {
+    // The second type: another program has an index with the name of the alias.
+    server_error.is("resource_already_exists_exception")
+        || server_error.is("invalid_alias_name_exception")
 }
 
-/// What no other index of a scope has in its name.
-fn random() -> String {
+/// Returns a suffix that no other index of a scope has.
+fn random_suffix() -> String {
     use std::hash::{BuildHasher, RandomState};
     format!("{:016x}", RandomState::new().hash_one(Instant::now()))
 }
 
-/// Checks that the index is of the scope that it is opened as.
-pub(super) fn check_scope(own: &Own, schema: &Schema) -> Result<()> {
+/// Checks that an index belongs to the scope that is being opened.
+pub(super) fn check_scope(own: &OwnIndex, schema: &Schema) -> Result<()> {
     match own.layout.schema.name == schema.name {
         true => Ok(()),
         false => Err(table_of_another(schema, &own.layout.schema.name)),

@@ -1,7 +1,9 @@
-//! Rows as the sources of documents: a JSON object with a member for each column.
+//! Conversion between rows and the sources of documents, which are JSON objects with a member for
+//! each column.
 //!
-//! Numbers, booleans and JSON are themselves; bytes are base64; floats that are no numbers are
-//! `"NaN"`, `"Infinity"` and `"-Infinity"`; decimals, dates, times and uuids are strings.
+//! Numbers, booleans and JSON are written as JSON values, bytes as base64. Floats without a JSON
+//! number are `"NaN"`, `"Infinity"` and `"-Infinity"`. Decimals, dates, times and uuids are
+//! strings.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +14,13 @@ use serde_json::value::RawValue;
 use super::target::{LEASE, Target, UNTIL, VACANT};
 use crate::{Column, ColumnType, Error, ErrorKind, Key, Result, Row, Schema, Value, json, text};
 
-/// How deep JSON can be for it to be read again.
-const DEEPEST: usize = 120;
+/// The maximum nesting of JSON values that can be read back.
+const MAX_DEPTH: usize = 120;
 
-/// The members of a document, as they stand there.
+/// The members of a source, as raw JSON.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Checks what the engine cannot hold, before anything is sent.
+/// Checks that Elasticsearch can store a row.
 ///
 /// # Errors
 ///
@@ -26,9 +28,9 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 pub(super) fn check(row: &[Value], schema: &Schema) -> Result<()> {
     for (value, column) in row.iter().zip(&schema.columns) {
         if let Value::Json(json) = value
-            && is_deeper(json, DEEPEST)
+            && is_deeper(json, MAX_DEPTH)
         {
-            let message = format!("the JSON is nested more than {DEEPEST} deep");
+            let message = format!("the JSON is nested more than {MAX_DEPTH} deep");
             return Err(Error::unsupported(message).with_column(&column.name));
         }
     }
@@ -44,17 +46,19 @@ fn is_deeper(json: &Json, limit: usize) -> bool {
     }
 }
 
-/// Whether a value is a JSON object. The engine would merge it into the one that stands there.
+/// Whether a row has a JSON object, which an update would merge into the stored object instead of
+/// replacing it.
 pub(super) fn has_object(row: &[Value]) -> bool {
     row.iter().any(|value| matches!(value, Value::Json(json) if json.is_object()))
 }
 
-/// The source of what a row gives: the columns that are absent from it are left out.
+/// Returns the source for a row, without its absent columns.
 pub(super) fn write(row: &[Value], target: &Target) -> Result<String> {
     to_text(&Source { row, target, rest: None })
 }
 
-/// The members that are merged into a document that may have a lease alone: it is a record then.
+/// Returns the members to merge into a document that may be a placeholder, which they turn into a
+/// record.
 pub(super) fn write_merged(row: &[Value], target: &Target) -> Result<String> {
     let null = RawValue::from_string("null".to_owned()).ok();
     let rest = null.as_deref().filter(|_| target.leases);
@@ -62,15 +66,15 @@ pub(super) fn write_merged(row: &[Value], target: &Target) -> Result<String> {
     to_text(&Source { row, target, rest })
 }
 
-/// The source of a row over that of a stored document: what the row does not give, and what the
-/// schema does not know, stays as it stands there.
+/// Returns the source for a row written over a stored document. Absent columns and unknown members
+/// are taken from the stored document.
 pub(super) fn write_over(row: &[Value], old: &RawValue, target: &Target) -> Result<String> {
     let mut rest = members(old)?;
     if target.leases {
-        // The lease is over once there is a record.
+        // A write ends the lease.
         rest.retain(|name, _| ![LEASE, UNTIL, VACANT].contains(&name.as_str()));
     }
-    for (_, field) in given(row, target) {
+    for (_, field) in present_fields(row, target) {
         rest.remove(field);
     }
     to_text(&Source { row, target, rest: Some(rest) })
@@ -95,7 +99,7 @@ struct Source<'a> {
 impl Serialize for Source<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (value, field) in given(self.row, self.target) {
+        for (value, field) in present_fields(self.row, self.target) {
             map.serialize_entry(field, &Member(value))?;
         }
         for (field, value) in self.rest.iter().flatten() {
@@ -105,15 +109,18 @@ impl Serialize for Source<'_> {
     }
 }
 
-/// What a row gives, with the names of the fields. In an index of another program what is part of
-/// the key alone is in the id alone.
-fn given<'a>(row: &'a [Value], target: &'a Target) -> impl Iterator<Item = (&'a Value, &'a str)> {
+/// Returns the present columns of a row with the names of their fields. In an index of another
+/// program, a column of the key may be stored in the id only.
+fn present_fields<'a>(
+    row: &'a [Value],
+    target: &'a Target,
+) -> impl Iterator<Item = (&'a Value, &'a str)> {
     let fields = row.iter().zip(&target.fields);
     let fields = fields.filter(|(value, field)| !value.is_absent() && !field.in_id_alone);
     fields.map(|(value, field)| (value, field.name.as_str()))
 }
 
-/// A value as a member of a document.
+/// A value as a member of a source.
 pub(super) struct Member<'a>(pub(super) &'a Value);
 
 impl Serialize for Member<'_> {
@@ -135,11 +142,11 @@ fn members(source: &RawValue) -> Result<Members<'_>> {
         .map_err(|error| Error::invalid_data(format!("the document: {}", json::describe(&error))))
 }
 
-/// The row of a document.
+/// Reads the row of a document.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidData`], naming the column, where the document is not of the schema.
+/// [`ErrorKind::InvalidData`], naming the column, if the document does not match the schema.
 pub(super) fn read(id: &str, source: &RawValue, schema: &Schema, target: &Target) -> Result<Row> {
     let members = members(source)?;
     let columns = schema.columns.iter().zip(&target.fields).enumerate();
@@ -155,7 +162,7 @@ pub(super) fn read(id: &str, source: &RawValue, schema: &Schema, target: &Target
     columns.map(read).collect()
 }
 
-/// The key of a document, of whose source it is enough to have the key's fields.
+/// Reads the key of a document, whose source needs only the fields of the key.
 ///
 /// # Errors
 ///
@@ -179,11 +186,11 @@ pub(super) fn read_key(
     Ok(Key::new(schema.key.iter().map(value).collect::<Result<Vec<_>>>()?))
 }
 
-/// The expiry in a document.
+/// Reads the expiry of a document.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidData`], naming the column, where it is no time.
+/// [`ErrorKind::InvalidData`], naming the column, if it is not a timestamp.
 pub(super) fn expiry(source: &RawValue, column: &Column, field: &str) -> Result<Option<i64>> {
     let members = members(source)?;
     let value = members.get(field).map(|raw| decode(raw.get(), column)).transpose();
@@ -193,14 +200,14 @@ pub(super) fn expiry(source: &RawValue, column: &Column, field: &str) -> Result<
     }
 }
 
-/// Whether a document has no record: it lacks the key, which every record has.
+/// Whether a document is a placeholder: it lacks the key, which every record has.
 pub(super) fn is_vacant(source: &RawValue, schema: &Schema, target: &Target) -> Result<bool> {
     let key = schema.key.first().map(|&at| &target.fields[at].name);
     let has = |key: &String| members(source).map(|members| members.contains_key(key));
     Ok(target.leases && !key.map_or(Ok(true), has)?)
 }
 
-/// A document with these members in place of its own.
+/// Returns a source with these members added or replaced.
 pub(super) fn with_members(source: &RawValue, new: &[(&str, Json)]) -> Result<String> {
     let new: Vec<(String, Box<RawValue>)> = new
         .iter()
@@ -213,43 +220,43 @@ pub(super) fn with_members(source: &RawValue, new: &[(&str, Json)]) -> Result<St
     to_json(&all)
 }
 
-/// A document without these members.
+/// Returns a source without these members.
 pub(super) fn without_members(source: &RawValue, names: &[&str]) -> Result<String> {
     let mut all = members(source)?;
     all.retain(|name, _| !names.contains(&name.as_str()));
     to_json(&all)
 }
 
-/// What a column has in a document without it.
+/// Returns the value of a column that a document lacks.
 fn missing(fill: Option<&Value>, column: &Column) -> Result<Value> {
     match fill {
         Some(fill) => Ok(fill.clone()),
         None if column.nullable => Ok(Value::Null),
         None => Err(Error::invalid_data(
-            "the stored document is without this column, and nothing says what it has in it",
+            "the stored document lacks this column, which has no default and cannot be NULL",
         )),
     }
 }
 
-/// The key of another program's document is its id. What the document says itself cannot be
-/// something else.
+/// Reads a key column of another program's document from its id, which the source must not
+/// contradict.
 fn from_id(id: &str, found: Option<Result<Value>>, column: &Column) -> Result<Value> {
     let value = text::to_value(id, column.ty).map_err(|_| {
         Error::invalid_data(format!("the id of the stored document is not of type {}", column.ty))
     })?;
     match found.transpose()? {
         Some(found) if !found.same(&value) => {
-            Err(Error::invalid_data("the stored document contradicts its own id"))
+            Err(Error::invalid_data("the stored document has another value than its id"))
         }
         _ => Ok(value),
     }
 }
 
-/// Reads a member of a document.
+/// Reads a member of a source.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidData`] where it is not of the column's type.
+/// [`ErrorKind::InvalidData`] if it is not of the column's type.
 pub(super) fn decode(raw: &str, column: &Column) -> Result<Value> {
     let value = parse(raw, column).and_then(|json| match (json, column.ty) {
         (Json::Null, ColumnType::Json) if !column.nullable => Ok(Json::Null.into()),
@@ -263,7 +270,10 @@ pub(super) fn decode(raw: &str, column: &Column) -> Result<Value> {
         Ok(value)
     });
     checked.map_err(|error| {
-        Error::invalid_data(format!("the stored document has another value: {}", error.message()))
+        Error::invalid_data(format!(
+            "the stored document has an invalid value: {}",
+            error.message()
+        ))
     })
 }
 
@@ -313,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_does_not_give_stays() {
+    fn absent_columns_and_unknown_members_are_kept() {
         let target = target(&schema(), false);
         let old =
             raw(&json!({"id": "a", "n": 1, "other": 12345678901234567890_u64, "j": {"a": 1}}));
@@ -324,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_another_shape_is_reported_by_column() {
+    fn invalid_documents_are_reported_by_column() {
         let (schema, own) = (schema(), target(&schema(), false));
         let column = |source: Json| {
             let error = read("a", &raw(&source), &schema, &own).unwrap_err();
@@ -343,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn another_programs_key_is_its_id() {
+    fn the_key_of_another_programs_document_is_its_id() {
         let (schema, foreign) = (schema(), target(&schema(), true));
         let read = |source: Json| read("a", &raw(&source), &schema, &foreign);
         let row = ["a".into(), Value::Int(1), Value::Null];
@@ -356,8 +366,8 @@ mod tests {
     fn deep_json_is_refused() {
         let nested = |depth| (0..depth).fold(json!(0), |inner, _| json!([inner]));
         let check = |json: Json| check(&["a".into(), Value::Null, json.into()], &schema());
-        check(nested(DEEPEST)).unwrap();
-        let error = check(nested(DEEPEST + 1)).unwrap_err();
+        check(nested(MAX_DEPTH)).unwrap();
+        let error = check(nested(MAX_DEPTH + 1)).unwrap_err();
         assert_eq!((error.kind(), error.column()), (ErrorKind::Unsupported, Some("j")));
     }
 }

@@ -1,4 +1,4 @@
-//! The ids of documents: made from the key, one for each.
+//! The ids of documents, made from keys.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use super::names::push_escaped;
 use crate::{Error, Key, Result, Value, text};
 
-/// The bytes that an id can have.
-const LONGEST: usize = 512;
-/// How much of a key that is longer its id begins with.
+/// The maximum length of an id, in bytes.
+const MAX_LENGTH: usize = 512;
+/// How many bytes of a longer key its id starts with.
 const KEPT: usize = 160;
 
-/// The id of the document that hilcat has for a key: the texts of its values with commas between
-/// them. A comma inside, `%` and control characters are escaped. The id of a long key ends with
-/// its digest; the key itself is in the document, as every key is.
+/// Returns the id of the document of a key: the texts of its values, separated by commas. Commas
+/// within values, `%` and control characters are escaped. The id of a long key ends with its
+/// digest; the document itself contains the whole key.
 pub(super) fn of_key(key: &Key) -> String {
     let mut id = String::new();
     for (at, value) in key.values().iter().enumerate() {
@@ -23,11 +23,11 @@ pub(super) fn of_key(key: &Key) -> String {
         push_value(&mut id, value);
     }
     match id.as_str() {
-        // No escape is of one character.
+        // No escape has a single character.
         "" => "%".to_owned(),
-        // In a path these are no names.
+        // Not allowed as segments of a path.
         "." | ".." => id.replacen('.', "%2e", 1),
-        _ if id.len() > LONGEST => shorten(&id),
+        _ if id.len() > MAX_LENGTH => shorten(&id),
         _ => id,
     }
 }
@@ -41,8 +41,8 @@ fn push_value(id: &mut String, value: &Value) {
     }
 }
 
-/// The text of a value, the same for values that are equal as keys and whatever width or scale
-/// its type is given later.
+/// Returns the text of a value. Equal values have the same text, even if the width or scale of
+/// their type changes later.
 fn spelled(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Float(0.0) => "0.0".into(),
@@ -53,34 +53,34 @@ fn spelled(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// A digest is set off by a `%` that no escape has.
+/// Shortens an id. The `%` before the digest belongs to no escape.
 fn shorten(id: &str) -> String {
     let kept = id.floor_char_boundary(KEPT);
     let mut short = format!("{}%sha256:", &id[..kept]);
     for byte in Sha256::digest(id) {
-        // To a string it cannot fail.
+        // Writing to a string never fails.
         let _ = write!(short, "{byte:02x}");
     }
     short
 }
 
-/// The id of the document that another program has for a key: its text.
+/// Returns the id of another program's document for a key: its text.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where no id is so.
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if no id has this text.
 pub(super) fn plain(key: &Key) -> Result<String> {
     match key.values() {
         [value] => match text::from_value(value) {
-            id if (1..=LONGEST).contains(&id.len()) && id != "." && id != ".." => {
+            id if (1..=MAX_LENGTH).contains(&id.len()) && id != "." && id != ".." => {
                 Ok(id.into_owned())
             }
             _ => Err(Error::unsupported(format!(
-                "the index is another program's, whose ids are its keys: of 1 to {LONGEST} bytes, and neither `.` nor `..`"
+                "the key cannot be an id in another program's index: it must have 1 to {MAX_LENGTH} bytes and be neither `.` nor `..`"
             ))),
         },
         _ => Err(Error::unsupported(
-            "the index is another program's, whose ids are its keys: of one value each",
+            "the key has several columns, but in another program's index it is the id of the document; use a single column",
         )),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_the_key() {
+    fn ids_are_readable_keys() {
         for (key, expected) in [
             ("a1", "a1"),
             ("a/b \u{e9} {x}", "a/b \u{e9} {x}"),
@@ -117,19 +117,19 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_has_a_digest() {
-        let longest = "k".repeat(LONGEST);
+    fn ids_of_long_keys_have_a_digest() {
+        let longest = "k".repeat(MAX_LENGTH);
         assert_eq!(id([longest.as_str().into()]), longest);
         let (one, two) = (format!("{longest}1"), format!("{longest}2"));
         let (one, two) = (id([one.into()]), id([two.into()]));
         assert_ne!(one, two);
-        assert!(one.starts_with("kkk") && one.len() <= LONGEST, "{one}");
+        assert!(one.starts_with("kkk") && one.len() <= MAX_LENGTH, "{one}");
         assert!(one[KEPT..].starts_with("%sha256:"), "{one}");
-        assert!(id(["\u{1f600}".repeat(900).into()]).len() <= LONGEST);
+        assert!(id(["\u{1f600}".repeat(900).into()]).len() <= MAX_LENGTH);
     }
 
     #[test]
-    fn another_programs_id_is_the_text_alone() {
+    fn ids_of_other_programs_are_plain_text() {
         let plain = |text: &str| plain(&Key::single(text.into()));
         assert_eq!(plain("a,b%").unwrap(), "a,b%");
         for wrong in ["", ".", "..", &"k".repeat(513)] {

@@ -1,16 +1,16 @@
-//! Leases: members of the record's own document, or of a document that has nothing else.
+//! Leases: fields of the record's document, or of a placeholder document without a record.
 //!
-//! There are no transactions over documents, so that the lease has to be where the record is: both
-//! change on the condition that the document is the one that was looked at. A removal of the
-//! document takes the lease along.
+//! Elasticsearch has no transactions over several documents, so the lease is stored in the document
+//! of its record. Both are changed only if the document still has the version that was read. A
+//! removal of the document removes the lease as well.
 //!
-//! There is no clock that all processes share either. A process takes a lease over when it has seen
-//! the document unchanged for the time of the lease: its holder writes it anew every third of it.
-//! That needs no clocks that agree, and the time is measured by the process that waits.
+//! Processes have no common clock. A process takes over a lease when it has seen the document
+//! unchanged for the duration of the lease, since the holder rewrites it every third of that time.
+//! Only the waiting process measures the time, so the clocks need not agree.
 //!
-//! A document with a lease alone has none of the members of a record. It is no record for any read;
-//! a mark keeps it out of counts. One whose holder died stays until the key is computed, or until a
-//! purge an hour later, by which time no clock says anything else.
+//! A placeholder has none of the record's fields, so that no read takes it for a record, and a
+//! field that excludes it from counts. If its holder dies, it remains until the key is computed, or
+//! until a purge at least one hour after the lease expired, which allows for clocks that differ.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,10 +20,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use super::bulk::Seen;
+use super::bulk::DocumentVersion;
+use super::call_error::CallError;
 use super::client::Effect;
 use super::document;
-use super::failure::Failed;
 use super::scope::{Scope, Session};
 use super::single::Document;
 use super::target::{LEASE, UNTIL, VACANT};
@@ -31,13 +31,14 @@ use crate::clock::micros;
 use crate::store::{LeasedFill, Leases};
 use crate::{Error, Key, Result, Row};
 
-/// How long after its end a lease is removed that nothing else removed.
-const ABANDONED: Duration = Duration::from_secs(3_600);
-/// How many leases of others are remembered at the most.
-const REMEMBERED: usize = 10_000;
+/// How long after its expiry a placeholder is purged.
+const GRACE_PERIOD: Duration = Duration::from_secs(3_600);
+/// The maximum number of observed leases in memory.
+const MAX_OBSERVED: usize = 10_000;
 
-/// The leases of other holders as this process has seen them: which document, and since when.
-pub(super) type Observed = Mutex<HashMap<String, (Seen, Instant)>>;
+/// For each document, the version with another holder's lease that this process has seen, and since
+/// when.
+pub(super) type Observed = Mutex<HashMap<String, (DocumentVersion, Instant)>>;
 
 /// A lease in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,27 +57,27 @@ struct Members {
 
 fn members(source: &RawValue) -> Result<Members> {
     serde_json::from_str(source.get())
-        .map_err(|_| Error::invalid_data("the lease in the document is not as hilcat writes it"))
+        .map_err(|_| Error::invalid_data("the lease of the document is malformed"))
 }
 
-/// The lease in a document, if there is one.
+/// Reads the lease of a document.
 pub(super) fn held(source: &RawValue) -> Result<Option<Lease>> {
     Ok(members(source)?.lease.as_deref().and_then(Lease::read))
 }
 
-/// Whether a document is marked as one without a record.
+/// Whether a document is a placeholder without a record.
 pub(super) fn is_vacant(source: &RawValue) -> Result<bool> {
     Ok(members(source)?.vacant == Some(true))
 }
 
-/// A query for documents with a lease alone that ended long ago.
+/// Returns a query for placeholders whose lease expired long ago.
 pub(super) fn abandoned() -> Json {
-    let before = millis(SystemTime::now() - ABANDONED);
+    let before = millis(SystemTime::now() - GRACE_PERIOD);
     let ended = json!({"range": {UNTIL: {"lt": before, "format": "epoch_millis"}}});
     json!({"bool": {"filter": [{"term": {VACANT: true}}, ended]}})
 }
 
-/// A query for documents that are no records.
+/// Returns a query for placeholders.
 pub(super) fn vacant() -> Json {
     json!({"term": {VACANT: true}})
 }
@@ -98,13 +99,13 @@ impl Lease {
         [(LEASE, lease.into()), (UNTIL, until.into())]
     }
 
-    /// The document of a lease without a record.
+    /// Returns the source of a placeholder with this lease.
     pub(super) fn placeholder(&self) -> String {
         let [lease, until] = self.members();
         json!({lease.0: lease.1, until.0: until.1, VACANT: true}).to_string()
     }
 
-    /// A document with this lease, whatever else it has.
+    /// Returns the source of a document with this lease added or replaced.
     fn over(&self, document: &Document) -> Result<String> {
         match &document.source {
             Some(source) if !is_vacant(source)? => document::with_members(source, &self.members()),
@@ -114,16 +115,16 @@ impl Lease {
 }
 
 impl Session<'_> {
-    /// The document of a key, and the lease in it.
-    fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, Failed> {
+    /// Reads the document of a key and its lease.
+    fn leased(&self, id: &str) -> Result<Option<(Document, Option<Lease>)>, CallError> {
         let Some(document) = self.get(id)? else { return Ok(None) };
         let lease = document.source.as_deref().map(held).transpose()?.flatten();
         Ok(Some((document, lease)))
     }
 
-    fn acquire(&self, key: &Key, lease: &Lease, observed: &Observed) -> Result<bool, Failed> {
+    fn acquire(&self, key: &Key, lease: &Lease, observed: &Observed) -> Result<bool, CallError> {
         let id = self.id(key)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let (source, over) = match self.leased(&id)? {
                 None => (lease.placeholder(), None),
                 Some((document, Some(other)))
@@ -131,7 +132,7 @@ impl Session<'_> {
                 {
                     return Ok(false);
                 }
-                Some((document, _)) => (lease.over(&document)?, Some(document.seen)),
+                Some((document, _)) => (lease.over(&document)?, Some(document.version)),
             };
             self.put_hidden(&id, source, over)?;
             observed.lock().remove(&id);
@@ -139,53 +140,55 @@ impl Session<'_> {
         })
     }
 
-    fn renew(&self, key: &Key, lease: &Lease) -> Result<bool, Failed> {
+    fn renew(&self, key: &Key, lease: &Lease) -> Result<bool, CallError> {
         let id = self.id(key)?;
-        self.again(|| match self.leased(&id)? {
+        self.retry_conflicts(|| match self.leased(&id)? {
             Some((document, Some(held))) if held.holder == lease.holder => {
                 let source = lease.over(&document)?;
-                self.put_hidden(&id, source, Some(document.seen)).map(|()| true)
+                self.put_hidden(&id, source, Some(document.version)).map(|()| true)
             }
             _ => Ok(false),
         })
     }
 
-    fn release(&self, key: &Key, holder: &str) -> Result<(), Failed> {
+    fn release(&self, key: &Key, holder: &str) -> Result<(), CallError> {
         let id = self.id(key)?;
-        self.again(|| match self.leased(&id)? {
-            Some((document, Some(held))) if held.holder == holder => self.give_back(&id, &document),
+        self.retry_conflicts(|| match self.leased(&id)? {
+            Some((document, Some(held))) if held.holder == holder => {
+                self.remove_lease(&id, &document)
+            }
             _ => Ok(()),
         })
     }
 
-    fn give_back(&self, id: &str, document: &Document) -> Result<(), Failed> {
+    fn remove_lease(&self, id: &str, document: &Document) -> Result<(), CallError> {
         let Some(source) = &document.source else { return Ok(()) };
         match is_vacant(source)? {
-            true => self.delete(id, document.seen),
+            true => self.delete(id, document.version),
             false => {
                 let source = document::without_members(source, &[LEASE, UNTIL])?;
-                self.put_hidden(id, source, Some(document.seen))
+                self.put_hidden(id, source, Some(document.version))
             }
         }
     }
 
-    fn fill(&self, row: &Row, at: i64, holder: &str) -> Result<LeasedFill, Failed> {
+    fn fill(&self, row: &Row, at: i64, holder: &str) -> Result<LeasedFill, CallError> {
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
         let source = document::write(&self.full(row)?, self.target)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some((document, lease)) = self.leased(&id)? else { return Ok(LeasedFill::Lost) };
             let is_holder = lease.is_some_and(|lease| lease.holder == holder);
-            match self.is_open(&id, &document, Some(at))? {
+            match self.live_or_version(&id, &document, Some(at))? {
                 Ok(live) => {
                     if is_holder {
-                        self.give_back(&id, &document)?;
+                        self.remove_lease(&id, &document)?;
                     }
                     Ok(LeasedFill::Existing(live))
                 }
                 Err(_) if !is_holder => Ok(LeasedFill::Lost),
-                Err(seen) => {
-                    self.put(&id, source.clone(), Some(seen), Effect::Once)?;
+                Err(version) => {
+                    self.put(&id, source.clone(), Some(version), Effect::Once)?;
                     Ok(LeasedFill::Stored)
                 }
             }
@@ -194,18 +197,18 @@ impl Session<'_> {
 }
 
 impl Lease {
-    /// Whether the lease in a document can be taken by the holder of another one.
+    /// Whether the holder of the lease `other` can take over this lease.
     fn is_free(&self, document: &Document, other: &Self, id: &str, observed: &Observed) -> bool {
         if self.holder == other.holder {
             return true;
         }
         let mut observed = observed.lock();
-        if observed.len() > REMEMBERED {
+        if observed.len() > MAX_OBSERVED {
             observed.clear();
         }
-        let seen = observed.entry(id.to_owned()).or_insert((document.seen, Instant::now()));
-        if seen.0 != document.seen {
-            *seen = (document.seen, Instant::now());
+        let seen = observed.entry(id.to_owned()).or_insert((document.version, Instant::now()));
+        if seen.0 != document.version {
+            *seen = (document.version, Instant::now());
         }
         seen.1.elapsed() >= self.time
     }
@@ -229,7 +232,7 @@ impl Leases for Scope {
     }
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let filled = self.call(|session| session.fill(&row, at, holder));
         filled.map_err(|error| error.with_key(crate::store::ScopeStore::schema(self).key_of(&row)))
     }

@@ -1,4 +1,4 @@
-//! Listings: pages of a scope as it stood when they began.
+//! Listings: pages of the documents that a scope had when the listing started.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
+use super::call_error::{CallError, ServerError};
 use super::client::{Client, Effect, Request, parse};
 use super::cluster::{Cluster, of_several};
 use super::document;
-use super::failure::{Failed, Fault};
 use super::leases;
 use super::names;
 use super::scope::Session;
@@ -21,11 +21,11 @@ use crate::{Error, ErrorKind, Key, Result, Row, Schema};
 
 /// How long the server keeps the state of a listing after each page.
 const KEPT: &str = "5m";
-/// The documents of the first page; later ones are as large as they can be in this many bytes.
+/// The number of documents on the first page. Later pages fill about this many bytes.
 const FIRST: usize = 32;
 const PAGE: usize = 2 << 20;
-/// The documents that a page can have at the most.
-const LARGEST: usize = 10_000;
+/// The maximum number of documents on a page.
+const MAX_DOCUMENTS: usize = 10_000;
 
 #[derive(Deserialize)]
 struct Opened {
@@ -59,7 +59,7 @@ struct Hit<'a> {
     sort: Json,
 }
 
-/// What a listing gives of each document.
+/// An item that a listing reads from each document.
 pub(super) trait Listed: Sized + Send {
     fn fields(schema: &Schema, target: &Target) -> Json;
 
@@ -85,12 +85,16 @@ impl Listed for Row {
     }
 
     fn read(id: &str, source: Option<&RawValue>, schema: &Schema, target: &Target) -> Result<Self> {
-        let none = || Error::invalid_data("the mapping of the index lets no source be kept");
+        let none = || {
+            Error::invalid_data(
+                "the mapping of the index disables `_source`, so its documents cannot be read",
+            )
+        };
         document::read(id, source.ok_or_else(none)?, schema, target)
     }
 }
 
-/// The ids alone, for what removes them.
+/// The id of a document, for its removal.
 pub(super) struct Id(pub(super) String);
 
 impl Listed for Id {
@@ -103,16 +107,16 @@ impl Listed for Id {
     }
 }
 
-/// A listing under way. What the server keeps for it is given back when it ends or is left.
+/// An ongoing listing. Dropping it releases its state in the server.
 pub(super) struct Listing<T> {
     cluster: Arc<Cluster>,
     schema: Arc<Schema>,
     target: Arc<Target>,
-    /// Which documents are listed, if not all.
+    /// Selects the documents; `None` for all.
     query: Option<Json>,
-    /// The time at which a record that is listed is not expired.
+    /// The time at which listed records must be live.
     live: Option<i64>,
-    /// The index that it is of, as it may not be when another one has taken its place.
+    /// The index being listed, which may have been replaced since.
     index: String,
     state: State,
     after: Option<Json>,
@@ -121,7 +125,7 @@ pub(super) struct Listing<T> {
     ended: bool,
 }
 
-/// What the server keeps for a listing.
+/// The point in time that the server keeps for a listing.
 struct State {
     client: Client,
     id: String,
@@ -131,25 +135,25 @@ impl Drop for State {
     fn drop(&mut self) {
         let body = json!({"id": self.id}).to_string();
         let request = Request::new(Method::Delete, "_pit", Effect::Once).body(body);
-        self.client.leave(request, Duration::from_secs(5));
+        self.client.spawn_detached(request, Duration::from_secs(5));
     }
 }
 
 impl Session<'_> {
-    /// Begins a listing that shows every write acknowledged before.
-    pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, Failed> {
+    /// Starts a listing, which includes every acknowledged write.
+    pub(super) fn list<T: Listed>(&self) -> Result<Listing<T>, CallError> {
         self.list_some(None, None)
     }
 
-    /// The same of the documents of a query that are not expired at a time.
+    /// Starts a listing of the documents that match a query and are live at a time.
     pub(super) fn list_some<T: Listed>(
         &self,
         query: Option<Json>,
         live: Option<i64>,
-    ) -> Result<Listing<T>, Failed> {
+    ) -> Result<Listing<T>, CallError> {
         let (cluster, schema, target) = (self.cluster, self.schema, self.target);
         let index = self.index()?;
-        cluster.show_all(target, self.deadline)?;
+        cluster.refresh_index(target, self.deadline)?;
         let path = format!("{}/_pit?keep_alive={KEPT}", names::in_path(&index));
         let request = Request::new(Method::Post, path, Effect::Read);
         let opened: Opened = cluster.client.send(request, self.deadline)?.read()?;
@@ -169,28 +173,28 @@ impl Session<'_> {
         })
     }
 
-    /// The name of the index that the scope has now.
-    pub(super) fn index(&self) -> Result<String, Failed> {
+    /// Returns the name of the scope's current index.
+    pub(super) fn index(&self) -> Result<String, CallError> {
         let Target { name, path, foreign, .. } = &**self.target;
-        let answer =
+        let response =
             self.cluster.client.send(Request::read(format!("{path}/_alias")), self.deadline)?;
-        let found: BTreeMap<String, Json> = answer.read()?;
+        let found: BTreeMap<String, Json> = response.read()?;
         if found.len() > 1 {
             return Err(of_several(name, found.keys()).into());
         }
-        // Where hilcat's own is to be behind an alias, another program made one of that name.
+        // An index with the name of hilcat's alias was created by another program.
         let found = found.into_keys().next().filter(|index| *foreign || index != name);
-        found.ok_or(Failed::Gone)
+        found.ok_or(CallError::IndexMissing)
     }
 
-    pub(super) fn count(&self) -> Result<u64, Failed> {
+    pub(super) fn count(&self) -> Result<u64, CallError> {
         self.count_of(None)
     }
 
-    /// The number of records among the documents of a query.
-    pub(super) fn count_of(&self, query: Option<Json>) -> Result<u64, Failed> {
+    /// Counts the records among the documents that match a query.
+    pub(super) fn count_of(&self, query: Option<Json>) -> Result<u64, CallError> {
         self.index()?;
-        self.cluster.show_all(self.target, self.deadline)?;
+        self.cluster.refresh_index(self.target, self.deadline)?;
         let path = format!("{}/_count", self.target.path);
         let request = match (query, self.target.leases) {
             (None, false) => Request::read(path),
@@ -204,14 +208,14 @@ impl Session<'_> {
                 Request::new(Method::Post, path, Effect::Read).body(body)
             }
         };
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        answer.read::<Count>().map(|count| count.count)
+        let response = self.cluster.client.send(request, self.deadline)?;
+        response.read::<Count>().map(|count| count.count)
     }
 }
 
 impl<T: Listed> Listing<T> {
-    /// Asks for the next page.
-    fn turn(&mut self) -> Result<(), Failed> {
+    /// Requests the next page.
+    fn fetch_page(&mut self) -> Result<(), CallError> {
         let mut body = json!({
             "size": self.size,
             "track_total_hits": false,
@@ -227,10 +231,10 @@ impl<T: Listed> Listing<T> {
         }
         let path = "_search?allow_partial_search_results=false";
         let request = Request::new(Method::Post, path, Effect::Read).body(body.to_string());
-        let answer = self.cluster.client.send(request, self.cluster.deadline())?;
-        let body = match answer.success() {
+        let response = self.cluster.client.send(request, self.cluster.deadline())?;
+        let body = match response.success() {
             Ok(body) => body,
-            Err(fault) => return self.end(fault),
+            Err(server_error) => return self.end_or_fail(server_error),
         };
         self.take(parse(body)?, body.len());
         Ok(())
@@ -244,7 +248,7 @@ impl<T: Listed> Listing<T> {
             self.state.id = id;
         }
         let each = bytes / hits.len().max(1);
-        self.size = (PAGE / each.max(1)).clamp(1, LARGEST);
+        self.size = (PAGE / each.max(1)).clamp(1, MAX_DOCUMENTS);
         let hits = hits.into_iter().filter(|hit| self.is_listed(hit));
         let read = |hit: Hit<'_>| {
             let read = T::read(&hit.id, hit.source, &self.schema, &self.target);
@@ -254,7 +258,7 @@ impl<T: Listed> Listing<T> {
         self.page.extend(page);
     }
 
-    /// What is asked of each document: the expiry, too, where it decides.
+    /// The fields to request of each document, including the expiry if it decides.
     fn fields(&self) -> Json {
         let mut fields = T::fields(&self.schema, &self.target);
         let expiry = self.live.and_then(|_| self.schema.expiry_column());
@@ -269,8 +273,8 @@ impl<T: Listed> Listing<T> {
         fields
     }
 
-    /// Whether a document is a record, and one that is not expired. One that cannot be read is
-    /// reported as such.
+    /// Whether a document is a live record. An unreadable document is listed, so that reading it
+    /// reports the error.
     fn is_listed(&self, hit: &Hit<'_>) -> bool {
         let Some(source) = hit.source else { return true };
         let vacant = document::is_vacant(source, &self.schema, &self.target);
@@ -282,24 +286,24 @@ impl<T: Listed> Listing<T> {
         !vacant.unwrap_or(false) && expiry != Some(true)
     }
 
-    /// A listing of an index that is gone is at its end: all of its records were removed. One that
-    /// the server has forgotten, or cannot go on with, is not.
-    fn end(&mut self, fault: Fault) -> Result<(), Failed> {
+    /// Handles a failed page. If the index has been deleted, the listing ends, since all of its
+    /// records were removed; otherwise it fails.
+    fn end_or_fail(&mut self, server_error: ServerError) -> Result<(), CallError> {
         let path = format!("{}?filter_path=*.aliases", names::in_path(&self.index));
-        let answer = self.cluster.client.send(Request::read(path), self.cluster.deadline())?;
-        match answer.success() {
-            Err(gone) if gone.is_gone() => {
+        let response = self.cluster.client.send(Request::read(path), self.cluster.deadline())?;
+        match response.success() {
+            Err(gone) if gone.is_index_missing() => {
                 self.ended = true;
                 Ok(())
             }
-            _ if fault.is("search_context_missing_exception") || fault.status == 404 => {
+            _ if server_error.is("search_context_missing_exception") || server_error.status == 404 => {
                 Err(Error::new(
                     ErrorKind::Unavailable,
-                    format!("the cluster has forgotten the listing, as it does {KEPT} after each page or when it is started anew; list again"),
+                    format!("the cluster no longer has the state of the listing, which it keeps for {KEPT} after each page and until a restart; start the listing again"),
                 )
                 .into())
             }
-            _ => Err(fault.into_failed()),
+            _ => Err(server_error.into_call_error()),
         }
     }
 }
@@ -309,7 +313,7 @@ impl<T: Listed> Iterator for Listing<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.page.is_empty() && !self.ended {
-            if let Err(failed) = self.turn() {
+            if let Err(failed) = self.fetch_page() {
                 self.ended = true;
                 return Some(Err(failed.into_error()));
             }

@@ -1,41 +1,42 @@
-//! The mapping of a scope's index: a field for each column, of the type that people would search
-//! it by and that takes every value of the column.
+//! The mapping of a scope's index: each column has a field with the type that suits searches and
+//! accepts every value of the column.
 //!
-//! What a document says is in its source, which comes back as it was sent. The fields are for
-//! those who search: where one cannot hold a value exactly, it is left out of the index or near.
+//! Records are read from the source, which is returned unchanged. The fields serve searches only: a
+//! value that its field cannot represent exactly is indexed approximately or not at all.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::target::{LEASE, UNTIL, VACANT};
 use crate::{Column, ColumnType};
 
-/// The characters of a text that are indexed whole, so that none is longer than a term can be.
-const INDEXED: u32 = 8_191;
+/// The maximum number of characters of an indexed text, which keeps it below the maximum length of
+/// a term.
+const MAX_INDEXED: u32 = 8_191;
 
-/// The field of a column.
+/// Returns the field of a column.
 ///
-/// All integers of up to 64 bits are one type, and so are all floats and all texts: a column that
-/// is widened keeps its field.
+/// All integers of up to 64 bits have the same type, and so do all floats and all texts: a widened
+/// column keeps its field.
 pub(super) fn property(ty: ColumnType) -> Json {
     match ty {
         ColumnType::Bool => json!({"type": "boolean"}),
         ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt => {
             json!({"type": "long", "coerce": false})
         }
-        // What is no number is in the source alone.
+        // NaN and infinities are not indexed.
         ColumnType::Real | ColumnType::Double => {
             json!({"type": "double", "coerce": false, "ignore_malformed": true})
         }
-        // Exact as a word, and near as a number to reckon with.
+        // Exact as a keyword, approximate as a number.
         ColumnType::UBigInt | ColumnType::Decimal { .. } => {
             let number = json!({"type": "double", "ignore_malformed": true});
             json!({"type": "keyword", "fields": {"number": number}})
         }
         ColumnType::Text | ColumnType::Varchar(_) => {
-            json!({"type": "keyword", "ignore_above": INDEXED})
+            json!({"type": "keyword", "ignore_above": MAX_INDEXED})
         }
         ColumnType::Bytes => json!({"type": "binary"}),
-        // Any JSON under any name, not looked into.
+        // JSON of any shape, not indexed.
         ColumnType::Json => json!({"type": "object", "enabled": false}),
         ColumnType::Date => json!({"type": "date", "format": "strict_date"}),
         ColumnType::Timestamp => {
@@ -45,14 +46,14 @@ pub(super) fn property(ty: ColumnType) -> Json {
     }
 }
 
-/// The fields of columns.
+/// Returns the fields of columns.
 pub(super) fn properties<'a>(
     columns: impl IntoIterator<Item = (&'a str, &'a Column)>,
 ) -> Map<String, Json> {
     columns.into_iter().map(|(field, column)| (field.to_owned(), property(column.ty))).collect()
 }
 
-/// The fields of leases.
+/// Returns the fields of leases.
 pub(super) fn lease_properties() -> Map<String, Json> {
     let fields = [
         (LEASE, json!({"type": "keyword", "index": false, "doc_values": false})),
@@ -62,7 +63,7 @@ pub(super) fn lease_properties() -> Map<String, Json> {
     fields.into_iter().map(|(name, property)| (name.to_owned(), property)).collect()
 }
 
-/// What another program's field is read as: what dynamic mappings make of JSON, mostly.
+/// Returns the column type for another program's field, mostly as dynamic mappings create it.
 pub(super) fn column_type(property: &Json) -> ColumnType {
     match property["type"].as_str() {
         Some("long" | "integer" | "short" | "byte") => ColumnType::BigInt,
@@ -74,12 +75,13 @@ pub(super) fn column_type(property: &Json) -> ColumnType {
             "text" | "keyword" | "constant_keyword" | "wildcard" | "match_only_text" | "date"
             | "date_nanos" | "ip" | "version",
         ) => ColumnType::Text,
-        // Objects have no type, and of the rest it is not known what they look like.
+        // Objects have no type; the values of other types are not known.
         _ => ColumnType::Json,
     }
 }
 
-/// Whether another program's field can be read as a column: each of its values is looked at then.
+/// Whether another program's field can be read as a column. Its values are checked when they are
+/// read.
 pub(super) fn can_be(property: &Json, column: &Column) -> bool {
     use ColumnType::{
         BigInt, Bool, Bytes, Date, Decimal, Double, Int, Json, Real, SmallInt, Text, Time,
@@ -89,7 +91,7 @@ pub(super) fn can_be(property: &Json, column: &Column) -> bool {
         (_, Json) | (BigInt, SmallInt | Int | BigInt | UBigInt | Real | Double) => true,
         (UBigInt, UBigInt) | (Double, Real | Double) | (Bool, Bool) | (Bytes, Bytes) => true,
         (Text, Text | Varchar(_) | Decimal { .. } | Date | Time | Timestamp | Uuid | Bytes) => true,
-        // An exact number is a keyword, with hilcat.
+        // hilcat maps exact numbers to keywords.
         (Text, UBigInt) => true,
         _ => false,
     }
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_widened_keeps_its_field() {
+    fn widened_columns_keep_their_field() {
         use ColumnType::{BigInt, Decimal, Double, Int, Real, SmallInt, Text, Varchar};
         let decimal = |precision, scale| Decimal { precision, scale };
         for (from, to) in [
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_another_program_is_read_as_what_it_holds() {
+    fn fields_of_other_programs_have_a_column_type() {
         let column = |ty| Column::new("a", ty);
         let text = json!({"type": "text", "fields": {"keyword": {"type": "keyword"}}});
         assert_eq!(column_type(&text), ColumnType::Text);

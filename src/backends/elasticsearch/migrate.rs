@@ -1,12 +1,13 @@
-//! What a scope's index needs to be as its schema says: planned from what stands, and applied.
+//! Migration of a scope's index: plans the changes between the existing index and the schema, and
+//! applies them.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::cluster::{Cluster, Foreign, Found, Own, check_scope};
-use super::failure::Failed;
+use super::call_error::CallError;
+use super::cluster::{Cluster, ExistingIndex, ForeignIndex, OwnIndex, check_scope};
 use super::mapping::{can_be, column_type, lease_properties, properties, property};
 use super::names;
 use super::target::{Field, Layout, Target};
@@ -15,53 +16,54 @@ use crate::schema::{
 };
 use crate::{Change, Column, Error, ErrorKind, Migrate, Plan, Result, Schema, Step};
 
-/// How often a plan is computed anew because others changed the index meanwhile.
-const ROUNDS: usize = 5;
+/// How many times a plan is recomputed after concurrent changes of the index.
+const MAX_ROUNDS: usize = 5;
 
-/// What is to be sent.
-enum Work {
+/// The request that brings the index under the schema.
+enum Action {
     Nothing(Target),
     Create(Json),
-    /// The body for the mapping of the index.
+    /// Changes the mapping of this index by this body.
     Change(String, Json),
-    /// The index that is dropped, and the body for the new one.
+    /// Drops this index and creates another one with this body.
     Recreate(String, Json),
-    /// There is an unsafe step.
+    /// Refuses an unsafe step.
     Refuse,
 }
 
 impl Cluster {
-    /// What would be done.
+    /// Plans a migration without applying it.
     pub(super) fn plan(&self, schema: &Schema) -> Result<Plan> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        let found = self.look(&alias, self.deadline()).map_err(Failed::into_error)?;
-        let (plan, _) = self.work(&alias, &found, &stored_with(&found, schema))?;
+        let found = self.lookup(&alias, self.deadline()).map_err(CallError::into_error)?;
+        let (plan, _) = self.plan_action(&alias, &found, &with_stored_expiry(&found, schema))?;
         Ok(plan)
     }
 
-    /// Where a scope can be read while its index stays as it is; `None` if there is no index.
+    /// Returns the target for reading a scope without changing its index; `None` if there is no
+    /// index.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`] with the plan if its documents cannot be read under the schema.
+    /// [`ErrorKind::SchemaChange`] with the plan if the documents cannot be read under the schema.
     pub(super) fn readable(
         &self,
         schema: &Schema,
         deadline: Instant,
     ) -> Result<Option<(Target, Schema)>> {
         let alias = names::alias(&self.prefix, &schema.table)?;
-        match self.look(&alias, deadline).map_err(Failed::into_error)? {
-            Found::Nothing => Ok(None),
-            Found::Own(own) => {
+        match self.lookup(&alias, deadline).map_err(CallError::into_error)? {
+            ExistingIndex::Missing => Ok(None),
+            ExistingIndex::Own(own) => {
                 check_scope(&own, schema)?;
                 let schema = schema.with_expiry_of(&own.layout.schema);
                 check_readable(&own.layout.schema, &schema)?;
                 let wanted = schema.clone().migrate(Migrate::Safe);
                 let changes = changes_of(&own, &wanted);
-                let layout = evolved(&own, &schema, &changes)?.0;
+                let layout = migrated_layout(&own, &schema, &changes)?.0;
                 Ok(Some((layout.target(&alias, &schema)?, schema)))
             }
-            Found::Foreign(foreign) => {
+            ExistingIndex::Foreign(foreign) => {
                 let changes = foreign_changes(&foreign, schema);
                 match changes.iter().all(Change::is_safe) {
                     true => Ok(Some((foreign_target(&alias, schema), schema.clone()))),
@@ -71,11 +73,11 @@ impl Cluster {
         }
     }
 
-    /// Brings the index under a schema, and gives where it is and what that changed.
+    /// Migrates the index to a schema. Returns its target, the merged schema, and the applied plan.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`] with the plan where the policy does not allow it.
+    /// [`ErrorKind::SchemaChange`] with the plan if the policy does not allow it.
     pub(super) fn ensure(
         &self,
         schema: &Schema,
@@ -85,89 +87,94 @@ impl Cluster {
         let alias = names::alias(&self.prefix, &schema.table)?;
         self.forget(&alias);
         let mut applied = None;
-        for _ in 0..ROUNDS {
-            let found = self.look(&alias, deadline).map_err(Failed::into_error)?;
-            let schema = &stored_with(&found, schema);
-            let (plan, work) = self.work(&alias, &found, schema)?;
-            if let Work::Nothing(target) = work {
+        for _ in 0..MAX_ROUNDS {
+            let found = self.lookup(&alias, deadline).map_err(CallError::into_error)?;
+            let schema = &with_stored_expiry(&found, schema);
+            let (plan, action) = self.plan_action(&alias, &found, schema)?;
+            if let Action::Nothing(target) = action {
                 return Ok((target, schema.clone(), applied.unwrap_or(plan)));
             }
             let manual = schema.migrate == Migrate::Manual
                 && when == Apply::OnOpen
                 && !plan.steps.is_empty();
-            if manual || matches!(work, Work::Refuse) {
+            if manual || matches!(action, Action::Refuse) {
                 return Err(refused("the index differs", &plan, manual));
             }
-            self.apply(&alias, work, deadline).map_err(Failed::into_error)?;
+            self.apply(&alias, action, deadline).map_err(CallError::into_error)?;
             applied.get_or_insert(plan);
         }
         Err(Error::new(
             ErrorKind::SchemaChange,
             format!(
-                "other programs change the index `{alias}`, or one stands there without its alias"
+                "the index `{alias}` could not be migrated: other programs keep changing it, or an index exists without its alias"
             ),
         ))
     }
 
-    fn apply(&self, alias: &str, work: Work, deadline: Instant) -> Result<(), Failed> {
-        match work {
-            Work::Nothing(_) | Work::Refuse => Ok(()),
-            // Where it stands already, somebody else was first.
-            Work::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
-            Work::Change(index, body) => self.put_mapping(&index, &body, deadline),
-            Work::Recreate(index, body) => self.swap(alias, &index, &body, deadline, |_| Ok(())),
+    fn apply(&self, alias: &str, action: Action, deadline: Instant) -> Result<(), CallError> {
+        match action {
+            Action::Nothing(_) | Action::Refuse => Ok(()),
+            // If the index already exists, another client has created it.
+            Action::Create(body) => self.create(&first(alias), &body, deadline).map(drop),
+            Action::Change(index, body) => self.put_mapping(&index, &body, deadline),
+            Action::Recreate(index, body) => self.swap(alias, &index, &body, deadline, |_| Ok(())),
         }
     }
 
-    fn work(&self, alias: &str, found: &Found, schema: &Schema) -> Result<(Plan, Work)> {
+    fn plan_action(
+        &self,
+        alias: &str,
+        found: &ExistingIndex,
+        schema: &Schema,
+    ) -> Result<(Plan, Action)> {
         match found {
-            Found::Nothing => {
+            ExistingIndex::Missing => {
                 let body = self.body(&mappings(schema), Some(alias));
                 let sql = vec![request("PUT", &first(alias), &body)];
                 let step = Step { change: Change::CreateTable, sql };
-                Ok((plan_of(schema, vec![step]), Work::Create(body)))
+                Ok((plan_of(schema, vec![step]), Action::Create(body)))
             }
-            Found::Own(own) => self.work_on_own(alias, own, schema),
-            Found::Foreign(foreign) => self.work_on_foreign(alias, foreign, schema),
+            ExistingIndex::Own(own) => self.plan_own(alias, own, schema),
+            ExistingIndex::Foreign(foreign) => self.plan_foreign(alias, foreign, schema),
         }
     }
 
-    fn work_on_own(&self, alias: &str, own: &Own, schema: &Schema) -> Result<(Plan, Work)> {
+    fn plan_own(&self, alias: &str, own: &OwnIndex, schema: &Schema) -> Result<(Plan, Action)> {
         check_scope(own, schema)?;
         let changes = changes_of(own, schema);
         let policy = schema.migrate;
         let lacks_leases = schema.freshness.lease().is_some() && !own.layout.leases;
-        let let_be = changes.is_empty() && policy == Migrate::Manual && !lacks_leases;
-        if own.layout.covers(schema) || let_be {
-            return Ok((plan_of(schema, []), Work::Nothing(own.layout.target(alias, schema)?)));
+        let is_unchanged = changes.is_empty() && policy == Migrate::Manual && !lacks_leases;
+        if own.layout.covers(schema) || is_unchanged {
+            return Ok((plan_of(schema, []), Action::Nothing(own.layout.target(alias, schema)?)));
         }
         if !changes.iter().all(Change::is_safe) {
-            return Ok(self.unsafe_work(alias, &own.index, schema, changes, true));
+            return Ok(self.plan_unsafe(alias, &own.index, schema, changes, true));
         }
-        let body = changed(own, schema, &changes)?;
+        let body = mapping_changes(own, schema, &changes)?;
         Ok((
             plan_of(schema, steps(&own.index, changes, &body)),
-            Work::Change(own.index.clone(), body),
+            Action::Change(own.index.clone(), body),
         ))
     }
 
-    fn work_on_foreign(
+    fn plan_foreign(
         &self,
         alias: &str,
-        foreign: &Foreign,
+        foreign: &ForeignIndex,
         schema: &Schema,
-    ) -> Result<(Plan, Work)> {
+    ) -> Result<(Plan, Action)> {
         if schema.freshness.lease().is_some() {
             return Err(Error::unsupported(
-                "`single_flight = \"shared\"` cannot be honoured in an index of another program, which has no place for leases",
+                "`single_flight = \"shared\"` is not possible in an index of another program, which has no fields for leases",
             ));
         }
         let changes = foreign_changes(foreign, schema);
         if changes.is_empty() {
-            return Ok((plan_of(schema, []), Work::Nothing(foreign_target(alias, schema))));
+            return Ok((plan_of(schema, []), Action::Nothing(foreign_target(alias, schema))));
         }
         if !changes.iter().all(Change::is_safe) {
-            return Ok(self.unsafe_work(alias, &foreign.index, schema, changes, !foreign.is_alias));
+            return Ok(self.plan_unsafe(alias, &foreign.index, schema, changes, !foreign.is_alias));
         }
         let new = changes.iter().filter_map(|change| match change {
             Change::AddColumn(column) => Some((column.name.as_str(), column)),
@@ -175,30 +182,30 @@ impl Cluster {
         });
         let body = json!({"properties": properties(new)});
         let index = foreign.index.clone();
-        Ok((plan_of(schema, steps(&index, changes, &body)), Work::Change(index, body)))
+        Ok((plan_of(schema, steps(&index, changes, &body)), Action::Change(index, body)))
     }
 
-    /// What is done where not every step is safe.
-    fn unsafe_work(
+    /// Plans a migration with unsafe changes.
+    fn plan_unsafe(
         &self,
         alias: &str,
         index: &str,
         schema: &Schema,
         changes: Vec<Change>,
         can_be_dropped: bool,
-    ) -> (Plan, Work) {
+    ) -> (Plan, Action) {
         if schema.migrate == Migrate::Recreate && can_be_dropped {
             let body = self.body(&mappings(schema), None);
             let sql = vec![format!("DELETE /{index}"), request("PUT", &first(alias), &body)];
             let plan = plan_of(schema, [Step { change: Change::Recreate, sql }]);
-            return (plan, Work::Recreate(index.to_owned(), body));
+            return (plan, Action::Recreate(index.to_owned(), body));
         }
         let step = |change| Step { change, sql: Vec::new() };
-        (plan_of(schema, changes.into_iter().map(step)), Work::Refuse)
+        (plan_of(schema, changes.into_iter().map(step)), Action::Refuse)
     }
 }
 
-/// The index that a scope has when it is made.
+/// Returns the name of the first index of a scope.
 fn first(alias: &str) -> String {
     names::index(alias, "1")
 }
@@ -207,7 +214,7 @@ fn plan_of(schema: &Schema, steps: impl IntoIterator<Item = Step>) -> Plan {
     Plan { steps: steps.into_iter().collect(), ..Plan::empty(schema) }
 }
 
-/// One request makes all the changes.
+/// All changes are made by a single request.
 fn steps(index: &str, changes: Vec<Change>, body: &Json) -> Vec<Step> {
     let mut sql = vec![request("PUT", &format!("{index}/_mapping"), body)];
     changes.into_iter().map(|change| Step { change, sql: std::mem::take(&mut sql) }).collect()
@@ -217,7 +224,7 @@ fn request(method: &str, path: &str, body: &Json) -> String {
     format!("{method} /{path} {body}")
 }
 
-/// The mapping of a new index.
+/// Returns the mapping of a new index.
 pub(super) fn mappings(schema: &Schema) -> Json {
     let layout = Layout::new(schema);
     let fields: Vec<String> =
@@ -234,28 +241,32 @@ pub(super) fn mappings(schema: &Schema) -> Json {
     })
 }
 
-/// A schema with the expiry of the documents that are found.
-fn stored_with(found: &Found, schema: &Schema) -> Schema {
+/// Returns the schema with the expiry column of the existing index, if it has one.
+fn with_stored_expiry(found: &ExistingIndex, schema: &Schema) -> Schema {
     match found {
-        Found::Own(own) => schema.with_expiry_of(&own.layout.schema),
+        ExistingIndex::Own(own) => schema.with_expiry_of(&own.layout.schema),
         _ => schema.clone(),
     }
 }
 
-fn changes_of(own: &Own, schema: &Schema) -> Vec<Change> {
+fn changes_of(own: &OwnIndex, schema: &Schema) -> Vec<Change> {
     diff(&ExistingTable::of(&own.layout.schema), schema, |a, b| a.ty == Some(b.ty))
 }
 
-/// What is put into the mapping for safe changes. What else stands in `_meta` stays.
-fn changed(own: &Own, schema: &Schema, changes: &[Change]) -> Result<Json> {
-    let (layout, new) = evolved(own, schema, changes)?;
+/// Returns the body that applies safe changes to the mapping. Other content of `_meta` is kept.
+fn mapping_changes(own: &OwnIndex, schema: &Schema, changes: &[Change]) -> Result<Json> {
+    let (layout, new) = migrated_layout(own, schema, changes)?;
     let mut meta = own.mappings["_meta"].clone();
     meta["hilcat"] = layout.to_json();
     Ok(json!({"_meta": meta, "properties": new}))
 }
 
-/// The layout after safe changes, and the fields that they add.
-fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Map<String, Json>)> {
+/// Returns the layout after safe changes, and the fields that they add.
+fn migrated_layout(
+    own: &OwnIndex,
+    schema: &Schema,
+    changes: &[Change],
+) -> Result<(Layout, Map<String, Json>)> {
     let mut layout = own.layout.clone();
     let mut new = Map::new();
     let mut taken: BTreeSet<String> = match own.mappings["properties"].as_object() {
@@ -265,7 +276,7 @@ fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Ma
     let renamed: Vec<(&str, &str)> = changes.iter().filter_map(renamed).collect();
     layout.rename(&renamed);
     for (_, to) in renamed {
-        // Those who search find it under its new name, too.
+        // Searches find a renamed column under its new name as well.
         let (alias, path) = (names::field(to), layout.field(to));
         if taken.insert(alias.clone()) {
             new.insert(alias, json!({"type": "alias", "path": path}));
@@ -282,7 +293,7 @@ fn evolved(own: &Own, schema: &Schema, changes: &[Change]) -> Result<(Layout, Ma
         new.insert(field.clone(), property(column.ty));
         layout.add(column, field)?;
     }
-    layout.take(schema);
+    layout.merge(schema);
     if layout.leases && !own.layout.leases {
         new.extend(lease_properties());
     }
@@ -296,9 +307,9 @@ fn renamed(change: &Change) -> Option<(&str, &str)> {
     }
 }
 
-/// What another program's index lacks to be read as a scope. Its ids are the keys; what else it
-/// has is left alone.
-fn foreign_changes(foreign: &Foreign, schema: &Schema) -> Vec<Change> {
+/// Returns the changes that would make another program's index readable as a scope. Its ids are the
+/// keys, and additional fields are ignored.
+fn foreign_changes(foreign: &ForeignIndex, schema: &Schema) -> Vec<Change> {
     let mut changes = Vec::new();
     for (at, column) in schema.columns.iter().enumerate() {
         match foreign.properties.get(&column.name) {

@@ -1,20 +1,22 @@
-//! The backend in Elasticsearch: an index for each scope, a document for each record.
+//! Elasticsearch: one index for each scope, one document for each record.
 
 mod adopt;
 mod batch;
+mod batch_report;
 mod builder;
 mod bulk;
+mod call_error;
 mod client;
 mod cluster;
+mod cluster_uri;
 mod document;
-mod failure;
-mod fresh;
-mod hosts;
+mod expiry;
 mod id;
 mod leases;
 mod listing;
 mod mapping;
 mod migrate;
+mod multi_get;
 mod names;
 mod runtime;
 mod scope;
@@ -33,16 +35,16 @@ use crate::schema::Apply;
 use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
-/// An Elasticsearch cluster: an index for each scope, with a mapping made from its schema, and a
-/// document for each record.
+/// Stores records in an Elasticsearch cluster, with one index for each scope, whose mapping is made
+/// from the schema, and one document for each record.
 ///
-/// The index is found under its alias, which is the name of the scope's table, escaped where an
-/// index cannot have it. Whoever searches finds typed fields; a document's source is what comes
-/// back. A document is found by the id that is made from its key, as soon as it is written.
+/// The alias of an index is the name of the scope's table; characters that are not allowed in index
+/// names are escaped. Searches by other programs find typed fields, while records are read back
+/// from the source of the documents. A record can be read by its key as soon as it is written.
 ///
-/// Every call ends by its deadline, and can be made from any thread, also from within an
-/// asynchronous runtime: the client runs on a thread of its own. There are no transactions: of a
-/// batch that fails in the cluster a part may be written, which its error says.
+/// Every call ends by its deadline and can be made from any thread, even inside an asynchronous
+/// runtime: the client runs on its own thread. There are no transactions: if a batch fails in the
+/// cluster, a part of it may be written, which the error reports.
 ///
 /// ```no_run
 /// use hilcat::Cache;
@@ -62,8 +64,8 @@ use crate::{Plan, Result, Schema};
 pub struct Elasticsearch(Arc<Cluster>);
 
 impl Elasticsearch {
-    /// A builder for a cluster of which one node is named, as `name`, `name:port` or
-    /// `[address]:port`; the port is 9200 by default.
+    /// Returns a builder for a cluster with one of its nodes, as `name`, `name:port` or
+    /// `[address]:port`; the default port is 9200.
     pub fn builder(host: impl Into<String>) -> ElasticsearchBuilder {
         ElasticsearchBuilder::new().host(host)
     }
@@ -75,12 +77,12 @@ impl fmt::Debug for Elasticsearch {
     }
 }
 
-/// Opens `es:` and `es+https:`.
+/// Opens `es:` and `es+https:` URIs.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = ElasticsearchBuilder::from_uri(&mut uri, options)?;
     let options = builder.options();
     uri.finish(&builder::OPTIONS)?;
-    // What is wrong in the URI is said before the cluster is asked.
+    // Errors of the URI itself are reported without contacting the cluster.
     let unasked = builder.clone().unasked()?;
     Ok(Unconnected {
         name: unasked.name(),
@@ -107,7 +109,7 @@ impl Store for Elasticsearch {
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let deadline = self.0.deadline();
-        let (target, schema) = match self.0.known(schema, deadline)? {
+        let (target, schema) = match self.0.cached_target(schema, deadline)? {
             Some(known) => known,
             None => {
                 let (target, schema, _) = self.0.ensure(schema, Apply::OnOpen, deadline)?;
@@ -143,7 +145,7 @@ impl Store for Elasticsearch {
     }
 
     fn ping(&self) -> Result<()> {
-        self.0.ask()
+        self.0.ping()
     }
 
     fn adopt(&self) -> Result<Adopted> {

@@ -1,44 +1,43 @@
-//! Names that Elasticsearch can have for indices and fields, unambiguous and readable.
+//! Names of indices and fields that Elasticsearch accepts, unambiguous and readable.
 //!
-//! What a name cannot hold is written as `%` and two hexadecimal digits a byte, as in a URI.
+//! Other characters are percent-encoded, as in URIs.
 
 use crate::{Error, Result};
 
-/// The bytes that the name of an index can have.
-const LONGEST_INDEX: usize = 255;
-/// What is left for what tells the indices of one scope apart.
-const LONGEST_ALIAS: usize = LONGEST_INDEX - 1 - 16;
+/// The maximum length of an index name, in bytes.
+const MAX_INDEX: usize = 255;
+/// The maximum length of an alias, which leaves room for the suffix of its indices.
+const MAX_ALIAS: usize = MAX_INDEX - 1 - 16;
 
-/// Between the name of a scope's alias and what tells its indices apart. No name of an alias has
-/// it.
+/// Separates an alias from the suffix of its indices. No alias contains it.
 const SEPARATOR: char = '@';
 
-/// The name under which a scope is found: that of its alias.
+/// Returns the alias of a scope.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where it is too long.
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if it is too long.
 pub(super) fn alias(prefix: &str, table: &str) -> Result<String> {
     let mut name = String::with_capacity(prefix.len() + table.len());
     name.push_str(prefix);
     for char in table.chars() {
-        // An index cannot begin with some of the characters that it can have.
+        // Allowed in the name of an index, but not at its start.
         let first = name.is_empty() && matches!(char, '-' | '_' | '.');
         match is_plain(char) && !first {
             true => name.push(char),
             false => push_escaped(&mut name, char),
         }
     }
-    match name.len() <= LONGEST_ALIAS {
+    match name.len() <= MAX_ALIAS {
         true => Ok(name),
         false => Err(Error::unsupported(format!(
-            "the name of the index, its prefix and escapes included, has {} bytes; Elasticsearch has names of up to {LONGEST_ALIAS} and what tells the indices of one scope apart",
+            "the name of the index has {} bytes, including its prefix and escapes; the limit is {MAX_ALIAS}",
             name.len()
         ))),
     }
 }
 
-/// The table that has this alias, where one has.
+/// Returns the table of an alias, if there is one.
 pub(super) fn table(prefix: &str, alias: &str) -> Option<String> {
     let escaped = alias.strip_prefix(prefix)?;
     let table = percent_encoding::percent_decode_str(escaped).decode_utf8().ok()?.into_owned();
@@ -46,31 +45,32 @@ pub(super) fn table(prefix: &str, alias: &str) -> Option<String> {
     known.then_some(table)
 }
 
-/// The name of an index of a scope.
+/// Returns the name of an index of a scope.
 pub(super) fn index(alias: &str, which: &str) -> String {
     format!("{alias}{SEPARATOR}{which}")
 }
 
-/// Checks that names of indices can begin so.
+/// Checks that a prefix is allowed at the start of index names.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where they cannot.
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not.
 pub(super) fn check_prefix(prefix: &str) -> Result<()> {
     let begins = !prefix.starts_with(['-', '_', '.']);
     match begins && prefix.chars().all(is_plain) && prefix.len() <= 100 {
         true => Ok(()),
         false => Err(Error::invalid_config(
-            "the prefix of indices has up to 100 bytes: lower-case letters and digits, and after the first of them also `-`, `_` and `.`",
+            "the prefix of indices is not allowed; use up to 100 lower-case letters and digits, and after the first of them also `-`, `_` and `.`",
         )),
     }
 }
 
-/// The name of a column's field: at the top of the document, and no name of Elasticsearch's own.
+/// Returns the default field for a column: a top-level field that is not one of Elasticsearch's
+/// metadata fields.
 pub(super) fn field(column: &str) -> String {
     let mut name = String::with_capacity(column.len());
     for (at, char) in column.char_indices() {
-        // A point means an object, an asterisk any field; fields of its own begin with an
+        // A dot separates objects, an asterisk is a wildcard, and metadata fields start with an
         // underscore.
         let special = matches!(char, '%' | '.' | '*') || at == 0 && char == '_';
         match special || char.is_control() || char.is_whitespace() && char != ' ' {
@@ -78,11 +78,11 @@ pub(super) fn field(column: &str) -> String {
             false => name.push(char),
         }
     }
-    // Of blanks alone a name cannot be.
+    // A name must not consist of blanks only.
     if name.trim().is_empty() { name.replace(' ', "%20") } else { name }
 }
 
-/// A name for a column's field where the usual one is taken.
+/// Returns a name for a column's field, other than the default one if that is taken.
 pub(super) fn free_field(column: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let usual = field(column);
     let others = (2..).map(|number: u32| format!("{usual}%-{number}"));
@@ -90,8 +90,8 @@ pub(super) fn free_field(column: &str, is_taken: impl Fn(&str) -> bool) -> Strin
     free.unwrap_or(usual)
 }
 
-/// Lower-case letters, digits and letters of scripts that know no case: what every file system
-/// and every release of Unicode takes for one and the same.
+/// Lower-case letters, digits and letters of scripts without case, which all file systems and
+/// versions of Unicode treat alike.
 fn is_plain(char: char) -> bool {
     match char.is_ascii() {
         true => matches!(char, 'a'..='z' | '0'..='9' | '-' | '_' | '.'),
@@ -109,7 +109,7 @@ pub(super) fn push_escaped(name: &mut String, char: char) {
     }
 }
 
-/// A part of a path, as a URI has it.
+/// Percent-encodes a segment of a path.
 pub(super) fn in_path(part: &str) -> impl std::fmt::Display + '_ {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const OUTSIDE: &AsciiSet =
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alias_is_readable_and_unambiguous() {
+    fn aliases_are_readable_and_unambiguous() {
         let names = [
             ("flights", "flights"),
             ("Flights", "%46lights"),
@@ -146,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_an_error() {
-        assert!(alias("", &"a".repeat(LONGEST_ALIAS)).is_ok());
-        assert!(alias("", &"A".repeat(LONGEST_ALIAS / 3 + 1)).is_err());
+    fn too_long_names_are_errors() {
+        assert!(alias("", &"a".repeat(MAX_ALIAS)).is_ok());
+        assert!(alias("", &"A".repeat(MAX_ALIAS / 3 + 1)).is_err());
         for wrong in ["-a", "A", "a:", "a@", &"a".repeat(101)] {
             assert!(check_prefix(wrong).is_err(), "{wrong}");
         }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_at_the_top_of_the_document() {
+    fn fields_are_top_level() {
         for (column, name) in [
             ("name", "name"),
             ("Na me", "Na me"),

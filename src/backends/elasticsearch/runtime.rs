@@ -1,9 +1,8 @@
-//! The runtime that the asynchronous client runs on: one thread for all stores of the process,
-//! started when the first of them is opened.
+//! The runtime of the asynchronous client: one thread for all stores of the process, started when
+//! the first store is opened.
 //!
-//! A caller waits for its answer on a channel and is never inside this runtime, so that it does
-//! not matter whether it is itself in a runtime, of whatever kind. The runtime is never dropped:
-//! that would not be allowed there.
+//! Callers wait for responses on a channel and never enter this runtime, so they may be inside any
+//! runtime themselves. The runtime is never dropped, which would panic inside another runtime.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -14,8 +13,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{Error, ErrorKind, Result};
 
-/// How much later than its deadline a call ends at the latest, where the runtime's own clock is
-/// late.
+/// How much later than its deadline a call may end, to allow for inaccurate timers of the runtime.
 const SLACK: Duration = Duration::from_millis(20);
 
 fn handle() -> Result<&'static Handle> {
@@ -33,18 +31,18 @@ fn handle() -> Result<&'static Handle> {
     }
 }
 
-/// Runs something until it is done or the deadline passes; then it gives nothing.
+/// Runs a future until it completes or the deadline passes; `None` in the latter case.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Io`] where no thread can be started.
+/// [`ErrorKind::Io`] if the thread cannot be started.
 pub(super) fn run<T: Send + 'static>(
     deadline: Instant,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Option<T>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     handle()?.spawn(async move {
-        // Nobody receives it where the caller gave up, which it does not.
+        // The receiver exists until the deadline and the slack have passed.
         let _ = sender.send(tokio::time::timeout_at(deadline.into(), work).await.ok());
     });
     let left = deadline.saturating_duration_since(Instant::now()) + SLACK;
@@ -57,8 +55,8 @@ pub(super) fn run<T: Send + 'static>(
     }
 }
 
-/// Runs something that nobody waits for, no longer than a while.
-pub(super) fn leave(limit: Duration, work: impl Future<Output = ()> + Send + 'static) {
+/// Runs a future in the background, for at most `limit`.
+pub(super) fn spawn_detached(limit: Duration, work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(handle) = handle() {
         handle.spawn(async move { tokio::time::timeout(limit, work).await });
     }

@@ -1,4 +1,4 @@
-//! One scope: the documents of an index.
+//! The store of one scope.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,8 +7,8 @@ use std::time::Instant;
 use parking_lot::RwLock;
 
 use super::bulk::{Outcome, Write};
-use super::cluster::{Cluster, Found};
-use super::failure::Failed;
+use super::call_error::CallError;
+use super::cluster::{Cluster, ExistingIndex};
 use super::id;
 use super::leases::Observed;
 use super::listing::{Id, Listing};
@@ -25,15 +25,15 @@ pub(super) struct Scope {
     schema: Arc<Schema>,
     target: RwLock<Arc<Target>>,
     read_only: bool,
-    /// The leases that others hold.
+    /// The leases of other holders that this process has seen.
     pub(super) observed: Observed,
-    /// The earliest expiry that this handle wrote since the last refresh that it asked for: up to
-    /// then a purge needs none, but for the first. What other handles wrote shows by itself after a
-    /// second or so.
-    unseen: AtomicI64,
+    /// The earliest expiry that this handle has written since it last refreshed the index. Purges
+    /// up to that time need no refresh, except for the first one. Writes of other handles become
+    /// visible with the regular refresh of the index.
+    unrefreshed: AtomicI64,
 }
 
-/// From how many records on a step of a purge refreshes the index first.
+/// A purge of at least this many records refreshes the index first.
 const LARGE_STEP: usize = 1_000;
 
 /// One call on a scope.
@@ -45,7 +45,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// The id of a key's document.
+    /// Returns the id of a key's document.
     pub(super) fn id(&self, key: &Key) -> Result<String> {
         match self.target.foreign {
             true => id::plain(key),
@@ -57,19 +57,18 @@ impl Session<'_> {
 impl Scope {
     pub(super) fn new(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         let (target, observed) = (RwLock::new(Arc::new(target)), Observed::default());
-        let unseen = AtomicI64::new(i64::MIN);
-        Self { cluster, schema, target, read_only: false, observed, unseen }
+        let unrefreshed = AtomicI64::new(i64::MIN);
+        Self { cluster, schema, target, read_only: false, observed, unrefreshed }
     }
 
-    /// A handle that never makes or upgrades the index.
+    /// Returns a handle that never creates or changes the index.
     pub(super) fn read_only(cluster: Arc<Cluster>, schema: Arc<Schema>, target: Target) -> Self {
         Self { read_only: true, ..Self::new(cluster, schema, target) }
     }
 
-    /// Makes a call. Where the index turns out to be gone or older than the scope is, as after
-    /// another program removed it, it is made or upgraded as when the scope was opened, and the
-    /// call is made again.
-    pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, Failed>) -> Result<T> {
+    /// Makes a call. If the index is missing or lacks fields, as after another program deleted it,
+    /// it is created or migrated as on opening, and the call is made again.
+    pub(super) fn call<T>(&self, call: impl Fn(&Session<'_>) -> Result<T, CallError>) -> Result<T> {
         let deadline = self.cluster.deadline();
         let once = || {
             let target = self.target.read().clone();
@@ -77,10 +76,10 @@ impl Scope {
             call(&Session { cluster, schema, target: &target, deadline })
         };
         let done = match once() {
-            Err(Failed::Gone | Failed::Outdated) if self.read_only => {
-                return Err(Error::changed_table("its index is gone"));
+            Err(CallError::IndexMissing | CallError::MappingOutdated) if self.read_only => {
+                return Err(Error::changed_table("its index was deleted"));
             }
-            Err(Failed::Gone | Failed::Outdated) => {
+            Err(CallError::IndexMissing | CallError::MappingOutdated) => {
                 let (target, ..) = self.cluster.ensure(&self.schema, Apply::OnOpen, deadline)?;
                 *self.target.write() = Arc::new(target);
                 once()
@@ -88,29 +87,29 @@ impl Scope {
             done => done,
         };
         done.map_err(|failed| match failed {
-            Failed::Malformed(error) => self.explain(error, deadline),
+            CallError::BadRequest(error) => self.explain(error, deadline),
             failed => failed.into_error(),
         })
     }
 
-    /// Notes the expiry of rows that are about to be written.
-    pub(super) fn note<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
+    /// Records the expiry of rows that are about to be written.
+    pub(super) fn note_expiries<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
         let Some(column) = self.schema.expiry_column() else { return };
         rows.into_iter().for_each(|row| self.note_expiry(&row[column]));
     }
 
     fn note_expiry(&self, expires: &Value) {
         if let Value::Timestamp(expires) = expires {
-            self.unseen.fetch_min(*expires, Ordering::Relaxed);
+            self.unrefreshed.fetch_min(*expires, Ordering::Relaxed);
         }
     }
 
-    /// The error of a request that the cluster takes for a wrong one: that of what is found under
-    /// the scope's name by now, where that is what is wrong.
+    /// Explains a rejected request: if the name of the scope no longer denotes a usable index,
+    /// returns that error instead.
     fn explain(&self, error: Error, deadline: Instant) -> Error {
         let name = self.target.read().name.clone();
-        match self.cluster.look(&name, deadline) {
-            Err(Failed::Own(found)) if found.kind() == ErrorKind::Unsupported => found,
+        match self.cluster.lookup(&name, deadline) {
+            Err(CallError::Final(found)) if found.kind() == ErrorKind::Unsupported => found,
             _ => error,
         }
     }
@@ -137,25 +136,25 @@ impl ScopeStore for Scope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let set = self.call(|session| session.set(&row));
         set.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let updated = self.call(|session| session.replace(&row, true));
         updated.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         let inserted = self.call(|session| session.insert(&row, None));
         inserted.map_err(|error| error.with_key(self.schema.key_of(&row)))
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match rows.is_empty() {
             true => Ok(Vec::new()),
             false => self.call(|session| session.insert_many(&rows, None)),
@@ -163,7 +162,7 @@ impl ScopeStore for Scope {
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match rows.is_empty() {
             true => Ok(()),
             false => self.call(|session| session.set_many(&rows)),
@@ -196,17 +195,17 @@ impl ScopeStore for Scope {
     fn clear(&self) -> Result<()> {
         self.call(|session| match session.target.foreign {
             true => session.remove_all(),
-            false => session.begin_anew(|_| Ok(())),
+            false => session.replace_index(|_| Ok(())),
         })
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         self.call(|session| session.replace_all(&rows))
     }
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
-        self.note(&rows);
+        self.note_expiries(&rows);
         match &rows[..] {
             [] => Ok(Vec::new()),
             [row] => {
@@ -226,7 +225,7 @@ impl ScopeStore for Scope {
     }
 
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
-        self.note([&row]);
+        self.note_expiries([&row]);
         self.call(|session| session.replace_unchanged(old, &row))
     }
 
@@ -236,10 +235,10 @@ impl ScopeStore for Scope {
     }
 
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
-        // A large step can afford a refresh, and shows what other handles wrote just before.
-        let refresh = limit >= LARGE_STEP || self.unseen.load(Ordering::Relaxed) <= before;
+        // A large purge can afford a refresh, which shows recent writes of other handles.
+        let refresh = limit >= LARGE_STEP || self.unrefreshed.load(Ordering::Relaxed) <= before;
         if refresh {
-            self.unseen.store(i64::MAX, Ordering::Relaxed);
+            self.unrefreshed.store(i64::MAX, Ordering::Relaxed);
         }
         self.call(|session| session.purge(before, limit, refresh))
     }
@@ -262,15 +261,15 @@ impl ScopeStore for Scope {
 }
 
 impl Session<'_> {
-    /// Puts a new index of the same mapping in the place of the one that stands, once `fill` is
-    /// done with it: all records are gone in one step, however many they are.
-    pub(super) fn begin_anew(
+    /// Replaces the index by a new one with the same mapping, after `fill` has filled it. All old
+    /// records disappear at once.
+    pub(super) fn replace_index(
         &self,
-        fill: impl FnOnce(&str) -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+        fill: impl FnOnce(&str) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
         let alias = &self.target.name;
-        let Found::Own(own) = self.cluster.look(alias, self.deadline)? else {
-            return Err(Failed::Gone);
+        let ExistingIndex::Own(own) = self.cluster.lookup(alias, self.deadline)? else {
+            return Err(CallError::IndexMissing);
         };
         let mut body = self.cluster.body(&own.mappings, None);
         for setting in ["number_of_shards", "number_of_replicas"] {
@@ -281,16 +280,16 @@ impl Session<'_> {
         self.cluster.swap(alias, &own.index, &body, self.deadline, fill)
     }
 
-    /// Removes the documents of another program's index, whose mapping and settings are its own.
-    fn remove_all(&self) -> Result<(), Failed> {
+    /// Removes all documents of another program's index, whose mapping and settings must be kept.
+    fn remove_all(&self) -> Result<(), CallError> {
         let listing: Listing<Id> = self.list()?;
         let mut listing = listing.peekable();
         while listing.peek().is_some() {
             let ids: Vec<Id> = listing.by_ref().take(1_000).collect::<Result<_>>()?;
             let mut writes = Vec::new();
             for Id(id) in &ids {
-                if let Some(Document { seen, .. }) = self.get(id)? {
-                    writes.push((id.as_str(), Write::Remove { seen }));
+                if let Some(Document { version, .. }) = self.get(id)? {
+                    writes.push((id.as_str(), Write::Remove { version }));
                 }
             }
             let sent: Vec<_> = writes.iter().map(|(id, write)| (*id, write)).collect();
@@ -299,8 +298,8 @@ impl Session<'_> {
                 return Err(error.into());
             }
             for outcome in progress.outcomes.into_iter().flatten() {
-                if let Outcome::Refused(fault) = outcome {
-                    return Err(fault.into_failed());
+                if let Outcome::Refused(server_error) = outcome {
+                    return Err(server_error.into_call_error());
                 }
             }
         }

@@ -1,17 +1,16 @@
-//! Reading and writing one document.
-
-use std::time::{Duration, Instant};
+//! Operations on one document.
 
 use elasticsearch::http::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::bulk::{Or, Seen, Write, check_size};
+use super::bulk::{DocumentVersion, IfMissing, Write, check_size};
+use super::call_error::{CallError, ServerError, conflict_error};
 use super::client::{Effect, Request};
 use super::document;
-use super::failure::{Failed, Fault, met_others};
 use super::names;
 use super::scope::Session;
+use crate::backoff::BackOff;
 use crate::{Error, Key, Result, Row, Value};
 
 /// A stored document.
@@ -20,60 +19,66 @@ pub(super) struct Document {
     #[serde(rename = "_source")]
     pub(super) source: Option<Box<RawValue>>,
     #[serde(flatten)]
-    pub(super) seen: Seen,
+    pub(super) version: DocumentVersion,
 }
 
-/// An answer to the question for a document.
+/// A response to a request for a document.
 #[derive(Debug, Deserialize)]
 struct Got {
     found: bool,
 }
 
 impl Session<'_> {
-    /// The path of a document.
+    /// Returns the path of a document.
     fn document(&self, id: &str) -> String {
         format!("{}/_doc/{}", self.target.path, names::in_path(id))
     }
 
-    /// What every write says besides.
+    /// Returns the parameters of all writes.
     fn write_parameters(&self) -> String {
         let cluster = self.cluster;
-        [&cluster.limit(self.deadline), self.target.require_alias(), cluster.refresh.parameter()]
-            .concat()
+        [
+            &cluster.timeout_parameter(self.deadline),
+            self.target.require_alias(),
+            cluster.refresh.parameter(),
+        ]
+        .concat()
     }
 
-    pub(super) fn exists(&self, key: &Key) -> Result<bool, Failed> {
+    pub(super) fn exists(&self, key: &Key) -> Result<bool, CallError> {
         if self.target.leases {
             return Ok(self.fetch(key)?.is_some());
         }
         let path = format!("{}?_source=false", self.document(&self.id(key)?));
-        let answer = self.cluster.client.send(Request::read(path), self.deadline)?;
-        match answer.read_any::<Got>() {
+        let response = self.cluster.client.send(Request::read(path), self.deadline)?;
+        match response.read_any::<Got>() {
             Some(got) => Ok(got.found),
-            None => Err(unexpected(answer.success())),
+            None => Err(unexpected(response.success())),
         }
     }
 
-    /// The document of an id.
-    pub(super) fn get(&self, id: &str) -> Result<Option<Document>, Failed> {
-        let answer = self.cluster.client.send(Request::read(self.document(id)), self.deadline)?;
-        match answer.read_any::<Got>() {
+    /// Reads the document with an id.
+    pub(super) fn get(&self, id: &str) -> Result<Option<Document>, CallError> {
+        let response = self.cluster.client.send(Request::read(self.document(id)), self.deadline)?;
+        match response.read_any::<Got>() {
             Some(Got { found: false }) => Ok(None),
-            Some(Got { found: true }) => answer.read().map(Some),
-            None => Err(unexpected(answer.success())),
+            Some(Got { found: true }) => response.read().map(Some),
+            None => Err(unexpected(response.success())),
         }
     }
 
-    pub(super) fn fetch(&self, key: &Key) -> Result<Option<Row>, Failed> {
+    pub(super) fn fetch(&self, key: &Key) -> Result<Option<Row>, CallError> {
         let id = self.id(key)?;
         let document = self.get(&id)?;
         Ok(document.map(|document| self.row(&id, &document)).transpose()?.flatten())
     }
 
-    /// The row of a document; `None` if it has a lease alone.
+    /// Reads the row of a document; `None` for a placeholder.
     pub(super) fn row(&self, id: &str, document: &Document) -> Result<Option<Row>> {
         let source = document.source.as_deref().ok_or_else(|| {
-            Error::invalid_data("the mapping of the index lets no source of documents be kept")
+            Error::invalid_data(
+                "the mapping of the index disables `_source`, so its documents cannot be read",
+            )
         })?;
         match document::is_vacant(source, self.schema, self.target)? {
             true => Ok(None),
@@ -81,9 +86,8 @@ impl Session<'_> {
         }
     }
 
-    /// Inserts or overwrites: in one request, in which the server merges the record into the one
-    /// that stands.
-    pub(super) fn set(&self, row: &Row) -> Result<(), Failed> {
+    /// Inserts or overwrites a record in one request, which merges it into a stored document.
+    pub(super) fn set(&self, row: &Row) -> Result<(), CallError> {
         document::check(row, self.schema)?;
         if document::has_object(row) {
             return self.replace(row, false).map(drop);
@@ -92,71 +96,73 @@ impl Session<'_> {
         let members = document::write_merged(row, self.target)?;
         check_size(&members)?;
         let full = self.full(row);
-        let or = match &full {
-            Ok(full) => self.or(row, full)?,
-            Err(_) => Or::Nothing,
+        let if_missing = match &full {
+            Ok(full) => self.if_missing(row, full)?,
+            Err(_) => IfMissing::Nothing,
         };
         if self.target.leases && full.is_err() {
-            // There may be a lease alone, into which nothing can be merged.
+            // The document may be a placeholder, into which an incomplete row cannot be merged.
             return self.replace(row, false).map(drop);
         }
-        let body = Write::merging(&members, &or);
+        let body = Write::update_body(&members, &if_missing);
         let (path, parameters) = (names::in_path(&id).to_string(), self.write_parameters());
         let path = format!("{}/_update/{path}?{parameters}&retry_on_conflict=5", self.target.path);
-        self.again(|| {
+        self.retry_conflicts(|| {
             let request = Request::new(Method::Post, &*path, Effect::Repeatable);
-            let answer = self.cluster.client.send(request.body(&*body), self.deadline)?;
-            match (answer.success(), &full) {
+            let response = self.cluster.client.send(request.body(&*body), self.deadline)?;
+            match (response.success(), &full) {
                 (Ok(_), _) => Ok(()),
-                // There is none that it could be merged into.
-                (Err(fault), Err(lacks)) if fault.is("document_missing_exception") => {
-                    Err(lacks.clone().into())
+                // There is no document to merge an incomplete row into.
+                (Err(server_error), Err(incomplete))
+                    if server_error.is("document_missing_exception") =>
+                {
+                    Err(incomplete.clone().into())
                 }
-                (Err(fault), _) => Err(fault.into_failed()),
+                (Err(server_error), _) => Err(server_error.into_call_error()),
             }
         })
     }
 
-    /// The row of a new record.
+    /// Completes a row with the defaults of absent columns.
     ///
     /// # Errors
     ///
-    /// Where it lacks a value.
+    /// Fails if an absent column has no default and cannot be NULL.
     pub(super) fn full(&self, row: &Row) -> Result<Row> {
         let mut full = row.clone();
         self.schema.fill_absent(&mut full)?;
         Ok(full)
     }
 
-    /// The document that is made of a row where none stands.
-    pub(super) fn or(&self, row: &Row, full: &Row) -> Result<Or> {
+    /// Returns what a merge stores if there is no document.
+    pub(super) fn if_missing(&self, row: &Row, full: &Row) -> Result<IfMissing> {
         match row.iter().any(Value::is_absent) {
-            true => document::write(full, self.target).map(Or::Source),
-            false => Ok(Or::Members),
+            true => document::write(full, self.target).map(IfMissing::Source),
+            false => Ok(IfMissing::Members),
         }
     }
 
-    /// Inserts or overwrites the document that was seen, and gives it where it is asked for.
-    pub(super) fn replace(&self, row: &Row, wanted: bool) -> Result<Option<Row>, Failed> {
+    /// Inserts a record or overwrites the stored one. Returns the stored record if `wanted`.
+    pub(super) fn replace(&self, row: &Row, wanted: bool) -> Result<Option<Row>, CallError> {
         document::check(row, self.schema)?;
         let id = self.id(&self.schema.key_of(row))?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some(old) = self.get(&id)? else {
                 let source = document::write(&self.full(row)?, self.target)?;
                 return self.put(&id, source, None, Effect::Once).map(|()| None);
             };
-            // With leases it has to be known whether there is a record.
-            let looks = wanted || self.target.leases;
-            let replaced = looks.then(|| self.row(&id, &old)).transpose()?.flatten();
-            let source = match looks && replaced.is_none() {
+            // With leases, it matters whether the document is a placeholder.
+            let reads = wanted || self.target.leases;
+            let replaced = reads.then(|| self.row(&id, &old)).transpose()?.flatten();
+            let source = match reads && replaced.is_none() {
                 true => document::write(&self.full(row)?, self.target)?,
                 false => self.over(row, &old)?,
             };
-            self.put(&id, source, Some(old.seen), Effect::Once).map(|()| replaced)
+            self.put(&id, source, Some(old.version), Effect::Once).map(|()| replaced)
         })
     }
 
-    /// The source of a row over a document that stands.
+    /// Returns the source for a row written over a stored document.
     pub(super) fn over(&self, row: &Row, old: &Document) -> Result<String> {
         match old.source.as_deref() {
             Some(source) => document::write_over(row, source, self.target),
@@ -168,20 +174,21 @@ impl Session<'_> {
         &self,
         id: &str,
         source: String,
-        over: Option<Seen>,
+        over: Option<DocumentVersion>,
         effect: Effect,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         self.put_with(id, source, over, effect, &self.write_parameters())
     }
 
-    /// Writes what no search has to find.
+    /// Writes a document without a refresh, since searches need not find it.
     pub(super) fn put_hidden(
         &self,
         id: &str,
         source: String,
-        over: Option<Seen>,
-    ) -> Result<(), Failed> {
-        let parameters = self.cluster.limit(self.deadline) + self.target.require_alias();
+        over: Option<DocumentVersion>,
+    ) -> Result<(), CallError> {
+        let parameters =
+            self.cluster.timeout_parameter(self.deadline) + self.target.require_alias();
         self.put_with(id, source, over, Effect::Once, &parameters)
     }
 
@@ -189,38 +196,39 @@ impl Session<'_> {
         &self,
         id: &str,
         source: String,
-        over: Option<Seen>,
+        over: Option<DocumentVersion>,
         effect: Effect,
         parameters: &str,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
         check_size(&source)?;
-        let condition = over.map_or_else(|| "&op_type=create".to_owned(), Seen::parameters);
+        let condition =
+            over.map_or_else(|| "&op_type=create".to_owned(), DocumentVersion::parameters);
         let path = format!("{}?{parameters}{condition}", self.document(id));
         let request = Request::new(Method::Put, path, effect).body(source);
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        answer.success().map(drop).map_err(Fault::into_failed)
+        let response = self.cluster.client.send(request, self.deadline)?;
+        response.success().map(drop).map_err(ServerError::into_call_error)
     }
 
-    /// Writes a record where there is none, or one that is expired at a time: in one request, unless
-    /// there is a document. A record that counts is given.
-    pub(super) fn insert(&self, row: &Row, at: Option<i64>) -> Result<Option<Row>, Failed> {
+    /// Inserts a record if there is none, or only one that is expired at the time `at`. Returns the
+    /// live record otherwise. If there is no document, this takes one request.
+    pub(super) fn insert(&self, row: &Row, at: Option<i64>) -> Result<Option<Row>, CallError> {
         document::check(row, self.schema)?;
         let key = self.schema.key_of(row);
         let full = match self.full(row) {
             Ok(full) => full,
-            Err(lacks) => return self.fetch(&key)?.map(Some).ok_or(lacks.into()),
+            Err(incomplete) => return self.fetch(&key)?.map(Some).ok_or(incomplete.into()),
         };
         let id = self.id(&key)?;
         let source = document::write(&full, self.target)?;
-        // An insert that is repeated finds its own record, and gives that.
-        self.again(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
+        // Repeatable, since a repeated insert finds and returns its own record.
+        self.retry_conflicts(|| match self.put(&id, source.clone(), None, Effect::Repeatable) {
             Ok(()) => Ok(None),
-            Err(Failed::Conflict) => match self.get(&id)? {
-                None => Err(Failed::Conflict),
-                Some(stored) => match self.is_open(&id, &stored, at)? {
+            Err(CallError::Conflict) => match self.get(&id)? {
+                None => Err(CallError::Conflict),
+                Some(stored) => match self.live_or_version(&id, &stored, at)? {
                     Ok(row) => Ok(Some(row)),
-                    Err(seen) => {
-                        self.put(&id, source.clone(), Some(seen), Effect::Once).map(|()| None)
+                    Err(version) => {
+                        self.put(&id, source.clone(), Some(version), Effect::Once).map(|()| None)
                     }
                 },
             },
@@ -228,54 +236,56 @@ impl Session<'_> {
         })
     }
 
-    /// Removes a record and gives it; a lease is revoked.
-    pub(super) fn pop(&self, key: &Key) -> Result<Option<Row>, Failed> {
+    /// Removes a record and returns it. Its lease is revoked.
+    pub(super) fn pop(&self, key: &Key) -> Result<Option<Row>, CallError> {
         let id = self.id(key)?;
-        self.again(|| {
+        self.retry_conflicts(|| {
             let Some(document) = self.get(&id)? else { return Ok(None) };
             let row = self.row(&id, &document)?;
-            self.delete(&id, document.seen).map(|()| row)
+            self.delete(&id, document.version).map(|()| row)
         })
     }
 
-    /// Removes the document that was seen.
-    pub(super) fn delete(&self, id: &str, seen: Seen) -> Result<(), Failed> {
-        let condition = seen.parameters();
+    /// Removes a document if it still has this version.
+    pub(super) fn delete(&self, id: &str, version: DocumentVersion) -> Result<(), CallError> {
+        let condition = version.parameters();
         let path = format!("{}?{}{condition}", self.document(id), self.delete_parameters());
         let request = Request::new(Method::Delete, path, Effect::Once);
-        let answer = self.cluster.client.send(request, self.deadline)?;
-        match answer.success() {
+        let response = self.cluster.client.send(request, self.deadline)?;
+        match response.success() {
             Ok(_) => Ok(()),
-            Err(fault) if fault.status == 404 && !fault.is_gone() => Err(Failed::Conflict),
-            Err(fault) => Err(fault.into_failed()),
+            Err(server_error) if server_error.status == 404 && !server_error.is_index_missing() => {
+                Err(CallError::Conflict)
+            }
+            Err(server_error) => Err(server_error.into_call_error()),
         }
     }
 
-    /// As other writes, but that removing makes no index.
+    /// Returns the parameters of removals, which never create an index.
     fn delete_parameters(&self) -> String {
-        self.cluster.limit(self.deadline) + self.cluster.refresh.parameter()
+        self.cluster.timeout_parameter(self.deadline) + self.cluster.refresh.parameter()
     }
 
-    /// Does something again while others come before it, until the deadline.
-    pub(super) fn again<T>(&self, step: impl Fn() -> Result<T, Failed>) -> Result<T, Failed> {
-        let mut pause = Duration::from_micros(500);
+    /// Repeats a step while it is in conflict with other writes, until the deadline.
+    pub(super) fn retry_conflicts<T>(
+        &self,
+        step: impl Fn() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let mut back_off = BackOff::until(self.deadline);
         loop {
             match step() {
-                Err(Failed::Conflict) if Instant::now() + pause < self.deadline => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                }
-                Err(Failed::Conflict) => return Err(met_others().into()),
+                Err(CallError::Conflict) if back_off.pause() => {}
+                Err(CallError::Conflict) => return Err(conflict_error().into()),
                 done => return done,
             }
         }
     }
 }
 
-/// The failure of an answer that tells nothing of a document.
-fn unexpected(answer: Result<&[u8], Fault>) -> Failed {
-    match answer {
-        Err(fault) => fault.into_failed(),
-        Ok(_) => Fault { status: 200, name: String::new(), reason: None }.into_failed(),
+/// The error of a response that does not describe a document.
+fn unexpected(response: Result<&[u8], ServerError>) -> CallError {
+    match response {
+        Err(server_error) => server_error.into_call_error(),
+        Ok(_) => ServerError { status: 200, name: String::new(), reason: None }.into_call_error(),
     }
 }

@@ -1,4 +1,4 @@
-//! Where a scope's documents are, and which field of them is which column.
+//! The location of a scope's documents, and the mapping of columns to fields.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use super::names;
 use crate::schema::{has_new_default, merged, plan, stored_freshness};
 use crate::{Column, Error, Result, Schema, Schemas, Value};
 
-/// The members of a document that carry a lease, and mark one without a record. No column has a
-/// field of such a name, in which two digits follow the sign.
+/// The members of a document that store a lease and mark a placeholder. They never collide with
+/// fields of columns, whose names have two hexadecimal digits after each `%`.
 pub(super) const LEASE: &str = "hilcat%lease";
 pub(super) const UNTIL: &str = "hilcat%until";
 pub(super) const VACANT: &str = "hilcat%vacant";
 
-/// The release of what stands in `_meta`.
+/// The version of the format of `_meta`.
 const VERSION: u64 = 1;
 
-/// What an opened scope sends its requests to.
+/// The destination of a scope's requests.
 #[derive(Debug)]
 pub(super) struct Target {
     /// The alias, or the index of another program.
     pub(super) name: String,
-    /// The same as a part of a path.
+    /// The name as a segment of a path.
     pub(super) path: String,
     /// One for each column of the schema.
     pub(super) fields: Vec<Field>,
-    /// Whether it is another program's.
+    /// Whether the index belongs to another program.
     pub(super) foreign: bool,
     /// Whether documents can have leases.
     pub(super) leases: bool,
@@ -37,9 +37,10 @@ pub(super) struct Target {
 #[derive(Debug, Clone)]
 pub(super) struct Field {
     pub(super) name: String,
-    /// What a document without it has: the default of when the column was added.
+    /// The value for documents without the field: the default that the column had when it was
+    /// added.
     pub(super) fill: Option<Value>,
-    /// Whether it is in no document: another program's key is its id.
+    /// Whether the column is stored in the id only, as the key in an index of another program.
     pub(super) in_id_alone: bool,
 }
 
@@ -49,19 +50,20 @@ impl Target {
         Self { name, path, fields, foreign, leases: false }
     }
 
-    /// What has a write refused where the alias does not stand, instead of a new index made by it.
+    /// Returns the parameter that makes writes fail if the alias is missing. Without it,
+    /// Elasticsearch would create an index.
     pub(super) fn require_alias(&self) -> &'static str {
         if self.foreign { "" } else { "&require_alias=true" }
     }
 }
 
-/// What hilcat writes into the mapping of an index of its own: the schema that it has, and what
-/// cannot be told from that.
+/// The metadata that hilcat stores in the mapping of its own indices: the schema, and facts that do
+/// not follow from it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layout {
     pub(super) schema: Schema,
     fingerprint: String,
-    /// The fields whose names are not those that their columns would be given.
+    /// The names of fields that differ from the default name for their column.
     fields: BTreeMap<String, String>,
     fills: BTreeMap<String, Json>,
     /// Whether the mapping has fields for leases.
@@ -69,7 +71,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a new index.
+    /// Returns the layout of a new index.
     pub(super) fn new(schema: &Schema) -> Self {
         Self {
             fingerprint: schema.fingerprint(),
@@ -80,7 +82,7 @@ impl Layout {
         }
     }
 
-    /// The name of a column's field.
+    /// Returns the name of a column's field.
     pub(super) fn field(&self, column: &str) -> String {
         self.fields.get(column).cloned().unwrap_or_else(|| names::field(column))
     }
@@ -91,7 +93,7 @@ impl Layout {
         }
     }
 
-    /// Takes note of a column that documents may be without.
+    /// Adds a column that existing documents lack.
     pub(super) fn add(&mut self, column: &Column, field: String) -> Result<()> {
         self.set_field(&column.name, field);
         if let Some(default) = &column.default {
@@ -104,7 +106,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Gives columns other names, all at once; their fields keep those that they have.
+    /// Renames columns simultaneously; they keep their fields.
     pub(super) fn rename(&mut self, names: &[(&str, &str)]) {
         let old = self.clone();
         for (from, _) in names {
@@ -119,9 +121,9 @@ impl Layout {
         }
     }
 
-    /// Takes another schema, for which all columns are there. What it does not know stays, but for
-    /// the columns that it drops: their fields are those of no column any more.
-    pub(super) fn take(&mut self, schema: &Schema) {
+    /// Merges a schema whose columns all exist. Other columns are kept, except those that the
+    /// schema drops.
+    pub(super) fn merge(&mut self, schema: &Schema) {
         for column in &schema.dropped {
             self.fields.remove(column);
             self.fills.remove(column);
@@ -131,7 +133,7 @@ impl Layout {
         self.fingerprint = self.schema.fingerprint();
     }
 
-    /// Whether the index has all that a schema needs.
+    /// Whether the index has everything that a schema needs.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
         let columns = self.fingerprint == schema.fingerprint()
             || plan(&self.schema, schema).is_empty() && !has_new_default(&self.schema, schema);
@@ -140,12 +142,12 @@ impl Layout {
             && (self.leases || schema.freshness.lease().is_none())
     }
 
-    /// The target of a schema for which all columns are there.
+    /// Returns the target for a schema whose columns all exist.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where a default that was written
-    /// down is not of its column's type.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) if a stored default is not of its
+    /// column's type.
     pub(super) fn target(&self, alias: &str, schema: &Schema) -> Result<Target> {
         let field = |column: &Column| {
             let fill = self.fills.get(&column.name);
@@ -160,7 +162,7 @@ impl Layout {
         Ok(Target { leases: self.leases, ..Target::new(alias.to_owned(), fields, false) })
     }
 
-    /// As it stands in `_meta`.
+    /// Returns the content of `_meta`.
     pub(super) fn to_json(&self) -> Json {
         let mut json = json!({
             "version": VERSION,
@@ -177,19 +179,18 @@ impl Layout {
         json
     }
 
-    /// Reads what stands in `_meta`.
+    /// Parses the content of `_meta`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where it is not what hilcat
-    /// writes, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a later release
-    /// wrote it.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) if it is malformed,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if a later release wrote it.
     pub(super) fn from_json(json: &Json) -> Result<Self> {
         match json["version"].as_u64() {
             Some(VERSION) => {}
             Some(_) => {
                 return Err(Error::unsupported(
-                    "a later release of hilcat wrote the mapping of the index",
+                    "a later release of hilcat wrote the mapping of the index; use that release or a newer one",
                 ));
             }
             None => return Err(unreadable("version")),
@@ -220,7 +221,7 @@ impl Layout {
 
 fn unreadable(part: &str) -> Error {
     Error::invalid_data(format!(
-        "what hilcat wrote into `_meta` of the mapping was changed: `{part}` cannot be read"
+        "hilcat's part of `_meta` in the mapping is malformed: `{part}` cannot be read"
     ))
 }
 
@@ -230,7 +231,7 @@ mod tests {
     use crate::ColumnType;
 
     #[test]
-    fn a_layout_reads_back() {
+    fn layouts_round_trip() {
         let schema = Schema::new("a")
             .unique(Column::new("id", ColumnType::Text))
             .column(Column::new("title", ColumnType::Text));
@@ -238,7 +239,7 @@ mod tests {
         layout.rename(&[("name", "title")]);
         let added = Column::new("n.m", ColumnType::Int).default_value(7_i32);
         layout.add(&added, names::field("n.m")).unwrap();
-        layout.take(&schema.column(added));
+        layout.merge(&schema.column(added));
         assert_eq!(Layout::from_json(&layout.to_json()).unwrap(), layout);
         assert_eq!((layout.field("title"), layout.field("n.m")), ("name".into(), "n%2em".into()));
         let target = layout.target("a", &layout.schema).unwrap();
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_changed_is_told() {
+    fn malformed_metadata_is_reported() {
         let schema = Schema::new("a").unique(Column::new("id", ColumnType::Text));
         let mut json = Layout::new(&schema).to_json();
         json["fills"] = json!(7);

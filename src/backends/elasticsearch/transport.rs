@@ -1,7 +1,7 @@
-//! Requests to one host, over HTTP.
+//! HTTP requests to one host.
 //!
-//! The client's own transport is not used: it follows redirects, with the login, to wherever an
-//! answer says, and reads an answer of whatever length into memory.
+//! The transport of the `elasticsearch` crate is not used, since it follows redirects with the
+//! credentials to any address, and reads responses of unlimited length.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use reqwest::redirect::Policy;
 
 use crate::{Error, Result};
 
-/// A host, and how it is logged in to.
+/// A host and the credentials for it.
 #[derive(Clone)]
 pub(super) struct Transport {
     client: reqwest::Client,
     url: Url,
-    /// The bytes that the body of an answer may have.
+    /// The maximum size of a response body.
     limit: u64,
 }
 
-/// Room that is made for an answer before it comes, whatever it says of its length.
-const FIRST: u64 = 1 << 20;
+/// The maximum number of bytes allocated in advance: the announced length is not trusted.
+const MAX_PREALLOCATED: u64 = 1 << 20;
 
-/// The content of a body.
+/// The content type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Json,
-    /// Several JSON documents, each on a line.
+    /// Newline-delimited JSON.
     Lines,
 }
 
@@ -46,14 +46,14 @@ impl Content {
     }
 }
 
-/// Why a request has no answer.
-pub(super) enum Failure {
+/// Why a request has no response.
+pub(super) enum TransportError {
     Client(reqwest::Error),
-    /// The body of the answer is longer than this limit.
-    TooLong(u64),
+    /// The response body is longer than this limit.
+    TooLarge(u64),
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
         Self::Client(error)
     }
@@ -66,7 +66,7 @@ impl Transport {
         authorities: Option<Certificate>,
         limit: u64,
     ) -> Result<Self> {
-        // Answers are not compressed: they are mostly short, and near.
+        // Compression is disabled: most responses are short and the network is fast.
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .no_proxy()
@@ -79,14 +79,14 @@ impl Transport {
         Ok(Self { client, url, limit })
     }
 
-    /// Sends a request, and gives the status and the body of the answer.
+    /// Sends a request and returns the status and the body of the response.
     pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<&Arc<Vec<u8>>>,
         content: Content,
-    ) -> Result<(u16, Vec<u8>), Failure> {
+    ) -> Result<(u16, Vec<u8>), TransportError> {
         let Ok(url) = self.url.join(path) else { return Ok((400, Vec::new())) };
         let mut request = self.client.request(named(method), url);
         if let Some(body) = body {
@@ -96,12 +96,12 @@ impl Transport {
         let status = response.status().as_u16();
         let length = response.content_length().unwrap_or_default();
         if length > self.limit {
-            return Err(Failure::TooLong(self.limit));
+            return Err(TransportError::TooLarge(self.limit));
         }
-        let mut received = Vec::with_capacity(length.min(FIRST) as usize);
+        let mut received = Vec::with_capacity(length.min(MAX_PREALLOCATED) as usize);
         while let Some(chunk) = response.chunk().await? {
             if (received.len() + chunk.len()) as u64 > self.limit {
-                return Err(Failure::TooLong(self.limit));
+                return Err(TransportError::TooLarge(self.limit));
             }
             received.extend_from_slice(&chunk);
         }
@@ -119,7 +119,7 @@ fn named(method: Method) -> reqwest::Method {
     }
 }
 
-/// The headers of every request.
+/// Returns the headers of all requests.
 fn headers(credentials: Option<&Credentials>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -141,5 +141,7 @@ fn headers(credentials: Option<&Credentials>) -> Result<HeaderMap> {
 }
 
 fn unusable() -> Error {
-    Error::invalid_config("the client of Elasticsearch cannot be set up with these options")
+    Error::invalid_config(
+        "the HTTP client for Elasticsearch cannot be configured with these options; check the host and the credentials",
+    )
 }

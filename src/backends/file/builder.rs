@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// The names of the options in a URI.
 pub(super) const NAMES: &[&str] = &["format", "suffix", "layout", "compress", "synchronous"];
 
-/// Builds a [`Files`]; made by [`Files::json`], [`Files::text`] and [`Files::binary`].
+/// Builds a [`Files`]; created by [`Files::json`], [`Files::text`] and [`Files::binary`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct FilesBuilder {
@@ -51,47 +51,48 @@ impl FilesBuilder {
         }
     }
 
-    /// How the names of files end. Without it that is `.json`, `.txt` or `.bin`; with
+    /// Sets the suffix of file names. The default is `.json`, `.txt` or `.bin`, and with
     /// [`plain`](FilesBuilder::plain) `.json` or nothing.
     ///
-    /// With an empty one a slash in a key is escaped in the name: a directory could stand where the
-    /// file of another key belongs.
+    /// With an empty suffix, slashes in keys are escaped: otherwise a directory could have the name
+    /// of another key's file.
     pub fn suffix(mut self, suffix: impl Into<String>) -> Self {
         self.suffix = Some(suffix.into());
         self
     }
 
-    /// Shares the files of the Python package: the key itself is the path, and the file is the bare
-    /// value. Keys that cannot be a path inside the directory are errors.
+    /// Shares files with the Python package: the key itself is the path, and the file contains the
+    /// bare value. Keys that are not a path inside the directory are errors.
     pub fn plain(mut self) -> Self {
         self.plain = true;
         self
     }
 
-    /// Writes records as MessagePack. Those that stand are read whatever they are, where the
-    /// [suffix](FilesBuilder::suffix) is the same.
+    /// Writes records as MessagePack. Existing records with the same [suffix](FilesBuilder::suffix)
+    /// can be read in either format.
     #[cfg(feature = "msgpack")]
     pub fn message_pack(mut self) -> Self {
         self.codec.format = Format::MessagePack;
         self
     }
 
-    /// Compresses records of more bytes than this.
+    /// Compresses records that are longer than this.
     #[cfg(feature = "zstd")]
     pub fn compress_above(mut self, bytes: usize) -> Self {
         self.codec.compress_above = Some(bytes);
         self
     }
 
-    /// Whether a write is on the disk before it is acknowledged, so that it survives a loss of
-    /// power; it is by default. Without it a write survives a crash of the program only. Files are
-    /// whole either way.
+    /// Sets whether a write is on the disk before it is acknowledged, and so survives a power
+    /// failure; it is by default. Otherwise it only survives a crash of the program. Files are
+    /// written atomically in either case.
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// How long a write waits for those of other threads and processes; 5 seconds by default.
+    /// Sets how long a write waits for the writes of other threads and processes; 5 seconds by
+    /// default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -102,22 +103,25 @@ impl FilesBuilder {
         self
     }
 
-    /// Opens the directory, which is made when the first scope is opened.
+    /// Opens the directory, which is created when the first scope is opened.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where the suffix cannot be
-    /// one, the directory is not named, or what is not a record is to be written as one.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if the suffix is not allowed,
+    /// the directory is empty, or an option for records is given for other files.
     pub fn open(self) -> Result<Files> {
         let content = self.content()?;
         let suffix = self.suffix.unwrap_or_else(|| default_suffix(content, self.plain).into());
         if !is_suffix(&suffix, self.plain) {
             return Err(Error::invalid_config(
-                "the suffix of files begins with a dot, a hyphen or an underscore, and goes on in letters, digits and these, up to 32; or it is empty",
+                "the suffix of files is not allowed; use up to 32 letters, digits, dots, hyphens and underscores, starting with one of the latter three, or an empty one",
             ));
         }
         let root = std::path::absolute(&self.root).map_err(|error| {
-            Error::invalid_config("the directory of the files is not named").with_source(error)
+            Error::invalid_config(
+                "the URI has no directory; write it as file:///absolute/path or file:relative/path",
+            )
+            .with_source(error)
         })?;
         let names = Names { suffix, plain: self.plain };
         let (durable, timeout, clock) = (self.durable, self.timeout, self.clock);
@@ -134,12 +138,12 @@ impl FilesBuilder {
         match self.codec == CodecOptions::default() {
             true => Ok(written),
             false => Err(Error::invalid_config(
-                "files of text, of bytes and of `layout=plain` are the value itself: neither MessagePack nor compressed",
+                "`format=msgpack` and `compress` apply to records only, not to files of text, of bytes or of `layout=plain`; leave them out",
             )),
         }
     }
 
-    /// Reads a URI.
+    /// Takes the options from a URI.
     pub(super) fn from_uri(uri: &mut Uri) -> Result<Self> {
         let (kind, codec) = kind(uri)?;
         let mut builder = Self { codec, ..Self::new(path_of(uri.rest())?, kind) };
@@ -185,7 +189,8 @@ fn default_suffix(content: Content, plain: bool) -> &'static str {
     }
 }
 
-/// The path in a URI (RFC 8089): `///absolute`, `//localhost/absolute`, `/absolute` or `relative`.
+/// Parses the path of a URI (RFC 8089): `///absolute`, `//localhost/absolute`, `/absolute` or
+/// `relative`.
 fn path_of(rest: &str) -> Result<PathBuf> {
     let path = match rest.strip_prefix("//") {
         Some(with_host) => with_host.strip_prefix("localhost").unwrap_or(with_host),
@@ -196,7 +201,7 @@ fn path_of(rest: &str) -> Result<PathBuf> {
     match wrong || path.is_empty() || path.contains('\0') {
         false => Ok(PathBuf::from(path)),
         true => Err(Error::invalid_config(
-            "write the directory as file:///absolute/path or file:relative/path",
+            "the URI has no valid directory; write it as file:///absolute/path or file:relative/path",
         )),
     }
 }
@@ -206,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_a_uri() {
+    fn uris_are_parsed_into_paths() {
         for (rest, path) in [
             ("///tmp/a%20b", "/tmp/a b"),
             ("//localhost/tmp", "/tmp"),
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_do_not_go_together_are_refused() {
+    fn incompatible_options_are_refused() {
         let open = |uri: &str| {
             let mut uri: Uri = uri.parse()?;
             let builder = FilesBuilder::from_uri(&mut uri)?;

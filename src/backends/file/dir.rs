@@ -1,5 +1,5 @@
-//! Directories that are held open: all that is done is done from one of them, one name at a time,
-//! and no symbolic link is followed below the root.
+//! Directory handles. All file operations are relative to an open directory and use single names,
+//! so that no symbolic link below the root is followed.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, Dir as Entries, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::name::Place;
+use super::name::RecordPath;
 use crate::{Error, ErrorKind, Result};
 
 const DIRECTORY: OFlags =
@@ -23,20 +23,20 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 #[derive(Debug, Clone)]
 pub(super) struct Dir(Arc<OwnedFd>);
 
-/// Which file a file is, and when it was changed: another one when it was replaced.
+/// The identity of a file's content: inode, time of change, and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(u64, i64, i64, i64);
+pub(super) struct FileVersion(u64, i64, i64, i64);
 
 impl Dir {
-    /// Opens the root. What leads there may be a symbolic link: it is the user's own.
+    /// Opens the root. Symbolic links in its path are followed, since the user chose it.
     pub(super) fn root(path: &Path) -> Result<Option<Self>> {
         let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
         found(fs::open(path, flags, Mode::empty()), "open the directory").map(Self::of)
     }
 
-    /// Opens the root, and makes it where it does not stand.
+    /// Opens the root, creating it if it does not exist.
     pub(super) fn make_root(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(|error| failed("make the directory", error))?;
+        std::fs::create_dir_all(path).map_err(|error| failed("create the directory", error))?;
         Self::root(path)?.ok_or_else(|| failed("open the directory", Errno::NOENT.into()))
     }
 
@@ -44,7 +44,7 @@ impl Dir {
         fd.map(|fd| Self(Arc::new(fd)))
     }
 
-    /// Opens a directory; none where something else has the name.
+    /// Opens a directory; `None` if there is none with this name.
     pub(super) fn directory(&self, name: &str) -> Result<Option<Self>> {
         match fs::openat(&self.0, name, DIRECTORY, Mode::empty()) {
             Err(Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -52,22 +52,22 @@ impl Dir {
         }
     }
 
-    /// Opens a directory, and makes it where it does not stand, for good.
+    /// Opens a directory, creating it durably if it does not exist.
     pub(super) fn make(&self, name: &str, durable: bool) -> Result<Self> {
         match fs::mkdirat(&self.0, name, DIRECTORY_MODE) {
             Ok(()) => self.sync(durable)?,
             Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed("make a directory", errno.into())),
+            Err(errno) => return Err(failed("create a directory", errno.into())),
         }
         let opened = fs::openat(&self.0, name, DIRECTORY, Mode::empty());
         let fd = opened.map_err(|errno| failed("open a directory", errno.into()))?;
         Ok(Self(Arc::new(fd)))
     }
 
-    /// The directory of a place; none where it does not stand.
-    pub(super) fn parent(&self, place: &Place) -> Result<Option<Self>> {
+    /// Opens the directory of a path; `None` if it does not exist.
+    pub(super) fn parent(&self, path: &RecordPath) -> Result<Option<Self>> {
         let mut directory = self.clone();
-        for name in &place.directories {
+        for name in &path.directories {
             match directory.directory(name)? {
                 Some(inner) => directory = inner,
                 None => return Ok(None),
@@ -76,15 +76,15 @@ impl Dir {
         Ok(Some(directory))
     }
 
-    /// The directory of a place; those that do not stand are made.
-    pub(super) fn make_parent(&self, place: &Place, durable: bool) -> Result<Self> {
-        let mut names = place.directories.iter();
+    /// Opens the directory of a path, creating the missing ones.
+    pub(super) fn make_parent(&self, path: &RecordPath, durable: bool) -> Result<Self> {
+        let mut names = path.directories.iter();
         names.try_fold(self.clone(), |directory, name| directory.make(name, durable))
     }
 
-    /// What is in a file; none where there is none, or a directory.
+    /// Reads a file; `None` if there is none, or a directory.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        // A pipe that stands there must not be waited for.
+        // Does not block on a named pipe.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let Some(fd) = found(fs::openat(&self.0, name, flags, Mode::empty()), "open the file")?
         else {
@@ -96,7 +96,7 @@ impl Dir {
             return Ok(None);
         }
         if !metadata.is_file() {
-            return Err(in_the_way());
+            return Err(not_a_file());
         }
         let mut bytes =
             Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).min(1 << 20));
@@ -104,7 +104,7 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Writes a file that nobody reads yet; one of that name is from a process that died.
+    /// Writes a temporary file. An existing one was left behind by a crashed process.
     pub(super) fn write(&self, name: &str, bytes: &[u8], durable: bool) -> Result<()> {
         let flags = OFlags::WRONLY
             | OFlags::CREATE
@@ -113,7 +113,7 @@ impl Dir {
             | OFlags::NOFOLLOW
             | OFlags::NONBLOCK;
         let fd = fs::openat(&self.0, name, flags, FILE_MODE);
-        let mut file = File::from(fd.map_err(|errno| failed("make a file", errno.into()))?);
+        let mut file = File::from(fd.map_err(|errno| failed("create a file", errno.into()))?);
         let written = file.write_all(bytes).and_then(|()| match durable {
             true => file.sync_data(),
             false => Ok(()),
@@ -121,7 +121,7 @@ impl Dir {
         written.map_err(|error| failed("write a file", error))
     }
 
-    /// Opens a file to add to its end, and makes it where it does not exist.
+    /// Opens a file for appending, creating it if it does not exist.
     pub(super) fn open_to_append(&self, name: &str) -> Result<File> {
         let flags = OFlags::RDWR
             | OFlags::APPEND
@@ -133,53 +133,53 @@ impl Dir {
         Ok(File::from(fd.map_err(|errno| failed("open a file", errno.into()))?))
     }
 
-    /// The length of a file; 0 if there is none.
+    /// Returns the length of a file; 0 if there is none.
     pub(super) fn length(&self, name: &str) -> Result<u64> {
-        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look for a file")?;
+        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look up a file")?;
         Ok(stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
-    /// The number of a file, which no other file has as long as it exists.
+    /// Returns the inode number of a file, which is unique while the file exists.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>> {
-        Ok(self.stamp(name)?.map(|stamp| stamp.0))
+        Ok(self.version(name)?.map(|version| version.0))
     }
 
-    /// Moves a file, over one that stands there. False where it is not there to be moved.
+    /// Renames a file, replacing an existing one. Returns `false` if the file does not exist.
     pub(super) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<bool> {
         match fs::renameat(&self.0, name, &to.0, new) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(Errno::ISDIR) => Err(in_the_way()),
-            Err(errno) => Err(failed("move a file to its place", errno.into())),
+            Err(Errno::ISDIR) => Err(not_a_file()),
+            Err(errno) => Err(failed("move a file to its path", errno.into())),
         }
     }
 
-    /// Moves a file to a name that no file has. False if one has it, which is left as it is.
+    /// Renames a file unless the new name exists. Returns `false` if it does.
     ///
-    /// Where the system has no such call, a program that does not take the lock of the scope can
-    /// make a file of that name in between.
+    /// On systems without an atomic call for this, a program that does not take the lock of the
+    /// scope can create a file with that name in between.
     pub(super) fn rename_new(&self, name: &str, to: &Self, new: &str) -> Result<bool> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         match fs::renameat_with(&self.0, name, &to.0, new, fs::RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(true),
             Err(Errno::EXIST) => return Ok(false),
-            // Not every file system knows it.
+            // Not every file system supports the call.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(failed("move a file to its place", errno.into())),
+            Err(errno) => return Err(failed("move a file to its path", errno.into())),
         }
-        match to.stamp(new)?.is_some() {
+        match to.version(new)?.is_some() {
             true => Ok(false),
             false => self.rename(name, to, new),
         }
     }
 
-    /// Removes a file; false where there is none.
+    /// Removes a file. Returns `false` if there was none.
     pub(super) fn remove(&self, name: &str) -> Result<bool> {
         let removed = fs::unlinkat(&self.0, name, AtFlags::empty());
         Ok(found(removed, "remove a file")?.is_some())
     }
 
-    /// Removes a directory; false where it is not empty or not there.
+    /// Removes a directory. Returns `false` if it was missing or not empty.
     pub(super) fn remove_directory(&self, name: &str) -> Result<bool> {
         match fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),
@@ -188,41 +188,41 @@ impl Dir {
         }
     }
 
-    /// Has what was done in the directory on the disk.
+    /// Flushes the entries of the directory to the disk.
     pub(super) fn sync(&self, durable: bool) -> Result<()> {
         match durable {
             true => fs::fsync(&self.0)
-                .map_err(|errno| failed("write the directory to the disk", errno.into())),
+                .map_err(|errno| failed("flush the directory to the disk", errno.into())),
             false => Ok(()),
         }
     }
 
-    /// The same after a change that others may see already: if it fails, the change may be on the
-    /// disk or not.
+    /// Flushes a change that is already visible: after a failure, it is not known whether the
+    /// change is on the disk.
     pub(super) fn sync_change(&self, durable: bool) -> Result<()> {
-        self.sync(durable).map_err(in_doubt)
+        self.sync(durable).map_err(outcome_unknown)
     }
 
-    /// Has all that was written to the file system on the disk.
+    /// Flushes all files of the file system to the disk.
     pub(super) fn sync_all(&self, durable: bool) -> Result<()> {
         if !durable {
             return Ok(());
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        fs::syncfs(&self.0).map_err(|errno| failed("write the files to the disk", errno.into()))?;
+        fs::syncfs(&self.0).map_err(|errno| failed("flush the files to the disk", errno.into()))?;
         Ok(())
     }
 
-    /// Whether there is a file of this name, and which.
-    pub(super) fn stamp(&self, name: &str) -> Result<Option<Stamp>> {
-        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look for a file")?;
+    /// Returns the version of a file; `None` if there is none.
+    pub(super) fn version(&self, name: &str) -> Result<Option<FileVersion>> {
+        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look up a file")?;
         Ok(stat.map(|stat| {
             #[allow(
                 clippy::unnecessary_cast,
                 clippy::useless_conversion,
                 reason = "the types differ between systems"
             )]
-            Stamp(
+            FileVersion(
                 stat.st_ino as u64,
                 stat.st_ctime as i64,
                 stat.st_ctime_nsec as i64,
@@ -231,46 +231,46 @@ impl Dir {
         }))
     }
 
-    /// Reports something that is no file where one belongs.
+    /// Fails if the name belongs to something other than a file.
     pub(super) fn check_free(&self, name: &str) -> Result<()> {
-        match self.stamp(name)?.is_some() && !self.is_file(name)? {
+        match self.version(name)?.is_some() && !self.is_file(name)? {
             false => Ok(()),
-            true => Err(in_the_way()),
+            true => Err(not_a_file()),
         }
     }
 
     pub(super) fn is_file(&self, name: &str) -> Result<bool> {
-        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look for a file")?;
+        let stat = found(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW), "look up a file")?;
         Ok(stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile))
     }
 
-    /// Opens the file that processes lock, and makes it where it does not stand.
+    /// Opens the lock file, creating it if it does not exist.
     pub(super) fn open_lock(&self, name: &str) -> Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let fd = fs::openat(&self.0, name, flags, FILE_MODE);
-        Ok(File::from(fd.map_err(|errno| failed("open the file that is locked", errno.into()))?))
+        Ok(File::from(fd.map_err(|errno| failed("open the lock file", errno.into()))?))
     }
 
-    /// What is in the directory, streaming.
+    /// Returns an iterator over the entries.
     pub(super) fn entries(&self) -> Result<Entries> {
         Entries::read_from(self.0.as_fd())
             .map_err(|errno| failed("list the directory", errno.into()))
     }
 }
 
-/// The name of an entry, and whether it is a directory; none for what is neither that nor a file,
-/// and for names that are not hilcat's.
+/// Returns the name of an entry and whether it is a directory; `None` for special files, and for
+/// names that are not UTF-8.
 pub(super) fn entry(
     directory: &Dir,
     entry: &rustix::fs::DirEntry,
 ) -> Result<Option<(String, bool)>> {
     let Some(name) = name_of(entry.file_name()) else { return Ok(None) };
     let kind = match entry.file_type() {
-        // Some file systems do not say it in the listing.
+        // Some file systems do not report the type in listings.
         FileType::Unknown => {
             let stat = fs::statat(&directory.0, name, AtFlags::SYMLINK_NOFOLLOW);
-            match found(stat, "look at a file")? {
+            match found(stat, "look up a file")? {
                 Some(stat) => FileType::from_raw_mode(stat.st_mode),
                 None => return Ok(None),
             }
@@ -288,7 +288,7 @@ fn name_of(name: &CStr) -> Option<&str> {
     name.to_str().ok().filter(|name| !matches!(*name, "." | ".."))
 }
 
-/// What is not there is no error.
+/// Converts a missing file to `None`.
 fn found<T>(result: rustix::io::Result<T>, action: &str) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -297,31 +297,33 @@ fn found<T>(result: rustix::io::Result<T>, action: &str) -> Result<Option<T>> {
     }
 }
 
-/// The error of something else that stands where a file or a directory belongs.
-fn in_the_way() -> Error {
-    Error::unsupported("a directory or a special file stands where the file of this key belongs")
+/// The error of a directory or special file in the place of a file.
+fn not_a_file() -> Error {
+    Error::unsupported(
+        "the path of this key is a directory or a special file; remove it, or use another key",
+    )
 }
 
-/// A failure of the file system.
+/// The error of a failed file operation.
 pub(super) fn failed(action: &str, error: std::io::Error) -> Error {
     let errno = Errno::from_io_error(&error);
     if errno == Some(Errno::LOOP) {
         return Error::new(
             ErrorKind::Io,
-            format!("cannot {action}: a symbolic link stands there, which is not followed"),
+            format!("cannot {action}: it is a symbolic link, and symbolic links are not followed"),
         );
     }
-    // Linux says so of a symbolic link, too, where a directory is asked for.
+    // Linux reports symbolic links in this way as well when a directory is opened.
     if errno == Some(Errno::NOTDIR) {
         return Error::unsupported(format!(
-            "cannot {action}: a file, or a symbolic link, stands where a directory belongs"
+            "cannot {action}: its path contains a file or a symbolic link instead of a directory"
         ));
     }
     Error::new(ErrorKind::Io, format!("cannot {action}: {error}")).with_source(error)
 }
 
-/// The error of a failure of the file system after a change was begun that may take effect.
-pub(super) fn in_doubt(error: Error) -> Error {
+/// The error of a failed file operation after which a change may still take effect.
+pub(super) fn outcome_unknown(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Io => Error::new(
             ErrorKind::Unavailable,

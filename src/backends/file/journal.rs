@@ -1,30 +1,33 @@
-//! Changes of many files that are made together or not at all.
+//! Atomic changes of several files.
 //!
-//! What shall stand is written to temporary files, and what is to be done with them to a journal.
-//! From the moment that the journal stands the change is made, whatever happens: who comes next
-//! completes it. Until then it is not.
+//! The new files are written under temporary names, and the steps that move them to their paths to
+//! a journal.
+//!
+//! Invariant: a change takes effect when the journal gets its final name, and not before. From then
+//! on the steps are completed, if necessary by the next process that takes the lock of the scope.
+//! Every step can be repeated, since a crash may interrupt recovery as well.
 
 use serde::{Deserialize, Serialize};
 
-use super::dir::{Dir, in_doubt};
-use super::name::{Names, Place};
+use super::dir::{Dir, outcome_unknown};
+use super::name::{Names, RecordPath};
 use super::walk::Walk;
 use crate::{Error, Result};
 
 const JOURNAL: &str = "journal";
 const UNFINISHED: &str = "journal.new";
 
-/// One step. All can be done again.
+/// A step of a change. Repeating it has no further effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
-    /// Moves a temporary file to the place of a record.
+    /// Moves a temporary file to the path of a record.
     Put(String, String),
     /// Removes a record.
     Remove(String),
     /// Removes all records.
     Clear,
-    /// Moves a temporary file to where the schema stands.
+    /// Moves a temporary file to the path of the schema.
     Schema(String),
 }
 
@@ -33,63 +36,63 @@ pub(super) enum Step {
 pub(super) struct Directories {
     /// The records.
     pub(super) records: Dir,
-    /// What hilcat itself keeps: schema, lock, journal.
+    /// hilcat's own files: schema, lock, journal.
     pub(super) own: Dir,
     /// Files that are being written.
     pub(super) temporary: Dir,
-    /// The texts of long keys, by their digest.
+    /// The texts of long keys, under their digests.
     pub(super) keys: Dir,
-    /// What tells records from other files.
+    /// Maps keys to paths.
     pub(super) names: Names,
-    /// Whether what is acknowledged is on the disk.
+    /// Whether acknowledged writes are flushed to the disk.
     pub(super) durable: bool,
 }
 
 pub(super) const SCHEMA: &str = "schema.toml";
 
 impl Directories {
-    /// Makes a change for good. The temporary files of its steps stand.
+    /// Commits a change, whose temporary files have been written.
     pub(super) fn commit(&self, steps: &[Step]) -> Result<()> {
-        let text = serde_json::to_vec(steps).map_err(|_| broken())?;
+        let text = serde_json::to_vec(steps).map_err(|_| malformed())?;
         self.temporary.sync(self.durable)?;
         self.own.write(UNFINISHED, &text, self.durable)?;
         self.own.rename(UNFINISHED, &self.own, JOURNAL)?;
         let done = self.own.sync(self.durable).and_then(|()| self.complete(steps));
-        done.map_err(in_doubt)
+        done.map_err(outcome_unknown)
     }
 
-    /// Completes the change of a process that died in the middle of it.
+    /// Completes the change of a process that crashed during it.
     pub(super) fn recover(&self) -> Result<()> {
-        if self.own.stamp(JOURNAL)?.is_none() {
+        if self.own.version(JOURNAL)?.is_none() {
             return Ok(());
         }
         let Some(text) = self.own.read(JOURNAL)? else { return Ok(()) };
-        let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| broken())?;
+        let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| malformed())?;
         self.complete(&steps)
     }
 
     fn complete(&self, steps: &[Step]) -> Result<()> {
         let mut touched: Vec<(Vec<String>, Dir)> = Vec::new();
         for step in steps {
-            let place = match step {
-                Step::Put(name, path) => self.put(name, &place(path)?)?,
-                Step::Remove(path) => self.remove(&place(path)?)?,
+            let path = match step {
+                Step::Put(name, path) => self.put(name, &parse_path(path)?)?,
+                Step::Remove(path) => self.remove(&parse_path(path)?)?,
                 Step::Clear => {
                     self.clear()?;
                     continue;
                 }
                 Step::Schema(name) => {
-                    self.temporary.rename(name_in(name)?, &self.own, SCHEMA)?;
+                    self.temporary.rename(temporary_name(name)?, &self.own, SCHEMA)?;
                     continue;
                 }
             };
-            if touched.last().is_none_or(|last| last.0 != place.directories)
-                && let Some(directory) = self.records.parent(&place)?
+            if touched.last().is_none_or(|last| last.0 != path.directories)
+                && let Some(directory) = self.records.parent(&path)?
             {
-                touched.push((place.directories, directory));
+                touched.push((path.directories, directory));
             }
         }
-        // Also a step that was done before the process died has to be on the disk.
+        // Steps done before a crash need to be flushed as well.
         self.records.sync(self.durable)?;
         touched.iter().try_for_each(|(_, directory)| directory.sync(self.durable))?;
         self.prune(steps)?;
@@ -97,33 +100,33 @@ impl Directories {
         self.own.sync(self.durable)
     }
 
-    fn put(&self, name: &str, place: &Place) -> Result<Place> {
-        let directory = self.records.make_parent(place, self.durable)?;
-        self.temporary.rename(name_in(name)?, &directory, &place.file)?;
-        Ok(place.clone())
+    fn put(&self, name: &str, path: &RecordPath) -> Result<RecordPath> {
+        let directory = self.records.make_parent(path, self.durable)?;
+        self.temporary.rename(temporary_name(name)?, &directory, &path.file)?;
+        Ok(path.clone())
     }
 
-    fn remove(&self, place: &Place) -> Result<Place> {
-        if let Some(directory) = self.records.parent(place)? {
-            directory.remove(&place.file)?;
+    fn remove(&self, path: &RecordPath) -> Result<RecordPath> {
+        if let Some(directory) = self.records.parent(path)? {
+            directory.remove(&path.file)?;
         }
-        Ok(place.clone())
+        Ok(path.clone())
     }
 
     fn prune(&self, steps: &[Step]) -> Result<()> {
         for step in steps {
             if let Step::Remove(path) = step {
-                self.prune_above(&place(path)?)?;
+                self.prune_above(&parse_path(path)?)?;
             }
         }
         Ok(())
     }
 
     /// Removes the directories that a removed record leaves empty.
-    pub(super) fn prune_above(&self, place: &Place) -> Result<()> {
-        let mut names = place.directories.clone();
+    pub(super) fn prune_above(&self, path: &RecordPath) -> Result<()> {
+        let mut names = path.directories.clone();
         while let Some(file) = names.pop() {
-            let inner = Place { directories: names.clone(), file };
+            let inner = RecordPath { directories: names.clone(), file };
             let Some(directory) = self.records.parent(&inner)? else { continue };
             if !directory.remove_directory(&inner.file)? {
                 break;
@@ -134,13 +137,13 @@ impl Directories {
 
     fn clear(&self) -> Result<()> {
         for found in Walk::records(self.records.clone(), &self.names) {
-            let place = found?;
-            if self.names.read(&place).is_some()
-                && let Some(directory) = self.records.parent(&place)?
+            let path = found?;
+            if self.names.read(&path).is_some()
+                && let Some(directory) = self.records.parent(&path)?
             {
-                directory.remove(&place.file)?;
-                directory.sync(self.durable && !place.directories.is_empty())?;
-                self.prune_above(&place)?;
+                directory.remove(&path.file)?;
+                directory.sync(self.durable && !path.directories.is_empty())?;
+                self.prune_above(&path)?;
             }
         }
         for found in Walk::all(self.keys.clone()) {
@@ -150,18 +153,18 @@ impl Directories {
     }
 }
 
-fn place(path: &str) -> Result<Place> {
-    Place::parse(path).ok_or_else(broken)
+fn parse_path(path: &str) -> Result<RecordPath> {
+    RecordPath::parse(path).ok_or_else(malformed)
 }
 
-/// A name of a temporary file, which leads nowhere else.
-fn name_in(name: &str) -> Result<&str> {
-    match Place::parse(name) {
-        Some(place) if place.directories.is_empty() => Ok(name),
-        _ => Err(broken()),
+/// Checks that a name is a temporary file and leads nowhere else.
+fn temporary_name(name: &str) -> Result<&str> {
+    match RecordPath::parse(name) {
+        Some(path) if path.directories.is_empty() => Ok(name),
+        _ => Err(malformed()),
     }
 }
 
-fn broken() -> Error {
-    Error::invalid_data("the journal of the scope is not as hilcat writes it")
+fn malformed() -> Error {
+    Error::invalid_data("the journal of the scope is malformed")
 }

@@ -1,8 +1,8 @@
-//! Leases: a file for each key that is being computed, with its holder and when that ends.
+//! Leases: one file for each key that is being computed, with the holder and the expiry.
 //!
-//! All of this happens under the lock of the scope, and so does the writing of records: a record
-//! that was computed is stored only while the lease is its holder's, and a removal of the record
-//! removes the lease in the same turn.
+//! Leases and records are written under the lock of the scope. Therefore a computed record is
+//! stored only while its lease is held, and a removal of a record revokes the lease in the same
+//! critical section.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,22 +10,25 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::dir::Dir;
+use super::scope::{FileScope, Inner};
 use super::walk::Walk;
 use crate::clock::{after, micros};
 use crate::codec::key::to_text;
-use crate::{Key, Result};
+use crate::store::{LeasedFill, Leases};
+use crate::{Key, Result, Row};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Lease {
     holder: String,
-    /// Since when it is held, by real time.
+    /// The start of the lease, in real time.
     since: i64,
     until: i64,
 }
 
 impl Lease {
-    /// A clock that was set back does not make a lease longer.
-    fn is_over(&self) -> bool {
+    /// Whether the lease has expired. A lease from the future has, too: setting the clock back must
+    /// not prolong it.
+    fn is_expired(&self) -> bool {
         let now = micros(SystemTime::now());
         now >= self.until || now < self.since
     }
@@ -41,15 +44,15 @@ impl LeaseFiles {
     }
 
     fn read(&self, name: &str) -> Result<Option<Lease>> {
-        // A file that a crash left incomplete is no lease.
+        // A file left incomplete by a crash is not a lease.
         let lease = self.0.read(name)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(lease.filter(|lease: &Lease| !lease.is_over()))
+        Ok(lease.filter(|lease: &Lease| !lease.is_expired()))
     }
 
     fn write(&self, name: &str, holder: &str, time: Duration) -> Result<()> {
         let since = micros(SystemTime::now());
         let lease = Lease { holder: holder.to_owned(), since, until: after(since, time) };
-        // Text and numbers can be written.
+        // Cannot fail for strings and numbers.
         self.0.write(name, &serde_json::to_vec(&lease).unwrap_or_default(), false)
     }
 
@@ -86,8 +89,53 @@ impl LeaseFiles {
     }
 }
 
-/// The name of the file of a key's lease.
+/// Returns the file name of a key's lease.
 fn name(key: &Key) -> String {
     let digest = Sha256::digest(to_text(key).as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Inner {
+    /// Revokes leases. The caller holds the lock.
+    pub(super) fn revoke<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) -> Result<()> {
+        match self.leases.as_ref().filter(|_| self.schema.freshness.lease().is_some()) {
+            Some(leases) => keys.into_iter().try_for_each(|key| leases.revoke(key)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Leases for FileScope {
+    fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let _held = self.inner().write_lock()?;
+        self.inner().leases()?.acquire(key, holder, lease)
+    }
+
+    fn renew(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
+        let _held = self.inner().write_lock()?;
+        self.inner().leases()?.renew(key, holder, lease)
+    }
+
+    fn release(&self, key: &Key, holder: &str) -> Result<()> {
+        let _held = self.inner().write_lock()?;
+        let leases = self.inner().leases()?;
+        match leases.is_held(key, holder)? {
+            true => leases.revoke(key),
+            false => Ok(()),
+        }
+    }
+
+    fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
+        let inner = self.inner();
+        let key = inner.schema.key_of(&row);
+        let _held = inner.write_lock()?;
+        let leases = inner.leases()?;
+        if !leases.is_held(&key, holder)? {
+            return Ok(LeasedFill::Lost);
+        }
+        let (mut stored, files) = inner.prepare_expired(vec![row], at)?;
+        inner.put_all(&files)?;
+        leases.revoke(&key)?;
+        Ok(stored.pop().flatten().map_or(LeasedFill::Stored, LeasedFill::Existing))
+    }
 }

@@ -1,16 +1,19 @@
-//! The backend of files: one for each record.
+//! Files: one for each record.
 
 mod builder;
+mod conditional;
 mod dir;
-mod expiry;
+mod expiry_index;
 mod format;
-mod fresh;
 mod journal;
 mod lease;
 mod lock;
 mod name;
+mod purge;
+mod schema_file;
 mod scope;
 mod walk;
+mod write;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,23 +27,25 @@ use self::format::{Content, Format};
 use self::journal::Directories;
 use self::lock::Lock;
 use self::name::{Names, directory_of};
-use self::scope::{FileScope, read_schema};
+use self::schema_file::read_schema;
+use self::scope::FileScope;
 use self::walk::LOST_AND_FOUND;
 use crate::clock::SharedClock;
 use crate::schema::{Apply, check_readable, plan, table_of_another};
 use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
-/// Where hilcat keeps what is its own: a name that no scope's directory has.
+/// The directory for hilcat's own files. No scope's directory has this name.
 const OWN: &str = ".hilcat";
 
-/// Keeps each record in a file of its own: `<directory>/<scope>/<key><suffix>`.
+/// Stores each record in its own file, `<directory>/<scope>/<key><suffix>`.
 ///
-/// Keys that are readable names are just that, and a slash in them is one in the path; everything
-/// else in a key is escaped. Files are replaced whole, and are on the disk when a write is
-/// acknowledged; a batch is made completely or not at all, if need be by who opens the directory
-/// next. Writers of all processes wait for one another by scope; readers wait for nobody. What is
-/// hilcat's own is in `<directory>/.hilcat`, and no symbolic link is followed.
+/// A key becomes the path of its file: slashes separate directories, and characters that are not
+/// readable on every file system are escaped. Files are written atomically and are on the disk when
+/// a write is acknowledged. A batch is written completely or not at all: after a crash, the next
+/// process that opens the directory completes it. Writers of all processes wait for one another,
+/// scope by scope; readers do not wait. hilcat's own files are in `<directory>/.hilcat`, and
+/// symbolic links are not followed.
 ///
 /// ```
 /// use hilcat::{Cache, backend::Files};
@@ -61,32 +66,34 @@ pub struct Files {
     durable: bool,
     timeout: Duration,
     clock: SharedClock,
-    /// Whether the root has to exist: it is only read.
+    /// Whether the root must exist, since it is opened read-only.
     must_exist: bool,
 }
 
 impl Files {
-    /// A builder for records as JSON.
+    /// Returns a builder for records as JSON.
     pub fn json(directory: impl AsRef<Path>) -> FilesBuilder {
         FilesBuilder::new(directory.as_ref().to_owned(), Kind::Records)
     }
 
-    /// A builder for texts: the scopes have one text column besides their unique ones, and a file
-    /// is that text, byte for byte.
+    /// Returns a builder for text files. Scopes have one text column besides their unique ones, and
+    /// the file is that text, byte for byte.
     pub fn text(directory: impl AsRef<Path>) -> FilesBuilder {
         FilesBuilder::new(directory.as_ref().to_owned(), Kind::Text)
     }
 
-    /// A builder for bytes: the scopes have one column of bytes besides their unique ones.
+    /// Returns a builder for binary files. Scopes have one column of bytes besides their unique
+    /// ones.
     pub fn binary(directory: impl AsRef<Path>) -> FilesBuilder {
         FilesBuilder::new(directory.as_ref().to_owned(), Kind::Binary)
     }
 
-    /// The name of a scope's directory.
+    /// Returns the name of a scope's directory.
     ///
     /// # Errors
     ///
-    /// Where the scope's own name is to be it, and cannot.
+    /// Fails if the layout requires the name of the scope, and it cannot be the name of a
+    /// directory.
     fn directory_name(&self, schema: &Schema) -> Result<String> {
         let table = &schema.table;
         if !self.names.plain {
@@ -95,7 +102,7 @@ impl Files {
         match table.starts_with('.') || table.contains(['/', '\0']) || table.len() > 255 {
             false => Ok(table.clone()),
             true => Err(Error::unsupported(
-                "with `layout=plain` the name of a scope is that of its directory: it has no slash and does not begin with a dot",
+                "with `layout=plain` the name of a scope is the name of its directory; use a name of at most 255 bytes without slashes that does not start with a dot",
             )),
         }
     }
@@ -115,20 +122,21 @@ impl Files {
         })
     }
 
-    /// Brings a scope under a schema, and gives it and what that changed.
+    /// Migrates a scope to a schema. Returns the scope and the applied plan.
     fn scope(&self, schema: &Arc<Schema>, when: Apply) -> Result<(FileScope, Plan)> {
-        // What cannot be kept is told before anything is made.
+        // Reports unsupported schemas before anything is created.
         Format::new(schema, self.content)?;
         let at = self.directories(schema)?;
-        let lock = Lock::new(at.own.open_lock("lock")?, self.timeout, scope::Seen::default());
-        let (stored, plan) = scope::apply(&at, &lock, schema, when)?;
+        let lock =
+            Lock::new(at.own.open_lock("lock")?, self.timeout, scope::SchemaState::default());
+        let (stored, plan) = schema_file::apply(&at, &lock, schema, when)?;
         let schema = Arc::new(schema.with_expiry_of(&stored));
-        let format = Format::new(&schema, self.content)?.beside(&stored);
+        let format = Format::new(&schema, self.content)?.with_stored_schema(&stored);
         Ok((FileScope::new(schema, format, at, Some(lock), self.clock.clone())?, plan))
     }
 
-    /// A scope as it can be read while nothing is made. A batch that a process did not complete
-    /// before it died is completed by the next opening that may write.
+    /// Opens a scope without creating anything. The batch of a crashed process is completed by the
+    /// next process that opens the scope for writing.
     fn read_scope(&self, schema: &Arc<Schema>) -> Result<Option<FileScope>> {
         let mut schema = schema.clone();
         let mut format = Format::new(&schema, self.content)?;
@@ -136,14 +144,15 @@ impl Files {
         let Some(root) = self.existing_root()? else { return Ok(None) };
         let own = root.directory(OWN)?;
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
-        let standing = own.as_ref().map(|own| scope::standing(own, &schema)).transpose()?.flatten();
-        if let Some(standing) = standing {
-            schema = Arc::new(schema.with_expiry_of(&standing));
-            check_readable(&standing, &schema)?;
-            format = Format::new(&schema, self.content)?.beside(&standing);
+        let stored =
+            own.as_ref().map(|own| schema_file::stored_schema(own, &schema)).transpose()?.flatten();
+        if let Some(stored) = stored {
+            schema = Arc::new(schema.with_expiry_of(&stored));
+            check_readable(&stored, &schema)?;
+            format = Format::new(&schema, self.content)?.with_stored_schema(&stored);
         }
         let Some(records) = root.directory(&name)? else { return Ok(None) };
-        // Another program's directory has none of these: then there is nothing to be found there.
+        // Without own directories there are no long keys either.
         let own = own.unwrap_or_else(|| records.clone());
         let keys = own.directory("keys")?.unwrap_or_else(|| own.clone());
         let (temporary, names, durable) = (own.clone(), self.names.clone(), self.durable);
@@ -151,17 +160,17 @@ impl Files {
         FileScope::new(schema, format, at, None, self.clock.clone()).map(Some)
     }
 
-    /// The root; `None` if it does not exist and need not.
+    /// Opens the root; `None` if it is missing but optional.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] if it is only read and does not exist.
+    /// [`ErrorKind::Unavailable`] if it is opened read-only and does not exist.
     fn existing_root(&self) -> Result<Option<Dir>> {
         match Dir::root(&self.root)? {
             None if self.must_exist => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "no such directory: {}; the cache is opened read-only, which makes none",
+                    "no such directory: {}; the cache is opened read-only and does not create it",
                     self.root.display()
                 ),
             )
@@ -170,8 +179,8 @@ impl Files {
         }
     }
 
-    /// The schema that a scope stands under; none where it was never opened.
-    fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
+    /// Returns the stored schema of a scope; `None` if it was never opened.
+    fn stored_schema_of(&self, schema: &Schema) -> Result<Option<Schema>> {
         self.directory_name(schema)?;
         let own = self.existing_root()?.map(|root| root.directory(OWN)).transpose()?.flatten();
         let own = own.map(|own| own.directory(&directory_of(&schema.table))).transpose()?.flatten();
@@ -184,8 +193,9 @@ impl Files {
         }
     }
 
-    /// The schema of a scope that was opened. Its directory has the name of its table.
-    fn opened_schema(root: &Dir, scope: &str) -> Result<Option<Schema>> {
+    /// Returns the stored schema of a scope by its name, which may differ from that of its
+    /// directory.
+    fn schema_by_name(root: &Dir, scope: &str) -> Result<Option<Schema>> {
         let Some(own) = root.directory(OWN)? else { return Ok(None) };
         for name in directories_in(&own)? {
             let stored = own.directory(&name)?.map(|own| read_schema(&own)).transpose()?.flatten();
@@ -196,7 +206,7 @@ impl Files {
         Ok(None)
     }
 
-    /// The names of the scopes that were opened.
+    /// Returns the names of the scopes that have been opened.
     fn opened(root: &Dir) -> Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
         let Some(own) = root.directory(OWN)? else { return Ok(names) };
@@ -209,7 +219,7 @@ impl Files {
     }
 }
 
-/// The names of the directories in a directory.
+/// Returns the names of the subdirectories of a directory.
 fn directories_in(directory: &Dir) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for found in directory.entries()? {
@@ -221,7 +231,7 @@ fn directories_in(directory: &Dir) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Opens `file:`.
+/// Opens a `file:` URI.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let options = uri.take_common(options)?;
     let builder = FilesBuilder::from_uri(&mut uri)?;
@@ -265,13 +275,14 @@ impl Store for Files {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        let standing = self.standing(schema)?;
-        let plan = |standing: Schema| plan(&standing, &schema.with_expiry_of(&standing));
-        Ok(standing.map_or_else(|| Plan::empty(schema), plan))
+        let stored_schema = self.stored_schema_of(schema)?;
+        let plan =
+            |stored_schema: Schema| plan(&stored_schema, &schema.with_expiry_of(&stored_schema));
+        Ok(stored_schema.map_or_else(|| Plan::empty(schema), plan))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        match self.standing(schema)? {
+        match self.stored_schema_of(schema)? {
             Some(_) => Ok(self.scope(&Arc::new(schema.clone()), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
@@ -279,10 +290,10 @@ impl Store for Files {
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         let Some(root) = self.existing_root()? else { return Ok(None) };
-        Self::opened_schema(&root, scope)
+        Self::schema_by_name(&root, scope)
     }
 
-    /// In the layout of the Python package a directory that it made is a scope, too.
+    /// With `layout=plain`, directories created by the Python package are scopes as well.
     fn scopes(&self) -> Result<Vec<String>> {
         let Some(root) = self.existing_root()? else { return Ok(Vec::new()) };
         let mut names = Self::opened(&root)?;

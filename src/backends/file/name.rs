@@ -1,59 +1,59 @@
-//! The names of files: every key has one, inside the directory of its scope.
+//! Paths of files: each key has its own, inside the directory of its scope.
 
 use sha2::{Digest, Sha256};
 
 use crate::codec::key::{escape, unescape};
 use crate::{Error, Result};
 
-/// No name is longer, on any usual file system.
+/// The maximum length of a file name, in bytes, on common file systems.
 const MAX_NAME: usize = 255;
-/// No key is a path of more parts.
+/// The maximum number of segments of a path.
 pub(super) const MAX_DEPTH: usize = 8;
-/// What stands for a part of a key that is empty. In an escape two digits follow the sign.
+/// The name of an empty segment. It is not an escape, which has two digits after the percent sign.
 const EMPTY: &str = "%";
-/// What stands before the digest in the name of a long key.
+/// Precedes the digest in the name of a long key.
 const DIGEST: &str = "%~";
 
-/// How the keys of a scope are names.
+/// How keys are mapped to paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) suffix: String,
-    /// The key itself is the path, as the Python package has it, without any escape.
+    /// Whether the key itself is the path, without escapes, as in the Python package.
     pub(super) plain: bool,
 }
 
-/// Where the file of a key is, from the directory of its scope.
+/// The path of a key's file, relative to the directory of its scope.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct RecordPath {
     pub(super) directories: Vec<String>,
     pub(super) file: String,
 }
 
-/// What the name of a file says about its key.
+/// What a path reveals about its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     Key(String),
-    /// The key is a long one; this is its digest.
+    /// The digest of a long key.
     Digest(String),
 }
 
 impl Names {
-    /// The place of a key's text.
+    /// Returns the path of a key.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the key itself is to be the
-    /// path and cannot.
-    pub(super) fn place(&self, key: &str) -> Result<Place> {
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the layout requires the key
+    /// itself to be the path, and it cannot be.
+    pub(super) fn path(&self, key: &str) -> Result<RecordPath> {
         match self.plain {
-            true => self.plain_place(key),
-            false => Ok(self.escaped_place(key)),
+            true => self.plain_path(key),
+            false => Ok(self.escaped_path(key)),
         }
     }
 
-    /// Readable keys are their own names. With a suffix, a slash in a key is one in the path;
-    /// without one, a directory could stand where a file belongs.
-    fn escaped_place(&self, key: &str) -> Place {
+    /// Returns the escaped path of a key. With a suffix, slashes in the key separate directories;
+    /// without one they are escaped, since a directory could have the name of another key's file.
+    fn escaped_path(&self, key: &str) -> RecordPath {
         let parts: Vec<&str> = match self.suffix.is_empty() {
             true => vec![key],
             false => key.split('/').collect(),
@@ -68,20 +68,20 @@ impl Names {
             && file.len() <= MAX_NAME
             && directories.iter().all(|name| name.len() <= MAX_NAME);
         match fits {
-            true => Place { directories, file },
-            false => Place {
+            true => RecordPath { directories, file },
+            false => RecordPath {
                 directories: Vec::new(),
                 file: format!("{}{}", digest_name(key), self.suffix),
             },
         }
     }
 
-    /// Whether a key can be in a directory of this name.
-    pub(super) fn has(&self, directory: &str) -> bool {
+    /// Whether a directory with this name can contain records.
+    pub(super) fn may_contain_records(&self, directory: &str) -> bool {
         self.plain || unsegment(directory).is_some_and(|part| self.directory(&part) == directory)
     }
 
-    /// A directory never has the name that a file could have.
+    /// Returns the name of a directory, which is never the name of a file.
     fn directory(&self, part: &str) -> String {
         let mut name = segment(part);
         if name.ends_with(&self.suffix)
@@ -92,7 +92,7 @@ impl Names {
         name
     }
 
-    fn plain_place(&self, key: &str) -> Result<Place> {
+    fn plain_path(&self, key: &str) -> Result<RecordPath> {
         let mut parts: Vec<String> = key.split('/').map(str::to_owned).collect();
         let mut file = parts.pop().unwrap_or_default();
         let odd = |part: &String| matches!(part.as_str(), "" | "." | "..") || part.contains('\0');
@@ -100,35 +100,35 @@ impl Names {
         file.push_str(&self.suffix);
         let long = file.len() > MAX_NAME || parts.iter().any(|part| part.len() > MAX_NAME);
         match bad || long || parts.len() >= MAX_DEPTH {
-            false => Ok(Place { directories: parts, file }),
+            false => Ok(RecordPath { directories: parts, file }),
             true => Err(Error::unsupported(
-                "with `layout=plain` the key is the path of a file: its parts between slashes are neither empty nor `.` nor `..`, of at most 255 bytes, and at most 8",
+                "with `layout=plain` the key is the path of a file; use up to 8 segments of at most 255 bytes, separated by slashes, none of them empty, `.` or `..`",
             )),
         }
     }
 
-    /// Reads the place of a file back; none where no key has it.
-    pub(super) fn read(&self, place: &Place) -> Option<Named> {
-        let name = place.file.strip_suffix(&self.suffix)?;
+    /// Parses a path; `None` if no key has it.
+    pub(super) fn read(&self, path: &RecordPath) -> Option<Named> {
+        let name = path.file.strip_suffix(&self.suffix)?;
         if self.plain {
-            let parts = place.directories.iter().map(String::as_str).chain([name]);
+            let parts = path.directories.iter().map(String::as_str).chain([name]);
             let key = parts.collect::<Vec<_>>().join("/");
-            return self.place(&key).is_ok_and(|own| own == *place).then_some(Named::Key(key));
+            return self.path(&key).is_ok_and(|own| own == *path).then_some(Named::Key(key));
         }
         if let Some((_, digest)) = name.rsplit_once(DIGEST) {
             let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             let right =
-                place.directories.is_empty() && digest.len() == 64 && digest.bytes().all(hex);
+                path.directories.is_empty() && digest.len() == 64 && digest.bytes().all(hex);
             return right.then(|| Named::Digest(digest.to_owned()));
         }
-        let parts = place.directories.iter().map(String::as_str).chain([name]);
+        let parts = path.directories.iter().map(String::as_str).chain([name]);
         let key = parts.map(unsegment).collect::<Option<Vec<_>>>()?.join("/");
-        (self.escaped_place(&key) == *place).then_some(Named::Key(key))
+        (self.escaped_path(&key) == *path).then_some(Named::Key(key))
     }
 }
 
-impl Place {
-    /// Reads a place that stands in the journal, which could be anything.
+impl RecordPath {
+    /// Parses a path from the journal, without trusting it.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let mut directories: Vec<String> = path.split('/').map(str::to_owned).collect();
         let inside =
@@ -140,26 +140,26 @@ impl Place {
         Some(Self { directories, file })
     }
 
-    pub(super) fn path(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let parts = self.directories.iter().map(String::as_str).chain([self.file.as_str()]);
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// The digest in the name of a long key.
+    /// Returns the digest in the name of a long key.
     pub(super) fn digest(&self) -> Option<&str> {
         let (_, digest) = self.file.rsplit_once(DIGEST)?;
         digest.get(..64)
     }
 }
 
-/// The name of a scope's directory.
+/// Returns the name of a scope's directory.
 pub(super) fn directory_of(table: &str) -> String {
     let name = segment(table);
     if name.len() <= MAX_NAME { name } else { digest_name(table) }
 }
 
-/// Whether names can end so. A suffix that began with a letter or a digit could be taken for a part
-/// of an escape.
+/// Whether a suffix is allowed. One that starts with a letter or a digit could look like a part of
+/// an escape.
 pub(super) fn is_suffix(suffix: &str, plain: bool) -> bool {
     if plain {
         return suffix.len() <= 32 && !suffix.contains(['/', '\0']);
@@ -170,8 +170,8 @@ pub(super) fn is_suffix(suffix: &str, plain: bool) -> bool {
         && suffix.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
 }
 
-/// The name of a part of a key, in letters, digits and a few signs that every file system has. A
-/// dot at the beginning would hide it, or lead out of the directory.
+/// Returns the name of a segment, in letters, digits and signs that every file system supports. A
+/// leading dot is escaped, since it would hide the file or lead out of the directory.
 fn segment(part: &str) -> String {
     if part.is_empty() {
         return EMPTY.to_owned();
@@ -194,7 +194,7 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.,=@+~()!".contains(c)
 }
 
-/// A name for a text that is too long for one: how it begins, for people, and its SHA-256.
+/// Returns the name of a long text: its start, for readability, and its SHA-256.
 fn digest_name(text: &str) -> String {
     let begin: String = text.chars().take(16).collect();
     let digest = Sha256::digest(text.as_bytes());
@@ -210,10 +210,10 @@ mod tests {
         Names { suffix: suffix.into(), plain: false }
     }
 
-    /// Released: a key must be found under the name that an older release gave it.
+    /// Released format: existing files must be found under these names.
     #[test]
     fn golden_names() {
-        for (key, path) in [
+        for (key, expected) in [
             ("a1", "a1.json"),
             ("A", "A.json"),
             ("2013-01-31", "2013-01-31.json"),
@@ -232,15 +232,15 @@ mod tests {
             ("%2F", "%252F.json"),
             ("\0", "%00.json"),
         ] {
-            let place = names(".json").place(key).unwrap();
-            assert_eq!(place.path(), path, "{key}");
-            assert_eq!(names(".json").read(&place), Some(Named::Key(key.into())), "{key}");
-            assert_eq!(Place::parse(path), Some(place));
+            let path = names(".json").path(key).unwrap();
+            assert_eq!(path.to_text(), expected, "{key}");
+            assert_eq!(names(".json").read(&path), Some(Named::Key(key.into())), "{key}");
+            assert_eq!(RecordPath::parse(expected), Some(path));
         }
-        assert_eq!(names("").place("a/b").unwrap().path(), "a%2Fb");
-        let long = names(".json").place(&"k/".repeat(1_350)).unwrap();
+        assert_eq!(names("").path("a/b").unwrap().to_text(), "a%2Fb");
+        let long = names(".json").path(&"k/".repeat(1_350)).unwrap();
         assert_eq!(
-            long.path(),
+            long.to_text(),
             "k%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2Fk%2F%~00.json"
                 .replace("00", "1b7702cda03c3d3d8b42b8a7d8c9c133d3829e34237ab605b2f1abe50f009362")
         );
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_share_a_name_and_none_leads_out() {
+    fn names_are_unique_and_stay_inside_the_directory() {
         let parts =
             ["", "a", "A", ".", "..", "a.json", ".json", "json", "%", "%2F", " ", "\u{e9}", "~"];
         let long = "k".repeat(300);
@@ -259,17 +259,17 @@ mod tests {
             for a in parts {
                 for b in parts.iter().map(|b| format!("/{b}")).chain(["".into(), long.clone()]) {
                     let key = format!("{a}{b}");
-                    let place = names(suffix).place(&key).unwrap();
-                    assert!(Place::parse(&place.path()).is_some(), "{key}: {place:?}");
-                    assert!(!place.path().starts_with('.'), "{key}: {place:?}");
-                    match names(suffix).read(&place) {
+                    let path = names(suffix).path(&key).unwrap();
+                    assert!(RecordPath::parse(&path.to_text()).is_some(), "{key}: {path:?}");
+                    assert!(!path.to_text().starts_with('.'), "{key}: {path:?}");
+                    match names(suffix).read(&path) {
                         Some(Named::Key(read)) => assert_eq!(read, key),
-                        Some(Named::Digest(digest)) => assert_eq!(place.digest(), Some(&*digest)),
-                        None => panic!("{key}: {place:?}"),
+                        Some(Named::Digest(digest)) => assert_eq!(path.digest(), Some(&*digest)),
+                        None => panic!("{key}: {path:?}"),
                     }
-                    files.insert(place.path());
-                    directories.extend(place.directories.first().cloned());
-                    let other = seen.insert(place, key.clone());
+                    files.insert(path.to_text());
+                    directories.extend(path.directories.first().cloned());
+                    let other = seen.insert(path, key.clone());
                     assert!(other.is_none_or(|other| other == key), "{key}");
                 }
             }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_of_no_key() {
+    fn other_files_have_no_key() {
         for path in [
             "a.txt",
             "a b.json",
@@ -288,23 +288,23 @@ mod tests {
             "a%~00.json",
             "x.json/b.json",
         ] {
-            assert_eq!(names(".json").read(&Place::parse(path).unwrap()), None, "{path}");
+            assert_eq!(names(".json").read(&RecordPath::parse(path).unwrap()), None, "{path}");
         }
         for path in ["", "/", "..", "../a", "a/../b", "./a", "a//b", "a/"] {
-            assert_eq!(Place::parse(path), None, "{path}");
+            assert_eq!(RecordPath::parse(path), None, "{path}");
         }
     }
 
     #[test]
-    fn a_plain_key_is_its_path_or_refused() {
+    fn plain_keys_are_paths_or_refused() {
         let names = Names { suffix: ".json".into(), plain: true };
         for key in ["a", "a b/\u{e9}", ".a", "%2F"] {
-            let place = names.place(key).unwrap();
-            assert_eq!(place.path(), format!("{key}.json"));
-            assert_eq!(names.read(&place), Some(Named::Key(key.into())));
+            let path = names.path(key).unwrap();
+            assert_eq!(path.to_text(), format!("{key}.json"));
+            assert_eq!(names.read(&path), Some(Named::Key(key.into())));
         }
         for key in ["", "..", "../a", "a/..", "/a", "a//b", "a/", "\0", &"k".repeat(251)] {
-            assert!(names.place(key).is_err(), "{key}");
+            assert!(names.path(key).is_err(), "{key}");
         }
     }
 }

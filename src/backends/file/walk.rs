@@ -1,35 +1,35 @@
-//! The files of a scope, streaming: as many directories are open as are nested.
+//! Iteration over the files of a scope. At any time, one directory of each level is open.
 
 use rustix::fs::Dir as Entries;
 
 use super::dir::{Dir, entry, failed};
-use super::name::{MAX_DEPTH, Names, Place};
+use super::name::{MAX_DEPTH, Names, RecordPath};
 use crate::{Error, Result};
 
-/// All files below a directory. A file that is removed meanwhile may or may not be among them.
+/// Iterates over all files below a directory. Files removed meanwhile may or may not be included.
 ///
-/// A directory that cannot be read is an error among the files, and the listing goes on behind it.
+/// An unreadable directory yields an error, and the iteration continues after it.
 pub(super) struct Walk {
     open: Vec<(Dir, Entries)>,
     names: Vec<String>,
     start: Option<Dir>,
-    among: Option<Names>,
+    filter: Option<Names>,
 }
 
-/// The directory that file systems keep for themselves at their root.
+/// The directory that file systems reserve at their root.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
 impl Walk {
     pub(super) fn all(directory: Dir) -> Self {
-        Self { open: Vec::new(), names: Vec::new(), start: Some(directory), among: None }
+        Self { open: Vec::new(), names: Vec::new(), start: Some(directory), filter: None }
     }
 
-    /// The files that can be records: those below directories whose names keys can have.
+    /// Iterates over the files that may be records, skipping directories that contain none.
     pub(super) fn records(directory: Dir, names: &Names) -> Self {
-        Self { among: Some(names.clone()), ..Self::all(directory) }
+        Self { filter: Some(names.clone()), ..Self::all(directory) }
     }
 
-    /// The directory that is being listed, or one in it, for messages.
+    /// Describes the current directory, or one in it, for messages.
     fn shown(&self, inner: Option<&str>) -> String {
         let names = self.names.iter().map(String::as_str).chain(inner);
         match names.collect::<Vec<_>>().join("/").as_str() {
@@ -39,11 +39,11 @@ impl Walk {
     }
 
     fn unreadable(&self, name: &str, error: &Error) -> Error {
-        let message = format!("{} is left out: {}", self.shown(Some(name)), error.message());
+        let message = format!("{} was skipped: {}", self.shown(Some(name)), error.message());
         Error::new(error.kind(), message)
     }
 
-    fn step(&mut self) -> Result<Option<Place>> {
+    fn step(&mut self) -> Result<Option<RecordPath>> {
         if let Some(directory) = self.start.take() {
             let entries = directory.entries()?;
             self.open.push((directory, entries));
@@ -57,7 +57,7 @@ impl Walk {
             let found = match found {
                 Ok(found) => found,
                 Err(errno) => {
-                    // What cannot be listed further is left, so that the listing ends.
+                    // Leaves a directory that cannot be listed further, so that the iteration ends.
                     let error = failed(&format!("list {}", self.shown(None)), errno.into());
                     self.open.pop();
                     self.names.pop();
@@ -67,12 +67,16 @@ impl Walk {
             match entry(directory, &found)? {
                 None => {}
                 Some((file, false)) => {
-                    return Ok(Some(Place { directories: self.names.clone(), file }));
+                    return Ok(Some(RecordPath { directories: self.names.clone(), file }));
                 }
-                // No key is nested deeper: those directories are somebody else's.
+                // Keys have no more segments: the directory belongs to another program.
                 Some((_, true)) if self.names.len() + 1 >= MAX_DEPTH => {}
-                // No key is in a directory of such a name.
-                Some((name, true)) if self.among.as_ref().is_some_and(|all| !all.has(&name)) => {}
+                // No key has a segment with this name.
+                Some((name, true))
+                    if self
+                        .filter
+                        .as_ref()
+                        .is_some_and(|names| !names.may_contain_records(&name)) => {}
                 Some((name, true)) => {
                     let opened = directory.directory(&name).and_then(|inner| {
                         let Some(inner) = inner else { return Ok(None) };
@@ -84,7 +88,7 @@ impl Walk {
                             self.names.push(name);
                             self.open.push(inner);
                         }
-                        // The file system's own, which only root can read.
+                        // Only root can read this directory.
                         Err(_) if name == LOST_AND_FOUND => {}
                         Err(error) => return Err(self.unreadable(&name, &error)),
                     }
@@ -96,7 +100,7 @@ impl Walk {
 }
 
 impl Iterator for Walk {
-    type Item = Result<Place>;
+    type Item = Result<RecordPath>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()

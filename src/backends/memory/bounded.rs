@@ -1,4 +1,4 @@
-//! The map with a bound: one for all scopes, which knows what is used least.
+//! A map with a bound, shared by all scopes, that evicts the least used records.
 
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, Hasher};
@@ -10,10 +10,10 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use parking_lot::{Mutex, RwLock};
 
-use super::rows::{Change, ChangeMany, Hash, NEVER, Place, Rows, Staged, Stored};
+use super::rows::{Change, ChangeMany, Current, KeyHash, NEVER, Rows, Staged, Stored};
 use crate::{Key, Result};
 
-/// What is bounded.
+/// The bound of a map.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Bound {
     Entries(u64),
@@ -23,8 +23,8 @@ pub(super) enum Bound {
 /// The records of all scopes.
 #[derive(Clone)]
 pub(super) struct Shared {
-    records: Cache<Slot, Arc<Stored>, Hash>,
-    hash: Hash,
+    records: Cache<Slot, Arc<Stored>, KeyHash>,
+    hash: KeyHash,
 }
 
 /// A key of a scope.
@@ -34,7 +34,7 @@ struct Slot {
     key: Key,
 }
 
-/// The same, borrowed.
+/// A borrowed [`Slot`].
 struct SlotRef<'a>(usize, &'a Key);
 
 impl std::hash::Hash for SlotRef<'_> {
@@ -56,7 +56,7 @@ impl Shared {
             Bound::Entries(entries) => builder.max_capacity(entries),
             Bound::Bytes(bytes) => builder.max_capacity(bytes).weigher(weight),
         };
-        let hash = Hash::default();
+        let hash = KeyHash::default();
         Self { records: builder.build_with_hasher(hash.clone()), hash }
     }
 }
@@ -70,26 +70,26 @@ fn weight(slot: &Slot, stored: &Arc<Stored>) -> u32 {
 pub(super) struct Bounded {
     shared: Shared,
     scope: usize,
-    /// One who changes a single key holds it with others, a batch alone: nothing comes between
-    /// what a batch finds and what it leaves.
-    gate: RwLock<()>,
+    /// Held shared to change a single key and exclusively for a batch, so that no other change
+    /// happens between the reads and writes of a batch.
+    batch_lock: RwLock<()>,
     expiries: [Mutex<Expiries>; PARTS],
-    /// The part with which the next purge begins.
+    /// The part that the next purge starts with.
     next: AtomicUsize,
 }
 
-/// In how many parts the expiries are, so that writers rarely wait for one another.
+/// The number of parts of the expiry index, which reduces contention between writers.
 const PARTS: usize = 16;
 
-/// Some of the records that expire, the first one first.
+/// A part of the expiry index: a heap of records, the earliest expiry first.
 ///
-/// Invariant: each record with an expiry that is in the map is in one of the parts. It is there as
-/// long as it is not due, unless it was replaced, removed or evicted meanwhile, which its
-/// reference shows; those are cleared out when there are many.
+/// Invariant: each record with an expiry in the map is in one of the parts until it is purged. A
+/// part may also contain records that have been replaced, removed or evicted, whose weak reference
+/// is dead; these are discarded when there are many.
 #[derive(Default)]
 struct Expiries {
     heap: BinaryHeap<Expiring>,
-    /// How many there were when they were last cleared out.
+    /// The size of the heap after dead references were last discarded.
     kept: usize,
 }
 
@@ -109,7 +109,7 @@ impl PartialOrd for Expiring {
     }
 }
 
-/// The first one is the greatest.
+/// The earliest expiry is the greatest, since the heap is a max-heap.
 impl Ord for Expiring {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         other.0.cmp(&self.0)
@@ -125,7 +125,7 @@ impl Expiries {
         self.heap.push(Expiring(stored.expires, Arc::downgrade(stored)));
     }
 
-    /// The next record that is due; `None` in it if it is gone.
+    /// Removes the next due entry; its record is `None` if it is no longer in the map.
     fn pop_due(&mut self, before: i64) -> Option<Option<Arc<Stored>>> {
         let due = self.heap.peek().is_some_and(|expiring| expiring.0 <= before);
         if due { self.heap.pop().map(|expiring| expiring.1.upgrade()) } else { None }
@@ -143,7 +143,7 @@ impl Bounded {
         Self {
             shared,
             scope,
-            gate: RwLock::default(),
+            batch_lock: RwLock::default(),
             expiries: Default::default(),
             next: AtomicUsize::new(0),
         }
@@ -153,15 +153,15 @@ impl Bounded {
         Slot { scope: self.scope, key: key.clone() }
     }
 
-    /// Notes when a record expires, before it is in the map.
-    fn note(&self, key: &Key, stored: &Arc<Stored>) {
+    /// Adds a record to the expiry index, before it is inserted into the map.
+    fn track_expiry(&self, key: &Key, stored: &Arc<Stored>) {
         if stored.expires != NEVER {
             let part = self.shared.hash.hash_one(key) as usize % PARTS;
             self.expiries[part].lock().push(stored);
         }
     }
 
-    /// Removes a record unless another one has taken its place.
+    /// Removes a record unless it has been replaced.
     fn remove(&self, stored: &Arc<Stored>) -> bool {
         let key = stored.key();
         let mut removed = false;
@@ -179,12 +179,12 @@ impl Bounded {
 }
 
 impl Rows for Bounded {
-    fn get(&self, key: &Key) -> Place {
+    fn get(&self, key: &Key) -> Current {
         self.shared.records.get(&SlotRef(self.scope, key))
     }
 
-    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Place> {
-        let _with_others = self.gate.read();
+    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Current> {
+        let _shared = self.batch_lock.read();
         let mut outcome = Ok(None);
         self.shared.records.entry(self.slot(key)).and_compute_with(|entry| {
             let found = entry.map(|entry| entry.into_value());
@@ -193,16 +193,16 @@ impl Rows for Bounded {
                     outcome = Err(error);
                     Op::Nop
                 }
-                Ok(place) => {
-                    let stood = found.is_some();
+                Ok(new) => {
+                    let existed = found.is_some();
                     outcome = Ok(found);
-                    match place {
-                        Some(stored) if found_is(&outcome, &stored) => Op::Nop,
+                    match new {
+                        Some(stored) if is_current(&outcome, &stored) => Op::Nop,
                         Some(stored) => {
-                            self.note(key, &stored);
+                            self.track_expiry(key, &stored);
                             Op::Put(stored)
                         }
-                        None if stood => Op::Remove,
+                        None if existed => Op::Remove,
                         None => Op::Nop,
                     }
                 }
@@ -211,13 +211,13 @@ impl Rows for Bounded {
         outcome
     }
 
-    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Place>> {
-        let _alone = self.gate.write();
+    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Current>> {
+        let _exclusive = self.batch_lock.write();
         let staged = Staged::new(keys, |_, key| self.get(key), change)?;
-        for (key, (_, place)) in staged.changed {
-            match place {
+        for (key, (_, new)) in staged.changed {
+            match new {
                 Some(stored) => {
-                    self.note(key, &stored);
+                    self.track_expiry(key, &stored);
                     self.shared.records.insert(self.slot(key), stored);
                 }
                 None => self.shared.records.invalidate(&SlotRef(self.scope, key)),
@@ -226,7 +226,7 @@ impl Rows for Bounded {
         Ok(staged.found)
     }
 
-    /// They are noted at the start: there are no more of them than the bound allows.
+    /// The records are collected at the start; the bound limits their number.
     fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send> {
         Box::new(self.list().into_iter())
     }
@@ -256,34 +256,34 @@ impl Rows for Bounded {
     }
 
     fn clear(&self) {
-        let _alone = self.gate.write();
+        let _exclusive = self.batch_lock.write();
         for stored in self.list() {
             self.shared.records.invalidate(&SlotRef(self.scope, &stored.key()));
         }
     }
 
     fn replace(&self, records: Vec<Arc<Stored>>) {
-        let _alone = self.gate.write();
+        let _exclusive = self.batch_lock.write();
         for stored in self.list() {
             self.shared.records.invalidate(&SlotRef(self.scope, &stored.key()));
         }
         for stored in records {
             let key = stored.key();
-            self.note(&key, &stored);
+            self.track_expiry(&key, &stored);
             self.shared.records.insert(self.slot(&key), stored);
         }
     }
 }
 
-/// Whether it is the record that is there already.
-fn found_is(outcome: &Result<Place>, stored: &Arc<Stored>) -> bool {
+/// Whether the record is already in the map.
+fn is_current(outcome: &Result<Current>, stored: &Arc<Stored>) -> bool {
     matches!(outcome, Ok(Some(found)) if Arc::ptr_eq(found, stored))
 }
 
 #[cfg(test)]
 impl Shared {
-    /// Does what is due: the bound is kept some time after a write.
-    pub(super) fn settle(&self) {
+    /// Performs pending evictions: the bound is enforced some time after a write.
+    pub(super) fn run_pending(&self) {
         self.records.run_pending_tasks();
     }
 }

@@ -5,23 +5,22 @@ use super::bounded::{Bound, Shared};
 use crate::store::Uri;
 use crate::{Error, Result};
 
-/// Builds a [`Memory`] with a bound; made by [`Memory::builder`].
+/// Builds a [`Memory`] with a bound; created by [`Memory::builder`].
 #[derive(Debug, Clone, Copy, Default)]
-#[must_use = "a builder does nothing until it is built"]
+#[must_use = "a builder does zero_bound until it is built"]
 pub struct MemoryBuilder {
     max_entries: Option<u64>,
     max_bytes: Option<u64>,
 }
 
 impl MemoryBuilder {
-    /// Keeps at the most this many records, those of all scopes together.
+    /// Limits the number of records in all scopes together.
     pub fn max_entries(mut self, max_entries: u64) -> Self {
         self.max_entries = Some(max_entries);
         self
     }
 
-    /// Keeps records of at the most about this many bytes, keys included, those of all scopes
-    /// together.
+    /// Limits the approximate size of the records in all scopes together, in bytes, including keys.
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = Some(max_bytes);
         self
@@ -34,19 +33,19 @@ impl MemoryBuilder {
         Ok(Self { max_entries, max_bytes })
     }
 
-    /// The store.
+    /// Returns the store.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where a bound is 0, or both
-    /// are given.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if a bound is 0, or both
+    /// bounds are given.
     pub fn build(self) -> Result<Memory> {
         let bound = match (self.max_entries, self.max_bytes) {
-            (Some(0), _) => return Err(nothing("max_entries")),
-            (_, Some(0)) => return Err(nothing("max_bytes")),
+            (Some(0), _) => return Err(zero_bound("max_entries")),
+            (_, Some(0)) => return Err(zero_bound("max_bytes")),
             (Some(_), Some(_)) => {
                 return Err(Error::invalid_config(
-                    "`max_entries` and `max_bytes` are both given; give the one that matters",
+                    "`max_entries` and `max_bytes` are both given; use one of them",
                 ));
             }
             (Some(entries), None) => Some(Bound::Entries(entries)),
@@ -58,8 +57,8 @@ impl MemoryBuilder {
     }
 }
 
-fn nothing(option: &str) -> Error {
+fn zero_bound(option: &str) -> Error {
     Error::invalid_config(format!(
-        "`{option}` is 0, which keeps nothing: give a number from 1, or use `noop:`"
+        "`{option}` is 0, so zero_bound would be stored; use a number from 1, or `noop:`"
     ))
 }

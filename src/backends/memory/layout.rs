@@ -1,4 +1,4 @@
-//! Rows that were written under another schema than they are read or overwritten with.
+//! Conversion of rows between schemas.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::freshness::EXPIRES_AT;
 use crate::schema::project;
 use crate::{Error, ErrorKind, Result, Row, Schema, Value};
 
-/// The row of a record as a schema has it. Where it was written under that very one, as nearly
-/// all are, that is a copy.
+/// Returns the row of a record under a schema. For the schema that it was written under, this is a
+/// copy.
 pub(super) fn read(stored: &Stored, layout: &Arc<Schema>) -> Result<Row> {
     let row = stored.row.clone();
     match Arc::ptr_eq(&stored.layout, layout) {
@@ -17,24 +17,24 @@ pub(super) fn read(stored: &Stored, layout: &Arc<Schema>) -> Result<Row> {
     }
 }
 
-/// Gives the columns that are absent from a new row what the stored one has.
-pub(super) fn keep(new: &mut Row, old: &[Value]) {
+/// Fills the absent columns of a row from the stored one.
+pub(super) fn fill_absent_from(new: &mut Row, old: &[Value]) {
     for (new, old) in new.iter_mut().zip(old).filter(|(new, _)| new.is_absent()) {
         *new = old.clone();
     }
 }
 
-/// Brings a row that is to be written into another layout. A column that the row's own layout
-/// does not know is absent: it stays as it was.
+/// Converts a row to another layout. Columns that its own layout lacks become absent, so that they
+/// are kept.
 pub(super) fn translate(mut row: Row, from: &Schema, to: &Schema) -> Result<Row> {
     let value = |column: &crate::Column| {
-        let same = |have: &crate::Column| {
-            have.name == column.name
-                || column.was.as_ref() == Some(&have.name)
-                || have.was.as_ref() == Some(&column.name)
+        let same = |other: &crate::Column| {
+            other.name == column.name
+                || column.was.as_ref() == Some(&other.name)
+                || other.was.as_ref() == Some(&column.name)
         };
         let Some(at) = from.columns.iter().position(same) else {
-            // A write by a program that gives records no expiry ends that of another program.
+            // A write by a program without the expiry clears the expiry of another program.
             let ends = column.name == EXPIRES_AT;
             return Ok(if ends { Value::Null } else { Value::Absent });
         };
@@ -45,7 +45,7 @@ pub(super) fn translate(mut row: Row, from: &Schema, to: &Schema) -> Result<Row>
             (value, ty) if column.ty.widens(ty) => column.ty.coerce(value),
             _ => Err(Error::new(
                 ErrorKind::SchemaChange,
-                "the scope was opened under a newer schema, which has another type here",
+                "the scope was opened under a newer schema, in which this column has another type; open the scope again with it",
             )
             .with_column(&column.name)),
         }

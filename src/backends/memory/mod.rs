@@ -1,4 +1,4 @@
-//! The backend in the memory of the process.
+//! Memory of the process.
 
 mod bounded;
 mod builder;
@@ -24,11 +24,11 @@ use crate::schema::{Apply, check_readable, table_of_another};
 use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
 
-/// Keeps records in the memory of the process, for as long as the store lives.
+/// Stores records in the memory of the process, for the lifetime of the store.
 ///
-/// Without bounds unless a [builder](Memory::builder) or the URI (`memory:?max_entries=1000`,
-/// `memory:?max_bytes=1000000`) gives one; a bound is one for all scopes together, and where it is
-/// reached the records that are used least go first.
+/// The store has no bounds unless a [builder](Memory::builder) or the URI sets one
+/// (`memory:?max_entries=1000`, `memory:?max_bytes=1000000`). A bound applies to all scopes
+/// together; when it is reached, the least used records are evicted.
 ///
 /// ```
 /// use hilcat::{Cache, backend::Memory};
@@ -44,12 +44,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An empty store without bounds.
+    /// Returns an empty store without bounds.
     pub fn new() -> Self {
         Self { tables: Mutex::default(), bound: None }
     }
 
-    /// A builder, for a store with bounds.
+    /// Returns a builder for a store with bounds.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder::default()
     }
@@ -58,7 +58,7 @@ impl Memory {
         self.tables.lock().get(name).cloned()
     }
 
-    /// The rows of a new scope.
+    /// Returns the map for the rows of a new scope.
     fn rows(&self, scope: usize) -> Arc<dyn Rows> {
         match &self.bound {
             None => Arc::new(sharded::Sharded::new()),
@@ -79,7 +79,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Opens `memory:`.
+/// Opens a `memory:` URI.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let options = uri.take_common(options)?;
     let builder = MemoryBuilder::from_uri(&mut uri)?;
@@ -87,12 +87,12 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(builder.build()?), options))
 }
 
-/// A schema with the column that carries the expiry of the records, if they have it.
+/// Returns the schema with the expiry column of the stored records, if they have one.
 fn with_expiry_of(schema: &Arc<Schema>, table: &Table) -> Arc<Schema> {
     Arc::new(schema.with_expiry_of(&table.layout()))
 }
 
-/// Refuses a table that another scope has.
+/// Checks that no other scope uses the table of a schema.
 fn check_table(tables: &BTreeMap<String, Arc<Table>>, schema: &Schema) -> Result<()> {
     if tables.contains_key(&schema.name) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What the memory backend keeps, and what it asks of the map that keeps it.
+//! The records of the memory backend, and the interface of the maps that store them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,18 +7,17 @@ use std::sync::Arc;
 
 use crate::{Key, Result, Row, Schema, Value};
 
-/// The hash of keys. It is seeded at random, so that nobody can choose keys that collide. The fast
-/// form of it would, under one seed in two hundred, leave numbers that follow one another in a few
-/// shards.
-pub(super) type Hash = foldhash::quality::RandomState;
+/// Hashes keys with a random seed, so that colliding keys cannot be chosen. The `fast` variant is
+/// not used: with one seed in two hundred it would put consecutive numbers into a few shards.
+pub(super) type KeyHash = foldhash::quality::RandomState;
 
-/// A record as it is kept.
+/// A stored record.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) row: Row,
     /// The schema that the row was written under.
     pub(super) layout: Arc<Schema>,
-    /// When it expires; [`NEVER`] if it does not.
+    /// The expiry; [`NEVER`] without one.
     pub(super) expires: i64,
 }
 
@@ -36,86 +35,88 @@ impl Stored {
         self.layout.key_of(&self.row)
     }
 
-    /// Whether it is the record of this key.
+    /// Whether this is the record of a key.
     pub(super) fn is_of(&self, key: &Key) -> bool {
         let mut values = key.values().iter().zip(&self.layout.key);
         values.all(|(value, &at)| self.row[at].same(value))
     }
 
-    /// The hash of its key: the same that the [`Key`] has.
-    pub(super) fn hash(&self, hash: &Hash) -> u64 {
+    /// Returns the hash of the record's key, which equals that of the [`Key`].
+    pub(super) fn hash(&self, hash: &KeyHash) -> u64 {
         let mut hasher = hash.build_hasher();
         self.layout.key.iter().for_each(|&at| self.row[at].hash_into(&mut hasher));
         hasher.finish()
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.row.iter().map(crate::Value::size).sum::<usize>()
     }
 }
 
-/// What stands at a key: a record, or none.
-pub(super) type Place = Option<Arc<Stored>>;
+/// The current record of a key, if any.
+pub(super) type Current = Option<Arc<Stored>>;
 
-/// Says what shall stand at a key where this stands.
-pub(super) type Change<'a> = dyn FnMut(Option<&Arc<Stored>>) -> Result<Place> + 'a;
+/// Maps the current record of a key to the new one.
+pub(super) type Change<'a> = dyn FnMut(Option<&Arc<Stored>>) -> Result<Current> + 'a;
 
-/// The same for the key at a position of a batch.
-pub(super) type ChangeMany<'a> = dyn FnMut(usize, Option<&Arc<Stored>>) -> Result<Place> + 'a;
+/// Like [`Change`], for the key at a position of a batch.
+pub(super) type ChangeMany<'a> = dyn FnMut(usize, Option<&Arc<Stored>>) -> Result<Current> + 'a;
 
-/// A concurrent map of records by their keys.
+/// A concurrent map of records by key.
 pub(super) trait Rows: Send + Sync + fmt::Debug {
-    fn get(&self, key: &Key) -> Place;
+    fn get(&self, key: &Key) -> Current;
 
-    /// Changes what stands at a key in one step, unless `change` fails, and gives what stood there.
-    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Place>;
+    /// Changes the record of a key atomically, unless `change` fails. Returns the previous record.
+    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Current>;
 
-    /// Changes what stands at several keys, all or none, one after the other, and gives what each
-    /// of them found.
-    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Place>>;
+    /// Changes the records of several keys in order, all or none. Returns the record that each
+    /// change found.
+    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Current>>;
 
-    /// All records. No lock is held while it is read.
+    /// Returns an iterator over all records, which holds no locks.
     fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send>;
 
     fn len(&self) -> usize;
 
-    /// How many records expire after a time, or never.
+    /// Returns the number of records that expire after a time, or never.
     fn live_len(&self, at: i64) -> usize;
 
-    /// Removes up to `limit` of the records that are expired at a time, and gives how many. Looks at
-    /// no other record.
+    /// Removes up to `limit` records that are expired at a time and returns their number. Other
+    /// records are not visited.
     fn purge(&self, before: i64, limit: usize) -> usize;
 
     fn clear(&self);
 
-    /// Puts records in place of all that stand; of two with one key the last one counts.
+    /// Replaces all records. Of several records with the same key, the last one is stored.
     fn replace(&self, records: Vec<Arc<Stored>>);
 }
 
-/// The changes of a batch before they are made: what each found, and what shall stand at the end.
+/// The changes of a batch before they are applied: the record that each change found, and the final
+/// record of each key.
 pub(super) struct Staged<'a> {
-    pub(super) found: Vec<Place>,
-    pub(super) changed: HashMap<&'a Key, (usize, Place), Hash>,
+    pub(super) found: Vec<Current>,
+    pub(super) changed: HashMap<&'a Key, (usize, Current), KeyHash>,
 }
 
 impl<'a> Staged<'a> {
-    /// Works out a batch. A key that stands in it twice finds what it left the first time.
+    /// Computes the changes of a batch. If a key occurs again, its change finds the result of the
+    /// previous one.
     pub(super) fn new(
         keys: &'a [Key],
-        look: impl Fn(usize, &Key) -> Place,
+        lookup: impl Fn(usize, &Key) -> Current,
         change: &mut ChangeMany<'_>,
     ) -> Result<Self> {
         let mut found = Vec::with_capacity(keys.len());
-        let mut changed: HashMap<_, (usize, Place), Hash> = HashMap::default();
+        let mut changed: HashMap<_, (usize, Current), KeyHash> = HashMap::default();
         for (at, key) in keys.iter().enumerate() {
-            let place = match changed.get(key) {
-                Some((_, place)) => place.clone(),
-                None => look(at, key),
+            let current = match changed.get(key) {
+                Some((_, current)) => current.clone(),
+                None => lookup(at, key),
             };
-            let next = change(at, place.as_ref())?;
+            let next = change(at, current.as_ref())?;
             changed.insert(key, (at, next));
-            found.push(place);
+            found.push(current);
         }
         Ok(Self { found, changed })
     }

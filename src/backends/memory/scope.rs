@@ -1,21 +1,22 @@
-//! One scope of the memory backend.
+//! The store of one scope.
 
 use std::sync::Arc;
 
-use super::layout::{keep, read, translate};
-use super::rows::{NEVER, Place, Stored};
+use super::layout::{fill_absent_from, read, translate};
+use super::rows::{Current, NEVER, Stored};
 use super::table::Table;
 use crate::schema::project;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, ErrorKind, Key, Result, Row, Schema, Value};
 
-/// A handle on the records of a scope, under the schema that it was opened with.
+/// A handle on the records of a scope, with the schema that it was opened with.
 #[derive(Debug)]
 pub(super) struct MemoryScope {
     schema: Arc<Schema>,
-    /// What rows are written under: the schema, or one that is as good and was there before.
+    /// The schema that rows are written under: that of the handle, or an equivalent one that
+    /// existed before.
     layout: Arc<Schema>,
-    /// The column that says when a record expires.
+    /// The position of the column that holds the expiry.
     expiry: Option<usize>,
     generation: u64,
     table: Arc<Table>,
@@ -23,30 +24,30 @@ pub(super) struct MemoryScope {
 
 impl MemoryScope {
     pub(super) fn new(schema: Arc<Schema>, table: Arc<Table>) -> Self {
-        let standing = table.layout();
-        let same = standing.columns == schema.columns && standing.key == schema.key;
-        let layout = if same { standing } else { schema.clone() };
+        let stored = table.layout();
+        let same = stored.columns == schema.columns && stored.key == schema.key;
+        let layout = if same { stored } else { schema.clone() };
         let generation = table.generation();
         let expiry = layout.expiry_column();
         Self { schema, layout, expiry, generation, table }
     }
 
-    fn read(&self, place: Place) -> Result<Option<Row>> {
-        place.map(|stored| read(&stored, &self.layout)).transpose()
+    fn read(&self, current: Current) -> Result<Option<Row>> {
+        current.map(|stored| read(&stored, &self.layout)).transpose()
     }
 
-    fn read_all(&self, places: Vec<Place>) -> Result<Vec<Option<Row>>> {
-        places.into_iter().map(|place| self.read(place)).collect()
+    fn read_all(&self, records: Vec<Current>) -> Result<Vec<Option<Row>>> {
+        records.into_iter().map(|current| self.read(current)).collect()
     }
 
-    /// A handle from before the records were dropped for another schema must not write what the
-    /// new one cannot read.
+    /// Fails if the records have been dropped for another schema: that schema could not read what
+    /// this handle writes.
     fn check_generation(&self) -> Result<()> {
         match self.table.generation() == self.generation {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::SchemaChange,
-                "the scope was made anew under another schema since this handle was opened; open it again",
+                "the scope was recreated under another schema after this handle was opened; open the scope again",
             )),
         }
     }
@@ -63,16 +64,16 @@ impl MemoryScope {
         }
     }
 
-    /// The record that shall stand where another stands, or none.
-    fn merge(&self, mut row: Row, old: Option<&Stored>) -> Result<Place> {
+    /// Merges a row into the current record of its key.
+    fn merge(&self, mut row: Row, old: Option<&Stored>) -> Result<Current> {
         let mut layout = self.layout.clone();
         match old {
             None => layout.fill_absent(&mut row)?,
-            Some(old) if Arc::ptr_eq(&old.layout, &layout) => keep(&mut row, &old.row),
+            Some(old) if Arc::ptr_eq(&old.layout, &layout) => fill_absent_from(&mut row, &old.row),
             Some(old) => {
                 layout = self.table.layout_for(&layout);
                 row = translate(row, &self.layout, &layout)?;
-                keep(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
+                fill_absent_from(&mut row, &project(old.row.clone(), &old.layout, &layout)?);
             }
         }
         Ok(Some(Arc::new(self.stored(row, layout))))
@@ -82,7 +83,7 @@ impl MemoryScope {
         self.table.rows.clone().all()
     }
 
-    fn put(&self, row: Row) -> Result<Place> {
+    fn put(&self, row: Row) -> Result<Current> {
         self.check_generation()?;
         let key = self.layout.key_of(&row);
         let mut row = Some(row);
@@ -92,8 +93,8 @@ impl MemoryScope {
         self.table.rows.change(&key, &mut merge)
     }
 
-    /// Stores a row unless there is a record of its key, and gives that record.
-    fn put_new(&self, row: Row) -> Result<Place> {
+    /// Stores a row unless its key has a record. Returns that record.
+    fn put_new(&self, row: Row) -> Result<Current> {
         self.check_generation()?;
         let key = self.layout.key_of(&row);
         let (mut row, mut kept) = (Some(row), None);
@@ -159,10 +160,10 @@ impl ScopeStore for MemoryScope {
         let keys: Vec<Key> = rows.iter().map(|row| self.layout.key_of(row)).collect();
         let mut kept = vec![None; rows.len()];
         let mut change =
-            |place: usize, old: Option<&Arc<Stored>>| match old.filter(|old| old.expires > at) {
-                None => self.merge(std::mem::take(&mut rows[place]), None),
+            |position: usize, old: Option<&Arc<Stored>>| match old.filter(|old| old.expires > at) {
+                None => self.merge(std::mem::take(&mut rows[position]), None),
                 Some(old) => {
-                    kept[place] = Some(old.clone());
+                    kept[position] = Some(old.clone());
                     Ok(Some(old.clone()))
                 }
             };
@@ -180,11 +181,11 @@ impl ScopeStore for MemoryScope {
         self.check_generation()?;
         let (mut row, mut stored) = (Some(row), false);
         let key = self.layout.key_of(row.as_ref().unwrap_or(&Row::new()));
-        self.table.rows.change(&key, &mut |place| {
-            stored = self.read(place.cloned())?.as_ref() == old;
+        self.table.rows.change(&key, &mut |current| {
+            stored = self.read(current.cloned())?.as_ref() == old;
             match stored {
-                true => self.merge(row.take().unwrap_or_default(), place.map(|old| &**old)),
-                false => Ok(place.cloned()),
+                true => self.merge(row.take().unwrap_or_default(), current.map(|old| &**old)),
+                false => Ok(current.cloned()),
             }
         })?;
         Ok(stored)
@@ -196,7 +197,7 @@ impl ScopeStore for MemoryScope {
             let Some(old) = old.filter(|old| old.expires > at) else {
                 return Ok(old.cloned());
             };
-            // A record of an older layout is brought into one that has the expiry.
+            // Converts a record of an older layout to one with the expiry column.
             let mut row = read(old, &self.layout)?;
             let Some(column) = self.expiry else { return Ok(Some(old.clone())) };
             touched = true;

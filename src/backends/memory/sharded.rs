@@ -1,4 +1,4 @@
-//! The map without bounds: hash tables, each behind a lock of its own.
+//! A map without bounds: hash tables, each with its own lock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,27 +10,27 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use super::rows::{Change, ChangeMany, Hash, NEVER, Place, Rows, Staged, Stored};
+use super::rows::{Change, ChangeMany, Current, KeyHash, NEVER, Rows, Staged, Stored};
 use crate::{Key, Result};
 
-/// As many as a `u64` has bits.
+/// The number of shards, which is the number of bits of a `u64`.
 const SHARDS: usize = 64;
 
-/// The records of a shard, and when those expire that do.
+/// The records of a shard, and an index of their expiries.
 ///
-/// Invariant: for each record with an expiry there is a pair of that and the hash of its key. There
-/// can be pairs of records that were replaced or removed: whether there is a record of that hash
-/// that is due is looked up. When there are many of them, the pairs are made anew.
+/// Invariant: for each record with an expiry, the index has a pair of this expiry and the hash of
+/// the record's key. The index may also have pairs of records that were replaced or removed, so a
+/// due record is looked up by its pair. When there are many such pairs, the index is rebuilt.
 #[derive(Debug, Default)]
 struct Table {
     records: HashTable<Arc<Stored>>,
     expiries: BinaryHeap<Reverse<(i64, u64)>>,
 }
 
-/// A shard with fewer pairs than this does not make them anew.
-const FEW: usize = 128;
+/// The index of a shard with fewer pairs is not rebuilt.
+const MIN_REBUILD: usize = 128;
 
-/// Two shards in one line of the processor's cache would slow one another down.
+/// Aligned so that two shards do not share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Shard(RwLock<Table>);
@@ -38,8 +38,8 @@ struct Shard(RwLock<Table>);
 #[derive(Debug)]
 pub(super) struct Sharded {
     shards: Box<[Shard; SHARDS]>,
-    hash: Hash,
-    /// The shard with which the next purge begins.
+    hash: KeyHash,
+    /// The shard that the next purge starts with.
     next: AtomicUsize,
 }
 
@@ -50,46 +50,46 @@ impl Shard {
     }
 }
 
-/// The shard of a hash. The table within uses the bits at both ends.
+/// Returns the shard of a hash. The bits at both ends are used by the table itself.
 fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
 }
 
-fn look(table: &Table, hash: u64, key: &Key) -> Place {
+fn lookup(table: &Table, hash: u64, key: &Key) -> Current {
     table.records.find(hash, |stored| stored.is_of(key)).cloned()
 }
 
 impl Sharded {
     pub(super) fn new() -> Self {
         let shards = Box::new(std::array::from_fn(|_| Shard::default()));
-        Self { shards, hash: Hash::default(), next: AtomicUsize::new(0) }
+        Self { shards, hash: KeyHash::default(), next: AtomicUsize::new(0) }
     }
 
-    /// Makes something else stand at a key.
-    fn put(&self, table: &mut Table, hash: u64, key: &Key, place: Place) {
-        if let Some(stored) = place.as_ref().filter(|stored| stored.expires != NEVER) {
+    /// Stores or removes the record of a key.
+    fn put(&self, table: &mut Table, hash: u64, key: &Key, current: Current) {
+        if let Some(stored) = current.as_ref().filter(|stored| stored.expires != NEVER) {
             table.expiries.push(Reverse((stored.expires, hash)));
         }
         let rehash = |stored: &Arc<Stored>| stored.hash(&self.hash);
         let entry = table.records.entry(hash, |stored| stored.is_of(key), rehash);
-        match (entry, place) {
+        match (entry, current) {
             (Entry::Occupied(mut entry), Some(stored)) => *entry.get_mut() = stored,
             (Entry::Occupied(entry), None) => drop(entry.remove()),
             (Entry::Vacant(entry), Some(stored)) => drop(entry.insert(stored)),
             (Entry::Vacant(_), None) => {}
         }
-        if table.expiries.len() > FEW.max(2 * table.records.len()) {
-            self.renew_expiries(table);
+        if table.expiries.len() > MIN_REBUILD.max(2 * table.records.len()) {
+            self.rebuild_expiries(table);
         }
     }
 
-    fn renew_expiries(&self, table: &mut Table) {
+    fn rebuild_expiries(&self, table: &mut Table) {
         let expiring = table.records.iter().filter(|stored| stored.expires != NEVER);
         table.expiries =
             expiring.map(|stored| Reverse((stored.expires, stored.hash(&self.hash)))).collect();
     }
 
-    /// Removes up to so many of the records of a shard that are due.
+    /// Removes up to `limit` due records of a shard.
     fn purge_shard(table: &mut Table, before: i64, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit
@@ -106,8 +106,7 @@ impl Sharded {
         removed
     }
 
-    /// Locks the shards of a batch, always in one order, so that two batches cannot wait for one
-    /// another.
+    /// Locks the shards of a batch, always in the same order to avoid deadlocks.
     fn lock_all(&self, hashes: &[u64]) -> Vec<Option<RwLockWriteGuard<'_, Table>>> {
         let wanted = hashes.iter().fold(0_u64, |wanted, hash| wanted | 1 << shard_of(*hash));
         let shards = self.shards.iter().enumerate();
@@ -116,40 +115,41 @@ impl Sharded {
 }
 
 impl Rows for Sharded {
-    fn get(&self, key: &Key) -> Place {
+    fn get(&self, key: &Key) -> Current {
         let hash = self.hash.hash_one(key);
-        look(&self.shards[shard_of(hash)].0.read(), hash, key)
+        lookup(&self.shards[shard_of(hash)].0.read(), hash, key)
     }
 
-    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Place> {
+    fn change(&self, key: &Key, change: &mut Change<'_>) -> Result<Current> {
         let hash = self.hash.hash_one(key);
         let mut table = self.shards[shard_of(hash)].0.write();
-        let found = look(&table, hash, key);
-        let place = change(found.as_ref())?;
-        if matches!((&found, &place), (Some(found), Some(new)) if Arc::ptr_eq(found, new)) {
+        let found = lookup(&table, hash, key);
+        let current = change(found.as_ref())?;
+        if matches!((&found, &current), (Some(found), Some(new)) if Arc::ptr_eq(found, new)) {
             return Ok(found);
         }
-        self.put(&mut table, hash, key, place);
+        self.put(&mut table, hash, key, current);
         Ok(found)
     }
 
-    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Place>> {
+    fn change_many(&self, keys: &[Key], change: &mut ChangeMany<'_>) -> Result<Vec<Current>> {
         let hashes: Vec<u64> = keys.iter().map(|key| self.hash.hash_one(key)).collect();
         let mut locked = self.lock_all(&hashes);
         let find = |at: usize, key: &Key| {
             let table = locked[shard_of(hashes[at])].as_ref()?;
-            look(table, hashes[at], key)
+            lookup(table, hashes[at], key)
         };
         let staged = Staged::new(keys, find, change)?;
-        for (key, (at, place)) in staged.changed {
+        for (key, (at, current)) in staged.changed {
             if let Some(table) = &mut locked[shard_of(hashes[at])] {
-                self.put(table, hashes[at], key, place);
+                self.put(table, hashes[at], key, current);
             }
         }
         Ok(staged.found)
     }
 
-    /// Shard by shard: of each the records are noted when its turn comes.
+    /// Shards are iterated one after the other; the records of each are collected when it is
+    /// reached.
     fn all(self: Arc<Self>) -> Box<dyn Iterator<Item = Arc<Stored>> + Send> {
         let of_shard = move |at: usize| -> Vec<_> {
             self.shards[at].0.read().records.iter().cloned().collect()
@@ -173,7 +173,7 @@ impl Rows for Sharded {
         self.shards.iter().map(live).sum()
     }
 
-    /// Each step begins at another shard, so that small ones get to all.
+    /// Each call starts with another shard, so that small limits reach all shards.
     fn purge(&self, before: i64, limit: usize) -> usize {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut removed = 0;
@@ -190,7 +190,7 @@ impl Rows for Sharded {
         self.shards.iter().for_each(|shard| *shard.0.write() = Table::default());
     }
 
-    /// The new tables are made first: nobody waits for longer than it takes to exchange them.
+    /// The new tables are built before any lock is taken.
     fn replace(&self, records: Vec<Arc<Stored>>) {
         let mut tables: [Table; SHARDS] = std::array::from_fn(|_| Table::default());
         for stored in records {
@@ -205,8 +205,8 @@ impl Rows for Sharded {
 
 #[cfg(test)]
 impl Sharded {
-    /// How many expiries are noted.
-    pub(super) fn noted(&self) -> usize {
+    /// Returns the number of indexed expiries.
+    pub(super) fn expiry_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.read().expiries.len()).sum()
     }
 }

@@ -1,4 +1,4 @@
-//! The records of a scope, and the schema that they stand under.
+//! The records of a scope and their stored schema.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use super::rows::{Rows, Stored};
 use crate::schema::{Apply, merged, plan, project, unknown_columns, upgrade};
 use crate::{ColumnType, Plan, Result, Schema};
 
-/// The records of a scope. All handles on the scope share it.
+/// The records of a scope, shared by all of its handles.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Arc<dyn Rows>,
-    /// The columns of all schemas that it was opened with. Rows keep the schema that they were
-    /// written under.
+    /// The columns of all schemas that the scope was opened with. Rows keep the schema that they
+    /// were written under.
     layout: RwLock<Arc<Schema>>,
-    /// How often its records were dropped for a schema that does not go with the one before.
+    /// How many times the records were dropped for an incompatible schema.
     generation: AtomicU64,
 }
 
@@ -33,18 +33,18 @@ impl Table {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// What a schema would change.
+    /// Plans a migration without applying it.
     pub(super) fn plan(&self, schema: &Schema) -> Plan {
         plan(&self.layout.read(), schema)
     }
 
-    /// Brings the table under a schema, and gives what that changed. No row is touched where all
-    /// changes are safe: each is brought over when it is read.
+    /// Migrates the table to a schema and returns the applied plan. Safe changes touch no rows:
+    /// each is converted when it is read.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the policy
-    /// does not allow it.
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if the policy does
+    /// not allow it.
     pub(super) fn apply(&self, schema: &Arc<Schema>, when: Apply) -> Result<Plan> {
         let mut layout = self.layout.write();
         let upgrade = upgrade(&layout, schema, when)?;
@@ -52,14 +52,14 @@ impl Table {
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.rows.clear();
         }
-        // Options alone are no other layout: rows that were written before are read as they are.
+        // Options alone do not change the layout: existing rows are read unchanged.
         let stored = &upgrade.stored;
         let same = stored.columns == layout.columns && stored.key == layout.key;
         if upgrade.other && !(same && stored.table == layout.table && !upgrade.recreate) {
-            if !upgrade.recreate && spells_keys_anew(&layout, schema) {
+            if !upgrade.recreate && changes_key_text(&layout, schema) {
                 self.rekey(schema)?;
             }
-            // Most schemas know all columns: then handles share the layout of their rows.
+            // Usually the schema has all columns, and the handle can share the layout of its rows.
             *layout = match upgrade.stored == **schema {
                 true => schema.clone(),
                 false => Arc::new(upgrade.stored),
@@ -68,8 +68,8 @@ impl Table {
         Ok(upgrade.plan)
     }
 
-    /// The layout for what a handle under a schema writes over a record of another layout: the
-    /// one that stands, and what the schema has besides since another program dropped it.
+    /// Returns the layout for a write over a record of another layout: the stored one, plus columns
+    /// of the schema that another program has dropped.
     pub(super) fn layout_for(&self, schema: &Schema) -> Arc<Schema> {
         let layout = self.layout();
         let knows_all = unknown_columns(schema, &layout).next().is_none();
@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// Stores every record again under the key that it has in a new schema.
+    /// Stores every record again under its key in a new schema.
     fn rekey(&self, schema: &Arc<Schema>) -> Result<()> {
         for old in self.rows.clone().all() {
             let row = project(old.row.clone(), &old.layout, schema)?;
@@ -92,8 +92,8 @@ impl Table {
     }
 }
 
-/// Whether the same key is written in another way: a decimal of more digits after the point is.
-fn spells_keys_anew(old: &Schema, new: &Schema) -> bool {
+/// Whether equal keys have another text in the new schema, as decimals of another scale do.
+fn changes_key_text(old: &Schema, new: &Schema) -> bool {
     let types = |schema: &Schema| schema.key_columns().map(|column| column.ty).collect::<Vec<_>>();
     let (old, new) = (types(old), types(new));
     let decimal = |ty: &ColumnType| matches!(ty, ColumnType::Decimal { .. });

@@ -1,4 +1,5 @@
-//! What the conformance suite does not see: bounds, time, and handles under two schemas.
+//! Tests of bounds, of expiry, and of handles with different schemas, which the conformance suite
+//! does not cover.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ fn stores() -> [Memory; 2] {
 }
 
 #[test]
-fn a_bound_of_entries_holds_for_all_scopes() {
+fn the_bound_of_entries_applies_to_all_scopes_together() {
     let memory = Memory::builder().max_entries(100).build().unwrap();
     let scopes = ["a", "b"].map(|name| {
         let mut schema = schema().table(name);
@@ -40,25 +41,25 @@ fn a_bound_of_entries_holds_for_all_scopes() {
     for id in 0..1_000 {
         scopes.iter().for_each(|scope| scope.set(row(id, "x")).unwrap());
     }
-    memory.bound.as_ref().unwrap().settle();
+    memory.bound.as_ref().unwrap().run_pending();
     let kept: u64 = scopes.iter().map(|scope| scope.len().unwrap()).sum();
     assert!((1..=100).contains(&kept), "{kept}");
 }
 
 #[test]
-fn a_bound_of_bytes_weighs_the_values() {
+fn the_bound_of_bytes_includes_the_values() {
     let memory = Memory::builder().max_bytes(100_000).build().unwrap();
     let scope = open(&memory, schema());
     for id in 0..100 {
         scope.set(row(id, &"x".repeat(10_000))).unwrap();
     }
-    memory.bound.as_ref().unwrap().settle();
+    memory.bound.as_ref().unwrap().run_pending();
     let kept = scope.len().unwrap();
     assert!((1..10).contains(&kept), "{kept}");
 }
 
 #[test]
-fn a_bound_is_a_number_from_one() {
+fn bounds_of_zero_are_refused() {
     for uri in ["memory:?max_entries=0", "memory:?max_bytes=0", "memory:?max_entries=x"] {
         let error = Cache::from_uri(uri).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
@@ -70,7 +71,7 @@ fn a_bound_is_a_number_from_one() {
 }
 
 #[test]
-fn handles_under_two_schemas_see_one_record() {
+fn handles_with_different_schemas_share_records() {
     for memory in stores() {
         let old = open(&memory, schema());
         old.set(row(1, "one")).unwrap();
@@ -94,7 +95,7 @@ fn handles_under_two_schemas_see_one_record() {
 }
 
 #[test]
-fn a_handle_from_before_a_recreation_does_not_write() {
+fn handles_from_before_a_recreation_cannot_write() {
     for memory in stores() {
         let old = open(&memory, schema());
         old.set(row(1, "one")).unwrap();
@@ -113,7 +114,7 @@ fn a_handle_from_before_a_recreation_does_not_write() {
 }
 
 #[test]
-fn keys_that_are_spelled_anew_are_found() {
+fn keys_are_found_after_a_change_of_scale() {
     for memory in stores() {
         let decimal = |precision, scale| {
             Schema::new("d")
@@ -129,9 +130,9 @@ fn keys_that_are_spelled_anew_are_found() {
     }
 }
 
-/// Each row is looked up among the keys that were asked for, however many these are.
+/// Each key is looked up by itself, however many keys there are.
 #[test]
-fn a_large_get_many_takes_no_longer_for_each_key() {
+fn the_time_of_get_many_is_linear() {
     let scope = Cache::memory().map::<i64, i64>("m").unwrap();
     let start = std::time::Instant::now();
     let got = scope.get_many(0..50_000, |missing| missing.into_iter().map(|n| (n, n)));
@@ -148,12 +149,12 @@ fn stored() -> Schema {
 }
 
 #[test]
-fn a_purge_removes_what_is_due_and_nothing_else() {
+fn a_purge_removes_due_records_only() {
     for memory in stores() {
         let scope = open(&memory, stored());
         (0..500).for_each(|id| scope.set(expiring(1_000 + id, id)).unwrap());
         scope.set(vec![900.into(), "x".into(), Value::Null]).unwrap();
-        // What is written anew, removed or touched is not due by its earlier expiry.
+        // Records that were overwritten, removed or touched do not keep their earlier expiry.
         (0..10).for_each(|id| scope.set(expiring(9_000, id)).unwrap());
         (10..20).for_each(|id| drop(scope.pop(&key(id)).unwrap()));
         assert!(scope.touch(&key(20), 0, Value::Timestamp(9_000)).unwrap());
@@ -168,7 +169,7 @@ fn a_purge_removes_what_is_due_and_nothing_else() {
 }
 
 #[test]
-fn the_index_of_expiries_is_as_large_as_the_records() {
+fn the_expiry_index_does_not_grow() {
     let rows = super::sharded::Sharded::new();
     let layout = Arc::new(stored());
     for round in 0..20_000 {
@@ -177,17 +178,17 @@ fn the_index_of_expiries_is_as_large_as_the_records() {
         let new = record.clone();
         super::rows::Rows::change(&rows, &record.key(), &mut |_| Ok(Some(new.clone()))).unwrap();
     }
-    assert!(rows.noted() < 64 * 130, "{}", rows.noted());
+    assert!(rows.expiry_count() < 64 * 130, "{}", rows.expiry_count());
     assert_eq!(super::rows::Rows::purge(&rows, i64::MAX - 1, 1_000), 100);
 }
 
 #[test]
-fn a_scope_without_expiry_sees_and_ends_that_of_others() {
+fn a_handle_without_expiry_clears_that_of_others() {
     for memory in stores() {
         let older = open(&memory, schema());
         let with = open(&memory, stored());
         with.set(expiring(5, 1)).unwrap();
-        // Opened before the column was there, and after it.
+        // One handle was opened before the column existed, the other after.
         older.set(row(1, "y")).unwrap();
         assert_eq!(with.fetch(&key(1)).unwrap().unwrap()[2], Value::Null);
         with.set(expiring(5, 1)).unwrap();

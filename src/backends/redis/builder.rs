@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::cluster::Cluster;
+use super::login::{Address, Login, Resp};
 use super::names::Naming;
-use super::place::{Address, Login, Resp};
-use super::pool::Limits;
+use super::pool::PoolOptions;
 use super::registry::Registry;
 use super::sentinel::Sentinels;
 use super::servers::Servers;
-use super::{Inner, Known, Redis};
+use super::{Inner, KnownScopes, Redis};
 use crate::codec::CodecOptions;
 use crate::remote::tls::SslMode;
 use crate::remote::{
@@ -30,6 +30,7 @@ const PREFIX: &str = "hilcat";
 
 /// What a record is in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum RedisLayout {
     /// A string: JSON (or MessagePack) of all columns by their names. The default.
     #[default]
@@ -242,12 +243,12 @@ impl RedisBuilder {
         let prefix = self.checked_prefix()?;
         let naming = match (self.layout, self.together) {
             (RedisLayout::Plain, _) => Naming::Plain,
-            (_, true) => Naming::Together,
+            (_, true) => Naming::SlotPerScope,
             (_, false) => Naming::Scoped,
         };
         let known = match self.layout {
-            RedisLayout::Plain => Known::Only(None),
-            _ => Known::Registered(None),
+            RedisLayout::Plain => KnownScopes::Only(None),
+            _ => KnownScopes::Registered(None),
         };
         let servers = self.servers()?;
         let inner = Inner {
@@ -292,21 +293,21 @@ impl RedisBuilder {
         let max_response = self.server_options.max_response;
         let login = Login { tls: self.tls()?, max_response, ..self.login.clone() };
         self.check_login(&login)?;
-        let limits = Limits {
+        let options = PoolOptions {
             size: self.options.pool_size,
             connect_timeout: self.connect_options.timeout.unwrap_or(self.options.timeout),
             login: Arc::new(login.clone()),
         };
         Ok(match &self.named {
-            Named::One(address) => Servers::one(address.clone(), limits),
+            Named::One(address) => Servers::one(address.clone(), options),
             Named::Cluster(nodes) => {
-                Servers::Cluster(Cluster::new(addresses(nodes, PORT)?, limits))
+                Servers::Cluster(Cluster::new(addresses(nodes, PORT)?, options))
             }
             Named::Sentinel(sentinels, master) => {
                 let (user, password) = self.sentinel.clone();
                 let login = Login { user, password, database: 0, ..login };
                 let sentinels = addresses(sentinels, SENTINEL_PORT)?;
-                Servers::Watched(Sentinels::new(sentinels, master.clone(), login, limits))
+                Servers::Sentinel(Sentinels::new(sentinels, master.clone(), login, options))
             }
         })
     }

@@ -1,46 +1,47 @@
-//! A cluster: who of its masters has which slots.
+//! Clusters: which master serves which slots.
 
+use crate::remote::Deadline;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use redis::Value;
 
+use super::call_error::{CallError, Redirect};
 use super::command::Commands;
-use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left, unexpected};
-use super::place::Address;
-use super::pool::{Limits, Pool};
+use super::connection::{Connection, unexpected};
+use super::login::Address;
+use super::pool::{Pool, PoolOptions};
 use super::slot::SLOTS;
 use crate::{Error, ErrorKind};
 
-/// How long one node may take to say who has which slots.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a node may take to return the slot map.
+const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The nodes of a cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    /// Those that were named.
+    /// The nodes that the user named.
     seeds: Vec<Address>,
-    limits: Limits,
+    options: PoolOptions,
     map: RwLock<Arc<Map>>,
     pools: Mutex<HashMap<Address, Arc<Pool>>>,
-    /// Whether the map may be wrong.
-    doubted: AtomicBool,
-    /// Held by who asks for the map.
+    /// Whether the map may be outdated.
+    stale: AtomicBool,
+    /// Held while the map is being fetched.
     asking: Mutex<()>,
-    /// Those that did not answer lately, which are asked last.
-    silent: Mutex<Vec<Address>>,
+    /// The nodes that recently failed to respond. They are tried last.
+    unresponsive: Mutex<Vec<Address>>,
 }
 
-/// Who has which slots.
+/// A slot map: which node serves which slots.
 #[derive(Debug, Default)]
 struct Map {
     /// The first and last slot of each range, in order.
     ranges: Vec<(u16, u16, Arc<Pool>)>,
-    /// All nodes, those that stand by included.
+    /// All nodes, including replicas.
     nodes: Vec<Address>,
 }
 
@@ -52,26 +53,26 @@ impl Map {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<Address>, limits: Limits) -> Self {
+    pub(super) fn new(seeds: Vec<Address>, options: PoolOptions) -> Self {
         Self {
             seeds,
-            limits,
+            options,
             map: RwLock::default(),
             pools: Mutex::default(),
-            doubted: AtomicBool::new(true),
+            stale: AtomicBool::new(true),
             asking: Mutex::new(()),
-            silent: Mutex::default(),
+            unresponsive: Mutex::default(),
         }
     }
 
-    /// The connections to who has a slot.
-    pub(super) fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+    /// The connections to the master of a slot.
+    pub(super) fn pool(&self, slot: u16, deadline: Deadline) -> Result<Arc<Pool>, CallError> {
         let map = self.map(deadline)?;
-        map.find(slot).cloned().ok_or_else(|| self.later())
+        map.find(slot).cloned().ok_or_else(|| self.uncovered())
     }
 
-    /// A slot of each master.
-    pub(super) fn masters(&self, deadline: Instant) -> Result<Vec<u16>, Failed> {
+    /// Returns one slot of each master.
+    pub(super) fn masters(&self, deadline: Deadline) -> Result<Vec<u16>, CallError> {
         let map = self.map(deadline)?;
         let mut seen = HashSet::new();
         let ranges = map.ranges.iter();
@@ -80,92 +81,97 @@ impl Cluster {
         let covered: u32 = map.ranges.iter().map(|(a, b, _)| u32::from(b - a) + 1).sum();
         match covered == u32::from(SLOTS) {
             true => Ok(slots),
-            false => Err(self.later()),
+            false => Err(self.uncovered()),
         }
     }
 
-    /// Nobody has some slot, until a replica takes its master's place.
-    fn later(&self) -> Failed {
-        self.doubted.store(true, Ordering::Release);
-        Failed::Elsewhere(Elsewhere::Later)
+    /// The error of a slot without a master, as during a failover.
+    fn uncovered(&self) -> CallError {
+        self.stale.store(true, Ordering::Release);
+        CallError::Redirect(Redirect::TryAgain)
     }
 
     /// The connections to a node.
     pub(super) fn at(&self, address: &Address) -> Arc<Pool> {
         let mut pools = self.pools.lock();
-        let new = || Arc::new(Pool::new(address.clone(), self.limits.clone()));
+        let new = || Arc::new(Pool::new(address.clone(), self.options.clone()));
         pools.entry(address.clone()).or_insert_with(new).clone()
     }
 
-    /// A node does not answer, or is no master any more.
-    pub(super) fn doubt(&self, pool: &Arc<Pool>) {
-        let mut silent = self.silent.lock();
-        if !silent.contains(&pool.address) {
-            silent.push(pool.address.clone());
+    /// Records that a node does not respond, or is no longer a master.
+    pub(super) fn mark_stale(&self, pool: &Arc<Pool>) {
+        let mut unresponsive = self.unresponsive.lock();
+        if !unresponsive.contains(&pool.address) {
+            unresponsive.push(pool.address.clone());
         }
-        self.doubted.store(true, Ordering::Release);
+        self.stale.store(true, Ordering::Release);
     }
 
-    /// A node says that a slot is at another.
+    /// Records that a slot has moved to another node.
     pub(super) fn moved(&self, to: &Address) {
-        self.silent.lock().retain(|silent| silent != to);
-        self.doubted.store(true, Ordering::Release);
+        self.unresponsive.lock().retain(|unresponsive| unresponsive != to);
+        self.stale.store(true, Ordering::Release);
     }
 
-    fn map(&self, deadline: Instant) -> Result<Arc<Map>, Failed> {
-        if self.doubted.load(Ordering::Acquire) {
-            // One asks, and the others wait for it.
-            let Some(_alone) = self.asking.try_lock_until(deadline) else {
-                return Err(silence());
+    fn map(&self, deadline: Deadline) -> Result<Arc<Map>, CallError> {
+        if self.stale.load(Ordering::Acquire) {
+            // One caller fetches the map; the others wait for it.
+            let Some(_guard) = self.asking.try_lock_until(deadline.instant()) else {
+                return Err(no_answer());
             };
-            if self.doubted.swap(false, Ordering::AcqRel) {
-                let asked = self.ask(deadline);
-                let map = asked.inspect_err(|_| self.doubted.store(true, Ordering::Release))?;
+            if self.stale.swap(false, Ordering::AcqRel) {
+                let fetched = self.fetch_map(deadline);
+                let map = fetched.inspect_err(|_| self.stale.store(true, Ordering::Release))?;
                 *self.map.write() = Arc::new(map);
             }
         }
         Ok(self.map.read().clone())
     }
 
-    /// Asks the nodes, one after the other, until one knows.
-    fn ask(&self, deadline: Instant) -> Result<Map, Failed> {
-        let mut failure = silence();
+    /// Fetches the map from the first node that returns it.
+    fn fetch_map(&self, deadline: Deadline) -> Result<Map, CallError> {
+        let mut failure = no_answer();
         for address in self.candidates() {
-            let Ok(left) = left(deadline) else { break };
-            let by = Instant::now() + PATIENCE.min(left);
-            let asked = Link::open(&address, &self.limits.login, by)
-                .and_then(|mut link| link.ask_one(&Commands::one(&[b"CLUSTER", b"SLOTS"])))
-                .and_then(|answer| self.read(&answer, &address));
-            match asked {
+            if deadline.has_passed() {
+                break;
+            }
+            let by = deadline.min(Deadline::after(NODE_TIMEOUT));
+            let fetched = Connection::open(&address, &self.options.login, by)
+                .and_then(|mut connection| {
+                    connection.query_unit(&Commands::one(&[b"CLUSTER", b"SLOTS"]))
+                })
+                .and_then(|reply| self.read(&reply, &address));
+            match fetched {
                 Ok(map) => {
-                    self.silent.lock().retain(|silent| *silent != address);
+                    self.unresponsive.lock().retain(|unresponsive| *unresponsive != address);
                     return Ok(map);
                 }
-                // It is not one of a cluster, or refuses the login: so do the others.
-                Err(Failed::Own(error)) => return Err(Failed::Own(not_a_cluster(error))),
+                // The node is not part of a cluster, or refuses the login; other nodes would do the
+                // same.
+                Err(CallError::Final(error)) => return Err(CallError::Final(not_a_cluster(error))),
                 Err(failed) => failure = failed,
             }
         }
         Err(match failure {
-            Failed::Lost(_) => silence(),
+            CallError::Lost(_) => no_answer(),
             failure => failure,
         })
     }
 
-    /// The nodes that are known, those that did not answer lately last.
+    /// The known nodes, the unresponsive ones last.
     fn candidates(&self) -> Vec<Address> {
         let mut candidates = self.map.read().nodes.clone();
         candidates.extend(self.seeds.iter().cloned());
         let mut seen = HashSet::new();
         candidates.retain(|address| seen.insert(address.clone()));
-        let silent = self.silent.lock();
-        candidates.sort_by_key(|address| silent.contains(address));
+        let unresponsive = self.unresponsive.lock();
+        candidates.sort_by_key(|address| unresponsive.contains(address));
         candidates
     }
 
-    /// Reads the answer of `CLUSTER SLOTS`: ranges of slots, each with its nodes, the master first.
-    fn read(&self, answer: &Value, asked: &Address) -> Result<Map, Failed> {
-        let Value::Array(ranges) = answer else { return Err(unexpected()) };
+    /// Reads the reply to `CLUSTER SLOTS`: ranges of slots, each with its nodes, the master first.
+    fn read(&self, reply: &Value, asked: &Address) -> Result<Map, CallError> {
+        let Value::Array(ranges) = reply else { return Err(unexpected()) };
         let mut map = Map::default();
         for range in ranges {
             let Value::Array(parts) = range else { return Err(unexpected()) };
@@ -186,8 +192,8 @@ impl Cluster {
     }
 }
 
-/// The address of a node; one that does not know its own host's name has that by which it was
-/// asked.
+/// Reads the address of a node. A node without a known host name has the host that the request was
+/// sent to.
 fn read_node(node: &Value, asked: &Address) -> Option<Address> {
     let Value::Array(parts) = node else { return None };
     let [host, Value::Int(port), ..] = &parts[..] else { return None };
@@ -200,14 +206,17 @@ fn read_node(node: &Value, asked: &Address) -> Option<Address> {
     (host != "?").then_some(Address::tcp(host, u16::try_from(*port).ok()?))
 }
 
-fn silence() -> Failed {
-    Failed::NotSent(Error::new(ErrorKind::Unavailable, "no node of the cluster answered"))
+fn no_answer() -> CallError {
+    CallError::NotSent(Error::new(
+        ErrorKind::Unavailable,
+        "no node of the cluster responded; nothing was changed",
+    ))
 }
 
 fn not_a_cluster(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Backend | ErrorKind::Unsupported => Error::invalid_config(
-            "the server is not one of a cluster; write its URI as redis:// and not as redis+cluster://",
+            "the server is not part of a cluster; write the URI as redis:// instead of redis+cluster://",
         ),
         _ => error,
     }

@@ -1,6 +1,6 @@
-//! Commands as they are sent.
+//! Encoding of commands.
 
-/// Commands, one after the other, as the protocol has them.
+/// Encoded commands, ready to be sent.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Commands {
     bytes: Vec<u8>,
@@ -8,7 +8,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// One command.
+    /// Encodes one command.
     pub(super) fn one(parts: &[&[u8]]) -> Self {
         let length = parts.iter().map(|part| part.len() + 16).sum::<usize>() + 16;
         let mut commands = Self { bytes: Vec::with_capacity(length), count: 0 };
@@ -21,7 +21,7 @@ impl Commands {
         parts.iter().for_each(|part| self.part(part));
     }
 
-    /// Begins a command of so many parts, which are to follow.
+    /// Starts a command of this many parts, which must follow.
     pub(super) fn begin(&mut self, parts: usize) {
         self.count += 1;
         self.line(b'*', parts);
@@ -34,7 +34,7 @@ impl Commands {
     }
 
     fn line(&mut self, sign: u8, number: usize) {
-        // The digits of the longest number there is.
+        // Enough for the digits of the largest number.
         let mut digits = [0_u8; 20];
         let (mut at, mut rest) = (digits.len(), number);
         loop {
@@ -50,13 +50,13 @@ impl Commands {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Adds other commands.
+    /// Appends the commands of `other`.
     pub(super) fn append(&mut self, other: &Self) {
         self.bytes.extend_from_slice(&other.bytes);
         self.count += other.count;
     }
 
-    /// The same commands as one transaction, the last answer of which is the answers to them.
+    /// Wraps the commands in a transaction, whose last reply is the array of their replies.
     pub(super) fn atomic(&self) -> Self {
         let mut commands = Self::one(&[b"MULTI"]);
         commands.append(self);
@@ -68,7 +68,7 @@ impl Commands {
         &self.bytes
     }
 
-    /// How many commands they are, and so how many answers there will be.
+    /// The number of commands, and so of replies.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_written_as_the_protocol_has_them() {
+    fn commands_are_encoded_as_resp_arrays() {
         let mut commands = Commands::one(&[b"GET", b""]);
         commands.add(&[b"SET", b"a\r\nb", &[b'x'; 12]]);
         assert_eq!(commands.count(), 2);

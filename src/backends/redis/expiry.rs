@@ -1,14 +1,17 @@
-//! Records that expire: how long a server keeps them, and the calls that are given a time.
+//! Expiring records: their time to live in the server, and the operations that compare it with a
+//! given time.
 //!
-//! A record carries its expiry as any other column. The server is told as well, so that it removes
-//! the record once no window of the scope reaches it any more; nothing else depends on that.
+//! A record stores its expiry in a column. The server gets a time to live as well, so that it
+//! removes the record after the last stale window of the scope. Nothing else depends on that
+//! removal.
 //!
-//! Invariant: a record is replaced or removed here only while the server holds the very bytes that
-//! were decoded, which a script compares. So a record that is written at the same time stays.
+//! Invariant: the operations of this module replace or remove a record only while the server holds
+//! exactly the bytes that were decoded, which a script compares. Therefore a record written
+//! concurrently is kept.
 
-use redis::Value as Answer;
+use redis::Value as Reply;
 
-use super::form::Written;
+use super::record_layout::Written;
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -17,15 +20,15 @@ use crate::clock::after;
 use crate::store::is_live;
 use crate::{Key, Result, Row, Value};
 
-/// A record as the server holds it, and decoded.
+/// A record, both as stored and decoded.
 pub(super) struct Seen {
-    pub(super) answer: Answer,
+    pub(super) reply: Reply,
     pub(super) row: Option<Row>,
 }
 
 impl Records {
-    /// For how many milliseconds from now the server is to keep a row; `None` for ever. One that is
-    /// past its last window gets the shortest time there is, so that it is removed.
+    /// Returns how many milliseconds the server keeps a row; `None` for no limit. For a row past
+    /// its last stale window this is the minimum, so that the server removes it at once.
     pub(super) fn lifetime(&self, row: &[Value]) -> Option<String> {
         self.lifetime_until(&row[self.expiry?])
     }
@@ -37,7 +40,8 @@ impl Records {
         Some((micros as u64).div_ceil(1_000).to_string())
     }
 
-    /// The same for a row over another one, which keeps the columns that it leaves out.
+    /// Like [`lifetime`](Records::lifetime), for a row that keeps the absent columns of the stored
+    /// record.
     pub(super) fn lifetime_over(&self, row: &[Value], old: Option<&Row>) -> Option<String> {
         let column = self.expiry?;
         let kept = || match old {
@@ -48,47 +52,48 @@ impl Records {
         self.lifetime_until(expires)
     }
 
-    /// What is written for a complete row.
+    /// Encodes a complete row.
     pub(super) fn encode(&self, row: &Row) -> Result<Written> {
-        Ok(Written { content: self.form.encode(row)?, lifetime: self.lifetime(row) })
+        Ok(Written { content: self.layout.encode(row)?, lifetime: self.lifetime(row) })
     }
 }
 
 impl RedisScope {
-    /// The record of a name as the server holds it.
-    pub(super) fn see(&self, key: &Key, name: &[u8], call: Call) -> Result<Seen> {
-        let answer = self.records.look(&[name], call)?.pop().unwrap_or(Answer::Nil);
-        let stored = self.records.form.stored(answer.clone())?;
-        Ok(Seen { answer, row: self.decode(key, stored)? })
+    /// Reads the record of a name.
+    pub(super) fn lookup_record(&self, key: &Key, name: &[u8], call: Call) -> Result<Seen> {
+        let reply = self.records.lookup(&[name], call)?.pop().unwrap_or(Reply::Nil);
+        let stored = self.records.layout.stored(reply.clone())?;
+        Ok(Seen { reply, row: self.decode(key, stored)? })
     }
 
-    /// Stores a row in place of what was seen. `false` if that has changed.
+    /// Replaces the record that was read. Returns `false` if it has changed since.
     fn swap(
         &self,
         name: &[u8],
-        seen: &Answer,
+        seen: &Reply,
         new: &Written,
         kept: bool,
         call: Call,
     ) -> Result<bool> {
         let records = &self.records;
-        let unit = records.form.swap(name, seen, new, kept, None);
-        let call = Call { twice: false, ..call };
+        let unit = records.layout.swap(name, seen, new, kept, None);
+        let call = Call { idempotent: false, ..call };
         let slot = records.slot(name);
-        let answer = records.inner.servers.run(slot, call, |link| link.write(&unit, call))?;
-        Ok(answer == Answer::Int(1))
+        let reply =
+            records.inner.servers.run(slot, call, |connection| connection.write(&unit, call))?;
+        Ok(reply == Reply::Int(1))
     }
 
-    /// A row over the one that was seen, as it is written.
+    /// Merges a row into the record that was read.
     fn written_over(&self, key: &Key, seen: &Seen, row: &Row) -> Result<Written> {
         let records = &self.records;
-        let old = records.form.stored(seen.answer.clone())?;
-        let replaced = records.form.replace(key, old.as_deref(), row.clone())?;
+        let old = records.layout.stored(seen.reply.clone())?;
+        let replaced = records.layout.replace(key, old.as_deref(), row.clone())?;
         let lifetime = records.lifetime_over(row, replaced.old.as_ref());
         Ok(Written { content: replaced.new, lifetime })
     }
 
-    /// Writes rows whose keys have no record, or one that is expired.
+    /// Writes rows whose keys have no record, or an expired one.
     pub(super) fn put_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
         let mut stored = self.insert_rows(rows.clone())?;
         let schema = &self.records.schema;
@@ -103,18 +108,18 @@ impl RedisScope {
     }
 
     fn put_one_expired(&self, key: &Key, row: &Row, at: i64) -> Result<Option<Row>> {
-        let call = self.records.inner.writing(false);
+        let call = self.records.inner.write_call(false);
         let name = self.records.names.name(key);
         let mut new = row.clone();
         self.records.schema.fill_absent(&mut new)?;
         let written = self.records.encode(&new)?;
-        let mut back_off = BackOff::until(call.deadline);
+        let mut back_off = BackOff::until(call.deadline.instant());
         loop {
-            let seen = self.see(key, &name, call)?;
+            let seen = self.lookup_record(key, &name, call)?;
             if let Some(live) = seen.row.filter(|row| is_live(&self.records.schema, row, at)) {
                 return Ok(Some(live));
             }
-            if self.swap(&name, &seen.answer, &written, false, call)? {
+            if self.swap(&name, &seen.reply, &written, false, call)? {
                 return Ok(None);
             }
             if !back_off.pause() {
@@ -123,54 +128,54 @@ impl RedisScope {
         }
     }
 
-    /// Removes those of the records that are expired. One that changes meanwhile was written or
-    /// removed by another call, and stays.
+    /// Removes the expired ones of these records. A record that changes concurrently is kept, since
+    /// another call wrote it.
     pub(super) fn take_expired(&self, keys: &[Key], at: i64) -> Result<()> {
         let records = &self.records;
-        let call = records.inner.writing(true);
+        let call = records.inner.write_call(true);
         let names = self.names(keys);
         let asked: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let mut units = Vec::new();
-        for ((key, name), answer) in keys.iter().zip(&names).zip(records.look(&asked, call)?) {
-            let stored = records.form.stored(answer.clone())?;
+        for ((key, name), reply) in keys.iter().zip(&names).zip(records.lookup(&asked, call)?) {
+            let stored = records.layout.stored(reply.clone())?;
             let row = self.decode(key, stored).map_err(|error| error.with_key(key))?;
             if row.is_some_and(|row| !is_live(&records.schema, &row, at)) {
-                units.push((records.slot(name), records.form.remove(&[(name, &answer)])));
+                units.push((records.slot(name), records.layout.remove(&[(name, &reply)])));
             }
         }
-        records.inner.servers.spread(call, &units).map(drop)
+        records.inner.servers.run_each(call, &units).map(drop)
     }
 
     pub(super) fn put_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
         if old.is_none() {
             return Ok(self.insert_rows(vec![row])?.pop().flatten().is_none());
         }
-        let call = self.records.inner.writing(false);
-        if let Some(lease) = &self.lease {
-            // Asked for its errors: what others know is kept.
-            lease.is_current(&self.records, call)?;
+        let call = self.records.inner.write_call(false);
+        if let Some(check) = &self.schema_check {
+            // Only its errors matter here: unknown columns are kept in any case.
+            check.is_current(&self.records, call)?;
         }
         let key = self.records.schema.key_of(&row);
         let name = self.records.names.name(&key);
-        let seen = self.see(&key, &name, call)?;
+        let seen = self.lookup_record(&key, &name, call)?;
         if seen.row.as_ref() != old {
             return Ok(false);
         }
         let written = self.written_over(&key, &seen, &row)?;
-        self.swap(&name, &seen.answer, &written, true, call)
+        self.swap(&name, &seen.reply, &written, true, call)
     }
 
     pub(super) fn touch_one(&self, key: &Key, at: i64, expires: Value) -> Result<bool> {
         let records = &self.records;
-        let call = records.inner.writing(false);
+        let call = records.inner.write_call(false);
         let name = records.names.name(key);
-        if records.form.is_plain() {
+        if records.layout.is_plain() {
             return self.touch_plain(&name, &expires, call);
         }
         let Some(column) = records.expiry else { return Ok(false) };
-        let mut back_off = BackOff::until(call.deadline);
+        let mut back_off = BackOff::until(call.deadline.instant());
         loop {
-            let seen = self.see(key, &name, call)?;
+            let seen = self.lookup_record(key, &name, call)?;
             let Some(row) = seen.row.as_ref().filter(|row| is_live(&records.schema, row, at))
             else {
                 return Ok(false);
@@ -178,7 +183,7 @@ impl RedisScope {
             let mut row = row.clone();
             row[column] = expires.clone();
             let written = self.written_over(key, &seen, &row)?;
-            if self.swap(&name, &seen.answer, &written, true, call)? {
+            if self.swap(&name, &seen.reply, &written, true, call)? {
                 return Ok(true);
             }
             if !back_off.pause() {
@@ -187,13 +192,14 @@ impl RedisScope {
         }
     }
 
-    /// The server alone knows when a bare value expires.
+    /// In the plain layout the expiry is known to the server only.
     fn touch_plain(&self, name: &[u8], expires: &Value, call: Call) -> Result<bool> {
         let records = &self.records;
-        let unit = records.form.touch_plain(name, records.lifetime_until(expires).as_deref());
-        let call = Call { twice: true, ..call };
+        let unit = records.layout.touch_plain(name, records.lifetime_until(expires).as_deref());
+        let call = Call { idempotent: true, ..call };
         let slot = records.slot(name);
-        let answer = records.inner.servers.run(slot, call, |link| link.write(&unit, call))?;
-        Ok(answer == Answer::Int(1))
+        let reply =
+            records.inner.servers.run(slot, call, |connection| connection.write(&unit, call))?;
+        Ok(reply == Reply::Int(1))
     }
 }

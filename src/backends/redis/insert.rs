@@ -1,17 +1,16 @@
-//! How records are written where there are none.
+//! Conditional inserts, which never change an existing record.
 //!
-//! A record that is a string is one `SET .. NX`. A hash is watched, looked at, and written in a
-//! transaction, which the server does not execute if another client wrote the key in between. A
-//! record that is there is never changed.
+//! Strings are inserted by `SET .. NX`. Hashes are watched, read, and written in a transaction,
+//! which the server does not execute if another client wrote one of the keys in between.
 
 use std::slice;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::form::{Content, Form, Written};
-use super::link::{Link, left};
+use super::connection::Connection;
+use super::record_layout::{Content, RecordLayout, Written};
 use super::scope::{Records, RedisScope};
 use super::servers::Call;
 use super::write::busy;
@@ -19,7 +18,7 @@ use crate::backoff::BackOff;
 use crate::store::ScopeStore;
 use crate::{Key, Result, Row};
 
-/// A record to be written, under the name of its key.
+/// A record to be inserted, with the name of its key.
 struct New {
     /// The position of its row.
     at: usize,
@@ -29,22 +28,22 @@ struct New {
 }
 
 impl RedisScope {
-    /// Writes those rows whose keys have no record, and gives the records of the others.
+    /// Inserts the rows whose keys have no record. Returns the existing records of the others.
     pub(super) fn insert_rows(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
-        // An insert that is repeated finds its own record, and gives that.
-        let call = records.inner.writing(true);
-        if let Some(lease) = &self.lease {
-            // Asked for its errors: no record is overwritten, whatever others know of it.
-            lease.is_current(records, call)?;
+        // Idempotent, since a repeated insert finds and returns its own record.
+        let call = records.inner.write_call(true);
+        if let Some(check) = &self.schema_check {
+            // Only its errors matter here: no record is overwritten.
+            check.is_current(records, call)?;
         }
         let (mut stored, mut new) = (vec![None; rows.len()], Vec::new());
         for (at, mut row) in rows.into_iter().enumerate() {
             let key = records.schema.key_of(&row);
             match records.schema.fill_absent(&mut row) {
                 Ok(()) => new.push(records.new_record(at, key, &row)?),
-                Err(lacks) => match self.fetch(&key)? {
-                    None => return Err(lacks.with_key(&key)),
+                Err(missing) => match self.fetch(&key)? {
+                    None => return Err(missing.with_key(&key)),
                     found => stored[at] = found,
                 },
             }
@@ -62,11 +61,11 @@ impl Records {
         Ok(New { at, name: self.names.name(&key), key, written })
     }
 
-    /// Writes records, each if there is none, and gives what is there of the others.
+    /// Inserts records. Returns the existing record of each name that had one.
     fn insert(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
-        match (&self.form, self.are_together()) {
-            (Form::Hash(_), true) => self.insert_watched(new, call),
-            (Form::Hash(_), false) => {
+        match (&self.layout, self.in_one_slot()) {
+            (RecordLayout::Hash(_), true) => self.insert_watched(new, call),
+            (RecordLayout::Hash(_), false) => {
                 let each = new.iter().map(|new| self.insert_watched(slice::from_ref(new), call));
                 Ok(each.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
             }
@@ -74,27 +73,31 @@ impl Records {
         }
     }
 
-    /// Writes strings, each if there is none, and gives what is there of the others.
+    /// Inserts strings. Returns the existing record of each name that had one.
     fn insert_strings(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let mut stored: Vec<Option<Vec<u8>>> = vec![None; new.len()];
         let mut open: Vec<usize> = (0..new.len()).collect();
         while !open.is_empty() {
             let unit = |&at: &usize| (self.slot(&new[at].name), self.unit_of_new(&new[at]));
             let units: Vec<_> = open.iter().map(unit).collect();
-            let answers = match &units[..] {
+            let replies = match &units[..] {
                 [(slot, unit)] => {
-                    vec![self.inner.servers.run(*slot, call, |link| link.write(unit, call))?]
+                    vec![
+                        self.inner
+                            .servers
+                            .run(*slot, call, |connection| connection.write(unit, call))?,
+                    ]
                 }
-                units => self.inner.servers.spread(call, units)?,
+                units => self.inner.servers.run_each(call, units)?,
             };
-            let refused = open.into_iter().zip(answers);
-            let refused = refused.filter(|(_, answer)| *answer == Value::Nil).map(|(at, _)| at);
+            let refused = open.into_iter().zip(replies);
+            let refused = refused.filter(|(_, reply)| *reply == Value::Nil).map(|(at, _)| at);
             open = self.read_refused(new, refused.collect(), call, &mut stored)?;
         }
         Ok(stored)
     }
 
-    /// Reads the records that are there already, and gives those that are gone again.
+    /// Reads the existing records. Returns the positions of those that have been removed meanwhile.
     fn read_refused(
         &self,
         new: &[New],
@@ -104,17 +107,18 @@ impl Records {
     ) -> Result<Vec<usize>> {
         let unit = |&at: &usize| {
             let mut commands = Commands::default();
-            self.form.read(&mut commands, &new[at].name);
+            self.layout.read(&mut commands, &new[at].name);
             (self.slot(&new[at].name), commands)
         };
         let units: Vec<_> = refused.iter().map(unit).collect();
-        // Each by itself, so that a key that holds something else is the error that `fetch` gives.
-        let answers = self.inner.servers.spread(Call { replicas: 0, ..call }, &units)?;
-        for (&at, answer) in refused.iter().zip(answers) {
-            stored[at] = self.form.stored(answer)?;
+        // Single reads instead of `MGET`, so that a key of another type is the same error as in
+        // `fetch`.
+        let replies = self.inner.servers.run_each(Call { replicas: 0, ..call }, &units)?;
+        for (&at, reply) in refused.iter().zip(replies) {
+            stored[at] = self.layout.stored(reply)?;
         }
         let gone: Vec<usize> = refused.into_iter().filter(|&at| stored[at].is_none()).collect();
-        match gone.is_empty() || left(call.deadline).is_ok() {
+        match gone.is_empty() || !call.deadline.has_passed() {
             true => Ok(gone),
             false => Err(busy().into_error()),
         }
@@ -129,13 +133,13 @@ impl Records {
         Commands::one(&parts)
     }
 
-    /// Writes hashes of one slot, each if there is none, and gives what is there of the others.
+    /// Inserts hashes of one slot. Returns the existing record of each name that had one.
     fn insert_watched(&self, new: &[New], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         let Some(first) = new.first() else { return Ok(Vec::new()) };
-        self.inner.servers.run(self.slot(&first.name), call, |link| {
-            let mut back_off = BackOff::until(call.deadline);
+        self.inner.servers.run(self.slot(&first.name), call, |connection| {
+            let mut back_off = BackOff::until(call.deadline.instant());
             loop {
-                if let Some(stored) = self.try_insert(link, new, call)? {
+                if let Some(stored) = self.try_insert(connection, new, call)? {
                     return Ok(stored);
                 }
                 if !back_off.pause() {
@@ -145,32 +149,32 @@ impl Records {
         })
     }
 
-    /// The same once; nothing if another client wrote one of the records meanwhile.
+    /// Makes one attempt. Returns `None` if another client wrote one of the records meanwhile.
     fn try_insert(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         new: &[New],
         call: Call,
-    ) -> Result<Option<Vec<Option<Vec<u8>>>>, Failed> {
+    ) -> Result<Option<Vec<Option<Vec<u8>>>>, CallError> {
         let names: Vec<&[u8]> = new.iter().map(|new| new.name.as_slice()).collect();
-        let stored = match self.watch(link, &names) {
+        let stored = match self.watch(connection, &names) {
             Ok(stored) => stored,
-            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) if connection.is_unusable() => return Err(failed),
             Err(failed) => {
-                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                 return Err(failed);
             }
         };
         let mut commands = Commands::default();
         for (new, _) in new.iter().zip(&stored).filter(|(_, stored)| stored.is_none()) {
-            self.form.write(&mut commands, &new.name, &new.written, true);
+            self.layout.write(&mut commands, &new.name, &new.written, true);
         }
         if commands.count() == 0 {
-            link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+            connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
             return Ok(Some(stored));
         }
-        let mut unit = link.asking();
+        let mut unit = connection.asking();
         unit.append(&commands.atomic());
-        Ok((link.write(&unit, call)? != Value::Nil).then_some(stored))
+        Ok((connection.write(&unit, call)? != Value::Nil).then_some(stored))
     }
 }

@@ -1,18 +1,18 @@
-//! Leases: a string beside the record, in the same slot, whose value is the holder and which the
-//! server removes when its time is over.
+//! Leases: each is a string in the slot of its record, whose value is the holder and which the
+//! server removes when the lease expires.
 //!
-//! Invariant: a computed record is stored by a script that finds the lease with its holder, and
-//! removes it. A removal of the record removes the lease first. So a removal that took the lease
-//! away is never followed by the record that was computed under it.
+//! Invariant: a script stores a computed record only if the lease still belongs to its holder, and
+//! removes the lease. A removal of the record first removes the lease. Therefore a record computed
+//! under a lease is never stored after a removal that revoked this lease.
 
 use std::time::Duration;
 
-use redis::Value as Answer;
+use redis::Value as Reply;
 
 use super::command::Commands;
+use super::connection::unexpected;
 use super::expiry::Seen;
-use super::link::unexpected;
-use super::list::Listing;
+use super::listing::Listing;
 use super::names::Names;
 use super::scope::{Records, RedisScope};
 use super::write::busy;
@@ -36,12 +36,12 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
 impl Records {
-    /// Whether computations of this scope are shared, so that removals revoke leases.
+    /// Whether computations of this scope use leases, so that removals must revoke them.
     pub(super) fn are_leased(&self) -> bool {
         self.schema.freshness.lease().is_some()
     }
 
-    /// Checks that the lease of a record is in the record's slot.
+    /// Checks that the lease of a record has the slot of the record.
     pub(super) fn check_leases(&self) -> Result<()> {
         let servers = &self.inner.servers;
         if !self.are_leased() || !servers.is_cluster() {
@@ -51,12 +51,12 @@ impl Records {
         match servers.slot(&name) == servers.slot(&Names::lease_of(&name)) {
             true => Ok(()),
             false => Err(Error::unsupported(
-                "`single_flight = \"shared\"` cannot be honoured in a cluster with this prefix: give the cache a prefix without braces, or with a pair of them that holds something",
+                "`single_flight = \"shared\"` is not possible in a cluster with this prefix; use a prefix without braces, or with a non-empty pair of braces",
             )),
         }
     }
 
-    /// Takes the leases of records away that are about to be removed.
+    /// Revokes the leases of records that are about to be removed.
     pub(super) fn revoke(&self, names: &[Vec<u8>]) -> Result<()> {
         if !self.are_leased() {
             return Ok(());
@@ -64,10 +64,10 @@ impl Records {
         let unit =
             |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", &Names::lease_of(name)]));
         let units: Vec<_> = names.iter().map(unit).collect();
-        self.inner.servers.spread(self.inner.writing(true), &units).map(drop)
+        self.inner.servers.run_each(self.inner.write_call(true), &units).map(drop)
     }
 
-    /// Takes all leases of the scope away.
+    /// Revokes all leases of the scope.
     pub(super) fn revoke_all(self: &std::sync::Arc<Self>) -> Result<()> {
         if !self.are_leased() {
             return Ok(());
@@ -76,7 +76,7 @@ impl Records {
         while let Some(names) = listing.page()? {
             let unit = |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", name]));
             let units: Vec<_> = names.iter().map(unit).collect();
-            self.inner.servers.spread(self.inner.writing(true), &units)?;
+            self.inner.servers.run_each(self.inner.write_call(true), &units)?;
         }
         Ok(())
     }
@@ -98,12 +98,12 @@ impl RedisScope {
         let mut parts: Vec<&[u8]> =
             vec![b"EVAL", script.as_bytes(), b"1", &lease_name, holder.as_bytes()];
         parts.extend(lease.as_ref().map(|lease| lease.as_bytes()));
-        // A holder is told the same when it asks twice.
-        let call = records.inner.call(true);
+        // Idempotent: repeated by the same holder, the scripts have the same effect and reply.
+        let call = records.inner.read_call();
         let unit = Commands::one(&parts);
         let slot = records.slot(&name);
-        match records.inner.servers.run(slot, call, |link| link.ask_one(&unit))? {
-            Answer::Int(done) => Ok(done == 1),
+        match records.inner.servers.run(slot, call, |connection| connection.query_unit(&unit))? {
+            Reply::Int(done) => Ok(done == 1),
             _ => Err(unexpected().into_error()),
         }
     }
@@ -124,28 +124,32 @@ impl Leases for RedisScope {
 
     fn fill(&self, mut row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
         let records = &self.records;
-        let call = records.inner.writing(false);
-        if let Some(lease) = &self.lease {
-            lease.is_current(records, call)?;
+        let call = records.inner.write_call(false);
+        if let Some(check) = &self.schema_check {
+            check.is_current(records, call)?;
         }
         let key = records.schema.key_of(&row);
         let name = records.names.name(&key);
         records.schema.fill_absent(&mut row)?;
         let written = records.encode(&row)?;
-        // Most often there is no record: the first attempt does not look.
-        let mut seen = Seen { answer: Answer::Nil, row: None };
-        let mut back_off = BackOff::until(call.deadline);
+        // The first attempt does not read the record, since usually there is none.
+        let mut seen = Seen { reply: Reply::Nil, row: None };
+        let mut back_off = BackOff::until(call.deadline.instant());
         loop {
             let lease = Names::lease_of(&name);
             let lease = Some((lease.as_slice(), holder));
-            let unit = records.form.swap(&name, &seen.answer, &written, false, lease);
+            let unit = records.layout.swap(&name, &seen.reply, &written, false, lease);
             let slot = records.slot(&name);
-            match records.inner.servers.run(slot, call, |link| link.write(&unit, call))? {
-                Answer::Int(1) => return Ok(LeasedFill::Stored),
-                Answer::Int(-1) => return Ok(LeasedFill::Lost),
+            match records
+                .inner
+                .servers
+                .run(slot, call, |connection| connection.write(&unit, call))?
+            {
+                Reply::Int(1) => return Ok(LeasedFill::Stored),
+                Reply::Int(-1) => return Ok(LeasedFill::Lost),
                 _ => {}
             }
-            seen = self.see(&key, &name, call)?;
+            seen = self.lookup_record(&key, &name, call)?;
             if let Some(live) = seen.row.take_if(|row| is_live(&records.schema, row, at)) {
                 self.release(&key, holder)?;
                 return Ok(LeasedFill::Existing(live));

@@ -1,22 +1,25 @@
-//! Redis and Valkey: a record is a value, or a hash, under a name of its scope's.
+//! Redis and Valkey: each record is a string or a hash, under a name made of prefix, scope and key.
 
 mod builder;
+mod call_error;
 mod cluster;
 mod command;
+mod connection;
 mod expiry;
-mod failed;
-mod form;
 mod insert;
-mod lease;
 mod leases;
-mod link;
-mod list;
+mod listing;
+mod login;
 mod names;
-mod place;
+mod plain;
 mod pool;
+mod record_layout;
 mod registry;
+mod remove;
 mod reply;
+mod schema_check;
 mod scope;
+mod scripts;
 mod sentinel;
 mod servers;
 mod slot;
@@ -27,17 +30,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 pub use self::builder::{RedisBuilder, RedisLayout};
 use self::command::Commands;
-use self::form::{Form, Plain};
-use self::lease::Lease;
+pub use self::login::Resp;
 use self::names::Naming;
-pub use self::place::Resp;
+use self::plain::Plain;
+use self::record_layout::RecordLayout;
 use self::registry::{Entry, Registry};
+use self::schema_check::SchemaCheck;
 use self::scope::{Records, RedisScope};
 use self::servers::{Call, Servers};
 pub(crate) use self::uri::open;
@@ -48,17 +52,18 @@ use crate::schema::{Apply, check_readable, merged, plan, upgrade};
 use crate::store::{Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 
-/// How many records one command writes.
+/// The maximum number of records in one write command.
 const PAGE: usize = 1_000;
 
-/// Keeps records in Redis or Valkey: in one server, in a cluster, or where sentinels say.
+/// Stores records in Redis or Valkey: on a single server, in a cluster, or on the master that
+/// sentinels report.
 ///
-/// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, also where a server
-/// does not answer.
+/// Works with Redis 6.2, Valkey 7.2 and newer. Every call ends by its deadline, even if a server
+/// does not respond.
 ///
-/// A key that holds a value of another type, as a list of another program, is an error of kind
-/// [`InvalidData`](ErrorKind::InvalidData) in every call but one: `set` and `set_many` of records with
-/// all columns overwrite it. To look at it first would take a second round trip.
+/// A key that holds a value of another type, such as a list of another program, is an error of kind
+/// [`InvalidData`](ErrorKind::InvalidData) in every call except `set` and `set_many` of records
+/// with all columns, which overwrite it: detecting it would take a second round trip.
 ///
 /// ```no_run
 /// use hilcat::Cache;
@@ -73,11 +78,11 @@ pub struct Redis {
     inner: Arc<Inner>,
 }
 
-/// What the scopes of a store share.
+/// The state shared by the scopes of a store.
 struct Inner {
     servers: Servers,
     timeout: Duration,
-    /// Tells how long a record is to be kept that expires.
+    /// Determines how long the server keeps a record that expires.
     clock: SharedClock,
     replicas: u32,
     retry: Retry,
@@ -86,15 +91,15 @@ struct Inner {
     layout: RedisLayout,
     codec: CodecOptions,
     registry: Registry,
-    known: Mutex<Known>,
+    known: Mutex<KnownScopes>,
 }
 
-/// What is known of the scopes.
+/// The scopes known to this process.
 #[derive(Debug)]
-enum Known {
-    /// What the registry had, once it is read.
+enum KnownScopes {
+    /// The entries of the registry; `None` until it is first read.
     Registered(Option<BTreeMap<String, Entry>>),
-    /// The one scope of a cache of bare values, once it is opened.
+    /// The single scope of the plain layout; `None` until it is opened.
     Only(Option<String>),
 }
 
@@ -114,35 +119,33 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    /// A call that begins now and reads, or does what is the same when it is done twice.
-    fn call(&self, twice: bool) -> Call {
-        Call { deadline: self.deadline(), twice, replicas: 0 }
+    /// A call that starts now and only reads.
+    fn read_call(&self) -> Call {
+        Call { deadline: Deadline::of_call(self.timeout), idempotent: true, replicas: 0 }
     }
 
-    /// A call that begins now and writes. None is sent twice where the options say so.
-    fn writing(&self, twice: bool) -> Call {
-        let twice = twice && self.retry != Retry::Never;
-        Call { replicas: self.replicas, ..self.call(twice) }
+    /// A call that starts now and writes. With [`Retry::Never`] no write counts as idempotent, so
+    /// that none is sent twice.
+    fn write_call(&self, idempotent: bool) -> Call {
+        let idempotent = idempotent && self.retry != Retry::Never;
+        Call { idempotent, replicas: self.replicas, ..self.read_call() }
     }
 
-    fn deadline(&self) -> Instant {
-        Deadline::of_call(self.timeout).instant()
-    }
-
-    fn form(&self, schema: &Arc<Schema>) -> Result<Form> {
+    fn layout(&self, schema: &Arc<Schema>) -> Result<RecordLayout> {
         Ok(match self.layout {
-            RedisLayout::Record => Form::Record(Codec::new(schema, self.codec)),
-            RedisLayout::Hash => Form::Hash(Codec::new(schema, CodecOptions::default())),
-            RedisLayout::Plain => Form::Plain(Plain::new(schema)?),
+            RedisLayout::Record => RecordLayout::Record(Codec::new(schema, self.codec)),
+            RedisLayout::Hash => RecordLayout::Hash(Codec::new(schema, CodecOptions::default())),
+            RedisLayout::Plain => RecordLayout::Plain(Plain::new(schema)?),
         })
     }
 
-    /// The registry's entry of a scope as this process knows it.
+    /// Returns the registry entry of a scope, from the copy in this process.
     fn known(&self, scope: &str, call: Call) -> Result<Option<Entry>> {
-        let mut known = self.known.try_lock_until(call.deadline).ok_or_else(too_late)?;
+        let mut known =
+            self.known.try_lock_until(call.deadline.instant()).ok_or_else(lock_timeout)?;
         match &mut *known {
-            Known::Only(_) => Ok(None),
-            Known::Registered(known) => {
+            KnownScopes::Only(_) => Ok(None),
+            KnownScopes::Registered(known) => {
                 if known.is_none() {
                     *known = Some(self.registry.load(&self.servers, call)?);
                 }
@@ -151,20 +154,20 @@ impl Inner {
         }
     }
 
-    fn learn(&self, scope: &str, entry: &Entry) {
-        if let Known::Registered(Some(known)) = &mut *self.known.lock() {
+    fn cache_entry(&self, scope: &str, entry: &Entry) {
+        if let KnownScopes::Registered(Some(known)) = &mut *self.known.lock() {
             known.insert(scope.to_owned(), entry.clone());
         }
     }
 
-    /// Makes sure that a scope's records stand under its schema, as its policy allows. Costs
-    /// nothing where they do, as far as is known.
+    /// Makes the stored schema of a scope cover `schema`, as its migration policy allows. Sends no
+    /// request if the cached entry already does.
     fn ensure(self: &Arc<Self>, schema: &Arc<Schema>) -> Result<Option<Entry>> {
-        let call = self.call(true);
-        if let Known::Only(only) = &mut *self.known.lock() {
+        let call = self.read_call();
+        if let KnownScopes::Only(only) = &mut *self.known.lock() {
             return match only.get_or_insert_with(|| schema.name.clone()) == &schema.name {
                 true => Ok(None),
-                false => Err(another_scope()),
+                false => Err(second_scope()),
             };
         }
         let known = self.known(&schema.name, call)?;
@@ -175,21 +178,21 @@ impl Inner {
         Ok(Some(entry))
     }
 
-    /// A handle on the records of a scope that has this entry.
-    fn registered(
+    /// Opens the records of a scope with this registry entry.
+    fn open_with_entry(
         self: &Arc<Self>,
         schema: &Arc<Schema>,
         entry: Entry,
     ) -> Result<Arc<dyn ScopeStore>> {
         let schema = Arc::new(schema.with_expiry_of(&entry.schema()?));
-        let records = Arc::new(Records::new(self, &schema)?.beside(&entry)?);
-        Ok(Arc::new(RedisScope { records, lease: Some(Lease::new(entry, &schema)?) }))
+        let records = Arc::new(Records::new(self, &schema)?.with_stored_schema(&entry)?);
+        Ok(Arc::new(RedisScope { records, schema_check: Some(SchemaCheck::new(entry, &schema)?) }))
     }
 
-    /// Brings a scope under a schema, and gives what that changed.
+    /// Migrates a scope to a schema. Returns the applied plan and the new entry.
     fn apply(self: &Arc<Self>, schema: &Arc<Schema>, when: Apply) -> Result<(Plan, Entry)> {
         loop {
-            let call = self.call(true);
+            let call = self.read_call();
             let old = self.registry.entry(&self.servers, &schema.name, call)?;
             let Some(entry) = &old else {
                 let new = Entry::new(&merged(None, schema), 0);
@@ -209,7 +212,7 @@ impl Inner {
             }
             let upgrade = upgrade(&stored, schema, when)?;
             if !upgrade.recreate && !upgrade.other {
-                self.learn(&schema.name, entry);
+                self.cache_entry(&schema.name, entry);
                 return Ok((upgrade.plan, entry.clone()));
             }
             if upgrade.recreate {
@@ -219,14 +222,14 @@ impl Inner {
             let new = Entry::new(&upgrade.stored, generation);
             if let Some(entry) = self.replace(schema, old.as_ref(), new, call)? {
                 if !upgrade.plan.is_empty() {
-                    thread::sleep(lease::WAIT);
+                    thread::sleep(schema_check::SETTLE_TIME);
                 }
                 return Ok((upgrade.plan, entry));
             }
         }
     }
 
-    /// Puts an entry into the registry, unless another process was quicker.
+    /// Replaces the registry entry of a scope. Returns `None` if another process changed it first.
     fn replace(
         &self,
         schema: &Schema,
@@ -238,20 +241,22 @@ impl Inner {
         if !replaced {
             return Ok(None);
         }
-        self.learn(&schema.name, &new);
+        self.cache_entry(&schema.name, &new);
         Ok(Some(new))
     }
 }
 
-/// Another thread asked the server the same until the deadline.
-fn too_late() -> Error {
-    Error::new(ErrorKind::Timeout, "the server did not answer until the deadline; nothing was done")
+/// The error of a call that waited until its deadline for another thread to read the registry.
+fn lock_timeout() -> Error {
+    let message =
+        "the registry of scopes could not be read before the deadline passed; nothing was changed";
+    Error::new(ErrorKind::Timeout, message)
 }
 
-fn another_scope() -> Error {
+fn second_scope() -> Error {
     Error::new(
         ErrorKind::InvalidConfig,
-        "the plain layout has the keys of one scope, and another one is opened already; give each a cache with a prefix or a database of its own",
+        "the plain layout has room for one scope, and another scope is already open; give each scope a cache with its own prefix or database",
     )
 }
 
@@ -261,7 +266,7 @@ impl Store for Redis {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // A lease beside a bare value would be a value of its own to other programs.
+        // In the plain layout other programs would take a lease for a record.
         let plain = self.inner.layout == RedisLayout::Plain;
         let expiry = if plain { ExpirySupport::Removal } else { ExpirySupport::Full };
         Capabilities {
@@ -274,26 +279,29 @@ impl Store for Redis {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        // What cannot be kept is told before anything is registered.
+        // Reports unsupported schemas before anything is registered.
         Records::new(&self.inner, schema)?.check_leases()?;
         let Some(entry) = self.inner.ensure(schema)? else {
             let records = Arc::new(Records::new(&self.inner, schema)?);
-            return Ok(Arc::new(RedisScope { records, lease: None }));
+            return Ok(Arc::new(RedisScope { records, schema_check: None }));
         };
-        self.inner.registered(schema, entry)
+        self.inner.open_with_entry(schema, entry)
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let inner = &self.inner;
         let records = Records::new(inner, schema)?;
         if inner.layout == RedisLayout::Plain {
-            return Ok(Some(Arc::new(RedisScope { records: Arc::new(records), lease: None })));
+            return Ok(Some(Arc::new(RedisScope {
+                records: Arc::new(records),
+                schema_check: None,
+            })));
         }
-        let entry = inner.registry.entry(&inner.servers, &schema.name, inner.call(true))?;
+        let entry = inner.registry.entry(&inner.servers, &schema.name, inner.read_call())?;
         let Some(entry) = entry else { return Ok(None) };
         let stored = entry.schema()?;
         check_readable(&stored, &schema.with_expiry_of(&stored))?;
-        inner.registered(schema, entry).map(Some)
+        inner.open_with_entry(schema, entry).map(Some)
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
@@ -301,7 +309,7 @@ impl Store for Redis {
         if inner.layout == RedisLayout::Plain {
             return Ok(Plan::empty(schema));
         }
-        let call = inner.call(true);
+        let call = inner.read_call();
         match inner.registry.entry(&inner.servers, &schema.name, call)? {
             Some(entry) => {
                 let stored = entry.schema()?;
@@ -327,22 +335,22 @@ impl Store for Redis {
         if inner.layout == RedisLayout::Plain {
             return Ok(None);
         }
-        let entry = inner.registry.entry(&inner.servers, scope, inner.call(true))?;
+        let entry = inner.registry.entry(&inner.servers, scope, inner.read_call())?;
         entry.map(|entry| entry.schema()).transpose()
     }
 
     fn ping(&self) -> Result<()> {
         let ping = Commands::one(&[b"PING"]);
-        self.inner.servers.run(0, self.inner.call(true), |link| link.ask_one(&ping))?;
-        Ok(())
+        let call = self.inner.read_call();
+        self.inner.servers.run(0, call, |connection| connection.query_unit(&ping)).map(drop)
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
         let inner = &self.inner;
-        if let Known::Only(only) = &*inner.known.lock() {
+        if let KnownScopes::Only(only) = &*inner.known.lock() {
             return Ok(only.iter().cloned().collect());
         }
-        let entries = inner.registry.load(&inner.servers, inner.call(true))?;
+        let entries = inner.registry.load(&inner.servers, inner.read_call())?;
         Ok(entries.into_keys().collect())
     }
 }

@@ -1,9 +1,8 @@
-//! The names that records have in a server: `<prefix>:<scope>:<key>`.
+//! Names of records in a server: `<prefix>:<scope>:<key>`.
 //!
-//! In the scope and the key a colon, a brace, a percent sign or a control character is written as
-//! its bytes in hexadecimal, each after a `%`; all else stands as it is. So a name has two colons
-//! after its prefix, and what is in braces is put there on purpose. In the plain layout a name is
-//! the key alone.
+//! In scope and key, colons, braces, percent signs and control characters are percent-encoded;
+//! other characters are written unchanged. Hence a name has exactly two colons after its prefix,
+//! and braces occur only where they mark a hash tag. In the plain layout the name is the bare key.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,38 +10,38 @@ use std::sync::Arc;
 use crate::codec::key::{escape, from_text, to_text, unescape};
 use crate::{ColumnType, Error, Key, Result, Schema, Value, text};
 
-/// How keys are named.
+/// How names are built from keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Naming {
-    /// As they are.
+    /// The bare key.
     Plain,
-    /// Under the name of their scope.
+    /// Prefix, scope and key.
     Scoped,
-    /// Under the name of their scope in braces, so that all are in one slot of a cluster.
-    Together,
+    /// Prefix, scope in braces, and key: all records share a slot of a cluster.
+    SlotPerScope,
 }
 
-/// What the name of a lease ends in.
+/// The suffix of the names of leases.
 const LEASE: &[u8] = b"::lease";
 
 /// The names of a scope's records.
 #[derive(Debug)]
 pub(super) struct Names {
     naming: Naming,
-    /// What stands before each key.
-    head: Vec<u8>,
+    /// The part of each name before the key.
+    prefix: Vec<u8>,
     schema: Arc<Schema>,
 }
 
 impl Names {
     pub(super) fn new(prefix: &str, naming: Naming, schema: &Arc<Schema>) -> Self {
         let scope = escape(&schema.name, is_plain);
-        let head = match naming {
+        let prefix = match naming {
             Naming::Plain => prefix.to_owned(),
             Naming::Scoped => format!("{prefix}:{scope}:"),
-            Naming::Together => format!("{prefix}:{{{scope}}}:"),
+            Naming::SlotPerScope => format!("{prefix}:{{{scope}}}:"),
         };
-        Self { naming, head: head.into_bytes(), schema: schema.clone() }
+        Self { naming, prefix: prefix.into_bytes(), schema: schema.clone() }
     }
 
     pub(super) fn name(&self, key: &Key) -> Vec<u8> {
@@ -54,30 +53,30 @@ impl Names {
                 Cow::Owned(text) => escape(&text, is_plain).into_owned().into_bytes().into(),
             },
         };
-        [self.head.as_slice(), &key].concat()
+        [self.prefix.as_slice(), &key].concat()
     }
 
-    /// Whether it is the name of one of the scope's records, and not of another program's or of a
-    /// cache whose prefix begins as these names do.
+    /// Whether a name belongs to a record of this scope, as opposed to another program or a cache
+    /// with a longer prefix.
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        let key = name.strip_prefix(self.head.as_slice());
+        let key = name.strip_prefix(self.prefix.as_slice());
         key.is_some_and(|key| self.naming == Naming::Plain || !key.contains(&b':'))
     }
 
-    /// The key of a record of this name.
+    /// Returns the key that a name was built from.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where it is
-    /// none of the schema.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, if it is not a
+    /// key of the schema.
     pub(super) fn key(&self, name: &[u8]) -> Result<Key> {
-        let key = name.get(self.head.len()..).unwrap_or_default();
+        let key = name.get(self.prefix.len()..).unwrap_or_default();
         if self.naming == Naming::Plain {
             return self.plain_key(key);
         }
         let text = std::str::from_utf8(key).ok().and_then(unescape);
         let text = text.ok_or_else(|| {
-            Error::invalid_data("a key in the server is not written as hilcat writes keys")
+            Error::invalid_data("a key in the server does not have hilcat's encoding")
         })?;
         from_text(&text, &self.schema)
     }
@@ -87,7 +86,7 @@ impl Names {
         let value = match (column.ty, std::str::from_utf8(key)) {
             (ColumnType::Bytes, _) => Ok(Value::Bytes(key.into())),
             (ty, Ok(text)) => text::to_value(text, ty),
-            (_, Err(_)) => Err(Error::invalid_data("it is not UTF-8")),
+            (_, Err(_)) => Err(Error::invalid_data("it is not valid UTF-8")),
         };
         let value = value.map_err(|error| {
             Error::invalid_data(format!("a key in the server does not fit: {}", error.message()))
@@ -96,10 +95,10 @@ impl Names {
         value.map(Key::single)
     }
 
-    /// The pattern that all names match.
+    /// Returns a pattern that matches all names.
     pub(super) fn pattern(&self) -> Vec<u8> {
-        let mut pattern = Vec::with_capacity(self.head.len() + 1);
-        for &byte in &self.head {
+        let mut pattern = Vec::with_capacity(self.prefix.len() + 1);
+        for &byte in &self.prefix {
             if b"*?[]\\^".contains(&byte) {
                 pattern.push(b'\\');
             }
@@ -109,13 +108,14 @@ impl Names {
         pattern
     }
 
-    /// A name that a record can have.
+    /// Returns an example of a name.
     pub(super) fn sample(&self) -> Vec<u8> {
-        [self.head.as_slice(), b"x"].concat()
+        [self.prefix.as_slice(), b"x"].concat()
     }
 
-    /// The name of a record's lease, which is in the slot of the record: where the record's name
-    /// has no tag of its own, the whole of it is the tag. It has more colons than any record's.
+    /// Returns the name of a record's lease, which shares the slot of the record: if the record's
+    /// name has no hash tag, all of it becomes the tag. It has more colons than the name of any
+    /// record.
     pub(super) fn lease_of(record: &[u8]) -> Vec<u8> {
         match super::slot::tag(record) {
             Some(_) => [record, LEASE].concat(),
@@ -123,28 +123,28 @@ impl Names {
         }
     }
 
-    /// Whether it is the name of the lease of one of the scope's records.
+    /// Whether a name belongs to the lease of one of the scope's records.
     pub(super) fn has_lease(&self, name: &[u8]) -> bool {
         let Some(record) = name.strip_suffix(LEASE) else { return false };
         let bare = record.strip_prefix(b"{").and_then(|record| record.strip_suffix(b"}"));
         [Some(record), bare].into_iter().flatten().any(|record| self.has(record))
     }
 
-    /// The pattern that the names of all leases match.
+    /// Returns a pattern that matches the names of all leases.
     pub(super) fn lease_pattern(&self) -> Vec<u8> {
-        match self.are_together() {
+        match self.in_one_slot() {
             true => [&self.pattern(), LEASE].concat(),
             false => [b"{", self.pattern().as_slice(), b"}", LEASE].concat(),
         }
     }
 
-    /// Whether a cluster has all of them in one slot.
-    pub(super) fn are_together(&self) -> bool {
-        super::slot::tag(&self.head).is_some()
+    /// Whether all names share a slot of a cluster.
+    pub(super) fn in_one_slot(&self) -> bool {
+        super::slot::tag(&self.prefix).is_some()
     }
 }
 
-/// Whether a character stands in names as it is.
+/// Whether a character is written unchanged.
 fn is_plain(c: char) -> bool {
     !(matches!(c, ':' | '%' | '{' | '}') || c.is_control())
 }
@@ -156,8 +156,8 @@ fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     }
 }
 
-/// The name of the hash that has the scopes of a cache. No record has it: no scope has an empty
-/// name.
+/// Returns the name of the hash that stores the schemas of a cache. It differs from the names of
+/// all records, since no scope has an empty name.
 pub(super) fn of_registry(prefix: &str) -> Vec<u8> {
     format!("{prefix}::scopes").into_bytes()
 }
@@ -174,9 +174,9 @@ mod tests {
         Names::new("app", naming, &Arc::new(schema))
     }
 
-    /// Stored in servers: it must not change from one release to the next.
+    /// Released format: existing records must be found under these names.
     #[test]
-    fn names_are_readable_and_come_back() {
+    fn names_are_readable_and_reversible() {
         let scoped = names(Naming::Scoped, ColumnType::Text);
         for (key, name) in [
             ("a b/\u{e9}", "app:a%3Ab:a b/\u{e9}"),
@@ -190,10 +190,10 @@ mod tests {
         }
         assert!(!scoped.has(b"app:a%3Ab:x:y") && !scoped.has(b"app:a"));
         assert!(scoped.key(b"app:a%3Ab:%2").is_err());
-        let together = names(Naming::Together, ColumnType::BigInt);
-        assert_eq!(together.name(&Key::single(Value::Int(7))), b"app:{a%3Ab}:7");
-        assert!(together.are_together() && !scoped.are_together());
-        assert_eq!(together.key(b"app:{a%3Ab}:x").unwrap_err().column(), Some("id"));
+        let one_slot = names(Naming::SlotPerScope, ColumnType::BigInt);
+        assert_eq!(one_slot.name(&Key::single(Value::Int(7))), b"app:{a%3Ab}:7");
+        assert!(one_slot.in_one_slot() && !scoped.in_one_slot());
+        assert_eq!(one_slot.key(b"app:{a%3Ab}:x").unwrap_err().column(), Some("id"));
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_in_a_pattern_is_escaped() {
+    fn pattern_characters_are_escaped() {
         let schema = Schema::new("a*[b]?\\").unique(Column::new("id", ColumnType::Int));
         let names = Names::new("p", Naming::Scoped, &Arc::new(schema));
         assert_eq!(names.pattern(), br"p:a\*\[b\]\?\\:*");

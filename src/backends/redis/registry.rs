@@ -1,12 +1,13 @@
-//! The scopes of a cache: a hash in the server, with the schema of each as TOML.
+//! The registry of a cache's scopes: a hash in the server that maps each scope to its schema as
+//! TOML.
 
 use std::collections::BTreeMap;
 
 use redis::Value;
 
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::link::unexpected;
+use super::connection::unexpected;
 use super::servers::{Call, Servers};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{plan, stored_freshness, table_of_another, unknown_columns};
@@ -19,14 +20,13 @@ pub(super) struct Registry {
     slot: u16,
 }
 
-/// What the registry has of a scope.
+/// The entry of a scope.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
-    /// As it stands there.
+    /// The stored bytes.
     pub(super) raw: Vec<u8>,
     pub(super) fingerprint: String,
-    /// How often the scope's records were dropped for a schema that does not go with the one
-    /// before.
+    /// How many times the records of the scope were dropped for an incompatible schema.
     pub(super) generation: u64,
     definition: String,
 }
@@ -39,7 +39,7 @@ impl Entry {
     }
 
     fn read(raw: Vec<u8>) -> Result<Self> {
-        let broken = || Error::invalid_data("the registry of the cache's scopes was damaged");
+        let broken = || Error::invalid_data("the stored registry of scopes is malformed");
         let text = std::str::from_utf8(&raw).map_err(|_| broken())?;
         let (head, definition) = text.split_once('\n').ok_or_else(broken)?;
         let (fingerprint, generation) =
@@ -49,24 +49,24 @@ impl Entry {
         Ok(Self { fingerprint, generation, definition, raw })
     }
 
-    /// The schema that the scope's records stand under.
+    /// Parses the stored schema.
     pub(super) fn schema(&self) -> Result<Schema> {
         Schema::from_stored(&self.definition)
     }
 
-    /// Whether a schema knows all columns of its own, so that records can be written over without
-    /// a look at them.
+    /// Whether `schema` has all columns of the stored schema, so that a write needs not read the
+    /// record.
     pub(super) fn is_known_to(&self, schema: &Schema) -> Result<bool> {
         match self.fingerprint == schema.fingerprint() {
             true => Ok(true),
-            // The expiry is set anew, or ended, by every write.
+            // Every write sets or clears the expiry.
             false => {
                 Ok(unknown_columns(&self.schema()?, schema).all(|column| column.name == EXPIRES_AT))
             }
         }
     }
 
-    /// Whether the stored schema covers a schema, so that nothing has to be written.
+    /// Whether the stored schema already includes `schema`.
     pub(super) fn covers(&self, schema: &Schema) -> bool {
         self.schema().is_ok_and(|stored| {
             let schema = schema.with_expiry_of(&stored);
@@ -83,14 +83,14 @@ impl Registry {
         Self { slot: servers.slot(&name), name }
     }
 
-    /// All entries by scope.
+    /// Reads all entries, by scope.
     pub(super) fn load(&self, servers: &Servers, call: Call) -> Result<BTreeMap<String, Entry>> {
         let command = Commands::one(&[b"HGETALL", &self.name]);
-        let answer = servers.run(self.slot, call, |link| link.ask_one(&command))?;
-        entries(answer)
+        let reply = servers.run(self.slot, call, |connection| connection.query_unit(&command))?;
+        entries(reply)
     }
 
-    /// What stands there of a scope.
+    /// Reads the stored bytes of a scope's entry.
     pub(super) fn find(
         &self,
         servers: &Servers,
@@ -98,14 +98,14 @@ impl Registry {
         call: Call,
     ) -> Result<Option<Vec<u8>>> {
         let command = Commands::one(&[b"HGET", &self.name, scope.as_bytes()]);
-        match servers.run(self.slot, call, |link| link.ask_one(&command))? {
+        match servers.run(self.slot, call, |connection| connection.query_unit(&command))? {
             Value::Nil => Ok(None),
             Value::BulkString(raw) => Ok(Some(raw)),
             _ => Err(unexpected().into_error()),
         }
     }
 
-    /// The entry of a scope.
+    /// Reads the entry of a scope.
     pub(super) fn entry(
         &self,
         servers: &Servers,
@@ -115,25 +115,25 @@ impl Registry {
         self.find(servers, scope, call)?.map(Entry::read).transpose()
     }
 
-    /// Refuses a table that another scope has.
+    /// Checks that no other scope uses the table of a schema.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope; and
-    /// where the server fails.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the other scope, and
+    /// errors of the server.
     pub(super) fn check_table(&self, servers: &Servers, schema: &Schema, call: Call) -> Result<()> {
         check_free(&self.load(servers, call)?, &schema.name, schema)
     }
 
-    /// Puts an entry where another stands, or none, and says whether that is what stood there.
+    /// Replaces the entry `old` by `new`. Returns `false` if the stored entry is not `old`.
     ///
-    /// Invariant: no two scopes claim one table. The registry is watched as a whole while an entry
-    /// that claims a table is compared with all others, so that of two that claim it at once one
-    /// finds the other, or its transaction is not executed.
+    /// Invariant: no two scopes use the same table. The whole registry is watched while the entry
+    /// of a new table is compared with all others. If two clients add entries for one table
+    /// concurrently, one of them finds the other's entry, or its transaction is not executed.
     ///
     /// # Errors
     ///
-    /// As [`check_table`](Registry::check_table), for an entry that claims a table.
+    /// As [`check_table`](Registry::check_table), if the table of the entry is new.
     pub(super) fn replace(
         &self,
         servers: &Servers,
@@ -143,18 +143,18 @@ impl Registry {
         call: Call,
     ) -> Result<bool> {
         let name = self.name.as_slice();
-        let look = [Commands::one(&[b"WATCH", name]), Commands::one(&[b"HGETALL", name])];
+        let read = [Commands::one(&[b"WATCH", name]), Commands::one(&[b"HGETALL", name])];
         let put = Commands::one(&[b"HSET", name, scope.as_bytes(), &new.raw]).atomic();
-        servers.run(self.slot, call, |link| {
-            let found = link.ask_each(&look)?.pop().unwrap_or(Value::Nil);
-            match comes_after(found, scope, old, new) {
+        servers.run(self.slot, call, |connection| {
+            let found = connection.query_each(&read)?.pop().unwrap_or(Value::Nil);
+            match check_replacement(found, scope, old, new) {
                 Ok(None) => {
-                    let mut unit = link.asking();
+                    let mut unit = connection.asking();
                     unit.append(&put);
-                    Ok(link.ask_one(&unit)? != Value::Nil)
+                    Ok(connection.query_unit(&unit)? != Value::Nil)
                 }
                 settled => {
-                    link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                    connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                     Ok(settled?.unwrap_or_default())
                 }
             }
@@ -162,9 +162,9 @@ impl Registry {
     }
 }
 
-/// Whether an entry is there by now, by the answer to the command that reads all; `None` where it
-/// is to be put there.
-fn comes_after(
+/// Decides about a replacement from the current entries: `None` if it is to be done, else whether
+/// the entry is stored already.
+fn check_replacement(
     found: Value,
     scope: &str,
     old: Option<&Entry>,
@@ -173,21 +173,21 @@ fn comes_after(
     let entries = entries(found)?;
     let stored = entries.get(scope).map(|entry| &entry.raw);
     if stored != old.map(|old| &old.raw) {
-        // It was put there by this very call, when its answer was lost.
+        // This call stored the entry itself, but lost the reply.
         return Ok(Some(stored == Some(&new.raw)));
     }
     let schema = new.schema()?;
-    let claims = match old {
+    let is_new_table = match old {
         Some(old) => old.schema()?.table != schema.table,
         None => true,
     };
-    if claims {
+    if is_new_table {
         check_free(&entries, scope, &schema)?;
     }
     Ok(None)
 }
 
-/// Refuses a table that another of the scopes has.
+/// Checks that no other scope uses the table of `schema`.
 fn check_free(entries: &BTreeMap<String, Entry>, scope: &str, schema: &Schema) -> Result<()> {
     let mut others = entries.iter().filter(|(other, _)| *other != scope);
     let has = |entry: &Entry| entry.schema().is_ok_and(|other| other.table == schema.table);
@@ -197,9 +197,9 @@ fn check_free(entries: &BTreeMap<String, Entry>, scope: &str, schema: &Schema) -
     }
 }
 
-/// All entries by scope, in the answer to the command that reads them.
-fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
-    let pairs: Vec<(Value, Value)> = match answer {
+/// Parses the reply to the command that reads all entries.
+fn entries(reply: Value) -> Result<BTreeMap<String, Entry>> {
+    let pairs: Vec<(Value, Value)> = match reply {
         Value::Map(pairs) => pairs,
         Value::Array(flat) => {
             let mut flat = flat.into_iter();
@@ -209,8 +209,9 @@ fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
     };
     let entry = |(scope, raw)| match (scope, raw) {
         (Value::BulkString(scope), Value::BulkString(raw)) => {
-            let scope = String::from_utf8(scope)
-                .map_err(|_| Error::invalid_data("a scope's name is not UTF-8"))?;
+            let scope = String::from_utf8(scope).map_err(|_| {
+                Error::invalid_data("the registry has a scope whose name is not valid UTF-8")
+            })?;
             Ok((scope, Entry::read(raw)?))
         }
         _ => Err(unexpected().into_error()),
@@ -218,8 +219,8 @@ fn entries(answer: Value) -> Result<BTreeMap<String, Entry>> {
     pairs.into_iter().map(entry).collect()
 }
 
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Self {
+impl From<CallError> for Error {
+    fn from(failed: CallError) -> Self {
         failed.into_error()
     }
 }
@@ -230,7 +231,7 @@ mod tests {
     use crate::{Column, ColumnType};
 
     #[test]
-    fn an_entry_comes_back() {
+    fn entries_round_trip() {
         let schema = Schema::new("a:b")
             .unique(Column::new("id", ColumnType::Text))
             .column(Column::new("n", ColumnType::Int));

@@ -1,30 +1,30 @@
-//! Reads the replies of a server, each up to a limit.
+//! Parsing of replies with a limit on their size.
 
 use std::io::{self, BufRead, BufReader, Read};
 
 use redis::Value;
 
-/// How deep answers are nested: none that hilcat asks for is deeper than four.
-const DEEPEST: usize = 16;
+/// The maximum nesting of replies. No command that hilcat sends has a deeper reply than four
+/// levels.
+const MAX_DEPTH: usize = 16;
 
-/// Room that is made for the items of an answer before they are read: what a header says of their
-/// number is believed only as they come.
-const AT_ONCE: usize = 1_024;
+/// The maximum number of items that are allocated in advance: the count in a header is not trusted.
+const MAX_PREALLOCATED: usize = 1_024;
 
-/// A connection whose answers are read as values.
+/// A stream that is parsed into replies.
 pub(super) struct Replies<R> {
     reader: BufReader<R>,
-    /// How many bytes one answer may take in memory.
+    /// The maximum size of one reply in memory.
     limit: u64,
 }
 
-/// Why no answer could be read.
+/// Why a reply could not be read.
 #[derive(Debug)]
 pub(super) enum Unread {
     Io(io::ErrorKind),
-    /// It takes more bytes than the limit.
+    /// The reply exceeds the limit.
     TooLarge,
-    /// It is not what the protocol has.
+    /// The reply violates the protocol.
     Malformed,
 }
 
@@ -47,29 +47,29 @@ impl<R: Read> Replies<R> {
         self.reader.get_mut()
     }
 
-    /// Whether all that was received has been read.
+    /// Whether all received bytes have been parsed.
     pub(super) fn is_empty(&self) -> bool {
         self.reader.buffer().is_empty()
     }
 
-    /// The next answer.
+    /// Reads the next reply.
     pub(super) fn next(&mut self) -> Result<Value, Unread> {
         let left = self.limit;
         Reply { reader: &mut self.reader, left }.value(0)
     }
 }
 
-/// One answer that is being read.
+/// A reply that is being read.
 struct Reply<'a, R> {
     reader: &'a mut BufReader<R>,
-    /// How many bytes it may still take. Each value is counted as large as it is in memory, so
-    /// that many small ones are not taken for little.
+    /// The remaining size. Each value counts with its size in memory, so that many small values
+    /// cannot exceed the limit.
     left: u64,
 }
 
 impl<R: Read> Reply<'_, R> {
     fn value(&mut self, depth: usize) -> Result<Value, Unread> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(Unread::Malformed);
         }
         self.count(size_of::<Value>() as u64)?;
@@ -96,7 +96,7 @@ impl<R: Read> Reply<'_, R> {
         Ok(())
     }
 
-    /// A line, without its end.
+    /// Reads a line, without its end.
     fn line(&mut self) -> Result<Vec<u8>, Unread> {
         let mut line = Vec::new();
         let limit = self.left.saturating_add(1);
@@ -112,7 +112,7 @@ impl<R: Read> Reply<'_, R> {
         }
     }
 
-    /// So many bytes, and the end of the line after them.
+    /// Reads this many bytes and the line end after them.
     fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Unread> {
         self.count(length as u64)?;
         let mut bytes = vec![0; length];
@@ -129,7 +129,7 @@ impl<R: Read> Reply<'_, R> {
         }
     }
 
-    /// A string with its length in the line before it, that the parser of the crate makes a value.
+    /// Reads a string with a length header that the parser of the `redis` crate converts.
     fn described(&mut self, line: &[u8], length: &[u8]) -> Result<Value, Unread> {
         let length = self.length(length)?.ok_or(Unread::Malformed)?;
         let bytes = self.bytes(length)?;
@@ -143,7 +143,7 @@ impl<R: Read> Reply<'_, R> {
         }
     }
 
-    /// What the server says unasked. Nothing of it is used.
+    /// Reads a push message, whose contents are not used.
     fn push(&mut self, length: &[u8], depth: usize) -> Result<Value, Unread> {
         let length = self.length(length)?.ok_or(Unread::Malformed)?;
         let data = self.items(length, depth)?;
@@ -151,7 +151,7 @@ impl<R: Read> Reply<'_, R> {
     }
 
     fn items(&mut self, length: usize, depth: usize) -> Result<Vec<Value>, Unread> {
-        let mut items = Vec::with_capacity(length.min(AT_ONCE));
+        let mut items = Vec::with_capacity(length.min(MAX_PREALLOCATED));
         for _ in 0..length {
             items.push(self.value(depth + 1)?);
         }
@@ -160,15 +160,15 @@ impl<R: Read> Reply<'_, R> {
 
     fn pairs(&mut self, length: &[u8], depth: usize) -> Result<Vec<(Value, Value)>, Unread> {
         let length = self.length(length)?.ok_or(Unread::Malformed)?;
-        let mut pairs = Vec::with_capacity(length.min(AT_ONCE));
+        let mut pairs = Vec::with_capacity(length.min(MAX_PREALLOCATED));
         for _ in 0..length {
             pairs.push((self.value(depth + 1)?, self.value(depth + 1)?));
         }
         Ok(pairs)
     }
 
-    /// A length, of which one that cannot be within the limit is refused before anything is
-    /// allocated; none for -1.
+    /// Parses a length; `None` for -1. A length beyond the limit is refused before anything is
+    /// allocated.
     fn length(&self, length: &[u8]) -> Result<Option<usize>, Unread> {
         match number(length)? {
             -1 => Ok(None),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_the_crates_parser_reads_them() {
+    fn replies_are_parsed_like_by_the_redis_crate() {
         for bytes in [
             "+OK\r\n",
             "+PONG\r\n",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_by_its_header() {
+    fn too_large_replies_are_refused_by_their_header() {
         let large =
             ["$2000\r\n", "*9223372036854775807\r\n", "%2000\r\n", "=2000\r\n", ">2000\r\n"];
         for header in large {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_an_error() {
+    fn malformed_replies_are_errors() {
         for bytes in
             ["\r\n", "?\r\n", ":x\r\n", "$-2\r\n", "$1\r\nabc", "+a\n", "$x\r\n", "%-1\r\n"]
         {

@@ -1,4 +1,4 @@
-//! One scope of a cache.
+//! The store of one scope.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,37 +6,37 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::Inner;
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::form::Form;
-use super::lease::Lease;
-use super::link::{Link, accepted, unexpected};
-use super::list::Listing;
+use super::connection::{Connection, into_result, unexpected};
+use super::listing::Listing;
 use super::names::Names;
+use super::record_layout::RecordLayout;
 use super::registry::Entry;
+use super::schema_check::SchemaCheck;
 use super::servers::Call;
 use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema};
 
-/// How many records one command reads.
+/// The maximum number of records in one read command.
 const READ: usize = 100;
 
-/// The records of a scope, as those that list them have them, too.
+/// Access to the records of a scope, shared by its handle and its listings.
 #[derive(Debug)]
 pub(super) struct Records {
     pub(super) inner: Arc<Inner>,
     pub(super) schema: Arc<Schema>,
     pub(super) names: Names,
-    pub(super) form: Form,
-    /// The column that says when a record expires.
+    pub(super) layout: RecordLayout,
+    /// The position of the column that holds the expiry.
     pub(super) expiry: Option<usize>,
 }
 
 /// A handle on the records of a scope.
 pub(super) struct RedisScope {
     pub(super) records: Arc<Records>,
-    /// What is known of the schema that the records stand under.
-    pub(super) lease: Option<Lease>,
+    /// Tracks the stored schema; `None` in the plain layout and without a stored schema.
+    pub(super) schema_check: Option<SchemaCheck>,
 }
 
 impl fmt::Debug for RedisScope {
@@ -49,36 +49,36 @@ impl Records {
     pub(super) fn new(inner: &Arc<Inner>, schema: &Arc<Schema>) -> Result<Self> {
         Ok(Self {
             names: Names::new(&inner.prefix, inner.naming, schema),
-            form: inner.form(schema)?,
+            layout: inner.layout(schema)?,
             inner: inner.clone(),
             schema: schema.clone(),
             expiry: schema.expiry_column(),
         })
     }
 
-    /// The records where this stands in the registry.
-    pub(super) fn beside(self, entry: &Entry) -> Result<Self> {
+    /// Takes columns of the stored schema into account that the schema of the handle lacks.
+    pub(super) fn with_stored_schema(self, entry: &Entry) -> Result<Self> {
         match entry.is_known_to(&self.schema)? {
             true => Ok(self),
-            false => Ok(Self { form: self.form.beside(&entry.schema()?), ..self }),
+            false => Ok(Self { layout: self.layout.with_stored_schema(&entry.schema()?), ..self }),
         }
     }
 
-    /// Whether all records are in one slot, so that they can be read and written together.
-    pub(super) fn are_together(&self) -> bool {
-        !self.inner.servers.is_cluster() || self.names.are_together()
+    /// Whether all records share a slot, so that one command or transaction can access several.
+    pub(super) fn in_one_slot(&self) -> bool {
+        !self.inner.servers.is_cluster() || self.names.in_one_slot()
     }
 
     pub(super) fn slot(&self, name: &[u8]) -> u16 {
         self.inner.servers.slot(name)
     }
 
-    /// Reads the records of these names.
+    /// Reads the records with these names.
     pub(super) fn read(&self, names: &[Vec<u8>], call: Call) -> Result<Vec<Option<Vec<u8>>>> {
         self.read_with(names, call, |_, stored| Ok(stored))
     }
 
-    /// Reads the records of these names, and gives what `read` makes of each, with its position.
+    /// Reads the records with these names and maps each of them, with its position, through `read`.
     pub(super) fn read_with<T>(
         &self,
         names: &[Vec<u8>],
@@ -87,103 +87,109 @@ impl Records {
     ) -> Result<Vec<T>> {
         let servers = &self.inner.servers;
         let Some(first) = names.first() else { return Ok(Vec::new()) };
-        if self.are_together() {
-            return servers.run(self.slot(first), call, |link| self.read_on(link, names, &read));
+        if self.in_one_slot() {
+            return servers
+                .run(self.slot(first), call, |connection| self.read_on(connection, names, &read));
         }
         let unit = |name: &Vec<u8>| {
             let mut commands = Commands::default();
-            self.form.read(&mut commands, name);
+            self.layout.read(&mut commands, name);
             (self.slot(name), commands)
         };
-        let answers = servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
-        let answers = answers.into_iter().enumerate();
-        answers.map(|(at, answer)| read(at, self.form.stored(answer)?)).collect()
+        let replies = servers.run_each(call, &names.iter().map(unit).collect::<Vec<_>>())?;
+        let replies = replies.into_iter().enumerate();
+        replies.map(|(at, reply)| read(at, self.layout.stored(reply)?)).collect()
     }
 
-    /// The same on the connection to who has them. What comes is read while more is on its way.
+    /// Reads records on a connection to the server that owns them, decoding replies while further
+    /// ones arrive.
     pub(super) fn read_on<T>(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
-    ) -> Result<Vec<T>, Failed> {
-        if self.form.is_string() {
-            return self.read_strings(link, names, read);
+    ) -> Result<Vec<T>, CallError> {
+        if self.layout.is_string() {
+            return self.read_strings(connection, names, read);
         }
-        link.send_each(names.len(), |at, commands| self.form.read(commands, &names[at]))?;
+        connection.send_each(names.len(), |at, commands| self.layout.read(commands, &names[at]))?;
         let mut all = Vec::with_capacity(names.len());
         for (at, name) in names.iter().enumerate() {
-            let stored = accepted(link.answer_of_each()?).and_then(|got| self.form.stored(got));
+            let stored =
+                into_result(connection.reply_of_each()?).and_then(|got| self.layout.stored(got));
             all.push(read(at, stored.map_err(|failed| self.of_key(name, failed))?)?);
         }
         Ok(all)
     }
 
-    /// The same for strings, of which one command reads many. It gives nothing for a key that holds
-    /// something else, so that those of which there is nothing are counted.
+    /// Reads strings with `MGET`. It returns nil for a key that holds another type as well, so the
+    /// missing keys are looked up once more.
     fn read_strings<T>(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         names: &[Vec<u8>],
         read: impl Fn(usize, Option<Vec<u8>>) -> Result<T>,
-    ) -> Result<Vec<T>, Failed> {
+    ) -> Result<Vec<T>, CallError> {
         let pages: Vec<&[Vec<u8>]> = names.chunks(READ).collect();
-        link.send_each(pages.len(), |at, commands| command_of(commands, b"MGET", pages[at]))?;
+        connection
+            .send_each(pages.len(), |at, commands| command_of(commands, b"MGET", pages[at]))?;
         let (mut all, mut missing) = (Vec::with_capacity(names.len()), Vec::new());
         for _ in &pages {
-            let answer = accepted(link.answer_of_each()?)?;
-            let Value::Array(values) = answer else { return Err(unexpected()) };
+            let reply = into_result(connection.reply_of_each()?)?;
+            let Value::Array(values) = reply else { return Err(unexpected()) };
             for value in values {
                 if value == Value::Nil {
                     missing.push(all.len());
                 }
-                all.push(read(all.len(), self.form.stored(value)?)?);
+                all.push(read(all.len(), self.layout.stored(value)?)?);
             }
         }
-        for (at, stored) in self.read_others(link, names, &missing)? {
+        for (at, stored) in self.read_others(connection, names, &missing)? {
             all[at] = read(at, stored)?;
         }
         Ok(all)
     }
 
-    /// Reads each by itself where some of these positions have something after all: the error that
-    /// `fetch` gives, or a record that was just written.
+    /// Reads the keys at these positions one by one if any of them exists: the reply is the error
+    /// that `fetch` returns, or a record that was written in the meantime.
     #[expect(clippy::type_complexity, reason = "positions, each with what is there")]
     fn read_others(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         names: &[Vec<u8>],
         missing: &[usize],
-    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, Failed> {
+    ) -> Result<Vec<(usize, Option<Vec<u8>>)>, CallError> {
         let names_of = |at: &usize| names[*at].as_slice();
         let pages: Vec<Vec<&[u8]>> =
             missing.chunks(READ).map(|page| page.iter().map(names_of).collect()).collect();
-        link.send_each(pages.len(), |at, commands| command_of(commands, b"EXISTS", &pages[at]))?;
-        let counts: Result<Vec<_>, _> = pages.iter().map(|_| link.answer_of_each()).collect();
+        connection
+            .send_each(pages.len(), |at, commands| command_of(commands, b"EXISTS", &pages[at]))?;
+        let counts: Result<Vec<_>, _> = pages.iter().map(|_| connection.reply_of_each()).collect();
         if counts?.iter().all(|count| *count == Value::Int(0)) {
             return Ok(Vec::new());
         }
-        link.send_each(missing.len(), |at, commands| {
-            self.form.read(commands, &names[missing[at]]);
+        connection.send_each(missing.len(), |at, commands| {
+            self.layout.read(commands, &names[missing[at]]);
         })?;
-        let answers: Result<Vec<_>, _> = missing.iter().map(|_| link.answer_of_each()).collect();
-        let read = |(&at, answer): (&usize, Value)| {
-            let stored = accepted(answer).and_then(|answer| self.form.stored(answer));
+        let replies: Result<Vec<_>, _> =
+            missing.iter().map(|_| connection.reply_of_each()).collect();
+        let read = |(&at, reply): (&usize, Value)| {
+            let stored = into_result(reply).and_then(|reply| self.layout.stored(reply));
             Ok((at, stored.map_err(|failed| self.of_key(names[at].as_slice(), failed))?))
         };
-        missing.iter().zip(answers?).map(read).collect()
+        missing.iter().zip(replies?).map(read).collect()
     }
 
-    /// An error about the record of this name.
-    fn of_key(&self, name: &[u8], failed: Failed) -> Failed {
+    /// Adds the key to an error about the record of this name.
+    fn of_key(&self, name: &[u8], failed: CallError) -> CallError {
         match (failed, self.names.key(name)) {
-            (Failed::Own(error), Ok(key)) => Failed::Own(error.with_key(&key)),
+            (CallError::Final(error), Ok(key)) => CallError::Final(error.with_key(&key)),
             (failed, _) => failed,
         }
     }
 }
 
-/// Adds a command of these names.
+/// Appends a command with these names as arguments.
 pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl AsRef<[u8]>]) {
     commands.begin(1 + names.len());
     commands.part(command);
@@ -192,7 +198,7 @@ pub(super) fn command_of(commands: &mut Commands, command: &[u8], names: &[impl 
 
 impl RedisScope {
     fn call(&self) -> Call {
-        self.records.inner.call(true)
+        self.records.inner.read_call()
     }
 
     pub(super) fn names(&self, keys: &[Key]) -> Vec<Vec<u8>> {
@@ -200,13 +206,13 @@ impl RedisScope {
     }
 
     pub(super) fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Row>> {
-        stored.map(|bytes| self.records.form.decode(key, &bytes)).transpose()
+        stored.map(|bytes| self.records.layout.decode(key, &bytes)).transpose()
     }
 
-    /// Asks who has a key one unit of commands.
-    fn ask(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
+    /// Sends a unit to the server that owns a name.
+    fn query(&self, name: &[u8], unit: &Commands, call: Call) -> Result<Value> {
         let servers = &self.records.inner.servers;
-        servers.run(self.records.slot(name), call, |link| link.write(unit, call))
+        servers.run(self.records.slot(name), call, |connection| connection.write(unit, call))
     }
 }
 
@@ -218,7 +224,7 @@ impl ScopeStore for RedisScope {
     fn exists(&self, key: &Key) -> Result<bool> {
         let name = self.records.names.name(key);
         let command = Commands::one(&[b"EXISTS", &name]);
-        match self.ask(&name, &command, self.call())? {
+        match self.query(&name, &command, self.call())? {
             Value::Int(count) => Ok(count > 0),
             _ => Err(unexpected().into_error()),
         }
@@ -227,9 +233,9 @@ impl ScopeStore for RedisScope {
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
         let name = self.records.names.name(key);
         let mut command = Commands::default();
-        self.records.form.read(&mut command, &name);
-        let answer = self.ask(&name, &command, self.call())?;
-        self.decode(key, self.records.form.stored(answer)?)
+        self.records.layout.read(&mut command, &name);
+        let reply = self.query(&name, &command, self.call())?;
+        self.decode(key, self.records.layout.stored(reply)?)
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
@@ -278,11 +284,11 @@ impl ScopeStore for RedisScope {
         let records = self.records.clone();
         let listing = Listing::begin(&self.records)?;
         Ok(Box::new(listing.items(move |names| {
-            let stored = records.read(&names, records.inner.call(true))?;
+            let stored = records.read(&names, records.inner.read_call())?;
             let rows = names.iter().zip(stored).filter_map(|(name, stored)| {
                 let bytes = stored?;
                 let key = records.names.key(name);
-                Some(key.and_then(|key| records.form.decode(&key, &bytes)))
+                Some(key.and_then(|key| records.layout.decode(&key, &bytes)))
             });
             Ok(rows.collect())
         })))
@@ -318,13 +324,13 @@ impl ScopeStore for RedisScope {
         self.touch_one(key, at, expires)
     }
 
-    /// The server removes what is past the last window by itself.
+    /// The server removes expired records itself.
     fn purge(&self, _: i64, _: usize) -> Result<usize> {
         Ok(0)
     }
 
     fn live_keys(&self, at: i64) -> Result<Keys> {
-        if self.records.form.is_plain() && self.records.schema.has_own_expiry_column() {
+        if self.records.layout.is_plain() && self.records.schema.has_own_expiry_column() {
             return self.keys();
         }
         let schema = self.records.schema.clone();
@@ -332,7 +338,7 @@ impl ScopeStore for RedisScope {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
-        (!self.records.form.is_plain()).then_some(self)
+        (!self.records.layout.is_plain()).then_some(self)
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {

@@ -1,31 +1,32 @@
-//! A master with its replicas, and the sentinels that say which one is the master.
+//! A master with replicas, found through sentinels.
 
+use crate::remote::Deadline;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use redis::Value;
 
+use super::call_error::{CallError, Redirect};
 use super::command::Commands;
-use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left, unexpected};
-use super::place::{Address, Login};
-use super::pool::{Limits, Pool};
+use super::connection::{Connection, unexpected};
+use super::login::{Address, Login};
+use super::pool::{Pool, PoolOptions};
 use crate::{Error, ErrorKind};
 
-/// How long one server may take to say who is the master.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long one server may take to respond while the master is looked up.
+const NODE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The sentinels, and the master as they last said.
+/// The sentinels, and the master that they last reported.
 #[derive(Debug)]
 pub(super) struct Sentinels {
     sentinels: Vec<Address>,
     master: String,
-    /// How the sentinels are logged in to.
+    /// The login for the sentinels.
     login: Login,
-    limits: Limits,
+    options: PoolOptions,
     current: RwLock<Option<Arc<Pool>>>,
-    /// Held by who asks.
+    /// Held while the sentinels are queried.
     asking: Mutex<()>,
 }
 
@@ -34,72 +35,79 @@ impl Sentinels {
         sentinels: Vec<Address>,
         master: String,
         login: Login,
-        limits: Limits,
+        options: PoolOptions,
     ) -> Self {
         Self {
             sentinels,
             master,
             login,
-            limits,
+            options,
             current: RwLock::default(),
             asking: Mutex::new(()),
         }
     }
 
     /// The connections to the master.
-    pub(super) fn pool(&self, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+    pub(super) fn pool(&self, deadline: Deadline) -> Result<Arc<Pool>, CallError> {
         if let Some(pool) = &*self.current.read() {
             return Ok(pool.clone());
         }
-        let Some(_alone) = self.asking.try_lock_until(deadline) else { return Err(silence()) };
+        let Some(_guard) = self.asking.try_lock_until(deadline.instant()) else {
+            return Err(no_answer());
+        };
         if let Some(pool) = &*self.current.read() {
             return Ok(pool.clone());
         }
-        let pool = Arc::new(Pool::new(self.ask(deadline)?, self.limits.clone()));
+        let pool = Arc::new(Pool::new(self.find_master(deadline)?, self.options.clone()));
         *self.current.write() = Some(pool.clone());
         Ok(pool)
     }
 
-    /// The master does not answer, or is none any more.
-    pub(super) fn doubt(&self, pool: &Arc<Pool>) {
+    /// Records that the master does not respond, or is no longer a master.
+    pub(super) fn mark_stale(&self, pool: &Arc<Pool>) {
         let mut current = self.current.write();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, pool)) {
             *current = None;
         }
     }
 
-    /// Asks the sentinels, one after the other, until one knows a master that says that it is one.
-    fn ask(&self, deadline: Instant) -> Result<Address, Failed> {
-        let mut failure = silence();
+    /// Queries the sentinels in order until one reports a master that confirms its role.
+    fn find_master(&self, deadline: Deadline) -> Result<Address, CallError> {
+        let mut failure = no_answer();
         for sentinel in &self.sentinels {
-            let patience = || left(deadline).map(|left| Instant::now() + PATIENCE.min(left));
-            let (Ok(by), named) = (patience(), self.master.as_bytes()) else { break };
-            let question: [&[u8]; 3] = [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", named];
-            let answer = Link::open(sentinel, &self.login, by)
-                .and_then(|mut link| link.ask_one(&Commands::one(&question)));
-            let address = match answer {
-                Ok(answer) => read_address(&answer),
-                Err(Failed::Own(error)) => return Err(Failed::Own(not_a_sentinel(error))),
+            if deadline.has_passed() {
+                break;
+            }
+            let by = || deadline.min(Deadline::after(NODE_TIMEOUT));
+            let command: [&[u8]; 3] =
+                [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()];
+            let reply = Connection::open(sentinel, &self.login, by())
+                .and_then(|mut connection| connection.query_unit(&Commands::one(&command)));
+            let address = match reply {
+                Ok(reply) => read_address(&reply),
+                Err(CallError::Final(error)) => {
+                    return Err(CallError::Final(not_a_sentinel(error)));
+                }
                 Err(failed) => Err(failed),
             };
             match address {
-                Ok(Some(address)) => match patience().map(|by| self.is_master(&address, by)) {
-                    Ok(Ok(true)) => return Ok(address),
-                    Ok(Err(Failed::Own(error))) => return Err(Failed::Own(error)),
-                    _ => failure = Failed::Elsewhere(Elsewhere::Later),
+                Ok(Some(address)) => match self.is_master(&address, by()) {
+                    Ok(true) => return Ok(address),
+                    Err(CallError::Final(error)) => return Err(CallError::Final(error)),
+                    _ => failure = CallError::Redirect(Redirect::TryAgain),
                 },
-                Ok(None) => failure = Failed::Own(self.unknown()),
-                Err(Failed::Lost(_)) => {}
+                Ok(None) => failure = CallError::Final(self.unknown()),
+                Err(CallError::Lost(_)) => {}
                 Err(failed) => failure = failed,
             }
         }
         Err(failure)
     }
 
-    /// Whether a server is a master: for a while sentinels name one that is none any more.
-    fn is_master(&self, address: &Address, by: Instant) -> Result<bool, Failed> {
-        let mut link = Link::open(address, &self.limits.login, by)?;
-        match link.ask_one(&Commands::one(&[b"ROLE"]))? {
+    /// Whether a server is a master: during a failover, sentinels may report a former master.
+    fn is_master(&self, address: &Address, by: Deadline) -> Result<bool, CallError> {
+        let mut connection = Connection::open(address, &self.options.login, by)?;
+        match connection.query_unit(&Commands::one(&[b"ROLE"]))? {
             Value::Array(role) => Ok(match role.first() {
                 Some(Value::BulkString(role)) => role == b"master",
                 Some(Value::SimpleString(role)) => role == "master",
@@ -110,12 +118,15 @@ impl Sentinels {
     }
 
     fn unknown(&self) -> Error {
-        Error::invalid_config(format!("the sentinels watch no master named `{}`", self.master))
+        Error::invalid_config(format!(
+            "the sentinels monitor no master named `{}`; check the name in the URI",
+            self.master
+        ))
     }
 }
 
-fn read_address(answer: &Value) -> Result<Option<Address>, Failed> {
-    let parts = match answer {
+fn read_address(reply: &Value) -> Result<Option<Address>, CallError> {
+    let parts = match reply {
         Value::Nil => return Ok(None),
         Value::Array(parts) => parts,
         _ => return Err(unexpected()),
@@ -128,14 +139,17 @@ fn read_address(answer: &Value) -> Result<Option<Address>, Failed> {
     Ok(Some(Address::tcp(text(host)?, port)))
 }
 
-fn silence() -> Failed {
-    Failed::NotSent(Error::new(ErrorKind::Unavailable, "no sentinel answered"))
+fn no_answer() -> CallError {
+    CallError::NotSent(Error::new(
+        ErrorKind::Unavailable,
+        "no sentinel responded; nothing was changed",
+    ))
 }
 
 fn not_a_sentinel(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Backend | ErrorKind::Unsupported => Error::invalid_config(
-            "the server is no sentinel; a redis+sentinel: URI names the sentinels, and after them the master's name",
+            "the server is not a sentinel; write the URI as redis+sentinel://host:port,host:port/master with the addresses of the sentinels",
         ),
         _ => error,
     }

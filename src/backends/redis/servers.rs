@@ -1,52 +1,52 @@
-//! The servers behind a cache: one, one that sentinels watch, or a cluster. Finds who has a key,
-//! and asks again where the answer is that somebody else has it, or a connection was lost.
+//! The servers of a cache: a single one, a master found through sentinels, or a cluster.
+//!
+//! A call is sent to the server that owns the slot of its key. It follows redirections, and is
+//! repeated by the rules of [`Attempts`] after a lost connection or a temporary refusal.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use redis::Value;
 
+use super::call_error::{CallError, Redirect};
 use super::cluster::Cluster;
 use super::command::Commands;
-use super::failed::{Elsewhere, Failed};
-use super::link::{Link, left, waiting};
-use super::place::Address;
-use super::pool::{Limits, Pool};
+use super::connection::{Connection, wait_command};
+use super::login::Address;
+use super::pool::{Pool, PoolOptions};
 use super::sentinel::Sentinels;
 use crate::Result;
+use crate::remote::{Attempts, Deadline, Outcome};
 
-/// What is waited before servers that are busy with themselves are asked again.
-const PAUSE: Duration = Duration::from_millis(25);
+/// How many redirections a call follows before it pauses: more indicate that the cluster is moving
+/// slots.
+const MAX_MOVES: u32 = 3;
 
-/// A deadline, and whether what is done may be done twice.
+/// The properties of a call that determine when it ends and whether it is repeated.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
-    pub(super) deadline: Instant,
-    /// Whether it does the same when it is done twice, so that it is repeated where nobody knows
-    /// whether it was done.
-    pub(super) twice: bool,
-    /// How many replicas are to have what is written before the call ends; 0 for a call that
-    /// reads.
+    pub(super) deadline: Deadline,
+    /// Whether executing the call twice has the same effect as once, so that it is repeated if its
+    /// outcome is unknown.
+    pub(super) idempotent: bool,
+    /// How many replicas must have a write before the call ends; 0 for a call that reads.
     pub(super) replicas: u32,
 }
 
-/// Where the keys are.
+/// The servers that hold the keys.
 #[derive(Debug)]
 pub(super) enum Servers {
     One(Arc<Pool>),
-    Watched(Sentinels),
+    Sentinel(Sentinels),
     Cluster(Cluster),
 }
 
 impl Servers {
-    pub(super) fn one(address: Address, limits: Limits) -> Self {
-        Self::One(Arc::new(Pool::new(address, limits)))
+    pub(super) fn one(address: Address, options: PoolOptions) -> Self {
+        Self::One(Arc::new(Pool::new(address, options)))
     }
 
-    /// The slot of a key; 0 where there are none.
+    /// Returns the slot of a key; 0 outside of clusters.
     pub(super) fn slot(&self, key: &[u8]) -> u16 {
         match self {
             Self::Cluster(_) => super::slot::of(key),
@@ -58,197 +58,196 @@ impl Servers {
         matches!(self, Self::Cluster(_))
     }
 
-    /// The connections to who has a slot.
-    fn pool(&self, slot: u16, deadline: Instant) -> Result<Arc<Pool>, Failed> {
+    /// The connections to the server that owns a slot.
+    fn pool(&self, slot: u16, deadline: Deadline) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::One(pool) => Ok(pool.clone()),
-            Self::Watched(sentinels) => sentinels.pool(deadline),
+            Self::Sentinel(sentinels) => sentinels.pool(deadline),
             Self::Cluster(cluster) => cluster.pool(slot, deadline),
         }
     }
 
-    /// A slot of each server that has any.
-    pub(super) fn all(&self, deadline: Instant) -> Result<Vec<u16>> {
+    /// Returns one slot of each server that owns any.
+    pub(super) fn all_slots(&self, deadline: Deadline) -> Result<Vec<u16>> {
         match self {
-            Self::Cluster(cluster) => self.wait(deadline, || cluster.masters(deadline)),
+            Self::Cluster(cluster) => self.retry_until(deadline, || cluster.masters(deadline)),
             _ => Ok(vec![0]),
         }
     }
 
-    /// Tries something until the servers know who is who.
-    fn wait<T>(&self, deadline: Instant, mut what: impl FnMut() -> Result<T, Failed>) -> Result<T> {
-        let mut attempts = Attempts::new(Call { deadline, twice: true, replicas: 0 });
+    /// Repeats a closure while it fails temporarily, until the deadline.
+    fn retry_until<T>(
+        &self,
+        deadline: Deadline,
+        mut run: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T> {
+        let mut attempts = CallAttempts::new(Call { deadline, idempotent: true, replicas: 0 });
         loop {
-            match what() {
+            match run() {
                 Ok(done) => return Ok(done),
-                Err(failed) => self.retry(failed, None, &mut attempts),
-            }
-            .map_err(Failed::into_error)?;
+                Err(failed) => self.retry(failed, None, &mut attempts)?,
+            };
         }
     }
 
-    /// Finds out anew who has what, once the server of these connections does not have it any
-    /// more, or does not answer.
-    fn doubt(&self, pool: &Arc<Pool>) {
+    /// Has the server of a slot looked up again before the next call, since the server of this pool
+    /// does not respond or no longer owns it.
+    fn mark_stale(&self, pool: &Arc<Pool>) {
         match self {
             Self::One(_) => {}
-            Self::Watched(sentinels) => sentinels.doubt(pool),
-            Self::Cluster(cluster) => cluster.doubt(pool),
+            Self::Sentinel(sentinels) => sentinels.mark_stale(pool),
+            Self::Cluster(cluster) => cluster.mark_stale(pool),
         }
     }
 
-    /// Runs a call on a connection to who has a slot; again where nothing was done, and once more
-    /// where that is unknown and it may be done twice.
+    /// Runs a closure on a connection to the server that owns a slot, and repeats it as
+    /// [`CallAttempts`] allows.
     pub(super) fn run<T>(
         &self,
         slot: u16,
         call: Call,
-        work: impl FnMut(&mut Link) -> Result<T, Failed>,
+        mut work: impl FnMut(&mut Connection) -> Result<T, CallError>,
     ) -> Result<T> {
-        self.try_run(slot, call, work).map_err(Failed::into_error)
-    }
-
-    fn try_run<T>(
-        &self,
-        slot: u16,
-        call: Call,
-        mut work: impl FnMut(&mut Link) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
-        let mut attempts = Attempts::new(call);
-        let mut asked: Option<Address> = None;
+        let mut attempts = CallAttempts::new(call);
+        let mut asking: Option<Address> = None;
         loop {
-            let found = match &asked {
-                Some(address) => self.at(address),
+            let found = match &asking {
+                Some(address) => self.pool_at(address),
                 None => self.pool(slot, call.deadline),
             };
             let result = found.map_err(|failed| (failed, None)).and_then(|pool| {
-                let run = pool.run(call, |link| {
-                    if asked.is_some() {
-                        link.ask_first()?;
+                attempts.begin();
+                let run = pool.run(call, |connection| {
+                    if asking.is_some() {
+                        connection.send_asking()?;
                     }
-                    work(link)
+                    work(connection)
                 });
                 run.map_err(|failed| (failed, Some(pool)))
             });
             match result {
                 Ok(done) => return Ok(done),
-                Err((failed, pool)) => asked = self.retry(failed, pool.as_ref(), &mut attempts)?,
+                Err((failed, pool)) => asking = self.retry(failed, pool.as_ref(), &mut attempts)?,
             }
         }
     }
 
-    /// The connections to a server that may have a key already, before its slot is there.
-    fn at(&self, address: &Address) -> Result<Arc<Pool>, Failed> {
+    /// The connections to a server that an `ASK` redirection names.
+    fn pool_at(&self, address: &Address) -> Result<Arc<Pool>, CallError> {
         match self {
             Self::Cluster(cluster) => Ok(cluster.at(address)),
-            _ => Err(Failed::Elsewhere(Elsewhere::Later)),
+            _ => Err(CallError::Redirect(Redirect::TryAgain)),
         }
     }
 
-    /// Says whether a call is made again, at the address where there is one; where not, gives its
-    /// failure.
+    /// Prepares the next attempt after a failure. Returns the address that an `ASK` redirection
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// The final error, if the call is not made again.
     fn retry(
         &self,
-        failed: Failed,
+        failed: CallError,
         pool: Option<&Arc<Pool>>,
-        attempts: &mut Attempts,
-    ) -> Result<Option<Address>, Failed> {
-        let again = attempts.again(&failed, self);
-        self.learn(&failed, pool);
-        match (again, failed) {
-            (Again::No, failed) => Err(attempts.outcome(failed)),
-            (_, Failed::Elsewhere(Elsewhere::Ask(address))) => Ok(Some(address)),
-            (Again::Now, _) => Ok(None),
-            (Again::AfterAPause, failed) => match left(attempts.call.deadline) {
-                // No attempt starts that the deadline would interrupt: its outcome would be unknown.
-                Ok(left) if left > PAUSE * 2 => {
-                    thread::sleep(PAUSE);
-                    Ok(None)
-                }
-                _ => Err(attempts.outcome(failed)),
-            },
+        attempts: &mut CallAttempts,
+    ) -> Result<Option<Address>, CallError> {
+        self.note_failure(&failed, pool);
+        match (attempts.retries_after(&failed, self), failed) {
+            (false, failed) => Err(attempts.conclude(failed)),
+            (true, CallError::Redirect(Redirect::Ask(address))) => Ok(Some(address)),
+            (true, _) => Ok(None),
         }
     }
 
-    /// Takes from a failure what it says about the servers.
-    fn learn(&self, failed: &Failed, pool: Option<&Arc<Pool>>) {
+    /// Updates the knowledge of the servers after a failure.
+    fn note_failure(&self, failed: &CallError, pool: Option<&Arc<Pool>>) {
         match (failed, pool) {
-            (Failed::Own(_) | Failed::Elsewhere(Elsewhere::Ask(_) | Elsewhere::Full), _) => {}
-            (Failed::Elsewhere(Elsewhere::Moved(address)), _) => {
+            (
+                CallError::Final(_) | CallError::Redirect(Redirect::Ask(_) | Redirect::MaxClients),
+                _,
+            ) => {}
+            (CallError::Redirect(Redirect::Moved(address)), _) => {
                 if let Self::Cluster(cluster) = self {
                     cluster.moved(address);
                 }
             }
-            (Failed::Lost(_) | Failed::NotSent(_), Some(pool)) => {
-                pool.give_up();
-                self.doubt(pool);
+            (CallError::Lost(_) | CallError::NotSent(_), Some(pool)) => {
+                pool.discard_all();
+                self.mark_stale(pool);
             }
-            (_, Some(pool)) => self.doubt(pool),
+            (_, Some(pool)) => self.mark_stale(pool),
             (_, None) => {}
         }
     }
 
-    /// Sends units of commands of one key each, with its slot, to who has them, and gives the last
-    /// answer to each, in order.
-    pub(super) fn spread(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
-        let mut answers: Vec<Option<Value>> = vec![None; units.len()];
-        let mut attempts = Attempts::new(call);
+    /// Sends units of one key each to the servers that own their slots. Returns the last reply to
+    /// each unit, in the order of `units`.
+    pub(super) fn run_each(&self, call: Call, units: &[(u16, Commands)]) -> Result<Vec<Value>> {
+        let mut replies: Vec<Option<Value>> = vec![None; units.len()];
+        let mut attempts = CallAttempts::new(call);
         loop {
-            let open = (0..units.len()).filter(|&at| answers[at].is_none()).collect::<Vec<_>>();
+            attempts.begin();
+            let open = (0..units.len()).filter(|&at| replies[at].is_none()).collect::<Vec<_>>();
             if open.is_empty() {
-                return Ok(answers.into_iter().flatten().collect());
+                return Ok(replies.into_iter().flatten().collect());
             }
-            let Err((failed, pool)) = self.round(call, units, &open, &mut answers) else {
+            let Err((failed, pool)) = self.run_round(call, units, &open, &mut replies) else {
                 continue;
             };
-            let asked = self.retry(failed, pool.as_ref(), &mut attempts);
-            // Of those whose slot is about to move one goes alone.
-            if asked.map_err(Failed::into_error)?.is_some() {
-                let first = answers.iter().position(Option::is_none).unwrap_or_default();
+            // After an `ASK` redirection, the first unit without a reply is sent by itself.
+            if self.retry(failed, pool.as_ref(), &mut attempts)?.is_some() {
+                let first = replies.iter().position(Option::is_none).unwrap_or_default();
                 let (slot, unit) = &units[first];
-                answers[first] = Some(self.run(*slot, call, |link| link.write(unit, call))?);
+                replies[first] =
+                    Some(self.run(*slot, call, |connection| connection.write(unit, call))?);
             }
         }
     }
 
-    /// Sends the units that have no answer yet, each server its own, and takes the answers. The
-    /// first failure is given, with whose it was, when all others have answered.
-    fn round(
+    /// Sends the units without a reply to their servers and reads the replies of all servers, even
+    /// if one fails.
+    ///
+    /// # Errors
+    ///
+    /// The first failure, with the pool that it came from.
+    fn run_round(
         &self,
         call: Call,
         units: &[(u16, Commands)],
         open: &[usize],
-        answers: &mut [Option<Value>],
-    ) -> Result<(), Trouble> {
-        let shares = self.shares(call, units, open)?;
-        // Nothing is sent to any before there is a connection to each.
-        let links = shares.iter().map(|share| share.pool.take(call).map_err(share.blame()));
-        let mut links = links.collect::<Result<Vec<_>, _>>()?;
-        let mut trouble = None;
-        for (share, link) in shares.iter().zip(&mut links) {
-            if let Err(failed) = share.send(link.link(), units, call) {
-                trouble.get_or_insert(share.blame()(failed));
+        replies: &mut [Option<Value>],
+    ) -> Result<(), ServerFailure> {
+        let shares = self.group_by_server(call, units, open)?;
+        // Nothing is sent to any server before there is a connection to each.
+        let connections =
+            shares.iter().map(|share| share.pool.checkout(call).map_err(share.with_pool()));
+        let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
+        let mut failure = None;
+        for (share, connection) in shares.iter().zip(&mut connections) {
+            if let Err(failed) = share.send(connection.connection(), units, call) {
+                failure.get_or_insert(share.with_pool()(failed));
             }
         }
-        for (share, link) in shares.iter().zip(&mut links) {
-            if link.link().is_lost() {
+        for (share, connection) in shares.iter().zip(&mut connections) {
+            if connection.connection().is_broken() {
                 continue;
             }
-            if let Err(failed) = share.receive(link.link(), units, call, answers) {
-                trouble.get_or_insert(share.blame()(failed));
+            if let Err(failed) = share.receive(connection.connection(), units, call, replies) {
+                failure.get_or_insert(share.with_pool()(failed));
             }
         }
-        trouble.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), Err)
     }
 
-    /// What each server has to do, in the order of their addresses, so that no two calls that take
-    /// connections wait for one another.
-    fn shares(
+    /// Groups units by server. The order by address prevents deadlocks: all calls check out
+    /// connections to several servers in the same order.
+    fn group_by_server(
         &self,
         call: Call,
         units: &[(u16, Commands)],
         open: &[usize],
-    ) -> Result<Vec<Share>, Trouble> {
+    ) -> Result<Vec<Share>, ServerFailure> {
         let mut shares = BTreeMap::<Address, Share>::new();
         for &at in open {
             let pool = self.pool(units[at].0, call.deadline).map_err(|failed| (failed, None))?;
@@ -259,103 +258,112 @@ impl Servers {
     }
 }
 
-/// A failure, and whose it was where that is known.
-type Trouble = (Failed, Option<Arc<Pool>>);
+/// A failure, and the pool that it came from, if any.
+type ServerFailure = (CallError, Option<Arc<Pool>>);
 
-/// What one server has to do of a round.
+/// The positions of the units that one server executes.
 struct Share {
     pool: Arc<Pool>,
     units: Vec<usize>,
 }
 
 impl Share {
-    fn blame(&self) -> impl Fn(Failed) -> Trouble {
+    fn with_pool(&self) -> impl Fn(CallError) -> ServerFailure {
         |failed| (failed, Some(self.pool.clone()))
     }
 
-    fn send(&self, link: &mut Link, units: &[(u16, Commands)], call: Call) -> Result<(), Failed> {
-        let mut all = Commands::default();
-        self.units.iter().for_each(|&at| all.append(&units[at].1));
-        all.append(&waiting(call));
-        link.send(&all)
-    }
-
-    /// Takes all answers, unless the connection is lost; gives the first failure.
-    fn receive(
+    fn send(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         units: &[(u16, Commands)],
         call: Call,
-        answers: &mut [Option<Value>],
-    ) -> Result<(), Failed> {
+    ) -> Result<(), CallError> {
+        let mut all = Commands::default();
+        self.units.iter().for_each(|&at| all.append(&units[at].1));
+        all.append(&wait_command(call));
+        connection.send(&all)
+    }
+
+    /// Reads all replies, unless the connection is lost. Returns the first failure.
+    fn receive(
+        &self,
+        connection: &mut Connection,
+        units: &[(u16, Commands)],
+        call: Call,
+        replies: &mut [Option<Value>],
+    ) -> Result<(), CallError> {
         let mut failure = None;
         for &at in &self.units {
-            match link.answer_to(&units[at].1) {
-                Ok(answer) => answers[at] = Some(answer),
-                Err(failed @ Failed::Lost(_)) => return Err(failed),
+            match connection.reply_to(&units[at].1) {
+                Ok(reply) => replies[at] = Some(reply),
+                Err(failed @ CallError::Lost(_)) => return Err(failed),
                 Err(failed) => drop(failure.get_or_insert(failed)),
             }
         }
-        let replicated = link.replicated(call);
+        let replicated = connection.check_replicated(call);
         failure.map_or(replicated, Err)
     }
 }
 
-/// What is done after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    No,
-    Now,
-    AfterAPause,
-}
-
-/// How often a call was tried.
-struct Attempts {
-    call: Call,
-    /// How the connection was lost under an attempt, of which nobody knows what it did.
-    lost: Option<io::ErrorKind>,
-    /// A server said that it does the call later.
-    put_off: bool,
+/// The attempts of one call.
+struct CallAttempts {
+    attempts: Attempts,
+    /// The servers were moving data, loading it or electing a master.
+    deferred: bool,
+    /// The number of redirections that were followed without a pause.
     moves: u32,
 }
 
-impl Attempts {
+impl CallAttempts {
     fn new(call: Call) -> Self {
-        Self { call, lost: None, put_off: false, moves: 0 }
+        let attempts = Attempts::new(call.deadline, call.idempotent);
+        Self { attempts, deferred: false, moves: 0 }
     }
 
-    fn again(&mut self, failed: &Failed, servers: &Servers) -> Again {
-        let alone = matches!(servers, Servers::One(_));
+    fn begin(&mut self) {
+        self.attempts.begin();
+    }
+
+    /// Whether the call is made again after this failure. Sleeps first where the servers need time.
+    fn retries_after(&mut self, failed: &CallError, servers: &Servers) -> bool {
+        let single = matches!(servers, Servers::One(_));
         match failed {
-            Failed::Own(_) => Again::No,
-            // Where there are others, one of them is about to take its place.
-            Failed::NotSent(_) if alone => Again::No,
-            Failed::NotSent(_) => Again::AfterAPause,
-            Failed::Lost(kind) => match (self.call.twice, self.lost.replace(*kind)) {
-                (true, None) => Again::Now,
-                _ => Again::No,
-            },
-            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) if alone => Again::No,
-            Failed::Elsewhere(Elsewhere::Moved(_) | Elsewhere::Ask(_)) => {
-                self.moves += 1;
-                if self.moves <= 3 { Again::Now } else { Again::AfterAPause }
+            CallError::Final(_) => false,
+            CallError::Lost(_) => self.attempts.again(Outcome::Unknown),
+            // A single server has no replica that could become the master.
+            CallError::NotSent(_)
+            | CallError::Redirect(Redirect::Moved(_) | Redirect::Ask(_) | Redirect::ReadOnly)
+                if single =>
+            {
+                false
             }
-            Failed::Elsewhere(Elsewhere::Demoted) if alone => Again::No,
-            Failed::Elsewhere(elsewhere) => {
-                self.put_off |= *elsewhere == Elsewhere::Later;
-                Again::AfterAPause
+            CallError::NotSent(_) => self.attempts.again(Outcome::NotDone),
+            CallError::Redirect(Redirect::Ask(_)) => true,
+            CallError::Redirect(Redirect::Moved(_)) if self.moves < MAX_MOVES => {
+                self.moves += 1;
+                true
+            }
+            CallError::Redirect(redirect) => {
+                self.deferred |= matches!(redirect, Redirect::TryAgain | Redirect::Moved(_));
+                self.attempts.after_refusal()
             }
         }
     }
 
-    /// The failure of a call whose last attempt failed so: where the connection was lost under the
-    /// one before, that this one did nothing says nothing; and where the call was put off, that the
-    /// deadline left no time to ask again.
-    fn outcome(&self, failed: Failed) -> Failed {
-        match (failed, self.lost) {
-            (Failed::NotSent(_) | Failed::Elsewhere(_), Some(kind)) => Failed::Lost(kind),
-            (Failed::NotSent(_), None) if self.put_off => Failed::Elsewhere(Elsewhere::Later),
-            (failed, _) => failed,
+    /// The error of a call that is not made again. It never claims that nothing was changed if an
+    /// earlier attempt has an unknown outcome.
+    fn conclude(&self, failed: CallError) -> CallError {
+        let failed = match failed {
+            CallError::NotSent(_) | CallError::Redirect(Redirect::Moved(_)) if self.deferred => {
+                CallError::Redirect(Redirect::TryAgain)
+            }
+            failed => failed,
+        };
+        match failed {
+            CallError::NotSent(_) | CallError::Redirect(_) => {
+                CallError::Final(self.attempts.conclude(Outcome::NotDone, failed.into_error()))
+            }
+            failed => failed,
         }
     }
 }

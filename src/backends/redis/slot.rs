@@ -1,9 +1,9 @@
-//! The slots of a cluster's keys.
+//! Hash slots of a cluster's keys.
 
-/// How many slots there are.
+/// The number of slots.
 pub(super) const SLOTS: u16 = 16_384;
 
-/// CRC-16/XMODEM, the remainders of all bytes.
+/// The CRC-16/XMODEM remainders of all bytes.
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -20,14 +20,14 @@ const TABLE: [u16; 256] = {
     table
 };
 
-/// The slot of a key: that of what stands between its first brace and the one that closes it,
-/// where something does.
+/// Returns the slot of a key, computed from its hash tag if it has one.
 pub(super) fn of(key: &[u8]) -> u16 {
     let crc = |crc: u16, &byte: &u8| crc << 8 ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)];
     tag(key).unwrap_or(key).iter().fold(0, crc) % SLOTS
 }
 
-/// What stands in the braces of a key: keys with the same there are in one slot.
+/// Returns the hash tag of a key: the non-empty text between the first `{` and the next `}`. Keys
+/// with the same tag share a slot.
 pub(super) fn tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|&byte| byte == b'{')?;
     let inside = &key[open + 1..];
@@ -40,8 +40,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_of_the_cluster() {
-        // As CLUSTER KEYSLOT says.
+    fn slots_match_cluster_keyslot() {
+        // Values returned by CLUSTER KEYSLOT.
         assert_eq!(of(b"123456789"), 0x31C3 % SLOTS);
         assert_eq!(of(b"foo"), 12_182);
         assert_eq!(of(b"{foo}.bar"), of(b"foo"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::builder::{Named, RedisBuilder, RedisLayout};
-use super::place::{Address, Resp};
+use super::login::{Address, Resp};
 use crate::codec::CodecOptions;
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Opens a Redis URI.
 pub(crate) fn open(uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = read(uri, options)?;
-    // What is wrong in the URI is said before the server is asked.
+    // Errors of the URI itself are reported without contacting the server.
     let unasked = builder.clone().unasked()?;
     Ok(Unconnected {
         name: unasked.name(),
@@ -57,7 +57,8 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
     Ok(builder)
 }
 
-/// The servers and the login of a URI, and the options that its scheme has of its own.
+/// Reads the servers and the login from a URI. Returns the names of the options of its scheme as
+/// well.
 fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     let scheme = uri.scheme().to_owned();
     let kind = scheme.split_once('+').map_or("", |(_, kind)| kind);
@@ -78,12 +79,12 @@ fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     Ok((builder, known))
 }
 
-/// `//user:password@host:port/0`, or the database as an option.
+/// Reads `//user:password@host:port/0`; the database can also be an option.
 fn one(uri: &mut Uri) -> Result<RedisBuilder> {
     let server = Server::parse(uri.rest())?;
     if server.socket.is_some() {
         return Err(Error::invalid_config(
-            "the host is the path of a socket; write it as redis+unix:///path",
+            "the host of the URI is a socket path; write the URI as redis+unix:///path",
         ));
     }
     let host = server.host.clone().unwrap_or_else(|| "localhost".to_owned());
@@ -98,7 +99,7 @@ fn one(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(logged_in(builder, server))
 }
 
-/// `//user:password@/path/of/the/socket?db=0`.
+/// Reads `//user:password@/path/of/the/socket?db=0`.
 fn unix(uri: &mut Uri) -> Result<RedisBuilder> {
     let wrong = || {
         Error::invalid_config(
@@ -116,16 +117,18 @@ fn unix(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(logged_in(builder, server))
 }
 
-/// `//user:password@host:port,host:port`.
+/// Reads `//user:password@host:port,host:port`.
 fn cluster(uri: &Uri) -> Result<RedisBuilder> {
     let (server, nodes, rest) = several(uri.rest())?;
     if !matches!(rest, "" | "0") {
-        return Err(Error::invalid_config("a cluster has the database 0 alone"));
+        return Err(Error::invalid_config(
+            "a cluster supports only database 0; leave the database out of the URI",
+        ));
     }
     Ok(logged_in(super::Redis::cluster(nodes), server))
 }
 
-/// `//user:password@host:port,host:port/master?db=0`.
+/// Reads `//user:password@host:port,host:port/master?db=0`.
 fn sentinel(uri: &mut Uri) -> Result<RedisBuilder> {
     let (server, sentinels, master) = several(uri.rest())?;
     let builder = super::Redis::sentinel(sentinels, decode(master)?);
@@ -139,7 +142,7 @@ fn sentinel(uri: &mut Uri) -> Result<RedisBuilder> {
     Ok(builder)
 }
 
-/// The login, the hosts and what stands after them.
+/// Splits a URI into the login, the hosts and the rest.
 fn several(rest: &str) -> Result<(Server, Vec<String>, &str)> {
     let wrong = || {
         Error::invalid_config(
@@ -179,7 +182,9 @@ fn database(builder: RedisBuilder, uri: &mut Uri) -> Result<RedisBuilder> {
 
 fn number(database: &str) -> Result<u32> {
     database.parse().map_err(|_| {
-        Error::invalid_config("a database of Redis is a number, as in redis://localhost/0")
+        Error::invalid_config(
+            "the database is not a number; write the URI as in redis://localhost/0",
+        )
     })
 }
 
@@ -193,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn uri_errors_do_not_contain_the_password() {
         for uri in [
             "redis:secret",
             "redis://u:secret@h:x/0",
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_is_said() {
+    fn invalid_options_are_refused_on_opening() {
         for uri in [
             "redis+sentinel://a,b",
             "redis+cluster://a:x",
@@ -233,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_keeps_secrets() {
+    fn debug_output_contains_no_secrets() {
         let uri = "redis+sentinel://u:secret@a,b/m?sentinel_password=secret";
         let shown = format!("{:?}", builder(uri).unwrap());
         assert!(!shown.contains("secret"), "{shown}");

@@ -1,93 +1,78 @@
-//! How records are written and removed, one or many.
+//! Writes of records.
 //!
-//! A row that has all columns is set blindly, in one round trip, while the records stand under the
-//! very schema of the handle. Any other is written over what stands there, which is watched
-//! meanwhile; so is one that is written by an update, since what it replaces has to be readable.
+//! A row with all columns overwrites the stored record without reading it, in one round trip, if
+//! the stored schema is that of the handle. Any other row is merged into the stored record under
+//! `WATCH`. Updates always do this, since they return the replaced record.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redis::Value;
 
 use super::PAGE;
+use super::call_error::CallError;
 use super::command::Commands;
-use super::failed::Failed;
-use super::form::{Content, Replaced, Written};
-use super::link::Link;
-use super::list::Listing;
+use super::connection::Connection;
+use super::listing::Listing;
+use super::record_layout::{Content, Replaced, Written};
 use super::scope::{Records, RedisScope, command_of};
 use super::servers::Call;
 use crate::backoff::BackOff;
 use crate::{Error, ErrorKind, Key, Result, Row};
 
-/// Rows that are written together, with their keys, and the names that these have, each once.
+/// Rows of one write, with their keys and the distinct names of these keys.
 struct Batch {
     names: Vec<Vec<u8>>,
-    /// Of each row the position of its name.
-    places: Vec<usize>,
+    /// For each row, the position of its name.
+    positions: Vec<usize>,
     keys: Vec<Key>,
     rows: Vec<Row>,
-}
-
-/// A record that was read in order to be removed.
-struct Found<'a> {
-    /// The position of its key.
-    at: usize,
-    name: &'a [u8],
-    answer: Value,
-    row: Row,
-}
-
-impl Found<'_> {
-    fn record(&self) -> (&[u8], &Value) {
-        (self.name, &self.answer)
-    }
 }
 
 impl Batch {
     fn new(records: &Records, rows: Vec<Row>) -> Self {
         let keys: Vec<Key> = rows.iter().map(|row| records.schema.key_of(row)).collect();
         let (mut names, mut known) = (Vec::new(), HashMap::new());
-        let place = |key| {
+        let position = |key| {
             *known.entry(key).or_insert_with(|| {
                 names.push(records.names.name(key));
                 names.len() - 1
             })
         };
-        let places = keys.iter().map(place).collect();
-        Self { names, places, keys, rows }
+        let positions = keys.iter().map(position).collect();
+        Self { names, positions, keys, rows }
     }
 
-    /// The rows of each name by themselves.
-    fn apart(self) -> impl Iterator<Item = Self> {
-        let mut apart: Vec<Self> = self.names.into_iter().map(Self::of).collect();
-        for ((place, key), row) in self.places.into_iter().zip(self.keys).zip(self.rows) {
-            apart[place].places.push(0);
-            apart[place].keys.push(key);
-            apart[place].rows.push(row);
+    /// Splits the batch into one batch for each name.
+    fn split_by_name(self) -> impl Iterator<Item = Self> {
+        let mut batches: Vec<Self> = self.names.into_iter().map(Self::of).collect();
+        for ((position, key), row) in self.positions.into_iter().zip(self.keys).zip(self.rows) {
+            batches[position].positions.push(0);
+            batches[position].keys.push(key);
+            batches[position].rows.push(row);
         }
-        apart.into_iter()
+        batches.into_iter()
     }
 
     fn of(name: Vec<u8>) -> Self {
-        Self { names: vec![name], places: Vec::new(), keys: Vec::new(), rows: Vec::new() }
+        Self { names: vec![name], positions: Vec::new(), keys: Vec::new(), rows: Vec::new() }
     }
 }
 
 impl RedisScope {
-    /// Whether rows can be written without a look at what they are written over: they have all
-    /// columns, and the records stand under the very schema of this handle.
+    /// Whether rows can overwrite the stored records without reading them: they have all columns,
+    /// and the stored schema has no columns that this handle does not know.
     fn is_blind(&self, rows: &[Row], call: Call) -> Result<bool> {
-        let current = match &self.lease {
-            Some(lease) => lease.is_current(&self.records, call)?,
+        let current = match &self.schema_check {
+            Some(check) => check.is_current(&self.records, call)?,
             None => true,
         };
         Ok(current && rows.iter().flatten().all(|value| !value.is_absent()))
     }
 
-    /// Writes a row.
+    /// Writes one row.
     pub(super) fn put(&self, row: Row) -> Result<()> {
-        let call = self.records.inner.writing(true);
+        let call = self.records.inner.write_call(true);
         let rows = [row];
         if !self.is_blind(&rows, call)? {
             return self.replace(&Batch::new(&self.records, rows.into()), call).map(drop);
@@ -95,129 +80,82 @@ impl RedisScope {
         let records = &*self.records;
         let name = records.names.name(&records.schema.key_of(&rows[0]));
         let unit = records.write_unit(&name, &records.encode(&rows[0])?);
-        records.inner.servers.run(records.slot(&name), call, |link| link.write(&unit, call))?;
+        records
+            .inner
+            .servers
+            .run(records.slot(&name), call, |connection| connection.write(&unit, call))?;
         Ok(())
     }
 
-    /// Writes a row and gives the one that it replaces.
+    /// Writes a row and returns the record that it replaced.
     pub(super) fn exchange(&self, row: Row) -> Result<Option<Row>> {
-        // What it gave the second time would not be what was there before the first.
-        let call = self.records.inner.writing(false);
+        // Not idempotent: a repeated call would return the row that the first one wrote.
+        let call = self.records.inner.write_call(false);
         let rows = vec![row];
-        // Asked for its errors: the old record is read, whatever the schema is.
+        // Only its errors matter here: the old record is read in any case.
         self.is_blind(&rows, call)?;
         let replaced = self.replace(&Batch::new(&self.records, rows), call)?;
         Ok(replaced.into_iter().next().flatten())
     }
 
-    /// Writes rows: all or none where they are in one slot. In others nothing is written before
-    /// all of them were found to be such as can be, and every server has been connected to.
+    /// Writes rows, all or none if they share a slot. Otherwise nothing is written before all rows
+    /// have been checked and all servers connected to.
     pub(super) fn put_many(&self, rows: Vec<Row>) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let call = self.records.inner.writing(true);
+        let call = self.records.inner.write_call(true);
         let blind = self.is_blind(&rows, call)?;
         let batch = Batch::new(&self.records, rows);
-        match (blind, self.records.are_together()) {
+        match (blind, self.records.in_one_slot()) {
             (true, together) => self.records.write_many(&batch, together, call),
             (false, true) => self.replace(&batch, call).map(drop),
             (false, false) => {
-                let standing = self.records.read(&batch.names, self.records.inner.call(true))?;
-                self.records.replaced(standing, &batch)?;
-                batch.apart().try_for_each(|batch| self.replace(&batch, call).map(drop))
+                let stored = self.records.read(&batch.names, self.records.inner.read_call())?;
+                self.records.replaced(stored, &batch)?;
+                batch.split_by_name().try_for_each(|batch| self.replace(&batch, call).map(drop))
             }
         }
     }
 
-    /// Writes rows in place of all that stand, in one transaction.
+    /// Replaces all records by these rows, in one transaction.
     pub(super) fn put_all(&self, mut rows: Vec<Row>) -> Result<()> {
         let records = &self.records;
-        if !records.are_together() {
+        if !records.in_one_slot() {
             return Err(Error::unsupported(
-                "the records of the scope are spread over the cluster, and cannot be replaced all or nothing; with `slots=scope` they are in one slot",
+                "the records of the scope are spread over the cluster and cannot be replaced in one transaction; set `slots=scope` to store them in one slot",
             ));
         }
-        let call = records.inner.writing(true);
+        let call = records.inner.write_call(true);
         rows.iter_mut().try_for_each(|row| records.schema.fill_absent(row))?;
-        // Asked for its errors: all columns are written, whatever others know.
+        // Only its errors matter here: all columns are written in any case.
         self.is_blind(&rows, call)?;
         let batch = Batch::new(records, rows);
-        let standing = records.all_names()?;
-        let Some(name) = standing.first().or(batch.names.first()) else { return Ok(()) };
+        let stored = records.all_names()?;
+        let Some(name) = stored.first().or(batch.names.first()) else { return Ok(()) };
         let mut unit = Commands::default();
-        for names in standing.chunks(PAGE) {
+        for names in stored.chunks(PAGE) {
             command_of(&mut unit, b"UNLINK", names);
         }
         let written = records.encoded(&batch)?;
         unit.append(&records.write_together(batch.names.iter().zip(&written)));
         let unit = unit.atomic();
-        records.inner.servers.run(records.slot(name), call, |link| link.write(&unit, call))?;
+        records
+            .inner
+            .servers
+            .run(records.slot(name), call, |connection| connection.write(&unit, call))?;
         Ok(())
     }
 
-    /// Removes records and returns them, in the order asked; of a key that is asked twice the first
-    /// gets the record.
-    ///
-    /// Invariant: a record is removed only while the server holds the very bytes that were decoded.
-    /// So one that cannot be read is never removed, and each record is returned by one call only.
-    /// In one slot all are removed or none; in several ones none is before all were found readable.
-    pub(super) fn take(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let call = self.records.inner.writing(false);
-        let names = self.names(keys);
-        self.records.revoke(&names)?;
-        let mut taken = vec![None; keys.len()];
-        let mut seen = HashSet::new();
-        let mut open: Vec<usize> = (0..keys.len()).filter(|&at| seen.insert(&names[at])).collect();
-        let mut back_off = BackOff::until(call.deadline);
-        loop {
-            let found = self.found(keys, &names, &open, call)?;
-            let removed = self.records.remove(&found, call)?;
-            open.clear();
-            for (found, removed) in found.into_iter().zip(removed) {
-                match removed {
-                    true => taken[found.at] = Some(found.row),
-                    false => open.push(found.at),
-                }
-            }
-            if open.is_empty() {
-                return Ok(taken);
-            }
-            if !back_off.pause() {
-                return Err(busy().into_error());
-            }
-        }
-    }
-
-    /// Those of the records that exist, decoded.
-    fn found<'a>(
-        &self,
-        keys: &[Key],
-        names: &'a [Vec<u8>],
-        open: &[usize],
-        call: Call,
-    ) -> Result<Vec<Found<'a>>> {
-        let asked: Vec<&[u8]> = open.iter().map(|&at| names[at].as_slice()).collect();
-        let answers = self.records.look(&asked, call)?;
-        let mut found = Vec::with_capacity(open.len());
-        for (&at, answer) in open.iter().zip(answers) {
-            let stored = self.records.form.stored(answer.clone()).map_err(Failed::into_error);
-            let row = stored.and_then(|stored| self.decode(&keys[at], stored));
-            if let Some(row) = row.map_err(|error| error.with_key(&keys[at]))? {
-                found.push(Found { at, name: &names[at], answer, row });
-            }
-        }
-        Ok(found)
-    }
-
-    /// Writes rows over what stands in one slot, one after the other and in one transaction: what
-    /// they leave out stays, and so does what a newer schema has. Gives what each found.
+    /// Merges rows of one slot into the stored records, in order and in one transaction. Columns
+    /// that the rows leave out are kept, and so are those of a newer schema. Returns the record
+    /// that each row replaced.
     fn replace(&self, batch: &Batch, call: Call) -> Result<Vec<Option<Row>>> {
         let records = &*self.records;
-        records.inner.servers.run(records.slot(&batch.names[0]), call, |link| {
-            let mut back_off = BackOff::until(call.deadline);
+        records.inner.servers.run(records.slot(&batch.names[0]), call, |connection| {
+            let mut back_off = BackOff::until(call.deadline.instant());
             loop {
-                if let Some(found) = records.try_replace(link, batch, call)? {
+                if let Some(found) = records.try_replace(connection, batch, call)? {
                     return Ok(found);
                 }
                 if !back_off.pause() {
@@ -229,17 +167,21 @@ impl RedisScope {
 }
 
 impl Records {
-    /// The unit of commands that writes a record.
+    /// Returns the unit that writes a record.
     fn write_unit(&self, name: &[u8], written: &Written) -> Commands {
         let mut commands = Commands::default();
-        self.form.write(&mut commands, name, written, false);
+        self.layout.write(&mut commands, name, written, false);
         if commands.count() == 1 { commands } else { commands.atomic() }
     }
 
-    /// The last row of each name, as it is written.
+    /// Encodes the last row of each name.
     fn encoded(&self, batch: &Batch) -> Result<Vec<Written>> {
         let mut last: Vec<Option<&Row>> = vec![None; batch.names.len()];
-        batch.places.iter().zip(&batch.rows).for_each(|(&place, row)| last[place] = Some(row));
+        batch
+            .positions
+            .iter()
+            .zip(&batch.rows)
+            .for_each(|(&position, row)| last[position] = Some(row));
         last.into_iter().flatten().map(|row| self.encode(row)).collect()
     }
 
@@ -251,17 +193,19 @@ impl Records {
         if together {
             let unit = self.write_together(records);
             let unit = if unit.count() == 1 { unit } else { unit.atomic() };
-            servers.run(self.slot(&batch.names[0]), call, |link| link.write(&unit, call))?;
+            servers.run(self.slot(&batch.names[0]), call, |connection| {
+                connection.write(&unit, call)
+            })?;
         } else {
             let unit = |(name, written): (&Vec<u8>, &Written)| {
                 (self.slot(name), self.write_unit(name, written))
             };
-            servers.spread(call, &records.map(unit).collect::<Vec<_>>())?;
+            servers.run_each(call, &records.map(unit).collect::<Vec<_>>())?;
         }
         Ok(())
     }
 
-    /// The commands that write records of one slot.
+    /// Returns the commands that write records of one slot.
     fn write_together<'a>(
         &self,
         records: impl ExactSizeIterator<Item = (&'a Vec<u8>, &'a Written)>,
@@ -273,7 +217,7 @@ impl Records {
                 Written { content: Content::Bytes(bytes), lifetime: None } => {
                     plain.push((name, bytes));
                 }
-                written => self.form.write(&mut commands, name, written, false),
+                written => self.layout.write(&mut commands, name, written, false),
             }
         }
         for page in plain.chunks(PAGE) {
@@ -287,7 +231,7 @@ impl Records {
         commands
     }
 
-    /// The names of all records that stand.
+    /// Lists the names of all stored records.
     fn all_names(self: &Arc<Self>) -> Result<Vec<Vec<u8>>> {
         let mut listing = Listing::begin(self)?;
         let mut all = Vec::new();
@@ -297,130 +241,83 @@ impl Records {
         Ok(all)
     }
 
-    /// Writes rows over what stands; not where somebody else writes one of the records meanwhile.
+    /// Makes one attempt to merge rows into the stored records. Returns `None` if another client
+    /// wrote one of them meanwhile.
     fn try_replace(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         batch: &Batch,
         call: Call,
-    ) -> Result<Option<Vec<Option<Row>>>, Failed> {
+    ) -> Result<Option<Vec<Option<Row>>>, CallError> {
         let names: Vec<&[u8]> = batch.names.iter().map(Vec::as_slice).collect();
-        let standing = self.watch(link, &names);
-        let replaced = standing.and_then(|standing| Ok(self.replaced(standing, batch)?));
+        let stored = self.watch(connection, &names);
+        let replaced = stored.and_then(|stored| Ok(self.replaced(stored, batch)?));
         let (found, last) = match replaced {
             Ok(replaced) => replaced,
-            Err(failed) if link.is_broken() => return Err(failed),
+            Err(failed) if connection.is_unusable() => return Err(failed),
             Err(failed) => {
-                link.ask_one(&Commands::one(&[b"UNWATCH"]))?;
+                connection.query_unit(&Commands::one(&[b"UNWATCH"]))?;
                 return Err(failed);
             }
         };
         let mut commands = Commands::default();
         for (name, written) in batch.names.iter().zip(&last) {
             if let Some((written, _)) = written {
-                self.form.write(&mut commands, name, written, true);
+                self.layout.write(&mut commands, name, written, true);
             }
         }
-        let mut unit = link.asking();
+        let mut unit = connection.asking();
         unit.append(&commands.atomic());
-        Ok((link.write(&unit, call)? != Value::Nil).then_some(found))
+        Ok((connection.write(&unit, call)? != Value::Nil).then_some(found))
     }
 
-    /// Has the server watch records, and reads them, in one round trip.
+    /// Watches records and reads them, in one round trip.
     pub(super) fn watch(
         &self,
-        link: &mut Link,
+        connection: &mut Connection,
         names: &[&[u8]],
-    ) -> Result<Vec<Option<Vec<u8>>>, Failed> {
+    ) -> Result<Vec<Option<Vec<u8>>>, CallError> {
         let mut watch = Commands::default();
         command_of(&mut watch, b"WATCH", names);
         let units: Vec<_> =
             [watch].into_iter().chain(names.iter().map(|name| self.read_unit(name))).collect();
-        let answers = link.ask_each(&units)?.into_iter().skip(1);
-        answers.map(|answer| self.form.stored(answer)).collect()
+        let replies = connection.query_each(&units)?.into_iter().skip(1);
+        replies.map(|reply| self.layout.stored(reply)).collect()
     }
 
-    /// The command that reads one record. (`MGET` takes a key of another type for a missing one.)
-    fn read_unit(&self, name: &[u8]) -> Commands {
+    /// Returns the command that reads one record. It is not `MGET`, which treats a key of another
+    /// type as missing.
+    pub(super) fn read_unit(&self, name: &[u8]) -> Commands {
         let mut commands = Commands::default();
-        self.form.read(&mut commands, name);
+        self.layout.read(&mut commands, name);
         commands
     }
 
-    /// What each row finds, and what is written for each name at the end, with its bytes.
+    /// Merges rows into the stored records. Returns the record that each row replaces, and the
+    /// final record of each name with its bytes.
     #[expect(clippy::type_complexity, reason = "two lists")]
     fn replaced(
         &self,
-        standing: Vec<Option<Vec<u8>>>,
+        stored: Vec<Option<Vec<u8>>>,
         batch: &Batch,
     ) -> Result<(Vec<Option<Row>>, Vec<Option<(Written, Vec<u8>)>>)> {
-        let mut last: Vec<Option<(Written, Vec<u8>)>> = standing.iter().map(|_| None).collect();
+        let mut last: Vec<Option<(Written, Vec<u8>)>> = stored.iter().map(|_| None).collect();
         let mut found = Vec::with_capacity(batch.rows.len());
-        for ((&place, key), row) in batch.places.iter().zip(&batch.keys).zip(&batch.rows) {
-            let old = match &last[place] {
+        for ((&position, key), row) in batch.positions.iter().zip(&batch.keys).zip(&batch.rows) {
+            let old = match &last[position] {
                 Some((_, bytes)) => Some(bytes.as_slice()),
-                None => standing[place].as_deref(),
+                None => stored[position].as_deref(),
             };
-            let Replaced { new, bytes, old } = self.form.replace(key, old, row.clone())?;
+            let Replaced { new, bytes, old } = self.layout.replace(key, old, row.clone())?;
             let lifetime = self.lifetime_over(row, old.as_ref());
             found.push(old);
-            last[place] = Some((Written { content: new, lifetime }, bytes));
+            last[position] = Some((Written { content: new, lifetime }, bytes));
         }
         Ok((found, last))
     }
-
-    /// The answers to the commands that read these names, which are not decoded.
-    pub(super) fn look(&self, names: &[&[u8]], call: Call) -> Result<Vec<Value>> {
-        let Some(first) = names.first() else { return Ok(Vec::new()) };
-        let call = Call { twice: true, replicas: 0, ..call };
-        let servers = &self.inner.servers;
-        if self.are_together() {
-            let units: Vec<_> = names.iter().map(|name| self.read_unit(name)).collect();
-            return servers.run(self.slot(first), call, |link| link.ask_each(&units));
-        }
-        let unit = |name: &&[u8]| (self.slot(name), self.read_unit(name));
-        servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())
-    }
-
-    /// Removes records that are still as they were read, and says of which that holds. In one slot
-    /// it holds of all or none.
-    fn remove(&self, found: &[Found<'_>], call: Call) -> Result<Vec<bool>> {
-        let Some(first) = found.first() else { return Ok(Vec::new()) };
-        let servers = &self.inner.servers;
-        if self.are_together() {
-            let records: Vec<_> = found.iter().map(Found::record).collect();
-            let unit = self.form.remove(&records);
-            let answer =
-                servers.run(self.slot(first.name), call, |link| link.write(&unit, call))?;
-            return Ok(vec![answer == Value::Int(1); found.len()]);
-        }
-        let unit = |found: &Found<'_>| (self.slot(found.name), self.form.remove(&[found.record()]));
-        let answers = servers.spread(call, &found.iter().map(unit).collect::<Vec<_>>())?;
-        Ok(answers.into_iter().map(|answer| answer == Value::Int(1)).collect())
-    }
-
-    /// Removes all records of the scope, and nothing else.
-    pub(super) fn clear(self: &Arc<Self>) -> Result<()> {
-        let mut listing = Listing::begin(self)?;
-        while let Some(names) = listing.page()? {
-            let call = self.inner.writing(true);
-            let servers = &self.inner.servers;
-            if self.are_together() {
-                let parts: Vec<&[u8]> =
-                    [&b"UNLINK"[..]].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
-                let unit = Commands::one(&parts);
-                servers.run(self.slot(&names[0]), call, |link| link.write(&unit, call))?;
-            } else {
-                let unit = |name: &Vec<u8>| (self.slot(name), Commands::one(&[b"UNLINK", name]));
-                servers.spread(call, &names.iter().map(unit).collect::<Vec<_>>())?;
-            }
-        }
-        Ok(())
-    }
 }
 
-pub(super) fn busy() -> Failed {
-    let message =
-        "others kept writing the same records until the deadline passed; nothing was written";
-    Failed::Own(Error::new(ErrorKind::Timeout, message).while_waiting())
+pub(super) fn busy() -> CallError {
+    let message = "other clients kept writing the same records until the deadline passed; nothing was changed";
+    CallError::Final(Error::new(ErrorKind::Timeout, message).while_waiting())
 }

@@ -42,6 +42,7 @@ pub struct Sqlite(Database<sqlite::Sqlite>);
 
 /// When writes are flushed to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// Before a write is acknowledged. Acknowledged writes survive a crash of the program or system
     /// and a loss of power. The default.

@@ -49,7 +49,7 @@ impl KvScope {
         registry: Arc<Registry>,
         options: CodecOptions,
     ) -> Self {
-        let codec = Arc::new(Codec::new(schema, options).beside(stored));
+        let codec = Arc::new(Codec::new(schema, options).with_stored_schema(stored));
         let has_all_columns = unknown_columns(stored, schema).next().is_none();
         let put_if_current = has_all_columns.then(|| put_if_current(schema, stored));
         let insert_if_current = insert_if_current(schema, stored);

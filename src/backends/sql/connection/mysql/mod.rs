@@ -50,6 +50,7 @@ pub(in crate::backends::sql) struct ServerInfo {
 }
 
 /// A connection to MySQL or MariaDB whose calls end by their deadline.
+#[doc(alias = "MysqlLink")]
 pub struct MysqlConnection {
     client: Client,
     statements: StatementCache,

@@ -46,6 +46,7 @@ enum StatementKey {
 }
 
 /// A connection to PostgreSQL.
+#[doc(alias = "PgLink")]
 pub struct PostgresConnection {
     client: Client,
     /// `None` after the connection has ended. Dropping the driver cancels its requests.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use super::Dialect;
+use crate::backends::sql::dialect::Dialect;
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value};
 
 /// The digits of a digest, in hexadecimal.

@@ -12,16 +12,18 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::validate::check_numeric_affinity;
 use super::database::{DatabaseInner, LeaseKey};
+use super::dialect::Fits;
 use super::dialect::statements::Statements;
-use super::dialect::{Dialect, Fits};
 use super::error::CallError;
 use super::migration::TableProperties;
 use super::statement::Conn;
 use super::statement::coalesce::Coalescer;
+use crate::backends::sql::dialect::Dialect;
 use crate::store::key_to_text;
 use crate::{Key, Result, Schema, Value};
+
+pub(crate) use self::validate::check_numeric_affinity;
 
 /// A table of a database, or the section of its rows whose keys begin with fixed values.
 pub(crate) struct Table<D: Dialect> {

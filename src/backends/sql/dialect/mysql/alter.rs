@@ -5,9 +5,9 @@ use diesel::mysql::Mysql;
 use diesel::result::Error as DieselError;
 
 use super::redefine::{self, Edit};
-use super::{in_utf8, introspect, keys};
+use super::{EXACT, introspect, keys};
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::keys::{long_column, needs_whole, sized_columns};
 use crate::backends::sql::dialect::statements::definition;
 use crate::schema::{Change, ExistingColumn, ExistingTable};
@@ -151,5 +151,16 @@ impl Alter<'_> {
             ),
         );
         error.with_column(column)
+    }
+}
+
+/// A column's definition with the character set of its text: the table may have another one.
+fn in_utf8(definition: String, ty: ColumnType) -> String {
+    let spelled = Mysql::column_type(ty);
+    match ty {
+        ColumnType::Text | ColumnType::Varchar(_) => {
+            definition.replacen(&spelled, &format!("{spelled} CHARACTER SET utf8mb4 {EXACT}"), 1)
+        }
+        _ => definition,
     }
 }

@@ -7,109 +7,16 @@ use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
+use super::statement_text::readable;
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::keys::long_columns;
-use crate::backends::sql::dialect::statements::{
-    Batches, SizedStatement, Statements, columns, non_key, selected,
-};
+use crate::backends::sql::dialect::statements::{Batches, SizedStatement, Statements};
 use crate::backends::sql::dialect::write::{insert_or_fetch, put};
-use crate::backends::sql::dialect::{Dialect, transaction};
+use crate::backends::sql::dialect::{StatementText, transaction};
 use crate::backends::sql::error::{CallError, concurrent_change};
 use crate::backends::sql::statement::batch::{RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::store::is_expired;
-use crate::{Column, ColumnType, Key, Row, Schema, Value};
-
-/// How many keys or rows a statement has.
-const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
-
-/// The same where no row may be repeated to fill a statement.
-const EXACT_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-
-/// How many values a statement that writes has at the most. A server takes 65,535.
-const MOST_VALUES: usize = 4096;
-
-/// `INSERT` of so many rows, overwriting those that have their keys.
-pub(super) fn upsert(schema: &Schema, rows: usize) -> Sql {
-    on_duplicate(schema, rows, |sql, column| {
-        let name = Mysql::quote(&column.name);
-        // The row alias that MySQL has in place of it is unknown to MariaDB.
-        sql.text(&format!("{name} = VALUES({name})"))
-    })
-}
-
-/// `INSERT` of a row, overwriting the columns that are given.
-pub(super) fn merge(schema: &Schema) -> Sql {
-    on_duplicate(schema, 1, |sql, column| {
-        let name = Mysql::quote(&column.name);
-        sql.text(&format!("{name} = IF("))
-            .bind(ColumnType::Bool)
-            .text(&format!(", VALUES({name}), {name})"))
-    })
-}
-
-/// `INSERT` of so many rows.
-pub(super) fn insert(schema: &Schema, rows: usize) -> Sql {
-    let table = Mysql::quote(&schema.table);
-    let mut names = columns::<Mysql>(&schema.columns);
-    for long in long_columns::<Mysql>(schema) {
-        names.push_str(", ");
-        names.push_str(&Mysql::quote(&long.whole));
-    }
-    let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
-    let wholes: Vec<_> = long_columns::<Mysql>(schema).map(|long| long.column.ty).collect();
-    Sql::new(format!("INSERT INTO {table} ({names}) VALUES ")).list(", ", 0..rows, |sql, _| {
-        sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
-    })
-}
-
-/// The same, changing the row that has the key by what `change` says of each column that is not
-/// unique.
-fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
-    let sql = insert(schema, rows).text(" ON DUPLICATE KEY UPDATE ");
-    match (non_key(schema).next(), schema.key_columns().next()) {
-        // There is nothing to change.
-        (None, Some(key)) => {
-            let (table, name) = (Mysql::quote(&schema.table), Mysql::quote(&key.name));
-            sql.text(&format!("{name} = {table}.{name}"))
-        }
-        _ => sql.list(", ", non_key(schema), change),
-    }
-}
-
-/// The condition that the key is one of so many. One column is compared as it is, several as rows.
-fn one_of(sql: Sql, schema: &Schema, keys: usize) -> Sql {
-    let names = columns::<Mysql>(schema.key_columns());
-    let types: Vec<_> = schema.key_columns().map(|column| column.ty).collect();
-    // In a list MySQL compares a time without microseconds with none that has them.
-    let part = |sql: Sql, ty| match ty {
-        ColumnType::Time => sql.text("CAST(").bind(ty).text(" AS TIME(6))"),
-        ty => sql.bind(ty),
-    };
-    let one = |sql: Sql| match types[..] {
-        [ty] => part(sql, ty),
-        _ => sql.text("(").list(", ", &types, |sql, ty| part(sql, *ty)).text(")"),
-    };
-    let names = if types.len() == 1 { names } else { format!("({names})") };
-    sql.text(&format!("{names} IN (")).list(", ", 0..keys, |sql, _| one(sql)).text(")")
-}
-
-fn select(schema: &Schema, keys: usize) -> Sql {
-    let (table, all) = (Mysql::quote(&schema.table), selected::<Mysql>(schema, &schema.columns));
-    one_of(Sql::new(format!("SELECT {all} FROM {table} WHERE ")), schema, keys)
-}
-
-fn remove(schema: &Schema, keys: usize) -> Sql {
-    let table = Mysql::quote(&schema.table);
-    one_of(Sql::new(format!("DELETE FROM {table} WHERE ")), schema, keys)
-}
-
-fn remove_expired_keys(schema: &Schema, keys: usize) -> Sql {
-    let expiry = schema.expiry_column().map(|column| Mysql::quote(&schema.columns[column].name));
-    remove(schema, keys)
-        .text(&format!(" AND {} <= ", expiry.unwrap_or_default()))
-        .bind(ColumnType::Timestamp)
-}
+use crate::{Key, Row, Schema, Value};
 
 /// Inserts complete rows whose keys have none or an expired one. Gives the stored rows of the other
 /// keys. An expired row is removed in a step that leaves one that was written meanwhile, and the new
@@ -152,19 +59,6 @@ pub(super) fn remove_expired<C: Conn<Mysql>>(
         values.push(Value::Timestamp(at));
         execute::<Mysql>(connection, sql.with(&values)).map(drop)
     })
-}
-
-pub(super) fn batches(schema: &Schema) -> Batches {
-    let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
-    let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
-    Batches {
-        fetch: SizedStatement::new(SIZES, select),
-        lock: SizedStatement::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
-        remove: SizedStatement::new(SIZES, remove),
-        remove_expired: SizedStatement::new(SIZES, remove_expired_keys),
-        set: SizedStatement::new(SIZES.into_iter().filter(writes), upsert),
-        insert: SizedStatement::exact(EXACT_SIZES.into_iter().filter(writes), insert),
-    }
 }
 
 fn batches_of(statements: &Statements) -> QueryResult<&Batches> {
@@ -372,24 +266,6 @@ fn lock<C: Conn<Mysql>>(
 ) -> QueryResult<Option<Row>> {
     let (_, sql) = batches_of(statements)?.lock.fit(&statements.schema, 1);
     find::<Mysql>(connection, sql.with(key), &statements.types)
-}
-
-/// The condition, after that of the key, that a row can be read, where one is needed: another
-/// program may have stored what hilcat never would. None where no condition says it.
-pub(super) fn readable(schema: &Schema) -> Option<String> {
-    let of = |column: &Column| {
-        let name = Mysql::quote(&column.name);
-        let condition = match column.ty {
-            // Integers beyond 64 bits.
-            ColumnType::Json => return None,
-            ColumnType::Bool => format!("{name} IN (0, 1)"),
-            ColumnType::Date | ColumnType::Timestamp => format!("{name} >= '0001-01-01'"),
-            ColumnType::Time => format!("{name} BETWEEN '00:00:00' AND '23:59:59.999999'"),
-            _ => return Some(String::new()),
-        };
-        Some(format!(" AND ({condition}) IS NOT FALSE"))
-    };
-    schema.columns.iter().map(of).collect()
 }
 
 /// Removes a row and gives it: in one statement where the engine can, else in a transaction. Of a

@@ -4,7 +4,7 @@ use diesel::mysql::Mysql;
 
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
-use crate::backends::sql::dialect::{Dialect, REGISTRY_TABLE};
+use crate::backends::sql::dialect::{ColumnTypes, REGISTRY_TABLE};
 use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{ExistingColumn, ExistingTable};

@@ -3,13 +3,12 @@
 
 use std::io::Write;
 
-use diesel::QueryResult;
 use diesel::deserialize::FromSql;
 use diesel::mysql::data_types::{MysqlTime, MysqlTimestampType};
 use diesel::mysql::{Mysql, MysqlType, MysqlValue};
 use diesel::query_builder::AstPass;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types as st;
+use diesel::{QueryResult, sql_types as st};
 
 use crate::backends::sql::dialect::{misfit, unreadable};
 use crate::{ColumnType, Error, Result, Value, json, temporal, text};

@@ -7,11 +7,11 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 
 use super::removal::{gone_or_none, of_removal};
+use super::statement_text::{inserting_into, stored_types};
 use super::update::readable;
-use super::{inserting_into, stored_types};
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::statements::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::dialect::write::{check_written, insert_or_fetch};
+use crate::backends::sql::dialect::{ColumnTypes, Dialect, StatementText};
 use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::batch::{Column, RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};

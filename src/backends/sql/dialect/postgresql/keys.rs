@@ -9,7 +9,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::backends::sql::connection::postgresql::PostgresConnection;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::keys::{
     DIGITS, Long, LongKeys, Width, is_sized, long_columns, sized_columns,
 };

@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::result::Error::DatabaseError;
 
 use super::update::readable;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::statements::{
     Statements, in_section, matching_key, of_section, selected,
 };

@@ -2,14 +2,14 @@
 
 use diesel::pg::Pg;
 
-use super::{inserting, merging, overwriting};
-use crate::backends::sql::dialect::Dialect;
+use super::statement_text::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::statements::{
     Statements, Updates, matching_key, non_key, patch, selected,
 };
 use crate::backends::sql::dialect::write::{
     RowWrite, WriteMode, check_written, explain_unwritten, put,
 };
+use crate::backends::sql::dialect::{ColumnTypes, Dialect};
 use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};

@@ -2,11 +2,10 @@
 
 use std::io::{self, Write};
 
-use diesel::QueryResult;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::AstPass;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types as st;
+use diesel::{QueryResult, sql_types as st};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::numeric;

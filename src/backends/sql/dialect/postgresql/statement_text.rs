@@ -1,0 +1,145 @@
+//! PostgreSQL: the text of statements.
+
+use std::borrow::Cow;
+
+use diesel::pg::Pg;
+
+use super::{batch, removal, update};
+use crate::backends::sql::dialect::keys::{long_columns, selected, stored_key, stored_row};
+use crate::backends::sql::dialect::statements::{Updates, columns, on_conflict, unless_stored};
+use crate::backends::sql::dialect::{ColumnTypes, StatementText};
+use crate::backends::sql::statement::Sql;
+use crate::{ColumnType, Key, Row, Schema, schema};
+
+impl StatementText for Pg {
+    fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
+        stored_key::<Self>(schema, key)
+    }
+
+    fn stored_row(schema: &Schema, row: Row) -> Row {
+        stored_row::<Self>(schema, row)
+    }
+
+    fn selected(schema: &Schema, column: &schema::Column) -> String {
+        selected::<Self>(schema, column)
+    }
+
+    fn fetch_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::fetch_listed(schema))
+    }
+
+    fn pop_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::pop_listed(schema))
+    }
+
+    fn upsert(schema: &Schema) -> Sql {
+        overwriting(inserting(Sql::new(""), schema), schema)
+    }
+
+    fn upsert_rows(schema: &Schema) -> Sql {
+        overwriting(batch::unnested(inserting_into(Sql::new(""), schema), schema), schema)
+    }
+
+    const LEASE_TABLE: &'static [&'static str] = &[
+        "CREATE TABLE IF NOT EXISTS hilcat_leases (scope text COLLATE \"C\" NOT NULL, key text COLLATE \"C\" NOT NULL, holder text NOT NULL, expires_at timestamptz NOT NULL, PRIMARY KEY (scope, key))",
+        "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
+    ];
+
+    /// Not that of the beginning of the transaction, which may have waited since.
+    const LEASE_NOW: &'static str = "clock_timestamp()";
+
+    const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= clock_timestamp() OR hilcat_leases.holder = excluded.holder";
+
+    fn lease_after(sql: Sql) -> Sql {
+        sql.text("clock_timestamp() + CAST(")
+            .bind(ColumnType::BigInt)
+            .text(" AS bigint) * interval '1 microsecond'")
+    }
+
+    fn existing_row(_: &str) -> Option<String> {
+        Some(STANDING.to_owned())
+    }
+
+    /// Rows that others have locked are passed over. Not by the place of a row in its table, which
+    /// in the parts of a partitioned one is that of several.
+    fn purging(table: &str, keys: &str, _: usize) -> (String, String) {
+        let before = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table}");
+        let after = format!(
+            " FOR UPDATE SKIP LOCKED) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked)"
+        );
+        (before, after)
+    }
+
+    fn remove_listed(schema: &Schema, name: &str) -> Option<Sql> {
+        Some(batch::remove_listed(schema, name))
+    }
+
+    fn insert(schema: &Schema) -> Sql {
+        unless_stored::<Self>(inserting(Sql::new(""), schema), schema)
+    }
+
+    fn merge(schema: &Schema) -> Sql {
+        merging(inserting(Sql::new(""), schema), schema)
+    }
+
+    fn updates(schema: &Schema) -> Option<Updates> {
+        update::statements(schema)
+    }
+
+    fn insert_listed(schema: &Schema) -> Option<Sql> {
+        Some(batch::insert_listed(schema))
+    }
+
+    fn pop_one(schema: &Schema) -> Sql {
+        removal::pop_one(schema)
+    }
+
+    fn clear_section(schema: &Schema, fixed: usize) -> Sql {
+        removal::clear_section(schema, fixed)
+    }
+}
+
+/// What the row that stands is called in an `INSERT`: a table may be named `excluded`.
+const STANDING: &str = "hilcat_standing";
+
+/// The types of what a row has in the table: its columns, and the whole keys.
+pub(super) fn stored_types(schema: &Schema) -> impl Iterator<Item = ColumnType> {
+    let wholes = long_columns::<Pg>(schema).map(|long| long.column.ty);
+    schema.columns.iter().map(|column| column.ty).chain(wholes)
+}
+
+/// Adds `INSERT INTO` with all columns.
+pub(super) fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
+    let (table, mut all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
+    for long in long_columns::<Pg>(schema) {
+        all.push_str(", ");
+        all.push_str(&Pg::quote(&long.whole));
+    }
+    sql.text(&format!("INSERT INTO {table} AS {STANDING} ({all}) "))
+}
+
+/// Adds `INSERT` of one row.
+pub(super) fn inserting(sql: Sql, schema: &Schema) -> Sql {
+    inserting_into(sql, schema)
+        .text("VALUES (")
+        .list(", ", stored_types(schema), Sql::bind)
+        .text(")")
+}
+
+/// Adds that a record that has the key is overwritten.
+pub(super) fn overwriting(sql: Sql, schema: &Schema) -> Sql {
+    on_conflict::<Pg>(sql, schema, |sql, column| {
+        let name = Pg::quote(&column.name);
+        sql.text(&format!("{name} = excluded.{name}"))
+    })
+}
+
+/// Adds that of a record that has the key the columns are changed that are given.
+pub(super) fn merging(sql: Sql, schema: &Schema) -> Sql {
+    on_conflict::<Pg>(sql, schema, |sql, column| {
+        let name = Pg::quote(&column.name);
+        sql.text(&format!("{name} = CASE WHEN "))
+            .bind(ColumnType::Bool)
+            .text(&format!(" THEN excluded.{name} ELSE {STANDING}.{name} END"))
+    })
+}

@@ -20,7 +20,7 @@ mod values;
 use std::fmt;
 
 use hilcat::Result;
-use hilcat::store::Capabilities;
+use hilcat::store::{Capabilities, ExpirySupport};
 
 use crate::Storage;
 use crate::context::TestContext;
@@ -86,16 +86,28 @@ pub enum Requirement {
     Volatile,
     /// Those that store nothing.
     StoresNothing,
+    /// Those whose records [carry their expiry](ExpirySupport::Full).
+    Expiry,
+    /// Those whose records carry their expiry and outlive the cache.
+    PersistentExpiry,
+    /// Those whose records [do not expire](ExpirySupport::Unsupported).
+    NoExpiry,
 }
 
 impl Requirement {
     /// Returns whether a backend of these capabilities is one of them.
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
+        let has_expiry = capabilities.expiry == ExpirySupport::Full;
         match self {
             Self::Stores => capabilities.stores,
             Self::Persistent => capabilities.stores && capabilities.persistent,
             Self::Volatile => capabilities.stores && !capabilities.persistent,
             Self::StoresNothing => !capabilities.stores,
+            Self::Expiry => capabilities.stores && has_expiry,
+            Self::PersistentExpiry => Self::Persistent.is_met_by(capabilities) && has_expiry,
+            Self::NoExpiry => {
+                capabilities.stores && capabilities.expiry == ExpirySupport::Unsupported
+            }
         }
     }
 }
@@ -119,7 +131,7 @@ pub fn cases_for(capabilities: Capabilities) -> impl Iterator<Item = &'static Ca
 
 /// Returns all cases; short ones first.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 22] = [
+    let lists: [&'static [Case]; 24] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
@@ -134,8 +146,10 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         fills::OF_PERSISTENT,
         expiry::CASES,
         expiry::OF_PERSISTENT,
+        expiry::WITHOUT,
         stale::CASES,
         leases::CASES,
+        leases::WITH_EXPIRY,
         persistence::CASES,
         read_only::CASES,
         persistence::OF_VOLATILE,

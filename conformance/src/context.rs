@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use hilcat::{Cache, Clock, Column, ColumnType, DynScope, Result, Row, Schema, Scope, Value};
 
-use crate::records::{Raw, RawKey, declared_as};
+use crate::records::{Raw, RawKey, with_schema};
 use crate::storage::{Storage, unique_name};
 
-/// What one case stands on.
+/// A storage with an open cache, for one case.
 pub(crate) struct TestContext {
     pub(crate) cache: Cache,
     storage: Storage,
-    /// The scope of the case; no other one has a name that begins so.
+    /// The name of the case's scope; no scope of another case has a name that starts with it.
     pub(crate) scope: String,
 }
 
@@ -24,7 +24,7 @@ impl TestContext {
         Ok(Self { cache, storage, scope: unique_name() })
     }
 
-    /// Moves the time of every cache on the place.
+    /// Advances the clock of every cache on the storage.
     pub(crate) fn advance(&self, time: Duration) {
         self.storage.clock().advance(time);
     }
@@ -33,31 +33,31 @@ impl TestContext {
         self.storage.clock().now()
     }
 
-    /// Whether nobody else uses the place.
+    /// Whether only this case uses the storage.
     pub(crate) fn is_exclusive(&self) -> bool {
         self.storage.is_exclusive()
     }
 
-    /// Whether all scopes of the same columns are in one table.
+    /// Whether scopes of the same columns share a table.
     pub(crate) fn has_shared_tables(&self) -> bool {
         self.storage.has_shared_tables()
     }
 
-    /// Closes the cache and opens it again where records outlive that; elsewhere it is the same.
+    /// Closes the cache and opens it again if the records survive that; does nothing otherwise.
     pub(crate) fn reopen(&mut self) -> Result<()> {
         if self.cache.capabilities().persistent { self.open_anew() } else { Ok(()) }
     }
 
     /// Closes the cache and opens it again.
     pub(crate) fn open_anew(&mut self) -> Result<()> {
-        // The old one is closed before the new one is opened.
+        // Drops the old cache before the new one is opened.
         self.cache = Cache::noop();
         self.storage.close();
         self.cache = self.storage.open()?;
         Ok(())
     }
 
-    /// One more cache on the same place.
+    /// Opens one more cache on the storage.
     pub(crate) fn another(&self) -> Result<Cache> {
         self.storage.open()
     }
@@ -67,40 +67,39 @@ impl TestContext {
         Schema::new(&self.scope)
     }
 
-    /// A schema of the case's scope: a key `id` and a value `v` that can be NULL.
+    /// A schema of the case's scope with a key `id` and a nullable column `v`.
     pub(crate) fn pairs(&self, key: ColumnType, value: ColumnType) -> Schema {
         self.schema().unique(Column::new("id", key)).column(Column::new("v", value).nullable(true))
     }
 
-    /// A scope whose records are bare rows, so that what is stored is seen exactly.
+    /// Opens a scope whose records are bare rows, so that a case sees the stored values themselves.
     pub(crate) fn raw(&self, schema: Schema) -> Result<Scope<Raw>> {
-        declared_as(schema, || self.cache.scope::<Raw>())
+        with_schema(schema, || self.cache.scope::<Raw>())
     }
 
-    /// The same in another cache.
+    /// Opens a scope as [`raw`](TestContext::raw), in another cache.
     pub(crate) fn raw_in(&self, cache: &Cache, schema: Schema) -> Result<Scope<Raw>> {
-        declared_as(schema, || cache.scope::<Raw>())
+        with_schema(schema, || cache.scope::<Raw>())
     }
 
-    /// The scope of [`texts`](TestContext::texts) as another process has it: it shares the store and
-    /// nothing else.
+    /// Opens the scope of [`texts`](TestContext::texts) as another process does, which shares only the store.
     pub(crate) fn texts_elsewhere(&self) -> Result<Scope<Raw>> {
         let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::Text, ColumnType::Text))
     }
 
-    /// The same of [`numbers`](TestContext::numbers).
+    /// Opens the scope of [`numbers`](TestContext::numbers) as another process does.
     pub(crate) fn numbers_elsewhere(&self) -> Result<Scope<Raw>> {
         let cache = self.cache.detached();
         self.raw_in(&cache, self.pairs(ColumnType::BigInt, ColumnType::BigInt))
     }
 
-    /// The scope of text to text that many cases use.
+    /// Opens the scope of [`pairs`](TestContext::pairs) of texts.
     pub(crate) fn texts(&self) -> Result<Scope<Raw>> {
         self.raw(self.pairs(ColumnType::Text, ColumnType::Text))
     }
 
-    /// The scope of integers to integers that many cases use.
+    /// Opens the scope of [`pairs`](TestContext::pairs) of integers.
     pub(crate) fn numbers(&self) -> Result<Scope<Raw>> {
         self.raw(self.pairs(ColumnType::BigInt, ColumnType::BigInt))
     }
@@ -128,33 +127,33 @@ pub(crate) fn key_of<const N: usize>(values: [Value; N]) -> RawKey {
     RawKey(hilcat::Key::new(values))
 }
 
-/// The keys of a scope, sorted by how they are written.
+/// The keys of a scope, sorted by their `Debug` text.
 pub(crate) fn all_keys(scope: &Scope<Raw>) -> Result<Vec<RawKey>> {
     let mut keys = scope.keys()?.collect::<Result<Vec<_>>>()?;
     keys.sort_by_cached_key(|key| format!("{key:?}"));
     Ok(keys)
 }
 
-/// The records of a scope, sorted by how they are written.
+/// The records of a scope, sorted by their `Debug` text.
 pub(crate) fn all_rows(scope: &Scope<Raw>) -> Result<Vec<Raw>> {
     let mut rows = scope.iter()?.collect::<Result<Vec<_>>>()?;
     rows.sort_by_cached_key(|row| format!("{row:?}"));
     Ok(rows)
 }
 
-/// Sorts what is expected as [`all_rows`] and [`all_keys`] do.
+/// Sorts expected records or keys as [`all_rows`] and [`all_keys`] do.
 pub(crate) fn sorted<T: std::fmt::Debug>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut items: Vec<T> = items.into_iter().collect();
     items.sort_by_cached_key(|item| format!("{item:?}"));
     items
 }
 
-/// What a thread gave; its panic goes on in this one.
+/// Returns the result of a thread, or resumes its panic.
 pub(crate) fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Fails where the work takes so long that it waits for something that never comes.
+/// Runs work that could deadlock in a thread, and panics if it takes longer than the limit.
 pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -163,6 +162,6 @@ pub(crate) fn within<T: Send + 'static>(
     thread::spawn(move || done.send(catch_unwind(AssertUnwindSafe(work))));
     match result.recv_timeout(limit) {
         Ok(result) => result.unwrap_or_else(|panic| resume_unwind(panic)),
-        Err(_) => panic!("it was not done after {limit:?}"),
+        Err(_) => panic!("not finished after {limit:?}"),
     }
 }

@@ -25,7 +25,7 @@ pub fn check_against_model(sequences: u32, fresh: impl Fn() -> Storage) -> Resul
     tested.map_err(|error| error.to_string())
 }
 
-/// What is done. Keys are few, so that operations meet.
+/// An operation of a sequence. Keys are few, so that operations affect the same records.
 #[derive(Debug, Clone)]
 enum Operation {
     Set(Raw),
@@ -64,7 +64,7 @@ fn id() -> impl Strategy<Value = String> {
     prop_oneof![20 => prop::sample::select(FEW).prop_map(String::from), 1 => "[^\0]{0,20}"]
 }
 
-/// A record whose columns are often absent, and among them one that a new record needs.
+/// A record whose columns are often absent, even the one that a new record requires.
 fn record() -> impl Strategy<Value = Raw> {
     let must = prop_oneof![1 => Just(Value::Absent), 3 => any::<i64>().prop_map(Value::Int)];
     let text = || "[^\0]{0,8}".prop_map(Value::Text);
@@ -82,12 +82,12 @@ fn schema(context: &TestContext) -> Schema {
         .column(Column::new("has", ColumnType::Text).default_value("default"))
 }
 
-/// What a cache is, in ten lines.
+/// The expected records.
 #[derive(Debug, Clone, Default)]
 struct Model(BTreeMap<String, Raw>);
 
 impl Model {
-    /// Gives what stood there; nothing where the record lacks a value.
+    /// Returns the previous record, or `None` if the set is refused because a required value is missing.
     fn set(&mut self, record: &Raw) -> Option<Option<Raw>> {
         let id = id_of(record);
         let absent = Raw(vec![id.clone().into(), Value::Absent, Value::Null, "default".into()]);
@@ -120,7 +120,7 @@ impl Model {
 fn id_of(record: &Raw) -> String {
     match &record.0[0] {
         Value::Text(id) => id.clone(),
-        other => panic!("{other:?} is no text"),
+        other => panic!("{other:?} is not a text"),
     }
 }
 
@@ -143,7 +143,7 @@ fn follow(mut context: TestContext, operations: &[Operation]) -> Result<()> {
     step(&scope, &mut model, &Operation::List)
 }
 
-/// One operation on both; their answers are equal.
+/// Applies an operation to the scope and to the model, and compares the results.
 fn step(scope: &Scope<Raw>, model: &mut Model, operation: &Operation) -> Result<()> {
     match operation {
         Operation::Set(record) => same(scope.set(record), model.set(record).map(drop)),
@@ -189,7 +189,7 @@ fn step(scope: &Scope<Raw>, model: &mut Model, operation: &Operation) -> Result<
     Ok(())
 }
 
-/// A write does the same to both, or both refuse it.
+/// Checks that a write had the expected result, or was refused as expected.
 fn same<T: PartialEq + std::fmt::Debug>(stored: Result<T>, expected: Option<T>) {
     match (stored, expected) {
         (Ok(stored), Some(expected)) => assert_eq!(stored, expected),
@@ -197,6 +197,6 @@ fn same<T: PartialEq + std::fmt::Debug>(stored: Result<T>, expected: Option<T>) 
             let found = (error.kind(), error.column());
             assert_eq!(found, (ErrorKind::InvalidInput, Some("must")), "{error}");
         }
-        (stored, expected) => panic!("{stored:?} where {expected:?} is right"),
+        (stored, expected) => panic!("{stored:?} instead of {expected:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The records of the cases: bare rows under any schema, and a struct as users write it.
+//! The records of the cases: bare rows of any schema, and a struct.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,18 +12,18 @@ thread_local! {
     static SCHEMA: RefCell<Option<Schema>> = const { RefCell::new(None) };
 }
 
-/// Opens scopes of types whose schema is not known when they are compiled, as the name of a
-/// case's scope is not.
-pub(crate) fn declared_as<T>(schema: Schema, open: impl FnOnce() -> T) -> T {
+/// Calls `open` while [`Raw`] and [`Article`] have this schema: the name of a case's scope is not known when the types are
+/// compiled.
+pub(crate) fn with_schema<T>(schema: Schema, open: impl FnOnce() -> T) -> T {
     SCHEMA.set(Some(schema));
     open()
 }
 
 fn declared() -> Schema {
-    SCHEMA.with_borrow(|schema| schema.clone().expect("the type is opened through `declared_as`"))
+    SCHEMA.with_borrow(|schema| schema.clone().expect("the scope is opened through `with_schema`"))
 }
 
-/// A row as it is. Two are equal when no bit differs, but for those of a NaN.
+/// A bare row. Two rows are equal if their bits are, except those of a NaN.
 #[derive(Clone)]
 pub(crate) struct Raw(pub(crate) Row);
 
@@ -55,7 +55,7 @@ impl PartialEq for Raw {
     }
 }
 
-/// Long values are cut: a message that holds a megabyte is of no use.
+/// Shortens long values, so that messages stay readable.
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_short(f, &self.0)
@@ -78,7 +78,7 @@ fn write_short(f: &mut fmt::Formatter<'_>, values: &[Value]) -> fmt::Result {
         let ends = |at: usize| text.char_indices().nth(at).map_or(0, |(at, _)| at);
         match text.chars().count() {
             ..400 => text,
-            // The end tells apart keys that differ only there.
+            // The end distinguishes keys that differ only there.
             count => format!("{}...{} ({count})", &text[..ends(40)], &text[ends(count - 20)..]),
         }
     };
@@ -111,7 +111,7 @@ impl IntoKey<RawKey> for &RawKey {
     }
 }
 
-/// A struct as users have them; what a derive would write is written by hand.
+/// A struct as users write it, with the implementation that the derive would generate.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Article {
     pub(crate) id: String,
@@ -125,7 +125,7 @@ impl Article {
         Self { id: id.into(), name: format!("the name of {id}"), comment: None, count }
     }
 
-    /// Its schema, as the scope of this name.
+    /// The schema of the scope of this name.
     pub(crate) fn schema_of(scope: &str) -> Schema {
         Schema::new(scope)
             .unique(Column::new("id", ColumnType::Text))

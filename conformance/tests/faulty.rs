@@ -1,7 +1,6 @@
-//! Stores that are wrong on purpose: the suite must notice each of them.
+//! Stores with a deliberate fault: the suite must detect each of them.
 //!
-//! A [`FaultyStore`] is a memory store behind a wrapper that does one thing wrong. Without a fault
-//! it is right, and is a backend of the suite as any other.
+//! A [`FaultyStore`] wraps a memory store and has one fault. Without a fault it passes the suite.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -10,18 +9,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hilcat::backend::Memory;
-use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
+use hilcat::store::{Capabilities, ExpirySupport, Keys, Rows, ScopeStore, Store};
 use hilcat::{Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
 use hilcat_conformance::{Case, Storage, cases_for};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Makes the list of faults and the enum of them, so that none is left out of the list.
+/// Defines the enum of faults, and the list of all of them.
 macro_rules! faults {
     ($($fault:ident),* $(,)?) => {
-        /// What a store does wrong.
+        /// The fault of a store.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         enum Fault {
             None,
+            /// None either: expiry is a capability that a store may lack.
+            LacksExpiry,
             $($fault),*
         }
 
@@ -30,38 +31,51 @@ macro_rules! faults {
 }
 faults! {
     // Keys.
-    TrimsKeys, LowersKeys, ComposesKeys, JoinsKeys, CutsKeys,
+    TrimsKeys, LowersKeys, ComposesKeys, JoinsKeys, TruncatesKeys,
     // Values.
-    LosesNull, TakesEmptyForNull, TrimsText, ReadsNumbersInText, WrapsUnsigned, RoundsIntegers,
-    RoundsFloats, DropsTheSignOfZero, CutsMicroseconds, CutsText,
+    LosesNull, ReadsEmptyAsNull, TrimsText, ReadsNumbersInText, WrapsUnsigned, RoundsIntegers,
+    RoundsFloats, DropsTheSignOfZero, TruncatesMicroseconds, TruncatesText,
     // Writes of one record.
-    IgnoresPartialSets, SetsNullForAbsent, KeepsTheFirstWrite, GivesTheNewRecord, IsNotAtomic,
+    IgnoresPartialSets, SetsNullForAbsent, KeepsTheFirstWrite, ReturnsTheNewRecord, IsNotAtomic,
     // Conditional inserts.
-    InsertsOverRecords, GivesTheRefusedRecord, InsertsInTwoSteps, InsertsManyOverRecords,
+    InsertsOverRecords, ReturnsTheRefusedRecord, InsertsInTwoSteps, InsertsManyOverRecords,
     // Removals.
-    ForgetsPop, PopsWithoutGiving, ClearsNothing,
+    ForgetsPop, PopReturnsNothing, ClearsNothing,
     // Batches.
-    DropsTheLastOfABatch, LetsTheFirstOfABatchCount, StoresBatchesInPart, SortsFetchMany,
+    DropsTheLastOfABatch, StoresTheFirstOfDuplicates, StoresBatchesInPart, SortsFetchMany,
     SkipsMissing, PopsOneKeyTwice,
     // Listings.
     ListsAPage, ListsTwice, RefusesWritesWhileListing, CountsOneTooMany,
     // Scopes and schemas.
-    MixesScopes, HidesScopes, ForgetsOnUpgrade, TakesAnySchema, PlansNothing,
+    MixesScopes, HidesScopes, ForgetsOnUpgrade, AcceptsAnySchema, PlansNothing,
 }
 
 fn main() -> ExitCode {
-    let passes = |case: &'static Case| {
-        let run = move || Ok(case.run(storage(Fault::None))?);
-        Trial::test(format!("faultless::{}", case.name()), run)
-    };
     let fault = |&fault: &Fault| {
         Trial::test(format!("faulty::{fault:?}"), move || assert_is_detected(fault))
     };
-    let trials = cases_for(Memory::new().capabilities())
-        .map(passes)
-        .chain(FAULTS.iter().map(fault))
-        .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let trials = passes("faultless", Fault::None)
+        .chain(passes("without_expiry", Fault::LacksExpiry))
+        .chain(FAULTS.iter().map(fault));
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// A test for each case, which passes.
+fn passes(name: &'static str, fault: Fault) -> impl Iterator<Item = Trial> {
+    cases_for(capabilities(fault)).map(move |case| {
+        let run = move || Ok(case.run(storage(fault))?);
+        Trial::test(format!("{name}::{}", case.name()), run)
+    })
+}
+
+/// The capabilities of a store with this fault.
+fn capabilities(fault: Fault) -> Capabilities {
+    let mut capabilities = Memory::new().capabilities();
+    if fault == Fault::LacksExpiry {
+        capabilities.expiry = ExpirySupport::Unsupported;
+        capabilities.max_records = false;
+    }
+    capabilities
 }
 
 /// A fresh store with this fault.
@@ -76,12 +90,12 @@ fn assert_is_detected(fault: Fault) -> Result<(), Failed> {
     };
     match quietly(|| cases_for(Memory::new().capabilities()).find(fails)) {
         Some(_) => Ok(()),
-        None => Err(format!("no case fails on a store that has the fault {fault:?}").into()),
+        None => Err(format!("no case fails on a store with the fault {fault:?}").into()),
     }
 }
 
-/// Runs what is to panic, in threads of its own too, without the messages of its panics. Those of
-/// other tests that run meanwhile are shown with their results alone.
+/// Runs work that is expected to panic, also in other threads, without printing the messages. While it runs, the messages of other
+/// tests are not printed either; their results contain them.
 fn quietly<T>(work: impl FnOnce() -> T) -> T {
     static QUIET: AtomicUsize = AtomicUsize::new(0);
     static HOOK: std::sync::Once = std::sync::Once::new();
@@ -111,7 +125,7 @@ impl Store for FaultyStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        capabilities(self.fault)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
@@ -122,7 +136,7 @@ impl Store for FaultyStore {
         let mut under = Schema::clone(schema);
         match self.fault {
             Fault::MixesScopes => under = under.renamed("all"),
-            Fault::TakesAnySchema if !self.inner.plan(schema)?.is_safe() => {
+            Fault::AcceptsAnySchema if !self.inner.plan(schema)?.is_safe() => {
                 under = under.migrate(hilcat::Migrate::Recreate);
             }
             Fault::ForgetsOnUpgrade if !self.inner.plan(schema)?.is_empty() => {
@@ -196,7 +210,7 @@ impl FaultyScope {
         }
     }
 
-    /// The row as the fault leaves it.
+    /// Applies the fault to a row.
     fn row(&self, mut row: Row) -> Row {
         let key = self.spoil_key(self.schema.key_positions().iter().map(|&at| row[at].clone()));
         for (at, value) in row.iter_mut().enumerate() {
@@ -216,7 +230,7 @@ impl FaultyScope {
         keys.iter().map(|key| self.key(key)).collect()
     }
 
-    /// A partial set in two steps, between which another may come.
+    /// Completes a partial row in two steps, so that a concurrent write in between is lost.
     fn complete(&self, row: Row) -> Result<Row> {
         let old = self.inner.fetch(&self.schema.key_of(&row))?;
         std::thread::sleep(Duration::from_micros(50));
@@ -225,7 +239,7 @@ impl FaultyScope {
         Ok(filled.map(|(new, old)| if new.is_absent() { old } else { new }).collect())
     }
 
-    /// What is written in the place of a row, if anything is.
+    /// Returns the row that is written instead of this one, if any.
     fn before_write(&self, row: Row) -> Result<Option<Row>> {
         self.check_listings()?;
         let row = self.row(row);
@@ -243,25 +257,27 @@ impl FaultyScope {
     }
 }
 
-/// A value of a key, as a fault spoils it.
+/// Applies the fault to a value of a key.
 fn spoil_key(fault: Fault, value: Value) -> Value {
     match (fault, value) {
         (Fault::TrimsKeys, Value::Text(text)) => text.trim_end_matches(' ').into(),
         (Fault::LowersKeys, Value::Text(text)) => text.to_lowercase().into(),
         (Fault::ComposesKeys, Value::Text(text)) => text.replace("e\u{301}", "\u{e9}").into(),
-        (Fault::CutsKeys, Value::Text(text)) => text.chars().take(255).collect::<String>().into(),
+        (Fault::TruncatesKeys, Value::Text(text)) => {
+            text.chars().take(255).collect::<String>().into()
+        }
         (_, value) => value,
     }
 }
 
-/// A value that is not of the key, as a fault spoils it.
+/// Applies the fault to a value outside the key.
 fn spoil_value(fault: Fault, value: Value, nullable: bool) -> Value {
     match (fault, value) {
         (Fault::LosesNull, Value::Null) => Value::Absent,
         (Fault::SetsNullForAbsent, Value::Absent) if nullable => Value::Null,
-        (Fault::TakesEmptyForNull, Value::Text(text)) if text.is_empty() && nullable => Value::Null,
+        (Fault::ReadsEmptyAsNull, Value::Text(text)) if text.is_empty() && nullable => Value::Null,
         (Fault::TrimsText, Value::Text(text)) => text.trim_end().into(),
-        (Fault::CutsText, Value::Text(text)) => {
+        (Fault::TruncatesText, Value::Text(text)) => {
             text.chars().take(65_535).collect::<String>().into()
         }
         (Fault::ReadsNumbersInText, Value::Text(text)) => match text.parse::<i64>() {
@@ -274,14 +290,14 @@ fn spoil_value(fault: Fault, value: Value, nullable: bool) -> Value {
             Value::Float(format!("{value:.15e}").parse().unwrap_or(value))
         }
         (Fault::DropsTheSignOfZero, Value::Float(value)) => Value::Float(value + 0.0),
-        (Fault::CutsMicroseconds, Value::Timestamp(value)) => {
+        (Fault::TruncatesMicroseconds, Value::Timestamp(value)) => {
             Value::Timestamp(value.div_euclid(1_000) * 1_000)
         }
         (_, value) => value,
     }
 }
 
-/// A listing, counted while it is open.
+/// A listing that counts as open until it is dropped.
 struct Listing<I> {
     items: I,
     open: Arc<AtomicUsize>,
@@ -357,7 +373,7 @@ impl ScopeStore for FaultyScope {
             None => self.fetch(&key)?,
         };
         match self.fault {
-            Fault::GivesTheNewRecord if old.is_some() => self.fetch(&key),
+            Fault::ReturnsTheNewRecord if old.is_some() => self.fetch(&key),
             _ => Ok(old),
         }
     }
@@ -366,7 +382,7 @@ impl ScopeStore for FaultyScope {
         let Some(row) = self.before_write(row)? else { return Ok(None) };
         match self.fault {
             Fault::InsertsOverRecords => self.inner.set(row).map(|()| None),
-            Fault::GivesTheRefusedRecord => Ok(self.inner.insert(row.clone())?.map(|_| row)),
+            Fault::ReturnsTheRefusedRecord => Ok(self.inner.insert(row.clone())?.map(|_| row)),
             Fault::InsertsInTwoSteps => match self.inner.fetch(&self.schema.key_of(&row))? {
                 Some(stored) => Ok(Some(stored)),
                 None => {
@@ -393,7 +409,7 @@ impl ScopeStore for FaultyScope {
         let mut rows = rows.into_iter().map(|row| self.row(row)).collect::<Vec<_>>();
         match self.fault {
             Fault::DropsTheLastOfABatch => drop(rows.pop()),
-            Fault::LetsTheFirstOfABatchCount => rows.reverse(),
+            Fault::StoresTheFirstOfDuplicates => rows.reverse(),
             Fault::StoresBatchesInPart => {
                 return rows.into_iter().try_for_each(|row| self.inner.set(row));
             }
@@ -406,7 +422,7 @@ impl ScopeStore for FaultyScope {
         self.check_listings()?;
         match self.fault {
             Fault::ForgetsPop => self.fetch(key),
-            Fault::PopsWithoutGiving => self.inner.pop(key).map(|_| None),
+            Fault::PopReturnsNothing => self.inner.pop(key).map(|_| None),
             _ => self.inner.pop(&self.key(key)),
         }
     }

@@ -1,6 +1,6 @@
 //! The backends that the suite runs on. A new one is a line in [`BACKENDS`].
 
-use hilcat::store::Capabilities;
+use hilcat::store::{Capabilities, ExpirySupport};
 use hilcat_conformance::{Case, Storage, cases_for};
 
 use crate::storage;
@@ -31,6 +31,7 @@ impl Backend {
     /// Returns the cases for the backend.
     pub fn cases(&self) -> impl Iterator<Item = &'static Case> + use<> {
         let mut capabilities = Capabilities::new();
+        capabilities.expiry = ExpirySupport::Full;
         capabilities.stores = self.durability != Durability::Nothing;
         capabilities.persistent = self.durability == Durability::Persistent;
         cases_for(capabilities)

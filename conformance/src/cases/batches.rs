@@ -1,4 +1,4 @@
-//! Many records at a time.
+//! Batches of records.
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Value};
 
@@ -8,16 +8,16 @@ use crate::records::{Raw, RawKey};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
     an_empty_batch_does_nothing,
-    fetch_many_keeps_the_order_asked,
-    fetch_many_of_one_key_twice,
+    fetch_many_returns_records_in_the_order_of_the_keys,
+    fetch_many_accepts_duplicate_keys,
     set_many_inserts_and_overwrites,
-    of_two_records_with_one_key_the_last_counts,
-    a_batch_of_some_columns_keeps_the_others,
-    a_batch_with_one_bad_record_changes_nothing,
-    pop_many_keeps_the_order_asked,
-    pop_many_of_one_key_twice_gives_it_once,
-    batches_of_every_size,
-    ten_thousand_at_once,
+    the_last_of_two_records_with_one_key_is_stored,
+    a_partial_batch_keeps_the_other_columns,
+    a_batch_with_an_invalid_record_changes_nothing,
+    pop_many_returns_records_in_the_order_of_the_keys,
+    pop_many_returns_a_record_once_for_duplicate_keys,
+    batches_of_many_sizes_are_complete,
+    a_batch_of_ten_thousand_records_is_complete,
 ];
 
 fn an_empty_batch_does_nothing(context: TestContext) -> Result<()> {
@@ -26,12 +26,17 @@ fn an_empty_batch_does_nothing(context: TestContext) -> Result<()> {
     scope.set_many(Vec::<Raw>::new())?;
     assert_eq!(scope.fetch_many(Vec::<RawKey>::new())?, []);
     assert_eq!(scope.pop_many(Vec::<RawKey>::new())?, []);
-    assert_eq!(scope.get_many(Vec::<RawKey>::new(), |_| -> Vec<Raw> { panic!("not asked") })?, []);
+    assert_eq!(
+        scope.get_many(Vec::<RawKey>::new(), |_| -> Vec<Raw> {
+            panic!("there is nothing to compute")
+        })?,
+        []
+    );
     assert_eq!(all_rows(&scope)?, [pair(1, 1)]);
     Ok(())
 }
 
-fn fetch_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
+fn fetch_many_returns_records_in_the_order_of_the_keys(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..50).map(|n| pair(n, n * n)))?;
     let order = [7, 3, 99, 49, 0, -1, 12, 11];
@@ -41,7 +46,7 @@ fn fetch_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn fetch_many_of_one_key_twice(context: TestContext) -> Result<()> {
+fn fetch_many_accepts_duplicate_keys(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(2, 20)])?;
     let found = scope.fetch_many([2, 1, 9, 2, 2, 9].map(key))?;
@@ -58,7 +63,7 @@ fn set_many_inserts_and_overwrites(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn of_two_records_with_one_key_the_last_counts(context: TestContext) -> Result<()> {
+fn the_last_of_two_records_with_one_key_is_stored(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many([pair(1, 1), pair(2, 2), pair(1, 10), pair(3, 3), pair(1, 100)])?;
     assert_eq!(all_rows(&scope)?, sorted([pair(1, 100), pair(2, 2), pair(3, 3)]));
@@ -67,7 +72,7 @@ fn of_two_records_with_one_key_the_last_counts(context: TestContext) -> Result<(
     Ok(())
 }
 
-fn a_batch_of_some_columns_keeps_the_others(context: TestContext) -> Result<()> {
+fn a_partial_batch_keeps_the_other_columns(context: TestContext) -> Result<()> {
     let schema = context
         .pairs(ColumnType::BigInt, ColumnType::BigInt)
         .column(Column::new("w", ColumnType::Text).nullable(true).default_value("default"));
@@ -90,8 +95,8 @@ fn a_batch_of_some_columns_keeps_the_others(context: TestContext) -> Result<()> 
     Ok(())
 }
 
-/// The bad one is refused by the store alone: it lacks a value only because it is a new record.
-fn a_batch_with_one_bad_record_changes_nothing(context: TestContext) -> Result<()> {
+/// Only the store can refuse the record: its missing value is an error because the record is new.
+fn a_batch_with_an_invalid_record_changes_nothing(context: TestContext) -> Result<()> {
     let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::BigInt))
@@ -106,7 +111,7 @@ fn a_batch_with_one_bad_record_changes_nothing(context: TestContext) -> Result<(
         assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("v")), "{error}");
         assert_eq!(all_rows(&scope)?, sorted(before.clone()));
     }
-    // What lacks a value in one record of a batch may have been given by one before it.
+    // An earlier record of the batch may supply the value that a later record lacks.
     scope.set_many([pair(1_000, 5), pair(1_000, Value::Absent)])?;
     assert_eq!(scope.fetch(key(1_000))?, Some(pair(1_000, 5)));
     let error = scope.set_many([pair(1_001, Value::Absent), pair(1_001, 5)]).unwrap_err();
@@ -115,7 +120,7 @@ fn a_batch_with_one_bad_record_changes_nothing(context: TestContext) -> Result<(
     Ok(())
 }
 
-fn pop_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
+fn pop_many_returns_records_in_the_order_of_the_keys(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..20).map(|n| pair(n, n * n)))?;
     let order = [7, 3, 99, 19, 0];
@@ -126,7 +131,7 @@ fn pop_many_keeps_the_order_asked(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn pop_many_of_one_key_twice_gives_it_once(context: TestContext) -> Result<()> {
+fn pop_many_returns_a_record_once_for_duplicate_keys(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(2, 20)])?;
     let popped = scope.pop_many([2, 1, 2, 1].map(key))?;
@@ -135,8 +140,8 @@ fn pop_many_of_one_key_twice_gives_it_once(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Engines take batches in pieces: around the usual sizes of these none is lost.
-fn batches_of_every_size(context: TestContext) -> Result<()> {
+/// Engines split batches: the sizes are around those where they usually do.
+fn batches_of_many_sizes_are_complete(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     for size in
         [1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 99, 100, 101, 127, 128, 129, 255, 256, 257, 999, 1_001]
@@ -153,7 +158,7 @@ fn batches_of_every_size(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn ten_thousand_at_once(context: TestContext) -> Result<()> {
+fn a_batch_of_ten_thousand_records_is_complete(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let id = |n: usize| format!("key {n}");
     let records: Vec<Raw> = (0..10_000).map(|n| pair(id(n), format!("value {n}"))).collect();

@@ -1,4 +1,4 @@
-//! `get` computes once.
+//! `get` and its variants compute a missing record once.
 
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,16 +16,16 @@ use crate::records::Raw;
 pub(crate) const CASES: &[Case] = case_list![Stores:
     a_hit_computes_nothing,
     a_miss_computes_and_stores,
-    many_threads_compute_once,
-    a_panic_lets_the_next_one_compute,
-    a_panic_lets_one_who_waits_compute,
+    concurrent_gets_compute_once,
+    after_a_panic_the_next_call_computes,
+    after_a_panic_a_waiting_call_computes,
     a_failed_computation_stores_nothing,
-    a_computation_can_ask_for_another_key,
-    a_computation_cannot_ask_for_itself,
-    a_computed_record_has_the_key_asked_for,
-    get_many_computes_what_is_missing_in_one_call,
-    get_many_refuses_what_was_not_asked_for,
-    get_many_and_get_compute_once,
+    a_computation_can_get_another_key,
+    a_computation_that_gets_its_own_key_is_an_error,
+    a_computed_record_with_another_key_is_refused,
+    get_many_computes_all_missing_records_in_one_call,
+    get_many_refuses_records_of_other_keys,
+    concurrent_get_many_and_get_compute_once,
 ];
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -33,9 +33,10 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn a_hit_computes_nothing(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     scope.set(&pair("a", "stored"))?;
-    let got = scope.get(key("a"), || panic!("it is stored"))?;
+    let got = scope.get(key("a"), || panic!("the record is stored"))?;
     assert_eq!(got, pair("a", "stored"));
-    let got = scope.try_get(key("a"), || -> Result<Raw, Error> { panic!("it is stored") })?;
+    let got =
+        scope.try_get(key("a"), || -> Result<Raw, Error> { panic!("the record is stored") })?;
     assert_eq!(got, pair("a", "stored"));
     Ok(())
 }
@@ -50,7 +51,7 @@ fn a_miss_computes_and_stores(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn many_threads_compute_once(context: TestContext) -> Result<()> {
+fn concurrent_gets_compute_once(context: TestContext) -> Result<()> {
     const KEYS: usize = 20;
     const THREADS: usize = 16;
     let scope = context.numbers()?;
@@ -79,12 +80,12 @@ fn many_threads_compute_once(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Runs what panics on purpose.
+/// Runs work that is expected to panic.
 fn panics(work: impl FnOnce()) {
     assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
 }
 
-fn a_panic_lets_the_next_one_compute(context: TestContext) -> Result<()> {
+fn after_a_panic_the_next_call_computes(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     panics(|| drop(scope.get(key("a"), || std::panic::resume_unwind(Box::new("on purpose")))));
     assert!(!scope.exists(key("a"))?);
@@ -93,7 +94,7 @@ fn a_panic_lets_the_next_one_compute(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_panic_lets_one_who_waits_compute(context: TestContext) -> Result<()> {
+fn after_a_panic_a_waiting_call_computes(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let waiter = scope.clone();
     let (computing, started) = mpsc::channel();
@@ -130,7 +131,7 @@ fn a_failed_computation_stores_nothing(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_computation_can_ask_for_another_key(context: TestContext) -> Result<()> {
+fn a_computation_can_get_another_key(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let other = {
         let schema = context.pairs(hilcat::ColumnType::BigInt, hilcat::ColumnType::BigInt);
@@ -154,7 +155,7 @@ fn a_computation_can_ask_for_another_key(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_computation_cannot_ask_for_itself(context: TestContext) -> Result<()> {
+fn a_computation_that_gets_its_own_key_is_an_error(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let worker = scope.clone();
     let error = within(LIMIT, move || {
@@ -166,7 +167,7 @@ fn a_computation_cannot_ask_for_itself(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_computed_record_has_the_key_asked_for(context: TestContext) -> Result<()> {
+fn a_computed_record_with_another_key_is_refused(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let error = scope.get(key("a"), || pair("a ", "1")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -174,7 +175,7 @@ fn a_computed_record_has_the_key_asked_for(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn get_many_computes_what_is_missing_in_one_call(context: TestContext) -> Result<()> {
+fn get_many_computes_all_missing_records_in_one_call(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many([pair(1, 10), pair(3, 30)])?;
     let mut calls = 0;
@@ -182,32 +183,37 @@ fn get_many_computes_what_is_missing_in_one_call(context: TestContext) -> Result
         calls += 1;
         missing.sort_by_key(|key| format!("{key:?}"));
         assert_eq!(missing, [2, 4, 5].map(key));
-        // In another order than asked, which is no matter.
+        // The order of the computed records does not matter.
         [4, 2, 5].map(|n| pair(n, n * 100))
     })?;
     assert_eq!(calls, 1);
     let expected = [(5, 500), (1, 10), (4, 400), (3, 30), (5, 500), (2, 200), (1, 10)];
     assert_eq!(got, expected.map(|(id, v)| pair(id, v)));
-    let again = scope.get_many([2, 1].map(key), |_| -> Vec<Raw> { panic!("all are stored") })?;
+    let again =
+        scope.get_many([2, 1].map(key), |_| -> Vec<Raw> { panic!("all records are stored") })?;
     assert_eq!(again, [pair(2, 200), pair(1, 10)]);
     assert_eq!(scope.len()?, 5);
     Ok(())
 }
 
-fn get_many_refuses_what_was_not_asked_for(context: TestContext) -> Result<()> {
+fn get_many_refuses_records_of_other_keys(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let error = scope.get_many([1, 2].map(key), |_| [pair(1, 1), pair(9, 9)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(scope.len()?, 0);
     let error = scope.get_many([1, 2].map(key), |_| [pair(1, 1)]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-    assert_eq!(all_rows(&scope)?, [pair(1, 1)], "what it gave is stored");
+    assert_eq!(
+        all_rows(&scope)?,
+        [pair(1, 1)],
+        "the computed records of requested keys are stored"
+    );
     assert_eq!(scope.get(key(2), || pair(2, 2))?, pair(2, 2));
     Ok(())
 }
 
-/// Batches that overlap, in opposite orders, and single gets: each key is computed once.
-fn get_many_and_get_compute_once(context: TestContext) -> Result<()> {
+/// Overlapping batches in opposite orders and single calls compute each key once.
+fn concurrent_get_many_and_get_compute_once(context: TestContext) -> Result<()> {
     const KEYS: i64 = 30;
     let scope = context.numbers()?;
     let worker = scope.clone();

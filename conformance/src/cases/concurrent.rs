@@ -1,4 +1,4 @@
-//! Many threads at once.
+//! Concurrent calls from many threads.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,18 +11,18 @@ use crate::context::{TestContext, all_rows, join, key, pair, row, sorted};
 use crate::records::Raw;
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    a_record_is_never_half_of_one,
-    sets_of_different_columns_lose_nothing,
-    an_update_is_one_step,
-    no_update_fails_because_of_others,
-    a_record_is_popped_by_one,
-    batches_in_opposite_orders,
-    handles_go_into_threads,
-    sixteen_threads_of_mixed_work,
-    each_who_fetches_gets_what_was_asked,
+    a_record_is_never_read_half_written,
+    concurrent_sets_of_different_columns_are_all_kept,
+    an_update_is_atomic,
+    concurrent_updates_do_not_fail,
+    concurrent_pops_return_a_record_once,
+    batches_in_opposite_orders_do_not_deadlock,
+    handles_can_be_sent_to_threads,
+    threads_with_their_own_keys_do_not_interfere,
+    concurrent_fetches_return_the_records_of_their_keys,
 ];
 
-/// Runs the same work in several threads that start together.
+/// Runs the same work in several threads that start at the same time.
 fn in_threads(count: i64, work: impl Fn(i64) -> Result<()> + Sync) -> Result<()> {
     let start = Barrier::new(count as usize);
     thread::scope(|threads| {
@@ -38,7 +38,7 @@ fn in_threads(count: i64, work: impl Fn(i64) -> Result<()> + Sync) -> Result<()>
     })
 }
 
-/// A scope of four columns, which the cases keep equal or each to itself.
+/// A scope of four columns. The cases write the same value to all columns, or each thread writes one.
 fn of_four(context: &TestContext) -> Result<Scope<Raw>> {
     let schema = context.schema().unique(Column::new("id", ColumnType::Text));
     let column = |schema: hilcat::Schema, name| {
@@ -51,7 +51,7 @@ fn four(id: &str, value: i64) -> Raw {
     row([id.into(), value.into(), value.into(), value.into(), value.into()])
 }
 
-fn a_record_is_never_half_of_one(context: TestContext) -> Result<()> {
+fn a_record_is_never_read_half_written(context: TestContext) -> Result<()> {
     let scope = of_four(&context)?;
     scope.set(&four("k", -1))?;
     let whole = |record: &Raw| record.0[1..].iter().all(|value| *value == record.0[1]);
@@ -71,7 +71,7 @@ fn a_record_is_never_half_of_one(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn sets_of_different_columns_lose_nothing(context: TestContext) -> Result<()> {
+fn concurrent_sets_of_different_columns_are_all_kept(context: TestContext) -> Result<()> {
     let scope = of_four(&context)?;
     in_threads(4, |thread| {
         for n in 0..50_i64 {
@@ -90,8 +90,8 @@ fn sets_of_different_columns_lose_nothing(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Every value that was written is replaced once, but for the one that stands at the end.
-fn an_update_is_one_step(context: TestContext) -> Result<()> {
+/// Every written value is returned by one later update, except the stored one.
+fn an_update_is_atomic(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let replaced = std::sync::Mutex::new(Vec::new());
     in_threads(8, |thread| {
@@ -108,9 +108,9 @@ fn an_update_is_one_step(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// For a second, sixteen threads replace and remove one record, as a whole and in part. None of them
-/// gives up before its deadline, and every value was found by one other call or is stored.
-fn no_update_fails_because_of_others(context: TestContext) -> Result<()> {
+/// For a second, sixteen threads replace and remove one record, whole and in part. No call fails, and every written value
+/// is returned by one other call or is the stored one.
+fn concurrent_updates_do_not_fail(context: TestContext) -> Result<()> {
     let scope = of_four(&context)?;
     let (written, found) = (std::sync::Mutex::new(Vec::new()), std::sync::Mutex::new(Vec::new()));
     let end = Instant::now() + Duration::from_secs(1);
@@ -137,7 +137,7 @@ fn no_update_fails_because_of_others(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_record_is_popped_by_one(context: TestContext) -> Result<()> {
+fn concurrent_pops_return_a_record_once(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..200).map(|n| pair(n, n)))?;
     let popped = std::sync::Mutex::new(Vec::new());
@@ -155,8 +155,8 @@ fn a_record_is_popped_by_one(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Engines that lock rows deadlock here, unless the batches are sorted.
-fn batches_in_opposite_orders(context: TestContext) -> Result<()> {
+/// Engines that lock rows deadlock, unless the backend sorts the batches.
+fn batches_in_opposite_orders_do_not_deadlock(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     in_threads(6, |thread| {
         for round in 0..10 {
@@ -173,7 +173,7 @@ fn batches_in_opposite_orders(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn handles_go_into_threads(context: TestContext) -> Result<()> {
+fn handles_can_be_sent_to_threads(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let run = |n: i64| {
         let (cache, scope): (Cache, Scope<Raw>) = (context.cache.clone(), scope.clone());
@@ -191,8 +191,8 @@ fn handles_go_into_threads(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Each thread has records of its own, and sees them as if it were alone.
-fn sixteen_threads_of_mixed_work(context: TestContext) -> Result<()> {
+/// Each thread writes only its own keys, and reads what it wrote.
+fn threads_with_their_own_keys_do_not_interfere(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     in_threads(16, |thread| {
         let id = |n: i64| thread * 1_000 + n;
@@ -221,8 +221,8 @@ fn sixteen_threads_of_mixed_work(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Fetches that meet may go as one statement: nobody gets another's record, or one of before.
-fn each_who_fetches_gets_what_was_asked(context: TestContext) -> Result<()> {
+/// A backend may combine concurrent fetches into one statement: each still returns its own record, in its current state.
+fn concurrent_fetches_return_the_records_of_their_keys(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     scope.set(&pair("shared", "of all"))?;
     in_threads(16, |thread| {
@@ -232,7 +232,7 @@ fn each_who_fetches_gets_what_was_asked(context: TestContext) -> Result<()> {
             scope.set(&record)?;
             assert_eq!(scope.fetch(key(id.as_str()))?, Some(record));
             assert_eq!(scope.fetch(key("shared"))?, Some(pair("shared", "of all")));
-            assert_eq!(scope.fetch(key(format!("{id}, which is not there")))?, None);
+            assert_eq!(scope.fetch(key(format!("missing {id}")))?, None);
         }
         Ok(())
     })

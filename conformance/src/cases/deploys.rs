@@ -1,5 +1,5 @@
-//! Versions of a program that know different columns of a scope, one after the other and side by
-//! side: each reads and writes what it knows, and leaves the rest as it is.
+//! Versions of a program whose schemas have different columns of one scope, one after another and at the same time: each reads and
+//! writes its own columns and keeps the others.
 
 use std::sync::Barrier;
 use std::thread;
@@ -9,25 +9,25 @@ use serde_json::json;
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, row, sorted};
-use crate::records::{Raw, declared_as};
+use crate::records::{Raw, with_schema};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    an_older_version_restarts,
+    an_older_version_can_open_the_scope_again,
     an_older_version_writes_defaults,
-    an_older_version_restarts_under_manual,
-    a_dynamic_scope_leaves_unknown_columns_alone,
-    a_dropped_column_is_removed_and_the_records_stay,
-    a_dropped_column_that_is_not_there_is_no_difference,
+    an_older_version_can_open_the_scope_again_under_manual_migration,
+    a_dynamic_scope_keeps_unknown_columns,
+    dropping_a_column_keeps_the_records,
+    dropping_a_missing_column_changes_nothing,
     a_possible_rename_is_refused,
-    a_kept_column_is_not_taken_for_a_renamed_one,
+    a_kept_column_does_not_count_as_a_rename,
     one_table_for_two_scopes_is_refused,
-    a_refusal_says_what_works,
+    a_refusal_names_a_way_that_works,
 ];
 
 pub(crate) const ACROSS_CACHES: &[Case] = case_list![Persistent:
-    programs_that_know_some_columns_each,
-    two_versions_at_once,
-    two_scopes_claim_one_table_at_once,
+    programs_with_different_columns_keep_the_values_of_each_other,
+    two_versions_can_write_at_once,
+    of_two_scopes_that_claim_one_table_one_is_refused,
     a_dropped_column_is_ignored_by_an_open_handle,
 ];
 
@@ -35,12 +35,12 @@ fn text(name: &str) -> Column {
     Column::new(name, ColumnType::Text)
 }
 
-/// What the older version knows.
+/// The schema of the older version.
 fn v1(context: &TestContext) -> Schema {
     context.schema().unique(text("id")).column(text("name"))
 }
 
-/// What the newer one knows.
+/// The schema of the newer version.
 fn v2(context: &TestContext) -> Schema {
     v1(context).column(text("extra").nullable(true))
 }
@@ -53,7 +53,7 @@ fn new(id: &str, name: &str, extra: impl Into<Value>) -> Raw {
     row([id.into(), name.into(), extra.into()])
 }
 
-/// The records after one version and the other wrote in turns.
+/// The two versions open the scope and write in turns.
 fn in_turns(context: &mut TestContext, (v1, v2): (Schema, Schema)) -> Result<()> {
     let scope = context.raw(v2.clone())?;
     scope.set_many((0..6).map(|at| new(&format!("k{at}"), "two", format!("e{at}"))))?;
@@ -95,7 +95,7 @@ fn in_turns(context: &mut TestContext, (v1, v2): (Schema, Schema)) -> Result<()>
     context.reopen()
 }
 
-fn an_older_version_restarts(mut context: TestContext) -> Result<()> {
+fn an_older_version_can_open_the_scope_again(mut context: TestContext) -> Result<()> {
     let versions = (v1(&context), v2(&context));
     context.raw(versions.0.clone())?.set(&old("k0", "one"))?;
     context.reopen()?;
@@ -120,7 +120,9 @@ fn an_older_version_writes_defaults(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn an_older_version_restarts_under_manual(mut context: TestContext) -> Result<()> {
+fn an_older_version_can_open_the_scope_again_under_manual_migration(
+    mut context: TestContext,
+) -> Result<()> {
     let (v1, v2) = (v1(&context), v2(&context));
     context.raw(v1.clone())?.set(&old("k0", "one"))?;
     context.reopen()?;
@@ -131,8 +133,8 @@ fn an_older_version_restarts_under_manual(mut context: TestContext) -> Result<()
     in_turns(&mut context, (v1.migrate(Migrate::Manual), manual))
 }
 
-/// Two schemas as TOML has them.
-fn a_dynamic_scope_leaves_unknown_columns_alone(mut context: TestContext) -> Result<()> {
+/// The schemas are dynamic, as those from TOML.
+fn a_dynamic_scope_keeps_unknown_columns(mut context: TestContext) -> Result<()> {
     let (v1, v2) = (v1(&context), v2(&context));
     let scope = context.dynamic(v2.clone())?;
     scope.set("a", json!({"id": "a", "name": "two", "extra": "e"}))?;
@@ -148,8 +150,10 @@ fn a_dynamic_scope_leaves_unknown_columns_alone(mut context: TestContext) -> Res
     Ok(())
 }
 
-/// Two programs, neither of which knows all columns.
-fn programs_that_know_some_columns_each(mut context: TestContext) -> Result<()> {
+/// Neither program knows all columns.
+fn programs_with_different_columns_keep_the_values_of_each_other(
+    mut context: TestContext,
+) -> Result<()> {
     let a = context.schema().unique(text("id")).column(text("a").nullable(true));
     let b = context.schema().unique(text("id")).column(text("b").nullable(true)).keep(["a"]);
     context.raw(a.clone())?.set(&old("x", "ax"))?;
@@ -179,7 +183,7 @@ fn programs_that_know_some_columns_each(mut context: TestContext) -> Result<()> 
     Ok(())
 }
 
-fn a_dropped_column_is_removed_and_the_records_stay(mut context: TestContext) -> Result<()> {
+fn dropping_a_column_keeps_the_records(mut context: TestContext) -> Result<()> {
     let required = context.schema().unique(text("id")).column(text("name")).column(text("gone"));
     context.raw(required.clone())?.set_many([new("a", "one", "x"), new("b", "two", "y")])?;
     context.reopen()?;
@@ -198,7 +202,7 @@ fn a_dropped_column_is_removed_and_the_records_stay(mut context: TestContext) ->
         drop(scope);
         context.reopen()?;
     }
-    // It is gone for those who know nothing of it, and new for those who know it.
+    // For a schema without the column nothing is left to do; for one with it, the column is new.
     assert!(context.cache.plan(&v1(&context))?.is_empty());
     assert_eq!(context.raw(v1(&context))?.len()?, 2);
     context.reopen()?;
@@ -210,7 +214,7 @@ fn a_dropped_column_is_removed_and_the_records_stay(mut context: TestContext) ->
     Ok(())
 }
 
-fn a_dropped_column_that_is_not_there_is_no_difference(mut context: TestContext) -> Result<()> {
+fn dropping_a_missing_column_changes_nothing(mut context: TestContext) -> Result<()> {
     context.raw(v1(&context))?.set(&old("a", "one"))?;
     context.reopen()?;
     let dropped = v1(&context).dropped(["never", "there"]);
@@ -230,12 +234,12 @@ fn a_possible_rename_is_refused(mut context: TestContext) -> Result<()> {
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
         let error = error.to_string();
         for way in ["was = \"extra\"", "dropped = [\"extra\"]", "keep = [\"extra\"]", "`title`"] {
-            assert!(error.contains(way), "{way} is not in: {error}");
+            assert!(error.contains(way), "`{way}` is missing in: {error}");
         }
         context.cache.migrate(&renamed).unwrap_err();
         context.reopen()?;
     }
-    assert!(context.cache.plan(&v2(&context))?.is_empty(), "nothing was changed");
+    assert!(context.cache.plan(&v2(&context))?.is_empty(), "the refused opening changed nothing");
     assert_eq!(all_rows(&context.raw(v2(&context))?)?, [new("a", "one", "x")]);
     context.reopen()?;
 
@@ -245,7 +249,7 @@ fn a_possible_rename_is_refused(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_kept_column_is_not_taken_for_a_renamed_one(mut context: TestContext) -> Result<()> {
+fn a_kept_column_does_not_count_as_a_rename(mut context: TestContext) -> Result<()> {
     context.raw(v2(&context))?.set(&new("a", "one", "x"))?;
     context.reopen()?;
     let kept = v1(&context).column(text("title").nullable(true)).keep(["extra"]);
@@ -295,9 +299,9 @@ fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Under `manual`, what the message says is what works: the command for steps that are safe, and
-/// for others a policy under which that command applies them.
-fn a_refusal_says_what_works(mut context: TestContext) -> Result<()> {
+/// Under `manual`, the message names the command for safe steps, and for other steps a policy under which the command applies
+/// them; both work.
+fn a_refusal_names_a_way_that_works(mut context: TestContext) -> Result<()> {
     let manual = |schema: Schema| schema.migrate(Migrate::Manual);
     context.raw(v1(&context))?.set(&old("a", "one"))?;
     context.reopen()?;
@@ -326,11 +330,11 @@ fn a_refusal_says_what_works(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Both versions are open, each in a cache of its own.
-fn two_versions_at_once(context: TestContext) -> Result<()> {
+/// Both versions are open at the same time, each with its own cache.
+fn two_versions_can_write_at_once(context: TestContext) -> Result<()> {
     let (v1, v2) = (v1(&context), v2(&context));
     let newer = context.another()?;
-    let both = declared_as(v2.clone(), || newer.scope::<Raw>())?;
+    let both = with_schema(v2.clone(), || newer.scope::<Raw>())?;
     both.set(&new("a", "two", "x"))?;
     let known = context.raw(v1)?;
     for round in 0..5 {
@@ -348,8 +352,8 @@ fn two_versions_at_once(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Of two programs that open scopes with one table at the same moment, one has it.
-fn two_scopes_claim_one_table_at_once(context: TestContext) -> Result<()> {
+/// Two programs open scopes with one table at the same moment: one succeeds, the other gets an error.
+fn of_two_scopes_that_claim_one_table_one_is_refused(context: TestContext) -> Result<()> {
     if context.has_shared_tables() {
         return Ok(());
     }
@@ -376,13 +380,13 @@ fn two_scopes_claim_one_table_at_once(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// A version that knows the column goes on while another one drops it.
+/// A version that knows the column continues to work while another version drops the column.
 fn a_dropped_column_is_ignored_by_an_open_handle(context: TestContext) -> Result<()> {
     let (v1, v2) = (v1(&context).dropped(["extra"]), v2(&context));
     let knows = context.raw(v2)?;
     knows.set(&new("a", "two", "x"))?;
     let dropping = context.another()?;
-    let drops = declared_as(v1, || dropping.scope::<Raw>())?;
+    let drops = with_schema(v1, || dropping.scope::<Raw>())?;
     assert_eq!(drops.fetch(key("a"))?, Some(old("a", "two")));
     knows.set(&new("a", "two", "y"))?;
     assert_eq!(drops.fetch(key("a"))?, Some(old("a", "two")));

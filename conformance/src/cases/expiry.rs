@@ -1,55 +1,55 @@
-//! Records that expire: when, for which methods, and what is left of them.
+//! Expiry: when records expire, how each method treats them, and when they are removed.
 
 use std::time::Duration;
 
-use hilcat::store::ExpirySupport;
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Scope, Value};
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, pair, row, sorted};
 use crate::records::Raw;
 
-pub(crate) const CASES: &[Case] = case_list![Stores:
+pub(crate) const CASES: &[Case] = case_list![Expiry:
     an_expired_record_is_absent_for_every_read,
     an_expired_record_is_absent_for_pop_and_update,
-    a_write_restarts_the_time,
-    a_partial_set_on_an_expired_record_is_as_on_a_missing_one,
-    a_write_can_have_a_time_to_live_of_its_own,
+    a_write_restarts_the_time_to_live,
+    a_partial_set_treats_an_expired_record_as_missing,
+    a_write_can_set_its_own_time_to_live,
     a_time_to_live_needs_a_scope_that_uses_expiry,
-    touch_restarts_the_time,
-    an_entry_says_when_it_expires,
-    a_column_says_when_a_record_expires,
-    jitter_shortens_the_time,
-    two_handles_read_what_was_written,
-    a_scope_without_ttl_sees_and_ends_the_expiry_of_others,
+    touch_restarts_the_time_to_live,
+    an_entry_has_the_expiry_of_its_record,
+    a_column_can_hold_the_expiry,
+    jitter_shortens_the_time_to_live,
+    the_expiry_is_that_of_the_write,
+    a_scope_without_a_ttl_honours_and_ends_stored_expiries,
     adding_a_ttl_leaves_existing_records_without_expiry,
-    purge_removes_what_is_past_all_windows,
-    a_purge_of_the_cache_reaches_every_scope,
+    purge_removes_records_past_all_windows,
+    a_purge_of_the_cache_covers_every_scope,
     churn_leaves_few_expired_records,
-    a_bound_removes_what_expires_first,
-    options_that_cannot_be_honoured_are_errors,
-    the_column_of_the_expiry_is_hidden,
+    max_records_removes_the_records_that_expire_first,
+    options_without_effect_are_errors,
+    the_expiry_column_is_hidden,
 ];
 
-pub(crate) const OF_PERSISTENT: &[Case] = case_list![Persistent:
-    the_expiry_outlives_the_cache,
-    removing_the_ttl_shows_no_expired_record,
+pub(crate) const OF_PERSISTENT: &[Case] = case_list![PersistentExpiry:
+    the_expiry_survives_reopening,
+    removing_the_ttl_reveals_no_expired_record,
 ];
+
+pub(crate) const WITHOUT: &[Case] = case_list![NoExpiry: options_of_freshness_are_refused];
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The scope of texts whose records are fresh for a minute.
+/// The scope of texts with a time to live of a minute.
 pub(crate) fn minutes(context: &TestContext) -> Result<Scope<Raw>> {
     context.raw(texts(context).ttl(MINUTE))
 }
 
 pub(crate) fn texts(context: &TestContext) -> Schema {
-    assert_eq!(context.cache.capabilities().expiry, ExpirySupport::Full);
     context.pairs(ColumnType::Text, ColumnType::Text)
 }
 
-/// Whether the server removes what is expired, by its own clock.
+/// Whether the server itself removes expired records, by its own clock.
 fn removes_itself(context: &TestContext) -> bool {
     context.cache.capabilities().removes_expired
 }
@@ -61,7 +61,7 @@ fn an_expired_record_is_absent_for_every_read(context: TestContext) -> Result<()
     scope.set_many([pair("new", "2"), pair("newer", "3")])?;
     assert_eq!(scope.len()?, 3);
     assert_eq!(scope.fetch(key("old"))?, Some(pair("old", "1")));
-    // From the very moment on.
+    // A record is expired at the microsecond of its expiry.
     context.advance(SECOND);
     assert!(!scope.exists(key("old"))? && scope.exists(key("new"))?);
     assert_eq!(scope.fetch(key("old"))?, None);
@@ -87,7 +87,7 @@ fn an_expired_record_is_absent_for_pop_and_update(context: TestContext) -> Resul
     Ok(())
 }
 
-fn a_write_restarts_the_time(context: TestContext) -> Result<()> {
+fn a_write_restarts_the_time_to_live(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
     let ids = ["set", "update", "set_many", "partial", "left"];
     scope.set_many(ids.map(|id| pair(id, "old")))?;
@@ -104,7 +104,7 @@ fn a_write_restarts_the_time(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_partial_set_on_an_expired_record_is_as_on_a_missing_one(context: TestContext) -> Result<()> {
+fn a_partial_set_treats_an_expired_record_as_missing(context: TestContext) -> Result<()> {
     let schema = texts(&context).column(Column::new("n", ColumnType::Int).default_value(7_i32));
     let scope = context.raw(schema.ttl(MINUTE))?;
     let of = |v: Value, n: Value| row(["a".into(), v, n]);
@@ -123,7 +123,7 @@ fn a_partial_set_on_an_expired_record_is_as_on_a_missing_one(context: TestContex
     Ok(())
 }
 
-fn a_write_can_have_a_time_to_live_of_its_own(context: TestContext) -> Result<()> {
+fn a_write_can_set_its_own_time_to_live(context: TestContext) -> Result<()> {
     for schema in [texts(&context).ttl(MINUTE), texts(&context).ttl_never()] {
         let scope = context.raw(schema)?;
         scope.clear()?;
@@ -132,12 +132,12 @@ fn a_write_can_have_a_time_to_live_of_its_own(context: TestContext) -> Result<()
         scope.set(&pair("d", "4"))?;
         context.advance(SECOND);
         assert_eq!(all_keys(&scope)?, sorted(["b", "c", "d"].map(key)));
-        // The next write has the time of the scope.
+        // The next write uses the time to live of the scope.
         scope.set(&pair("b", "5"))?;
         context.advance(SECOND);
         assert_eq!(all_keys(&scope)?, sorted(["b", "d"].map(key)));
     }
-    // Nothing else ends in a scope whose records live for ever.
+    // Without a time to live of their own, records of the scope never expire.
     context.advance(MINUTE * 1_000_000);
     let never = context.raw(texts(&context).ttl_never())?;
     assert_eq!(all_keys(&never)?, sorted(["b", "d"].map(key)));
@@ -158,7 +158,7 @@ fn a_time_to_live_needs_a_scope_that_uses_expiry(context: TestContext) -> Result
     Ok(())
 }
 
-fn touch_restarts_the_time(context: TestContext) -> Result<()> {
+fn touch_restarts_the_time_to_live(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE).stale_if_error(MINUTE))?;
     scope.set_many(["a", "b"].map(|id| pair(id, id)))?;
     context.advance(MINUTE / 2);
@@ -166,14 +166,14 @@ fn touch_restarts_the_time(context: TestContext) -> Result<()> {
     assert!(!scope.touch(key("missing"))?);
     context.advance(MINUTE / 2);
     assert_eq!(all_rows(&scope)?, [pair("a", "a")]);
-    assert!(!scope.touch(key("b"))?, "a stale record is not made fresh");
+    assert!(!scope.touch(key("b"))?, "touch leaves a stale record stale");
     context.advance(MINUTE / 2);
     assert!(!scope.touch(key("a"))?);
     assert_eq!(scope.len()?, 0);
     Ok(())
 }
 
-fn an_entry_says_when_it_expires(context: TestContext) -> Result<()> {
+fn an_entry_has_the_expiry_of_its_record(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     assert!(scope.entry(key("a"))?.is_none());
     scope.set(&pair("a", "1"))?;
@@ -190,7 +190,7 @@ fn an_entry_says_when_it_expires(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_column_says_when_a_record_expires(context: TestContext) -> Result<()> {
+fn a_column_can_hold_the_expiry(context: TestContext) -> Result<()> {
     let until = Column::new("until", ColumnType::Timestamp).nullable(true);
     let scope = context.raw(texts(&context).column(until).expires_at("until"))?;
     let now = context.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
@@ -207,7 +207,7 @@ fn a_column_says_when_a_record_expires(context: TestContext) -> Result<()> {
     {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
-    // A record that is expired already is missing at once.
+    // A record whose expiry has passed is missing at once.
     scope.set(&of("b", after(-1)))?;
     assert!(!scope.exists(key("b"))?);
     let computed = scope.get(key("b"), || of("b", after(9)))?;
@@ -215,7 +215,7 @@ fn a_column_says_when_a_record_expires(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn jitter_shortens_the_time(context: TestContext) -> Result<()> {
+fn jitter_shortens_the_time_to_live(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE).jitter(0.1))?;
     let mut seen = std::collections::BTreeSet::new();
     for at in 0..40 {
@@ -225,11 +225,11 @@ fn jitter_shortens_the_time(context: TestContext) -> Result<()> {
         assert!(left <= MINUTE && left >= MINUTE * 9 / 10 - SECOND, "{left:?}");
         seen.insert(left);
     }
-    assert!(seen.len() > 20, "they do not expire together");
+    assert!(seen.len() > 20, "expiries are spread");
     Ok(())
 }
 
-fn two_handles_read_what_was_written(context: TestContext) -> Result<()> {
+fn the_expiry_is_that_of_the_write(context: TestContext) -> Result<()> {
     let short = context.raw(texts(&context).ttl(SECOND))?;
     let long = context.raw(texts(&context).ttl(MINUTE))?;
     short.set(&pair("short", "1"))?;
@@ -241,7 +241,7 @@ fn two_handles_read_what_was_written(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_scope_without_ttl_sees_and_ends_the_expiry_of_others(context: TestContext) -> Result<()> {
+fn a_scope_without_a_ttl_honours_and_ends_stored_expiries(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
     scope.set_many(["a", "b"].map(|id| pair(id, "old")))?;
     let plain = context.raw(texts(&context))?;
@@ -268,13 +268,13 @@ fn adding_a_ttl_leaves_existing_records_without_expiry(context: TestContext) -> 
     Ok(())
 }
 
-fn purge_removes_what_is_past_all_windows(context: TestContext) -> Result<()> {
+fn purge_removes_records_past_all_windows(context: TestContext) -> Result<()> {
     let schema = texts(&context).ttl(MINUTE).stale_if_error(MINUTE).auto_purge(false);
     let scope = context.raw(schema)?;
     scope.set_many((0..2_500).map(|at| pair(format!("{at}"), "v")))?;
     context.advance(MINUTE);
     scope.set(&pair("live", "v"))?;
-    assert_eq!(scope.purge()?, 0, "they are stale");
+    assert_eq!(scope.purge()?, 0, "the records are stale");
     context.advance(MINUTE - Duration::from_micros(1));
     assert_eq!(scope.purge()?, 0);
     context.advance(Duration::from_micros(1));
@@ -284,7 +284,7 @@ fn purge_removes_what_is_past_all_windows(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_purge_of_the_cache_reaches_every_scope(context: TestContext) -> Result<()> {
+fn a_purge_of_the_cache_covers_every_scope(context: TestContext) -> Result<()> {
     let schema = |name: &str| {
         let name = format!("{}{name}", context.scope);
         texts(&context).ttl(MINUTE).auto_purge(false).renamed(&name).table(&name)
@@ -310,13 +310,13 @@ fn churn_leaves_few_expired_records(context: TestContext) -> Result<()> {
     }
     let live = scope.len()?;
     assert!((99..=101).contains(&live), "{live}");
-    // What a purge still finds was left by the writes.
+    // A purge finds the expired records that the writes did not remove.
     let left = scope.purge()?;
     assert!(left <= 200, "{left}");
     Ok(())
 }
 
-fn a_bound_removes_what_expires_first(context: TestContext) -> Result<()> {
+fn max_records_removes_the_records_that_expire_first(context: TestContext) -> Result<()> {
     let schema = texts(&context).ttl(MINUTE).max_records(100);
     if !context.cache.capabilities().max_records {
         let error = context.raw(schema).unwrap_err();
@@ -337,7 +337,7 @@ fn a_bound_removes_what_expires_first(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn options_that_cannot_be_honoured_are_errors(context: TestContext) -> Result<()> {
+fn options_without_effect_are_errors(context: TestContext) -> Result<()> {
     let text = texts(&context);
     let lease = Duration::from_millis(1);
     let wrong = [
@@ -359,7 +359,7 @@ fn options_that_cannot_be_honoured_are_errors(context: TestContext) -> Result<()
     Ok(())
 }
 
-fn the_column_of_the_expiry_is_hidden(context: TestContext) -> Result<()> {
+fn the_expiry_column_is_hidden(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
     assert_eq!(scope.schema().columns().len(), 2);
     let reserved = Column::new("hilcat_expires_at", ColumnType::Timestamp).nullable(true);
@@ -371,7 +371,7 @@ fn the_column_of_the_expiry_is_hidden(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn the_expiry_outlives_the_cache(mut context: TestContext) -> Result<()> {
+fn the_expiry_survives_reopening(mut context: TestContext) -> Result<()> {
     minutes(&context)?.set(&pair("a", "1"))?;
     context.open_anew()?;
     context.advance(MINUTE - SECOND);
@@ -382,7 +382,7 @@ fn the_expiry_outlives_the_cache(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn removing_the_ttl_shows_no_expired_record(mut context: TestContext) -> Result<()> {
+fn removing_the_ttl_reveals_no_expired_record(mut context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
     scope.set_many(["a", "b"].map(|id| pair(id, "v")))?;
     context.advance(MINUTE / 2);
@@ -395,5 +395,21 @@ fn removing_the_ttl_shows_no_expired_record(mut context: TestContext) -> Result<
     plain.set(&pair("b", "kept"))?;
     context.advance(MINUTE);
     assert_eq!(all_rows(&plain)?, [pair("b", "kept")]);
+    Ok(())
+}
+
+fn options_of_freshness_are_refused(context: TestContext) -> Result<()> {
+    let schema = || texts(&context);
+    for (option, schema) in [
+        ("ttl", schema().ttl(MINUTE)),
+        ("negative_ttl", schema().negative_ttl(MINUTE)),
+        ("max_records", schema().ttl(MINUTE).max_records(10)),
+    ] {
+        let error = context.raw(schema).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{option}: {error}");
+    }
+    let plain = context.raw(schema())?;
+    let error = plain.set_with_ttl(&pair("a", "1"), MINUTE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A computed value never overwrites what was written while it was computed.
+//! A computed value never overwrites a value that was written during the computation.
 
 use std::collections::BTreeMap;
 use std::sync::{Barrier, Mutex, mpsc};
@@ -14,14 +14,14 @@ use crate::records::Raw;
 pub(crate) const CASES: &[Case] = case_list![Stores:
     a_write_voids_the_computation,
     a_get_after_a_write_computes_anew,
-    callers_that_wait_get_what_a_void_computation_gives,
+    waiting_callers_get_the_result_of_a_void_computation,
     a_write_by_another_handle_voids_the_computation,
-    a_write_by_the_computation_itself_stays,
+    a_write_by_the_computation_itself_is_kept,
     a_write_in_another_process_is_kept_and_returned,
-    two_processes_that_compute_agree,
-    get_many_stores_what_was_not_written_meanwhile,
-    get_many_returns_what_another_process_stored,
-    a_failed_computation_leaves_what_was_written,
+    two_processes_that_compute_return_one_value,
+    get_many_stores_only_keys_that_were_not_written,
+    get_many_returns_records_that_another_process_stored,
+    a_failed_computation_keeps_a_concurrent_write,
     no_write_is_lost_among_fills,
     no_write_is_lost_among_fills_of_two_processes,
 ];
@@ -33,7 +33,7 @@ pub(crate) const OF_PERSISTENT: &[Case] = case_list![Persistent:
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A write of the key `a`, and the value that is stored after it.
+/// A write of the key `a`, with the value that is stored afterwards.
 type Write = (&'static str, fn(&Scope<Raw>) -> Result<()>, Option<&'static str>);
 
 const WRITES: &[Write] = &[
@@ -49,15 +49,15 @@ fn stored(value: Option<&str>) -> Option<Raw> {
     value.map(|value| pair("a", value))
 }
 
-/// Computes `old` for the key `a` in one thread, and calls `meanwhile` in this one while it does.
-/// Gives what the computation's caller got.
+/// Computes `old` for the key `a` in a second thread, and calls `meanwhile` in this thread during the computation.
+/// Returns the results of both.
 fn computing<T>(scope: &Scope<Raw>, meanwhile: impl FnOnce() -> T) -> (Result<Raw>, T) {
     let ((begun, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
     thread::scope(|threads| {
         let computed = threads.spawn(move || {
             scope.get(key("a"), || {
                 begun.send(()).unwrap();
-                // Also where the test fails meanwhile.
+                // The computation ends even if `meanwhile` panics.
                 let _ = may_go_on.recv();
                 pair("a", "old")
             })
@@ -85,7 +85,7 @@ fn a_get_after_a_write_computes_anew(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     for (name, write, after) in WRITES {
         scope.clear()?;
-        // It would wait for ever if it joined the computation that is void.
+        // A call that joined the void computation would wait for ever.
         let (got, again) = computing(&scope, || {
             write(&scope)?;
             let scope = scope.clone();
@@ -99,8 +99,8 @@ fn a_get_after_a_write_computes_anew(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Whether a caller waits already cannot be seen from outside: it is given more and more time.
-fn callers_that_wait_get_what_a_void_computation_gives(context: TestContext) -> Result<()> {
+/// A waiting caller cannot be observed from outside: each round allows more time until the caller waits.
+fn waiting_callers_get_the_result_of_a_void_computation(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let waited = |pause: Duration| -> Result<bool> {
         scope.clear()?;
@@ -123,7 +123,7 @@ fn callers_that_wait_get_what_a_void_computation_gives(context: TestContext) -> 
             return Ok(());
         }
     }
-    panic!("no caller was given the result that it waited for");
+    panic!("no waiting caller received the result of the computation");
 }
 
 fn a_write_by_another_handle_voids_the_computation(context: TestContext) -> Result<()> {
@@ -145,7 +145,7 @@ fn a_write_by_another_handle_voids_the_computation(context: TestContext) -> Resu
     Ok(())
 }
 
-fn a_write_by_the_computation_itself_stays(context: TestContext) -> Result<()> {
+fn a_write_by_the_computation_itself_is_kept(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let got = scope.try_get(key("a"), || -> Result<Raw> {
         scope.set(&pair("a", "set within"))?;
@@ -179,8 +179,8 @@ fn a_write_by_another_cache_is_kept_and_returned(context: TestContext) -> Result
     a_write_elsewhere_is_kept(&scope, &other)
 }
 
-/// Both find the key missing and compute: one value is stored, and both return it.
-fn two_processes_that_compute_agree(context: TestContext) -> Result<()> {
+/// Both processes find the key missing and compute: one value is stored, and both return it.
+fn two_processes_that_compute_return_one_value(context: TestContext) -> Result<()> {
     let scopes = [context.texts()?, context.texts_elsewhere()?];
     for round in 0..20 {
         let id = format!("k{round}");
@@ -205,7 +205,7 @@ fn two_processes_that_compute_agree(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn get_many_stores_what_was_not_written_meanwhile(context: TestContext) -> Result<()> {
+fn get_many_stores_only_keys_that_were_not_written(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     let got = scope.get_many([1, 2, 3, 4, 5].map(key), |missing| {
         assert_eq!(missing.len(), 5);
@@ -215,17 +215,17 @@ fn get_many_stores_what_was_not_written_meanwhile(context: TestContext) -> Resul
         scope.pop(key(4)).unwrap();
         [1, 2, 3, 4, 5].map(|n| pair(n, n))
     })?;
-    assert_eq!(got, [1, 2, 3, 4, 5].map(|n| pair(n, n)), "all that was computed is returned");
+    assert_eq!(got, [1, 2, 3, 4, 5].map(|n| pair(n, n)), "all computed records are returned");
     assert_eq!(all_rows(&scope)?, [pair(1, 1), pair(2, 20), pair(5, 5), pair(6, 60)]);
     let got = scope.get_many([1, 2, 3].map(key), |missing| {
-        assert_eq!(missing, [key(3)], "it is computed anew");
+        assert_eq!(missing, [key(3)], "the key is computed again");
         [pair(3, 300)]
     })?;
     assert_eq!(got, [pair(1, 1), pair(2, 20), pair(3, 300)]);
     Ok(())
 }
 
-fn get_many_returns_what_another_process_stored(context: TestContext) -> Result<()> {
+fn get_many_returns_records_that_another_process_stored(context: TestContext) -> Result<()> {
     let (scope, other) = (context.numbers()?, context.numbers_elsewhere()?);
     let got = scope.get_many([1, 2, 3].map(key), |_| {
         other.set(&pair(2, 20)).unwrap();
@@ -236,7 +236,7 @@ fn get_many_returns_what_another_process_stored(context: TestContext) -> Result<
     Ok(())
 }
 
-fn a_failed_computation_leaves_what_was_written(context: TestContext) -> Result<()> {
+fn a_failed_computation_keeps_a_concurrent_write(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let failed = scope.try_get(key("a"), || -> Result<Raw, Error> {
         scope.set(&pair("a", "new"))?;
@@ -256,17 +256,17 @@ fn a_failed_computation_leaves_what_was_written(context: TestContext) -> Result<
 const KEYS: i64 = 3;
 const STEPS: i64 = 40;
 
-/// What became of the values of one key.
+/// The history of the values of one key.
 #[derive(Default)]
 struct Chain {
     updated: Vec<Raw>,
     filled: Vec<Raw>,
-    /// What was replaced or popped, and what is stored at the end.
+    /// Values that a call returned as replaced or popped, and the value stored at the end.
     replaced: Vec<Raw>,
 }
 
-/// Threads update, pop and get the same few keys. Every value that an acknowledged update wrote is
-/// replaced or popped exactly once, or is there at the end; a computed value at most once.
+/// Threads update, pop and get the same few keys. Every value of an acknowledged update is returned as replaced or popped exactly
+/// once, or is stored at the end; a computed value at most once.
 fn no_write_is_lost(scopes: &[Scope<Raw>]) -> Result<()> {
     let chains: Vec<Mutex<Chain>> = (0..KEYS).map(|_| Mutex::default()).collect();
     let start = Barrier::new(8);

@@ -1,4 +1,4 @@
-//! Keys are exact.
+//! Keys are exact: two keys are equal only if all their values are.
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Scope, Value};
 
@@ -7,29 +7,29 @@ use crate::context::{TestContext, all_keys, all_rows, key, key_of, pair, row, so
 use crate::records::{Raw, RawKey};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    hostile_keys_one_by_one,
-    hostile_keys_together,
-    hostile_keys_in_pairs,
-    a_key_with_the_character_nul,
-    long_keys_that_differ_at_one_end,
-    keys_of_noise,
-    a_key_of_ten_kilobytes,
-    integer_keys,
-    ubigint_keys,
-    bool_keys,
-    bytes_keys,
-    decimal_keys,
-    float_keys,
-    a_float_key_that_is_no_number,
-    date_time_and_timestamp_keys,
-    uuid_keys,
-    varchar_keys,
-    parts_of_a_key_do_not_run_together,
-    the_order_of_the_key_is_not_that_of_the_columns,
-    a_key_of_eight_columns,
+    unusual_keys_are_exact_one_by_one,
+    unusual_keys_are_exact_in_batches,
+    unusual_keys_are_exact_in_compound_keys,
+    a_key_with_nul_is_exact_or_refused,
+    long_keys_that_differ_at_one_end_are_different,
+    long_random_keys_that_differ_at_one_end_are_different,
+    a_key_of_ten_kilobytes_is_exact_or_refused,
+    integer_keys_are_exact,
+    ubigint_keys_are_exact,
+    bool_keys_are_exact,
+    bytes_keys_are_exact,
+    decimal_keys_are_exact,
+    float_keys_are_exact,
+    a_float_key_that_is_not_a_number_is_exact_or_refused,
+    date_time_and_timestamp_keys_are_exact,
+    uuid_keys_are_exact,
+    varchar_keys_are_exact,
+    columns_of_a_key_are_separate,
+    a_key_can_have_another_order_than_the_columns,
+    a_key_can_have_eight_columns,
 ];
 
-/// Keys that some engine or some encoding takes for another, or for something else.
+/// Keys that engines or encodings confuse with each other, or treat specially.
 pub(crate) const HOSTILE: &[&str] = &[
     "a",
     "A",
@@ -164,7 +164,7 @@ fn value_of(at: usize) -> String {
     format!("value {at}")
 }
 
-fn hostile_keys_one_by_one(context: TestContext) -> Result<()> {
+fn unusual_keys_are_exact_one_by_one(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     for (at, &id) in HOSTILE.iter().enumerate() {
         scope.set(&pair(id, value_of(at)))?;
@@ -179,7 +179,7 @@ fn hostile_keys_one_by_one(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn hostile_keys_together(context: TestContext) -> Result<()> {
+fn unusual_keys_are_exact_in_batches(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let records: Vec<Raw> =
         HOSTILE.iter().enumerate().map(|(at, &id)| pair(id, value_of(at))).collect();
@@ -200,7 +200,7 @@ fn hostile_keys_together(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn hostile_keys_in_pairs(context: TestContext) -> Result<()> {
+fn unusual_keys_are_exact_in_compound_keys(context: TestContext) -> Result<()> {
     let schema = context
         .schema()
         .unique(Column::new("id1", ColumnType::Text))
@@ -225,7 +225,7 @@ fn hostile_keys_in_pairs(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_key_with_the_character_nul(context: TestContext) -> Result<()> {
+fn a_key_with_nul_is_exact_or_refused(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     let ids = ["\0", "a\0", "a\0b", "\0a"];
@@ -245,7 +245,7 @@ fn a_key_with_the_character_nul(context: TestContext) -> Result<()> {
         ] {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{id:?}: {error}");
         }
-        // A key that cannot be stored is not there; either answer is an honest one.
+        // A key that cannot be stored is missing: a refusal and a miss are both correct.
         match scope.fetch(key(id)) {
             Ok(found) => assert_eq!(found, None),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
@@ -255,12 +255,12 @@ fn a_key_with_the_character_nul(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn long_keys_that_differ_at_one_end(context: TestContext) -> Result<()> {
+fn long_keys_that_differ_at_one_end_are_different(context: TestContext) -> Result<()> {
     differ_at_one_end(&context.texts()?, &"k".repeat(2_699))
 }
 
-/// An engine cannot make these smaller before it stores them.
-fn keys_of_noise(context: TestContext) -> Result<()> {
+/// Random text cannot be compressed.
+fn long_random_keys_that_differ_at_one_end_are_different(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     for length in [2_047, 2_699, 9_999] {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -291,8 +291,8 @@ fn differ_at_one_end(scope: &Scope<Raw>, long: &str) -> Result<()> {
     Ok(())
 }
 
-/// Longer than every engine can have in an index: stored exactly, or refused with nothing changed.
-fn a_key_of_ten_kilobytes(context: TestContext) -> Result<()> {
+/// The key is longer than any engine can index: it is stored exactly, or refused with nothing changed.
+fn a_key_of_ten_kilobytes_is_exact_or_refused(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let ids = [format!("{}1", "\u{e9}".repeat(5_000)), format!("{}2", "\u{e9}".repeat(5_000))];
     let set = scope.set(&pair(ids[0].as_str(), "1"));
@@ -308,7 +308,7 @@ fn a_key_of_ten_kilobytes(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Keys of a type: each is stored, found, listed and removed as itself.
+/// Stores, finds, lists and removes each of the keys of a type.
 fn keys_of(context: &TestContext, name: &str, ty: ColumnType, ids: &[Value]) -> Result<()> {
     let name = format!("{}{name}", context.scope);
     let schema = context.pairs(ty, ColumnType::BigInt).renamed(&name).table(&name);
@@ -331,7 +331,7 @@ fn keys_of(context: &TestContext, name: &str, ty: ColumnType, ids: &[Value]) -> 
     Ok(())
 }
 
-fn integer_keys(context: TestContext) -> Result<()> {
+fn integer_keys_are_exact(context: TestContext) -> Result<()> {
     let ids = |ids: &[i64]| ids.iter().map(|&id| Value::Int(id)).collect::<Vec<_>>();
     let wide = ids(&[0, 1, -1, 7, i64::MAX, i64::MIN, i64::MAX - 1, 1 << 53, (1 << 53) + 1]);
     keys_of(&context, "b", ColumnType::BigInt, &wide)?;
@@ -339,27 +339,27 @@ fn integer_keys(context: TestContext) -> Result<()> {
     keys_of(&context, "s", ColumnType::SmallInt, &ids(&[0, -1, i16::MAX.into(), i16::MIN.into()]))
 }
 
-fn ubigint_keys(context: TestContext) -> Result<()> {
+fn ubigint_keys_are_exact(context: TestContext) -> Result<()> {
     let limit = i64::MAX as u64;
     let ids = [0, 1, limit - 1, limit, limit + 1, limit + 2, u64::MAX - 1, u64::MAX];
     keys_of(&context, "", ColumnType::UBigInt, &ids.map(Value::UInt))
 }
 
-fn bool_keys(context: TestContext) -> Result<()> {
+fn bool_keys_are_exact(context: TestContext) -> Result<()> {
     keys_of(&context, "", ColumnType::Bool, &[false.into(), true.into()])
 }
 
-fn bytes_keys(context: TestContext) -> Result<()> {
+fn bytes_keys_are_exact(context: TestContext) -> Result<()> {
     let ids: [&[u8]; 9] =
         [b"", b"\0", b"\0\0", b"a", b"A", b"a ", b"\xff\xfe", b"\xc3\xa9", &[b'k'; 2_700]];
     keys_of(&context, "", ColumnType::Bytes, &ids.map(Value::from))
 }
 
-fn decimal_keys(context: TestContext) -> Result<()> {
+fn decimal_keys_are_exact(context: TestContext) -> Result<()> {
     let ids = ["0.00", "-0.01", "0.01", "9999999999.99", "-9999999999.99", "7.00", "70.00"];
     let ty = ColumnType::Decimal { precision: 12, scale: 2 };
     keys_of(&context, "", ty, &ids.map(|id| Value::Decimal(id.into())))?;
-    // The same number is the same key, however it is written.
+    // One number is one key, however it is written.
     let schema = context.pairs(ty, ColumnType::Text);
     let name = format!("{}s", schema.name());
     let scope = context.raw(schema.renamed(&name).table(&name))?;
@@ -369,12 +369,12 @@ fn decimal_keys(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn float_keys(context: TestContext) -> Result<()> {
+fn float_keys_are_exact(context: TestContext) -> Result<()> {
     let ids = [0.0, 1.0, -1.0, 0.1 + 0.2, 0.3, f64::MAX, f64::MIN_POSITIVE, 5e-324, 1e300, 1e15];
     keys_of(&context, "d", ColumnType::Double, &ids.map(Value::Float))?;
     let ids = [0.5, f32::MAX, f32::MIN_POSITIVE, 0.1_f32, -16_777_216.0];
     keys_of(&context, "r", ColumnType::Real, &ids.map(Value::from))?;
-    // The two zeros are equal, and so one key.
+    // The two zeros are equal, so they are one key.
     let scope = context.raw(context.pairs(ColumnType::Double, ColumnType::Text))?;
     scope.set(&pair(0.0, "first"))?;
     scope.set(&pair(-0.0, "second"))?;
@@ -384,8 +384,8 @@ fn float_keys(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Stored exactly, or refused with nothing changed.
-fn a_float_key_that_is_no_number(context: TestContext) -> Result<()> {
+/// The key is stored exactly, or refused with nothing changed.
+fn a_float_key_that_is_not_a_number_is_exact_or_refused(context: TestContext) -> Result<()> {
     let scope = context.raw(context.pairs(ColumnType::Double, ColumnType::Text))?;
     let mut stored = Vec::new();
     for id in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
@@ -403,7 +403,7 @@ fn a_float_key_that_is_no_number(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn date_time_and_timestamp_keys(context: TestContext) -> Result<()> {
+fn date_time_and_timestamp_keys_are_exact(context: TestContext) -> Result<()> {
     let days = [0, -1, 1, -719_162, 2_932_896, 15_706];
     keys_of(&context, "d", ColumnType::Date, &days.map(Value::Date))?;
     let micros = [0, 1, 999_999, 1_000_000, 86_399_999_999];
@@ -420,17 +420,17 @@ fn date_time_and_timestamp_keys(context: TestContext) -> Result<()> {
     keys_of(&context, "s", ColumnType::Timestamp, &stamps.map(Value::Timestamp))
 }
 
-fn uuid_keys(context: TestContext) -> Result<()> {
+fn uuid_keys_are_exact(context: TestContext) -> Result<()> {
     let ids = [[0; 16], [255; 16], *b"0123456789abcdef", *b"0123456789abcdeF"];
     keys_of(&context, "", ColumnType::Uuid, &ids.map(Value::Uuid))
 }
 
-fn varchar_keys(context: TestContext) -> Result<()> {
+fn varchar_keys_are_exact(context: TestContext) -> Result<()> {
     let ids = ["", "a", "A", "a ", "\u{e9}\u{e9}\u{e9}", "abc", "007", "7"];
     keys_of(&context, "", ColumnType::Varchar(3), &ids.map(Value::from))
 }
 
-fn parts_of_a_key_do_not_run_together(context: TestContext) -> Result<()> {
+fn columns_of_a_key_are_separate(context: TestContext) -> Result<()> {
     let schema = context
         .schema()
         .unique(Column::new("id1", ColumnType::Text))
@@ -470,7 +470,7 @@ fn parts_of_a_key_do_not_run_together(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn the_order_of_the_key_is_not_that_of_the_columns(context: TestContext) -> Result<()> {
+fn a_key_can_have_another_order_than_the_columns(context: TestContext) -> Result<()> {
     let schema = context
         .schema()
         .column(Column::new("v", ColumnType::Text).nullable(true))
@@ -493,7 +493,7 @@ fn the_order_of_the_key_is_not_that_of_the_columns(context: TestContext) -> Resu
     Ok(())
 }
 
-fn a_key_of_eight_columns(context: TestContext) -> Result<()> {
+fn a_key_can_have_eight_columns(context: TestContext) -> Result<()> {
     let types = [
         ColumnType::SmallInt,
         ColumnType::Int,

@@ -1,10 +1,11 @@
-//! One computation across processes: each of the caches of a case is one.
+//! One computation across processes; each cache of a case acts as a process.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hilcat::store::ExpirySupport;
 use hilcat::{ErrorKind, Result, Schema, Scope, SingleFlight};
 
 use super::expiry::{MINUTE, texts};
@@ -14,20 +15,30 @@ use crate::records::Raw;
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
     processes_compute_a_key_once,
+    a_removal_in_another_process_voids_a_shared_computation,
+    after_a_failed_shared_computation_another_process_computes,
+    a_lease_is_renewed_while_its_holder_computes,
+];
+
+pub(crate) const WITH_EXPIRY: &[Case] = case_list![Expiry:
     get_many_shares_computations,
-    a_removal_elsewhere_voids_a_shared_computation,
     a_stale_record_is_served_while_another_process_computes,
-    a_failed_shared_computation_lets_others_compute,
-    a_lease_outlasts_its_time_while_its_holder_computes,
 ];
 
 const LEASE: Duration = Duration::from_millis(600);
+
+/// The scope without expiry, and with it if the backend supports it.
+fn schemas(context: &TestContext) -> Vec<Schema> {
+    let with_expiry = context.cache.capabilities().expiry == ExpirySupport::Full;
+    let with_ttl = with_expiry.then(|| texts(context).ttl(MINUTE));
+    [texts(context)].into_iter().chain(with_ttl).collect()
+}
 
 fn shared(schema: Schema) -> Schema {
     schema.single_flight(SingleFlight::Shared { lease: LEASE })
 }
 
-/// The scope as two processes have it; none where no other process can use the store.
+/// Opens the scope in two processes. Returns `None`, after checking the error, if the backend cannot share computations.
 fn two(context: &TestContext, schema: Schema) -> Result<Option<(Scope<Raw>, Scope<Raw>)>> {
     let schema = shared(schema);
     if !context.cache.capabilities().shared_single_flight {
@@ -40,7 +51,7 @@ fn two(context: &TestContext, schema: Schema) -> Result<Option<(Scope<Raw>, Scop
 }
 
 fn processes_compute_a_key_once(context: TestContext) -> Result<()> {
-    for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
+    for schema in schemas(&context) {
         let Some((one, other)) = two(&context, schema)? else { return Ok(()) };
         for round in 0..3 {
             let (calls, barrier) = (AtomicU32::new(0), Barrier::new(6));
@@ -90,14 +101,14 @@ fn get_many_shares_computations(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_removal_elsewhere_voids_a_shared_computation(context: TestContext) -> Result<()> {
+fn a_removal_in_another_process_voids_a_shared_computation(context: TestContext) -> Result<()> {
     type Remove = fn(&Scope<Raw>) -> Result<()>;
     let removals: [Remove; 3] = [
         |scope| scope.pop(key("a")).map(drop),
         |scope| scope.pop_many([key("a")]).map(drop),
         |scope| scope.clear(),
     ];
-    for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
+    for schema in schemas(&context) {
         let Some((one, other)) = two(&context, schema)? else { return Ok(()) };
         for remove in removals {
             let got = one.get(key("a"), || {
@@ -109,7 +120,7 @@ fn a_removal_elsewhere_voids_a_shared_computation(context: TestContext) -> Resul
             assert_eq!(other.get(key("a"), || pair("a", "new"))?, pair("a", "new"));
             other.pop(key("a"))?;
         }
-        // What is written elsewhere is returned.
+        // A value that another process wrote is returned.
         let got = one.get(key("a"), || {
             other.set(&pair("a", "written")).unwrap();
             pair("a", "void")
@@ -125,7 +136,7 @@ fn a_stale_record_is_served_while_another_process_computes(context: TestContext)
     one.set(&pair("a", "old"))?;
     context.advance(MINUTE);
     let got = one.get(key("a"), || {
-        let served = other.get(key("a"), || panic!("another process computes"));
+        let served = other.get(key("a"), || panic!("the other process computes"));
         assert_eq!(served.unwrap(), pair("a", "old"));
         pair("a", "new")
     })?;
@@ -133,17 +144,17 @@ fn a_stale_record_is_served_while_another_process_computes(context: TestContext)
     Ok(())
 }
 
-fn a_failed_shared_computation_lets_others_compute(context: TestContext) -> Result<()> {
+fn after_a_failed_shared_computation_another_process_computes(context: TestContext) -> Result<()> {
     let Some((one, other)) = two(&context, texts(&context))? else { return Ok(()) };
     assert!(one.try_get(key("a"), || Err::<Raw, _>("on purpose")).is_err());
     let began = Instant::now();
     assert_eq!(other.get(key("a"), || pair("a", "v"))?, pair("a", "v"));
-    // It was given back: nobody has to wait until it is over.
+    // The lease was released, so the other process does not wait until it ends.
     assert!(one.fetch(key("a"))?.is_some() && began.elapsed() < LEASE * 20);
     Ok(())
 }
 
-fn a_lease_outlasts_its_time_while_its_holder_computes(context: TestContext) -> Result<()> {
+fn a_lease_is_renewed_while_its_holder_computes(context: TestContext) -> Result<()> {
     let Some((one, other)) = two(&context, texts(&context))? else { return Ok(()) };
     let (calls, begun) = (AtomicU32::new(0), Barrier::new(2));
     let compute = |slow: bool| {
@@ -161,6 +172,6 @@ fn a_lease_outlasts_its_time_while_its_holder_computes(context: TestContext) -> 
         assert_eq!(join(first)?, pair("a", "v"));
         Ok(())
     })?;
-    assert_eq!(calls.load(Ordering::SeqCst), 1, "the lease was renewed");
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "the lease is renewed");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! keys, iter and len.
+//! `keys`, `iter` and `len`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use crate::context::{TestContext, all_keys, all_rows, key, pair, sorted, within}
 use crate::records::Raw;
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    a_listing_of_nothing,
-    a_listing_of_one,
-    a_listing_of_a_page_and_more,
-    a_listing_of_ten_thousand_and_one,
-    a_listing_follows_the_writes_before_it,
-    a_listing_is_sound_while_others_write,
+    an_empty_scope_lists_nothing,
+    one_record_is_listed,
+    more_than_a_page_is_listed,
+    ten_thousand_and_one_records_are_listed,
+    a_listing_contains_earlier_writes,
+    a_listing_during_writes_has_each_unchanged_record_once,
     an_open_listing_blocks_no_write,
-    an_open_listing_can_be_left,
+    an_unfinished_listing_can_be_dropped,
 ];
 
 fn listed(context: &TestContext, count: i64) -> Result<()> {
@@ -27,27 +27,27 @@ fn listed(context: &TestContext, count: i64) -> Result<()> {
     assert_eq!(scope.len()?, count as u64);
     assert_eq!(all_keys(&scope)?, sorted((0..count).map(|n| key(n * 7 - 3))));
     assert_eq!(all_rows(&scope)?, sorted(records));
-    // Where all scopes share one space, every listing that comes later would go through these.
+    // Where all scopes share a key space, every later listing would scan these records.
     scope.clear()
 }
 
-fn a_listing_of_nothing(context: TestContext) -> Result<()> {
+fn an_empty_scope_lists_nothing(context: TestContext) -> Result<()> {
     listed(&context, 0)
 }
 
-fn a_listing_of_one(context: TestContext) -> Result<()> {
+fn one_record_is_listed(context: TestContext) -> Result<()> {
     listed(&context, 1)
 }
 
-fn a_listing_of_a_page_and_more(context: TestContext) -> Result<()> {
+fn more_than_a_page_is_listed(context: TestContext) -> Result<()> {
     listed(&context, 2_500)
 }
 
-fn a_listing_of_ten_thousand_and_one(context: TestContext) -> Result<()> {
+fn ten_thousand_and_one_records_are_listed(context: TestContext) -> Result<()> {
     listed(&context, 10_001)
 }
 
-fn a_listing_follows_the_writes_before_it(context: TestContext) -> Result<()> {
+fn a_listing_contains_earlier_writes(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     for n in 0..30 {
         scope.set(&pair(n, n))?;
@@ -60,8 +60,8 @@ fn a_listing_follows_the_writes_before_it(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// A record that nobody touches is seen once, however many are written and removed meanwhile.
-fn a_listing_is_sound_while_others_write(context: TestContext) -> Result<()> {
+/// A record that does not change is listed once, while others are written and removed.
+fn a_listing_during_writes_has_each_unchanged_record_once(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..6_000).map(|n| pair(n, n)))?;
     let mut seen: HashMap<i64, u32> = HashMap::new();
@@ -69,7 +69,7 @@ fn a_listing_is_sound_while_others_write(context: TestContext) -> Result<()> {
         let id = found?.0;
         let [Value::Int(id)] = id.values() else { panic!("{id}") };
         *seen.entry(*id).or_default() += 1;
-        // The odd ones are the busy ones: removed, written again, and new.
+        // Odd ids are removed, written again, and new.
         let n = at as i64;
         if n % 50 == 0 && n < 6_000 {
             scope.pop(key(n + 1))?;
@@ -86,7 +86,7 @@ fn a_listing_is_sound_while_others_write(context: TestContext) -> Result<()> {
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// One who holds a listing open, and writes: with some engines the two wait for one another.
+/// A thread that writes while it has a listing open would deadlock if the listing held a lock.
 fn an_open_listing_blocks_no_write(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..3_000).map(|n| pair(n, n)))?;
@@ -117,8 +117,8 @@ fn write_while_listing(scope: &Scope<Raw>) -> Result<()> {
     rows.try_for_each(|row| row.map(drop))
 }
 
-/// Listings that nobody reads to the end hold nothing back.
-fn an_open_listing_can_be_left(context: TestContext) -> Result<()> {
+/// Dropping a listing that is not at its end releases its connection.
+fn an_unfinished_listing_can_be_dropped(context: TestContext) -> Result<()> {
     let scope = context.numbers()?;
     scope.set_many((0..3_000).map(|n| pair(n, n)))?;
     let worker = scope.clone();

@@ -1,4 +1,4 @@
-//! What a backend keeps when the cache is closed.
+//! What survives when the cache is closed, and what two caches on one storage share.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -8,22 +8,22 @@ use hilcat::{Column, ColumnType, Result, Value};
 use super::values::{empty, full, wide};
 use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, join, key, pair, row, sorted};
-use crate::records::{Raw, declared_as};
+use crate::records::{Raw, with_schema};
 
 pub(crate) const CASES: &[Case] = case_list![Persistent:
-    everything_is_there_when_opened_again,
-    hostile_keys_are_there_when_opened_again,
-    removals_last,
-    two_caches_see_one_another,
-    many_caches_open_one_scope_at_once,
+    records_of_every_type_survive_reopening,
+    unusual_keys_survive_reopening,
+    writes_and_removals_survive_reopening,
+    two_caches_share_their_records,
+    many_caches_can_open_a_scope_at_once,
 ];
 
 pub(crate) const OF_VOLATILE: &[Case] = case_list![Volatile:
-    the_records_end_with_the_cache,
-    two_caches_are_apart,
+    records_end_with_the_cache,
+    two_caches_have_separate_records,
 ];
 
-fn the_records_end_with_the_cache(mut context: TestContext) -> Result<()> {
+fn records_end_with_the_cache(mut context: TestContext) -> Result<()> {
     context.raw(wide(context.schema()))?.set(&full("full"))?;
     context.open_anew()?;
     assert!(context.cache.scopes()?.is_empty());
@@ -31,18 +31,18 @@ fn the_records_end_with_the_cache(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn two_caches_are_apart(context: TestContext) -> Result<()> {
+fn two_caches_have_separate_records(context: TestContext) -> Result<()> {
     let here = context.numbers()?;
     let cache = context.another()?;
     let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
-    let there = declared_as(schema, || cache.scope::<Raw>())?;
+    let there = with_schema(schema, || cache.scope::<Raw>())?;
     here.set(&pair(1, 1))?;
     assert_eq!(there.fetch(key(1))?, None);
     assert_eq!(there.len()?, 0);
     Ok(())
 }
 
-fn everything_is_there_when_opened_again(mut context: TestContext) -> Result<()> {
+fn records_of_every_type_survive_reopening(mut context: TestContext) -> Result<()> {
     let records = [full("full"), empty("empty"), full("other")];
     context.raw(wide(context.schema()))?.set_many(&records)?;
     for _ in 0..2 {
@@ -55,7 +55,7 @@ fn everything_is_there_when_opened_again(mut context: TestContext) -> Result<()>
     Ok(())
 }
 
-fn hostile_keys_are_there_when_opened_again(mut context: TestContext) -> Result<()> {
+fn unusual_keys_survive_reopening(mut context: TestContext) -> Result<()> {
     let ids = super::keys::HOSTILE;
     context.texts()?.set_many(ids.iter().map(|&id| pair(id, format!("of {id}"))))?;
     context.reopen()?;
@@ -67,7 +67,7 @@ fn hostile_keys_are_there_when_opened_again(mut context: TestContext) -> Result<
     Ok(())
 }
 
-fn removals_last(mut context: TestContext) -> Result<()> {
+fn writes_and_removals_survive_reopening(mut context: TestContext) -> Result<()> {
     let schema = |context: &TestContext| {
         context
             .pairs(ColumnType::BigInt, ColumnType::BigInt)
@@ -93,11 +93,11 @@ fn removals_last(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn two_caches_see_one_another(context: TestContext) -> Result<()> {
+fn two_caches_share_their_records(context: TestContext) -> Result<()> {
     let here = context.numbers()?;
     let cache = context.another()?;
     let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
-    let there = declared_as(schema, || cache.scope::<Raw>())?;
+    let there = with_schema(schema, || cache.scope::<Raw>())?;
     for n in 0..20 {
         here.set(&pair(n, n))?;
         assert_eq!(there.fetch(key(n))?, Some(pair(n, n)));
@@ -111,7 +111,7 @@ fn two_caches_see_one_another(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn many_caches_open_one_scope_at_once(context: TestContext) -> Result<()> {
+fn many_caches_can_open_a_scope_at_once(context: TestContext) -> Result<()> {
     let ready = std::sync::Barrier::new(8);
     let written = AtomicU32::new(0);
     thread::scope(|threads| -> Result<()> {
@@ -121,7 +121,7 @@ fn many_caches_open_one_scope_at_once(context: TestContext) -> Result<()> {
                 let cache = context.another()?;
                 ready.wait();
                 let schema = context.pairs(ColumnType::BigInt, ColumnType::BigInt);
-                let scope = declared_as(schema, || cache.scope::<Raw>())?;
+                let scope = with_schema(schema, || cache.scope::<Raw>())?;
                 scope.set(&pair(n, n))?;
                 written.fetch_add(1, Ordering::Relaxed);
                 Ok(())

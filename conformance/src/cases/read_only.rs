@@ -1,27 +1,27 @@
-//! A cache that is only read changes nothing.
+//! A read-only cache changes nothing.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Scope};
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, pair, row};
-use crate::records::{Raw, declared_as};
+use crate::records::{Raw, with_schema};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    a_scope_that_is_only_read_is_not_made,
-    a_write_to_what_is_only_read_is_refused,
-    newer_columns_read_as_their_defaults_and_are_not_added,
-    what_is_only_read_is_never_made_anew,
+    read_only_opening_creates_no_scope,
+    a_write_to_a_read_only_scope_is_refused,
+    read_only_opening_reads_new_columns_as_defaults,
+    read_only_opening_never_recreates,
 ];
 
 fn scope_of(cache: &Cache, schema: Schema) -> Result<Scope<Raw>> {
-    declared_as(schema, || cache.scope::<Raw>())
+    with_schema(schema, || cache.scope::<Raw>())
 }
 
 fn numbers(context: &TestContext) -> Schema {
     context.pairs(ColumnType::BigInt, ColumnType::Int)
 }
 
-fn a_scope_that_is_only_read_is_not_made(context: TestContext) -> Result<()> {
+fn read_only_opening_creates_no_scope(context: TestContext) -> Result<()> {
     let cache = context.cache.read_only();
     assert!(Cache::capabilities(&cache).read_only);
     let reader = scope_of(&cache, numbers(&context))?;
@@ -29,14 +29,14 @@ fn a_scope_that_is_only_read_is_not_made(context: TestContext) -> Result<()> {
     assert_eq!(reader.fetch_many([key(1), key(2)])?, [None, None]);
     assert!(all_keys(&reader)?.is_empty() && all_rows(&reader)?.is_empty());
     assert!(!context.cache.scopes()?.contains(&context.scope));
-    // Once another cache makes it, it is there.
+    // The scope becomes visible when another cache creates it.
     context.raw(numbers(&context))?.set(&pair(1, 7))?;
     assert_eq!((reader.len()?, reader.fetch(key(1))?), (1, Some(pair(1, 7))));
     assert_eq!(all_rows(&reader)?, [pair(1, 7)]);
     Ok(())
 }
 
-fn a_write_to_what_is_only_read_is_refused(context: TestContext) -> Result<()> {
+fn a_write_to_a_read_only_scope_is_refused(context: TestContext) -> Result<()> {
     let writer = context.raw(numbers(&context))?;
     writer.set(&pair(1, 7))?;
     let cache = context.cache.read_only();
@@ -55,12 +55,12 @@ fn a_write_to_what_is_only_read_is_refused(context: TestContext) -> Result<()> {
         assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
         assert!(!error.is_retryable(), "{error}");
     }
-    assert_eq!(reader.get(key(1), || panic!("it is there"))?, pair(1, 7));
+    assert_eq!(reader.get(key(1), || panic!("the record is stored"))?, pair(1, 7));
     assert_eq!(all_rows(&writer)?, [pair(1, 7)]);
     Ok(())
 }
 
-fn newer_columns_read_as_their_defaults_and_are_not_added(context: TestContext) -> Result<()> {
+fn read_only_opening_reads_new_columns_as_defaults(context: TestContext) -> Result<()> {
     let writer = context.raw(numbers(&context))?;
     writer.set(&pair(1, 7))?;
     let newer = context
@@ -82,7 +82,7 @@ fn newer_columns_read_as_their_defaults_and_are_not_added(context: TestContext) 
     Ok(())
 }
 
-fn what_is_only_read_is_never_made_anew(context: TestContext) -> Result<()> {
+fn read_only_opening_never_recreates(context: TestContext) -> Result<()> {
     let writer = context.raw(numbers(&context))?;
     writer.set(&pair(1, 7))?;
     let other = context.pairs(ColumnType::BigInt, ColumnType::Date).migrate(Migrate::Recreate);

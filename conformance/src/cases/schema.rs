@@ -1,4 +1,4 @@
-//! A scope opened under another schema: upgraded, or refused with the plan, and never misread.
+//! A scope opened with a changed schema: it is upgraded, or refused with the plan, and never misread.
 
 use hilcat::{Change, Column, ColumnType, ErrorKind, Migrate, Result, Schema, Value};
 
@@ -8,7 +8,7 @@ use crate::context::{TestContext, all_rows, key, pair, row, sorted};
 use crate::records::Raw;
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    the_same_schema_has_nothing_to_do,
+    an_unchanged_schema_has_an_empty_plan,
     a_nullable_column_is_added,
     a_column_with_a_default_is_added,
     a_column_of_each_type_is_added,
@@ -17,24 +17,25 @@ pub(crate) const CASES: &[Case] = case_list![Stores:
     a_column_is_renamed,
     a_key_column_is_renamed,
     a_column_becomes_nullable,
-    columns_in_another_order_are_the_same,
-    several_changes_at_once,
-    a_required_column_is_refused,
-    a_required_column_that_is_left_out_is_refused,
+    another_order_of_columns_is_no_change,
+    several_changes_are_applied_at_once,
+    a_new_required_column_is_refused,
+    a_schema_without_a_required_column_is_refused,
     a_changed_type_is_refused,
     a_narrower_type_is_refused,
-    another_key_is_refused,
-    a_refused_schema_leaves_the_old_one_working,
+    a_changed_key_is_refused,
+    a_refused_schema_changes_nothing,
     recreate_drops_the_records,
-    recreate_keeps_what_is_safe,
-    manual_refuses_until_it_is_told,
+    recreate_keeps_the_records_if_the_change_is_safe,
+    manual_migration_refuses_until_migrate_is_called,
     a_plan_changes_nothing,
-    an_older_handle_is_not_misled,
+    an_older_handle_never_misreads_a_renamed_column,
 ];
 
-pub(crate) const ACROSS_CACHES: &[Case] = case_list![Persistent: an_older_handle_still_works];
+pub(crate) const ACROSS_CACHES: &[Case] =
+    case_list![Persistent: an_older_handle_works_after_an_upgrade];
 
-/// What stands before each case: three records of a text key, an int and a short text.
+/// The old schema: a text key, an int and a short text.
 fn before(context: &TestContext) -> Schema {
     context
         .schema()
@@ -51,13 +52,13 @@ fn records() -> [Raw; 3] {
     ]
 }
 
-/// Writes the records under the old schema; the cache is opened again where that is possible.
+/// Writes the records under the old schema, and opens the cache again if it is persistent.
 fn old_records(context: &mut TestContext) -> Result<()> {
     context.raw(before(context))?.set_many(records())?;
     context.reopen()
 }
 
-/// The new schema applies, nothing is left to do after it, and the records are as given.
+/// Checks that the new schema applies, that its plan is empty afterwards, and that the scope has these records.
 fn applies<const N: usize>(
     context: &mut TestContext,
     new: Schema,
@@ -82,7 +83,7 @@ fn applies<const N: usize>(
     Ok(())
 }
 
-/// The new schema is refused with a plan that says this, and the old records are as they were.
+/// Checks that the new schema is refused with a plan that contains this text, and that the old records are unchanged.
 fn is_refused(context: &mut TestContext, new: Schema, says: &str) -> Result<()> {
     for _ in 0..2 {
         let plan = context.cache.plan(&new)?;
@@ -90,7 +91,7 @@ fn is_refused(context: &mut TestContext, new: Schema, says: &str) -> Result<()> 
         let error = context.raw(new.clone()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
         let text = error.to_string();
-        assert!(text.contains(says), "{says:?} is not in: {text}");
+        assert!(text.contains(says), "{says:?} is missing in: {text}");
         assert!(text.contains(&context.scope), "{text}");
         let error = context.cache.migrate(&new).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
@@ -105,7 +106,7 @@ fn with<const N: usize>(values: [Value; N]) -> [Raw; 3] {
     records().map(|record| Raw(record.0.into_iter().chain(values.clone()).collect()))
 }
 
-fn the_same_schema_has_nothing_to_do(mut context: TestContext) -> Result<()> {
+fn an_unchanged_schema_has_an_empty_plan(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = before(&context);
     assert!(context.cache.plan(&new)?.is_empty());
@@ -141,7 +142,7 @@ fn a_column_with_a_default_is_added(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Nullable in one scope, with a default in another.
+/// The columns are nullable first, then others are added with a default.
 fn a_column_of_each_type_is_added(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let columns = every_type();
@@ -238,7 +239,7 @@ fn a_column_becomes_nullable(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn columns_in_another_order_are_the_same(mut context: TestContext) -> Result<()> {
+fn another_order_of_columns_is_no_change(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let mut new = before(&context);
     new.columns_mut().reverse();
@@ -251,7 +252,7 @@ fn columns_in_another_order_are_the_same(mut context: TestContext) -> Result<()>
     applies(&mut context, new, reversed)
 }
 
-fn several_changes_at_once(mut context: TestContext) -> Result<()> {
+fn several_changes_are_applied_at_once(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = context
         .schema()
@@ -266,13 +267,13 @@ fn several_changes_at_once(mut context: TestContext) -> Result<()> {
     applies(&mut context, new, upgraded)
 }
 
-fn a_required_column_is_refused(mut context: TestContext) -> Result<()> {
+fn a_new_required_column_is_refused(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = before(&context).column(Column::new("must", ColumnType::Int));
     is_refused(&mut context, new, "add column `must`")
 }
 
-fn a_required_column_that_is_left_out_is_refused(mut context: TestContext) -> Result<()> {
+fn a_schema_without_a_required_column_is_refused(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let columns = before(&context).columns().to_vec();
     let new = context.schema().unique(columns[0].clone()).column(columns[2].clone());
@@ -297,15 +298,15 @@ fn a_narrower_type_is_refused(mut context: TestContext) -> Result<()> {
     is_refused(&mut context, new, "change column `name`")
 }
 
-fn another_key_is_refused(mut context: TestContext) -> Result<()> {
+fn a_changed_key_is_refused(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = before(&context);
     is_refused(&mut context, new.clone().key([0, 1]), "change the key")?;
     is_refused(&mut context, new.key([1]), "change the key")
 }
 
-/// A safe change beside an unsafe one is not made either.
-fn a_refused_schema_leaves_the_old_one_working(mut context: TestContext) -> Result<()> {
+/// A safe change is not applied together with an unsafe one.
+fn a_refused_schema_changes_nothing(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let old = context.raw(before(&context))?;
     let new = before(&context)
@@ -329,18 +330,18 @@ fn recreate_drops_the_records(mut context: TestContext) -> Result<()> {
     drop(scope);
     context.reopen()?;
     let scope = context.raw(new.clone())?;
-    assert_eq!(all_rows(&scope)?, [pair(1, "x")], "the second time there is nothing to do");
+    assert_eq!(all_rows(&scope)?, [pair(1, "x")], "the second opening keeps the records");
     assert!(context.cache.plan(&new)?.is_empty());
     Ok(())
 }
 
-fn recreate_keeps_what_is_safe(mut context: TestContext) -> Result<()> {
+fn recreate_keeps_the_records_if_the_change_is_safe(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = before(&context).column(Column::new("x", ColumnType::Int).nullable(true));
     applies(&mut context, new.migrate(Migrate::Recreate), with([Value::Null]))
 }
 
-fn manual_refuses_until_it_is_told(mut context: TestContext) -> Result<()> {
+fn manual_migration_refuses_until_migrate_is_called(mut context: TestContext) -> Result<()> {
     old_records(&mut context)?;
     let new = before(&context).column(Column::new("x", ColumnType::Int).nullable(true));
     let new = new.migrate(Migrate::Manual);
@@ -372,9 +373,9 @@ fn a_plan_changes_nothing(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// A handle from before a rename reads what is there, or says that it cannot; it never reads the
-/// column that it knows as empty.
-fn an_older_handle_is_not_misled(context: TestContext) -> Result<()> {
+/// A handle that was opened before a rename reads the stored values or returns an error; it never reads the renamed column as
+/// NULL.
+fn an_older_handle_never_misreads_a_renamed_column(context: TestContext) -> Result<()> {
     let old = context.raw(before(&context))?;
     old.set_many(records())?;
     let mut renamed = before(&context);
@@ -396,17 +397,17 @@ fn an_older_handle_is_not_misled(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// One process has a scope open while another upgrades it.
-fn an_older_handle_still_works(context: TestContext) -> Result<()> {
+/// One process has the scope open while another process upgrades it.
+fn an_older_handle_works_after_an_upgrade(context: TestContext) -> Result<()> {
     let old = context.raw(before(&context))?;
     old.set_many(records())?;
     let newer = context.another()?;
     let schema = before(&context).column(Column::new("x", ColumnType::Int).nullable(true));
-    let new = crate::records::declared_as(schema, || newer.scope::<Raw>())?;
+    let new = crate::records::with_schema(schema, || newer.scope::<Raw>())?;
     new.set(&row(["a".into(), 1.into(), "one".into(), 7.into()]))?;
     assert_eq!(all_rows(&old)?, sorted(records()));
     old.set(&row(["a".into(), 2.into(), "two".into()]))?;
     let kept = row(["a".into(), 2.into(), "two".into(), 7.into()]);
-    assert_eq!(new.fetch(key("a"))?, Some(kept), "a column it does not know is left alone");
+    assert_eq!(new.fetch(key("a"))?, Some(kept), "the unknown column is kept");
     Ok(())
 }

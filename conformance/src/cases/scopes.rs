@@ -1,4 +1,4 @@
-//! Scopes side by side, and names.
+//! Several scopes in one store, and the names of scopes, tables and columns.
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema};
 use serde_json::json;
@@ -7,13 +7,13 @@ use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    scopes_do_not_see_one_another,
+    scopes_are_separate,
     scopes_are_listed,
-    a_scope_opened_twice_is_one,
-    odd_names_of_scopes,
-    names_of_scopes_that_differ_a_little,
-    odd_names_of_columns,
-    a_table_of_another_name,
+    two_handles_of_a_scope_share_its_records,
+    any_scope_name_works,
+    similar_scope_names_are_different_scopes_or_an_error,
+    any_column_name_works,
+    a_scope_can_have_a_table_of_another_name,
 ];
 
 fn named(name: &str) -> Schema {
@@ -22,7 +22,7 @@ fn named(name: &str) -> Schema {
         .column(Column::new("v", ColumnType::Text).nullable(true))
 }
 
-fn scopes_do_not_see_one_another(context: TestContext) -> Result<()> {
+fn scopes_are_separate(context: TestContext) -> Result<()> {
     let a = context.raw(named(&format!("{}a", context.scope)))?;
     let b = context.raw(named(&format!("{}b", context.scope)))?;
     a.set(&pair("x", "in a"))?;
@@ -37,7 +37,7 @@ fn scopes_do_not_see_one_another(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// The names of the case's own scopes, as the cache lists them.
+/// The names of the case's own scopes, as [`Cache::scopes`](hilcat::Cache::scopes) returns them.
 fn listed(context: &TestContext) -> Result<Vec<String>> {
     let mut names = context.cache.scopes()?;
     let sorted = names.is_sorted();
@@ -61,7 +61,7 @@ fn scopes_are_listed(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_scope_opened_twice_is_one(context: TestContext) -> Result<()> {
+fn two_handles_of_a_scope_share_its_records(context: TestContext) -> Result<()> {
     let raw = context.texts()?;
     let again = context.texts()?;
     let dynamic = context.dynamic(context.pairs(ColumnType::Text, ColumnType::Text))?;
@@ -74,7 +74,7 @@ fn a_scope_opened_twice_is_one(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn odd_names_of_scopes(mut context: TestContext) -> Result<()> {
+fn any_scope_name_works(mut context: TestContext) -> Result<()> {
     let mut names: Vec<String> = [
         " a b",
         "'x'",
@@ -103,7 +103,7 @@ fn odd_names_of_scopes(mut context: TestContext) -> Result<()> {
                 scope.set(&pair("of", name.as_str()))?;
                 held.push(name);
             }
-            // An engine may have no names with it: then there is nothing of it, as is seen below.
+            // An engine may not support the character in names; then the scope must not be listed, see below.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
                 assert!(name.ends_with('\u{1f600}'), "{error}");
@@ -122,9 +122,8 @@ fn odd_names_of_scopes(mut context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// Some engines take table names that differ only in case for one. Then it is an error, and not
-/// two scopes in one table.
-fn names_of_scopes_that_differ_a_little(context: TestContext) -> Result<()> {
+/// An engine whose table names ignore case must report an error, not put two scopes into one table.
+fn similar_scope_names_are_different_scopes_or_an_error(context: TestContext) -> Result<()> {
     let names = [format!("{}x", context.scope), format!("{}X", context.scope)];
     let lower = context.raw(named(&names[0]))?;
     lower.set(&pair("a", "lower"))?;
@@ -137,7 +136,7 @@ fn names_of_scopes_that_differ_a_little(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn odd_names_of_columns(context: TestContext) -> Result<()> {
+fn any_column_name_works(context: TestContext) -> Result<()> {
     let names = [
         "group",
         "a b",
@@ -188,7 +187,7 @@ fn odd_names_of_columns(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_table_of_another_name(mut context: TestContext) -> Result<()> {
+fn a_scope_can_have_a_table_of_another_name(mut context: TestContext) -> Result<()> {
     let schema = named(&context.scope).table(format!("{}_items", context.scope));
     context.raw(schema.clone())?.set(&pair("a", "1"))?;
     assert_eq!(listed(&context)?, [context.scope.as_str()]);

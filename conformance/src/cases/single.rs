@@ -1,4 +1,4 @@
-//! One record at a time, through each of the three handles.
+//! Single records, through typed, map and dynamic handles.
 
 use hilcat::{
     Column, ColumnType, DynScope, ErrorKind, Key, MapScope, Result, Schema, Shape, Value,
@@ -7,32 +7,32 @@ use serde_json::json;
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, row};
-use crate::records::{Article, Raw, declared_as};
+use crate::records::{Article, Raw, with_schema};
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    what_is_set_is_fetched,
+    fetch_returns_the_record_that_was_set,
     a_second_set_overwrites,
-    update_gives_what_it_replaced,
-    pop_gives_what_was_there,
-    a_missing_key_is_no_error,
-    a_set_of_some_columns_keeps_the_others,
+    update_returns_the_replaced_record,
+    pop_returns_the_removed_record,
+    a_missing_key_is_not_an_error,
+    a_partial_set_keeps_the_other_columns,
     a_new_record_has_its_defaults,
-    null_missing_and_default_are_three,
-    a_new_record_that_lacks_a_value_is_refused,
-    a_value_outside_its_type_is_refused,
+    null_missing_and_default_are_distinct,
+    a_new_record_without_a_required_value_is_refused,
+    a_value_that_its_type_cannot_hold_is_refused,
     a_key_of_the_wrong_type_is_refused,
-    a_wide_map_is_a_map,
-    a_struct_is_a_record,
+    a_map_can_have_a_compound_key,
+    a_struct_can_be_a_record,
     a_dynamic_record_is_an_object,
     a_dynamic_value_can_be_bare,
     a_dynamic_value_can_be_a_tuple,
     a_dynamic_value_is_checked,
-    clear_removes_all,
+    clear_removes_all_records,
 ];
 
 pub(crate) const OF_NOOP: &[Case] = case_list![StoresNothing: nothing_is_stored];
 
-fn what_is_set_is_fetched(context: TestContext) -> Result<()> {
+fn fetch_returns_the_record_that_was_set(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     assert_eq!(scope.fetch(key("a"))?, None);
     assert!(!scope.exists(key("a"))?);
@@ -56,7 +56,7 @@ fn a_second_set_overwrites(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn update_gives_what_it_replaced(context: TestContext) -> Result<()> {
+fn update_returns_the_replaced_record(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     assert_eq!(scope.update(&pair("a", "1"))?, None);
     assert_eq!(scope.update(&pair("a", "2"))?, Some(pair("a", "1")));
@@ -66,7 +66,7 @@ fn update_gives_what_it_replaced(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn pop_gives_what_was_there(context: TestContext) -> Result<()> {
+fn pop_returns_the_removed_record(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     scope.set(&pair("a", "1"))?;
     scope.set(&pair("b", "2"))?;
@@ -80,7 +80,7 @@ fn pop_gives_what_was_there(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_missing_key_is_no_error(context: TestContext) -> Result<()> {
+fn a_missing_key_is_not_an_error(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     assert_eq!(scope.fetch(key("zz"))?, None);
     assert_eq!(scope.pop(key("zz"))?, None);
@@ -91,7 +91,7 @@ fn a_missing_key_is_no_error(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// A key, and three columns of which one can be NULL, one has a default, and one has to be given.
+/// A key and three columns: a required one, a nullable one, and one with a default.
 fn three(context: &TestContext) -> Schema {
     context
         .schema()
@@ -105,7 +105,7 @@ fn of_three(id: &str, must: impl Into<Value>, can: impl Into<Value>, has: impl I
     row([id.into(), must.into(), can.into(), has.into()])
 }
 
-fn a_set_of_some_columns_keeps_the_others(context: TestContext) -> Result<()> {
+fn a_partial_set_keeps_the_other_columns(context: TestContext) -> Result<()> {
     let scope = context.raw(three(&context))?;
     scope.set(&of_three("a", 1, "can", "has"))?;
     scope.set(&of_three("b", 9, "other", "record"))?;
@@ -132,7 +132,7 @@ fn a_new_record_has_its_defaults(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn null_missing_and_default_are_three(context: TestContext) -> Result<()> {
+fn null_missing_and_default_are_distinct(context: TestContext) -> Result<()> {
     let nullable = Column::new("v", ColumnType::Text).nullable(true).default_value("default");
     let schema = context.schema().unique(Column::new("id", ColumnType::Text)).column(nullable);
     let scope = context.raw(schema)?;
@@ -148,7 +148,7 @@ fn null_missing_and_default_are_three(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_new_record_that_lacks_a_value_is_refused(context: TestContext) -> Result<()> {
+fn a_new_record_without_a_required_value_is_refused(context: TestContext) -> Result<()> {
     let scope = context.raw(three(&context))?;
     scope.set(&of_three("a", 1, "can", "has"))?;
     let lacking = of_three("new", Value::Absent, "can", "has");
@@ -162,7 +162,7 @@ fn a_new_record_that_lacks_a_value_is_refused(context: TestContext) -> Result<()
     Ok(())
 }
 
-fn a_value_outside_its_type_is_refused(context: TestContext) -> Result<()> {
+fn a_value_that_its_type_cannot_hold_is_refused(context: TestContext) -> Result<()> {
     let decimal = ColumnType::Decimal { precision: 5, scale: 2 };
     let schema = context
         .schema()
@@ -233,7 +233,7 @@ fn a_key_of_the_wrong_type_is_refused(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_wide_map_is_a_map(context: TestContext) -> Result<()> {
+fn a_map_can_have_a_compound_key(context: TestContext) -> Result<()> {
     let map: MapScope<(String, i64), Option<String>> = context.cache.map(&context.scope)?;
     map.set(("a", 1), &Some("x".into()))?;
     map.set(("a", 2), &None)?;
@@ -255,9 +255,9 @@ fn a_wide_map_is_a_map(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn a_struct_is_a_record(context: TestContext) -> Result<()> {
+fn a_struct_can_be_a_record(context: TestContext) -> Result<()> {
     let schema = Article::schema_of(&context.scope);
-    let scope = declared_as(schema, || context.cache.scope::<Article>())?;
+    let scope = with_schema(schema, || context.cache.scope::<Article>())?;
     let article = Article { comment: Some("this is a1".into()), ..Article::new("a1", 1) };
     scope.set(&article)?;
     assert!(scope.exists("a1")? && !scope.exists("a2")?);
@@ -294,7 +294,7 @@ fn a_dynamic_record_is_an_object(context: TestContext) -> Result<()> {
     assert_eq!(scope.update("a1", json!({"comment": null}))?, Some(a1_2));
     let a2 = json!({"id": "a2", "name": "x", "comment": null, "count": 3});
     let got = scope.get("a2", || json!({"name": "x", "count": 3}))?;
-    assert_eq!(got, a2, "what is computed is completed");
+    assert_eq!(got, a2, "a computed value is completed");
     assert_eq!(scope.fetch("a2")?, Some(a2.clone()));
     scope.set_many([("a3", json!({"name": "n3", "count": 3})), ("a1", json!({"count": 9}))])?;
     let a1 = json!({"id": "a1", "name": "jii", "comment": null, "count": 9});
@@ -369,7 +369,7 @@ fn a_dynamic_value_is_checked(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn clear_removes_all(context: TestContext) -> Result<()> {
+fn clear_removes_all_records(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     scope.clear()?;
     scope.set_many((0..100).map(|n: i32| pair(n.to_string(), "x")))?;
@@ -391,7 +391,7 @@ fn nothing_is_stored(context: TestContext) -> Result<()> {
     assert_eq!(scope.fetch_many([key("a"), key("b")])?, [None, None]);
     assert_eq!(scope.get(key("a"), || pair("a", "3"))?, pair("a", "3"));
     assert_eq!(scope.get(key("a"), || pair("a", "4"))?, pair("a", "4"));
-    assert!(scope.set(&pair("a", 7)).is_err(), "a value is checked all the same");
+    assert!(scope.set(&pair("a", 7)).is_err(), "a value is checked although it is not stored");
     assert_eq!((scope.len()?, scope.exists(key("a"))?), (0, false));
     assert_eq!((scope.keys()?.count(), scope.iter()?.count()), (0, 0));
     Ok(())

@@ -1,4 +1,4 @@
-//! What `get` and its kin serve, compute and store when a record is expired.
+//! What `get` and its variants return, compute and store when a record is stale or expired.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,35 +12,35 @@ use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, join, key, pair, within};
 use crate::records::Raw;
 
-pub(crate) const CASES: &[Case] = case_list![Stores:
-    an_expired_record_is_computed_anew,
+pub(crate) const CASES: &[Case] = case_list![Expiry:
+    an_expired_record_is_recomputed,
     a_stale_record_is_served_while_one_caller_computes,
     a_stale_record_is_served_if_the_computation_fails,
-    a_stale_record_that_is_removed_is_never_served,
-    get_many_computes_what_is_expired_or_stale,
-    get_in_background_keeps_no_caller_waiting,
-    absence_is_remembered_for_its_time,
+    a_removed_stale_record_is_never_served,
+    get_many_recomputes_expired_and_stale_records,
+    get_in_background_serves_a_stale_record_at_once,
+    absence_is_remembered_for_the_negative_ttl,
     a_write_ends_a_remembered_absence,
     absence_removes_a_stale_record,
-    refresh_replaces_what_is_stored,
-    refresh_keeps_what_was_written_meanwhile,
+    refresh_replaces_the_stored_record,
+    refresh_keeps_a_concurrent_write,
     a_fill_over_an_expired_record_keeps_a_newer_write,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A failing computation.
+/// A computation that fails.
 fn fail() -> Result<Raw, &'static str> {
     Err("on purpose")
 }
 
-fn an_expired_record_is_computed_anew(context: TestContext) -> Result<()> {
+fn an_expired_record_is_recomputed(context: TestContext) -> Result<()> {
     let scope = minutes(&context)?;
     for round in 0..3 {
         let new = pair("a", format!("{round}"));
         assert_eq!(scope.get(key("a"), || new.clone())?, new);
         context.advance(MINUTE - SECOND);
-        assert_eq!(scope.get(key("a"), || panic!("it is fresh"))?, new);
+        assert_eq!(scope.get(key("a"), || panic!("the record is fresh"))?, new);
         context.advance(SECOND);
     }
     assert_eq!(scope.try_get(key("a"), fail).unwrap_err().kind(), ErrorKind::Compute);
@@ -62,8 +62,8 @@ fn a_stale_record_is_served_while_one_caller_computes(context: TestContext) -> R
         });
         begun.wait();
         let served: Vec<_> =
-            (0..5).map(|_| scope.get(key("a"), || panic!("another computes"))).collect();
-        assert_eq!(scope.fetch(key("a"))?, None, "a read serves nothing stale");
+            (0..5).map(|_| scope.get(key("a"), || panic!("another caller computes"))).collect();
+        assert_eq!(scope.fetch(key("a"))?, None, "fetch returns no stale record");
         go_on.wait();
         assert_eq!(join(computes)?, pair("a", "new"));
         for served in served {
@@ -93,7 +93,7 @@ fn a_stale_record_is_served_if_the_computation_fails(context: TestContext) -> Re
     Ok(())
 }
 
-fn a_stale_record_that_is_removed_is_never_served(context: TestContext) -> Result<()> {
+fn a_removed_stale_record_is_never_served(context: TestContext) -> Result<()> {
     type Remove = fn(&Scope<Raw>) -> Result<()>;
     let removals: [Remove; 3] = [
         |scope| scope.pop(key("a")).map(|popped| assert_eq!(popped, None)),
@@ -111,23 +111,23 @@ fn a_stale_record_that_is_removed_is_never_served(context: TestContext) -> Resul
     Ok(())
 }
 
-fn get_many_computes_what_is_expired_or_stale(context: TestContext) -> Result<()> {
+fn get_many_recomputes_expired_and_stale_records(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     scope.set(&pair("gone", "old"))?;
     context.advance(MINUTE);
     scope.set(&pair("stale", "old"))?;
     context.advance(MINUTE);
     scope.set(&pair("fresh", "old"))?;
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     let rows = scope.get_many(["fresh", "stale", "gone", "none"].map(key), |missing| {
-        asked.extend(missing.iter().cloned());
+        requested.extend(missing.iter().cloned());
         missing.into_iter().map(|key| pair(key.0.values()[0].clone(), "new")).collect::<Vec<_>>()
     })?;
     let expected = [("fresh", "old"), ("stale", "new"), ("gone", "new"), ("none", "new")];
     assert_eq!(rows, expected.map(|(id, v)| pair(id, v)));
-    assert_eq!(asked.len(), 3);
+    assert_eq!(requested.len(), 3);
     assert_eq!(scope.len()?, 4);
-    // A key that another caller computes is served stale.
+    // The stale record of a key that another caller computes is returned.
     context.advance(MINUTE);
     let (begun, go_on) = (Barrier::new(2), Barrier::new(2));
     thread::scope(|threads| -> Result<()> {
@@ -152,7 +152,7 @@ fn get_many_computes_what_is_expired_or_stale(context: TestContext) -> Result<()
     })
 }
 
-fn get_in_background_keeps_no_caller_waiting(context: TestContext) -> Result<()> {
+fn get_in_background_serves_a_stale_record_at_once(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
     assert_eq!(scope.get_in_background(key("a"), || pair("a", "old"))?, pair("a", "old"));
     context.advance(MINUTE);
@@ -162,8 +162,8 @@ fn get_in_background_keeps_no_caller_waiting(context: TestContext) -> Result<()>
         pair("a", "new")
     })?;
     assert_eq!(served, pair("a", "old"));
-    // One computation is under way, and no other one begins.
-    let again = scope.get_in_background(key("a"), || panic!("another computes"))?;
+    // No second computation starts while the first runs.
+    let again = scope.get_in_background(key("a"), || panic!("another caller computes"))?;
     assert_eq!(again, pair("a", "old"));
     drop(go_on);
     within(Duration::from_secs(60), move || {
@@ -174,7 +174,7 @@ fn get_in_background_keeps_no_caller_waiting(context: TestContext) -> Result<()>
     Ok(())
 }
 
-fn absence_is_remembered_for_its_time(context: TestContext) -> Result<()> {
+fn absence_is_remembered_for_the_negative_ttl(context: TestContext) -> Result<()> {
     let scope = context.raw(texts(&context).ttl(MINUTE * 10).negative_ttl(MINUTE))?;
     let calls = AtomicU32::new(0);
     let none = || {
@@ -184,7 +184,7 @@ fn absence_is_remembered_for_its_time(context: TestContext) -> Result<()> {
     assert_eq!(scope.get_optional(key("a"), none)?, None);
     assert_eq!(scope.get_optional(key("a"), none)?, None);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
-    // No other read sees it.
+    // Other reads do not see the marker.
     assert!(!scope.exists(key("a"))? && scope.len()? == 0 && all_rows(&scope)?.is_empty());
     assert!(!context.cache.scopes()?.iter().any(|scope| scope.contains("absent")));
     context.advance(MINUTE);
@@ -193,8 +193,11 @@ fn absence_is_remembered_for_its_time(context: TestContext) -> Result<()> {
     context.advance(MINUTE);
     let some = scope.get_optional(key("a"), || Some(pair("a", "1")))?;
     assert_eq!((some, scope.fetch(key("a"))?), (Some(pair("a", "1")), Some(pair("a", "1"))));
-    assert_eq!(scope.get_optional(key("a"), || panic!("it is there"))?, Some(pair("a", "1")));
-    // Without the option nothing is remembered.
+    assert_eq!(
+        scope.get_optional(key("a"), || panic!("the record is stored"))?,
+        Some(pair("a", "1"))
+    );
+    // Without `negative_ttl`, absence is not remembered.
     let forgetful = minutes(&context)?;
     assert_eq!(forgetful.get_optional(key("b"), none)?, None);
     assert_eq!(forgetful.get_optional(key("b"), none)?, None);
@@ -235,7 +238,7 @@ fn absence_removes_a_stale_record(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn refresh_replaces_what_is_stored(context: TestContext) -> Result<()> {
+fn refresh_replaces_the_stored_record(context: TestContext) -> Result<()> {
     for schema in [texts(&context), texts(&context).ttl(MINUTE)] {
         let scope = context.raw(schema)?;
         scope.clear()?;
@@ -251,7 +254,7 @@ fn refresh_replaces_what_is_stored(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn refresh_keeps_what_was_written_meanwhile(context: TestContext) -> Result<()> {
+fn refresh_keeps_a_concurrent_write(context: TestContext) -> Result<()> {
     let scope = context.texts()?;
     let elsewhere = context.texts_elsewhere()?;
     for writer in [&scope, &elsewhere] {
@@ -267,7 +270,7 @@ fn refresh_keeps_what_was_written_meanwhile(context: TestContext) -> Result<()> 
             pair("a", "computed")
         })?;
         assert_eq!(refreshed, pair("a", "computed"));
-        assert_eq!(scope.fetch(key("a"))?, None, "the removal is kept");
+        assert_eq!(scope.fetch(key("a"))?, None, "the removal is not undone");
     }
     Ok(())
 }

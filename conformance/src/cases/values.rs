@@ -1,4 +1,4 @@
-//! Values come back as they went in.
+//! Values are read as they were written.
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Schemas, Value};
 use serde_json::{Value as Json, json};
@@ -8,29 +8,29 @@ use crate::context::{TestContext, all_rows, key, pair, sorted};
 use crate::records::Raw;
 
 pub(crate) const CASES: &[Case] = case_list![Stores:
-    bools,
-    integers,
-    unsigned_integers,
-    a_negative_zero,
-    doubles,
-    reals,
-    floats_that_are_no_numbers,
-    decimals,
-    texts,
-    text_with_the_character_nul,
-    bytes,
-    a_megabyte,
-    json_values,
-    dates,
-    times,
-    timestamps,
-    uuids,
-    a_record_of_every_type,
-    one_verdict_for_every_source,
+    bools_are_exact,
+    integers_are_exact,
+    unsigned_integers_are_exact,
+    a_negative_zero_is_exact_or_becomes_zero,
+    doubles_are_exact,
+    reals_are_exact,
+    infinities_and_nan_are_exact_or_refused,
+    decimals_are_exact,
+    texts_are_exact,
+    text_with_nul_is_exact_or_refused,
+    bytes_are_exact,
+    a_megabyte_is_exact,
+    json_values_are_exact,
+    dates_are_exact,
+    times_are_exact,
+    timestamps_are_exact,
+    uuids_are_exact,
+    a_record_of_every_type_is_exact,
+    csv_json_and_toml_accept_the_same_literals,
     times_are_cut_to_microseconds,
 ];
 
-/// Stores values of a type, and sees that every way of reading gives them back.
+/// Stores values of a type, and checks that every method that reads returns them.
 fn values_of(context: &TestContext, name: &str, ty: ColumnType, values: &[Value]) -> Result<()> {
     let name = format!("{}{name}", context.scope);
     let schema = context.pairs(ColumnType::BigInt, ty).renamed(&name).table(&name);
@@ -56,11 +56,11 @@ fn values_of(context: &TestContext, name: &str, ty: ColumnType, values: &[Value]
     Ok(())
 }
 
-fn bools(context: TestContext) -> Result<()> {
+fn bools_are_exact(context: TestContext) -> Result<()> {
     values_of(&context, "", ColumnType::Bool, &[true.into(), false.into()])
 }
 
-fn integers(context: TestContext) -> Result<()> {
+fn integers_are_exact(context: TestContext) -> Result<()> {
     let ints = |ints: &[i64]| ints.iter().map(|&v| Value::Int(v)).collect::<Vec<_>>();
     let wide = ints(&[0, 1, -1, i64::MIN, i64::MAX, i64::MIN + 1, 1 << 53, (1 << 53) + 1]);
     values_of(&context, "b", ColumnType::BigInt, &wide)?;
@@ -73,14 +73,14 @@ fn integers(context: TestContext) -> Result<()> {
     )
 }
 
-fn unsigned_integers(context: TestContext) -> Result<()> {
+fn unsigned_integers_are_exact(context: TestContext) -> Result<()> {
     let limit = i64::MAX as u64;
     let values = [0, 1, limit, limit + 1, limit + 2, u64::MAX - 1, u64::MAX];
     values_of(&context, "", ColumnType::UBigInt, &values.map(Value::UInt))
 }
 
-/// It equals zero, so that is what it may come back as.
-fn a_negative_zero(context: TestContext) -> Result<()> {
+/// A negative zero equals zero, so a backend may return zero.
+fn a_negative_zero_is_exact_or_becomes_zero(context: TestContext) -> Result<()> {
     let able = context.cache.capabilities().negative_zero;
     let scope = context.raw(context.pairs(ColumnType::BigInt, ColumnType::Double))?;
     scope.set(&pair(1, Value::Float(-0.0)))?;
@@ -93,7 +93,7 @@ fn a_negative_zero(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn doubles(context: TestContext) -> Result<()> {
+fn doubles_are_exact(context: TestContext) -> Result<()> {
     let values = [
         0.0,
         1.0,
@@ -116,14 +116,14 @@ fn doubles(context: TestContext) -> Result<()> {
     values_of(&context, "", ColumnType::Double, &values.map(Value::Float))
 }
 
-fn reals(context: TestContext) -> Result<()> {
+fn reals_are_exact(context: TestContext) -> Result<()> {
     let values =
         [0.0, 0.1_f32, 1.0 / 3.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, 16_777_217.0];
     values_of(&context, "", ColumnType::Real, &values.map(Value::from))
 }
 
-/// Stored exactly, or refused with nothing changed.
-fn floats_that_are_no_numbers(context: TestContext) -> Result<()> {
+/// The value is stored exactly, or refused with nothing changed.
+fn infinities_and_nan_are_exact_or_refused(context: TestContext) -> Result<()> {
     let scope = context.raw(context.pairs(ColumnType::BigInt, ColumnType::Double))?;
     let able = context.cache.capabilities().nan;
     let mut stored = vec![pair(0, 0.5)];
@@ -146,7 +146,7 @@ fn floats_that_are_no_numbers(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn decimals(context: TestContext) -> Result<()> {
+fn decimals_are_exact(context: TestContext) -> Result<()> {
     let texts =
         |texts: &[&str]| texts.iter().map(|&v| Value::Decimal(v.into())).collect::<Vec<_>>();
     let money = ColumnType::Decimal { precision: 10, scale: 2 };
@@ -160,14 +160,14 @@ fn decimals(context: TestContext) -> Result<()> {
     values_of(&context, "i", whole, &texts(&["0", "-7", "123456789012345678901234567890"]))
 }
 
-fn texts(context: TestContext) -> Result<()> {
+fn texts_are_exact(context: TestContext) -> Result<()> {
     let values: Vec<Value> = super::keys::HOSTILE.iter().map(|&text| text.into()).collect();
     values_of(&context, "", ColumnType::Text, &values)?;
     let short = ["", "a", "a ", "\u{e9}\u{1f600}", "007", "7.0", "NULL", "1e5"].map(Value::from);
     values_of(&context, "v", ColumnType::Varchar(4), &short)
 }
 
-fn text_with_the_character_nul(context: TestContext) -> Result<()> {
+fn text_with_nul_is_exact_or_refused(context: TestContext) -> Result<()> {
     if context.cache.capabilities().nul_in_text {
         let values = ["\0", "a\0b", "a\0", "\0\0"].map(Value::from);
         return values_of(&context, "", ColumnType::Text, &values);
@@ -185,13 +185,13 @@ fn text_with_the_character_nul(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn bytes(context: TestContext) -> Result<()> {
+fn bytes_are_exact(context: TestContext) -> Result<()> {
     let all: Vec<u8> = (0..=255).collect();
     let values: [&[u8]; 7] = [b"", b"\0", b"\0\0a\0", b"\xff\xfe\xfd", b"text", b"\\x00", &all];
     values_of(&context, "", ColumnType::Bytes, &values.map(Value::from))
 }
 
-fn a_megabyte(context: TestContext) -> Result<()> {
+fn a_megabyte_is_exact(context: TestContext) -> Result<()> {
     let text: String = "0123456789abcde\u{e9}\n".chars().cycle().take(1_000_000).collect();
     values_of(&context, "t", ColumnType::Text, &[text.into()])?;
     let bytes: Vec<u8> =
@@ -199,7 +199,7 @@ fn a_megabyte(context: TestContext) -> Result<()> {
     values_of(&context, "b", ColumnType::Bytes, &[bytes.into()])
 }
 
-fn json_values(context: TestContext) -> Result<()> {
+fn json_values_are_exact(context: TestContext) -> Result<()> {
     let values = [
         json!({}),
         json!([]),
@@ -217,7 +217,7 @@ fn json_values(context: TestContext) -> Result<()> {
         json!("null"),
     ];
     values_of(&context, "n", ColumnType::Json, &values.map(Value::from))?;
-    // In a column that cannot be NULL, JSON's null is a value as any other.
+    // In a column that is not nullable, the JSON value null is stored as a value.
     let schema = context
         .schema()
         .unique(Column::new("id", ColumnType::Int))
@@ -229,17 +229,17 @@ fn json_values(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-fn dates(context: TestContext) -> Result<()> {
+fn dates_are_exact(context: TestContext) -> Result<()> {
     let values = [0, -1, 1, -719_162, 2_932_896, 11_016, -25_509].map(Value::Date);
     values_of(&context, "", ColumnType::Date, &values)
 }
 
-fn times(context: TestContext) -> Result<()> {
+fn times_are_exact(context: TestContext) -> Result<()> {
     let values = [0, 1, 999_999, 1_000_000, 43_200_000_000, 86_399_999_999, 18_900_123_000];
     values_of(&context, "", ColumnType::Time, &values.map(Value::Time))
 }
 
-fn timestamps(context: TestContext) -> Result<()> {
+fn timestamps_are_exact(context: TestContext) -> Result<()> {
     let values = [
         0,
         1,
@@ -255,12 +255,12 @@ fn timestamps(context: TestContext) -> Result<()> {
     values_of(&context, "", ColumnType::Timestamp, &values.map(Value::Timestamp))
 }
 
-fn uuids(context: TestContext) -> Result<()> {
+fn uuids_are_exact(context: TestContext) -> Result<()> {
     let values = [[0; 16], [255; 16], *b"0123456789abcdef"].map(Value::Uuid);
     values_of(&context, "", ColumnType::Uuid, &values)
 }
 
-/// A column of each type, with a value of it.
+/// A column of each type, with a value.
 pub(crate) fn every_type() -> Vec<(Column, Value)> {
     let decimal = ColumnType::Decimal { precision: 10, scale: 2 };
     let types = [
@@ -303,14 +303,14 @@ pub(crate) fn empty(id: &str) -> Raw {
     Raw([id.into()].into_iter().chain(every_type().iter().map(|_| Value::Null)).collect())
 }
 
-fn a_record_of_every_type(context: TestContext) -> Result<()> {
+fn a_record_of_every_type_is_exact(context: TestContext) -> Result<()> {
     let scope = context.raw(wide(context.schema()))?;
     scope.set(&full("full"))?;
     scope.set_many([empty("empty"), full("other")])?;
     assert_eq!(scope.fetch(key("full"))?, Some(full("full")));
     assert_eq!(scope.fetch(key("empty"))?, Some(empty("empty")));
     assert_eq!(all_rows(&scope)?, sorted([full("full"), empty("empty"), full("other")]));
-    // One column at a time: the others stay.
+    // Partial sets of one column keep the others.
     for at in 1..full("").0.len() {
         let mut some = Raw(vec![Value::Absent; full("").0.len()]);
         some.0[0] = "empty".into();
@@ -322,12 +322,11 @@ fn a_record_of_every_type(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// A literal of a type, as CSV, JSON and TOML have it, and the value that is stored of it; none
-/// where it is refused.
+/// A literal of a type in CSV, JSON and TOML, and the value that it stores, or `None` if it is refused.
 struct Literal {
     ty: ColumnType,
     text: &'static str,
-    /// Of JSON and TOML, where it is not written as in CSV.
+    /// The literal in JSON and TOML, if it differs from that in CSV.
     json: Option<Json>,
     toml: Option<&'static str>,
     stored: Option<Value>,
@@ -342,7 +341,7 @@ fn quoted(ty: ColumnType, text: &'static str, stored: Option<Value>) -> Literal 
 }
 
 impl Literal {
-    /// What JSON has; an error where the text is no JSON that `parse_json` takes.
+    /// The JSON value, or an error if `parse_json` refuses the text.
     fn json(&self) -> Result<Json> {
         self.json.clone().map_or_else(|| hilcat::parse_json(self.text), Ok)
     }
@@ -409,8 +408,8 @@ fn literals() -> Vec<Literal> {
     ]
 }
 
-/// A schema in TOML of a nullable column for each literal, with the literals of these positions
-/// as the columns' defaults.
+/// A schema, written in TOML, with a nullable column for each literal. The literals at these positions are the defaults of their
+/// columns.
 fn declared(scope: &str, literals: &[Literal], defaults: &[usize]) -> Result<Schema> {
     let list = |item: &dyn Fn(usize) -> String, at: &mut dyn Iterator<Item = usize>| {
         at.map(item).collect::<Vec<_>>().join(", ")
@@ -424,12 +423,11 @@ fn declared(scope: &str, literals: &[Literal], defaults: &[usize]) -> Result<Sch
         "[scopes.{scope}]\nunique_column = \"id\"\nvalue = \"record\"\ncolumns = [{columns}]\ncolumn_types = {{ {types} }}\ndefaults = {{ {given} }}\n"
     );
     let schemas = Schemas::from_str(&text)?;
-    Ok(schemas.get(scope).expect("it is declared above").clone())
+    Ok(schemas.get(scope).expect("the TOML declares the scope").clone())
 }
 
-/// A literal in a CSV, in JSON and as a default in TOML, and its value as a program has it: all are
-/// refused, or all store the same.
-fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
+/// A literal in CSV, in JSON and as a default in TOML is refused by all three, or stores one value.
+fn csv_json_and_toml_accept_the_same_literals(context: TestContext) -> Result<()> {
     let literals = literals();
     let (taken, refused): (Vec<usize>, Vec<usize>) =
         (0..literals.len()).partition(|&at| literals[at].stored.is_some());
@@ -437,7 +435,7 @@ fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
     let scope = context.dynamic(schema.clone())?;
     let shown = |at: usize| literals[at].stored.clone().map_or(Json::Null, Value::into_json);
     scope.set("defaults", json!({}))?;
-    let defaults = scope.fetch("defaults")?.expect("it was set");
+    let defaults = scope.fetch("defaults")?.expect("the record was set");
     for &at in &taken {
         let (ty, text) = (literals[at].ty, literals[at].text);
         let name = format!("c{at}");
@@ -451,7 +449,7 @@ fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
         typed[schema.position("id")?] = "typed".into();
         scope.set_rows([row, typed])?;
         for source in ["json", "csv", "typed"] {
-            let stored = scope.fetch(source)?.expect("it was set");
+            let stored = scope.fetch(source)?.expect("the record was set");
             assert_eq!(stored[&name], shown(at), "{text} as {ty} from {source}");
         }
     }
@@ -469,7 +467,7 @@ fn one_verdict_for_every_source(context: TestContext) -> Result<()> {
     Ok(())
 }
 
-/// `get` and `update` give times as they are stored: cut to whole microseconds, towards the past.
+/// `get` and `update` return times as they are stored: rounded down to whole microseconds.
 fn times_are_cut_to_microseconds(context: TestContext) -> Result<()> {
     typed_times_are_cut(&context)?;
     let schema = context

@@ -111,7 +111,7 @@ fn tables_with_other_columns_are_refused() {
     context.run("CREATE TABLE articles (id TEXT PRIMARY KEY, count INT); INSERT INTO articles VALUES ('a', 1)");
     let error = context.cache("").dynamic_with(articles()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert!(error.to_string().contains("not one of a key and a value"), "{error}");
+    assert!(error.to_string().contains("does not have the columns `key` and `value`"), "{error}");
     assert_eq!(context.query("SELECT id AS line FROM articles"), ["a"]);
     for table in ["hilcat_kv", "HILCAT_KV", "sqlite_x"] {
         assert!(context.cache("").dynamic_with(articles().table(table)).is_err(), "{table}");

@@ -17,7 +17,7 @@
 //!   slot to the leader of the pending batch or frees it. So a batch that has waiters is always
 //!   started: it is pending only while a statement is in flight.
 //! - A batch leaves `Queue::pending` before its statement begins. A caller therefore never receives
-//!   a record that was read before it asked.
+//!   a record that was read before its call.
 //! - Only the leader moves a batch from `Leading` to `Done` or `Failed`, also if it panics, and it
 //!   wakes all waiters. After `Failed` each caller fetches its own key: the error may be that of
 //!   another caller's record.

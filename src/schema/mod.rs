@@ -198,7 +198,7 @@ pub struct Schema {
     pub(crate) exact: bool,
     /// Whether the keys of the table are known to stand in clear, however long: it is another
     /// program's, and has no columns for the whole of those that an index cannot hold.
-    pub(crate) keys_in_clear: bool,
+    pub(crate) verbatim_keys: bool,
     /// How many of the unique columns say which scope a record is of, where all are in one table.
     pub(crate) sections: usize,
     /// The shape of the values of programs, where the columns have that of the expiry besides.
@@ -220,7 +220,7 @@ impl Schema {
             dropped: Vec::new(),
             keep: Vec::new(),
             exact: false,
-            keys_in_clear: false,
+            verbatim_keys: false,
             sections: 0,
             shape_of_records: None,
         }
@@ -280,8 +280,8 @@ impl Schema {
 
     /// Says whether the keys of the table stand in clear, however long.
     #[cfg(feature = "sql")]
-    pub(crate) fn with_keys_in_clear(mut self, keys_in_clear: bool) -> Self {
-        self.keys_in_clear = keys_in_clear;
+    pub(crate) fn with_verbatim_keys(mut self, verbatim_keys: bool) -> Self {
+        self.verbatim_keys = verbatim_keys;
         self
     }
 

@@ -1,103 +1,104 @@
-//! What differs between engines in column types, literals and limits.
+//! Column types, literals and limits of an engine.
 
-use crate::backends::sql::dialect::Fits;
+use crate::backends::sql::dialect::ValueCheck;
 use crate::backends::sql::statement::ValueCodec;
 use crate::{ColumnType, Result, Row, Schema, Value, schema};
 
-/// The column types of an engine: their names, their literals and what they hold.
+/// The column types of an engine: their names, their literals, and the values that they hold.
 pub(crate) trait ColumnTypes: ValueCodec {
     /// The name of the backend.
     const NAME: &'static str;
 
-    /// Whether hilcat's own table of scopes is made as the engine makes others with long keys.
+    /// Whether hilcat's table of scopes has a column for full keys.
     const LONG_SCOPES: bool = true;
 
     /// Quotes a name in a statement.
     fn quote(name: &str) -> String;
 
-    /// Quotes a name in the definition of a table, which people read.
+    /// Quotes a name in the definition of a table, in the form that users expect.
     fn quote_in_definition(name: &str) -> String {
         Self::quote(name)
     }
 
-    /// How the engine spells a column type.
+    /// Returns the engine's name of a column type.
     fn column_type(ty: ColumnType) -> String;
 
-    /// How a unique column of a type is defined.
+    /// Returns the engine's type of a key column.
     fn key_type(ty: ColumnType) -> String {
         Self::column_type(ty)
     }
 
-    /// The same for a column of a schema, where that depends on the other ones.
+    /// Returns the engine's type of a key column of a schema, which can depend on the other key
+    /// columns.
     fn key_type_in(schema: &Schema, column: &schema::Column) -> String {
         let _ = schema;
         Self::key_type(column.ty)
     }
 
-    /// The definitions of the columns that the engine keeps beside those of a schema.
+    /// Returns the definitions of columns that the engine needs in addition to those of a schema.
     fn auxiliary_columns(schema: &Schema) -> Vec<String> {
         let _ = schema;
         Vec::new()
     }
 
-    /// The default of a column as its definition has it.
+    /// Returns the default of a column as part of its definition.
     fn default_of(column: &schema::Column, value: &Value) -> String {
         let _ = column;
         Self::literal(value)
     }
 
-    /// Whether a column that was declared so, by whatever program, holds every value of a type as
-    /// hilcat's own would.
+    /// Returns whether a column of a declared type, possibly of another program, holds every value of
+    /// a column type.
     fn holds(declared: &str, ty: ColumnType) -> bool;
 
-    /// Whether two names of columns are one to the engine.
+    /// Returns whether the engine treats two column names as equal.
     fn same_name(a: &str, b: &str) -> bool {
         a == b
     }
 
-    /// The type of a column that another program made, for a scope made of its table: what the
-    /// engine holds in it, where that is more than the type's name says.
+    /// Returns the column type for an adopted column of another program. It can be wider than the
+    /// declared type, if the engine stores more.
     fn adopted(ty: ColumnType) -> ColumnType {
         ty
     }
 
-    /// Whether a column of a key that was declared so takes no two texts for one.
+    /// Returns whether a key column of a declared type distinguishes all texts.
     fn is_exact(declared: &str) -> bool {
         let _ = declared;
         true
     }
 
-    /// Whether a column that was declared so makes numbers of the texts that look like one, so
-    /// that not all of them come back.
-    fn makes_numbers(declared: &str) -> bool {
+    /// Returns whether a column of a declared type converts texts to numbers if they look like one,
+    /// so that some texts are not returned unchanged.
+    fn has_numeric_affinity(declared: &str) -> bool {
         let _ = declared;
         false
     }
 
-    /// Whether a text comes back from such a column as it went in.
-    fn is_no_other_number(text: &str) -> bool {
+    /// Returns whether such a column returns a text unchanged.
+    fn survives_numeric_affinity(text: &str) -> bool {
         let _ = text;
         true
     }
 
-    /// A value as a literal of SQL.
+    /// Returns a value as a SQL literal.
     fn literal(value: &Value) -> String;
 
-    /// Checks that the engine can hold such a table.
+    /// Checks that the engine can hold the table of a schema.
     fn check_schema(schema: &Schema) -> Result<()>;
 
-    /// Checks that the engine can hold a value, before anything is sent.
+    /// Checks that the engine can hold a value.
     fn check_value(value: &Value) -> Result<()>;
 
-    /// The same of a row whose values it can each hold.
+    /// Checks that the engine can hold a row whose values passed [`check_value`](Self::check_value).
     fn check_row(schema: &Schema, row: &Row) -> Result<()> {
         let _ = (schema, row);
         Ok(())
     }
 
-    /// What tells whether a value comes back from a column that another program declared so, where
-    /// not every one of its type does.
-    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
+    /// Returns the check of values for a column of another program that does not return all values of
+    /// its type unchanged, or `None` if it does.
+    fn lossy_column(declared: &str, ty: ColumnType) -> Option<ValueCheck> {
         let _ = (declared, ty);
         None
     }

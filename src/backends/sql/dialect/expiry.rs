@@ -136,7 +136,7 @@ fn remove_some<D: StatementText>(
 ) -> Sql {
     let table = D::quote(&schema.table);
     let keys = columns::<D>(schema.key_columns());
-    let (before, after) = D::purging(&table, &keys, schema.key.len());
+    let (before, after) = D::limited_delete(&table, &keys, schema.key.len());
     let sql = of_section::<D>(Sql::new(before), schema, section_len);
     let sql = condition(sql.text(if section_len == 0 { " WHERE " } else { " AND " }));
     sql.text(order).text(" LIMIT ").bind(ColumnType::BigInt).text(&after)
@@ -158,7 +158,7 @@ impl Listing {
             let sql = of_section::<D>(sql, schema, section_len);
             live(sql.text(if section_len == 0 { " WHERE " } else { " AND " }))
         };
-        let next = D::after(all().text(" AND ("), &listed).text(")");
+        let next = D::key_after(all().text(" AND ("), &listed).text(")");
         Self { first: all().text(&end), next: next.text(&end) }
     }
 }

@@ -1,4 +1,8 @@
-//! What differs between engines: one file each.
+//! The dialects of SQL: what differs between engines.
+//!
+//! Four traits build on each other: [`ColumnTypes`], [`StatementText`], [`Tables`], and [`Dialect`]
+//! with the calls on records. Each engine implements them in one folder. The text that engines share
+//! is in `statements` and `expiry`, the calls that they share in `write`.
 
 mod column_types;
 pub(crate) mod expiry;
@@ -32,9 +36,9 @@ use crate::backends::sql::dialect::statements::Statements;
 use crate::backends::sql::dialect::write::{pop, put};
 use crate::{ColumnType, Error, Key, Result, Row, Value};
 
-/// How long a change of a table that stands may take on a server.
+/// The timeout of a change to an existing table on a server.
 #[cfg(feature = "server")]
-const CHANGE: Duration = Duration::from_secs(24 * 60 * 60);
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The name of the table that lists the scopes of a database.
 pub(crate) const REGISTRY_TABLE: &str = "hilcat_scopes";
@@ -42,13 +46,13 @@ pub(crate) const REGISTRY_TABLE: &str = "hilcat_scopes";
 /// The name of the table of leases.
 pub(crate) const LEASE_TABLE: &str = "hilcat_leases";
 
-/// Checks that a value comes back from a column as it went in.
-pub(crate) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
+/// A check that a column returns a value unchanged.
+pub(crate) type ValueCheck = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
 
-/// An engine, by its Diesel backend.
+/// The calls on records of an engine, by its Diesel backend.
 pub(crate) trait Dialect: Tables {
-    /// Inserts complete rows whose keys have none or an expired one. Gives the stored rows of the
-    /// other keys. No key occurs twice.
+    /// Inserts complete rows whose keys have no row or an expired one. Returns the stored rows of the
+    /// other keys. The keys are distinct.
     fn replace_all_expired<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -57,7 +61,7 @@ pub(crate) trait Dialect: Tables {
         at: i64,
     ) -> Result<Vec<Option<Row>>, CallError>;
 
-    /// Removes those rows of keys that are expired, each in one step.
+    /// Removes the expired rows of keys, each atomically.
     fn remove_expired<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -65,7 +69,7 @@ pub(crate) trait Dialect: Tables {
         at: i64,
     ) -> Result<(), CallError>;
 
-    /// Runs `body` in a transaction that writes, which in another one is a savepoint.
+    /// Runs `body` in a write transaction, or in a savepoint if a transaction is open.
     fn write_transaction<T, C: Conn<Self>>(
         connection: &mut C,
         body: impl FnOnce(&mut C) -> Result<T, CallError>,
@@ -73,21 +77,21 @@ pub(crate) trait Dialect: Tables {
         transaction(connection, body)
     }
 
-    /// The rows of keys, in the order asked.
+    /// Returns the rows of keys, in the order of the keys.
     fn fetch_many<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, CallError>;
 
-    /// Writes rows that are complete, all or none. Of two rows with one key the last one counts.
+    /// Writes complete rows atomically. Of several rows with the same key, the last is stored.
     fn put_all<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         rows: &[Row],
     ) -> Result<(), CallError>;
 
-    /// Inserts a complete row if its key has none. Gives whether it did.
+    /// Inserts a complete row if its key has none. Returns whether it was inserted.
     fn insert_one<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -96,8 +100,8 @@ pub(crate) trait Dialect: Tables {
         Ok(execute::<Self>(connection, statements.insert.with(row))? > 0)
     }
 
-    /// Inserts those of the complete rows whose keys have none. Gives the stored rows of the other
-    /// keys. No key occurs twice.
+    /// Inserts complete rows whose keys have none. Returns the stored rows of the other keys. The
+    /// keys are distinct.
     fn insert_all<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -105,7 +109,7 @@ pub(crate) trait Dialect: Tables {
         rows: &[Row],
     ) -> Result<Vec<Option<Row>>, CallError>;
 
-    /// Writes a row, complete or not, and gives the one that it replaced.
+    /// Writes a complete or partial row, and returns the row that it replaced.
     fn update<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -120,7 +124,7 @@ pub(crate) trait Dialect: Tables {
         })
     }
 
-    /// Removes a row and gives it. One that cannot be read stays.
+    /// Removes and returns a row. A row that cannot be decoded is not removed.
     fn pop<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -131,8 +135,8 @@ pub(crate) trait Dialect: Tables {
         })
     }
 
-    /// Removes rows and gives them, all or none, in the order asked; the first of two keys that
-    /// are one gets the row. Where one cannot be read all stay.
+    /// Removes and returns rows atomically, in the order of the keys. The first of several equal keys
+    /// gets the row. If a row cannot be decoded, none is removed.
     fn pop_many<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -154,9 +158,9 @@ pub(crate) trait Dialect: Tables {
     }
 }
 
-/// Runs `body` in a transaction, which in another one is a savepoint. The error is that of `body`,
-/// also where rolling back fails: SQLite has done so by itself when its disk is full, and a lost
-/// connection cannot.
+/// Runs `body` in a transaction, or in a savepoint if a transaction is open. Returns the error of
+/// `body` even if the rollback fails: SQLite rolls back by itself when the disk is full, and a lost
+/// connection cannot roll back.
 pub(crate) fn transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
     connection: &mut C,
     body: impl FnOnce(&mut C) -> Result<T, E>,
@@ -165,7 +169,7 @@ pub(crate) fn transaction<T, E: From<diesel::result::Error>, C: diesel::Connecti
     in_transaction(connection, body)
 }
 
-/// The same in a transaction that was begun.
+/// Runs `body` in an open transaction, and commits it or rolls it back.
 fn in_transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
     connection: &mut C,
     body: impl FnOnce(&mut C) -> Result<T, E>,
@@ -182,22 +186,22 @@ fn in_transaction<T, E: From<diesel::result::Error>, C: diesel::Connection>(
     }
 }
 
-/// The error for a stored value that is of another type than the schema says.
-fn misfit(ty: ColumnType, found: &str) -> Error {
+/// Returns the error of a stored value that does not have the type of the schema.
+fn type_mismatch(ty: ColumnType, found: &str) -> Error {
     Error::invalid_data(format!("the stored value is {found}, which is not of type {ty}"))
 }
 
-/// The error of reading a stored value's text.
-fn unreadable(error: Error) -> Error {
+/// Returns the error of a stored value that cannot be decoded.
+fn unreadable_value(error: Error) -> Error {
     Error::invalid_data(format!("the stored value cannot be read: {}", error.message()))
 }
 
-/// Checks that JSON has no more levels of arrays and objects than an engine holds.
-pub(crate) fn check_depth<D: Dialect>(json: &serde_json::Value, most: usize) -> Result<()> {
+/// Checks that JSON does not exceed an engine's limit of nesting.
+pub(crate) fn check_depth<D: ColumnTypes>(json: &serde_json::Value, most: usize) -> Result<()> {
     match depth(json) <= most {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "{}: the server holds JSON of up to {most} levels of arrays and objects",
+            "{}: the JSON is nested too deeply; the server holds up to {most} levels of arrays and objects",
             D::NAME
         ))),
     }

@@ -1,4 +1,4 @@
-//! What differs between engines in the text of statements.
+//! The text of an engine's statements.
 
 use std::borrow::Cow;
 
@@ -11,139 +11,139 @@ use crate::{Key, Row, Schema, Value, schema};
 
 /// The text of an engine's statements.
 pub(crate) trait StatementText: ColumnTypes {
-    /// A key as it stands in the table, or its beginning.
+    /// Returns a key, or its first parts, as stored.
     fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
         let _ = schema;
         Cow::Borrowed(key)
     }
 
-    /// A row as it stands in the table, with what the engine keeps beside its columns at the end.
+    /// Returns a row as stored, followed by the values of auxiliary columns.
     fn stored_row(schema: &Schema, row: Row) -> Row {
         let _ = schema;
         row
     }
 
-    /// How a column is selected.
+    /// Returns the expression that selects a column.
     fn selected(schema: &Schema, column: &schema::Column) -> String {
         let _ = schema;
         Self::quote(&column.name)
     }
 
-    /// Adds the condition that the key is after the one bound.
-    fn after(sql: Sql, key: &[&schema::Column]) -> Sql {
+    /// Adds the condition that a key follows the bound one.
+    fn key_after(sql: Sql, key: &[&schema::Column]) -> Sql {
         let keys = columns::<Self>(key.iter().copied());
         sql.text(&format!("({keys}) > ("))
             .list(", ", key, |sql, column| sql.bind(column.ty))
             .text(")")
     }
 
-    /// The binds of that condition.
-    fn after_values(key: &[Value]) -> Cow<'_, [Value]> {
+    /// Returns the binds of that condition.
+    fn key_after_values(key: &[Value]) -> Cow<'_, [Value]> {
         Cow::Borrowed(key)
     }
 
-    /// Fetches the rows of all the keys that are listed in its one bind, where such a key can be
-    /// listed.
+    /// `SELECT` of the rows of the keys that are bound as a list, or `None` if such keys cannot be.
     fn fetch_listed(schema: &Schema) -> Option<Sql>;
 
-    /// Inserts those of the rows in its binds whose keys have none, and gives the keys of those.
+    /// `INSERT` of the bound rows whose keys have none. Returns their keys.
     fn insert_listed(schema: &Schema) -> Option<Sql> {
         let _ = schema;
         None
     }
 
-    /// Removes the rows of all the keys that are listed in its binds, and gives them.
+    /// `DELETE` of the rows of the bound keys. Returns the rows.
     fn pop_listed(schema: &Schema) -> Option<Sql> {
         let _ = schema;
         None
     }
 
-    /// `INSERT` of a row, overwriting the one that has its key.
+    /// `INSERT` of a row that overwrites the row of its key.
     fn upsert(schema: &Schema) -> Sql;
 
-    /// The same for as many rows as one statement of a batch writes.
+    /// The upsert of as many rows as one statement of a batch writes.
     fn upsert_rows(schema: &Schema) -> Sql;
 
-    /// `INSERT` of a row, which does nothing where a record has its key, or fails.
+    /// `INSERT` of a row. If its key has a row, it does nothing or fails.
     fn insert(schema: &Schema) -> Sql;
 
-    /// `INSERT` of a row of which some columns are absent. Its binds are the row and, for each
-    /// column that is not unique, whether it is given.
+    /// `INSERT` of a row with absent columns, which keep their stored values. The binds are the row
+    /// and, for each column outside the key, whether it is present.
     fn merge(schema: &Schema) -> Sql;
 
-    /// How the row that has the key is called in an `INSERT` that overwrites it on a condition; none
-    /// where the engine has no such statement.
+    /// Returns the name of the existing row in a conditional upsert, or `None` if the engine has no
+    /// such statement.
     fn existing_row(table: &str) -> Option<String> {
         let _ = table;
         None
     }
 
-    /// What locks the rows of a `SELECT` until the transaction ends.
+    /// The clause that locks the rows of a `SELECT` until the transaction ends.
     const LOCKING: &'static str = " FOR UPDATE";
 
-    /// What a condition on a time needs besides, where other programs may have written what does
-    /// not compare as one: begins with `AND`.
+    /// Returns the condition, beginning with `AND`, that a stored time is comparable, which may not
+    /// hold for values of other programs.
     fn comparable_time(name: &str) -> String {
         let _ = name;
         String::new()
     }
 
-    /// The text of a `DELETE` before and after the condition, order and limit of its rows. `keys` are
-    /// the quoted columns of the key.
-    fn purging(table: &str, keys: &str, count: usize) -> (String, String) {
+    /// Returns the text of a limited `DELETE` before and after its condition, order and limit. `keys`
+    /// are the quoted key columns.
+    fn limited_delete(table: &str, keys: &str, count: usize) -> (String, String) {
         let wanted = if count == 1 { keys.to_owned() } else { format!("({keys})") };
         let before = format!("DELETE FROM {table} WHERE {wanted} IN (SELECT {keys} FROM {table}");
         (before, ")".to_owned())
     }
 
-    /// Removes those rows of the keys that are listed in its binds that are expired at the time in
-    /// the last one. `name` is the quoted column of the expiry.
+    /// `DELETE` of the rows of the bound keys that are expired at the time in the last bind. `name` is
+    /// the quoted column of the expiry.
     fn remove_listed(schema: &Schema, name: &str) -> Option<Sql> {
         let _ = (schema, name);
         None
     }
 
-    /// The statements that make the table of leases unless it exists.
+    /// The statements that create the table of leases if it does not exist.
     const LEASE_TABLE: &'static [&'static str];
 
-    /// The time of the server.
+    /// The server's current time.
     const LEASE_NOW: &'static str;
 
-    /// What follows the row of a lease that is inserted: one that has its key is overwritten if it is
-    /// over or of the same holder.
+    /// The clause that makes the `INSERT` of a lease overwrite one that is expired or has the same
+    /// holder.
     const LEASE_TAKEN: &'static str;
 
-    /// Whether the count of changed rows tells that it was inserted or overwritten.
-    const LEASE_COUNT_TELLS: bool = true;
+    /// Whether the count of changed rows is 0 if the lease was not acquired.
+    const LEASE_COUNT_IS_EXACT: bool = true;
 
-    /// Adds the time that is so many microseconds, which are bound, after that of the server.
+    /// Adds the server's current time plus a bound number of microseconds.
     fn lease_after(sql: Sql) -> Sql;
 
-    /// What is added to the condition of removing a row.
+    /// Returns an additional condition for the removal of a row.
     fn pop_condition(schema: &Schema) -> String {
         let _ = schema;
         String::new()
     }
 
-    /// Removes the row of the key in its binds, and gives it.
+    /// `DELETE` of the row of the bound key. Returns the row.
     fn pop_one(schema: &Schema) -> Sql {
         let (table, all) = (Self::quote(&schema.table), selected::<Self>(schema, &schema.columns));
         matching_key::<Self>(Sql::new(format!("DELETE FROM {table} WHERE ")), schema)
             .text(&format!("{} RETURNING {all}", Self::pop_condition(schema)))
     }
 
-    /// Removes the rows of a section: those whose first `fixed` key columns have the values bound.
+    /// `DELETE` of the rows of a section, whose first `fixed` key columns have the bound values.
     fn clear_section(schema: &Schema, fixed: usize) -> Sql {
         in_section::<Self>(format!("DELETE FROM {}", Self::quote(&schema.table)), schema, fixed)
     }
 
-    /// Writes that also give the row they replace, where the engine does both in one statement.
+    /// Returns the writes that also return the replaced row, if the engine supports that in one
+    /// statement.
     fn updates(schema: &Schema) -> Option<Updates> {
         let _ = schema;
         None
     }
 
-    /// The statements of batches, where they are of fixed sizes.
+    /// Returns the statements of batches, if they have fixed sizes.
     fn batches(schema: &Schema) -> Option<Batches> {
         let _ = schema;
         None

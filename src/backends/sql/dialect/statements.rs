@@ -172,8 +172,8 @@ impl Listing {
         let section = || of_section::<D>(all(), schema, section_len);
         let listed: Vec<&Column> = schema.key_columns().skip(section_len).collect();
         let next = match section_len {
-            0 => D::after(section().text(" WHERE "), &listed),
-            _ => D::after(section().text(" AND ("), &listed).text(")"),
+            0 => D::key_after(section().text(" WHERE "), &listed),
+            _ => D::key_after(section().text(" AND ("), &listed).text(")"),
         };
         Self { first: section().text(&end), next: next.text(&end) }
     }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::database::{DatabaseInner, LeaseKey};
-use super::dialect::Fits;
+use super::dialect::ValueCheck;
 use super::dialect::statements::Statements;
 use super::error::CallError;
 use super::migration::TableProperties;
@@ -48,7 +48,7 @@ pub(crate) struct TableInner<D: Dialect> {
     /// The positions of the text columns in which the engine converts numeric text to numbers.
     numeric_affinity: Vec<usize>,
     /// The positions of the columns that cannot hold every value of their type.
-    lossy: Vec<(usize, Fits)>,
+    lossy: Vec<(usize, ValueCheck)>,
     repair: RepairTable<D>,
     coalescer: Coalescer,
 }
@@ -113,8 +113,8 @@ impl<D: Dialect> Table<D> {
         properties: &TableProperties,
         repair: RepairTable<D>,
     ) -> Self {
-        let stored = |schema: &Arc<Schema>| match properties.keys_in_clear {
-            true => Arc::new(Schema::clone(schema).with_keys_in_clear(true)),
+        let stored = |schema: &Arc<Schema>| match properties.verbatim_keys {
+            true => Arc::new(Schema::clone(schema).with_verbatim_keys(true)),
             false => schema.clone(),
         };
         let columns = || schema.columns.iter().enumerate();

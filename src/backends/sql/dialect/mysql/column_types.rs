@@ -5,11 +5,11 @@ use diesel::mysql::Mysql;
 use diesel::query_builder::AstPass;
 use diesel::serialize::Output;
 
-use super::{introspect, keys, narrow, values};
+use super::{introspect, keys, lossy_columns, values};
 use crate::backends::sql::dialect::keys::{
     check_name as check_own, long_column, long_columns, sized_columns,
 };
-use crate::backends::sql::dialect::{ColumnTypes, Fits, check_depth};
+use crate::backends::sql::dialect::{ColumnTypes, ValueCheck, check_depth};
 use crate::backends::sql::statement::ValueCodec;
 use crate::{Column, ColumnType, Error, Result, Schema, Value, temporal, text};
 
@@ -50,7 +50,7 @@ impl ColumnTypes for Mysql {
             ColumnType::Decimal { precision, scale } => {
                 return format!("decimal({precision},{scale})");
             }
-            ColumnType::Varchar(length @ ..=LONGEST_VARCHAR) => {
+            ColumnType::Varchar(length @ ..=MAX_VARCHAR) => {
                 return format!("varchar({length})");
             }
             ColumnType::Text | ColumnType::Varchar(_) => "longtext",
@@ -74,7 +74,7 @@ impl ColumnTypes for Mysql {
             ColumnType::Text => declared == "longtext",
             ColumnType::Varchar(length) => {
                 matches!(declared, "longtext" | "mediumtext")
-                    || declared == "text" && length <= LONGEST_VARCHAR
+                    || declared == "text" && length <= MAX_VARCHAR
             }
             ColumnType::Bytes => declared == "longblob",
             _ => declared == Self::column_type(ty),
@@ -89,12 +89,12 @@ impl ColumnTypes for Mysql {
         a.to_lowercase() == b.to_lowercase()
     }
 
-    /// Text, JSON and bytes can have no literal as their default, but an expression.
+    /// The default of text, JSON and bytes must be an expression, not a literal.
     fn default_of(column: &Column, value: &Value) -> String {
         let literal = Self::literal(value);
         match column.ty {
             ColumnType::Text | ColumnType::Json | ColumnType::Bytes => format!("({literal})"),
-            ColumnType::Varchar(length) if length > LONGEST_VARCHAR => format!("({literal})"),
+            ColumnType::Varchar(length) if length > MAX_VARCHAR => format!("({literal})"),
             _ => literal,
         }
     }
@@ -112,7 +112,7 @@ impl ColumnTypes for Mysql {
             Value::Bool(v) => u8::from(*v).to_string(),
             Value::Int(v) => v.to_string(),
             Value::UInt(v) => v.to_string(),
-            // With an exponent it is a float, without one a decimal.
+            // Without an exponent it would be a decimal.
             Value::Float(v) => format!("{v:e}"),
             Value::Bytes(v) => hex(v),
             Value::Uuid(v) => hex(v),
@@ -129,7 +129,7 @@ impl ColumnTypes for Mysql {
             check_own::<Self>(name)?;
             if let Some(other) = names().take(at).find(|other| Self::same_name(other, name)) {
                 return Err(Error::unsupported(format!(
-                    "mysql does not tell the columns `{other}` and `{name}` apart"
+                    "mysql: column names are case-insensitive, so that `{other}` and `{name}` are equal; rename one of them"
                 )));
             }
         }
@@ -142,18 +142,18 @@ impl ColumnTypes for Mysql {
             Value::Float(v) if v.is_infinite() => {
                 Err(Error::unsupported("mysql cannot hold an infinity"))
             }
-            Value::Json(json) => check_depth::<Self>(json, DEEPEST_JSON),
+            Value::Json(json) => check_depth::<Self>(json, MAX_JSON_DEPTH),
             _ => Ok(()),
         }
     }
 
-    fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
-        narrow::of(declared, ty)
+    fn lossy_column(declared: &str, ty: ColumnType) -> Option<ValueCheck> {
+        lossy_columns::check_for(declared, ty)
     }
 
     fn key_type_in(schema: &Schema, column: &Column) -> String {
         match long_column::<Self>(schema, &column.name) {
-            Some(long) => keys::declared(&long),
+            Some(long) => keys::surrogate_type(&long),
             None => Self::column_type(column.ty),
         }
     }
@@ -164,35 +164,37 @@ impl ColumnTypes for Mysql {
             let comment =
                 format!("the key where `{}` holds its beginning and its SHA-256", long.column.name);
             let comment = Self::literal(&Value::Text(comment));
-            format!("{} {ty} COMMENT {comment}", Self::quote(&long.whole))
+            format!("{} {ty} COMMENT {comment}", Self::quote(&long.full_key))
         });
         definitions.collect()
     }
 }
 
-/// The longest `VARCHAR`: a row holds 65,535 bytes beside its long texts.
-const LONGEST_VARCHAR: u32 = 16_383;
+/// The maximum length of a `VARCHAR`: a row has 65,535 bytes, not counting long texts.
+const MAX_VARCHAR: u32 = 16_383;
 
-/// How deep JSON can be; a MariaDB may hold less.
-const DEEPEST_JSON: usize = 100;
+/// The maximum nesting of JSON; MariaDB can have a lower limit.
+const MAX_JSON_DEPTH: usize = 100;
 
 fn check_name(name: &str, what: &str) -> Result<()> {
-    let wrong = |why: &str| Err(Error::unsupported(format!("mysql: the name of a {what} {why}")));
+    let wrong = |why: &str| {
+        Err(Error::unsupported(format!("mysql: the name of a {what} {why}; rename it")))
+    };
     match () {
         () if name.chars().count() > 64 => wrong("has at most 64 characters"),
-        () if name.contains('\0') => wrong("cannot hold the character NUL"),
+        () if name.contains('\0') => wrong("cannot contain the character NUL"),
         () if name.chars().any(|c| c > '\u{ffff}') => {
-            wrong("cannot hold characters beyond U+FFFF, as emoji are")
+            wrong("cannot contain characters beyond U+FFFF, such as emoji")
         }
         () if name.ends_with(' ') => wrong("cannot end with a space"),
         () => Ok(()),
     }
 }
 
-/// Checks what a table and its rows have to fit in.
+/// Checks the limits of a table and its rows.
 fn check_size(schema: &Schema) -> Result<()> {
-    let too_many = |what: &str, most: usize, are: usize| {
-        Err(Error::unsupported(format!("mysql holds {most} {what}, not {are}")))
+    let too_many = |what: &str, limit: usize, count: usize| {
+        Err(Error::unsupported(format!("mysql: a table has at most {limit} {what}, not {count}")))
     };
     if schema.columns.len() > 1000 {
         return too_many("columns", 1000, schema.columns.len());
@@ -200,31 +202,31 @@ fn check_size(schema: &Schema) -> Result<()> {
     if schema.key.len() > 16 {
         return too_many("columns in a key", 16, schema.key.len());
     }
-    if sized_columns(schema) > keys::MOST_SIZED {
-        let (most, are) = (keys::MOST_SIZED, sized_columns(schema));
-        return too_many("columns of text or bytes in a key", most, are);
+    if sized_columns(schema) > keys::MAX_SIZED {
+        let (limit, count) = (keys::MAX_SIZED, sized_columns(schema));
+        return too_many("columns of text or bytes in a key", limit, count);
     }
     for column in &schema.columns {
         if let ColumnType::Decimal { precision, scale } = column.ty
             && (precision > 65 || scale > 30)
         {
-            return Err(Error::unsupported("mysql holds decimals of up to decimal(65,30)")
+            return Err(Error::unsupported("mysql: the limit of a decimal is decimal(65,30)")
                 .with_column(&column.name));
         }
     }
-    let of_keys = long_columns::<Mysql>(schema).map(|_| 2560 + 12).sum::<usize>();
-    match schema.columns.iter().map(|column| row_bytes(column.ty)).sum::<usize>() + of_keys {
+    let key_bytes = long_columns::<Mysql>(schema).map(|_| 2560 + 12).sum::<usize>();
+    match schema.columns.iter().map(|column| row_bytes(column.ty)).sum::<usize>() + key_bytes {
         0..=65_000 => Ok(()),
         bytes => Err(Error::unsupported(format!(
-            "mysql holds rows of up to 65,535 bytes beside the columns of type text, bytes and json, not {bytes}: make text of the longest varchar columns"
+            "mysql: a row has at most 65,535 bytes, not {bytes}, without columns of type text, bytes and json; change the longest varchar columns to text"
         ))),
     }
 }
 
-/// How many bytes a value takes at the most of those that a row can have.
+/// Returns the maximum size of a value in a row, in bytes.
 fn row_bytes(ty: ColumnType) -> usize {
     match ty {
-        ColumnType::Varchar(length @ ..=LONGEST_VARCHAR) => length as usize * 4 + 2,
+        ColumnType::Varchar(length @ ..=MAX_VARCHAR) => length as usize * 4 + 2,
         ColumnType::Decimal { .. } => 32,
         ColumnType::Uuid => 16,
         _ => 12,

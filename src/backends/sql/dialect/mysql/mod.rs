@@ -2,11 +2,11 @@
 
 mod alter;
 mod batch;
+mod column_definition;
 mod column_types;
 mod introspect;
 mod keys;
-mod narrow;
-mod redefine;
+mod lossy_columns;
 mod statement_text;
 mod tables;
 mod values;
@@ -26,7 +26,7 @@ use crate::backends::sql::error::{CallError, Classify, ErrorClass};
 use crate::backends::sql::statement::{Conn, execute};
 use crate::{Key, Result, Row};
 
-/// The collations that take no two texts for one; each engine reads the comment that is for it.
+/// The collations that distinguish all texts. Each engine executes the comment that is meant for it.
 const EXACT: &str = "/*!80017 COLLATE utf8mb4_0900_bin */ /*M! COLLATE utf8mb4_nopad_bin */";
 
 impl Classify for Mysql {
@@ -37,7 +37,7 @@ impl Classify for Mysql {
             Some(1205) => ErrorClass::Busy,
             Some(1317 | 1969 | 3024) => ErrorClass::TooLong,
             Some(1213 | 1020) => ErrorClass::Conflict,
-            // A table was changed since the statement was prepared.
+            // A table was changed after the statement was prepared.
             Some(1412 | 1615) => ErrorClass::StaleStatement,
             Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
                 ErrorClass::TooLarge

@@ -25,9 +25,9 @@ impl StatementText for Mysql {
         selected::<Self>(schema, column)
     }
 
-    /// As alternatives that each begin with equal columns: a comparison of rows would read the
-    /// whole index.
-    fn after(sql: Sql, columns: &[&Column]) -> Sql {
+    /// The condition is a disjunction of column comparisons. For a comparison of rows the engine would
+    /// scan the index.
+    fn key_after(sql: Sql, columns: &[&Column]) -> Sql {
         sql.list(" OR ", 1..=columns.len(), |sql, length| {
             sql.text("(")
                 .list(" AND ", 0..length, |sql, at| {
@@ -39,7 +39,7 @@ impl StatementText for Mysql {
         })
     }
 
-    fn after_values(key: &[Value]) -> Cow<'_, [Value]> {
+    fn key_after_values(key: &[Value]) -> Cow<'_, [Value]> {
         match key {
             [_] => Cow::Borrowed(key),
             values => (1..=values.len()).flat_map(|length| &values[..length]).cloned().collect(),
@@ -56,18 +56,18 @@ impl StatementText for Mysql {
 
     const LEASE_NOW: &'static str = "UTC_TIMESTAMP(6)";
 
-    /// The columns are assigned from left to right: the second condition sees the new holder.
+    /// Columns are assigned from left to right, so that the second condition uses the new holder.
     const LEASE_TAKEN: &'static str = "ON DUPLICATE KEY UPDATE holder = IF(expires_at <= UTC_TIMESTAMP(6) OR holder = VALUES(holder), VALUES(holder), holder), expires_at = IF(holder = VALUES(holder), VALUES(expires_at), expires_at)";
 
-    /// A row that is left as it is counts as one that was inserted.
-    const LEASE_COUNT_TELLS: bool = false;
+    /// A row that is left unchanged counts like an inserted one.
+    const LEASE_COUNT_IS_EXACT: bool = false;
 
     fn lease_after(sql: Sql) -> Sql {
         sql.text("UTC_TIMESTAMP(6) + INTERVAL ").bind(ColumnType::BigInt).text(" MICROSECOND")
     }
 
-    /// In the order of the index: the rows before the limit are those that expire first.
-    fn purging(table: &str, _: &str, _: usize) -> (String, String) {
+    /// Rows are removed in the order of the index, so that those that expire first are removed.
+    fn limited_delete(table: &str, _: &str, _: usize) -> (String, String) {
         (format!("DELETE FROM {table}"), String::new())
     }
 
@@ -75,12 +75,12 @@ impl StatementText for Mysql {
         upsert(schema, 1)
     }
 
-    /// The statements of batches have sizes of their own.
+    /// Batches use the statements of fixed sizes instead.
     fn upsert_rows(schema: &Schema) -> Sql {
         upsert(schema, 1)
     }
 
-    /// Not `IGNORE`, which hides every other error as well, and cuts values that do not fit.
+    /// `IGNORE` is not used: it hides all other errors and truncates values.
     fn insert(schema: &Schema) -> Sql {
         insert(schema, 1)
     }
@@ -98,25 +98,26 @@ impl StatementText for Mysql {
     }
 }
 
-/// How many keys or rows a statement has.
+/// The numbers of keys or rows of statements. Fixed sizes keep the number of prepared statements
+/// small.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
-/// The same where no row may be repeated to fill a statement.
+/// The numbers of rows of statements in which no row may be repeated as padding.
 const EXACT_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
-/// How many values a statement that writes has at the most. A server takes 65,535.
-const MOST_VALUES: usize = 4096;
+/// The maximum number of values of a statement that writes. The limit of servers is 65,535.
+const MAX_VALUES: usize = 4096;
 
-/// `INSERT` of so many rows, overwriting those that have their keys.
+/// `INSERT` of a number of rows that overwrites the rows of their keys.
 pub(super) fn upsert(schema: &Schema, rows: usize) -> Sql {
     on_duplicate(schema, rows, |sql, column| {
         let name = Mysql::quote(&column.name);
-        // The row alias that MySQL has in place of it is unknown to MariaDB.
+        // MariaDB does not support the row alias that replaces VALUES() in MySQL.
         sql.text(&format!("{name} = VALUES({name})"))
     })
 }
 
-/// `INSERT` of a row, overwriting the columns that are given.
+/// `INSERT` of a row that overwrites the columns that are present.
 pub(super) fn merge(schema: &Schema) -> Sql {
     on_duplicate(schema, 1, |sql, column| {
         let name = Mysql::quote(&column.name);
@@ -126,27 +127,30 @@ pub(super) fn merge(schema: &Schema) -> Sql {
     })
 }
 
-/// `INSERT` of so many rows.
+/// `INSERT` of a number of rows.
 pub(super) fn insert(schema: &Schema, rows: usize) -> Sql {
     let table = Mysql::quote(&schema.table);
     let mut names = columns::<Mysql>(&schema.columns);
     for long in long_columns::<Mysql>(schema) {
         names.push_str(", ");
-        names.push_str(&Mysql::quote(&long.whole));
+        names.push_str(&Mysql::quote(&long.full_key));
     }
     let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
-    let wholes: Vec<_> = long_columns::<Mysql>(schema).map(|long| long.column.ty).collect();
+    let full_key_columns: Vec<_> =
+        long_columns::<Mysql>(schema).map(|long| long.column.ty).collect();
     Sql::new(format!("INSERT INTO {table} ({names}) VALUES ")).list(", ", 0..rows, |sql, _| {
-        sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
+        sql.text("(")
+            .list(", ", types.iter().chain(&full_key_columns), |sql, ty| sql.bind(*ty))
+            .text(")")
     })
 }
 
-/// The same, changing the row that has the key by what `change` says of each column that is not
-/// unique.
+/// `INSERT` of rows that changes existing rows: `change` adds the assignment of a column outside the
+/// key.
 fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
     let sql = insert(schema, rows).text(" ON DUPLICATE KEY UPDATE ");
     match (non_key(schema).next(), schema.key_columns().next()) {
-        // There is nothing to change.
+        // All columns are part of the key: the assignment has no effect.
         (None, Some(key)) => {
             let (table, name) = (Mysql::quote(&schema.table), Mysql::quote(&key.name));
             sql.text(&format!("{name} = {table}.{name}"))
@@ -155,11 +159,11 @@ fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> S
     }
 }
 
-/// The condition that the key is one of so many. One column is compared as it is, several as rows.
+/// Adds the condition that the key is one of a number of keys. Several columns are compared as rows.
 fn one_of(sql: Sql, schema: &Schema, keys: usize) -> Sql {
     let names = columns::<Mysql>(schema.key_columns());
     let types: Vec<_> = schema.key_columns().map(|column| column.ty).collect();
-    // In a list MySQL compares a time without microseconds with none that has them.
+    // In a list, MySQL would not match a time without microseconds to one with microseconds.
     let part = |sql: Sql, ty| match ty {
         ColumnType::Time => sql.text("CAST(").bind(ty).text(" AS TIME(6))"),
         ty => sql.bind(ty),
@@ -192,7 +196,7 @@ fn remove_expired_keys(schema: &Schema, keys: usize) -> Sql {
 
 pub(super) fn batches(schema: &Schema) -> Batches {
     let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
-    let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
+    let writes = |size: &usize| *size == 1 || size * width <= MAX_VALUES;
     Batches {
         fetch: SizedStatement::new(SIZES, select),
         lock: SizedStatement::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
@@ -203,8 +207,8 @@ pub(super) fn batches(schema: &Schema) -> Batches {
     }
 }
 
-/// The condition, after that of the key, that a row can be read, where one is needed: another
-/// program may have stored what hilcat never would. None where no condition says it.
+/// Returns the condition, beginning with `AND`, that a row can be decoded, since another program may
+/// have stored other values. Returns `None` if no condition can express it.
 pub(super) fn readable(schema: &Schema) -> Option<String> {
     let of = |column: &Column| {
         let name = Mysql::quote(&column.name);

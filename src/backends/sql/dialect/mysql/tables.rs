@@ -12,7 +12,7 @@ use super::{alter, introspect};
 use crate::backends::sql::connection::error::code;
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::statements::create_table;
-use crate::backends::sql::dialect::{CHANGE, ColumnTypes, Tables};
+use crate::backends::sql::dialect::{ColumnTypes, MIGRATION_TIMEOUT, Tables};
 use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Sql, load_one};
 use crate::schema::{Change, ExistingTable, fnv1a};
@@ -27,7 +27,7 @@ impl Tables for Mysql {
 
     const TABLE_OPTIONS: &'static str = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */";
 
-    /// A new table is swapped with the old one, so that at no time there is none.
+    /// The new table is swapped with the old one, so that the table always exists.
     fn recreate(schema: &Schema) -> Vec<String> {
         let (new, old) = temporary(&schema.table);
         let table = Self::quote(&schema.table);
@@ -48,17 +48,16 @@ impl Tables for Mysql {
         connection.batch_execute(&format!("DROP TABLE IF EXISTS {new}, {old}"))
     }
 
-    /// One statement for all changes, which the engine makes or leaves undone as a whole: nothing
-    /// is lost where one of them fails.
+    /// All changes are one statement, which is atomic.
     fn alter(
         connection: &mut MysqlConnection,
         schema: &Schema,
-        standing: &ExistingTable,
+        existing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let mut steps = vec![Vec::new(); changes.len()];
         if let Some(first) = steps.first_mut() {
-            first.push(alter::statement(connection, schema, standing, changes)?);
+            first.push(alter::statement(connection, schema, existing, changes)?);
         }
         Ok(steps)
     }
@@ -78,21 +77,21 @@ impl Tables for Mysql {
         introspect::tables(connection)
     }
 
-    /// Under a lock of the server's, which is given back when the connection ends. Nothing of what
-    /// changes a table is undone by a transaction.
+    /// Holds a named lock of the server, which is released when the connection ends. Changes of tables
+    /// are not transactional.
     fn with_migration_lock<T>(
         connection: &mut MysqlConnection,
         body: impl FnOnce(&mut MysqlConnection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let seconds = connection.left().as_secs().max(1);
-        // Names of locks are of the whole server, and of 64 characters at the most.
+        // The names of locks are global to the server, and have at most 64 characters.
         let name = "CONCAT('hilcat ', SHA1(DATABASE()))";
         let lock = Sql::new(format!("SELECT GET_LOCK({name}, {seconds})"));
         let got = load_one::<Self>(connection, lock.with(&[]), &[ColumnType::BigInt])?;
         if got.as_deref() != Some(&[Value::Int(1)]) {
             return Err(CallError::Hilcat(Error::new(
                 crate::ErrorKind::Timeout,
-                "another process migrated this database until the deadline passed; nothing was changed",
+                "another process was migrating this database until the deadline passed; nothing was changed; try again",
             )
             .while_waiting()));
         }
@@ -115,11 +114,11 @@ impl Tables for Mysql {
                 ", max_statement_time = 0",
                 ", max_statement_time = @hilcat_statement",
             ),
-            // Its limit is for statements that read.
+            // MySQL's limit applies to SELECT only.
             false => ("", "", ""),
         };
         let wait = wait.as_secs().max(1);
-        connection.begin(CHANGE);
+        connection.begin(MIGRATION_TIMEOUT);
         connection.batch_execute(&format!("SET @hilcat_lock = @@lock_wait_timeout{keep}"))?;
         connection.batch_execute(&format!("SET lock_wait_timeout = {wait}{lift}"))?;
         let result = body(connection);
@@ -130,13 +129,14 @@ impl Tables for Mysql {
         Ok(result)
     }
 
-    /// The table is there, or the row of the migration: on another node of a cluster, say.
+    /// The table or the row of the migration already exists, for example because another node of a
+    /// cluster created it.
     fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
         matches!(code(info), Some("1050" | "1062"))
     }
 }
 
-/// The names of the tables while one is made anew: they can be told from the name of the table.
+/// Returns the names of the temporary tables while a table is recreated, derived from its name.
 fn temporary(table: &str) -> (String, String) {
     let hash = fnv1a(table.as_bytes());
     (format!("hilcat_new_{hash:016x}"), format!("hilcat_old_{hash:016x}"))

@@ -72,8 +72,8 @@ impl ColumnTypes for Pg {
         .to_owned()
     }
 
-    /// Text is unique by its bytes, whatever the database's collation is, and its index stays
-    /// right when a library changes the order of a language.
+    /// The collation `C` compares text by bytes, regardless of the database's collation. Its index
+    /// stays valid when a library changes the order of a language.
     fn key_type(ty: ColumnType) -> String {
         let name = Self::column_type(ty);
         match ty {
@@ -84,14 +84,18 @@ impl ColumnTypes for Pg {
 
     fn key_type_in(schema: &Schema, column: &schema::Column) -> String {
         match long_column::<Self>(schema, &column.name) {
-            Some(long) => keys::declared(&long),
+            Some(long) => keys::surrogate_type(&long),
             None => Self::key_type(column.ty),
         }
     }
 
     fn auxiliary_columns(schema: &Schema) -> Vec<String> {
-        let wholes = long_columns::<Self>(schema);
-        wholes.map(|long| format!("{} {}", keys::whole(&long), keys::condition(&long))).collect()
+        let full_key_columns = long_columns::<Self>(schema);
+        full_key_columns
+            .map(|long| {
+                format!("{} {}", keys::full_key_definition(&long), keys::surrogate_condition(&long))
+            })
+            .collect()
     }
 
     fn holds(declared: &str, ty: ColumnType) -> bool {
@@ -125,34 +129,40 @@ impl ColumnTypes for Pg {
     fn check_schema(schema: &Schema) -> Result<()> {
         let columns = schema.columns.iter().map(|column| (column.name.as_str(), "column"));
         for (name, what) in columns.chain([(schema.table.as_str(), "table")]) {
-            if name.len() > NAME {
+            if name.len() > MAX_NAME {
                 return Err(Error::unsupported(format!(
-                    "postgresql: the name of the {what} `{name}` has {} bytes, of which it would keep {NAME}",
+                    "postgresql: the name of the {what} `{name}` has {} bytes, and the limit is {MAX_NAME}; rename it",
                     name.len()
                 )));
             }
             if name.contains('\0') {
-                return Err(Error::unsupported("postgresql: a name cannot hold the character NUL"));
+                return Err(Error::unsupported(
+                    "postgresql: a name cannot contain the character NUL",
+                ));
             }
         }
         for column in &schema.columns {
             check_name::<Self>(&column.name)?;
         }
-        let of_system = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+        let system_columns = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
         for column in &schema.columns {
-            if of_system.contains(&column.name.as_str()) {
-                return Err(Error::unsupported("postgresql has a column of that name itself")
-                    .with_column(&column.name));
+            if system_columns.contains(&column.name.as_str()) {
+                return Err(Error::unsupported(
+                    "postgresql: the name of the column is that of a system column; rename it",
+                )
+                .with_column(&column.name));
             }
             if let ColumnType::Varchar(10_485_761..) = column.ty {
-                return Err(Error::unsupported("postgresql: varchar is of up to 10485760")
-                    .with_column(&column.name));
+                return Err(Error::unsupported(
+                    "postgresql: the maximum length of a varchar is 10485760; use text",
+                )
+                .with_column(&column.name));
             }
         }
         match (schema.columns.len(), schema.key.len()) {
             (0..=1600, 0..=32) => Ok(()),
             (columns, keys) => Err(Error::unsupported(format!(
-                "postgresql holds 1600 columns, 32 of them unique, not {columns} and {keys}"
+                "postgresql: a table has at most 1600 columns, 32 of them in the key, not {columns} and {keys}"
             ))),
         }
     }
@@ -172,10 +182,10 @@ impl ColumnTypes for Pg {
     }
 }
 
-/// The longest name that PostgreSQL does not cut, in bytes.
-const NAME: usize = 63;
+/// The maximum length of a name in bytes; PostgreSQL truncates longer ones.
+const MAX_NAME: usize = 63;
 
-/// Whether a text in JSON holds the character NUL.
+/// Returns whether a string in JSON contains the character NUL.
 fn has_nul(json: &serde_json::Value) -> bool {
     use serde_json::Value as Json;
     match json {
@@ -186,10 +196,13 @@ fn has_nul(json: &serde_json::Value) -> bool {
     }
 }
 
-/// PostgreSQL's limit of a row and of a message is a gigabyte, and escapes may take room.
+/// Checks the length of a value: PostgreSQL's limit of a row and of a message is a gigabyte, including
+/// escapes.
 fn check_length(length: usize) -> Result<()> {
     match length {
         0..=500_000_000 => Ok(()),
-        _ => Err(Error::unsupported("postgresql holds values of up to 500,000,000 bytes")),
+        _ => Err(Error::unsupported(
+            "postgresql: the value is too long; the limit is 500,000,000 bytes",
+        )),
     }
 }

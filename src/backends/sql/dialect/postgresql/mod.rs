@@ -1,4 +1,4 @@
-//! PostgreSQL, from version 12.
+//! PostgreSQL 12 and newer.
 
 mod batch;
 mod column_types;
@@ -32,8 +32,7 @@ impl Classify for Pg {
         match code(info) {
             Some("55P03") => ErrorClass::Busy,
             Some("57014") => ErrorClass::TooLong,
-            // A prepared statement that does not fit the table any more, is gone, or has the name of
-            // another one.
+            // A prepared statement does not match its table, was deallocated, or its name is taken.
             Some(OUTDATED_PLAN | "26000" | "42P05") => ErrorClass::StaleStatement,
             Some("25006") => ErrorClass::ReadOnly,
             Some("42P01") => ErrorClass::NoTable,

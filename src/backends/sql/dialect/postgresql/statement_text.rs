@@ -45,7 +45,7 @@ impl StatementText for Pg {
         "CREATE INDEX IF NOT EXISTS hilcat_ix_leases ON hilcat_leases (expires_at)",
     ];
 
-    /// Not that of the beginning of the transaction, which may have waited since.
+    /// Unlike `now()`, this is not the start of the transaction, which may have waited for locks.
     const LEASE_NOW: &'static str = "clock_timestamp()";
 
     const LEASE_TAKEN: &'static str = "ON CONFLICT (scope, key) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at WHERE hilcat_leases.expires_at <= clock_timestamp() OR hilcat_leases.holder = excluded.holder";
@@ -57,12 +57,12 @@ impl StatementText for Pg {
     }
 
     fn existing_row(_: &str) -> Option<String> {
-        Some(STANDING.to_owned())
+        Some(EXISTING_ROW.to_owned())
     }
 
-    /// Rows that others have locked are passed over. Not by the place of a row in its table, which
-    /// in the parts of a partitioned one is that of several.
-    fn purging(table: &str, keys: &str, _: usize) -> (String, String) {
+    /// Locked rows are skipped. Rows are not identified by `ctid`, which is not unique across
+    /// partitions.
+    fn limited_delete(table: &str, keys: &str, _: usize) -> (String, String) {
         let before = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table}");
         let after = format!(
             " FOR UPDATE SKIP LOCKED) DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked)"
@@ -99,13 +99,13 @@ impl StatementText for Pg {
     }
 }
 
-/// What the row that stands is called in an `INSERT`: a table may be named `excluded`.
-const STANDING: &str = "hilcat_standing";
+/// The alias of the existing row in an `INSERT`, since a table may be named `excluded`.
+const EXISTING_ROW: &str = "hilcat_existing";
 
-/// The types of what a row has in the table: its columns, and the whole keys.
+/// Returns the types of a stored row: its columns, followed by the full keys.
 pub(super) fn stored_types(schema: &Schema) -> impl Iterator<Item = ColumnType> {
-    let wholes = long_columns::<Pg>(schema).map(|long| long.column.ty);
-    schema.columns.iter().map(|column| column.ty).chain(wholes)
+    let full_key_columns = long_columns::<Pg>(schema).map(|long| long.column.ty);
+    schema.columns.iter().map(|column| column.ty).chain(full_key_columns)
 }
 
 /// Adds `INSERT INTO` with all columns.
@@ -113,9 +113,9 @@ pub(super) fn inserting_into(sql: Sql, schema: &Schema) -> Sql {
     let (table, mut all) = (Pg::quote(&schema.table), columns::<Pg>(&schema.columns));
     for long in long_columns::<Pg>(schema) {
         all.push_str(", ");
-        all.push_str(&Pg::quote(&long.whole));
+        all.push_str(&Pg::quote(&long.full_key));
     }
-    sql.text(&format!("INSERT INTO {table} AS {STANDING} ({all}) "))
+    sql.text(&format!("INSERT INTO {table} AS {EXISTING_ROW} ({all}) "))
 }
 
 /// Adds `INSERT` of one row.
@@ -126,7 +126,7 @@ pub(super) fn inserting(sql: Sql, schema: &Schema) -> Sql {
         .text(")")
 }
 
-/// Adds that a record that has the key is overwritten.
+/// Adds the clause that overwrites an existing row.
 pub(super) fn overwriting(sql: Sql, schema: &Schema) -> Sql {
     on_conflict::<Pg>(sql, schema, |sql, column| {
         let name = Pg::quote(&column.name);
@@ -134,12 +134,12 @@ pub(super) fn overwriting(sql: Sql, schema: &Schema) -> Sql {
     })
 }
 
-/// Adds that of a record that has the key the columns are changed that are given.
+/// Adds the clause that changes the present columns of an existing row.
 pub(super) fn merging(sql: Sql, schema: &Schema) -> Sql {
     on_conflict::<Pg>(sql, schema, |sql, column| {
         let name = Pg::quote(&column.name);
         sql.text(&format!("{name} = CASE WHEN "))
             .bind(ColumnType::Bool)
-            .text(&format!(" THEN excluded.{name} ELSE {STANDING}.{name} END"))
+            .text(&format!(" THEN excluded.{name} ELSE {EXISTING_ROW}.{name} END"))
     })
 }

@@ -11,9 +11,11 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use super::introspect::Collation;
 use super::{introspect, keys};
 use crate::backends::sql::connection::postgresql::PostgresConnection;
-use crate::backends::sql::dialect::keys::{long_column, needs_whole, sized_columns};
+use crate::backends::sql::dialect::keys::{long_column, needs_full_key, sized_columns};
 use crate::backends::sql::dialect::statements::definition;
-use crate::backends::sql::dialect::{CHANGE, ColumnTypes, REGISTRY_TABLE, Tables, transaction};
+use crate::backends::sql::dialect::{
+    ColumnTypes, MIGRATION_TIMEOUT, REGISTRY_TABLE, Tables, transaction,
+};
 use crate::backends::sql::error::CallError;
 use crate::remote::Deadline;
 use crate::schema::{Change, ExistingTable};
@@ -24,15 +26,15 @@ impl Tables for Pg {
 
     const TABLE_OPTIONS: &'static str = "";
 
-    fn keys_in_clear(connection: &mut PostgresConnection, schema: &Schema) -> QueryResult<bool> {
-        keys::stand_in_clear(connection, schema)
+    fn verbatim_keys(connection: &mut PostgresConnection, schema: &Schema) -> QueryResult<bool> {
+        keys::has_verbatim_keys(connection, schema)
     }
 
     fn layout(schema: &Schema) -> &'static str {
         let sized = sized_columns(schema);
-        match schema.key_columns().any(|column| needs_whole::<Self>(Some(column.ty), sized)) {
+        match schema.key_columns().any(|column| needs_full_key::<Self>(Some(column.ty), sized)) {
             false => "",
-            true if schema.keys_in_clear => ", keys in clear",
+            true if schema.verbatim_keys => ", keys in clear",
             true => ", long keys beside",
         }
     }
@@ -40,7 +42,7 @@ impl Tables for Pg {
     fn alter(
         connection: &mut PostgresConnection,
         schema: &Schema,
-        standing: &ExistingTable,
+        existing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let collations = introspect::collations(connection, &schema.table)?;
@@ -54,7 +56,7 @@ impl Tables for Pg {
                 altered(format!("ADD COLUMN {}", definition::<Self>(column)))
             }
             Change::WidenColumn { column, to, .. } => {
-                widened(schema, standing, &collations, column, *to)
+                widen_column(schema, existing, &collations, column, *to)
             }
             Change::DropColumn(column) => altered(format!("DROP COLUMN {}", Self::quote(column))),
             Change::AllowNull(column) => {
@@ -80,7 +82,7 @@ impl Tables for Pg {
         introspect::tables(connection)
     }
 
-    /// A table may be given children after it was noted.
+    /// Other tables can inherit from a table after it was registered.
     fn noted_fingerprint() -> String {
         introspect::fingerprint_without_children()
     }
@@ -89,26 +91,26 @@ impl Tables for Pg {
         introspect::has_table(connection, REGISTRY_TABLE)
     }
 
-    /// The lock comes before anything else: of two that make Diesel's own table at once one would
-    /// fail.
+    /// The lock is taken first: concurrent creations of Diesel's own table would fail.
     fn with_migration_lock<T>(
         connection: &mut PostgresConnection,
         body: impl FnOnce(&mut PostgresConnection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         transaction(connection, |connection| {
-            let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK);
+            let lock =
+                sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(MIGRATION_LOCK);
             lock.execute(connection)?;
             body(connection)
         })
     }
 
-    /// In the transaction that holds the lock: the session's limits come back with its end.
+    /// The limits are changed in the transaction that holds the lock, and reset at its end.
     fn without_statement_timeout<T>(
         connection: &mut PostgresConnection,
         wait: Duration,
         body: impl FnOnce(&mut PostgresConnection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        connection.set_deadline(Deadline::after(CHANGE));
+        connection.set_deadline(Deadline::after(MIGRATION_TIMEOUT));
         let wait = wait.as_millis().max(1);
         connection.batch_execute(&format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {wait}"
@@ -117,23 +119,23 @@ impl Tables for Pg {
     }
 }
 
-/// What migrations lock: the bytes of `hilcat`, as a number.
-const LOCK: i64 = 0x6869_6c63_6174;
+/// The key of the migration lock: the bytes of `hilcat` as a number.
+const MIGRATION_LOCK: i64 = 0x6869_6c63_6174;
 
-/// The collation that another program gave a column, quoted: of the column before it is renamed.
-fn collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<String> {
+/// Returns the quoted collation that another program defined for a column, under its current or
+/// former name.
+fn foreign_collation(schema: &Schema, collations: &[Collation], name: &str) -> Option<String> {
     let column = schema.columns.iter().find(|column| column.name == name)?;
     let of = |name: &String| collations.iter().find(|collation| collation.column == *name);
     let found = of(&column.name).or_else(|| of(column.was.as_ref()?))?;
     Some(format!("{}.{}", Pg::quote(&found.namespace), Pg::quote(&found.name)))
 }
 
-/// The statements that change the type of a column. A column of the key that has stand-ins for long
-/// values keeps its type, and the column of the whole keys gets that of the schema; any other column
-/// of the key may get stand-ins.
-fn widened(
+/// Returns the statements that change the type of a column. For a key column with surrogates, the type
+/// of the column for full keys changes. Another key column may get surrogates.
+fn widen_column(
     schema: &Schema,
-    standing: &ExistingTable,
+    existing: &ExistingTable,
     collations: &[Collation],
     name: &str,
     to: ColumnType,
@@ -145,20 +147,20 @@ fn widened(
     let key = schema.key_columns().any(|key| key.name == name);
     match long_column::<Pg>(schema, name) {
         None if key => retyped(name, Pg::key_type(to)),
-        // A type that is given without a collation has the database's own.
-        None => match collation(schema, collations, name) {
+        // Without a collation, the type would have the database's default.
+        None => match foreign_collation(schema, collations, name) {
             Some(collation) => {
                 retyped(name, format!("{} COLLATE {collation}", Pg::column_type(to)))
             }
             None => retyped(name, Pg::column_type(to)),
         },
-        Some(long) if standing.wholes.contains(&long.whole) => {
-            retyped(&long.whole, Pg::column_type(to))
+        Some(long) if existing.full_key_columns.contains(&long.full_key) => {
+            retyped(&long.full_key, Pg::column_type(to))
         }
         Some(long) => {
-            let was = standing.columns.iter().find(|column| column.name == name);
+            let was = existing.columns.iter().find(|column| column.name == name);
             let had = was.and_then(|column| column.ty);
-            keys::added(&long, &table, needs_whole::<Pg>(had, sized_columns(schema)))
+            keys::add_surrogates(&long, &table, needs_full_key::<Pg>(had, sized_columns(schema)))
         }
     }
 }

@@ -31,8 +31,7 @@ impl ValueCodec for Sqlite {
 impl ColumnTypes for Sqlite {
     const NAME: &'static str = "sqlite";
 
-    /// Not in double quotes: SQLite takes `"n"` for the text `n` where there is no such column,
-    /// and every record would have it.
+    /// Double quotes are not used: SQLite treats `"n"` as the string `n` if there is no such column.
     fn quote(name: &str) -> String {
         format!("`{}`", name.replace('`', "``"))
     }
@@ -41,9 +40,9 @@ impl ColumnTypes for Sqlite {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
-    /// The type's affinity must leave what is bound as it is: text that looks like a number stays
-    /// text only in a column of affinity TEXT, and JSON may look like one. Dates and times never
-    /// do, so their own names can stand.
+    /// The affinity of the type must not convert values. Text that looks like a number stays text
+    /// only with affinity TEXT, and JSON can look like a number. Dates and times never do, so they
+    /// have their own type names.
     fn column_type(ty: ColumnType) -> String {
         match ty {
             ColumnType::Bool => "BOOLEAN",
@@ -55,7 +54,7 @@ impl ColumnTypes for Sqlite {
             ColumnType::Text
             | ColumnType::Json
             | ColumnType::Decimal { .. }
-            // SQLite's integers are signed: the upper half of u64 is kept as digits.
+            // SQLite's integers are signed; the upper half of u64 is stored as digits.
             | ColumnType::UBigInt => "TEXT",
             ColumnType::Varchar(length) => return format!("VARCHAR({length})"),
             ColumnType::Bytes | ColumnType::Uuid => "BLOB",
@@ -74,7 +73,7 @@ impl ColumnTypes for Sqlite {
                 matches!(affinity, Integer | Numeric | Blob)
             }
             ColumnType::Real | ColumnType::Double => matches!(affinity, Real | Numeric),
-            // A number of so many digits comes back from a float as it went in.
+            // A float returns decimals of up to 15 digits unchanged.
             ColumnType::Decimal { precision: 0..=15, .. } => affinity != Integer,
             ColumnType::UBigInt
             | ColumnType::Decimal { .. }
@@ -92,7 +91,7 @@ impl ColumnTypes for Sqlite {
         a.eq_ignore_ascii_case(b)
     }
 
-    /// Integers are of 64 bits and floats are doubles, whatever the column says.
+    /// Integers have 64 bits and floats are doubles, regardless of the declared type.
     fn adopted(ty: ColumnType) -> ColumnType {
         match ty {
             ColumnType::Int => ColumnType::BigInt,
@@ -101,12 +100,12 @@ impl ColumnTypes for Sqlite {
         }
     }
 
-    fn makes_numbers(declared: &str) -> bool {
+    fn has_numeric_affinity(declared: &str) -> bool {
         Affinity::of(declared) == Affinity::Numeric
     }
 
-    fn is_no_other_number(text: &str) -> bool {
-        values::is_no_other_number(text)
+    fn survives_numeric_affinity(text: &str) -> bool {
+        values::survives_numeric_affinity(text)
     }
 
     fn literal(value: &Value) -> String {
@@ -124,7 +123,7 @@ impl ColumnTypes for Sqlite {
             Value::Float(v) => format!("{v:?}"),
             Value::Bytes(v) => hex(v),
             Value::Uuid(v) => hex(v),
-            // A text with NUL cannot stand in a statement.
+            // A statement cannot contain NUL.
             Value::Text(v) if v.contains('\0') => format!("(CAST({} AS TEXT))", hex(v.as_bytes())),
             Value::Timestamp(v) => quoted(&temporal::timestamp_to_sql(*v)),
             other => quoted(&text::from_value(other)),
@@ -135,32 +134,34 @@ impl ColumnTypes for Sqlite {
         let names = || schema.columns.iter().map(|column| column.name.as_str());
         for name in names().chain([schema.table.as_str()]) {
             if name.contains('\0') {
-                return Err(Error::unsupported("sqlite: a name cannot hold the character NUL"));
+                return Err(Error::unsupported("sqlite: a name cannot contain the character NUL"));
             }
         }
         if schema.table.to_ascii_lowercase().starts_with("sqlite_") {
             return Err(Error::unsupported(
-                "sqlite keeps the table names that begin with `sqlite_` for itself",
+                "sqlite: table names that begin with `sqlite_` are reserved; rename the table",
             ));
         }
-        // SQLite does not tell upper from lower case in names.
+        // Names are case-insensitive.
         for (at, name) in names().enumerate() {
             if let Some(other) = names().take(at).find(|other| other.eq_ignore_ascii_case(name)) {
                 return Err(Error::unsupported(format!(
-                    "sqlite does not tell the columns `{other}` and `{name}` apart"
+                    "sqlite: column names are case-insensitive, so that `{other}` and `{name}` are equal; rename one of them"
                 )));
             }
         }
-        // The default of `SQLITE_MAX_COLUMN` and what fits the binds of a merge.
+        // The default of `SQLITE_MAX_COLUMN`; the binds of a merge fit too.
         match schema.columns.len() {
             0..=2000 => Ok(()),
-            columns => Err(Error::unsupported(format!("sqlite holds 2000 columns, not {columns}"))),
+            columns => Err(Error::unsupported(format!(
+                "sqlite: a table has at most 2000 columns, not {columns}"
+            ))),
         }
     }
 
     fn check_value(value: &Value) -> Result<()> {
         match value {
-            // SQLite would write NULL.
+            // SQLite would store NULL.
             Value::Float(v) if v.is_nan() => Err(Error::unsupported("sqlite cannot hold NaN")),
             Value::Text(v) => check_length(v.len()),
             Value::Bytes(v) => check_length(v.len()),
@@ -169,7 +170,7 @@ impl ColumnTypes for Sqlite {
     }
 }
 
-/// What SQLite makes of the values of a column, by the type that it was declared with
+/// The type affinity of a column, derived from its declared type
 /// (<https://www.sqlite.org/datatype3.html>, section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Affinity {
@@ -194,10 +195,13 @@ impl Affinity {
     }
 }
 
-/// The limit of SQLite's own default, a billion bytes, less the room for the rest of the row.
+/// Checks the length of a value: SQLite's default limit of a billion bytes, less some room for the
+/// rest of the row.
 fn check_length(length: usize) -> Result<()> {
     match length {
         0..=999_000_000 => Ok(()),
-        _ => Err(Error::unsupported("sqlite holds values of up to 999,000,000 bytes")),
+        _ => {
+            Err(Error::unsupported("sqlite: the value is too long; the limit is 999,000,000 bytes"))
+        }
     }
 }

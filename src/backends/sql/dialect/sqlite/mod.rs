@@ -1,7 +1,7 @@
 //! SQLite.
 
 mod column_types;
-mod created;
+mod create_table;
 mod introspect;
 mod rebuild;
 mod statement_text;
@@ -34,7 +34,7 @@ impl Classify for Sqlite {
         if message.contains("is locked") {
             ErrorClass::Busy
         } else if message.starts_with("disk I/O error") {
-            // What a commit wrote before the disk failed may be found by the next process.
+            // A commit that was partly written can be completed by the next process.
             ErrorClass::DiskError
         } else if message.starts_with("no such table") {
             ErrorClass::NoTable
@@ -53,7 +53,7 @@ impl PooledBackend for Sqlite {
     const ON_SERVER: bool = false;
 
     fn set_deadline(connection: &mut SqliteConnection, left: Duration) -> QueryResult<()> {
-        // More than that many milliseconds SQLite would take for none.
+        // SQLite treats a larger value as none.
         let left = left.as_millis().min(i32::MAX as u128);
         connection.batch_execute(&format!("PRAGMA busy_timeout = {left}"))
     }
@@ -88,9 +88,9 @@ impl Dialect for Sqlite {
         connection: &mut C,
         body: impl FnOnce(&mut C) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        // A deferred transaction that turns to writing fails at once where another one wrote
-        // meanwhile, however long it is to wait. Of a connection that is no `SqliteConnection`
-        // itself the caller has to see to that.
+        // A deferred transaction that begins to write fails at once if another one wrote meanwhile,
+        // regardless of the busy timeout. On a connection of another type, the caller has to begin
+        // an immediate transaction.
         let own = (connection as &mut dyn Any).downcast_mut::<SqliteConnection>();
         let Some(own) = own.and_then(outside_of_transactions) else {
             return super::transaction(connection, body);
@@ -106,7 +106,7 @@ impl Dialect for Sqlite {
     ) -> Result<Vec<Option<Row>>, CallError> {
         let listed = statements.fetch_many.as_ref().zip(list(keys));
         let Some((fetch_many, list)) = listed else {
-            // One transaction for all: most of a fetch from a file is its own.
+            // One transaction for all keys: it takes most of the time of a fetch from a file.
             return super::transaction(connection, |connection| {
                 let mut fetch = |key: &Key| {
                     let fetch = statements.fetch.with(key.values());
@@ -123,14 +123,14 @@ impl Dialect for Sqlite {
         Ok(rows.finish())
     }
 
-    /// A trigger can have the engine leave the row without an error: no other connection writes
-    /// while the transaction is open, so one that is still there was left.
+    /// A trigger can suppress a removal without an error. No other connection writes while the
+    /// transaction is open, so a row that still exists was not removed.
     fn pop<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
         key: &Key,
     ) -> Result<Option<Row>, CallError> {
-        Self::write_transaction(connection, |connection| pop_own(connection, statements, key))
+        Self::write_transaction(connection, |connection| pop_checked(connection, statements, key))
     }
 
     fn pop_many<C: Conn<Self>>(
@@ -139,7 +139,7 @@ impl Dialect for Sqlite {
         keys: &[Key],
     ) -> Result<Vec<Option<Row>>, CallError> {
         Self::write_transaction(connection, |connection| {
-            keys.iter().map(|key| pop_own(connection, statements, key)).collect()
+            keys.iter().map(|key| pop_checked(connection, statements, key)).collect()
         })
     }
 
@@ -155,8 +155,8 @@ impl Dialect for Sqlite {
         })
     }
 
-    /// While the transaction is open nothing else writes: what has no row when it is asked for has
-    /// none when it is inserted.
+    /// No other connection writes while the transaction is open: a key without a row when fetched has
+    /// none when inserted.
     fn insert_all<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -172,7 +172,7 @@ impl Dialect for Sqlite {
         })
     }
 
-    /// Several rows at once: each is a search of its own, but Diesel's work is done once.
+    /// Several rows per statement save work in Diesel; SQLite searches for each row separately.
     fn put_all<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -195,8 +195,8 @@ impl Dialect for Sqlite {
     }
 }
 
-/// Removes a row in a transaction that writes.
-fn pop_own<C: Conn<Sqlite>>(
+/// Removes and returns a row, in a write transaction.
+fn pop_checked<C: Conn<Sqlite>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
@@ -210,14 +210,14 @@ fn pop_own<C: Conn<Sqlite>>(
     Ok(row)
 }
 
-/// The connection, if no transaction is open there. One that is broken is left for Diesel to say so.
+/// Returns the connection if it has no open transaction. Diesel reports a broken connection.
 fn outside_of_transactions(connection: &mut SqliteConnection) -> Option<&mut SqliteConnection> {
     let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
     matches!(status.transaction_depth(), Ok(None)).then_some(connection)
 }
 
-/// Keys of one integer or text each as a JSON array; none where there is another one among them,
-/// or a text with NUL, at which SQLite ends a text in JSON.
+/// Returns keys of one integer or text as a JSON array, or `None` if a key has another type or
+/// contains NUL, at which SQLite truncates a string in JSON.
 fn list(keys: &[Key]) -> Option<Value> {
     let mut list = String::from("[");
     for key in keys {
@@ -244,9 +244,9 @@ mod tests {
 
     use super::*;
 
-    /// SQLite rolls everything back by itself, so that no savepoint is left to go back to.
+    /// SQLite rolls back the whole transaction, so that the savepoint no longer exists.
     #[test]
-    fn a_full_disk_is_the_error_of_a_transaction_in_another() {
+    fn a_full_disk_in_a_nested_transaction_is_reported() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         connection.batch_execute("PRAGMA max_page_count = 10; CREATE TABLE a (b)").unwrap();
         let result: Result<(), CallError> =

@@ -50,10 +50,10 @@ impl StatementText for Sqlite {
         Some(Self::quote(table))
     }
 
-    /// A connection that writes has the whole database.
+    /// A write transaction locks the whole database.
     const LOCKING: &'static str = "";
 
-    /// Times are texts, which compare as times if they are written as hilcat writes them.
+    /// Times are texts, which are comparable only in hilcat's format.
     fn comparable_time(name: &str) -> String {
         format!(
             " AND {name} GLOB '????-??-?? ??:??:??*' AND {name} NOT GLOB '???????????*[-+A-Za-z]*'"
@@ -74,13 +74,13 @@ impl StatementText for Sqlite {
     }
 }
 
-/// How many rows one statement of a batch writes: for each statement Diesel takes about as long as
-/// SQLite for each row, and more than some hundred values at once gain nothing.
+/// Returns the number of rows that one statement of a batch writes. The overhead of Diesel for a
+/// statement is about that of SQLite for a row; more than some hundred values gain nothing.
 pub(super) fn rows_at_once(schema: &Schema) -> usize {
     (256 / schema.columns.len()).clamp(1, 64)
 }
 
-/// `INSERT` of all columns of so many rows.
+/// `INSERT` of all columns of a number of rows.
 fn inserting(schema: &Schema, rows: usize) -> Sql {
     let (table, all) = (Sqlite::quote(&schema.table), columns::<Sqlite>(&schema.columns));
     Sql::new(format!("INSERT INTO {table} ({all}) VALUES ")).list(", ", 0..rows, |sql, _| {
@@ -88,7 +88,7 @@ fn inserting(schema: &Schema, rows: usize) -> Sql {
     })
 }
 
-/// The same, overwriting those that have their keys.
+/// The insert that overwrites the rows of its keys.
 fn overwriting(schema: &Schema, rows: usize) -> Sql {
     on_conflict::<Sqlite>(inserting(schema, rows), schema, |sql, column| {
         let name = Sqlite::quote(&column.name);

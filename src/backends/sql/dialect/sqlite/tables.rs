@@ -16,18 +16,17 @@ use crate::{Column, Result, Schema};
 impl Tables for Sqlite {
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
-    // The table is the index of its key: one search instead of two, and no copy of the key.
+    // The table is stored in the index of its key: one search instead of two, and no copy of the key.
     const TABLE_OPTIONS: &'static str = " WITHOUT ROWID";
 
-    /// Columns are renamed, added and dropped where they stand. For anything else the table is made
-    /// anew beside the old one, filled from it and put in its place, as SQLite's documentation of
-    /// `ALTER TABLE` advises (<https://www.sqlite.org/lang_altertable.html>, section 7): before all
-    /// other changes, while the columns are those that the table's statement, indexes and
-    /// triggers know.
+    /// Columns are renamed, added and dropped in place. For other changes a new table is created,
+    /// filled and renamed, as SQLite's documentation of `ALTER TABLE` describes
+    /// (<https://www.sqlite.org/lang_altertable.html>, section 7). This happens before all changes in
+    /// place, while the table's statement, indexes and triggers still match the columns.
     fn alter(
         connection: &mut SqliteConnection,
         schema: &Schema,
-        standing: &ExistingTable,
+        existing: &ExistingTable,
         changes: &[Change],
     ) -> QueryResult<Vec<Vec<String>>> {
         let table = Self::quote_in_definition(&schema.table);
@@ -49,7 +48,7 @@ impl Tables for Sqlite {
         let mut steps: Vec<Vec<String>> =
             changes.iter().map(|change| in_place(change).into_iter().collect()).collect();
         if steps.iter().any(Vec::is_empty) {
-            let rebuild = rebuild::statements(connection, schema, standing, changes)?;
+            let rebuild = rebuild::statements(connection, schema, existing, changes)?;
             steps[0].splice(0..0, rebuild);
         }
         Ok(steps)
@@ -70,8 +69,8 @@ impl Tables for Sqlite {
         introspect::tables(connection)
     }
 
-    /// While a table is made anew, the foreign keys of other tables must not act: dropping the old
-    /// one would delete the rows that refer to it. They cannot be switched inside a transaction.
+    /// Foreign keys are disabled while a table is rebuilt: dropping the old table would delete the
+    /// rows that refer to it. They cannot be disabled inside a transaction.
     fn with_migration_lock<T>(
         connection: &mut SqliteConnection,
         body: impl FnOnce(&mut SqliteConnection) -> Result<T, CallError>,
@@ -90,8 +89,8 @@ impl Tables for Sqlite {
     }
 }
 
-/// Whether a column's default is an expression, which no column can have that is added to a table
-/// of records.
+/// Returns whether a column's default is an expression, which `ADD COLUMN` rejects for a table with
+/// rows.
 pub(super) fn is_computed(column: &Column) -> bool {
     column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
 }

@@ -43,7 +43,9 @@ fn main() -> ExitCode {
     let embedded = EMBEDDED.iter().map(|&(name, uri)| {
         Trial::test(name, || {
             let directory = tempfile::tempdir().unwrap();
-            prints_the_documented_output(&uri.replace("DIRECTORY", directory.path().to_str().unwrap()))
+            prints_the_documented_output(
+                &uri.replace("DIRECTORY", directory.path().to_str().unwrap()),
+            )
         })
     });
     let servers = SERVERS.iter().map(|&(name, variable)| {

@@ -110,7 +110,7 @@ fn servers() {
 
     // MysqlCache(connection=connection, ...): hilcat opens as many connections as it needs.
     #[cfg(feature = "mysql")]
-    let _ = hilcat::backend::Mysql::builder().host("localhost").database("hilcat_test");
+    let _ = hilcat::backend::Mysql::builder("localhost").database("hilcat_test");
 }
 
 /// "Cache api".

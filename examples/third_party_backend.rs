@@ -33,7 +33,7 @@ impl Store for Shelf {
         let new = || Arc::new(Mutex::new((schema.clone(), Records::new())));
         let mut scopes = self.0.lock();
         check_table(&scopes, schema)?;
-        let shared = scopes.entry(schema.name.clone()).or_insert_with(new).clone();
+        let shared = scopes.entry(schema.name().to_owned()).or_insert_with(new).clone();
         let (stored, records) = &mut *shared.lock();
         let schema = &Arc::new(schema.with_expiry_of(stored));
         let upgrade = store::upgrade(stored, schema)?;
@@ -47,14 +47,14 @@ impl Store for Shelf {
         Ok(Arc::new(Scope(codec, shared.clone())))
     }
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        let Some(shared) = self.0.lock().get(&schema.name).cloned() else { return Ok(None) };
+        let Some(shared) = self.0.lock().get(schema.name()).cloned() else { return Ok(None) };
         let schema = Arc::new(schema.with_expiry_of(&shared.lock().0));
         store::check_readable(&shared.lock().0, &schema)?;
         Ok(Some(Arc::new(Scope(Codec::new(&schema, CodecOptions::default()), shared))))
     }
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         check_table(&self.0.lock(), schema)?;
-        let shared = self.0.lock().get(&schema.name).cloned();
+        let shared = self.0.lock().get(schema.name()).cloned();
         Ok(shared.map_or(Plan::empty(schema), |shared| {
             let stored = &shared.lock().0;
             store::plan(stored, &schema.with_expiry_of(stored))
@@ -71,8 +71,8 @@ impl Store for Shelf {
 
 /// Refuses a table that another scope has.
 fn check_table(scopes: &BTreeMap<String, Shared>, schema: &Schema) -> Result<()> {
-    let mut others = scopes.iter().filter(|(name, _)| **name != schema.name);
-    match others.find(|(_, shared)| shared.lock().0.table == schema.table) {
+    let mut others = scopes.iter().filter(|(name, _)| **name != schema.name());
+    match others.find(|(_, shared)| shared.lock().0.table_name() == schema.table_name()) {
         None => Ok(()),
         Some((other, _)) => Err(store::table_of_another(schema, other)),
     }

@@ -22,11 +22,11 @@ use crate::backends::{self, Registry};
 use crate::clock::SharedClock;
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
-use crate::error::did_you_mean;
 use crate::freshness::{Freshness, OnUnavailable};
 use crate::layers::ReadOnly;
 use crate::outage::LazyScope;
 use crate::scope::{ABSENT, Absent, Core, Opening};
+use crate::spelling::did_you_mean;
 use crate::store::{Capabilities, Options, ScopeStore, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
@@ -192,6 +192,7 @@ impl Cache {
     /// # Errors
     ///
     /// [`ErrorKind::UnknownScope`], naming the declared ones.
+    #[doc(alias = "declared")]
     pub fn schema_for(&self, name: &str) -> Result<Schema> {
         if let Some(schema) = self.inner.schemas.get(name) {
             return Ok(schema.clone());
@@ -232,6 +233,7 @@ impl Cache {
 
     /// The tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes of, by
     /// name, each with the reason.
+    #[doc(alias = "left_out")]
     pub fn skipped_tables(&self) -> &[(String, String)] {
         &self.inner.skipped_tables
     }
@@ -428,7 +430,7 @@ impl Cache {
         C: Pooled,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.lend("diesel", Access::Write, call)
+        self.checkout("diesel", Access::Write, call)
     }
 
     /// The same as [`diesel`](Cache::diesel) for queries that only read: in SQLite it is one of
@@ -443,11 +445,11 @@ impl Cache {
         C: Pooled,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        self.lend("diesel_read", Access::Read, call)
+        self.checkout("diesel_read", Access::Read, call)
     }
 
     #[cfg(feature = "sql")]
-    fn lend<C, T, E>(
+    fn checkout<C, T, E>(
         &self,
         operation: &'static str,
         access: Access,
@@ -466,13 +468,13 @@ impl Cache {
             // A lazy cache has none while its server cannot be reached.
             self.inner.store.ping().map_err(|error| error.in_operation(backend, operation))?;
         }
-        let lent = C::lend(&*self.inner.store, access, call).unwrap_or_else(|| {
+        let result = C::checkout(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
                 "the cache is on `{backend}`, and the closure wants a connection to `{}`",
                 <C::Backend as Engine>::NAME
             )))
         });
-        lent.map_err(|error| error.in_operation(backend, operation))
+        result.map_err(|error| error.in_operation(backend, operation))
     }
 
     /// The name of the backend, as messages have it.

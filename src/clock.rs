@@ -27,6 +27,12 @@ impl SharedClock {
         Self(Some(Arc::new(clock)))
     }
 
+    /// Returns whether the current time is before `micros`.
+    pub fn is_before(&self, micros: i64) -> bool {
+        let surely = self.0.is_none() && coarse_micros().is_some_and(|now| now < micros);
+        surely || self.micros() < micros
+    }
+
     /// Returns the current time in microseconds since 1970-01-01 00:00:00 UTC, cut towards the past
     /// and to the years 1 to 9999: what [`Value::Timestamp`](crate::Value::Timestamp) holds.
     pub fn micros(&self) -> i64 {
@@ -44,6 +50,26 @@ impl fmt::Debug for SharedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "SharedClock(custom)" } else { "SharedClock(system)" })
     }
+}
+
+/// The largest difference of a coarse clock and the exact one: a tick of the kernel's timer, which
+/// comes at least 100 times a second.
+#[cfg(target_os = "linux")]
+const TICK: i64 = 10_000;
+
+/// Returns a time that is at most two ticks after the current one and never before it. The exact
+/// clock takes several times as long to read, and most records are far from their expiry.
+#[cfg(target_os = "linux")]
+fn coarse_micros() -> Option<i64> {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    Some(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000 + 2 * TICK)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn coarse_micros() -> Option<i64> {
+    None
 }
 
 /// The timestamp of a time; the first or last one that there is for a time outside of them.
@@ -95,6 +121,20 @@ mod tests {
         }
         let cut = UNIX_EPOCH - Duration::from_nanos(1);
         assert_eq!(micros(cut), -1, "cut towards the past");
+    }
+
+    #[test]
+    fn a_time_is_before_what_comes_after_it() {
+        let system = SharedClock::default();
+        for _ in 0..1_000 {
+            let now = system.micros();
+            assert!(!system.is_before(now) && system.is_before(now + 1_000_000));
+            // Between them the coarse clock does not decide.
+            let soon = system.micros() + 5_000;
+            assert!(system.is_before(soon) || system.micros() >= soon);
+        }
+        let manual = SharedClock::new(crate::testing::ManualClock::new(from_micros(7)));
+        assert!(manual.is_before(8) && !manual.is_before(7));
     }
 
     #[test]

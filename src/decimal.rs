@@ -1,6 +1,8 @@
 //! Decimals as canonical text: an optional sign, digits, and exactly `scale` digits after the
 //! point. Numbers that are equal are the same text.
 
+use std::cmp::Ordering;
+
 use crate::{Error, Result};
 
 /// Brings a decimal into its canonical form, `scale` digits after the point.
@@ -42,6 +44,22 @@ fn split(text: &str) -> Option<(&str, &str, bool)> {
     let only_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let some = !(whole.is_empty() && fraction.is_empty());
     (some && only_digits(whole) && only_digits(fraction)).then_some((whole, fraction, negative))
+}
+
+/// Compares two decimals by size, and equal ones of different scales by their text.
+pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+    let by_size = match (split(a), split(b)) {
+        (Some((_, _, true)), Some((_, _, false))) => Ordering::Less,
+        (Some((_, _, false)), Some((_, _, true))) => Ordering::Greater,
+        (Some((a, a_fraction, negative)), Some((b, b_fraction, _))) => {
+            let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+            let fractions = (a_fraction.trim_end_matches('0'), b_fraction.trim_end_matches('0'));
+            let order = (a.len(), a, fractions.0).cmp(&(b.len(), b, fractions.1));
+            if negative { order.reverse() } else { order }
+        }
+        _ => Ordering::Equal,
+    };
+    by_size.then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]

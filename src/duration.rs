@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
+use crate::spelling::duration;
 use crate::{Error, Result};
-
-/// The units, in milliseconds, the longest first.
-const UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads a duration: numbers with a unit (`d`, `h`, `m`, `s`, `ms`) one after the other.
 ///
@@ -23,30 +20,14 @@ const UNITS: [(&str, u64); 5] =
 /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not one, naming the units;
 /// also if it is zero.
 pub fn parse(text: &str) -> Result<Duration> {
-    let wrong = || {
-        Error::invalid_config(format!(
-            "`{text}` is not a duration; write it as 30s, 5m, 1h30m, 2d or 250ms, more than zero"
-        ))
-    };
-    let mut rest = text;
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*millis));
-        total = part.and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
-        rest = &rest[digits + letters..];
-    }
-    if total == 0 { Err(wrong()) } else { Ok(Duration::from_millis(total)) }
+    duration::parse(text).map(Duration::from_millis).map_err(Error::invalid_config)
 }
 
 /// Writes a duration so that [`parse`] reads it back.
-pub(crate) fn format(duration: Duration) -> String {
-    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+pub(crate) fn format(time: Duration) -> String {
+    let mut rest = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
-    for (unit, millis) in UNITS {
+    for (unit, millis) in duration::UNITS {
         if rest >= millis {
             text.push_str(&format!("{}{unit}", rest / millis));
             rest %= millis;
@@ -64,9 +45,9 @@ mod tests {
         for (text, millis) in
             [("1h", 3_600_000), ("250ms", 250), ("1h30m", 5_400_000), ("2d1s5ms", 172_801_005)]
         {
-            let duration = Duration::from_millis(millis);
-            assert_eq!(parse(text).unwrap(), duration);
-            assert_eq!(format(duration), text);
+            let time = Duration::from_millis(millis);
+            assert_eq!(parse(text).unwrap(), time);
+            assert_eq!(format(time), text);
         }
         for wrong in ["", "5", "h", "5x", "-1s", "0s", "1.5h", "99999999999999999999s", "1h "] {
             assert!(parse(wrong).is_err(), "{wrong}");

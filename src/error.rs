@@ -1,5 +1,6 @@
 //! The one error type of the crate.
 
+use std::any::type_name;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -36,13 +37,15 @@ pub enum ErrorKind {
     Unavailable,
     /// The deadline of the call passed before it could be done; nothing was changed.
     Timeout,
-    /// A computation asked for the very value that it is computing.
+    /// A computation requested the value that it is computing.
+    #[doc(alias = "Recursion")]
     ComputeCycle,
     /// A closure that was given, to `try_get` for one, failed; its error is the
     /// [source](StdError::source).
     Compute,
     /// The file system or a stream failed.
     Io,
+    #[doc(alias = "PartlyDone")]
     /// Some of the stores that a fan-out writes to have the write and some have not; the message
     /// says which.
     PartialWrite,
@@ -231,6 +234,25 @@ impl Error {
         Self::new(ErrorKind::InvalidData, message)
     }
 
+    /// The error of a call whose closure failed, with the closure's error as its source. It is of the
+    /// kind of that error if that is one of hilcat's own.
+    pub(crate) fn of_closure<E: Into<Box<dyn StdError + Send + Sync>>>(error: E) -> Self {
+        match error.into().downcast::<Self>() {
+            Ok(error) => {
+                let message = format!("the closure failed with {}: {error}", error.kind());
+                Self::new(error.kind(), message)
+                    .with_retryable(error.is_retryable())
+                    .with_source(*error)
+            }
+            Err(error) => {
+                let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+                let kind = io.map_or_else(|| type_name::<E>().to_owned(), |kind| kind.to_string());
+                let message = format!("the closure failed with {kind}");
+                Self::new(ErrorKind::Compute, message).with_source(error)
+            }
+        }
+    }
+
     /// The refusal of a call that would change a cache which is opened read-only.
     pub(crate) fn read_only() -> Self {
         Self::new(
@@ -277,6 +299,8 @@ impl Error {
     }
 }
 
+/// `{}` writes the error alone. `{:#}` appends its [sources](StdError::source), each after a colon.
+/// A source comes from another library, or from a closure, and may say more than hilcat does.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Context { backend, operation, scope, key, column } = &self.0.context;
@@ -289,10 +313,26 @@ impl fmt::Display for Error {
             place.push_str(&format!("{what} `{name}`"));
         }
         match place.as_str() {
-            "" => f.write_str(&self.0.message),
-            place => write!(f, "{place}: {}", self.0.message),
+            "" => f.write_str(&self.0.message)?,
+            place => write!(f, "{place}: {}", self.0.message)?,
         }
+        if f.alternate() { write_sources(self, f) } else { Ok(()) }
     }
+}
+
+/// Writes the sources of an error, except where the message before has the same text already.
+fn write_sources(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut written = error.0.message.clone();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        if !written.ends_with(&text) {
+            write!(f, ": {text}")?;
+        }
+        written = text;
+        next = source.source();
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Error {
@@ -321,17 +361,6 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Names the candidate that is nearest to what was given, for the end of a message.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 2)
-        .min()
-        .map(|(_, name)| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,14 +376,39 @@ mod tests {
     }
 
     #[test]
-    fn the_first_context_stays() {
-        let error = Error::invalid_input("x").with_column("inner").with_column("outer");
-        assert_eq!(error.column(), Some("inner"));
+    fn the_alternate_form_has_the_sources() {
+        let refused = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "no entry");
+        let cause = Error::new(ErrorKind::Io, "cannot read `a.toml`").with_source(refused);
+        let error = Error::invalid_config("no schemas").with_source(cause);
+        assert_eq!(error.to_string(), "no schemas");
+        assert_eq!(format!("{error:#}"), "no schemas: cannot read `a.toml`: no entry");
     }
 
     #[test]
-    fn suggestions_are_near() {
-        assert_eq!(did_you_mean("colums", ["columns", "table"]), "; did you mean `columns`?");
-        assert_eq!(did_you_mean("zebra", ["columns", "table"]), "");
+    fn a_source_that_the_message_quotes_is_not_repeated() {
+        let cause = Error::invalid_input("too long");
+        let error = Error::invalid_config(format!("bad option: {cause}")).with_source(cause);
+        assert_eq!(format!("{error:#}"), "bad option: too long");
+    }
+
+    #[test]
+    fn the_error_of_a_closure_says_of_what_kind_it_is() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "secret");
+        let error = Error::of_closure(missing);
+        assert_eq!(error.kind(), ErrorKind::Compute);
+        assert_eq!(error.to_string(), "the closure failed with entity not found");
+        let error = Error::of_closure("9".parse::<bool>().unwrap_err());
+        assert_eq!(error.to_string(), "the closure failed with core::str::error::ParseBoolError");
+        let error = Error::of_closure(Error::new(ErrorKind::Timeout, "too slow").with_scope("b"));
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.is_retryable());
+        assert_eq!(error.to_string(), "the closure failed with timeout: scope `b`: too slow");
+        assert_eq!(format!("{error:#}"), error.to_string());
+    }
+
+    #[test]
+    fn the_first_context_stays() {
+        let error = Error::invalid_input("x").with_column("inner").with_column("outer");
+        assert_eq!(error.column(), Some("inner"));
     }
 }

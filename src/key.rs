@@ -1,6 +1,8 @@
 //! Keys: the values of a scope's unique columns, and what can be given as one.
 
+use std::any::type_name;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -11,8 +13,12 @@ use crate::{Error, Result, Value, text};
 
 /// The values of the unique columns of one record, in key order.
 ///
-/// Keys are exact: `a`, `A` and `a ` are three. Two keys are equal when they are of the same
-/// types and values.
+/// Keys are exact: `a`, `A` and `a ` are three different keys. Two keys are equal if their values
+/// are of the same types and equal.
+///
+/// Keys are ordered value by value: numbers, dates and times by size, text and bytes by their
+/// bytes, values of different types by type. `-0.0` equals `0.0`, and NaN orders as in
+/// [`f64::total_cmp`].
 #[derive(Debug, Clone)]
 pub struct Key(SmallVec<[Value; 1]>);
 
@@ -36,8 +42,8 @@ impl Key {
         &mut self.0
     }
 
-    /// The values, in key order.
-    pub fn into_values(self) -> impl Iterator<Item = Value> {
+    /// Consumes the key and returns an iterator over its values, in key order.
+    pub fn into_values(self) -> impl ExactSizeIterator<Item = Value> + DoubleEndedIterator {
         self.0.into_iter()
     }
 
@@ -61,7 +67,21 @@ impl Hash for Key {
     }
 }
 
-/// One value stands alone; several are written as a tuple.
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let values = self.0.iter().zip(&other.0).map(|(a, b)| a.total_cmp(b));
+        let first = values.into_iter().find(|order| order.is_ne());
+        first.unwrap_or_else(|| self.0.len().cmp(&other.0.len()))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A single value is written bare; several are written as a tuple.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.values() {
@@ -115,47 +135,111 @@ impl<T: ColumnValue> RecordKey for T {
     }
 }
 
-/// What can be given as a key of type `K`: `K` itself, a reference to it, and the borrowed forms
-/// (`&str` for `String`, `&[u8]` for `Vec<u8>`, tuples of these).
+/// A value that can be given as a key of type `K`: `K` itself, a reference to it, or one of its
+/// borrowed forms (`&str` for `String`, `&[u8]` for `Vec<u8>`, tuples of these).
+///
+/// An integer of any type can be given for an integer key. One that the key's type does not hold is
+/// an error of the call, and not a miss.
+///
+/// ```
+/// use hilcat::{Cache, ErrorKind};
+///
+/// let squares = Cache::memory().map::<i32, i64>("squares")?;
+/// let number: usize = 12;
+/// squares.set(number, &144)?;
+/// assert_eq!(squares.fetch(12_u8)?, Some(144));
+/// assert_eq!(squares.fetch(u64::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
+/// # Ok::<(), hilcat::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given as a key of type `{K}`",
+    label = "expected a key of type `{K}`",
+    note = "give the key, a reference to it or a borrowed form of it: `fetch(\"a1\")` for a key of type `String`, \
+            `fetch(7)` for an integer, `fetch((\"JFK\", 7))` for `(String, i64)`"
+)]
 pub trait IntoKey<K> {
-    /// The key as hilcat holds it.
-    fn into_key(self) -> Key;
+    /// Returns the key as hilcat holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is outside the range
+    /// of the key's type.
+    fn into_key(self) -> Result<Key>;
 }
 
 impl<T: ColumnValue> IntoKey<T> for T {
-    fn into_key(self) -> Key {
-        Key::single(self.into_value())
+    fn into_key(self) -> Result<Key> {
+        Ok(Key::single(self.into_value()))
     }
 }
 
 impl<T: ColumnValue> IntoKey<T> for &T {
-    fn into_key(self) -> Key {
-        Key::single(self.to_value())
+    fn into_key(self) -> Result<Key> {
+        Ok(Key::single(self.to_value()))
     }
 }
 
 macro_rules! borrowed {
     ($owned:ty: $($form:ty),*) => {$(
         impl IntoKey<$owned> for $form {
-            fn into_key(self) -> Key {
-                Key::single(<$owned>::from(self.to_owned()).into_value())
+            fn into_key(self) -> Result<Key> {
+                Ok(Key::single(<$owned>::from(self.to_owned()).into_value()))
             }
         }
     )*};
 }
-borrowed!(String: &str, &&str, Cow<'_, str>, &Cow<'_, str>, Box<str>, &Box<str>, char);
+borrowed!(String: &str, &&str, &&String, Cow<'_, str>, &Cow<'_, str>, Box<str>, &Box<str>, char);
 borrowed!(Vec<u8>: &[u8], &&[u8], Cow<'_, [u8]>);
 
 impl<const N: usize> IntoKey<Vec<u8>> for &[u8; N] {
-    fn into_key(self) -> Key {
-        Key::single(Value::Bytes(self.to_vec()))
+    fn into_key(self) -> Result<Key> {
+        Ok(Key::single(Value::Bytes(self.to_vec())))
     }
 }
 
 impl<const N: usize> IntoKey<Vec<u8>> for [u8; N] {
-    fn into_key(self) -> Key {
-        Key::single(Value::Bytes(self.to_vec()))
+    fn into_key(self) -> Result<Key> {
+        (&self).into_key()
     }
+}
+
+/// The key of type `K` that an integer of another type is.
+fn integer<K: ColumnValue + TryFrom<T>, T: Copy + fmt::Display>(given: T) -> Result<Key> {
+    match K::try_from(given) {
+        Ok(key) => Ok(Key::single(key.into_value())),
+        Err(_) => {
+            let message = format!("the key is out of the range of {}", type_name::<K>());
+            Err(Error::invalid_input(message).with_key(given))
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($key:ident: $($given:ident),*;)*) => {$($(
+        #[diagnostic::do_not_recommend]
+        impl IntoKey<$key> for $given {
+            fn into_key(self) -> Result<Key> {
+                integer::<$key, Self>(self)
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl IntoKey<$key> for &$given {
+            fn into_key(self) -> Result<Key> {
+                integer::<$key, $given>(*self)
+            }
+        }
+    )*)*};
+}
+integers! {
+    i8: i16, i32, i64, isize, u8, u16, u32, u64, usize;
+    i16: i8, i32, i64, isize, u8, u16, u32, u64, usize;
+    i32: i8, i16, i64, isize, u8, u16, u32, u64, usize;
+    i64: i8, i16, i32, isize, u8, u16, u32, u64, usize;
+    u8: i8, i16, i32, i64, isize, u16, u32, u64, usize;
+    u16: i8, i16, i32, i64, isize, u8, u32, u64, usize;
+    u32: i8, i16, i32, i64, isize, u8, u16, u64, usize;
+    u64: i8, i16, i32, i64, isize, u8, u16, u32, usize;
 }
 
 macro_rules! tuples {
@@ -182,10 +266,10 @@ macro_rules! tuples {
         }
 
         impl<$($owned: ColumnValue, $given: IntoKey<$owned>),*> IntoKey<($($owned,)*)> for ($($given,)*) {
-            fn into_key(self) -> Key {
+            fn into_key(self) -> Result<Key> {
                 let mut values = Vec::new();
-                $(values.extend(self.$index.into_key().0);)*
-                Key(SmallVec::from_vec(values))
+                $(values.extend(self.$index.into_key()?.0);)*
+                Ok(Key(SmallVec::from_vec(values)))
             }
         }
 
@@ -193,10 +277,10 @@ macro_rules! tuples {
         where
             $(&'a $given: IntoKey<$owned>),*
         {
-            fn into_key(self) -> Key {
+            fn into_key(self) -> Result<Key> {
                 let mut values = Vec::new();
-                $(values.extend((&self.$index).into_key().0);)*
-                Key(SmallVec::from_vec(values))
+                $(values.extend((&self.$index).into_key()?.0);)*
+                Ok(Key(SmallVec::from_vec(values)))
             }
         }
     };
@@ -209,3 +293,89 @@ tuples!(A X 0, B Y 1, C Z 2, D W 3, E V 4);
 tuples!(A X 0, B Y 1, C Z 2, D W 3, E V 4, F U 5);
 tuples!(A X 0, B Y 1, C Z 2, D W 3, E V 4, F U 5, G T 6);
 tuples!(A X 0, B Y 1, C Z 2, D W 3, E V 4, F U 5, G T 6, H S 7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key<K>(given: impl IntoKey<K>) -> Key {
+        given.into_key().unwrap()
+    }
+
+    #[test]
+    fn integers_of_other_types_are_keys_if_they_fit() {
+        let seven = Key::single(Value::Int(7));
+        assert_eq!(key::<i64>(7), seven);
+        assert_eq!(key::<i64>(7_u32), seven);
+        assert_eq!(key::<i64>(&7_usize), seven);
+        assert_eq!(key::<u8>(7_i64), seven);
+        assert_eq!(key::<u64>(7), Key::single(Value::UInt(7)));
+        assert_eq!(key::<(String, i64)>(("a", 7_usize)), key::<(String, i64)>(("a", 7_i64)));
+        assert_eq!(key::<(String, i64)>(&("a", 7_u8)), key::<(String, i64)>(("a", 7_i64)));
+    }
+
+    #[test]
+    fn an_integer_beyond_the_type_of_the_key_is_an_error() {
+        for error in [
+            IntoKey::<i64>::into_key(u64::MAX).unwrap_err(),
+            IntoKey::<u64>::into_key(-1).unwrap_err(),
+            IntoKey::<u8>::into_key(300).unwrap_err(),
+            IntoKey::<(u8, i64)>::into_key((300, 1)).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("out of the range of"), "{error}");
+        }
+        let error = IntoKey::<u8>::into_key(300).unwrap_err();
+        assert_eq!(error.to_string(), "key `300`: the key is out of the range of u8");
+    }
+
+    #[test]
+    fn text_and_bytes_are_keys_in_every_usual_form() {
+        let (owned, text) = (String::from("a1"), Key::single("a1".into()));
+        for given in [
+            key::<String>("a1"),
+            key::<String>(&owned),
+            key::<String>(&&owned),
+            key::<String>(&"a1"),
+            key::<String>(Cow::Borrowed("a1")),
+            key::<String>(owned.clone()),
+        ] {
+            assert_eq!(given, text);
+        }
+        let bytes = Key::single(Value::Bytes(vec![1, 2]));
+        assert_eq!(key::<Vec<u8>>([1, 2]), bytes);
+        assert_eq!(key::<Vec<u8>>(&[1, 2]), bytes);
+        assert_eq!(key::<Vec<u8>>(&[1_u8, 2][..]), bytes);
+        assert_eq!(key::<Vec<u8>>(&vec![1, 2]), bytes);
+    }
+
+    #[test]
+    fn keys_are_ordered_by_their_values() {
+        let decimal = |text: &str| Key::single(Value::Decimal(text.into()));
+        for ascending in [
+            vec![key::<i64>(-3), key::<i64>(2), key::<i64>(10)],
+            vec![key::<u64>(2), key::<u64>(u64::MAX)],
+            vec![key::<String>("A"), key::<String>("a"), key::<String>("a "), key::<String>("é")],
+            vec![
+                key::<f64>(f64::NEG_INFINITY),
+                key::<f64>(-1.5),
+                key::<f64>(0.0),
+                key::<f64>(f64::NAN),
+            ],
+            ["-10.50", "-9.00", "-0.50", "0.00", "9.00", "10.25", "10.50"].map(decimal).to_vec(),
+            vec![
+                key::<(String, i64)>(("a", 9)),
+                key::<(String, i64)>(("a", 10)),
+                key::<(String, i64)>(("b", 1)),
+            ],
+            vec![Key::new([]), key::<bool>(false), key::<bool>(true), key::<i64>(0)],
+        ] {
+            for (at, a) in ascending.iter().enumerate() {
+                for (other, b) in ascending.iter().enumerate() {
+                    assert_eq!(a.cmp(b), at.cmp(&other), "{a} {b}");
+                }
+            }
+        }
+        assert_eq!(key::<f64>(-0.0).cmp(&key::<f64>(0.0)), Ordering::Equal);
+    }
+}

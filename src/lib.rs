@@ -63,6 +63,7 @@ mod record;
 mod remote;
 mod schema;
 mod scope;
+mod spelling;
 pub mod store;
 mod temporal;
 pub mod testing;
@@ -147,7 +148,7 @@ pub mod __private {
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::diesel::column_value::{Cell, Cells as Inserted, record};
     pub use crate::check::{check_key, check_type, check_written};
-    pub use crate::record::{Cells, json_default, json_value};
+    pub use crate::record::{Cells, JsonField, row};
 
     /// What `#[cached]` calls.
     pub mod cached {

@@ -65,6 +65,24 @@ pub trait ScopeRecord: Sized {
             an Option of these, and, with the features `chrono`, `uuid` and `rust_decimal`, the types of these crates",
     note = "put `#[scope(json)]` on the field to keep any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
 )]
+#[cfg_attr(
+    not(feature = "chrono"),
+    diagnostic::on_unimplemented(
+        note = "hilcat's feature `chrono` is off: add it to its features in Cargo.toml for fields of `DateTime<Utc>`, `NaiveDate`, `NaiveTime` and `NaiveDateTime`"
+    )
+)]
+#[cfg_attr(
+    not(feature = "uuid"),
+    diagnostic::on_unimplemented(
+        note = "hilcat's feature `uuid` is off: add it to its features in Cargo.toml for fields of `Uuid`"
+    )
+)]
+#[cfg_attr(
+    not(feature = "rust_decimal"),
+    diagnostic::on_unimplemented(
+        note = "hilcat's feature `rust_decimal` is off: add it to its features in Cargo.toml for fields of `Decimal`"
+    )
+)]
 pub trait ColumnValue: Sized {
     /// The type of a column of this Rust type, unless the field says otherwise.
     const TYPE: ColumnType;
@@ -353,24 +371,6 @@ impl Cells {
         from_value(value).map_err(|error| error.with_column(name))
     }
 
-    /// The next column, JSON of a serde type.
-    ///
-    /// # Errors
-    ///
-    /// Where its JSON is not of the type.
-    pub fn next_json<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let (value, name) = self.take();
-        let json = match value {
-            Value::Json(json) => *json,
-            Value::Null => serde_json::Value::Null,
-            other => return Err(mismatch::<serde_json::Value>(&other).with_column(name)),
-        };
-        serde_json::from_value(json).map_err(|error| {
-            let what = format!("the JSON is not of the field's type: {}", json::describe(&error));
-            Error::invalid_data(what).with_column(name)
-        })
-    }
-
     #[inline]
     fn take(&mut self) -> (Value, &'static str) {
         let value = self.values.next().unwrap_or(Value::Null);
@@ -378,14 +378,65 @@ impl Cells {
     }
 }
 
-/// The value of a field under `json`: what derived code calls. JSON's null is SQL's NULL in a
-/// field that is an `Option`.
+/// Returns a row of these values, with room for the expiry that a scope with a time to live adds.
+#[doc(hidden)]
+pub fn row<const COLUMNS: usize>(values: [Value; COLUMNS]) -> Row {
+    let mut row = Vec::with_capacity(COLUMNS + 1);
+    row.extend(values);
+    row
+}
+
+/// A type that a field under `json` can be of: what derived code calls. JSON's null is SQL's NULL in
+/// a field that is an `Option`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept as JSON",
+    label = "it does not implement both `serde::Serialize` and `serde::Deserialize`",
+    note = "put `#[derive(serde::Serialize, serde::Deserialize)]` on `{Self}`, or leave out `#[scope(json)]` and implement `hilcat::ColumnValue`"
+)]
+pub trait JsonField: Sized {
+    /// # Errors
+    ///
+    /// If serde cannot write the field as JSON.
+    fn to_json_value(&self, nullable: bool, column: &str) -> Result<Value>;
+
+    /// # Errors
+    ///
+    /// If the value is not JSON of this type.
+    fn from_json_value(value: Value) -> Result<Self>;
+
+    /// The default of a column. A default that cannot be written as JSON is NULL, which a schema
+    /// refuses where the column cannot be NULL.
+    fn json_default(&self, nullable: bool) -> Value {
+        self.to_json_value(nullable, "").unwrap_or(Value::Null)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> JsonField for T {
+    fn to_json_value(&self, nullable: bool, column: &str) -> Result<Value> {
+        json_value(self, nullable, column)
+    }
+
+    fn from_json_value(value: Value) -> Result<Self> {
+        let json = match value {
+            Value::Json(json) => *json,
+            Value::Null => serde_json::Value::Null,
+            other => return Err(mismatch::<serde_json::Value>(&other)),
+        };
+        serde_json::from_value(json).map_err(|error| {
+            let what = format!("the JSON is not of the field's type: {}", json::describe(&error));
+            Error::invalid_data(what)
+        })
+    }
+}
+
+/// The JSON column of a value. JSON's null is SQL's NULL where the column can be NULL.
 ///
 /// # Errors
 ///
-/// Where serde cannot write it as JSON.
-#[doc(hidden)]
-pub fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Result<Value> {
+/// If serde cannot write it as JSON.
+pub(crate) fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Result<Value> {
     match serde_json::to_value(field) {
         Ok(serde_json::Value::Null) if nullable => Ok(Value::Null),
         Ok(json) => Ok(Value::Json(Box::new(json))),
@@ -393,11 +444,4 @@ pub fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Resu
             Err(Error::invalid_input("the field cannot be written as JSON").with_column(column))
         }
     }
-}
-
-/// The default of a field under `json`: what derived code calls. One that cannot be written as
-/// JSON is NULL, which a schema refuses where the column cannot be NULL.
-#[doc(hidden)]
-pub fn json_default<T: Serialize>(default: &T, nullable: bool) -> Value {
-    json_value(default, nullable, "").unwrap_or(Value::Null)
 }

@@ -1,5 +1,6 @@
 //! The values of columns, as every backend sees them.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 /// The value of one column: plain data, the same on every backend.
@@ -7,6 +8,7 @@ use std::hash::{Hash, Hasher};
 /// A column of a given [`ColumnType`](crate::ColumnType) always holds the variant named there, or
 /// [`Null`](Value::Null).
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// Not given. Only in rows that are being written: it leaves a stored column as it was, and
     /// gives a new record the column's default.
@@ -125,6 +127,49 @@ impl Value {
             Self::Json(v) => v.to_string().hash(state),
             Self::Date(v) => v.hash(state),
             Self::Uuid(v) => v.hash(state),
+        }
+    }
+
+    /// A total order that agrees with [`same`](Self::same): values of one type by size or bytes,
+    /// values of different types by type.
+    pub(crate) fn total_cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Int(a), Self::Int(b))
+            | (Self::Time(a), Self::Time(b))
+            | (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
+            (Self::UInt(a), Self::UInt(b)) => a.cmp(b),
+            (Self::Float(a), Self::Float(b)) => {
+                f64::from_bits(float_bits(*a)).total_cmp(&f64::from_bits(float_bits(*b)))
+            }
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Json(a), Self::Json(b)) if a == b => Ordering::Equal,
+            (Self::Json(a), Self::Json(b)) => a.to_string().cmp(&b.to_string()),
+            (Self::Decimal(a), Self::Decimal(b)) => crate::decimal::compare(a, b),
+            (Self::Date(a), Self::Date(b)) => a.cmp(b),
+            (Self::Uuid(a), Self::Uuid(b)) => a.cmp(b),
+            (a, b) => a.rank().cmp(&b.rank()),
+        }
+    }
+
+    /// The position of the value's type among the types, for [`total_cmp`](Self::total_cmp).
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::Null => 1,
+            Self::Bool(_) => 2,
+            Self::Int(_) => 3,
+            Self::UInt(_) => 4,
+            Self::Float(_) => 5,
+            Self::Decimal(_) => 6,
+            Self::Text(_) => 7,
+            Self::Bytes(_) => 8,
+            Self::Json(_) => 9,
+            Self::Date(_) => 10,
+            Self::Time(_) => 11,
+            Self::Timestamp(_) => 12,
+            Self::Uuid(_) => 13,
         }
     }
 

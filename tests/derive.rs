@@ -39,8 +39,8 @@ where
 
 /// The names of the columns with their types, `?` after those that can be NULL.
 fn columns<R: ScopeRecord>() -> String {
-    let columns = R::schema().columns;
-    let shown = columns.iter().map(|column| {
+    let schema = R::schema();
+    let shown = schema.columns().iter().map(|column| {
         format!("{} {}{}", column.name, column.ty, if column.nullable { "?" } else { "" })
     });
     shown.collect::<Vec<_>>().join(", ")
@@ -176,7 +176,8 @@ struct Nested {
 #[test]
 fn any_serde_type_goes_into_one_json_column() {
     assert_eq!(columns::<Nested>(), "id text, size json, perhaps json?, tags json, pair json");
-    let defaults = Nested::schema().columns.into_iter().map(|column| column.default);
+    let schema = Nested::schema();
+    let defaults = schema.columns().iter().map(|column| column.default.clone());
     let expected = [None, None, None, Some(json!([]).into()), Some(json!([1, "x"]).into())];
     assert!(defaults.eq(expected));
     let size = Size { width: 7, names: BTreeMap::from([("a".into(), vec![1, -1])]) };
@@ -234,7 +235,7 @@ struct Route {
 
 #[test]
 fn several_unique_fields_are_a_key_in_field_order() {
-    assert_eq!(Route::schema().key, [1, 2, 3]);
+    assert_eq!(Route::schema().key_positions(), [1, 2, 3]);
     let route = Route { miles: 2475, origin: "JFK".into(), dest: "LAX".into(), year: 2013 };
     comes_back(route.clone(), ("JFK", "LAX", 2013));
     let routes = scope::<Route>();
@@ -355,7 +356,7 @@ fn the_rest_of_a_schema_is_as_it_is_without_attributes() {
         #[scope(unique)]
         id: i32,
     }
-    assert_eq!(Recreated::schema().migrate, Migrate::Recreate);
+    assert_eq!(Recreated::schema().migrate_policy(), Migrate::Recreate);
     assert_eq!(Recreated::from_row(vec![Value::Int(1)]).unwrap().id, 1);
 }
 
@@ -434,11 +435,11 @@ spelled! {
 
 #[test]
 fn type_is_read_as_the_library_reads_it() {
-    let columns = Spelled::schema().columns;
-    let types: Vec<ColumnType> = columns.iter().skip(1).map(|column| column.ty).collect();
+    let schema = Spelled::schema();
+    let types: Vec<ColumnType> = schema.columns().iter().skip(1).map(|column| column.ty).collect();
     let read: Vec<ColumnType> = SPELLINGS.iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(types, read);
-    assert_eq!(columns.iter().filter(|column| column.nullable).count(), 2);
+    assert_eq!(schema.columns().iter().filter(|column| column.nullable).count(), 2);
 }
 
 #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
@@ -489,7 +490,7 @@ mod types_of_other_crates {
     fn a_default_decimal_has_the_digits_of_its_column() {
         let schema = Others::schema();
         schema.validate().unwrap();
-        assert_eq!(schema.columns[5].default, Some(Value::Decimal("0.00".into())));
+        assert_eq!(schema.columns()[5].default, Some(Value::Decimal("0.00".into())));
     }
 
     #[test]
@@ -537,7 +538,7 @@ fn freshness_is_told_by_attributes() {
         #[scope(unique)]
         id: String,
     }
-    let said = Answer::schema().freshness;
+    let said = Answer::schema().freshness().clone();
     let second = Duration::from_secs(1);
     assert_eq!(said.ttl, Some(Ttl::After(3_600 * second)));
     assert_eq!(said.stale_while_revalidate, Some(600 * second));
@@ -554,7 +555,7 @@ fn freshness_is_told_by_attributes() {
         #[scope(expires_at)]
         until: Option<SystemTime>,
     }
-    assert_eq!(Token::schema().freshness.expires_at.as_deref(), Some("until"));
+    assert_eq!(Token::schema().freshness().expires_at.as_deref(), Some("until"));
     let tokens = hilcat::Cache::memory().scope::<Token>().unwrap();
     let ended = Token { user: "a".into(), until: Some(SystemTime::UNIX_EPOCH) };
     let endless = Token { user: "b".into(), until: None };

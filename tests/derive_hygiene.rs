@@ -77,8 +77,8 @@ fn it_means_what_it_should() {
     use ::std::option::Option;
 
     let schema = shadowed::Shadowed::schema();
-    ::std::assert_eq!(schema.name, "hygiene");
+    ::std::assert_eq!(schema.name(), "hygiene");
     let mine = Option::Some(::hilcat::Value::Text("mine".to_owned()));
-    ::std::assert_eq!(schema.columns[1].default, mine);
-    ::std::assert_eq!(shadowed::ByText::schema().name, "by_text");
+    ::std::assert_eq!(schema.columns()[1].default, mine);
+    ::std::assert_eq!(shadowed::ByText::schema().name(), "by_text");
 }

@@ -53,7 +53,7 @@ pub mod shadowed {
     #[test]
     fn tables_are_named() {
         use ::hilcat::ScopeRecord as _;
-        assert_eq!(Private::schema().name, "private");
+        assert_eq!(Private::schema().name(), "private");
         assert_eq!(Private { r#type: 1 }.r#type, 1);
         let _ = (hygienic::table, private::r#type);
     }

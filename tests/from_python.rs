@@ -1,4 +1,4 @@
-//! The example `from_python` prints the same on every backend: what the documents say.
+//! The example `from_python` prints the documented output on every backend.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// Set where the process is to be the example itself, whose cache is one for the process.
+/// If set, the process runs the example itself, whose cache is global to its process.
 const AS_EXAMPLE: &str = "HILCAT_TEST_AS_EXAMPLE";
 
 /// The backends that need no server, each with its URI in a directory of its own.
@@ -21,7 +21,7 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("sqlite-kv", "sqlite+kv:///DIRECTORY/kv.db"),
 ];
 
-/// The servers, each with the variable that has its URI.
+/// The servers, each with the environment variable of its URI.
 const SERVERS: &[(&str, &str)] = &[
     #[cfg(feature = "postgresql")]
     ("postgresql", "HILCAT_TEST_POSTGRESQL15"),
@@ -43,19 +43,19 @@ fn main() -> ExitCode {
     let embedded = EMBEDDED.iter().map(|&(name, uri)| {
         Trial::test(name, || {
             let directory = tempfile::tempdir().unwrap();
-            prints_what_is_documented(&uri.replace("DIRECTORY", directory.path().to_str().unwrap()))
+            prints_the_documented_output(&uri.replace("DIRECTORY", directory.path().to_str().unwrap()))
         })
     });
     let servers = SERVERS.iter().map(|&(name, variable)| {
         Trial::ignorable_test(name, move || match std::env::var(variable) {
-            Ok(uri) => prints_what_is_documented(&uri).map(|()| Completion::Completed),
+            Ok(uri) => prints_the_documented_output(&uri).map(|()| Completion::Completed),
             Err(_) => Ok(Completion::ignored_with(format!("{variable} is not set"))),
         })
     });
     libtest_mimic::run(&Arguments::from_args(), embedded.chain(servers).collect()).exit_code()
 }
 
-fn prints_what_is_documented(uri: &str) -> Result<(), Failed> {
+fn prints_the_documented_output(uri: &str) -> Result<(), Failed> {
     let mut example = Command::new(std::env::current_exe()?);
     let output = example.env(AS_EXAMPLE, "1").env("HILCAT_CACHE", uri).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -187,12 +187,14 @@ fn every_default() {
 
 #[test]
 fn a_composite_key_in_its_own_order() {
-    let mut schema = Schema::new("routes")
-        .table("order")
-        .unique(Column::new("b", ColumnType::Text))
-        .column(Column::new("n", ColumnType::Double).nullable(true))
-        .unique(Column::new("a", ColumnType::Int));
-    schema.key.reverse();
+    let schema = Schemas::from_str(
+        "[scopes.routes]
+         table = \"order\"
+         unique_columns = [\"a\", \"b\"]
+         columns = [\"b\", \"n\", \"a\"]
+         column_types = { n = \"double\", a = \"int\" }",
+    );
+    let schema = schema.unwrap().get("routes").unwrap().clone();
     insta::assert_snapshot!(ddl(schema), @r##"
     CREATE TABLE "order" (
       "b" TEXT NOT NULL,

@@ -31,7 +31,7 @@ fn assert_error(toml: &str, expected: &str) {
 #[test]
 fn the_examples_are_read() {
     let schemas = examples();
-    let names: Vec<&str> = schemas.iter().map(|schema| schema.name.as_str()).collect();
+    let names: Vec<&str> = schemas.iter().map(|schema| schema.name()).collect();
     assert_eq!(names, ["a", "airlines", "airports", "d", "flights", "planes"]);
 }
 
@@ -116,7 +116,7 @@ fn the_examples_come_back_from_what_they_are_written_as() {
     let schemas = examples();
     assert_eq!(Schemas::from_str(&schemas.to_string()).unwrap(), schemas);
     for schema in &schemas {
-        assert_eq!(Schemas::from_str(&schema.to_toml()).unwrap().get(&schema.name), Some(schema));
+        assert_eq!(Schemas::from_str(&schema.to_toml()).unwrap().get(schema.name()), Some(schema));
     }
 }
 

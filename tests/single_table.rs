@@ -11,7 +11,7 @@ use hilcat::{Cache, Change, Column, ColumnType, DynScope, ErrorKind, Migrate, Sc
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-/// A database in a file, gone with the test.
+/// A database in a file, removed after the test.
 struct File(TempDir);
 
 #[derive(QueryableByName)]
@@ -60,7 +60,7 @@ impl File {
 const RECORDS: &str = "columns=name,count&column_types=count:int";
 const COMPOSITE: &str = "scope_columns=region,kind&key_columns=a,b&columns=v&column_types=b:int";
 
-/// Names that something on the way could take for something else.
+/// Names that some layer could misinterpret.
 const HOSTILE: &[&str] = &[
     "a",
     "A",
@@ -109,7 +109,7 @@ fn a_scope_needs_no_declaration() {
     cache.dynamic("a").unwrap().set("x", json!("in a")).unwrap();
     assert_eq!(cache.dynamic("b").unwrap().fetch("x").unwrap(), None);
     assert_eq!(file.cache("").dynamic("a").unwrap().fetch("x").unwrap(), Some(json!("in a")));
-    assert_eq!(cache.schema_for("c").unwrap().name, "c");
+    assert_eq!(cache.schema_for("c").unwrap().name(), "c");
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn the_key_of_the_table_is_the_scope_and_the_key() {
 }
 
 #[test]
-fn scopes_do_not_see_one_another() {
+fn scopes_are_isolated() {
     let file = File::new();
     let cache = file.records();
     let [a, b, c] = ["a", "b", "c"].map(|name| cache.dynamic(name).unwrap());
     for scope in [&a, &b, &c] {
-        let name = json!({"name": scope.schema().name});
+        let name = json!({"name": scope.schema().name()});
         scope.set_many(["x", "y"].map(|key| (key, name.clone()))).unwrap();
     }
     b.set("x", json!({"count": 2})).unwrap();
@@ -145,7 +145,7 @@ fn scopes_do_not_see_one_another() {
 }
 
 #[test]
-fn hostile_names_of_scopes_are_names() {
+fn hostile_scope_names_are_stored_exactly() {
     let file = File::new();
     let cache = file.records();
     for &name in HOSTILE {
@@ -164,7 +164,7 @@ fn hostile_names_of_scopes_are_names() {
 }
 
 #[test]
-fn hostile_parts_of_a_name_of_several_are_parts() {
+fn hostile_parts_of_a_scope_name_are_stored_exactly() {
     let file = File::new();
     let cache = file.cache("scope_columns=a,b");
     let pairs = || HOSTILE.iter().flat_map(|a| HOSTILE.iter().map(move |b| (*a, *b)));
@@ -196,14 +196,14 @@ fn scopes_and_keys_of_several_columns() {
 }
 
 #[test]
-fn a_name_that_is_none_is_an_error() {
+fn an_invalid_scope_name_is_an_error() {
     let file = File::new();
     let cache = file.cache(COMPOSITE);
     for wrong in ["eu", "eu/x/y", "eu%/x", "a%2f/x"] {
         assert_eq!(kind(cache.dynamic(wrong)), ErrorKind::InvalidInput, "{wrong}");
     }
     let error = cache.dynamic("eu").unwrap_err().to_string();
-    assert!(error.contains("it is to be region/kind"), "{error}");
+    assert!(error.contains("write it as region/kind"), "{error}");
     assert_eq!(kind(file.cache("").dynamic("")), ErrorKind::InvalidSchema);
 }
 
@@ -241,7 +241,7 @@ fn listings_of_many_pages_stay_in_their_scope() {
 }
 
 #[test]
-fn batches_are_in_order_and_whole() {
+fn batches_are_ordered_and_atomic() {
     let file = File::new();
     let cache = file.records();
     let (a, b) = (cache.dynamic("a").unwrap(), cache.dynamic("b").unwrap());
@@ -260,7 +260,7 @@ fn batches_are_in_order_and_whole() {
 }
 
 #[test]
-fn some_of_the_columns_leave_the_others() {
+fn a_partial_set_keeps_the_other_columns() {
     let file = File::new();
     let scope = file.records().dynamic("a").unwrap();
     scope.set("x", json!({"name": "jii", "count": 1})).unwrap();
@@ -271,7 +271,7 @@ fn some_of_the_columns_leave_the_others() {
 }
 
 #[test]
-fn a_value_is_computed_once_for_each_scope() {
+fn each_scope_computes_its_own_value() {
     let file = File::new();
     let cache = file.records();
     for name in ["a", "b"] {
@@ -283,10 +283,10 @@ fn a_value_is_computed_once_for_each_scope() {
 }
 
 #[test]
-fn scopes_are_those_that_have_records() {
+fn scopes_lists_those_with_records() {
     let file = File::new();
     let cache = file.records();
-    assert_eq!(cache.scopes().unwrap(), [] as [&str; 0], "the table does not stand");
+    assert_eq!(cache.scopes().unwrap(), [] as [&str; 0], "the table does not exist");
     for name in ["b", "a", "c", "a"] {
         let scope = cache.dynamic(name).unwrap();
         scope.set_many(["x", "y", "z"].map(|key| (key, json!({"count": 1})))).unwrap();
@@ -296,7 +296,7 @@ fn scopes_are_those_that_have_records() {
     assert_eq!(cache.scopes().unwrap(), ["a", "c"]);
 }
 
-/// The columns of [`RECORDS`] as a type has them.
+/// A type with the columns of [`RECORDS`].
 #[cfg(feature = "derive")]
 #[derive(Debug, Clone, PartialEq, hilcat::ScopeRecord)]
 #[scope(name = "typed")]
@@ -318,7 +318,7 @@ fn a_typed_scope_has_the_columns_of_the_table() {
     let dynamic = cache.dynamic("typed").unwrap();
     assert_eq!(dynamic.fetch("x").unwrap(), Some(json!({"name": "jii", "count": 1})));
     assert_eq!(typed.iter().unwrap().next().unwrap().unwrap(), record);
-    // The table lets be NULL what the type does not.
+    // The column is nullable in the table, and not in the type.
     dynamic.set("y", json!({"name": "no count"})).unwrap();
     let error = typed.fetch("y").unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("count")));
@@ -363,7 +363,7 @@ fn a_map_is_a_scope_too() {
 }
 
 #[test]
-fn values_have_the_shape_that_is_said() {
+fn values_have_the_declared_shape() {
     let file = File::new();
     let tuple = file.cache("columns=x,y&column_types=y:int&value=tuple").dynamic("a").unwrap();
     tuple.set("k", json!(["one", 1])).unwrap();
@@ -375,7 +375,7 @@ fn values_have_the_shape_that_is_said() {
 }
 
 #[test]
-fn the_table_is_upgraded_as_one_of_a_scope_is() {
+fn the_table_is_upgraded_like_that_of_a_scope() {
     let file = File::new();
     file.records().dynamic("a").unwrap().set("x", json!({"name": "jii", "count": 1})).unwrap();
     let wider = "columns=name,count,more&column_types=count:bigint";
@@ -394,7 +394,7 @@ fn the_table_is_upgraded_as_one_of_a_scope_is() {
 }
 
 #[test]
-fn manual_is_applied_when_it_is_told() {
+fn a_manual_migration_is_applied_on_demand() {
     let file = File::new();
     let cache = file.cache(&format!("{RECORDS}&migrate=manual"));
     let schema = cache.schema_for("a").unwrap();
@@ -405,17 +405,17 @@ fn manual_is_applied_when_it_is_told() {
 }
 
 #[test]
-fn a_table_that_was_dropped_is_made_again_as_it_was() {
+fn a_dropped_table_is_created_again_with_its_definition() {
     let file = File::new();
     let cache = file.records();
     let scope = cache.dynamic("a").unwrap();
     scope.set("x", json!({"count": 1})).unwrap();
-    let made = "SELECT sql AS line FROM sqlite_schema WHERE name = 'cache'";
-    let before = file.query(made);
+    let definition = "SELECT sql AS line FROM sqlite_schema WHERE name = 'cache'";
+    let before = file.query(definition);
     file.run("DROP TABLE cache");
     assert_eq!(scope.fetch("x").unwrap(), None);
     scope.set("y", json!({"count": 2})).unwrap();
-    assert_eq!((file.query(made), scope.len().unwrap()), (before, 1));
+    assert_eq!((file.query(definition), scope.len().unwrap()), (before, 1));
 }
 
 #[test]
@@ -428,9 +428,9 @@ fn two_caches_share_the_table() {
     assert_eq!(here.dynamic("a").unwrap().len().unwrap(), 0);
 }
 
-/// To a cache of a table for each scope it is one scope, whose keys begin with the scope.
+/// A cache with a table for each scope opens it as one scope, whose keys begin with the scope column.
 #[test]
-fn the_table_is_a_table() {
+fn the_table_can_be_opened_as_one_scope() {
     let file = File::new();
     file.records().dynamic("a").unwrap().set("x", json!({"count": 1})).unwrap();
     let uri = format!("sqlite:///{}", file.path());
@@ -443,7 +443,7 @@ fn the_table_is_a_table() {
 }
 
 #[test]
-fn the_builder_takes_what_a_uri_cannot_say() {
+fn the_builder_supports_names_that_a_uri_cannot_express() {
     let records = Schema::new("r")
         .table("all, \"of\" them")
         .unique(Column::new("the id", ColumnType::Int))
@@ -464,11 +464,11 @@ fn the_builder_takes_what_a_uri_cannot_say() {
 }
 
 #[test]
-fn a_layout_that_cannot_be_is_refused() {
+fn an_invalid_layout_is_refused() {
     let records = || Schema::new("r").unique(Column::new("id", ColumnType::Text));
     let store = || Sqlite::in_memory().open().unwrap();
-    let twice = records().column(Column::new("scope", ColumnType::Text));
-    assert_eq!(kind(SingleTable::new(store(), twice)), ErrorKind::InvalidSchema);
+    let duplicate = records().column(Column::new("scope", ColumnType::Text));
+    assert_eq!(kind(SingleTable::new(store(), duplicate)), ErrorKind::InvalidSchema);
     assert_eq!(kind(SingleTable::new(store(), Schema::new("r"))), ErrorKind::InvalidSchema);
     let none = SingleTable::with_scope_columns(store(), [], records());
     assert_eq!(kind(none), ErrorKind::InvalidSchema);
@@ -477,7 +477,7 @@ fn a_layout_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn an_error_names_the_scope_and_its_own_key() {
+fn an_error_names_the_scope_and_its_key() {
     let file = File::new();
     let scope = file.records().dynamic("a").unwrap();
     let wrong = vec![Value::Text("k".into()), Value::Null, Value::Int(i64::MAX)];

@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
 mod files;
+mod freshness;
 mod functions;
 mod harness;
 mod memory;
@@ -45,6 +46,9 @@ const ENGINES: &[(&str, Engine)] = &[
     ("mysql", mysql::run),
     ("mariadb", mysql::run_mariadb),
     ("redis", redis::run),
+    ("freshness", freshness::run),
+    ("purge", freshness::purge),
+    ("churn", freshness::churn),
 ];
 
 fn main() -> ExitCode {

@@ -9,8 +9,9 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::ast::{Fallback, Migrate};
 use crate::column_type::{self, ColumnType};
-use crate::error::{Errors, did_you_mean};
+use crate::error::Errors;
 use crate::freshness::FreshnessAttrs;
+use crate::spelling::did_you_mean;
 
 /// The attributes of a struct.
 const OF_STRUCT: [&str; 17] = [

@@ -34,14 +34,3 @@ impl Errors {
         self.0.map_or(Ok(value), Err)
     }
 }
-
-/// Names the candidate that is nearest to what was given, for the end of a message.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(3) / 2)
-        .min()
-        .map(|(_, name)| format!("; did you mean `{name}`?"))
-        .unwrap_or_default()
-}

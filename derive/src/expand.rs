@@ -176,7 +176,8 @@ fn default_value(krate: &Path, field: &Field, column: &Column, default: &Fallbac
     };
     match &column.kind {
         Kind::Json { nullable } => {
-            quote!(#krate::__private::json_default::<#ty>(&#value, #nullable))
+            let json_default = json_field(krate, ty, "json_default");
+            quote!({ #json_default }(&#value, #nullable))
         }
         Kind::Natural | Kind::Typed(..) => {
             let into_value = column_value(krate, ty, "into_value");
@@ -226,9 +227,10 @@ fn to_row(record: &Record) -> TokenStream {
         let Field { ident, ty, .. } = field;
         let name = &column.name;
         match &column.kind {
-            Kind::Json { nullable } => quote_spanned! {at(ty.span())=>
-                #krate::__private::json_value::<#ty>(&self.#ident, #nullable, #name)?
-            },
+            Kind::Json { nullable } => {
+                let to_value = json_field(krate, ty, "to_json_value");
+                quote!({ #to_value }(&self.#ident, #nullable, #name)?)
+            }
             Kind::Natural | Kind::Typed(..) => {
                 let to_value = column_value(krate, ty, "to_value");
                 quote!({ #to_value }(&self.#ident))
@@ -237,7 +239,7 @@ fn to_row(record: &Record) -> TokenStream {
     });
     quote! {
         fn to_row(&self) -> #krate::Result<#krate::Row> {
-            ::core::result::Result::Ok(::std::vec![#(#values),*])
+            ::core::result::Result::Ok(#krate::__private::row([#(#values),*]))
         }
     }
 }
@@ -251,7 +253,8 @@ fn from_row(record: &Record) -> TokenStream {
         let value = match column.as_ref().map(|column| &column.kind) {
             None => default_of(ty),
             Some(Kind::Json { .. }) => {
-                quote_spanned!(at(ty.span())=> cells.next_json::<#ty>()?)
+                let from_value = json_field(krate, ty, "from_json_value");
+                quote_spanned!(at(ty.span())=> cells.next(|value| #from_value(value))?)
             }
             Some(Kind::Natural | Kind::Typed(..)) => {
                 let from_value = column_value(krate, ty, "from_value");
@@ -278,6 +281,13 @@ fn column_value(krate: &Path, ty: &Type, item: &str) -> TokenStream {
     let (first, last) = ends(ty);
     let item = Ident::new(item, last);
     quote_spanned!(first=> <#ty as #krate::ColumnValue>::#item)
+}
+
+/// `<T as JsonField>::item`, written as [`column_value`] is for the same reason.
+fn json_field(krate: &Path, ty: &Type, item: &str) -> TokenStream {
+    let (first, last) = ends(ty);
+    let item = Ident::new(item, last);
+    quote_spanned!(first=> <#ty as #krate::__private::JsonField>::#item)
 }
 
 /// Where the first token of a type stands, and the last one.

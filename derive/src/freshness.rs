@@ -5,8 +5,9 @@ use quote::quote;
 use syn::Path;
 
 use crate::attr::{Given, Item};
-use crate::duration;
-use crate::error::{Errors, did_you_mean};
+use crate::error::Errors;
+use crate::spelling::did_you_mean;
+use crate::spelling::duration;
 
 /// The attributes, but for `negative_ttl`, which cached functions do not have.
 pub(crate) const NAMES: [&str; 9] = [

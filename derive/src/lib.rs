@@ -8,12 +8,12 @@ mod attr;
 mod cached;
 mod column_type;
 mod diesel;
-mod duration;
 mod error;
 mod expand;
 mod freshness;
 #[cfg(test)]
 mod snapshots;
+mod spelling;
 mod valid;
 
 use proc_macro2::TokenStream;

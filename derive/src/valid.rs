@@ -222,6 +222,10 @@ fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
         ));
     } else if let (Some(json), Some(_)) = (&said.json, &said.ty) {
         errors.at(json.span, "`json` is the type of the column: it does not go with `type`");
+    } else if let (Some(given), Some(natural)) = (&said.ty, column_type::of_std(&field.ty))
+        && !column_type::same_kind(given.value, natural)
+    {
+        errors.at(given.span, column_type::what_fits(natural));
     } else if let (Some(_), Some(span)) =
         (unique, said.json.as_ref().map(|json| json.span).or(json_type.map(|ty| ty.span)))
     {

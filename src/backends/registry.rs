@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{DRIVERS, Driver, Open, Opened};
-use crate::error::did_you_mean;
 use crate::layers::ReadOnly;
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 use crate::outage::{Guarded, Lazy, Remote, Unconnected};
+use crate::spelling::did_you_mean;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Freshness, OnUnavailable, SingleFlight, Ttl};
-use crate::error::did_you_mean;
+use crate::spelling::did_you_mean;
 use crate::{Error, Result, duration};
 
 /// The names of all options of a scope.

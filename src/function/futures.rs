@@ -74,8 +74,8 @@ where
         }
     });
     let row = match ask {
-        Ask::Get => core.get_async(key, compute).await,
-        Ask::Refresh => core.refresh_async(key, compute).await,
+        Ask::Get => core.get_async(Ok(key), compute).await,
+        Ask::Refresh => core.refresh_async(Ok(key), compute).await,
     };
     match row {
         Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
@@ -181,5 +181,5 @@ pub async fn forget_async<K: Kind + 'static>(
     parts: Vec<Part>,
 ) -> Result<bool> {
     let (core, key) = open::<K>(function, cache, parts).await?;
-    Ok(core.run_blocking(move |core| core.pop(key)).await?.is_some())
+    Ok(core.run_blocking(move |core| core.pop(Ok(key))).await?.is_some())
 }

@@ -262,8 +262,8 @@ fn try_once<K: Kind, E>(
         None => Err(function_failed()),
     };
     let row = match ask {
-        Ask::Get => core.get(key.clone(), compute),
-        Ask::Refresh => core.refresh(key.clone(), compute),
+        Ask::Get => core.get(Ok(key.clone()), compute),
+        Ask::Refresh => core.refresh(Ok(key.clone()), compute),
     };
     match row {
         Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
@@ -354,7 +354,7 @@ pub fn forget<K: Kind>(
     parts: Vec<Part>,
 ) -> Result<bool> {
     let (core, key) = open(&kind, function, cache, parts)?;
-    Ok(core.pop(key)?.is_some())
+    Ok(core.pop(Ok(key))?.is_some())
 }
 
 /// A function that cannot fail, for those above.

@@ -1,4 +1,4 @@
-//! Where a server is and who logs in, as a URI or a builder says it.
+//! The authority part of a server's URI: host, port, login and database.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use crate::store::uri::decode;
 use crate::{Error, Result};
 
-/// The parts of a server's URI, their escapes resolved. Its `Debug` never shows the password.
+/// The decoded parts of a server's URI. `Debug` omits user and password.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Server {
-    /// The name or address of its host; an IPv6 address without brackets.
+    /// The host name or address; an IPv6 address has no brackets.
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
-    /// A path in place of a host: what a Unix socket is found by.
+    /// The path of a Unix socket, which replaces the host.
     pub(crate) socket: Option<PathBuf>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
@@ -31,24 +31,24 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Reads what stands between a URI's scheme and its options:
-    /// `//user:password@host:port/database`, each part but the slashes left out at will. A host
-    /// with a slash in it (written `%2F`) is the path of a socket.
+    /// Parses the part of a URI between its scheme and its options:
+    /// `//user:password@host:port/database`. Every part except the slashes is optional. A host
+    /// that contains a slash (written `%2F`) is the path of a socket.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming what is wrong but
-    /// never what stands there: it may be a password.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig). The message describes the
+    /// mistake without quoting the text, which may contain a password.
     pub(crate) fn parse(rest: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            let right = "write it as //user:password@host:port/database, with %40 for @, %3A for :, %2F for / and %23 for # in a name or password";
-            Error::invalid_config(format!("the URI {what}; {right}"))
+            let expected = "write it as //user:password@host:port/database, with %40 for @, %3A for :, %2F for / and %23 for # in a name or password";
+            Error::invalid_config(format!("the URI {what}; {expected}"))
         };
         let rest = rest
             .strip_prefix("//")
-            .ok_or_else(|| wrong("has no `//` between its scheme and the server"))?;
+            .ok_or_else(|| wrong("has no `//` between scheme and server"))?;
         if rest.contains('#') {
-            return Err(wrong("has a `#`, which means nothing here"));
+            return Err(wrong("contains a `#`, which has no meaning in it"));
         }
         let (authority, database) = match rest.split_once('/') {
             Some((authority, database)) => (authority, database),
@@ -57,15 +57,15 @@ impl Server {
         if database.contains('/') {
             return Err(wrong("has more than one `/` after the server"));
         }
-        let (login, place) = match authority.rsplit_once('@') {
-            Some((login, place)) => (login, place),
+        let (login, address) = match authority.rsplit_once('@') {
+            Some((login, address)) => (login, address),
             None => ("", authority),
         };
         if login.contains('@') {
             return Err(wrong("has more than one `@`"));
         }
-        if place.contains(',') {
-            return Err(wrong("names several hosts, of which there is one"));
+        if address.contains(',') {
+            return Err(wrong("names several hosts; only one is allowed"));
         }
         let (user, password) = match login.split_once(':') {
             Some((_, password)) if password.contains(':') => {
@@ -74,8 +74,8 @@ impl Server {
             Some((user, password)) => (user, Some(password)),
             None => (login, None),
         };
-        let (host, port) = split_port(place).ok_or_else(|| {
-            wrong("has a host and port that cannot be read (an IPv6 address stands in brackets)")
+        let (host, port) = split_port(address).ok_or_else(|| {
+            wrong("has a malformed host or port (an IPv6 address is written in brackets)")
         })?;
         let part = |text: &str| (!text.is_empty()).then(|| decode(text)).transpose();
         let host = part(host)?;
@@ -94,7 +94,7 @@ impl Server {
         server.check().map(|()| server)
     }
 
-    /// Checks that no part holds the character NUL, which ends a text in the protocols.
+    /// Checks that no part contains the character NUL, which terminates strings in the protocols.
     ///
     /// # Errors
     ///
@@ -110,23 +110,23 @@ impl Server {
         match parts.into_iter().find(|(_, part)| has_nul(part)) {
             None => Ok(()),
             Some((name, _)) => Err(Error::invalid_config(format!(
-                "the {name} of the server holds the character NUL"
+                "the {name} of the server contains the character NUL"
             ))),
         }
     }
 }
 
-/// The host and the port of `host:port`, `[::1]:port`, either without its port.
-fn split_port(place: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match place.strip_prefix('[') {
+/// Splits `host:port` or `[::1]:port`; the port is optional.
+fn split_port(address: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']')?;
             host.parse::<std::net::Ipv6Addr>().ok()?;
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
         }
-        None => match place.split_once(':') {
+        None => match address.split_once(':') {
             Some((host, port)) => (host, Some(port)),
-            None => (place, None),
+            None => (address, None),
         },
     };
     match port {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_are_found_and_their_escapes_resolved() {
+    fn parts_are_split_and_percent_decoded() {
         let full = Server::parse("//me%3A:p%40ss%2Fw%3Aord@db.example:5433/my%20db").unwrap();
         let expected = Server {
             user: Some("me:".into()),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_omit_the_password() {
         for rest in [
             "h/db",
             "//u:secret@h:x/db",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_keeps_the_password() {
+    fn debug_omits_the_password() {
         let server = Server::parse("//me:secret@host/db").unwrap();
         assert!(!format!("{server:?}").contains("secret"), "{server:?}");
     }

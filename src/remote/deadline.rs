@@ -1,4 +1,4 @@
-//! Deadlines, and the time that one public call has left for all of its internal steps.
+//! Deadlines, and the time budget that the internal steps of one public call share.
 
 #![cfg_attr(
     not(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch")),
@@ -9,24 +9,24 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A hundred years: as good as no deadline, and never an overflow.
-pub(crate) const LONGEST: Duration = Duration::from_secs(3_153_600_000);
+/// The upper limit of a timeout: a hundred years, which cannot overflow an [`Instant`].
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(3_153_600_000);
 
-/// The moment by which a call ends.
+/// The instant by which a call has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// A deadline this long from now.
+    /// Returns the deadline that is `timeout` from now.
     pub(crate) fn after(timeout: Duration) -> Self {
-        Self(Instant::now() + timeout.min(LONGEST))
+        Self(Instant::now() + timeout.min(MAX_TIMEOUT))
     }
 
     pub(crate) fn instant(self) -> Instant {
         self.0
     }
 
-    /// The remaining time; zero once the deadline has passed.
+    /// Returns the remaining time, which is zero once the deadline has passed.
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -35,7 +35,7 @@ impl Deadline {
         self.left().is_zero()
     }
 
-    /// The remaining time, as an argument of system calls, of which none takes zero.
+    /// Returns the remaining time as a timeout for system calls, which reject zero.
     ///
     /// # Errors
     ///
@@ -48,20 +48,21 @@ impl Deadline {
         }
     }
 
-    /// The deadline of the running public call, of which a step begins now; each of its steps has
-    /// what the steps before it have left of `timeout`.
+    /// Returns the deadline of the current step of a public call: `timeout` less the time that the
+    /// call's earlier steps spent. Outside of a step, it is `timeout` from now. The first use in a
+    /// step starts the step's time.
     pub(crate) fn of_call(timeout: Duration) -> Self {
         STEP.with(|step| {
             let Some(running) = step.get() else { return Self::after(timeout) };
             let began = running.began.unwrap_or_else(Instant::now);
             step.set(Some(Step { began: Some(began), ..running }));
-            Self(began + timeout.min(LONGEST).saturating_sub(running.spent))
+            Self(began + timeout.min(MAX_TIMEOUT).saturating_sub(running.spent))
         })
     }
 }
 
-/// Begins the time of the running step, if it has not begun: what the step waits for from now on
-/// counts for its deadline.
+/// Starts the time of the current step unless it has started, so that a wait that follows counts
+/// towards the deadline.
 pub(crate) fn begin_step() {
     STEP.with(|step| {
         if let Some(running @ Step { began: None, .. }) = step.get() {
@@ -70,12 +71,13 @@ pub(crate) fn begin_step() {
     });
 }
 
-/// A step of a public call, as the store sees it that runs it.
+/// The current step of a public call.
 #[derive(Clone, Copy)]
 struct Step {
-    /// What the steps before it took.
+    /// The time that earlier steps spent.
     spent: Duration,
-    /// When a store with a deadline was first asked in this step: others need no clock.
+    /// When the deadline was first used in this step. Stores without a deadline never read the
+    /// clock.
     began: Option<Instant>,
 }
 
@@ -83,25 +85,27 @@ thread_local! {
     static STEP: Cell<Option<Step>> = const { Cell::new(None) };
 }
 
-/// Adds up the time that a public call spends in stores, in however many steps and on whichever
-/// threads, so that all of them together end by one deadline. A caller's own computation runs
-/// outside of [`step`](CallClock::step), and so does the wait for another caller's.
+/// The time that one public call has spent in stores, over all its steps and threads.
 ///
-/// The steps of a call follow one another: none is run while another is.
+/// All steps together end by one deadline. The caller's own computation, and the wait for one of
+/// another caller, run outside of [`step`](CallClock::step) and do not count.
+///
+/// Invariant: the steps of a call run one after the other, so that no update of `spent_nanos` is
+/// lost although load and store are separate.
 #[derive(Debug, Default)]
 pub(crate) struct CallClock {
     spent_nanos: AtomicU64,
 }
 
 impl CallClock {
-    /// The time of a call that has spent some of it.
+    /// Returns the clock of a call that has already spent some time.
     #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     pub(crate) fn with_spent(spent: Duration) -> Self {
         let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
         Self { spent_nanos: AtomicU64::new(nanos) }
     }
 
-    /// Runs one step: [`Deadline::of_call`] inside of it has what is left of the call.
+    /// Runs one step, inside of which [`Deadline::of_call`] accounts for the earlier steps.
     pub(crate) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
         let spent = Duration::from_nanos(self.spent_nanos.load(Ordering::Relaxed));
         let _running =
@@ -110,7 +114,7 @@ impl CallClock {
     }
 }
 
-/// Ends a step, also where it panics.
+/// Ends a step on drop, also when it panics.
 struct Running<'a> {
     clock: &'a CallClock,
     outer: Option<Step>,
@@ -142,7 +146,7 @@ mod tests {
             deadline.left()
         };
         assert!(clock.step(slow) <= SECOND * 19 / 20);
-        // What is not a step costs nothing.
+        // Time outside of steps does not count.
         std::thread::sleep(SECOND / 5);
         let left = clock.step(slow);
         assert!(left <= SECOND * 18 / 20 && left > SECOND / 2, "{left:?}");

@@ -1,14 +1,14 @@
-//! Where one server listens.
+//! The address of a server.
 
 use std::path::PathBuf;
 use std::{fmt, io};
 
 use crate::{Error, ErrorKind};
 
-/// The address of a server, as messages name it.
+/// The address of a server. `Display` formats it for messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
-    /// A host, by its name or address (IPv6 without brackets), and a port.
+    /// A host name or address (IPv6 without brackets), and a port.
     Tcp(String, u16),
     /// The path of a Unix socket.
     Unix(PathBuf),
@@ -19,12 +19,12 @@ impl Endpoint {
         Self::Tcp(host.to_owned(), port)
     }
 
-    /// The error of a server that cannot be connected to; nothing was sent.
+    /// Returns the public error for a failure to connect, before anything was sent.
     pub(crate) fn unreachable(&self, error: &io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::TimedOut => {
                 let message =
-                    format!("the server {self} could not be reached until the deadline passed");
+                    format!("the server {self} could not be reached before the deadline passed");
                 Error::new(ErrorKind::Timeout, message)
             }
             _ => {
@@ -34,7 +34,7 @@ impl Endpoint {
         }
     }
 
-    /// The name or address of the host; nothing for a socket.
+    /// Returns the host name or address, which is empty for a Unix socket.
     pub(crate) fn host(&self) -> &str {
         match self {
             Self::Tcp(host, _) => host,

@@ -1,11 +1,13 @@
-//! The transport that every server backend is built on.
+//! The transport of the server backends.
 //!
-//! A call has one [`Deadline`]: name look-up, connection, encryption, login, every read and every
-//! write end by it. What a failed call changed is an [`Outcome`]; a call is repeated by
-//! [`Attempts`], with growing pauses, until the same deadline.
+//! A call has one [`Deadline`], which bounds name lookup, connecting, encryption, login, and every
+//! read and write. An [`Outcome`] describes the effect of a failed call; [`Attempts`] repeats a call
+//! with back-off until the same deadline.
 
 #[cfg(any(feature = "server", feature = "redis"))]
 mod authority;
+#[cfg(any(feature = "server", feature = "redis"))]
+mod connect_options;
 mod deadline;
 #[cfg(any(feature = "server", feature = "redis"))]
 mod endpoint;
@@ -24,10 +26,12 @@ pub(crate) mod tls;
 
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::authority::Server;
+#[cfg(any(feature = "server", feature = "redis"))]
+pub(crate) use self::connect_options::{ConnectOptions, connect_option_methods};
 #[cfg(any(unix, feature = "sql", feature = "redis", feature = "elasticsearch"))]
 pub(crate) use self::deadline::Deadline;
 #[cfg(feature = "sql")]
-pub(crate) use self::deadline::LONGEST;
+pub(crate) use self::deadline::MAX_TIMEOUT;
 pub(crate) use self::deadline::{CallClock, begin_step};
 #[cfg(any(feature = "server", feature = "redis"))]
 pub(crate) use self::endpoint::Endpoint;

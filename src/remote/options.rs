@@ -1,28 +1,28 @@
-//! The options that every server backend has.
+//! The options that all server backends have.
 
 use crate::codec::parse_size;
 use crate::store::Uri;
 use crate::{Error, Result};
 
-/// Whether a write is sent again whose connection was lost before the answer.
+/// Whether a write is repeated after its connection was lost before the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Retry {
-    /// A write that has the same effect when it is done twice, as `set`, is sent once more. It is
-    /// done at least once: the second time may come after another process has popped the record or
-    /// set another value. The default.
+    /// An idempotent write, such as `set`, is repeated once. It is executed at least once: the
+    /// repetition may happen after another process popped the record or set another value. The
+    /// default.
     #[default]
     Idempotent,
-    /// No write is sent a second time once a byte of it was sent: the call fails as
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and whether it was done is not
-    /// known. What the server refused without doing it is still tried again.
+    /// A write is never repeated after a part of it was sent. The call fails with
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and whether it was executed is
+    /// not known. Calls that the server rejected without effect are still repeated.
     Never,
 }
 
-/// What every builder of a server backend holds, beside the common options.
+/// The options that all builders of server backends hold, besides those of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ServerOptions {
-    /// How many bytes the answer to one request may have.
+    /// The limit of the response to one request, in bytes.
     pub(crate) max_response: u64,
     pub(crate) retry: Retry,
 }
@@ -34,11 +34,10 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// Their names in a URI.
-    #[cfg(any(feature = "server", feature = "redis"))]
+    /// The names of the options in a URI.
     pub(crate) const NAMES: [&'static str; 2] = ["max_response", "retry"];
 
-    /// Takes them from a URI.
+    /// Takes the options from a URI.
     ///
     /// # Errors
     ///
@@ -46,10 +45,10 @@ impl ServerOptions {
     pub(crate) fn take(uri: &mut Uri) -> Result<Self> {
         let mut options = Self::default();
         if let Some(size) = uri.take("max_response") {
-            options.max_response =
-                parse_size(&size).filter(|size| *size > 0).map(|size| size as u64).ok_or_else(
-                    || Error::invalid_config("the option `max_response` is a size, as 100mb"),
-                )?;
+            let size = parse_size(&size).filter(|size| *size > 0).ok_or_else(|| {
+                Error::invalid_config("the option `max_response` must be a size, such as 100mb")
+            })?;
+            options.max_response = size as u64;
         }
         let choices = [("idempotent", Retry::Idempotent), ("never", Retry::Never)];
         options.retry = uri.take_choice("retry", &choices)?.unwrap_or_default();
@@ -57,17 +56,31 @@ impl ServerOptions {
     }
 }
 
-/// The methods of a builder whose field `server_options` is a [`ServerOptions`].
+/// Defines the builder methods of the [`ServerOptions`] in the field `server_options`, and those of
+/// the login in the builder or in a field of it. `$default` documents the default of the user.
 macro_rules! server_option_methods {
-    () => {
-        /// How many bytes the answer to one request may have, 256 MiB by default. A longer one is
-        /// an error, and its connection is closed.
+    ($($login:ident,)? $default:literal) => {
+        /// Sets the user that logs in;
+        #[doc = $default]
+        pub fn user(mut self, user: impl Into<String>) -> Self {
+            self.$($login.)?user = Some(user.into());
+            self
+        }
+
+        /// Sets the password, unescaped.
+        pub fn password(mut self, password: impl Into<String>) -> Self {
+            self.$($login.)?password = Some(password.into());
+            self
+        }
+
+        /// Sets the limit of the response to one request, in bytes; 256 MiB by default. A longer
+        /// response is an error and closes the connection.
         pub fn max_response(mut self, bytes: u64) -> Self {
             self.server_options.max_response = bytes.max(1);
             self
         }
 
-        /// Whether a write is sent again whose connection was lost before the answer;
+        /// Sets whether a write is repeated after its connection was lost before the response;
         /// [`Retry::Idempotent`](crate::backend::Retry::Idempotent) by default.
         pub fn retry(mut self, retry: crate::backend::Retry) -> Self {
             self.server_options.retry = retry;
@@ -77,10 +90,10 @@ macro_rules! server_option_methods {
 }
 pub(crate) use server_option_methods;
 
-/// The error of an answer that has more bytes than it may.
+/// Returns the error of a response that exceeds the limit.
 pub(crate) fn too_large(limit: u64) -> Error {
     Error::unsupported(format!(
-        "the server's answer has more than {limit} bytes, and the connection was closed; raise the option `max_response` where such answers are expected"
+        "the server's response has more than {limit} bytes, and the connection was closed; raise the option `max_response` if such responses are expected"
     ))
 }
 
@@ -93,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read_or_refused_by_name() {
+    fn an_invalid_option_is_named() {
         let default = ServerOptions { max_response: 268_435_456, retry: Retry::Idempotent };
         assert_eq!(take("redis://h").unwrap(), default);
         let given = ServerOptions { max_response: 100 << 20, retry: Retry::Never };

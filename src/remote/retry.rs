@@ -1,4 +1,4 @@
-//! When a call that failed is made again.
+//! The repetition of failed calls.
 
 use std::time::Instant;
 
@@ -6,24 +6,24 @@ use super::Deadline;
 use crate::backoff::BackOff;
 use crate::{Error, ErrorKind};
 
-/// What is known of the effect of an attempt that failed.
+/// The effect of a failed attempt, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing was changed.
     NotDone,
-    /// The connection was lost after bytes of the request were sent.
+    /// The connection was lost after a part of the request was sent.
     Unknown,
 }
 
 /// The attempts at one call.
 ///
-/// What was not done is tried again until the deadline, with growing pauses. What may have been
-/// done is tried once more, and only where doing it twice is the same as doing it once.
+/// A call that had no effect is repeated with back-off until the deadline. A call whose effect is
+/// unknown is repeated once, and only if it is idempotent.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     deadline: Deadline,
     idempotent: bool,
-    /// The outcome of an attempt was unknown.
+    /// Whether the outcome of an earlier attempt is unknown.
     unknown: bool,
     back_off: BackOff,
     began: Instant,
@@ -35,20 +35,21 @@ impl Attempts {
         Self { deadline, idempotent, unknown: false, back_off, began: Instant::now() }
     }
 
-    /// Starts an attempt.
+    /// Starts the time of an attempt.
     pub(crate) fn begin(&mut self) {
         self.began = Instant::now();
     }
 
-    /// Whether a call that was refused is made again, after a pause. No attempt starts in less than
-    /// twice the time that the last one took: the deadline would probably interrupt it, and its
-    /// outcome would be unknown where that of the last one is known.
+    /// Returns whether to repeat a call that the server rejected, and sleeps first. It is not
+    /// repeated when less than twice the duration of the last attempt is left: the deadline would
+    /// probably interrupt it, and replace a known outcome by an unknown one.
     pub(crate) fn after_refusal(&mut self) -> bool {
         let took = self.began.elapsed();
         self.back_off.pause() && self.deadline.left() >= took * 2
     }
 
-    /// Whether a call whose attempt failed is made again; waits before that where it is of use.
+    /// Returns whether to repeat a call after a failed attempt. Sleeps first if the attempt had no
+    /// effect.
     pub(crate) fn again(&mut self, outcome: Outcome) -> bool {
         match outcome {
             Outcome::NotDone => self.back_off.pause(),
@@ -59,8 +60,8 @@ impl Attempts {
         }
     }
 
-    /// The error of a call that is given up. Where an earlier attempt may have been done, it says
-    /// nothing that the last one was not.
+    /// Returns the error of a call that is not repeated. If the outcome of an earlier attempt is
+    /// unknown, so is that of the call, whatever the last attempt reports.
     pub(crate) fn conclude(&self, last: Outcome, error: Error) -> Error {
         if !self.unknown || last == Outcome::Unknown {
             return error;
@@ -82,15 +83,15 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_was_not_done_is_tried_until_the_deadline() {
+    fn a_call_without_effect_is_repeated_until_the_deadline() {
         let deadline = Deadline::after(SECOND / 10);
         let mut attempts = Attempts::new(deadline, false);
-        let tried = (0..1_000).take_while(|_| attempts.again(Outcome::NotDone)).count();
-        assert!((1..200).contains(&tried), "{tried}");
+        let attempts = (0..1_000).take_while(|_| attempts.again(Outcome::NotDone)).count();
+        assert!((1..200).contains(&attempts), "{attempts}");
     }
 
     #[test]
-    fn no_attempt_starts_that_has_too_little_time() {
+    fn no_attempt_starts_with_too_little_time_left() {
         let mut attempts = Attempts::new(Deadline::after(SECOND / 2), false);
         attempts.begin();
         assert!(attempts.after_refusal());
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_done_is_repeated_once_where_that_is_the_same() {
+    fn a_call_of_unknown_outcome_is_repeated_once_if_idempotent() {
         let deadline = Deadline::after(SECOND * 10);
         let mut once = Attempts::new(deadline, true);
         assert!(once.again(Outcome::Unknown) && !once.again(Outcome::Unknown));

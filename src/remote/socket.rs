@@ -1,4 +1,4 @@
-//! A blocking socket whose every read and write ends by the deadline of the call.
+//! A blocking socket whose reads and writes end by the deadline of the call.
 
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
@@ -24,32 +24,33 @@ use crate::Error;
 
 /// A connected socket.
 ///
-/// A read blocks for at most what is left of the call, which is looked at again before each one:
-/// a server that sends a byte now and then prolongs nothing.
+/// Each read and write blocks for at most the remaining time of the call, which is computed anew
+/// before each of them. A server that sends single bytes slowly cannot extend the call.
 #[derive(Debug)]
 pub(crate) struct Socket {
     transport: Transport,
     deadline: Deadline,
-    /// What the transport's own timeout is set to.
-    armed: Duration,
-    /// How many bytes the answer to one request may have, and how many of them may still come.
+    /// The timeout that is set on the transport.
+    transport_timeout: Duration,
+    /// The limit of the response to one request, in bytes.
     max_response: u64,
-    left: u64,
+    /// The bytes that the current response may still have.
+    response_left: u64,
 }
 
-/// The cause of the error of a read that would exceed what an answer may have.
+/// The cause of a read error: the response exceeds the limit.
 #[derive(Debug)]
 struct TooLarge(u64);
 
 impl std::fmt::Display for TooLarge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the answer has more than {} bytes", self.0)
+        write!(f, "the response has more than {} bytes", self.0)
     }
 }
 
 impl std::error::Error for TooLarge {}
 
-/// The public error where a read failed because the answer is too large.
+/// Returns the public error if a read failed because the response is too large.
 #[cfg(feature = "server")]
 pub(crate) fn too_large_error(error: &io::Error) -> Option<Error> {
     error.get_ref()?.downcast_ref::<TooLarge>().map(|TooLarge(limit)| too_large(*limit))
@@ -63,8 +64,8 @@ enum Transport {
 }
 
 impl Socket {
-    /// Connects to a server, none of whose answers may have more than `max_response` bytes; the
-    /// deadline holds for what follows, too.
+    /// Connects to a server. No response may have more than `max_response` bytes. The deadline also
+    /// applies to what follows, until [`begin`](Self::begin) sets another.
     pub(crate) fn connect(
         endpoint: &Endpoint,
         max_response: u64,
@@ -80,16 +81,22 @@ impl Socket {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
             }
         };
-        Ok(Self { transport, deadline, armed: Duration::ZERO, max_response, left: max_response })
+        Ok(Self {
+            transport,
+            deadline,
+            transport_timeout: Duration::ZERO,
+            max_response,
+            response_left: max_response,
+        })
     }
 
-    /// Begins a request whose answer is to end by a deadline.
+    /// Begins a request, and sets the deadline of its response.
     pub(crate) fn begin(&mut self, deadline: Deadline) {
         self.deadline = deadline;
-        self.left = self.max_response;
+        self.response_left = self.max_response;
     }
 
-    /// Whether nothing that is sent leaves this machine.
+    /// Returns whether the peer is on this machine.
     #[cfg(feature = "mysql")]
     pub(crate) fn is_local(&self) -> bool {
         match &self.transport {
@@ -101,8 +108,8 @@ impl Socket {
         }
     }
 
-    /// Whether an idle connection can be used: nothing has arrived that no call asked for, neither
-    /// the end of the stream nor a byte, such as a server's notice that it closes the connection.
+    /// Returns whether an idle connection can be used: neither the end of the stream nor an
+    /// unsolicited byte has arrived, such as a server's notice that it closes the connection.
     pub(crate) fn is_quiet(&self) -> bool {
         let socket = self.sock_ref();
         let peeked = socket.set_nonblocking(true).and_then(|()| {
@@ -120,27 +127,29 @@ impl Socket {
         }
     }
 
-    /// Sets the transport's timeout to what is left of the call, where it differs by much.
-    fn arm(&mut self) -> io::Result<()> {
+    /// Sets the transport's timeout to the remaining time. Skips the system call if the timeout
+    /// differs by less than a thirty-second.
+    fn set_timeout(&mut self) -> io::Result<()> {
         let left = self.deadline.remaining()?;
-        if left.abs_diff(self.armed) > left / 32 {
+        if left.abs_diff(self.transport_timeout) > left / 32 {
             let socket = self.sock_ref();
             socket.set_read_timeout(Some(left))?;
             socket.set_write_timeout(Some(left))?;
-            self.armed = left;
+            self.transport_timeout = left;
         }
         Ok(())
     }
 
-    fn repeat(
+    /// Runs a read or write, again if a signal interrupts it.
+    fn run(
         &mut self,
         mut step: impl FnMut(&mut Transport) -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
-            self.arm()?;
+            self.set_timeout()?;
             match step(&mut self.transport) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The error of a socket whose timeout has passed.
+                // A timeout of the socket is reported as `WouldBlock`.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
@@ -152,20 +161,20 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.repeat(|transport| match transport {
+        let read = self.run(|transport| match transport {
             Transport::Tcp(stream) => stream.read(buffer),
             #[cfg(unix)]
             Transport::Unix(stream) => stream.read(buffer),
         })?;
-        let left = self.left.checked_sub(read as u64);
-        self.left = left.ok_or_else(|| io::Error::other(TooLarge(self.max_response)))?;
+        let left = self.response_left.checked_sub(read as u64);
+        self.response_left = left.ok_or_else(|| io::Error::other(TooLarge(self.max_response)))?;
         Ok(read)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.repeat(|transport| match transport {
+        self.run(|transport| match transport {
             Transport::Tcp(stream) => stream.write(bytes),
             #[cfg(unix)]
             Transport::Unix(stream) => stream.write(bytes),
@@ -177,7 +186,7 @@ impl Write for Socket {
     }
 }
 
-/// Tries each address of a host in turn.
+/// Connects to the first address of a host that accepts.
 fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in resolve(host, port, deadline)? {
@@ -192,8 +201,8 @@ fn connect(host: &str, port: u16, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Connects to the socket of a path. A server that is stopped takes no connection once those that
-/// wait for it are many: the timeout of writes bounds that, too.
+/// Connects to a Unix socket. A connect blocks while the server's backlog is full, for instance
+/// because the server is stopped; the write timeout bounds that wait.
 #[cfg(unix)]
 fn connect_unix(path: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_drips_bytes_does_not_prolong_a_call() {
+    fn slow_single_bytes_do_not_extend_a_call() {
         let (mut socket, mut peer) = pair();
         thread::spawn(move || {
             while peer.write_all(b"x").is_ok() {
@@ -241,7 +250,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_unix_socket_that_nothing_accepts_from_is_given_up() {
+    fn connecting_to_a_unix_socket_with_a_full_backlog_times_out() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listener = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -249,7 +258,7 @@ mod tests {
         listener.listen(2).unwrap();
         let endpoint = Endpoint::Unix(path);
         let mut connected = Vec::new();
-        // Until as many wait as the system lets wait.
+        // Fills the backlog.
         let error = loop {
             match Socket::connect(&endpoint, 1_000, Deadline::after(SECOND / 10)) {
                 Ok(socket) => connected.push(socket),
@@ -262,7 +271,7 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn an_answer_has_at_most_so_many_bytes() {
+    fn a_response_over_the_limit_is_an_error() {
         let (mut socket, mut peer) = pair();
         peer.write_all(&[0; 1_500]).unwrap();
         socket.read_exact(&mut [0; 750]).unwrap();
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_was_closed_or_written_to_is_not_quiet() {
+    fn a_connection_with_input_or_at_its_end_is_not_quiet() {
         let (mut socket, mut peer) = pair();
         assert!(socket.is_quiet());
         peer.write_all(b"x").unwrap();

@@ -1,4 +1,4 @@
-//! A blocking connection, encrypted or not.
+//! A blocking stream with optional TLS.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::Endpoint;
 use super::{Deadline, Socket};
 
-/// A connection to a server, encrypted where it was asked for.
+/// A connection to a server, with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// Not encrypted.
+    /// Without TLS.
     Plain(Socket),
-    /// Encrypted by TLS.
+    /// With TLS.
     Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
 impl Stream {
-    /// Connects, and where there is a configuration of TLS, encrypts.
+    /// Connects, and performs the TLS handshake if `tls` is given.
     #[cfg(feature = "redis")]
     pub(crate) fn open(
         endpoint: &Endpoint,
@@ -35,8 +35,8 @@ impl Stream {
         }
     }
 
-    /// Encrypts a connection to a host. The handshake is done when this returns, so that an error
-    /// of the certificate is reported as one.
+    /// Performs the TLS handshake. Completing it here reports a rejected certificate as an error of
+    /// connecting, not of the first request.
     pub(crate) fn encrypt(
         socket: Socket,
         host: &str,
@@ -51,7 +51,7 @@ impl Stream {
         Ok(Self::Encrypted(stream))
     }
 
-    /// Begins a call that is to end by a deadline.
+    /// Begins a request, and sets the deadline of its response.
     pub(crate) fn begin(&mut self, deadline: Deadline) {
         match self {
             Self::Plain(socket) => socket.begin(deadline),
@@ -59,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Whether an idle connection can be used; see [`Socket::is_quiet`].
+    /// Returns whether an idle connection can be used; see [`Socket::is_quiet`].
     pub(crate) fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_quiet(),

@@ -1,4 +1,4 @@
-//! TLS by rustls with ring.
+//! TLS with rustls and ring.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,26 +13,26 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-/// Whether a connection is encrypted, and how much of the server's certificate is checked.
+/// Whether a connection uses TLS, and how the server's certificate is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SslMode {
-    /// Never encrypted.
+    /// No TLS.
     Disable,
-    /// Encrypted where the server can; nothing of its certificate is checked. The default.
+    /// TLS if the server supports it, without verification of its certificate. The default.
     #[default]
     Prefer,
-    /// Encrypted or refused; nothing of the server's certificate is checked, so that somebody in
-    /// between could read along.
+    /// TLS, without verification of the server's certificate. This does not protect against an
+    /// active attacker on the network.
     Require,
-    /// Encrypted, with a certificate that a trusted authority signed, for whatever name.
+    /// TLS, with a certificate that a trusted authority signed, for any name.
     VerifyCa,
-    /// Encrypted, with a certificate that a trusted authority signed for the host's name.
+    /// TLS, with a certificate that a trusted authority signed for the host's name.
     VerifyFull,
 }
 
 impl SslMode {
-    /// The words for the modes in a URI.
-    #[cfg(any(feature = "postgresql", feature = "redis"))]
+    /// The spellings of the modes in a URI.
     pub(crate) const CHOICES: [(&'static str, Self); 5] = [
         ("disable", Self::Disable),
         ("prefer", Self::Prefer),
@@ -41,19 +41,20 @@ impl SslMode {
         ("verify-full", Self::VerifyFull),
     ];
 
-    /// Whether the server's certificate is checked.
+    /// Returns whether the server's certificate is verified.
     pub(crate) fn verifies(self) -> bool {
         matches!(self, Self::VerifyCa | Self::VerifyFull)
     }
 }
 
-/// Not that of the process: a program whose dependencies bring two would have none chosen.
+/// Returns ring's provider. The process-wide default is not used: it is unset in a program whose
+/// dependencies bring two providers.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// How rustls is to speak. The authorities that are trusted are those of a file, or else those of
-/// Mozilla.
+/// Returns the client configuration for a mode. Trusts the authorities in a PEM file, or Mozilla's
+/// if none is given.
 pub(crate) fn config(
     mode: SslMode,
     authorities: Option<&Path>,
@@ -76,7 +77,7 @@ pub(crate) fn config(
     Ok(Arc::new(config))
 }
 
-/// Checks as much of a certificate as the mode asks.
+/// Verifies the parts of a certificate that the mode requires.
 #[derive(Debug)]
 struct Verifier {
     mode: SslMode,
@@ -96,7 +97,7 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         }
         match self.inner.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // The name is looked at last: all else was right.
+            // The name is verified last, after the chain and the dates.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.mode == SslMode::VerifyCa => Ok(ServerCertVerified::assertion()),

@@ -3,6 +3,7 @@
 //! A [`Schema`] comes from a `#[derive(ScopeRecord)]`, from TOML ([`Schemas`]) or from
 //! [`Schema::new`], and the same schema is equal wherever it came from.
 
+mod accessors;
 mod diff;
 mod freshness;
 mod project;
@@ -42,8 +43,8 @@ pub(crate) use self::toml::scope_of;
 pub use self::types::ColumnType;
 #[cfg(feature = "rust_decimal")]
 pub(crate) use self::types::PLAIN_DECIMAL;
-use crate::error::did_you_mean;
 use crate::freshness::Freshness;
+use crate::spelling::did_you_mean;
 use crate::{Error, Key, Result, Row, Value};
 
 /// One column of a scope.
@@ -173,31 +174,31 @@ pub enum Migrate {
 ///     .unique(Column::new("id", ColumnType::Text))
 ///     .column(Column::new("count", ColumnType::Int).nullable(true));
 /// schema.validate()?;
-/// assert_eq!(schema.table, "a");
+/// assert_eq!(schema.table_name(), "a");
+/// assert_eq!(schema.columns().len(), 2);
 /// # Ok::<(), hilcat::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct Schema {
     /// The name of the scope.
-    pub name: String,
+    pub(crate) name: String,
     /// The name of its table, index, prefix or directory.
-    pub table: String,
+    pub(crate) table: String,
     /// The columns in table order.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// The positions of the unique columns, in key order.
-    pub key: Vec<usize>,
+    pub(crate) key: Vec<usize>,
     /// The shape of the values of a dynamic scope.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// How long records are fresh, and what is served when they no longer are.
-    pub freshness: Freshness,
+    pub(crate) freshness: Freshness,
     /// What is done with a table that differs.
-    pub migrate: Migrate,
+    pub(crate) migrate: Migrate,
     /// Columns of an existing table that are removed from it.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// Columns of an existing table that belong to other programs: none of them is taken for the
     /// former name of a new column.
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
     /// Whether existing records are of no use unless they have the columns of the schema and no
     /// others: those of a near store, which a far one has whole.
     pub(crate) exact: bool,
@@ -241,6 +242,12 @@ impl Schema {
     pub fn unique(mut self, column: Column) -> Self {
         self.key.push(self.columns.len());
         self.columns.push(column);
+        self
+    }
+
+    /// Makes the columns at these positions the unique ones, in this order.
+    pub fn key(mut self, positions: impl IntoIterator<Item = usize>) -> Self {
+        self.key = positions.into_iter().collect();
         self
     }
 
@@ -301,6 +308,12 @@ impl Schema {
         }
         if self.key.is_empty() {
             return fail("a scope needs at least one unique column".into());
+        }
+        let mut positions = HashSet::new();
+        if !self.key.iter().all(|&at| at < self.columns.len() && positions.insert(at)) {
+            return fail(
+                "the key names a column more than once, or one that the scope has not".into(),
+            );
         }
         let mut names = HashSet::new();
         for column in &self.columns {

@@ -4,101 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::range;
-use crate::error::did_you_mean;
+use crate::spelling::column_type;
+pub use crate::spelling::column_type::ColumnType;
+#[cfg(feature = "rust_decimal")]
+pub(crate) use crate::spelling::column_type::PLAIN_DECIMAL;
 use crate::{Error, Result, Value, decimal};
-
-/// The type of a column, by one set of names on every engine.
-///
-/// # Ranges
-///
-/// The same value has the same verdict wherever it comes from: a field, a cell of a CSV, a JSON
-/// number, a key on the command line, a default in TOML.
-///
-/// - A value out of its type's range is an error, never cut or wrapped.
-/// - An integer literal in a `real` or `double` column must be exactly a float of that type
-///   (`16777217` is no `real`). A literal with a point or an exponent is rounded to the nearest
-///   float, as in Rust. One beyond the largest float is an error, and so is one other than zero
-///   that would be rounded to zero. Infinities and NaN are spelled out (`inf`, `NaN`).
-/// - A `Value::Float` or an `f64` field in a `real` column must be exactly an `f32`.
-/// - Times and timestamps are cut to whole microseconds, towards the past, when a record is turned
-///   into a row: `DateTime<Utc>` of `12:00:00.000000999` is stored as `12:00:00`, and so is the text
-///   `12:00:00.000000999`. A leap second is cut to the last microsecond before it. `get` returns
-///   what was stored, so that a computed record equals the one that is fetched later; compare
-///   with a fetched record, or cut times before `set`.
-/// - A decimal is never rounded: digits beyond its scale are an error, unless they are zeros.
-///
-/// ```
-/// use hilcat::ColumnType;
-///
-/// assert_eq!("varchar(50)".parse::<ColumnType>()?, ColumnType::Varchar(50));
-/// assert_eq!("bigint unsigned".parse::<ColumnType>()?, ColumnType::UBigInt);
-/// assert_eq!(ColumnType::Decimal { precision: 10, scale: 2 }.to_string(), "decimal(10,2)");
-/// # Ok::<(), hilcat::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ColumnType {
-    /// `bool`: true or false.
-    Bool,
-    /// `smallint`: 16 bits, signed.
-    SmallInt,
-    /// `int`: 32 bits, signed.
-    Int,
-    /// `bigint`: 64 bits, signed.
-    BigInt,
-    /// `ubigint`: 64 bits, unsigned.
-    UBigInt,
-    /// `real`: a 32-bit float.
-    Real,
-    /// `double`: a 64-bit float.
-    Double,
-    /// `decimal(p,s)`: `precision` digits, `scale` of them after the point.
-    Decimal {
-        /// All digits, 1 to 65.
-        precision: u16,
-        /// The digits after the point, 0 to 30 and no more than the precision.
-        scale: u16,
-    },
-    /// `text`: any Unicode text.
-    Text,
-    /// `varchar(n)`: Unicode text of at most `n` characters.
-    Varchar(u32),
-    /// `bytes`.
-    Bytes,
-    /// `json`.
-    Json,
-    /// `date`: years 1 to 9999.
-    Date,
-    /// `time`: of day, to the microsecond.
-    Time,
-    /// `timestamp`: UTC, to the microsecond, years 1 to 9999.
-    Timestamp,
-    /// `uuid`.
-    Uuid,
-}
-
-/// What is meant where `decimal` stands without precision and scale: room for every
-/// `rust_decimal::Decimal` of up to nine digits after the point.
-pub(crate) const PLAIN_DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 9 };
-
-/// The names that are written and suggested.
-const NAMES: [&str; 16] = [
-    "bool",
-    "smallint",
-    "int",
-    "bigint",
-    "ubigint",
-    "real",
-    "double",
-    "decimal(p,s)",
-    "text",
-    "varchar(n)",
-    "bytes",
-    "json",
-    "date",
-    "time",
-    "timestamp",
-    "uuid",
-];
 
 impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,93 +44,8 @@ impl FromStr for ColumnType {
     ///
     /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the types there are.
     fn from_str(text: &str) -> Result<Self> {
-        let lower = text.to_ascii_lowercase();
-        let (name, arguments) = split_arguments(&lower)
-            .ok_or_else(|| Error::invalid_schema(format!("malformed column type `{text}`")))?;
-        let first = arguments.first().copied();
-        Ok(match name.as_str() {
-            "bool" | "boolean" => Self::Bool,
-            "tinyint" if first == Some(1) => Self::Bool,
-            "smallint" | "int2" | "i16" | "tinyint" | "smallserial" | "tinyint unsigned" => {
-                Self::SmallInt
-            }
-            "int" | "integer" | "int4" | "i32" | "mediumint" | "serial" | "smallint unsigned"
-            | "mediumint unsigned" => Self::Int,
-            "bigint" | "int8" | "i64" | "long" | "bigserial" | "int unsigned"
-            | "integer unsigned" => Self::BigInt,
-            "ubigint" | "bigint unsigned" | "u64" | "unsigned bigint" | "unsigned big int" => {
-                Self::UBigInt
-            }
-            "real" | "float4" | "f32" => Self::Real,
-            "float" | "double" | "double precision" | "float8" | "f64" => Self::Double,
-            "decimal" | "numeric" | "dec" | "number" => return decimal_type(text, &arguments),
-            "text" | "str" | "string" | "tinytext" | "mediumtext" | "longtext" | "clob" => {
-                Self::Text
-            }
-            "varchar" | "character varying" | "nvarchar" | "char" | "character" | "nchar" => {
-                match first {
-                    None => Self::Text,
-                    Some(0) => {
-                        return Err(Error::invalid_schema(format!(
-                            "`{text}` holds nothing: its length is from 1"
-                        )));
-                    }
-                    Some(length) => Self::Varchar(length),
-                }
-            }
-            "bytes" | "blob" | "bytea" | "binary" | "varbinary" | "tinyblob" | "mediumblob"
-            | "longblob" => Self::Bytes,
-            "json" | "jsonb" => Self::Json,
-            "date" => Self::Date,
-            "time" | "time without time zone" => Self::Time,
-            "timestamp"
-            | "datetime"
-            | "timestamptz"
-            | "timestamp with time zone"
-            | "timestamp without time zone" => Self::Timestamp,
-            "uuid" => Self::Uuid,
-            _ => {
-                return Err(Error::invalid_schema(format!(
-                    "unknown column type `{text}`; the types are {}{}",
-                    NAMES.join(", "),
-                    did_you_mean(
-                        &name,
-                        NAMES.map(|known| known.split('(').next().unwrap_or(known))
-                    ),
-                )));
-            }
-        })
+        column_type::parse(text).map_err(Error::invalid_schema)
     }
-}
-
-/// `decimal(10, 2) unsigned` is `decimal unsigned` with the arguments 10 and 2.
-fn split_arguments(text: &str) -> Option<(String, Vec<u32>)> {
-    let (before, inside, after) = match text.split_once('(') {
-        None => (text, None, ""),
-        Some((before, rest)) => {
-            let (inside, after) = rest.split_once(')')?;
-            (before, Some(inside), after)
-        }
-    };
-    let words: Vec<&str> = before.split_whitespace().chain(after.split_whitespace()).collect();
-    let arguments = inside.into_iter().flat_map(|inside| inside.split(','));
-    let arguments =
-        arguments.map(|argument| argument.trim().parse().ok()).collect::<Option<_>>()?;
-    Some((words.join(" "), arguments))
-}
-
-fn decimal_type(text: &str, arguments: &[u32]) -> Result<ColumnType> {
-    let (precision, scale) = match *arguments {
-        [] => return Ok(PLAIN_DECIMAL),
-        [precision] => (precision, 0),
-        [precision, scale, ..] => (precision, scale),
-    };
-    if !(1..=65).contains(&precision) || scale > 30 || scale > precision {
-        return Err(Error::invalid_schema(format!(
-            "`{text}` is out of range: precision is 1 to 65, scale 0 to 30 and no more than the precision"
-        )));
-    }
-    Ok(ColumnType::Decimal { precision: precision as u16, scale: scale as u16 })
 }
 
 impl ColumnType {
@@ -290,9 +115,28 @@ mod tests {
 
     #[test]
     fn every_name_reads_back() {
-        for name in NAMES {
+        for name in column_type::NAMES {
             let name = name.replace("(p,s)", "(12,3)").replace("(n)", "(50)");
             assert_eq!(name.parse::<ColumnType>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn every_spelling_is_read_in_any_case() {
+        for (ty, spellings) in column_type::PLAIN {
+            for spelling in spellings {
+                assert_eq!(spelling.parse::<ColumnType>().unwrap(), ty, "{spelling}");
+                assert_eq!(spelling.to_ascii_uppercase().parse::<ColumnType>().unwrap(), ty);
+            }
+        }
+        for spelling in column_type::DECIMAL {
+            let ty = format!("{spelling}(3,2)").parse::<ColumnType>().unwrap();
+            assert_eq!(ty, ColumnType::Decimal { precision: 3, scale: 2 }, "{spelling}");
+        }
+        for spelling in column_type::VARCHAR {
+            assert_eq!(spelling.parse::<ColumnType>().unwrap(), ColumnType::Text, "{spelling}");
+            let bounded = format!("{spelling}(10)").parse::<ColumnType>().unwrap();
+            assert_eq!(bounded, ColumnType::Varchar(10), "{spelling}");
         }
     }
 

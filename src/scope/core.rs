@@ -82,7 +82,8 @@ impl Core {
         }
     }
 
-    pub(super) fn validate_key(&self, operation: &'static str, mut key: Key) -> Result<Key> {
+    pub(super) fn validate_key(&self, operation: &'static str, key: Result<Key>) -> Result<Key> {
+        let mut key = key.map_err(|error| self.with_context(operation, None, error))?;
         match self.schema.validate_key(&mut key) {
             Ok(()) => Ok(key),
             Err(error) => Err(self.with_context(operation, Some(&key), error)),
@@ -101,26 +102,29 @@ impl Core {
     pub(super) fn with_key<T>(
         &self,
         operation: &'static str,
-        key: Key,
+        key: Result<Key>,
         call: impl FnOnce(&Key) -> Result<T>,
     ) -> Result<T> {
         let key = self.validate_key(operation, key)?;
         in_one_step(|| call(&key)).map_err(|error| self.with_context(operation, Some(&key), error))
     }
 
-    pub(crate) fn exists(&self, key: Key) -> Result<bool> {
+    pub(crate) fn exists(&self, key: Result<Key>) -> Result<bool> {
         self.with_key("exists", key, |key| match &self.expiry {
             Some(_) => Ok(self.live(self.store.fetch(key)?).is_some()),
             None => self.store.exists(key),
         })
     }
 
-    pub(crate) fn fetch(&self, key: Key) -> Result<Option<Row>> {
+    pub(crate) fn fetch(&self, key: Result<Key>) -> Result<Option<Row>> {
         self.with_key("fetch", key, |key| Ok(self.live(self.store.fetch(key)?)))
     }
 
     /// The record of a key that is fresh or stale, whether it is stale, and when it expires.
-    pub(crate) fn entry(&self, key: Key) -> Result<Option<(Row, bool, Option<SystemTime>)>> {
+    pub(crate) fn entry(
+        &self,
+        key: Result<Key>,
+    ) -> Result<Option<(Row, bool, Option<SystemTime>)>> {
         Ok(self.entry_of(self.with_key("entry", key, |key| self.store.fetch(key))?))
     }
 
@@ -131,7 +135,7 @@ impl Core {
         }
     }
 
-    pub(crate) fn pop(&self, key: Key) -> Result<Option<Row>> {
+    pub(crate) fn pop(&self, key: Result<Key>) -> Result<Option<Row>> {
         self.with_key("pop", key, |key| {
             self.flights.void([key.clone()]);
             self.end_absence(std::slice::from_ref(key))?;
@@ -139,11 +143,17 @@ impl Core {
         })
     }
 
-    pub(crate) fn fetch_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
+    pub(crate) fn fetch_many(
+        &self,
+        keys: impl Iterator<Item = Result<Key>>,
+    ) -> Result<Vec<Option<Row>>> {
         self.with_keys("fetch_many", keys, |keys| Ok(self.live_each(self.store.fetch_many(keys)?)))
     }
 
-    pub(crate) fn pop_many(&self, keys: impl Iterator<Item = Key>) -> Result<Vec<Option<Row>>> {
+    pub(crate) fn pop_many(
+        &self,
+        keys: impl Iterator<Item = Result<Key>>,
+    ) -> Result<Vec<Option<Row>>> {
         self.with_keys("pop_many", keys, |keys| {
             self.flights.void(keys.iter().cloned());
             self.end_absence(keys)?;
@@ -178,7 +188,7 @@ impl Core {
     pub(super) fn with_keys<T>(
         &self,
         operation: &'static str,
-        keys: impl Iterator<Item = Key>,
+        keys: impl Iterator<Item = Result<Key>>,
         call: impl FnOnce(&[Key]) -> Result<T>,
     ) -> Result<T> {
         let keys = self.validate_keys(operation, keys)?;
@@ -188,7 +198,7 @@ impl Core {
     pub(super) fn validate_keys(
         &self,
         operation: &'static str,
-        keys: impl Iterator<Item = Key>,
+        keys: impl Iterator<Item = Result<Key>>,
     ) -> Result<Vec<Key>> {
         keys.map(|key| self.validate_key(operation, key)).collect()
     }
@@ -273,7 +283,7 @@ impl Core {
     }
 
     /// Restarts the time to live of a record that is fresh.
-    pub(crate) fn touch(&self, key: Key) -> Result<bool> {
+    pub(crate) fn touch(&self, key: Result<Key>) -> Result<bool> {
         let expiry = self.own_expiry("touch")?;
         let expires = expiry.expiry_of_write(None);
         self.with_key("touch", key, |key| self.store.touch(key, expiry.now(), expires))

@@ -61,8 +61,9 @@ impl DynScope {
     ///
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the key is not one of the
     /// scope, here and below; and where the backend fails.
+    #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl DynKey) -> Result<bool> {
-        self.core.exists(self.key(key)?)
+        self.core.exists(self.key(key))
     }
 
     /// The record of this key, if there is one.
@@ -70,8 +71,9 @@ impl DynScope {
     /// # Errors
     ///
     /// As [`Scope::fetch`](crate::Scope::fetch).
+    #[doc(alias = "get")]
     pub fn fetch(&self, key: impl DynKey) -> Result<Option<Json>> {
-        self.json_or_none(self.core.fetch(self.key(key)?)?)
+        self.json_or_none(self.core.fetch(self.key(key))?)
     }
 
     /// The records of these keys, in the order asked.
@@ -83,7 +85,7 @@ impl DynScope {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Json>>> {
-        let rows = self.core.fetch_many(self.key_list(keys)?.into_iter())?;
+        let rows = self.core.fetch_many(self.key_list(keys))?;
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
@@ -95,6 +97,7 @@ impl DynScope {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, where a
     /// value is outside its column's type, a column is not declared, or the value's own key
     /// contradicts the key; and as [`Scope::set`](crate::Scope::set).
+    #[doc(alias("insert", "put"))]
     pub fn set(&self, key: impl DynKey, value: Json) -> Result<()> {
         self.core.set(self.row(key, value), None)
     }
@@ -129,7 +132,7 @@ impl DynScope {
     ///
     /// As there.
     pub fn touch(&self, key: impl DynKey) -> Result<bool> {
-        self.core.touch(self.key(key)?)
+        self.core.touch(self.key(key))
     }
 
     /// As [`Scope::entry`](super::Scope::entry).
@@ -138,7 +141,7 @@ impl DynScope {
     ///
     /// As there.
     pub fn entry(&self, key: impl DynKey) -> Result<Option<Entry<Json>>> {
-        let entry = self.core.entry(self.key(key)?)?;
+        let entry = self.core.entry(self.key(key))?;
         entry.map(|entry| Entry::read(entry, |row| self.json(row))).transpose()
     }
 
@@ -163,7 +166,7 @@ impl DynScope {
     ) -> Result<Option<Json>> {
         let key = self.key(key)?;
         let computed = || compute().map(|value| self.new_row(key.clone(), value)).transpose();
-        self.json_or_none(self.core.get_optional(key.clone(), computed)?)
+        self.json_or_none(self.core.get_optional(Ok(key.clone()), computed)?)
     }
 
     /// As [`Scope::refresh`](super::Scope::refresh).
@@ -173,7 +176,7 @@ impl DynScope {
     /// As there.
     pub fn refresh(&self, key: impl DynKey, compute: impl FnOnce() -> Json) -> Result<Json> {
         let key = self.key(key)?;
-        self.json(self.core.refresh(key.clone(), || self.new_row(key, compute()))?)
+        self.json(self.core.refresh(Ok(key.clone()), || self.new_row(key, compute()))?)
     }
 
     /// As [`Scope::get_in_background`](super::Scope::get_in_background).
@@ -188,7 +191,7 @@ impl DynScope {
     ) -> Result<Json> {
         let key = self.key(key)?;
         let (scope, asked) = (self.clone(), key.clone());
-        self.json(self.core.get_in_background(asked, move || scope.new_row(key, compute()))?)
+        self.json(self.core.get_in_background(Ok(asked), move || scope.new_row(key, compute()))?)
     }
 
     /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
@@ -208,6 +211,7 @@ impl DynScope {
     /// # Errors
     ///
     /// As [`set`](DynScope::set).
+    #[doc(alias = "replace")]
     pub fn update(&self, key: impl DynKey, value: Json) -> Result<Option<Json>> {
         self.json_or_none(self.core.update(self.row(key, value))?)
     }
@@ -218,8 +222,10 @@ impl DynScope {
     /// # Errors
     ///
     /// As [`Scope::get`](crate::Scope::get).
+    #[doc(alias("get_with", "get_or_insert_with"))]
     pub fn get(&self, key: impl DynKey, compute: impl FnOnce() -> Json) -> Result<Json> {
-        self.try_get(key, || Ok::<_, Error>(compute()))
+        let key = self.key(key)?;
+        self.json(self.core.get(Ok(key.clone()), || self.new_row(key, compute()))?)
     }
 
     /// The same as [`get`](DynScope::get) for a computation that can fail: then nothing is stored.
@@ -236,11 +242,9 @@ impl DynScope {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = self.key(key)?;
-        let row =
-            self.core.get(key.clone(), || -> Result<_, Box<dyn StdError + Send + Sync>> {
-                Ok(self.new_row(key, compute().map_err(Into::into)?)?)
-            })?;
-        self.json(row)
+        let asked = Ok(key.clone());
+        let compute = || self.new_row(key, compute().map_err(Error::of_closure)?);
+        self.json(self.core.get(asked, compute)?)
     }
 
     /// The records of these keys, in the order asked: those that are missing are computed in one
@@ -257,7 +261,7 @@ impl DynScope {
     where
         I: IntoIterator<Item = (N, Json)>,
     {
-        let rows = self.core.get_many(self.key_list(keys)?.into_iter(), |missing| {
+        let rows = self.core.get_many(self.key_list(keys), |missing| {
             let missing = missing.into_iter().map(key_json).collect();
             let computed = compute(missing).into_iter();
             Ok(computed.map(|(key, value)| self.new_row(self.key(key)?, value)))
@@ -270,8 +274,9 @@ impl DynScope {
     /// # Errors
     ///
     /// As [`Scope::pop`](crate::Scope::pop).
+    #[doc(alias("remove", "invalidate"))]
     pub fn pop(&self, key: impl DynKey) -> Result<Option<Json>> {
-        self.json_or_none(self.core.pop(self.key(key)?)?)
+        self.json_or_none(self.core.pop(self.key(key))?)
     }
 
     /// Removes records and gives them, in the order asked; all or none.
@@ -283,7 +288,7 @@ impl DynScope {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Json>>> {
-        let rows = self.core.pop_many(self.key_list(keys)?.into_iter())?;
+        let rows = self.core.pop_many(self.key_list(keys))?;
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
@@ -354,6 +359,7 @@ impl DynScope {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()
     }
@@ -364,8 +370,11 @@ impl DynScope {
         coerced.map_err(|error| error.with_key(key).with_scope(&self.core.schema.name))
     }
 
-    fn key_list<K: DynKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Key>> {
-        keys.into_iter().map(|key| self.key(key)).collect()
+    fn key_list<K: DynKey>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> impl Iterator<Item = Result<Key>> {
+        keys.into_iter().map(|key| self.key(key))
     }
 
     fn row(&self, key: impl DynKey, value: Json) -> Result<Row> {

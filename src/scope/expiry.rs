@@ -103,6 +103,7 @@ impl Expiry {
         let (row, expires) = self.split(row);
         match expires {
             None => Found::Fresh(row),
+            Some(expires) if self.clock.is_before(expires) => Found::Fresh(row),
             Some(expires) => match self.now() {
                 now if now < expires => Found::Fresh(row),
                 now if now < after(expires, self.freshness.stale_window()) => {
@@ -115,7 +116,8 @@ impl Expiry {
 
     /// A stored row as reads give it: `None` if it is expired.
     pub(crate) fn live(&self, row: Row) -> Option<Row> {
-        self.live_at(row, self.now())
+        let (row, expires) = self.split(row);
+        expires.is_none_or(|expires| self.clock.is_before(expires)).then_some(row)
     }
 
     pub(crate) fn live_at(&self, row: Row, now: i64) -> Option<Row> {

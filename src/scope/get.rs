@@ -70,7 +70,11 @@ enum Look {
 impl Core {
     /// The stored row, or the one that `compute` gives, which is stored; computed once however
     /// many threads ask at once. A hit costs one call of the store.
-    pub(crate) fn get<E>(&self, key: Key, compute: impl FnOnce() -> Result<Row, E>) -> Result<Row>
+    pub(crate) fn get<E>(
+        &self,
+        key: Result<Key>,
+        compute: impl FnOnce() -> Result<Row, E>,
+    ) -> Result<Row>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
@@ -81,7 +85,7 @@ impl Core {
     /// The same where there may be no record, which is remembered if the scope says so.
     pub(crate) fn get_optional<E>(
         &self,
-        key: Key,
+        key: Result<Key>,
         compute: impl FnOnce() -> Result<Option<Row>, E>,
     ) -> Result<Option<Row>>
     where
@@ -91,14 +95,14 @@ impl Core {
         self.obtain(&asked, compute)
     }
 
-    fn asked(&self, operation: &'static str, key: Key, optional: bool) -> Result<Asked> {
+    fn asked(&self, operation: &'static str, key: Result<Key>, optional: bool) -> Result<Asked> {
         Ok(Asked { operation, key: self.validate_key(operation, key)?, optional })
     }
 
     /// A row where there always is one.
     fn row_of(&self, asked: &Asked, row: Option<Row>) -> Result<Row> {
         row.ok_or_else(|| {
-            self.failed(asked, Error::new(ErrorKind::Compute, "the computation gave no record"))
+            self.failed(asked, Error::new(ErrorKind::Compute, "the closure returned no record"))
         })
     }
 
@@ -167,7 +171,7 @@ impl Core {
     #[cfg(feature = "async")]
     pub(crate) async fn get_async<E, F>(
         self: &Arc<Self>,
-        key: Key,
+        key: Result<Key>,
         compute: impl FnOnce() -> F,
     ) -> Result<Row>
     where
@@ -244,7 +248,11 @@ impl Core {
 
     /// As [`get`](Core::get), but a stale record that may be served while it is computed anew is
     /// returned at once, whichever caller computes: a thread of its own does.
-    pub(crate) fn get_in_background<E, F>(self: &Arc<Self>, key: Key, compute: F) -> Result<Row>
+    pub(crate) fn get_in_background<E, F>(
+        self: &Arc<Self>,
+        key: Result<Key>,
+        compute: F,
+    ) -> Result<Row>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
         F: FnOnce() -> Result<Row, E> + Send + 'static,
@@ -289,7 +297,7 @@ impl Core {
     /// then the stored record is returned.
     pub(crate) fn refresh<E>(
         &self,
-        key: Key,
+        key: Result<Key>,
         compute: impl FnOnce() -> Result<Row, E>,
     ) -> Result<Row>
     where
@@ -314,7 +322,7 @@ impl Core {
     #[cfg(feature = "async")]
     pub(crate) async fn refresh_async<E, F>(
         self: &Arc<Self>,
-        key: Key,
+        key: Result<Key>,
         compute: impl FnOnce() -> F,
     ) -> Result<Row>
     where
@@ -599,14 +607,9 @@ impl Core {
         asked: &Asked,
         error: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Error {
-        // An error of hilcat's own inside the closure is passed on as it is.
-        let failed = match error.into().downcast::<Error>() {
-            Ok(error) => *error,
-            Err(error) => {
-                Error::new(ErrorKind::Compute, "the computation failed").with_source(error)
-            }
-        };
-        self.failed(asked, failed)
+        // What a handle says of its closure's error is passed on.
+        let failed = error.into().downcast::<Error>();
+        self.failed(asked, failed.map_or_else(Error::of_closure, |error| *error))
     }
 
     fn check_computed(&self, asked: &Asked, row: &Row) -> Result<()> {

@@ -34,7 +34,7 @@ impl Core {
     /// of the keys failed.
     pub(crate) fn get_many<I>(
         &self,
-        keys: impl Iterator<Item = Key>,
+        keys: impl Iterator<Item = Result<Key>>,
         mut compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<Vec<Row>>
     where
@@ -193,7 +193,7 @@ impl Core {
         if let Some(key) = rows.keys().find(|key| !asked.contains(key)) {
             return wrong(
                 key,
-                "the computation gave a record for this key, which was not asked for",
+                "the closure of `get_many` returned a record for this key, which it was not called with",
             );
         }
         let missing = keys.iter().find(|key| !rows.contains_key(*key)).cloned();
@@ -208,7 +208,7 @@ impl Core {
         match missing {
             Some(key) => wrong(
                 &key,
-                "the computation gave no record for this key; those that it gave are stored",
+                "the closure of `get_many` returned no record for this key; the records that it returned are stored",
             ),
             None => Ok(()),
         }

@@ -66,6 +66,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As those of [`Scope`](crate::Scope), here and below.
+    #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl IntoKey<K>) -> Result<bool> {
         self.core.exists(key.into_key())
     }
@@ -75,6 +76,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As [`Scope::fetch`](crate::Scope::fetch).
+    #[doc(alias = "get")]
     pub fn fetch(&self, key: impl IntoKey<K>) -> Result<Option<V>> {
         self.core.fetch(key.into_key())?.map(value).transpose()
     }
@@ -96,8 +98,9 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As [`Scope::set`](crate::Scope::set).
+    #[doc(alias("insert", "put"))]
     pub fn set(&self, key: impl IntoKey<K>, value: &V) -> Result<()> {
-        self.core.set(Ok(row(key.into_key(), value)), None)
+        self.core.set(key.into_key().map(|key| row(key, value)), None)
     }
 
     /// Inserts or overwrites values, all or none. Of two with one key the last one counts.
@@ -109,7 +112,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         &self,
         entries: impl IntoIterator<Item = (T, B)>,
     ) -> Result<()> {
-        let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key(), value.borrow())));
+        let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key()?, value.borrow())));
         self.core.set_many(rows, None).map(drop)
     }
 
@@ -119,7 +122,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     ///
     /// As there.
     pub fn set_with_ttl(&self, key: impl IntoKey<K>, value: &V, ttl: Duration) -> Result<()> {
-        self.core.set(Ok(row(key.into_key(), value)), Some(ttl))
+        self.core.set(key.into_key().map(|key| row(key, value)), Some(ttl))
     }
 
     /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
@@ -132,7 +135,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         entries: impl IntoIterator<Item = (T, B)>,
         ttl: Duration,
     ) -> Result<()> {
-        let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key(), value.borrow())));
+        let rows = entries.into_iter().map(|(key, value)| Ok(row(key.into_key()?, value.borrow())));
         self.core.set_many(rows, Some(ttl)).map(drop)
     }
 
@@ -175,7 +178,8 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         compute: impl FnOnce() -> Option<V>,
     ) -> Result<Option<V>> {
         let key = key.into_key();
-        let computed = || Ok::<_, Error>(compute().map(|value| row(key.clone(), &value)));
+        let computed =
+            || compute().map(|value| Ok::<_, Error>(row(key.clone()?, &value))).transpose();
         self.core.get_optional(key.clone(), computed)?.map(value).transpose()
     }
 
@@ -186,7 +190,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// As there.
     pub fn refresh(&self, key: impl IntoKey<K>, compute: impl FnOnce() -> V) -> Result<V> {
         let key = key.into_key();
-        value(self.core.refresh(key.clone(), || Ok::<_, Error>(row(key, &compute())))?)
+        value(self.core.refresh(key.clone(), || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
     /// As [`Scope::get_in_background`](super::Scope::get_in_background).
@@ -201,7 +205,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     ) -> Result<V> {
         let key = key.into_key();
         let asked = key.clone();
-        value(self.core.get_in_background(asked, move || Ok::<_, Error>(row(key, &compute())))?)
+        value(self.core.get_in_background(asked, move || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
     /// Inserts or overwrites a value, and gives the one that it replaced.
@@ -209,8 +213,9 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As [`Scope::update`](crate::Scope::update).
+    #[doc(alias = "replace")]
     pub fn update(&self, key: impl IntoKey<K>, new: &V) -> Result<Option<V>> {
-        self.core.update(Ok(row(key.into_key(), new)))?.map(value).transpose()
+        self.core.update(key.into_key().map(|key| row(key, new)))?.map(value).transpose()
     }
 
     /// The stored value, or the one that `compute` gives, which is stored; computed once however
@@ -219,9 +224,10 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As [`Scope::get`](crate::Scope::get).
+    #[doc(alias("get_with", "get_or_insert_with"))]
     pub fn get(&self, key: impl IntoKey<K>, compute: impl FnOnce() -> V) -> Result<V> {
         let key = key.into_key();
-        value(self.core.get(key.clone(), || Ok::<_, Error>(row(key, &compute())))?)
+        value(self.core.get(key.clone(), || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
     /// The same as [`get`](MapScope::get) for a computation that can fail: then nothing is stored.
@@ -238,7 +244,10 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = key.into_key();
-        value(self.core.get(key.clone(), || compute().map(|value| row(key, &value)))?)
+        value(self.core.get(key.clone(), || {
+            let computed = compute().map_err(Error::of_closure)?;
+            Ok::<_, Error>(row(key?, &computed))
+        })?)
     }
 
     /// The values of these keys, in the order asked: those that are missing are computed in one
@@ -268,6 +277,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// As [`Scope::pop`](crate::Scope::pop).
+    #[doc(alias("remove", "invalidate"))]
     pub fn pop(&self, key: impl IntoKey<K>) -> Result<Option<V>> {
         self.core.pop(key.into_key())?.map(value).transpose()
     }
@@ -321,6 +331,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()
     }

@@ -10,14 +10,15 @@ use diesel::connection::LoadConnection;
 use super::{Core, Entry, Scope};
 use crate::backend::Engine;
 use crate::backends::sql::diesel::engine::sealed::Engine as _;
-use crate::backends::sql::diesel::transaction::JoinedStore;
+use crate::backends::sql::diesel::transaction::TransactionStore;
 use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
 /// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
 /// back with the transaction that is open there. Made by [`Scope::on`].
+#[doc(alias = "Joined")]
 pub struct TransactionScope<'a, R> {
     core: &'a Core,
-    store: Box<dyn JoinedStore + 'a>,
+    store: Box<dyn TransactionStore + 'a>,
     record: PhantomData<fn() -> R>,
 }
 
@@ -90,12 +91,19 @@ impl<R: ScopeRecord> Scope<R> {
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         let core = self.core();
-        Ok(TransactionScope { core, store: core.join(connection)?, record: PhantomData })
+        Ok(TransactionScope {
+            core,
+            store: core.transaction_store(connection)?,
+            record: PhantomData,
+        })
     }
 }
 
 impl Core {
-    fn join<'a, C>(&'a self, connection: &'a mut C) -> Result<Box<dyn JoinedStore + 'a>>
+    fn transaction_store<'a, C>(
+        &'a self,
+        connection: &'a mut C,
+    ) -> Result<Box<dyn TransactionStore + 'a>>
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
@@ -104,7 +112,7 @@ impl Core {
             let opened = self.store().fetch_many(&[]);
             opened.map_err(|error| self.with_context("on", None, error))?;
         }
-        C::Backend::join(&**self.store(), connection).ok_or_else(|| {
+        C::Backend::transaction_store(&**self.store(), connection).ok_or_else(|| {
             let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
             let message = match kept_by == engine {
                 true => "the scope has no table of its own, but is in one with all others".to_owned(),
@@ -128,8 +136,8 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     fn with_key<T>(
         &mut self,
         operation: &'static str,
-        key: Key,
-        call: impl FnOnce(&mut dyn JoinedStore, &Key) -> Result<T>,
+        key: Result<Key>,
+        call: impl FnOnce(&mut dyn TransactionStore, &Key) -> Result<T>,
     ) -> Result<T> {
         let store = &mut *self.store;
         self.core.with_key(operation, key, |key| call(store, key))
@@ -140,6 +148,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "contains_key")]
     pub fn exists(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
         let core = self.core;
         self.with_key("exists", key.into_key(), |store, key| match &core.expiry {
@@ -153,6 +162,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::fetch`].
+    #[doc(alias = "get")]
     pub fn fetch(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         let row = self.with_key("fetch", key.into_key(), |store, key| store.fetch(key))?;
         self.core.live(row).map(R::from_row).transpose()
@@ -175,6 +185,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::set`].
+    #[doc(alias("insert", "put"))]
     pub fn set(&mut self, record: &R) -> Result<()> {
         self.write_one("set", record, None)
     }
@@ -255,6 +266,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::update`].
+    #[doc(alias = "replace")]
     pub fn update(&mut self, record: &R) -> Result<Option<R>> {
         let old = self.core.write("update", record.to_row(), None, |row| {
             self.core.void_in_transaction([&row]);
@@ -269,6 +281,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
     /// # Errors
     ///
     /// As [`Scope::fetch`].
+    #[doc(alias("remove", "invalidate"))]
     pub fn pop(&mut self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         let flights = self.core.flights();
         let row = self.with_key("pop", key.into_key(), |store, key| {
@@ -299,7 +312,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         &mut self,
         operation: &'static str,
         keys: impl IntoIterator<Item = K>,
-        call: impl FnOnce(&mut dyn JoinedStore, &[Key]) -> Result<Vec<Option<Row>>>,
+        call: impl FnOnce(&mut dyn TransactionStore, &[Key]) -> Result<Vec<Option<Row>>>,
     ) -> Result<Vec<Option<R>>> {
         let store = &mut *self.store;
         let keys = keys.into_iter().map(IntoKey::into_key);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Entry};
-use crate::{IntoKey, RecordKey, Result, Schema, ScopeRecord};
+use crate::{Error, IntoKey, RecordKey, Result, Schema, ScopeRecord};
 
 /// A scope of records of type `R`. Cheap to clone; every clone is a handle on the same records.
 ///
@@ -70,6 +70,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl IntoKey<R::Key>) -> Result<bool> {
         self.core.exists(key.into_key())
     }
@@ -80,6 +81,7 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// Where the backend fails, or with [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData)
     /// where what is stored is not such a record.
+    #[doc(alias = "get")]
     pub fn fetch(&self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         self.core.fetch(key.into_key())?.map(R::from_row).transpose()
     }
@@ -104,6 +106,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a value is outside its
     /// column's type, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend
     /// cannot hold it, and where the backend fails.
+    #[doc(alias("insert", "put"))]
     pub fn set(&self, record: &R) -> Result<()> {
         self.core.set(record.to_row(), None)
     }
@@ -178,6 +181,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// # Errors
     ///
     /// As [`set`](Scope::set) and [`fetch`](Scope::fetch).
+    #[doc(alias = "replace")]
     pub fn update(&self, record: &R) -> Result<Option<R>> {
         self.core.update(record.to_row())?.map(R::from_row).transpose()
     }
@@ -203,6 +207,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the computed record has
     /// another key; [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) where `compute` asks for
     /// the very same key.
+    #[doc(alias("get_with", "get_or_insert_with"))]
     pub fn get(&self, key: impl IntoKey<R::Key>, compute: impl FnOnce() -> R) -> Result<R> {
         R::from_row(self.core.get(key.into_key(), || compute().to_row())?)
     }
@@ -221,11 +226,8 @@ impl<R: ScopeRecord> Scope<R> {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let row =
-            self.core.get(key.into_key(), || -> Result<_, Box<dyn StdError + Send + Sync>> {
-                Ok(compute().map_err(Into::into)?.to_row()?)
-            })?;
-        R::from_row(row)
+        let compute = || compute().map_err(Error::of_closure)?.to_row();
+        R::from_row(self.core.get(key.into_key(), compute)?)
     }
 
     /// The stored record, or the one that `compute` gives, which is stored; `None` if there is
@@ -299,6 +301,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// # Errors
     ///
     /// As [`fetch`](Scope::fetch).
+    #[doc(alias("remove", "invalidate"))]
     pub fn pop(&self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         self.core.pop(key.into_key())?.map(R::from_row).transpose()
     }
@@ -349,6 +352,7 @@ impl<R: ScopeRecord> Scope<R> {
     /// # Errors
     ///
     /// Where the backend fails.
+    #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()
     }

@@ -7,6 +7,7 @@
 mod expiry;
 mod lease;
 mod options;
+mod pointers;
 pub(crate) mod uri;
 
 use std::any::Any;
@@ -19,6 +20,8 @@ pub(crate) use self::expiry::{is_expired, is_live};
 pub(crate) use self::lease::no_leases;
 pub use self::lease::{LeasedFill, Leases};
 pub use self::options::Options;
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use self::options::pool_option_methods;
 pub use self::uri::Uri;
 pub use crate::clock::SharedClock;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
@@ -75,6 +78,7 @@ pub struct Capabilities {
     /// Records may go before anybody removes them, because there is room for so many only.
     pub evicts: bool,
     /// No call ever waits for a file or a server, so that futures need no thread for it.
+    #[doc(alias = "immediate")]
     pub non_blocking: bool,
     /// It is opened read-only: every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
     pub read_only: bool,
@@ -126,6 +130,7 @@ pub struct Adopted {
     /// A schema for each table that can be a scope.
     pub schemas: Vec<Schema>,
     /// The tables that cannot, each with the reason.
+    #[doc(alias = "left_out")]
     pub skipped_tables: Vec<(String, String)>,
 }
 
@@ -205,7 +210,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where the engine cannot be asked.
     fn scopes(&self) -> Result<Vec<String>>;
 
-    /// The schema of a scope that needs no declaration, since the backend keeps all scopes alike.
+    /// Returns the schema of a scope that needs no declaration, since the backend keeps all scopes
+    /// in one form.
+    #[doc(alias = "undeclared")]
     fn implicit_schema(&self, scope: &str) -> Option<Schema> {
         let _ = scope;
         None

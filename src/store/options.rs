@@ -45,3 +45,24 @@ impl Default for Options {
         }
     }
 }
+
+/// Defines the builder methods of the [`Options`] in the field `options` that limit the calls of a
+/// backend with a pool. `$pooled` documents what is limited.
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+macro_rules! pool_option_methods {
+    ($pooled:literal) => {
+        /// Sets the deadline of one call; 5 seconds by default.
+        pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.options.timeout = timeout;
+            self
+        }
+
+        #[doc = concat!("Sets the maximum number of ", $pooled, ", at least 1; 8 by default.")]
+        pub fn pool_size(mut self, pool_size: u32) -> Self {
+            self.options.pool_size = pool_size.max(1);
+            self
+        }
+    };
+}
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use pool_option_methods;

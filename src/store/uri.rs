@@ -7,9 +7,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::Options;
-use crate::error::did_you_mean;
 use crate::freshness::Freshness;
 use crate::freshness::text::{NAMES, Words};
+use crate::spelling::did_you_mean;
 use crate::{Error, Result, duration};
 
 /// A URI that says which backend a cache is opened on: `scheme:rest?option=value&...`.
@@ -38,6 +38,23 @@ impl Uri {
     pub fn take(&mut self, name: &str) -> Option<String> {
         let at = self.options.iter().position(|(known, _)| known == name)?;
         Some(self.options.remove(at).1)
+    }
+
+    /// Returns which of two spellings of an option the URI has; `name` if it has neither.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it has both.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    pub(crate) fn spelling<'n>(&self, name: &'n str, alias: Option<&'n str>) -> Result<&'n str> {
+        let has = |name: &str| self.options.iter().any(|(known, _)| known == name);
+        match alias.filter(|alias| has(alias)) {
+            None => Ok(name),
+            Some(alias) if has(name) => Err(Error::invalid_config(format!(
+                "duplicate option: `{name}` and `{alias}` are the same; remove one of them"
+            ))),
+            Some(alias) => Ok(alias),
+        }
     }
 
     /// Takes an option and reads it.

@@ -1,138 +1,146 @@
-//! The backends that the suite runs over. A new one is a line in [`BACKENDS`].
+//! The backends that the suite runs on. A new one is a line in [`BACKENDS`].
 
-use hilcat::Cache;
+use hilcat::store::Capabilities;
+use hilcat_conformance::{Case, Storage, cases_for};
 
-use crate::context::{Place, open_uri};
+use crate::storage;
 
-/// A backend that a program brings along; it is one for the suite, too.
-#[path = "../../examples/third_party_backend.rs"]
-#[allow(dead_code, reason = "it is a program of its own")]
-mod third_party;
-
-/// How long a backend keeps what it is given.
+/// How long a backend keeps its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// It stores none.
     Nothing,
+    /// As long as the cache is open.
     WhileOpen,
-    ForGood,
+    /// After the cache was closed.
+    Persistent,
 }
 
 /// A backend under test.
 pub struct Backend {
     pub name: &'static str,
-    /// The schemes of the library that it stands for.
+    /// The schemes of the library that it covers.
     pub schemes: &'static [&'static str],
-    /// How long it keeps what it is given.
-    pub keeps: Durability,
-    /// A fresh place to keep records, or the reason why there is none.
-    pub place: fn() -> Result<Place, String>,
+    /// How long it keeps its records.
+    pub durability: Durability,
+    /// Makes a fresh storage, or returns the reason why there is none.
+    pub storage: fn() -> Result<Storage, String>,
 }
 
-/// All of them. A server is a line with `Place::server("HILCAT_TEST_...")`.
+impl Backend {
+    /// Returns the cases for the backend.
+    pub fn cases(&self) -> impl Iterator<Item = &'static Case> + use<> {
+        let mut capabilities = Capabilities::new();
+        capabilities.stores = self.durability != Durability::Nothing;
+        capabilities.persistent = self.durability == Durability::Persistent;
+        cases_for(capabilities)
+    }
+}
+
+/// All backends. A server is a line with `storage::server("HILCAT_TEST_...")`.
 #[rustfmt::skip]
 pub const BACKENDS: &[Backend] = &[
-    Backend { name: "memory", schemes: &["memory"], keeps: Durability::WhileOpen, place: || Ok(Place::private(|clock| open_uri("memory:", clock))) },
-    Backend { name: "memory-bounded", schemes: &["memory"], keeps: Durability::WhileOpen, place: || Ok(Place::private(|clock| open_uri("memory:?max_entries=1000000", clock))) },
-    Backend { name: "noop", schemes: &["noop"], keeps: Durability::Nothing, place: || Ok(Place::private(|clock| open_uri("noop:", clock))) },
-    Backend { name: "third-party", schemes: &[], keeps: Durability::WhileOpen, place: || Ok(Place::private(|clock| Cache::builder("shelf:").registry(&third_party::registry()?).clock(clock.clone()).open())) },
+    Backend { name: "memory", schemes: &["memory"], durability: Durability::WhileOpen, storage: || Ok(storage::uri("memory:")) },
+    Backend { name: "memory-bounded", schemes: &["memory"], durability: Durability::WhileOpen, storage: || Ok(storage::uri("memory:?max_entries=1000000")) },
+    Backend { name: "noop", schemes: &["noop"], durability: Durability::Nothing, storage: || Ok(storage::uri("noop:")) },
     #[cfg(unix)]
-    Backend { name: "files", schemes: &["file"], keeps: Durability::ForGood, place: || Ok(Place::file("file", "d", "")) },
+    Backend { name: "files", schemes: &["file"], durability: Durability::Persistent, storage: || Ok(storage::file("file", "d", "")) },
     #[cfg(all(unix, feature = "msgpack", feature = "zstd"))]
-    Backend { name: "files-msgpack", schemes: &["file"], keeps: Durability::ForGood, place: || Ok(Place::file("file", "d", "?format=msgpack&compress=100&suffix=&synchronous=off")) },
+    Backend { name: "files-msgpack", schemes: &["file"], durability: Durability::Persistent, storage: || Ok(storage::file("file", "d", "?format=msgpack&compress=100&suffix=&synchronous=off")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-file", schemes: &["sqlite"], keeps: Durability::ForGood, place: || Ok(Place::file("sqlite", "t.db", "")) },
+    Backend { name: "sqlite-file", schemes: &["sqlite"], durability: Durability::Persistent, storage: || Ok(storage::file("sqlite", "t.db", "")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-memory", schemes: &["sqlite"], keeps: Durability::WhileOpen, place: || Ok(Place::private(|clock| open_uri("sqlite::memory:", clock))) },
+    Backend { name: "sqlite-memory", schemes: &["sqlite"], durability: Durability::WhileOpen, storage: || Ok(storage::uri("sqlite::memory:")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-single-table", schemes: &["sqlite"], keeps: Durability::ForGood, place: || Ok(Place::one_table_in_file()) },
+    Backend { name: "sqlite-single-table", schemes: &["sqlite"], durability: Durability::Persistent, storage: || Ok(storage::one_table_in_file()) },
     #[cfg(feature = "elasticsearch")]
-    Backend { name: "elasticsearch8", schemes: &["es"], keeps: Durability::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH8") },
+    Backend { name: "elasticsearch8", schemes: &["es"], durability: Durability::Persistent, storage: || storage::elasticsearch("HILCAT_TEST_ELASTICSEARCH8") },
     #[cfg(feature = "elasticsearch")]
-    Backend { name: "elasticsearch9", schemes: &["es"], keeps: Durability::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH9") },
+    Backend { name: "elasticsearch9", schemes: &["es"], durability: Durability::Persistent, storage: || storage::elasticsearch("HILCAT_TEST_ELASTICSEARCH9") },
     #[cfg(feature = "elasticsearch")]
-    Backend { name: "elasticsearch-secured", schemes: &["es+https"], keeps: Durability::ForGood, place: || Place::elasticsearch("HILCAT_TEST_ELASTICSEARCH_SECURED") },
+    Backend { name: "elasticsearch-secured", schemes: &["es+https"], durability: Durability::Persistent, storage: || storage::elasticsearch("HILCAT_TEST_ELASTICSEARCH_SECURED") },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-kv-file", schemes: &["sqlite+kv"], keeps: Durability::ForGood, place: || Ok(Place::file("sqlite+kv", "t.db", "")) },
+    Backend { name: "sqlite-kv-file", schemes: &["sqlite+kv"], durability: Durability::Persistent, storage: || Ok(storage::file("sqlite+kv", "t.db", "")) },
     #[cfg(feature = "sqlite")]
-    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], keeps: Durability::WhileOpen, place: || Ok(Place::private(|clock| open_uri("sqlite+kv::memory:", clock))) },
+    Backend { name: "sqlite-kv-memory", schemes: &["sqlite+kv"], durability: Durability::WhileOpen, storage: || Ok(storage::uri("sqlite+kv::memory:")) },
     #[cfg(feature = "mysql")]
-    Backend { name: "mysql8", schemes: &["mysql"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_MYSQL8") },
+    Backend { name: "mysql8", schemes: &["mysql"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]
-    Backend { name: "mariadb", schemes: &["mysql", "mariadb"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_MARIADB") },
+    Backend { name: "mariadb", schemes: &["mysql", "mariadb"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_MARIADB") },
     #[cfg(feature = "postgresql")]
-    Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL15") },
+    Backend { name: "postgresql15", schemes: &["postgresql", "postgres"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_POSTGRESQL15") },
     #[cfg(feature = "postgresql")]
-    Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_POSTGRESQL18") },
+    Backend { name: "postgresql18", schemes: &["postgresql", "postgres"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_POSTGRESQL18") },
     #[cfg(feature = "postgresql")]
-    Backend { name: "pgbouncer", schemes: &["postgresql", "postgres"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_PGBOUNCER") },
+    Backend { name: "pgbouncer", schemes: &["postgresql", "postgres"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_PGBOUNCER") },
     #[cfg(feature = "postgresql")]
-    Backend { name: "pgbouncer-session", schemes: &["postgresql", "postgres"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_PGBOUNCER_SESSION") },
+    Backend { name: "pgbouncer-session", schemes: &["postgresql", "postgres"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_PGBOUNCER_SESSION") },
     #[cfg(feature = "mysql")]
-    Backend { name: "mysql8-single-table", schemes: &["mysql"], keeps: Durability::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MYSQL8") },
+    Backend { name: "mysql8-single-table", schemes: &["mysql"], durability: Durability::Persistent, storage: || storage::one_table_on_mysql("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]
-    Backend { name: "mariadb-single-table", schemes: &["mysql", "mariadb"], keeps: Durability::ForGood, place: || Place::one_table_on_mysql("HILCAT_TEST_MARIADB") },
+    Backend { name: "mariadb-single-table", schemes: &["mysql", "mariadb"], durability: Durability::Persistent, storage: || storage::one_table_on_mysql("HILCAT_TEST_MARIADB") },
     #[cfg(feature = "postgresql")]
-    Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], keeps: Durability::ForGood, place: || Place::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
+    Backend { name: "postgresql-single-table", schemes: &["postgresql", "postgres"], durability: Durability::Persistent, storage: || storage::one_table_on_postgresql("HILCAT_TEST_POSTGRESQL15") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis", schemes: &["redis"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_REDIS") },
+    Backend { name: "redis", schemes: &["redis"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_REDIS") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-resp3", schemes: &["redis"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "protocol=resp3&db=1") },
+    Backend { name: "redis-resp3", schemes: &["redis"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS", "protocol=resp3&db=1") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-hash", schemes: &["redis"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS", "layout=hash&db=2") },
+    Backend { name: "redis-hash", schemes: &["redis"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS", "layout=hash&db=2") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-secured", schemes: &["rediss"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SECURED") },
+    Backend { name: "redis-secured", schemes: &["rediss"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_REDIS_SECURED") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-socket", schemes: &["redis+unix"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_SOCKET", "db=3") },
+    Backend { name: "redis-socket", schemes: &["redis+unix"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS_SOCKET", "db=3") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-sentinel", schemes: &["redis+sentinel"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SENTINEL") },
+    Backend { name: "redis-sentinel", schemes: &["redis+sentinel"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_REDIS_SENTINEL") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-cluster", schemes: &["redis+cluster"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_REDIS_CLUSTER") },
+    Backend { name: "redis-cluster", schemes: &["redis+cluster"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_REDIS_CLUSTER") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-secured-sentinel", schemes: &["rediss+sentinel"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_SECURED_SENTINEL", "db=1") },
+    Backend { name: "redis-secured-sentinel", schemes: &["rediss+sentinel"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS_SECURED_SENTINEL", "db=1") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-secured-cluster", schemes: &["rediss+cluster"], keeps: Durability::ForGood, place: || Place::server("HILCAT_TEST_REDIS_SECURED_CLUSTER") },
+    Backend { name: "redis-secured-cluster", schemes: &["rediss+cluster"], durability: Durability::Persistent, storage: || storage::server("HILCAT_TEST_REDIS_SECURED_CLUSTER") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-cluster-slots", schemes: &["redis+cluster"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_CLUSTER", "slots=scope&prefix=slots") },
+    Backend { name: "redis-cluster-slots", schemes: &["redis+cluster"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS_CLUSTER", "slots=scope&prefix=slots") },
     #[cfg(feature = "redis")]
-    Backend { name: "redis-cluster-hash", schemes: &["redis+cluster"], keeps: Durability::ForGood, place: || Place::server_with("HILCAT_TEST_REDIS_CLUSTER", "layout=hash&prefix=hash&protocol=resp3") },
+    Backend { name: "redis-cluster-hash", schemes: &["redis+cluster"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS_CLUSTER", "layout=hash&prefix=hash&protocol=resp3") },
 ];
 
-/// Each layer over a store: over one that keeps so long what it is given, and has this place.
+/// Each layer over a backend of this durability and storage.
 macro_rules! layers {
-    ($name:literal, $keeps:expr, $place:expr) => {
-        layers!(@ $name, $keeps, $place,
-            ["tiered:", &["tiered", "layers"], $keeps, |place| place.tiered("memory:")]
-            ["tiered-small:", &["tiered"], $keeps, |place| place.tiered("memory:?max_entries=3")]
-            ["staged:", &["staged"], Durability::WhileOpen, Place::staged]
-            ["fan-out:", &["fan-out"], $keeps, Place::fan_out]
-            ["fan-out-into:", &["fan-out"], Durability::WhileOpen, Place::fan_out_into]
-            ["prefix:", &["prefix"], $keeps, Place::prefixed])
+    ($name:literal, $durability:expr, $storage:expr) => {
+        layers!(@ $name, $durability, $storage,
+            ["tiered:", &["tiered", "layers"], $durability, |far| storage::tiered(far, "memory:")]
+            ["tiered-small:", &["tiered"], $durability, |far| storage::tiered(far, "memory:?max_entries=3")]
+            ["staged:", &["staged"], Durability::WhileOpen, storage::staged]
+            ["fan-out:", &["fan-out"], $durability, storage::fan_out]
+            ["fan-out-into:", &["fan-out"], Durability::WhileOpen, storage::fan_out_into]
+            ["prefix:", &["prefix"], $durability, storage::prefixed])
     };
-    (@ $name:literal, $k:expr, $place:expr, $([$layer:literal, $schemes:expr, $keeps:expr, $over:expr])*) => {
+    (@ $name:literal, $k:expr, $storage:expr, $([$layer:literal, $schemes:expr, $durability:expr, $over:expr])*) => {
         &[$(Backend {
             name: concat!($layer, $name),
             schemes: $schemes,
-            keeps: $keeps,
-            place: || {
-                let place: Result<Place, String> = $place;
-                place.map($over)
+            durability: $durability,
+            storage: || {
+                let storage: Result<Storage, String> = $storage;
+                storage.map($over)
             },
         }),*]
     };
 }
 
-/// The layers. A store that they are to be tried over is a line.
+/// The layers, over each backend that has a line.
 #[rustfmt::skip]
 pub const LAYERS: &[&[Backend]] = &[
-    layers!("memory", Durability::WhileOpen, Ok(Place::private(|clock| open_uri("memory:", clock)))),
+    layers!("memory", Durability::WhileOpen, Ok(storage::uri("memory:"))),
     #[cfg(feature = "sqlite")]
-    layers!("sqlite", Durability::ForGood, Ok(Place::file("sqlite", "t.db", ""))),
+    layers!("sqlite", Durability::Persistent, Ok(storage::file("sqlite", "t.db", ""))),
     #[cfg(feature = "postgresql")]
-    layers!("postgresql15", Durability::ForGood, Place::server("HILCAT_TEST_POSTGRESQL15")),
+    layers!("postgresql15", Durability::Persistent, storage::server("HILCAT_TEST_POSTGRESQL15")),
     #[cfg(feature = "redis")]
-    layers!("redis", Durability::ForGood, Place::server("HILCAT_TEST_REDIS")),
+    layers!("redis", Durability::Persistent, storage::server("HILCAT_TEST_REDIS")),
     #[cfg(unix)]
-    layers!("files", Durability::ForGood, Ok(Place::file("file", "d", ""))),
+    layers!("files", Durability::Persistent, Ok(storage::file("file", "d", ""))),
 ];
 
 /// Every backend and every layer.
@@ -140,12 +148,12 @@ pub fn all() -> impl Iterator<Item = &'static Backend> {
     BACKENDS.iter().chain(LAYERS.iter().copied().flatten())
 }
 
-/// A scheme that the library knows and the list does not would never be tested.
-pub fn every_scheme_is_listed() {
+/// Checks that the list covers every scheme of the library.
+pub fn assert_every_scheme_is_listed() {
     let listed: Vec<&str> = all().flat_map(|backend| backend.schemes).copied().collect();
     let known = hilcat::backend::schemes();
     assert!(known.contains(&"memory"), "{known:?}");
     for scheme in known {
-        assert!(listed.contains(&scheme), "no backend of the suite is of the scheme `{scheme}:`");
+        assert!(listed.contains(&scheme), "no backend in the list has the scheme `{scheme}:`");
     }
 }

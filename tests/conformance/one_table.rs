@@ -20,9 +20,9 @@ pub struct InTables(Mutex<BTreeMap<String, Columns>>);
 
 impl InTables {
     fn columns_of(&self, schema: &Schema) -> Columns {
-        let columns = schema.columns.iter().map(|column| (column.name.clone(), column.ty));
-        let columns = (columns.collect(), schema.key.clone());
-        self.0.lock().unwrap().entry(schema.name.clone()).or_insert(columns).clone()
+        let columns = schema.columns().iter().map(|column| (column.name.clone(), column.ty));
+        let columns = (columns.collect(), schema.key_positions().to_vec());
+        self.0.lock().unwrap().entry(schema.name().to_owned()).or_insert(columns).clone()
     }
 }
 
@@ -39,7 +39,7 @@ impl<T: Tables + Clone> OneTable<T> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         columns.hash(&mut hasher);
-        records.table = format!("{} {:x}", self.prefix, hasher.finish());
+        records = records.table(format!("{} {:x}", self.prefix, hasher.finish()));
         SingleTable::new(self.database.clone(), records)
     }
 

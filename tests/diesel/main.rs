@@ -1,7 +1,7 @@
-//! Typed Diesel queries over the rows of a cache, and cache calls in transactions of Diesel's.
+//! Typed Diesel queries on the rows of a cache, and cache calls in Diesel transactions.
 //!
-//! An engine is a file of its own, which says what its connections and its databases are, and has
-//! the suite as a module. Where its server is not there, its cases show as ignored.
+//! Each engine has a file, which defines its connections and databases and includes the suite as a
+//! module. Without a server its cases are ignored.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![allow(clippy::duplicate_mod, reason = "each engine has the suite with its own types")]
@@ -24,13 +24,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-/// The error of a transaction: Diesel's, hilcat's or one of the test's own.
+/// The error of a transaction: that of Diesel, of hilcat or of the test.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A test on a database of its own.
 type Case<G> = (&'static str, fn(&G));
 
-/// Names the functions of a list of cases.
+/// Builds a list of cases with their names.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&TestContext))),*] };
 }
@@ -79,7 +79,7 @@ fn uri(variable: &str) -> Result<String, String> {
     std::env::var(variable).map_err(|_| format!("{variable} is not set"))
 }
 
-/// A name that no other test has.
+/// Returns a name that no other test uses.
 #[cfg(any(feature = "postgresql", feature = "mysql"))]
 fn name() -> String {
     use std::hash::{BuildHasher, RandomState};

@@ -25,12 +25,12 @@ pub(crate) fn cases() -> Vec<Case<TestContext>> {
     .concat()
 }
 
-/// A schema, with a cache on it; gone with it.
+/// A schema with a cache, dropped after the test.
 pub(crate) struct TestContext {
     server: Cache,
     name: String,
     uri: String,
-    /// A second cache, whose connections are the caller's own.
+    /// A second cache, which provides connections that are independent of the first.
     other: Cache,
     pub(crate) cache: Cache,
 }
@@ -51,7 +51,7 @@ impl TestContext {
         self.uri.clone()
     }
 
-    /// A transaction on a connection that is not of the cache.
+    /// Runs a transaction on a connection from outside the cache.
     pub(crate) fn in_transaction<T>(
         &self,
         body: impl FnOnce(&mut Conn) -> Result<T, Failed>,
@@ -65,8 +65,7 @@ impl TestContext {
         result.unwrap()
     }
 
-    /// Asserts that in each column what the cache wrote and what Diesel wrote is the same to the
-    /// engine.
+    /// Asserts that the engine considers the values of the cache and of Diesel equal in each column.
     #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
     pub(crate) fn assert_same_on_disk<R: hilcat::ScopeRecord>(&self) {
         #[derive(QueryableByName)]
@@ -75,10 +74,11 @@ impl TestContext {
             count: i64,
         }
         let schema = R::schema();
-        for column in schema.columns.iter().filter(|column| column.name != "id") {
+        for column in schema.columns().iter().filter(|column| column.name != "id") {
             let query = format!(
                 "SELECT count(DISTINCT \"{}\") AS count FROM {}",
-                column.name, schema.table
+                column.name,
+                schema.table_name()
             );
             let distinct = self.cache.diesel_read(|connection: &mut Conn| {
                 sql_query(query).get_result::<Distinct>(connection)

@@ -21,7 +21,7 @@ pub(crate) fn article(id: &str, count: i32) -> Article {
     Article { id: id.into(), name: (count % 2 == 0).then(|| format!("name of {id}")), count }
 }
 
-/// A record that cannot be written whole: its column is narrower than its field.
+/// A record that may not be writable: its column is narrower than its field.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "narrow", diesel)]
 pub(crate) struct Narrow {
@@ -33,7 +33,7 @@ pub(crate) struct Narrow {
     pub(crate) name: String,
 }
 
-/// A table and columns whose names are not those of a module and of fields.
+/// A table and columns whose names differ from those of the module and the fields.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "odd", table = "odd table; `1`", diesel)]
 pub(crate) struct OddNames {
@@ -48,7 +48,7 @@ pub(crate) struct OddNames {
     pub(crate) seen: bool,
 }
 
-/// A scope of keys alone, in a module whose name is given.
+/// A scope that has only a key, in a module of a given name.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "seen", diesel = "seen_keys")]
 pub(crate) struct Seen {

@@ -1,4 +1,4 @@
-//! SQLite: the suite, and what is so of it alone.
+//! SQLite: the suite, and cases of its own.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ mod types;
 
 pub(crate) type Conn = SqliteConnection;
 
-/// What is so of it alone.
+/// The cases of SQLite alone.
 const OWN: &[Case<TestContext>] = &cases![
-    a_writer_that_is_held_elsewhere_is_a_timeout,
+    a_locked_writer_is_a_timeout,
     nested_use_ends_by_the_deadline,
-    a_database_in_memory_lends_its_one_connection,
-    a_call_that_fails_undoes_itself_and_no_more,
-    a_record_that_is_there_already_is_overwritten,
+    a_database_in_memory_has_one_connection,
+    a_failed_call_undoes_only_itself,
+    an_existing_record_is_overwritten,
 ];
 
 /// All its cases.
@@ -32,12 +32,12 @@ pub(crate) fn cases() -> Vec<Case<TestContext>> {
     #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
     {
         cases.extend_from_slice(types::CASES);
-        cases.extend(cases![a_stored_value_of_another_form_is_an_error]);
+        cases.extend(cases![an_unreadable_stored_value_is_an_error]);
     }
     cases
 }
 
-/// A file, with a cache on it.
+/// A file with a cache.
 pub(crate) struct TestContext {
     directory: TempDir,
     pub(crate) cache: Cache,
@@ -58,7 +58,7 @@ impl TestContext {
         uri_in(&self.directory)
     }
 
-    /// A transaction that writes, on a connection of the caller's own.
+    /// Runs a transaction that writes on the caller's own connection.
     pub(crate) fn in_transaction<T>(
         &self,
         body: impl FnOnce(&mut Conn) -> Result<T, Failed>,
@@ -66,14 +66,14 @@ impl TestContext {
         self.connection().immediate_transaction(body)
     }
 
-    /// A connection of the caller's own.
+    /// Opens a connection of the caller's own.
     fn connection(&self) -> Conn {
         let path = self.directory.path().join("cache.db");
         SqliteConnection::establish(path.to_str().unwrap()).unwrap()
     }
 
-    /// Asserts that a column of four records, two by the cache and the same two by Diesel, has as
-    /// many different values on the disk as it should.
+    /// Asserts the number of distinct stored values in a column of four records: two from the cache
+    /// and the same two from Diesel.
     #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
     pub(crate) fn assert_same_on_disk<R: hilcat::ScopeRecord>(&self) {
         #[derive(QueryableByName)]
@@ -82,11 +82,11 @@ impl TestContext {
             count: i64,
         }
         let schema = R::schema();
-        for column in schema.columns.iter().filter(|column| column.name != "id") {
+        for column in schema.columns().iter().filter(|column| column.name != "id") {
             let query = format!(
                 "SELECT count(DISTINCT typeof(`{name}`) || quote(`{name}`)) AS count FROM {table}",
                 name = column.name,
-                table = schema.table
+                table = schema.table_name()
             );
             let distinct = diesel::sql_query(query).get_result(&mut self.connection());
             let Distinct { count } = distinct.unwrap();
@@ -95,7 +95,7 @@ impl TestContext {
     }
 }
 
-fn a_writer_that_is_held_elsewhere_is_a_timeout(context: &TestContext) {
+fn a_locked_writer_is_a_timeout(context: &TestContext) {
     context.articles();
     let mut connection = context.connection();
     let error = connection.immediate_transaction(|_| {
@@ -115,7 +115,7 @@ fn nested_use_ends_by_the_deadline(context: &TestContext) {
     let error = context.cache.diesel(|_: &mut Conn| {
         let inner = context.cache.diesel(|_: &mut Conn| QueryResult::Ok(()));
         assert_eq!(inner.unwrap_err().kind(), ErrorKind::Timeout);
-        // A reader goes on beside the writer.
+        // Reads are not blocked by the writer.
         assert!(stored.exists("a1")?);
         stored.set(&article("c", 1))
     });
@@ -125,7 +125,7 @@ fn nested_use_ends_by_the_deadline(context: &TestContext) {
     stored.set(&article("c", 1)).unwrap();
 }
 
-fn a_database_in_memory_lends_its_one_connection(_: &TestContext) {
+fn a_database_in_memory_has_one_connection(_: &TestContext) {
     let cache = Cache::from_uri("sqlite::memory:").unwrap();
     let stored = cache.scope::<Article>().unwrap();
     stored.set(&article("a1", 1)).unwrap();
@@ -141,7 +141,7 @@ fn a_database_in_memory_lends_its_one_connection(_: &TestContext) {
     assert_eq!(stored.fetch("a1").unwrap(), Some(article("a1", 1)));
 }
 
-fn a_call_that_fails_undoes_itself_and_no_more(context: &TestContext) {
+fn a_failed_call_undoes_only_itself(context: &TestContext) {
     let stored = context.articles();
     let mut connection = context.connection();
     connection
@@ -152,7 +152,7 @@ fn a_call_that_fails_undoes_itself_and_no_more(context: &TestContext) {
             )
             .execute(connection)?;
             stored.on(connection)?.set(&article("n1", 1))?;
-            // More than one statement has.
+            // Longer than one statement can be.
             let batch = (0..100).map(|at| article(&format!("m{at}"), at - 86));
             let error = stored.on(connection)?.set_many(batch).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
@@ -163,7 +163,7 @@ fn a_call_that_fails_undoes_itself_and_no_more(context: &TestContext) {
     assert_eq!(stored.len().unwrap(), 6);
 }
 
-fn a_record_that_is_there_already_is_overwritten(context: &TestContext) {
+fn an_existing_record_is_overwritten(context: &TestContext) {
     let stored = context.articles();
     let written = context.cache.diesel(|connection: &mut Conn| {
         diesel::insert_into(articles::table)
@@ -178,7 +178,7 @@ fn a_record_that_is_there_already_is_overwritten(context: &TestContext) {
 }
 
 #[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-fn a_stored_value_of_another_form_is_an_error(context: &TestContext) {
+fn an_unreadable_stored_value_is_an_error(context: &TestContext) {
     use types::{Others, others};
 
     context.cache.scope::<Others>().unwrap().set(&others(1)).unwrap();

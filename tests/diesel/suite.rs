@@ -1,5 +1,5 @@
-//! What holds on every engine: a module of this file for each, in which `TestContext` is a database of
-//! its own and `Conn` the connections of a cache's pool.
+//! The cases of every engine. Each engine includes this file as a module, and defines `TestContext`, a
+//! database of its own, and `Conn`, the connections of a cache's pool.
 
 use std::error::Error as _;
 
@@ -10,19 +10,19 @@ use super::{Conn, TestContext};
 use crate::records::*;
 use crate::{Case, Failed, cases, diesel_queries, diesel_transaction};
 
-/// Its cases.
+/// The cases of this module.
 pub(crate) const CASES: &[Case<TestContext>] = &cases![
     the_example_of_queries,
     the_example_of_a_transaction,
-    what_the_cache_wrote_is_read_by_diesel,
-    what_diesel_wrote_is_read_by_the_cache,
-    diesel_s_errors_keep_their_kind_and_are_the_source,
-    another_engine_or_backend_is_named,
-    a_transaction_that_is_left_open_is_rolled_back,
-    calls_are_committed_with_the_caller_s_transaction,
-    calls_are_rolled_back_with_the_caller_s_transaction,
+    diesel_reads_what_the_cache_wrote,
+    the_cache_reads_what_diesel_wrote,
+    diesels_errors_have_their_kind_and_are_the_source,
+    the_error_for_another_engine_names_both,
+    an_open_transaction_is_rolled_back,
+    calls_commit_with_the_callers_transaction,
+    calls_roll_back_with_the_callers_transaction,
     an_error_of_a_call_rolls_back_both,
-    what_is_inserted_is_checked_as_a_scope_does,
+    inserted_records_are_validated,
     names_and_composite_keys,
     one_column,
     long_keys,
@@ -37,7 +37,7 @@ impl TestContext {
     }
 }
 
-fn what_the_cache_wrote_is_read_by_diesel(context: &TestContext) {
+fn diesel_reads_what_the_cache_wrote(context: &TestContext) {
     context.articles();
     let found = context.cache.diesel_read(|connection: &mut Conn| {
         articles::table
@@ -59,7 +59,7 @@ fn what_the_cache_wrote_is_read_by_diesel(context: &TestContext) {
     assert_eq!(missing.unwrap(), None);
 }
 
-fn what_diesel_wrote_is_read_by_the_cache(context: &TestContext) {
+fn the_cache_reads_what_diesel_wrote(context: &TestContext) {
     let stored = context.articles();
     let written = context.cache.diesel(|connection: &mut Conn| {
         let one = article("b1", 11);
@@ -79,7 +79,7 @@ fn what_diesel_wrote_is_read_by_the_cache(context: &TestContext) {
     assert_eq!(stored.fetch("b4").unwrap(), Some(article("b2", 12).with_id("b4")));
 }
 
-fn diesel_s_errors_keep_their_kind_and_are_the_source(context: &TestContext) {
+fn diesels_errors_have_their_kind_and_are_the_source(context: &TestContext) {
     context.articles();
     let insert = |connection: &mut Conn| {
         diesel::insert_into(articles::table).values(article("a1", 1)).execute(connection)
@@ -100,7 +100,7 @@ fn diesel_s_errors_keep_their_kind_and_are_the_source(context: &TestContext) {
     assert_eq!(error.source().unwrap().to_string(), "mine");
 }
 
-fn another_engine_or_backend_is_named(context: &TestContext) {
+fn the_error_for_another_engine_names_both(context: &TestContext) {
     let here = format!("`{}`", context.cache.backend());
     let memory = Cache::memory();
     let error = memory.diesel(|_: &mut Conn| QueryResult::Ok(())).unwrap_err();
@@ -117,7 +117,7 @@ fn another_engine_or_backend_is_named(context: &TestContext) {
     assert!(text.contains("`memory`") && text.contains(&here), "{text}");
 }
 
-fn a_transaction_that_is_left_open_is_rolled_back(context: &TestContext) {
+fn an_open_transaction_is_rolled_back(context: &TestContext) {
     use diesel::connection::{AnsiTransactionManager, TransactionManager};
     let stored = context.articles();
     let error = context.cache.diesel(|connection: &mut Conn| {
@@ -130,7 +130,7 @@ fn a_transaction_that_is_left_open_is_rolled_back(context: &TestContext) {
     stored.set(&article("a9", 9)).unwrap();
 }
 
-/// Every call of the cache on a connection, which leaves a0, a2, a3 and n1 to n3.
+/// Makes every call of the cache on a connection, after which a0, a2, a3 and n1 to n3 exist.
 fn every_call(stored: &Scope<Article>, connection: &mut Conn) -> hilcat::Result<()> {
     let mut here = stored.on(connection)?;
     assert!(here.exists("a1")? && !here.exists("n1")?);
@@ -149,14 +149,14 @@ fn every_call(stored: &Scope<Article>, connection: &mut Conn) -> hilcat::Result<
     Ok(())
 }
 
-fn calls_are_committed_with_the_caller_s_transaction(context: &TestContext) {
+fn calls_commit_with_the_callers_transaction(context: &TestContext) {
     let stored = context.articles();
     context
         .in_transaction(|connection| {
             every_call(&stored, connection)?;
             diesel::insert_into(articles::table).values(article("d1", 1)).execute(connection)?;
             assert_eq!(stored.on(connection)?.fetch("d1")?, Some(article("d1", 1)));
-            // Nobody else sees it yet.
+            // No other connection sees it yet.
             assert_eq!(stored.len()?, 5);
             Ok::<(), Failed>(())
         })
@@ -166,7 +166,7 @@ fn calls_are_committed_with_the_caller_s_transaction(context: &TestContext) {
     assert_eq!(keys, ["a0", "a2", "a3", "d1", "n1", "n2", "n3"]);
 }
 
-fn calls_are_rolled_back_with_the_caller_s_transaction(context: &TestContext) {
+fn calls_roll_back_with_the_callers_transaction(context: &TestContext) {
     let stored = context.articles();
     let before = stored.iter().unwrap().collect::<hilcat::Result<Vec<_>>>().unwrap();
     let failed = context.in_transaction(|connection| {
@@ -192,7 +192,7 @@ fn an_error_of_a_call_rolls_back_both(context: &TestContext) {
     assert_eq!(stored.len().unwrap(), 5);
 }
 
-fn what_is_inserted_is_checked_as_a_scope_does(context: &TestContext) {
+fn inserted_records_are_validated(context: &TestContext) {
     let narrow = context.cache.scope::<Narrow>().unwrap();
     for (record, column) in [
         (Narrow { id: 1, count: 40_000, name: "abc".into() }, "count"),
@@ -247,7 +247,7 @@ fn one_column(context: &TestContext) {
 }
 
 fn the_example_of_queries(context: &TestContext) {
-    // The second time from the cache.
+    // The second result comes from the cache.
     for _ in 0..2 {
         let (popular, readers) = diesel_queries::run(&context.uri()).unwrap();
         assert_eq!(readers, 45);
@@ -266,8 +266,8 @@ fn the_example_of_a_transaction(context: &TestContext) {
     assert!(format!("{stock:?}").contains("pieces: 1"), "{stock:?}");
 }
 
-/// Where the engine's indexes do not hold a key, Diesel sees its stand-in, and cannot write it in
-/// a form in which the cache would not find it.
+/// If an index cannot hold a key, Diesel reads its shortened form, and cannot write a key that the
+/// cache would not find.
 fn long_keys(context: &TestContext) {
     let stored = context.articles();
     let long = (0..700).map(|at| format!("{:04x}", at * 7919 % 65_521)).collect::<String>();

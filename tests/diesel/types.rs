@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{Conn, TestContext};
 use crate::{Case, cases};
 
-/// Its cases.
+/// The cases of this module.
 pub(crate) const CASES: &[Case<TestContext>] = &cases![
-    numbers_are_the_same_both_ways,
-    other_types_are_the_same_both_ways,
-    numbers_go_into_expressions,
-    other_types_go_into_expressions,
+    numbers_round_trip_in_both_directions,
+    other_types_round_trip_in_both_directions,
+    numbers_work_in_expressions,
+    other_types_work_in_expressions,
 ];
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl ColumnValue for Celsius {
     }
 }
 
-/// Diesel has tuples of sixteen without a feature of its own: so these are two.
+/// Two records, since Diesel supports tuples of more than sixteen only by a feature.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "numbers", diesel)]
 struct Numbers {
@@ -128,7 +128,7 @@ fn sparse_others(id: u128) -> Others {
     Others { naive: None, meta: None, text: None, ..others(id) }
 }
 
-fn numbers_are_the_same_both_ways(context: &TestContext) {
+fn numbers_round_trip_in_both_directions(context: &TestContext) {
     let stored = context.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
     let found = context.cache.diesel(|connection: &mut Conn| {
@@ -144,7 +144,7 @@ fn numbers_are_the_same_both_ways(context: &TestContext) {
     context.assert_same_on_disk::<Numbers>();
 }
 
-fn other_types_are_the_same_both_ways(context: &TestContext) {
+fn other_types_round_trip_in_both_directions(context: &TestContext) {
     let stored = context.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
     let found = context.cache.diesel(|connection: &mut Conn| {
@@ -160,7 +160,7 @@ fn other_types_are_the_same_both_ways(context: &TestContext) {
     context.assert_same_on_disk::<Others>();
 }
 
-fn numbers_go_into_expressions(context: &TestContext) {
+fn numbers_work_in_expressions(context: &TestContext) {
     let stored = context.cache.scope::<Numbers>().unwrap();
     stored.set_many(&[numbers(1), sparse_numbers(2)]).unwrap();
     let one = numbers(1);
@@ -178,7 +178,7 @@ fn numbers_go_into_expressions(context: &TestContext) {
     assert_eq!(found.unwrap(), [one]);
 }
 
-fn other_types_go_into_expressions(context: &TestContext) {
+fn other_types_work_in_expressions(context: &TestContext) {
     let stored = context.cache.scope::<Others>().unwrap();
     stored.set_many(&[others(1), sparse_others(2)]).unwrap();
     let one = others(1);

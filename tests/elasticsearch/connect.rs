@@ -86,7 +86,7 @@ fn builders_set_the_parts_of_the_uri(server: &Server) {
         .timeout(SECOND * 30)
         .pool_size(2);
     if let Some(ca) = &server.indices.ca {
-        builder = builder.user("elastic").password("p@ss/w:ord").ca(ca);
+        builder = builder.user("elastic").password("p@ss/w:ord").ssl_root_cert(ca);
         assert!(!format!("{builder:?}").contains("p@ss") && !login.is_empty());
     }
     let store = builder.open().unwrap();

@@ -182,7 +182,7 @@ fn columns_are_added_and_renamed(server: &Server) {
     assert_eq!((&stored["_version"], &stored["_source"]["name"]), (&json!(1), &json!("one")));
     // A later change of the default does not affect older documents.
     let mut newer = new;
-    newer.columns[3].default = Some("second".into());
+    newer.columns_mut()[3].default = Some("second".into());
     let c = server.cache().dynamic_with(newer).unwrap();
     assert_eq!(c.fetch("x").unwrap().unwrap()["name"], "first");
     c.set("y", json!({"n": 2})).unwrap();
@@ -214,8 +214,7 @@ fn other_metadata_is_kept(server: &Server) {
 fn indices_of_other_scopes_are_refused(server: &Server) {
     let cache = server.cache();
     cache.dynamic_with(scope([int("n")])).unwrap();
-    let mut other = scope([int("n")]).table("a");
-    other.name = "b".into();
+    let other = scope([int("n")]).table("a").renamed("b");
     let error = cache.dynamic_with(other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     assert!(error.to_string().contains("the scope `a`"), "{error}");

@@ -129,8 +129,7 @@ fn scopes_have_separate_directories() {
     let directory = tempfile::tempdir().unwrap();
     let cache = open(&directory, "");
     cache.dynamic_with(articles()).unwrap();
-    let mut other = articles();
-    other.name = "other".into();
+    let other = articles().renamed("other");
     let error = cache.dynamic_with(other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
     assert!(error.to_string().contains("`articles`"), "{error}");

@@ -57,7 +57,7 @@ fn tuples_are_arrays() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::from_store(Files::json(directory.path()).plain().open().unwrap());
     let mut schema = record().shape(Shape::Tuple);
-    schema.columns[0].in_value = false;
+    schema.columns_mut()[0].in_value = false;
     let scope = cache.dynamic_with(schema).unwrap();
     scope.set("x", json!(["n", 3])).unwrap();
     let file = directory.path().join("a/x.json");

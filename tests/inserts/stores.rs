@@ -124,14 +124,14 @@ impl TestContext {
 /// The options of one table for scopes of this schema.
 fn single_table(schema: &Schema) -> String {
     let names = |keys: bool| {
-        let columns = schema.columns.iter().enumerate();
-        let names = columns.filter(|(at, _)| schema.key.contains(at) == keys);
+        let columns = schema.columns().iter().enumerate();
+        let names = columns.filter(|(at, _)| schema.key_positions().contains(at) == keys);
         names.map(|(_, column)| column.name.clone()).collect::<Vec<_>>().join(",")
     };
-    let types = schema.columns.iter().map(|column| format!("{}:{}", column.name, column.ty));
+    let types = schema.columns().iter().map(|column| format!("{}:{}", column.name, column.ty));
     format!(
         "&single_table=all_{}&key_columns={}&columns={}&column_types={}",
-        schema.name,
+        schema.name(),
         names(true),
         names(false),
         types.collect::<Vec<_>>().join(",")

@@ -86,7 +86,7 @@ fn declared_scopes_are_there() {
     let cache = Cache::builder("memory:").schemas(schemas).open().unwrap();
     let scope = cache.prefix("t").dynamic("a").unwrap();
     scope.set("x", json!({"v": 1})).unwrap();
-    assert_eq!(scope.schema().name, "a");
+    assert_eq!(scope.schema().name(), "a");
     assert_eq!(cache.dynamic("a").unwrap().len().unwrap(), 0);
     let tiered = Cache::tiered(Cache::memory(), cache);
     assert_eq!(tiered.dynamic("a").unwrap().len().unwrap(), 0);
@@ -141,10 +141,10 @@ fn tables_are_adopted_under_their_names(place: &Place) {
     own.dynamic_with(schema("a").table("t")).unwrap().set("x", json!({"v": 1})).unwrap();
     let adopted = Cache::builder(format!("prefix:?name={prefix}&cache={}", encoded(&uri)));
     let adopted = adopted.adopt_tables().open().unwrap();
-    let names: Vec<&str> = adopted.schemas().iter().map(|schema| schema.name.as_str()).collect();
+    let names: Vec<&str> = adopted.schemas().iter().map(|schema| schema.name()).collect();
     assert_eq!(names, ["a"]);
     assert_eq!(adopted.dynamic("a").unwrap().fetch("x").unwrap(), Some(json!({"id": "x", "v": 1})));
-    assert_eq!(adopted.schemas().get("a").unwrap().table, "t");
+    assert_eq!(adopted.schemas().get("a").unwrap().table_name(), "t");
 }
 
 /// A URI as it stands in another one.

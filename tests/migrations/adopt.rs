@@ -1,4 +1,4 @@
-//! Scopes made of the tables that stand.
+//! Scopes of existing tables.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn adopting(file: &File) -> Cache {
 }
 
 fn names(cache: &Cache) -> Vec<&str> {
-    cache.schemas().iter().map(|schema| schema.name.as_str()).collect()
+    cache.schemas().iter().map(|schema| schema.name()).collect()
 }
 
 fn skipped_tables<'a>(cache: &'a Cache, table: &str) -> &'a str {
@@ -29,7 +29,7 @@ fn columns_have_their_types() {
     );
     let cache = adopting(&file);
     let schema = cache.schema_for("t").unwrap();
-    let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
+    let types: Vec<_> = schema.columns().iter().map(|column| column.ty).collect();
     assert_eq!(
         types,
         [
@@ -52,7 +52,7 @@ fn columns_have_their_types() {
         ]
     );
     let required: Vec<_> = schema
-        .columns
+        .columns()
         .iter()
         .filter(|column| !column.nullable)
         .map(|column| &column.name[..])
@@ -62,7 +62,7 @@ fn columns_have_their_types() {
 }
 
 #[test]
-fn reading_and_writing_leaves_the_table_as_it_was_made() {
+fn reads_and_writes_leave_the_table_definition_unchanged() {
     let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, name varchar(20) UNIQUE, x real DEFAULT 0.5, at datetime)";
     let file = File::with(sql);
     file.run("INSERT INTO t VALUES (5000000000, 'a', 0.1, '2020-01-02 03:04:05')");
@@ -79,12 +79,12 @@ fn reading_and_writing_leaves_the_table_as_it_was_made() {
     t.set(5_000_000_000_i64, json!({"x": 0.3})).unwrap();
     assert_eq!(t.pop(5_000_000_000_i64).unwrap().unwrap()["x"], 0.3);
     assert_eq!(file.ddl("t"), sql);
-    // Nothing of hilcat's was put beside it.
+    // hilcat added no table of its own.
     assert!(file.ddl("hilcat_scopes").is_empty());
 }
 
 #[test]
-fn a_key_is_in_key_order() {
+fn key_columns_are_in_key_order() {
     let file = File::with(
         "CREATE TABLE t (a TEXT, b INT, c TEXT, PRIMARY KEY (b, a));
          CREATE TABLE u (a TEXT, b INT, c TEXT, PRIMARY KEY (b DESC, a)) WITHOUT ROWID;
@@ -102,7 +102,7 @@ fn a_key_is_in_key_order() {
 }
 
 #[test]
-fn what_cannot_be_a_scope_is_left_out_with_a_reason() {
+fn unsuitable_tables_are_skipped_with_a_reason() {
     let file = File::with(
         "CREATE TABLE keyless (a TEXT);
          CREATE TABLE shapes (id INT PRIMARY KEY, shape GEOMETRY);
@@ -129,7 +129,7 @@ fn what_cannot_be_a_scope_is_left_out_with_a_reason() {
     );
     let error = cache.dynamic("keyless").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownScope);
-    // It is no scope by another way, either.
+    // Opening it by its name is an error, too.
     let schema = Schema::new("loose").unique(text("id")).column(null(int("n")));
     assert_eq!(cache.dynamic_with(schema).unwrap_err().kind(), ErrorKind::Unsupported);
 }
@@ -162,10 +162,10 @@ fn odd_names_and_reserved_words() {
     assert!(cache.dynamic("order").is_err());
 }
 
-/// A column of affinity NUMERIC turns texts into numbers: until it is told to change the column,
-/// the scope takes none that would become another one.
+/// A column of affinity NUMERIC converts numeric text to numbers. Until the column is migrated, text
+/// that would not come back is refused.
 #[test]
-fn a_table_of_the_python_package_is_changed_only_when_told() {
+fn a_table_of_the_python_package_is_changed_only_on_demand() {
     let file = File::with(
         "CREATE TABLE a (id str,name str,count int, PRIMARY KEY (id)); INSERT INTO a VALUES ('x', 'y', 1)",
     );
@@ -217,21 +217,21 @@ fn own_tables_are_adopted_with_their_schemas() {
 }
 
 #[test]
-fn a_declared_scope_goes_before() {
+fn a_declared_scope_takes_precedence() {
     let file =
         File::with("CREATE TABLE a (id TEXT PRIMARY KEY, n INT); INSERT INTO a VALUES ('x', 1)");
     let schema = scope([null(int("n"))]);
     let schemas = hilcat::Schemas::from_iter([schema.clone()]);
     let cache = Cache::builder(file.uri()).schemas(schemas).adopt_tables().open().unwrap();
-    assert_eq!(cache.schema_for("a").unwrap().migrate, Migrate::Safe);
+    assert_eq!(cache.schema_for("a").unwrap().migrate_policy(), Migrate::Safe);
     let scope = cache.dynamic("a").unwrap();
     assert_eq!(rows(&scope), [vec![Value::Text("x".into()), Value::Int(1)]]);
-    // It is hilcat's from now on.
+    // From now on it is a table of hilcat's.
     assert_eq!(adopting(&file).schema_for("a").unwrap(), schema);
 }
 
 #[test]
-fn a_backend_without_tables_says_so() {
+fn adoption_on_a_backend_without_tables_is_an_error() {
     let error = Cache::builder("memory:").adopt_tables().open().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

@@ -1,4 +1,4 @@
-//! Every call ends by its deadline, whoever holds the database.
+//! Every call ends by its deadline, even if the database is locked.
 
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{File, int, scope};
 
 const TIMEOUT: Duration = Duration::from_millis(600);
-/// What a busy machine may take beyond it.
+/// The tolerance for a busy machine.
 const SLACK: Duration = Duration::from_millis(400);
 
 fn cache(file: &File) -> Cache {
@@ -74,7 +74,7 @@ fn opening_a_scope_ends_by_the_deadline() {
     let error = cache(&file).dynamic_with(scope([int("n")]).table("b")).unwrap_err();
     assert_timeout(&error, start.elapsed());
     assert_eq!(file.dump(), before);
-    // One that stands as it should is opened although the database is locked.
+    // An up-to-date table is opened although the database is locked.
     let start = Instant::now();
     cache(&file).dynamic_with(scope([int("n")])).unwrap();
     assert!(start.elapsed() < SLACK);
@@ -102,7 +102,7 @@ fn reads_go_on_while_a_write_waits() {
 }
 
 #[test]
-fn all_who_wait_for_the_writer_end_by_the_deadline() {
+fn all_waiting_calls_end_by_the_deadline() {
     let file = File::new();
     let (scope, mut other) = locked(&file);
     thread::scope(|threads| {
@@ -124,7 +124,7 @@ fn all_who_wait_for_the_writer_end_by_the_deadline() {
 }
 
 #[test]
-fn a_lock_that_is_released_in_time_is_waited_for() {
+fn a_call_succeeds_if_the_lock_is_released_in_time() {
     let file = File::new();
     let (scope, mut other) = locked(&file);
     let (locked, waits) = mpsc::channel::<()>();
@@ -135,15 +135,15 @@ fn a_lock_that_is_released_in_time_is_waited_for() {
             other.batch_execute("UPDATE a SET n = n + 10; COMMIT").unwrap();
         });
         locked.send(()).unwrap();
-        // What is replaced is what the other one wrote: the read is not older than the lock.
+        // The replaced value is that of the other writer: it is read after the lock was acquired.
         let replaced = scope.update("x", json!({"n": 2})).unwrap();
         assert_eq!(replaced, Some(json!({"id": "x", "n": 11})));
     });
 }
 
-/// The whole file is held: as it is while another program takes it out of WAL mode, say.
+/// The whole file is locked, for example while another program changes the journal mode.
 #[test]
-fn a_file_that_is_held_is_a_timeout_at_the_deadline() {
+fn a_locked_file_is_a_timeout_at_the_deadline() {
     let file = File::with("CREATE TABLE t (x)");
     let mut other = file.connection();
     other.batch_execute("BEGIN EXCLUSIVE").unwrap();
@@ -155,7 +155,7 @@ fn a_file_that_is_held_is_a_timeout_at_the_deadline() {
 }
 
 #[test]
-fn what_can_never_be_opened_is_said_at_once() {
+fn a_permanent_error_of_opening_is_returned_at_once() {
     let file = File::new();
     std::fs::write(
         file.path(),

@@ -1,4 +1,4 @@
-//! Tables whose records come to expire, and tables that have no place for that.
+//! Tables whose records start to expire, and tables that cannot store an expiry.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +24,7 @@ const COLUMNS: &str = "SELECT name FROM pragma_table_info('a')";
 const INDEXES: &str = "SELECT name FROM pragma_index_list('a') WHERE origin = 'c'";
 
 #[test]
-fn a_time_to_live_is_added_and_taken_away() {
+fn a_ttl_is_added_and_removed() {
     let (file, clock) = (File::new(), ManualClock::new(SystemTime::now()));
     let old = open(&file, &clock).dynamic_with(schema()).unwrap();
     old.set("old", json!({ "v": 1 })).unwrap();
@@ -74,7 +74,7 @@ fn opening_an_unchanged_scope_writes_nothing() {
 }
 
 #[test]
-fn a_purge_of_scopes_that_are_not_opened_goes_by_the_options_stored_last() {
+fn a_purge_of_unopened_scopes_uses_the_stored_options() {
     let (file, clock) = (File::new(), ManualClock::new(SystemTime::now()));
     let ttl = || schema().ttl(MINUTE);
     let scope = open(&file, &clock).dynamic_with(ttl().stale_if_error(MINUTE)).unwrap();
@@ -86,11 +86,11 @@ fn a_purge_of_scopes_that_are_not_opened_goes_by_the_options_stored_last() {
 }
 
 #[test]
-fn a_table_of_another_program_has_no_place_for_an_expiry() {
+fn a_table_of_another_program_cannot_store_an_expiry() {
     let file = File::with("CREATE TABLE a (id TEXT PRIMARY KEY NOT NULL, v INTEGER, t TIMESTAMP)");
     let clock = ManualClock::new(SystemTime::now());
     let with_column = || schema().column(Column::new("t", ColumnType::Timestamp).nullable(true));
-    // It stays the table of another program once it was opened.
+    // Opening it does not make it a table of hilcat's.
     for policy in [Migrate::Manual, Migrate::Safe, Migrate::Safe] {
         let wrong = with_column().ttl(MINUTE).migrate(policy);
         let error = open(&file, &clock).dynamic_with(wrong).unwrap_err();
@@ -98,7 +98,7 @@ fn a_table_of_another_program_has_no_place_for_an_expiry() {
         assert!(error.to_string().contains("`expires_at`"), "{error}");
         drop(open(&file, &clock).dynamic_with(with_column().migrate(policy)).ok());
     }
-    // What the cache says for all scopes applies where it can.
+    // The defaults of the cache apply where they can be honoured.
     let cache = Cache::builder(file.uri()).ttl(MINUTE).clock(clock.clone()).open().unwrap();
     let scope = cache.dynamic_with(with_column()).unwrap();
     scope.set("a", json!({ "v": 1, "t": null })).unwrap();

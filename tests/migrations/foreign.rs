@@ -1,4 +1,4 @@
-//! Tables that another program made or changed.
+//! Tables that another program created or changed.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Key, Migrate, Schema, Value};
 use serde_json::json;
@@ -13,11 +13,11 @@ fn column(name: &str, ty: ColumnType) -> Column {
     Column::new(name, ty)
 }
 
-/// Opens a scope on a table of another program: its statement stays as it was.
+/// Opens a scope on a table of another program, whose definition stays unchanged.
 #[track_caller]
-fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> File {
+fn used_unchanged(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> File {
     let file = File::with(sql);
-    let before = file.ddl(&schema.table);
+    let before = file.ddl(schema.table_name());
     for policy in [Migrate::Manual, Migrate::Safe, Migrate::Recreate] {
         let schema = schema.clone().migrate(policy);
         let plan = file.cache().plan(&schema).unwrap();
@@ -37,7 +37,7 @@ fn used_as_it_stands(sql: &str, schema: &Schema, expected: &[Vec<Value>]) -> Fil
 }
 
 fn schema_table(scope: &hilcat::DynScope) -> String {
-    scope.schema().table.clone()
+    scope.schema().table_name().to_owned()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn other_spellings_are_used_without_a_rebuild() {
         .column(null(column("y", Ty::Double)))
         .column(null(column("data", Ty::Bytes)))
         .column(null(column("price", Ty::Decimal { precision: 10, scale: 2 })));
-    used_as_it_stands(
+    used_unchanged(
         "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, i INT, big INTEGER CHECK (big > 0), name varchar(50) COLLATE NOCASE,
            short character varying(50) UNIQUE, at datetime DEFAULT CURRENT_TIMESTAMP, day date, yes tinyint(1), x REAL, y float, data blob, price DECIMAL(10, 2));
          CREATE INDEX by_i ON a (i);
@@ -80,10 +80,10 @@ fn other_spellings_are_used_without_a_rebuild() {
 }
 
 #[test]
-fn decimals_in_a_column_of_numbers_come_back() {
+fn decimals_in_a_numeric_column_come_back() {
     let ty = ColumnType::Decimal { precision: 15, scale: 5 };
     let schema = Schema::new("a").unique(column("k", ty)).column(null(int("n")));
-    let file = used_as_it_stands(
+    let file = used_unchanged(
         "CREATE TABLE a (k NUMERIC(15, 5) PRIMARY KEY, n INT); INSERT INTO a VALUES (1.1, 1), (-3, 2)",
         &schema,
         &[
@@ -99,20 +99,20 @@ fn decimals_in_a_column_of_numbers_come_back() {
 }
 
 #[test]
-fn names_in_another_case_are_the_same_to_sqlite() {
+fn names_are_compared_without_regard_to_case() {
     let schema = Schema::new("a").unique(text("id")).column(null(text("name")));
-    used_as_it_stands(
+    used_unchanged(
         "CREATE TABLE a (Id TEXT PRIMARY KEY, NAME TEXT); INSERT INTO a VALUES ('x', 'y')",
         &schema,
         &[vec![t("x"), t("y")]],
     );
 }
 
-/// The default type of the Python package has affinity NUMERIC: its texts that look like numbers
-/// are numbers. They are made texts, once, where the policy lets that be done; under `manual` the
-/// table stays as it is, and no text is written that would become another number.
+/// The default type of the Python package has affinity NUMERIC: numeric text is stored as numbers. A
+/// migration converts them to text once, if the policy allows it. Under `manual` the table stays
+/// unchanged, and text that would not come back is refused.
 #[test]
-fn a_str_column_becomes_text_and_turns_nothing_into_numbers_any_more() {
+fn a_str_column_becomes_text_and_no_longer_converts_numeric_text() {
     let file = File::with(
         "CREATE TABLE a (id str,name str,count int, PRIMARY KEY (id));
          INSERT INTO a VALUES ('007', '1e3', 1), ('x', '  12 ', 2), ('1.50', NULL, NULL)",
@@ -142,7 +142,7 @@ fn a_str_column_becomes_text_and_turns_nothing_into_numbers_any_more() {
 
     let cache = file.cache();
     let scope = cache.dynamic_with(schema.clone()).unwrap();
-    // What was lost when it was written cannot be brought back; what stands is read as it is.
+    // What was lost when the value was written cannot be restored; the stored value is read.
     assert_eq!(
         rows(&scope),
         [
@@ -157,9 +157,9 @@ fn a_str_column_becomes_text_and_turns_nothing_into_numbers_any_more() {
     assert!(cache.plan(&schema).unwrap().is_empty());
 }
 
-/// What another program gave a table is in the one that is made anew in its place.
+/// A rebuilt table keeps what another program added to it.
 #[test]
-fn a_table_that_is_made_anew_has_all_that_it_had() {
+fn a_rebuilt_table_keeps_everything_it_had() {
     for (column, rest) in [
         ("n INTEGER NOT NULL UNIQUE", ")"),
         ("n INTEGER NOT NULL CHECK (n > 0)", ")"),
@@ -184,8 +184,8 @@ fn a_table_that_is_made_anew_has_all_that_it_had() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_refused_with_nothing_changed() {
-    // A row that another program wrote past its own check.
+fn a_rebuild_that_would_lose_something_is_refused_without_changes() {
+    // A row that violates the check.
     let file = File::with(
         "CREATE TABLE a (id TEXT PRIMARY KEY, n INT NOT NULL CHECK (n > 0), v varchar(9));
          PRAGMA ignore_check_constraints = ON; INSERT INTO a VALUES ('x', 0, 'v')",
@@ -200,10 +200,9 @@ fn what_cannot_be_kept_is_refused_with_nothing_changed() {
     assert_eq!(file.query("SELECT id || n || v FROM a"), ["x0v"]);
 }
 
-/// An index of words whose content is a table, by the numbers of its rows, with the triggers that
-/// keep it so.
+/// A full-text index with external content, which refers to row numbers, and its triggers.
 #[test]
-fn an_index_of_words_goes_on_when_its_table_is_made_anew() {
+fn a_full_text_index_works_after_its_table_is_rebuilt() {
     let file = File::with(
         "CREATE TABLE a (id TEXT PRIMARY KEY, body str NOT NULL, n INT NOT NULL DEFAULT 3);
          CREATE VIRTUAL TABLE words USING fts5(body, content='a');
@@ -241,7 +240,7 @@ fn an_index_of_words_goes_on_when_its_table_is_made_anew() {
 }
 
 #[test]
-fn numbers_that_are_never_used_again_are_not_after_a_change_either() {
+fn autoincrement_survives_a_rebuild() {
     let file = File::with(
         "CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, n INT NOT NULL);
          INSERT INTO a (n) VALUES (1), (2), (3); DELETE FROM a",
@@ -254,7 +253,7 @@ fn numbers_that_are_never_used_again_are_not_after_a_change_either() {
 }
 
 #[test]
-fn a_key_that_numbers_itself_still_does_when_the_table_is_made_anew() {
+fn an_integer_primary_key_survives_a_rebuild() {
     let file = File::with(
         "CREATE TABLE a (\"id CHECK\" INTEGER PRIMARY KEY, n INT NOT NULL); INSERT INTO a (n) VALUES (5)",
     );
@@ -267,9 +266,9 @@ fn a_key_that_numbers_itself_still_does_when_the_table_is_made_anew() {
     assert!(file.cache().plan(&schema).unwrap().is_empty());
 }
 
-/// Values that another program stored in another form than their column's type.
+/// Values that another program stored with another type than their column's.
 #[test]
-fn a_value_of_the_wrong_kind_is_reported_with_its_column() {
+fn a_value_of_the_wrong_type_is_reported_with_its_column() {
     use ColumnType as Ty;
     let decimal = Ty::Decimal { precision: 5, scale: 2 };
     for (ty, stored) in [
@@ -330,7 +329,7 @@ fn a_value_of_the_wrong_kind_is_reported_with_its_column() {
         let before = file.dump();
         assert_eq!(scope.pop("wrong").unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(file.dump(), before, "a record that could not be read was removed");
-        // The others are read, and a new value takes its place.
+        // The other records are read, and a new value replaces the invalid one.
         assert_eq!(scope.fetch("good").unwrap(), Some(json!({"id": "good", "v": null, "n": 1})));
         assert!(scope.exists("wrong").unwrap());
         scope.set("wrong", json!({"v": null})).unwrap();
@@ -339,7 +338,7 @@ fn a_value_of_the_wrong_kind_is_reported_with_its_column() {
 }
 
 #[test]
-fn integers_in_a_column_of_floats_are_read_where_they_are_exact() {
+fn exact_integers_in_a_float_column_are_read() {
     let file = File::with(
         "CREATE TABLE a (id TEXT PRIMARY KEY, x f64); INSERT INTO a VALUES ('a', 3), ('b', 9007199254740993)",
     );
@@ -351,7 +350,7 @@ fn integers_in_a_column_of_floats_are_read_where_they_are_exact() {
 }
 
 #[test]
-fn a_table_that_is_dropped_comes_back() {
+fn a_dropped_table_is_created_again() {
     let file = File::new();
     let schema = || scope([null(int("n"))]);
     let open = file.cache().dynamic_with(schema()).unwrap();
@@ -371,7 +370,7 @@ fn a_table_that_is_dropped_comes_back() {
         file.run("DROP TABLE a");
         call(&open);
         assert!(!file.ddl("a").is_empty(), "{name}");
-        // A fresh process, although the registry says that the table stands.
+        // A new process, although the registry lists the table.
         file.run("DROP TABLE a");
         call(&file.cache().dynamic_with(schema()).unwrap());
         assert!(!file.ddl("a").is_empty(), "{name}");
@@ -382,7 +381,7 @@ fn a_table_that_is_dropped_comes_back() {
 }
 
 #[test]
-fn a_dropped_table_of_a_manual_scope_is_not_made_again() {
+fn a_dropped_table_of_a_manual_scope_is_not_created_again() {
     let file = File::new();
     let schema = scope([null(int("n"))]).migrate(Migrate::Manual);
     let cache = file.cache();
@@ -395,13 +394,13 @@ fn a_dropped_table_of_a_manual_scope_is_not_made_again() {
 }
 
 #[test]
-fn a_table_that_is_changed_by_hand_is_mended_or_reported() {
+fn a_table_changed_by_hand_is_repaired_or_reported() {
     let file = File::new();
     let schema = scope([null(int("n")), int("m").default_value(7_i32)]);
     let open = file.cache().dynamic_with(schema.clone()).unwrap();
     open.set("x", json!({"n": 1, "m": 2})).unwrap();
     file.run("ALTER TABLE a DROP COLUMN n; ALTER TABLE a DROP COLUMN m");
-    // What can be added is added again; the values are gone.
+    // A nullable column is added again, without its values.
     assert_eq!(open.fetch("x").unwrap(), Some(json!({"id": "x", "n": null, "m": 7})));
     open.set("y", json!({"n": 3})).unwrap();
 
@@ -416,7 +415,7 @@ fn a_table_that_is_changed_by_hand_is_mended_or_reported() {
     assert_eq!(file.dump(), before);
 }
 
-/// A handle of an older version with the policy to recreate does not drop what a newer one made.
+/// A handle of an older version with the policy `recreate` does not drop the columns of a newer one.
 #[test]
 fn an_open_handle_never_recreates() {
     let file = File::new();
@@ -430,7 +429,7 @@ fn an_open_handle_never_recreates() {
 }
 
 #[test]
-fn a_trigger_that_fails_is_not_taken_for_a_changed_table() {
+fn a_failing_trigger_is_not_mistaken_for_a_changed_table() {
     let file = File::new();
     let scope = file.cache().dynamic_with(scope([null(int("n"))])).unwrap();
     file.run("CREATE TRIGGER t AFTER INSERT ON a BEGIN INSERT INTO nowhere VALUES (new.n); END");
@@ -451,14 +450,10 @@ fn an_unknown_type_is_reported() {
     assert!(error.to_string().contains("! change column `shape` from GEOMETRY to text"), "{error}");
 }
 
-/// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
+/// Each of hilcat's own tables is dropped, while a cache is open and while none is.
 #[test]
-fn a_dropped_registry_is_made_again() {
-    let named = |name: &str| {
-        let mut schema = scope([null(int("n"))]);
-        (schema.name, schema.table) = (name.to_owned(), name.to_owned());
-        schema
-    };
+fn a_dropped_registry_is_created_again() {
+    let named = |name: &str| scope([null(int("n"))]).renamed(name).table(name);
     let file = File::new();
     let cache = file.cache();
     let a = cache.dynamic_with(named("a")).unwrap();
@@ -480,7 +475,7 @@ fn a_dropped_registry_is_made_again() {
     }
 }
 
-/// A trigger that has a write ignored.
+/// A trigger that suppresses a write.
 #[test]
 fn a_suppressed_write_is_an_error() {
     let file = File::new();
@@ -508,7 +503,7 @@ fn a_suppressed_write_is_an_error() {
     assert_eq!(file.query("SELECT id || n FROM a"), ["old1"]);
 }
 
-/// A trigger that has a removal ignored: of some records, or of all.
+/// A trigger that suppresses the removal of some or all records.
 #[test]
 fn a_suppressed_removal_is_an_error() {
     let file = File::new();
@@ -519,7 +514,7 @@ fn a_suppressed_removal_is_an_error() {
     for result in results {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-        assert!(error.to_string().contains("kept what it was to remove"), "{error}");
+        assert!(error.to_string().contains("kept records that it was to remove"), "{error}");
     }
     assert_eq!(a.pop("none").unwrap(), None);
     assert_eq!(file.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);
@@ -527,7 +522,7 @@ fn a_suppressed_removal_is_an_error() {
 }
 
 #[test]
-fn a_generated_column_that_a_schema_names_is_refused() {
+fn a_generated_column_in_a_schema_is_refused() {
     for kind in ["STORED", "VIRTUAL"] {
         let file = File::with(&format!(
             "CREATE TABLE a (id TEXT PRIMARY KEY, n INT AS (length(id)) {kind});

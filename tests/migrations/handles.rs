@@ -1,4 +1,4 @@
-//! Several handles, several versions, and what opening costs.
+//! Several handles and versions, and the cost of opening.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::{File, int, null, scope, text};
 
 #[test]
-fn handles_of_compatible_schemas_work_side_by_side() {
+fn handles_of_compatible_schemas_work_together() {
     let file = File::new();
     let cache = file.cache();
     let old = cache.dynamic_with(scope([int("n")])).unwrap();
@@ -25,16 +25,16 @@ fn handles_of_compatible_schemas_work_side_by_side() {
     assert_eq!(new.fetch("y").unwrap(), Some(json!({"id": "y", "n": 2, "m": "d"})));
     new.set("z", json!({"n": 9_000_000_000_i64, "m": "e"})).unwrap();
     assert_eq!(old.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
-    // The older handle says that it cannot read this one; it never reads another number.
+    // The older handle returns an error for this value, never another number.
     let error = old.fetch("z").unwrap_err();
     assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidData, Some("n")));
-    // A write of the older handle leaves alone what it does not know.
+    // A write of the older handle keeps the columns that it lacks.
     old.set("z", json!({"n": 3})).unwrap();
     assert_eq!(new.fetch("z").unwrap(), Some(json!({"id": "z", "n": 3, "m": "e"})));
-    // Another process of the older version is told what it would lose.
+    // A process of the older version gets an error that names what it would lose.
     let error = file.cache().dynamic_with(scope([int("n")])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaChange);
-    // In this one the handle that is open stays.
+    // The open handle of this process goes on.
     assert_eq!(cache.dynamic_with(scope([int("n")])).unwrap().len().unwrap(), 3);
 }
 
@@ -53,24 +53,24 @@ fn a_column_may_be_nullable_in_one_version_only() {
 }
 
 #[test]
-fn what_one_table_was_given_says_nothing_of_another() {
+fn the_registry_entry_of_one_table_does_not_apply_to_another() {
     let file = File::new();
     let json = scope([null(Column::new("v", ColumnType::Json))]);
     file.cache().dynamic_with(json.clone()).unwrap().set("x", json!({"v": [1]})).unwrap();
     let cache = file.cache();
     let mut as_text = json.clone();
-    as_text.columns[1].ty = ColumnType::Text;
+    as_text.columns_mut()[1].ty = ColumnType::Text;
     let error = cache.dynamic_with(as_text).unwrap_err();
     assert!(error.to_string().contains("! change column `v` from json to text"), "{error}");
     file.run("CREATE TABLE t (id TEXT PRIMARY KEY, v TEXT NOT NULL)");
     let mut moved = json.table("t");
-    moved.columns[1] = null(text("v"));
+    moved.columns_mut()[1] = null(text("v"));
     let plan = cache.plan(&moved).unwrap();
     assert!(plan.is_safe(), "{plan}");
 }
 
 #[test]
-fn threads_that_open_one_scope_at_once_all_get_it() {
+fn concurrent_threads_can_open_one_scope() {
     let file = File::new();
     for uri in [file.uri(), "sqlite::memory:".to_owned()] {
         let cache = Cache::from_uri(&uri).unwrap();
@@ -89,7 +89,7 @@ fn threads_that_open_one_scope_at_once_all_get_it() {
     }
 }
 
-/// Statements that were sent since the count began, by the thread that began it.
+/// Returns the statements that this thread sends during `call`.
 fn counted(call: impl FnOnce()) -> Vec<String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _only = ONE_AT_A_TIME.lock().unwrap();
@@ -115,15 +115,13 @@ fn note(event: InstrumentationEvent<'_>) {
 }
 
 #[test]
-fn opening_again_costs_one_statement_for_all_scopes() {
+fn reopening_costs_one_statement_for_all_scopes() {
     let file = File::new();
     let schemas = || {
-        (0..100).map(|at| scope([int("n")]).table(format!("t{at}"))).enumerate().map(
-            |(at, mut schema)| {
-                schema.name = format!("s{at}");
-                schema
-            },
-        )
+        (0..100)
+            .map(|at| scope([int("n")]).table(format!("t{at}")))
+            .enumerate()
+            .map(|(at, schema)| schema.renamed(format!("s{at}")))
     };
     let cache = file.cache();
     schemas().for_each(|schema| drop(cache.dynamic_with(schema).unwrap()));
@@ -137,19 +135,19 @@ fn opening_again_costs_one_statement_for_all_scopes() {
         }
     });
     assert_eq!(opened.into_inner(), 100);
-    assert_one_look(sent);
+    assert_one_statement(sent);
     assert_eq!(file.dump(), before);
 }
 
-fn assert_one_look(sent: Vec<String>) {
+fn assert_one_statement(sent: Vec<String>) {
     let sent: Vec<_> = sent.into_iter().filter(|sql| !sql.starts_with("PRAGMA")).collect();
     assert_eq!(sent.len(), 1, "{sent:#?}");
     assert!(sent[0].contains("FROM `hilcat_scopes`"), "{sent:?}");
 }
 
-/// The stored schema has the columns of both versions, whichever opens the scope.
+/// The stored schema has the columns of both versions, in whatever order they open the scope.
 #[test]
-fn opening_again_by_versions_in_turns_costs_one_statement() {
+fn alternating_versions_reopen_with_one_statement() {
     let file = File::new();
     let v1 = || scope([int("n")]);
     let v2 = || scope([int("n"), null(text("t"))]);
@@ -160,7 +158,7 @@ fn opening_again_by_versions_in_turns_costs_one_statement() {
     let before = file.dump();
     for schema in [v1, dropping, v2, v1, dropping] {
         let sent = counted(|| drop(file.cache().dynamic_with(schema()).unwrap()));
-        assert_one_look(sent);
+        assert_one_statement(sent);
         assert_eq!(file.dump(), before);
     }
 }

@@ -1,4 +1,4 @@
-//! An upgrade that is killed at each of its statements is taken up again by the next run.
+//! An upgrade that is killed before any of its statements is completed by the next run.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,15 +12,15 @@ use serde_json::json;
 use crate::processes::start;
 use crate::support::{File, int, null, scope, text};
 
-/// The rows that are not to be lost.
+/// The rows that must survive.
 const ROWS: i64 = 5_000;
 
-/// The schema that a table has before an upgrade; none where there is no table.
+/// The schema before the upgrade, or `None` if there is no table.
 fn old(job: &str) -> Option<Schema> {
     (job != "create").then(|| scope([int("n"), text("t")]))
 }
 
-/// The schema that it has to have.
+/// The schema after the upgrade.
 fn new(job: &str) -> Schema {
     let long = |name: &str| Column::new(name, ColumnType::BigInt);
     match job {
@@ -37,7 +37,7 @@ fn new(job: &str) -> Schema {
     }
 }
 
-/// What a child does: upgrades, and dies before its statement of this number is sent.
+/// The job of a child process: upgrades, and dies before it sends the statement of this number.
 pub(crate) fn upgrade(job: &str, uri: &str, last: u128) {
     static LAST: AtomicU32 = AtomicU32::new(0);
     static SENT: AtomicU32 = AtomicU32::new(0);
@@ -55,8 +55,8 @@ pub(crate) fn upgrade(job: &str, uri: &str, last: u128) {
     Cache::from_uri(uri).unwrap().dynamic_with(new(job)).unwrap();
 }
 
-/// Kills upgrades at their first statement, their second and so on, until one is through; after
-/// each kill the database is whole, `check` looks at it, and the next run upgrades it.
+/// Kills upgrades before their first statement, their second and so on, until one completes. After
+/// each kill `check` must accept the database, and the next run must upgrade it.
 fn killed_at_every_statement(job: &str, check: fn(&File), upgraded: fn(&DynScope)) {
     let mut statement = 0;
     loop {
@@ -89,8 +89,8 @@ fn prepared(job: &str) -> File {
     file
 }
 
-/// All rows stand under the old or the new schema.
-fn all_stand(file: &File) {
+/// All rows exist, under the old or the new schema.
+fn all_rows_exist(file: &File) {
     assert_eq!(file.query("SELECT count(*) FROM a WHERE t = '007'"), [ROWS.to_string()]);
 }
 
@@ -105,7 +105,7 @@ fn all_are_read(scope: &DynScope, column: &str) {
 }
 
 #[test]
-fn making_a_table() {
+fn creating_a_table() {
     killed_at_every_statement(
         "create",
         |_| {},
@@ -115,7 +115,7 @@ fn making_a_table() {
 
 #[test]
 fn adding_columns() {
-    killed_at_every_statement("add", all_stand, |scope| {
+    killed_at_every_statement("add", all_rows_exist, |scope| {
         all_are_read(scope, "n");
         let record = scope.fetch("k0001").unwrap().unwrap();
         assert_eq!((&record["m"], &record["d"]), (&json!(null), &json!(7)));
@@ -123,21 +123,21 @@ fn adding_columns() {
 }
 
 #[test]
-fn making_a_table_anew_for_a_wider_type() {
-    killed_at_every_statement("widen", all_stand, |scope| all_are_read(scope, "n"));
+fn rebuilding_a_table_for_a_wider_type() {
+    killed_at_every_statement("widen", all_rows_exist, |scope| all_are_read(scope, "n"));
 }
 
 #[test]
 fn everything_at_once() {
-    killed_at_every_statement("all", all_stand, |scope| all_are_read(scope, "count"));
+    killed_at_every_statement("all", all_rows_exist, |scope| all_are_read(scope, "count"));
 }
 
 #[test]
-fn recreating() {
+fn recreating_a_table() {
     killed_at_every_statement(
         "recreate",
         |file| {
-            // The old one with its rows or the new one without, never less.
+            // Either the old table with its rows exists, or the new one without.
             let old = file.ddl("a").contains("\"n\" INTEGER");
             let count = file.query("SELECT count(*) FROM a").concat();
             assert_eq!(count, if old { ROWS.to_string() } else { "0".to_owned() });

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{File, int, scope};
 
 #[test]
-fn every_option_is_taken() {
+fn every_option_is_accepted() {
     for options in [
         "synchronous=full",
         "synchronous=NORMAL",
@@ -27,10 +27,10 @@ fn every_option_is_taken() {
 }
 
 #[test]
-fn the_timeout_is_kept() {
+fn the_timeout_is_honoured() {
     let file = File::new();
     let uri = format!("{}?timeout=200ms", file.uri());
-    // What stands in the URI goes before what the builder was given.
+    // The options in the URI override those of the builder.
     let cache = Cache::builder(uri).timeout(Duration::from_secs(60)).open().unwrap();
     let scope = cache.dynamic_with(scope([int("n")])).unwrap();
     let mut other = file.connection();
@@ -42,7 +42,7 @@ fn the_timeout_is_kept() {
 }
 
 #[test]
-fn wrong_options_are_named() {
+fn invalid_options_are_named() {
     let file = File::new();
     for (options, expected) in [
         (
@@ -92,7 +92,7 @@ fn a_path_is_decoded() {
 }
 
 #[test]
-fn a_uri_without_a_path_shows_how_it_is_written() {
+fn the_error_for_a_uri_without_a_path_shows_the_syntax() {
     for uri in ["sqlite:", "sqlite://", "sqlite:///", "sqlite:t.db", "sqlite://t.db"] {
         let error = Cache::from_uri(uri).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);

@@ -1,4 +1,4 @@
-//! Real processes: this test program, run again with a job to do.
+//! Several processes: this test program, run again with a job.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::kill;
 use crate::support::{File, int, null, scope, text};
 
-/// What a child is told: the job, the URI of the database and a number.
+/// The environment of a child process: the job, the URI of the database and a number.
 const JOB: &str = "HILCAT_TEST_JOB";
 
 /// Starts this program as a child that does one job.
@@ -25,7 +25,7 @@ pub(crate) fn start(job: &str, file: &File, number: u128) -> Child {
         .unwrap()
 }
 
-/// Not a test of its own: what a child does. Without a job it does nothing.
+/// Not a test: runs the job of a child process, if there is one.
 #[test]
 fn child() {
     let Ok(task) = std::env::var(JOB) else { return };
@@ -40,7 +40,7 @@ fn child() {
     }
 }
 
-/// Opens the newest version of a scope when the time has come, and stores a record.
+/// Opens the newest version of a scope at the given time, and stores a record.
 fn open(uri: &str, at: u128) {
     while now() < at {
         std::hint::spin_loop();
@@ -59,7 +59,7 @@ fn newest() -> Schema {
     scope([Column::new("n", ColumnType::BigInt), null(int("m")), text("d").default_value("x")])
 }
 
-/// Eight processes that open one file at the same moment; all have to succeed.
+/// Eight processes open one file at the same time. All must succeed.
 fn eight_at_once(file: &File) {
     let at = now() + 100;
     let children: Vec<Child> = (0..8).map(|_| start("open", file, at)).collect();
@@ -88,12 +88,12 @@ fn eight_processes_upgrade_an_old_file_at_once() {
         drop(old);
         eight_at_once(&file);
         assert_eq!(file.query("SELECT count(*) || ' ' || sum(n) FROM a"), ["508 124758"]);
-        // Two columns were added, and one was widened with the first of them, once.
+        // Two columns were added, and one was widened in the first of these steps, once.
         assert_eq!(file.versions().len(), 2 + 2, "{:?}", file.versions());
     }
 }
 
-/// Stores one record after the other and says so, until it is killed.
+/// Stores and acknowledges records one by one, until it is killed.
 fn write(uri: &str) {
     let cache = hilcat::Cache::from_uri(uri).unwrap();
     let scope = cache.dynamic_with(scope([int("n")])).unwrap();
@@ -119,8 +119,8 @@ fn acknowledge(at: i32) {
     out.flush().unwrap();
 }
 
-/// Kills a child that writes, some time after its first record: how many it acknowledged.
-fn killed_after(job: &str, file: &File, patience: Duration) -> i64 {
+/// Kills a writing child some time after its first record, and returns how many it acknowledged.
+fn killed_after(job: &str, file: &File, delay: Duration) -> i64 {
     let mut child = start(job, file, 0);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (began, begin) = std::sync::mpsc::channel();
@@ -135,40 +135,40 @@ fn killed_after(job: &str, file: &File, patience: Duration) -> i64 {
         last
     });
     begin.recv_timeout(Duration::from_secs(20)).unwrap();
-    thread::sleep(patience);
+    thread::sleep(delay);
     child.kill().unwrap();
     child.wait().unwrap();
     reader.join().unwrap() + 1
 }
 
-/// Moments that differ from round to round and from run to run.
-fn patience(round: u64) -> Duration {
+/// Returns a delay that differs between rounds and between runs.
+fn delay(round: u64) -> Duration {
     let random = u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_micros());
     Duration::from_micros((random * (round * 7 + 1)) % 60_000)
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_kill() {
+fn acknowledged_writes_survive_a_kill() {
     for round in 0..8 {
         let file = File::new();
-        let acknowledged = killed_after("write", &file, patience(round));
+        let acknowledged = killed_after("write", &file, delay(round));
         assert_eq!(file.query("SELECT integrity_check FROM pragma_integrity_check"), ["ok"]);
         let scope = file.cache().dynamic_with(scope([int("n")])).unwrap();
         for at in 0..acknowledged {
             let found = scope.fetch(format!("k{at}")).unwrap();
             assert_eq!(found, Some(json!({"id": format!("k{at}"), "n": at})), "of {acknowledged}");
         }
-        // At most the one under way is there beyond them.
+        // At most one more batch, which was in flight, is stored.
         let stored = i64::try_from(scope.len().unwrap()).unwrap();
         assert!((acknowledged..=acknowledged + 1).contains(&stored), "{stored} of {acknowledged}");
     }
 }
 
 #[test]
-fn a_batch_is_whole_or_not_there_after_a_kill() {
+fn a_batch_is_complete_or_absent_after_a_kill() {
     for round in 0..6 {
         let file = File::new();
-        let acknowledged = killed_after("batch", &file, patience(round));
+        let acknowledged = killed_after("batch", &file, delay(round));
         let scope = file.cache().dynamic_with(scope([int("n")])).unwrap();
         let stored = i64::try_from(scope.len().unwrap()).unwrap();
         assert_eq!(stored % 50, 0);

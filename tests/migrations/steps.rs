@@ -4,8 +4,8 @@ use hilcat::{Change, Column, ColumnType, Row, Schema, Value};
 
 use crate::support::{File, int, null, rows, scope, text};
 
-/// Opens a scope with rows under one schema and then under another: the rows that are read then.
-/// The plan says what is done, and is empty after it.
+/// Opens a scope with rows under one schema and then under another, and returns the rows and the
+/// plan. The plan is empty afterwards.
 #[track_caller]
 fn upgrade(file: &File, old: Schema, stored: &[Row], new: &Schema) -> (Vec<Row>, Vec<String>) {
     file.cache().dynamic_with(old).unwrap().set_rows(stored.to_vec()).unwrap();
@@ -53,7 +53,7 @@ fn a_column_with_a_default_is_added() {
     }
 }
 
-/// A default that is hard to write as SQL, for each type.
+/// For each type a default that is hard to write as SQL.
 fn defaults() -> Vec<(ColumnType, Value)> {
     use ColumnType as Ty;
     vec![
@@ -87,7 +87,7 @@ fn defaults() -> Vec<(ColumnType, Value)> {
     ]
 }
 
-/// Every pair of types of which one holds all values of the other, with values at the borders.
+/// Every pair of types of which the second holds all values of the first, with boundary values.
 fn widenings() -> Vec<(ColumnType, ColumnType, Vec<Value>)> {
     use ColumnType as Ty;
     let decimal = |precision, scale| Ty::Decimal { precision, scale };
@@ -118,7 +118,7 @@ fn widenings() -> Vec<(ColumnType, ColumnType, Vec<Value>)> {
     ]
 }
 
-/// The value of the wider type that is the same.
+/// Returns the equal value of the wider type.
 fn widened(value: &Value, ty: ColumnType) -> Value {
     ty.coerce(value.clone()).unwrap()
 }
@@ -144,7 +144,7 @@ fn every_type_is_widened() {
 }
 
 #[test]
-fn a_key_is_widened_and_found_after() {
+fn a_widened_key_is_found() {
     for (from, to, values) in widenings() {
         let file = File::new();
         let of = |ty| Schema::new("a").unique(Column::new("k", ty)).column(int("n"));
@@ -174,7 +174,7 @@ fn a_column_may_become_nullable() {
 }
 
 #[test]
-fn a_column_that_may_not_be_null_any_more_needs_nothing() {
+fn a_column_that_is_no_longer_nullable_needs_no_step() {
     let file = File::new();
     let (_, changes) =
         upgrade(&file, scope([null(int("n"))]), &[vec![t("a"), Value::Int(1)]], &scope([int("n")]));
@@ -188,12 +188,12 @@ fn columns_are_renamed() {
     let (rows, changes) = upgrade(&file, scope([int("n")]), &[vec![t("a"), Value::Int(1)]], &new);
     assert_eq!(rows, [vec![t("a"), Value::Int(1)]]);
     assert_eq!(changes, ["rename column `id` to `key`", "rename column `n` to `count`"]);
-    // Who says `was` for ever is not asked again.
+    // A `was` that stays in the schema has no further effect.
     assert!(file.cache().plan(&new).unwrap().is_empty());
 }
 
 #[test]
-fn everything_at_once_keeps_what_a_user_put_on_the_table() {
+fn combined_steps_keep_a_users_indexes_and_triggers() {
     let file = File::new();
     let old =
         scope([int("n"), Column::new("price", ColumnType::Decimal { precision: 5, scale: 1 })]);
@@ -222,13 +222,13 @@ fn everything_at_once_keeps_what_a_user_put_on_the_table() {
     assert_eq!(rows, [expected]);
     assert_eq!(changes.len(), 7, "{changes:?}");
 
-    let standing = file.query("SELECT * FROM (SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('index', 'trigger', 'view') AND sql IS NOT NULL ORDER BY 1)");
+    let existing = file.query("SELECT * FROM (SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('index', 'trigger', 'view') AND sql IS NOT NULL ORDER BY 1)");
     assert_eq!(
-        standing,
+        existing,
         ["index by_expression", "index by_n", "trigger logged", "trigger other", "view seen"]
     );
     assert_eq!(file.query("SELECT key || count FROM seen"), ["a6"]);
-    // No row of another table was deleted with the old table, and its reference stands.
+    // No row of another table was deleted with the old table, and its reference still holds.
     assert_eq!(file.query("SELECT a_id || x FROM child"), ["a1"]);
     file.run("INSERT INTO a VALUES ('b', 7, '1.000', '', ''); INSERT INTO child VALUES ('b', 2)");
     assert_eq!(file.query("SELECT line FROM log"), ["a5", "b7"]);
@@ -257,7 +257,7 @@ fn steps_are_recorded_one_by_one() {
 }
 
 #[test]
-fn the_plan_of_a_table_just_made_is_empty_for_every_type() {
+fn the_plan_of_a_new_table_is_empty_for_every_type() {
     let file = File::new();
     let schema = defaults().into_iter().enumerate().fold(
         Schema::new("a").unique(text("id")),
@@ -273,7 +273,7 @@ fn the_plan_of_a_table_just_made_is_empty_for_every_type() {
     file.cache().dynamic_with(schema.clone()).unwrap();
     let again = file.cache().plan(&schema).unwrap();
     assert!(again.is_empty(), "{again}");
-    // Nor is it for who does not know that hilcat made it.
+    // It is also empty without the registry.
     file.run("DELETE FROM hilcat_scopes");
     let again = file.cache().plan(&schema).unwrap();
     assert!(again.is_empty(), "{again}");

@@ -1,4 +1,4 @@
-//! A database of its own for each test, and a connection beside hilcat's.
+//! A database for each test, with a connection of its own next to hilcat's.
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Nullable, Text};
@@ -6,7 +6,7 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_que
 use hilcat::{Cache, Column, ColumnType, DynScope, Row, Schema};
 use tempfile::TempDir;
 
-/// The file of a database, gone with the test.
+/// The file of a database, removed after the test.
 pub(crate) struct File {
     directory: TempDir,
 }
@@ -22,7 +22,7 @@ impl File {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    /// A database in which another program made these tables.
+    /// A database in which another program created these tables.
     pub(crate) fn with(sql: &str) -> Self {
         let file = Self::new();
         file.run(sql);
@@ -37,7 +37,7 @@ impl File {
         format!("sqlite:///{}", self.path())
     }
 
-    /// Opened anew, as another process would.
+    /// Opens the database like another process.
     pub(crate) fn cache(&self) -> Cache {
         Cache::from_uri(&self.uri()).unwrap()
     }
@@ -49,12 +49,12 @@ impl File {
         connection
     }
 
-    /// Runs statements as another program.
+    /// Executes statements like another program.
     pub(crate) fn run(&self, sql: &str) {
         self.connection().batch_execute(sql).unwrap();
     }
 
-    /// The first column of a query, as text.
+    /// Returns the first column of a query, as text.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         let sql = format!(
             "SELECT CAST(line AS TEXT) AS line FROM (SELECT NULL AS line WHERE 0 UNION ALL {sql})"
@@ -63,7 +63,7 @@ impl File {
         lines.into_iter().map(|line| line.line.unwrap_or_else(|| "NULL".into())).collect()
     }
 
-    /// The statement that made a table, as it stands.
+    /// Returns the definition of a table.
     pub(crate) fn ddl(&self, table: &str) -> String {
         let table = table.replace('\'', "''");
         self.query(&format!(
@@ -72,7 +72,7 @@ impl File {
         .concat()
     }
 
-    /// Everything that the database has: what stands and all rows of all tables.
+    /// Returns all definitions and all rows of the database.
     pub(crate) fn dump(&self) -> Vec<String> {
         let mut dump = self.query("SELECT * FROM (SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1)");
         for table in self
@@ -87,13 +87,13 @@ impl File {
         dump
     }
 
-    /// The versions of all migrations that were run.
+    /// Returns the versions of all applied migrations.
     pub(crate) fn versions(&self) -> Vec<String> {
         self.query("SELECT * FROM (SELECT version FROM __diesel_schema_migrations ORDER BY 1)")
     }
 }
 
-/// A key column `id` of text, and what else a test needs.
+/// A schema with the text key `id` and further columns.
 pub(crate) fn scope(columns: impl IntoIterator<Item = Column>) -> Schema {
     columns.into_iter().fold(Schema::new("a").unique(text("id")), Schema::column)
 }
@@ -110,7 +110,7 @@ pub(crate) fn null(column: Column) -> Column {
     column.nullable(true)
 }
 
-/// All rows, in the order of their keys.
+/// Returns all rows, ordered by key.
 pub(crate) fn rows(scope: &DynScope) -> Vec<Row> {
     scope.rows().unwrap().collect::<hilcat::Result<_>>().unwrap()
 }

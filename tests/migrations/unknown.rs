@@ -1,13 +1,13 @@
-//! Columns of a table that its schema does not know, and those that it drops.
+//! Columns of a table that its schema lacks, and those that it drops.
 
 use hilcat::{Change, Column, ColumnType, ErrorKind};
 use serde_json::json;
 
 use crate::support::{File, int, null, scope, text};
 
-/// A table that SQLite has to make anew keeps them, with what other programs gave them.
+/// A table that SQLite has to rebuild keeps them, with their constraints.
 #[test]
-fn a_table_that_is_made_anew_keeps_unknown_columns() {
+fn a_rebuilt_table_keeps_unknown_columns() {
     let file = File::new();
     let old = scope([int("n")]);
     file.cache().dynamic_with(old.clone()).unwrap().set("a", json!({"n": 1})).unwrap();
@@ -27,9 +27,9 @@ fn a_table_that_is_made_anew_keeps_unknown_columns() {
     assert!(file.ddl("a").contains("COLLATE NOCASE"), "{}", file.ddl("a"));
 }
 
-/// A column that no schema had is dropped, too, though the schema is the one on record.
+/// A column that no schema had is dropped, even if the schema is the registered one.
 #[test]
-fn a_column_of_another_program_is_dropped_when_asked_for() {
+fn a_column_of_another_program_is_dropped_on_demand() {
     let file = File::new();
     let schema = scope([int("n")]);
     file.cache().dynamic_with(schema.clone()).unwrap().set("a", json!({"n": 1})).unwrap();
@@ -55,9 +55,9 @@ fn a_column_that_an_index_needs_is_not_dropped() {
     assert_eq!(file.dump(), before);
 }
 
-/// What a database says of a table counts, not what the registry has of it.
+/// The table itself is checked, not its registry entry.
 #[test]
-fn a_required_column_of_another_program_is_refused_when_it_is_seen() {
+fn a_required_column_of_another_program_is_refused() {
     let file =
         File::with("CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER NOT NULL, other TEXT NOT NULL)");
     let error = file.cache().dynamic_with(scope([int("n")])).unwrap_err();

@@ -106,8 +106,8 @@ fn newest(job: &str, table: &str) -> Schema {
             let mut schema = texts(table)
                 .column(Column::new("m", ColumnType::Int).nullable(true))
                 .column(Column::new("d", ColumnType::Text).default_value("x"));
-            schema.columns[0] = Column::new("key", ColumnType::Text).was("id");
-            schema.columns[1].ty = ColumnType::Text;
+            schema.columns_mut()[0] = Column::new("key", ColumnType::Text).was("id");
+            schema.columns_mut()[1].ty = ColumnType::Text;
             schema
         }
         "recreate" => Schema::new(table)
@@ -120,8 +120,8 @@ fn newest(job: &str, table: &str) -> Schema {
 
 fn older(table: &str) -> Schema {
     let mut schema = texts(table);
-    schema.columns[0].ty = ColumnType::Varchar(50);
-    schema.columns[1].ty = ColumnType::Varchar(50);
+    schema.columns_mut()[0].ty = ColumnType::Varchar(50);
+    schema.columns_mut()[1].ty = ColumnType::Varchar(50);
     schema
 }
 
@@ -192,7 +192,7 @@ fn the_lock_is_given_back(server: &Server) -> Result<Completion, Failed> {
     let cache = Cache::from_uri(&server.with("timeout=1s"))?;
     cache.dynamic_with(texts(&table))?;
     let mut narrower = texts(&table);
-    narrower.columns[1].ty = ColumnType::Int;
+    narrower.columns_mut()[1].ty = ColumnType::Int;
     for _ in 0..3 {
         assert!(cache.dynamic_with(narrower.clone()).is_err());
     }

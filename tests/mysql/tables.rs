@@ -55,7 +55,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
     let schema = every_type(&name());
     let cache = server.open();
     let plan = cache.plan(&schema)?;
-    let sql = plan.steps[0].sql[0].replace(&schema.table, "TABLE");
+    let sql = plan.steps[0].sql[0].replace(schema.table_name(), "TABLE");
     assert_eq!(
         sql,
         "CREATE TABLE `TABLE` (
@@ -85,7 +85,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */"
     );
     cache.dynamic_with(schema.clone())?;
-    let stands = shown(&mut server.raw(), &schema.table);
+    let stands = shown(&mut server.raw(), schema.table_name());
     let (collation, json, int) = match server.is_mariadb() {
         true => (
             "utf8mb4_nopad_bin",
@@ -106,7 +106,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
     // Also where nothing is known but what stands.
     server
         .raw()
-        .query_drop(format!("DELETE FROM hilcat_scopes WHERE scope = '{}'", schema.name))?;
+        .query_drop(format!("DELETE FROM hilcat_scopes WHERE scope = '{}'", schema.name()))?;
     let plan = server.open().plan(&schema)?;
     assert!(plan.is_empty(), "{plan}");
     PASSED
@@ -164,10 +164,10 @@ fn long_keys_in_pairs(server: &Server) -> Result<Completion, Failed> {
 fn a_varchar_key_becomes_a_text(server: &Server) -> Result<Completion, Failed> {
     let (table, cache) = (name(), server.open());
     let mut schema = texts(&table);
-    schema.columns[0].ty = ColumnType::Varchar(50);
+    schema.columns_mut()[0].ty = ColumnType::Varchar(50);
     cache.dynamic_with(schema.clone())?.set("a", json!({"v": "1"}))?;
     for ty in [ColumnType::Varchar(639), ColumnType::Varchar(2_000), ColumnType::Text] {
-        schema.columns[0].ty = ty;
+        schema.columns_mut()[0].ty = ty;
         let plan = cache.plan(&schema)?;
         assert!(plan.is_safe() && plan.steps.len() == 1, "{plan}");
         let scope = server.open().dynamic_with(schema.clone())?;
@@ -211,7 +211,7 @@ fn inexact_keys_become_exact_where_that_is_allowed(server: &Server) -> Result<Co
     ))?;
     raw.query_drop(format!("INSERT INTO `{table}` VALUES ('k', 'old')"))?;
     let mut schema = texts(&table);
-    schema.columns[0].ty = ColumnType::Varchar(20);
+    schema.columns_mut()[0].ty = ColumnType::Varchar(20);
     let manual = schema.clone().migrate(Migrate::Manual);
     let error = server.open().dynamic_with(manual).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");

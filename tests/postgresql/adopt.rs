@@ -19,7 +19,7 @@ fn adopting(server: &Server) -> Cache {
 }
 
 fn names(cache: &Cache) -> Vec<&str> {
-    cache.schemas().iter().map(|schema| schema.name.as_str()).collect()
+    cache.schemas().iter().map(|schema| schema.name()).collect()
 }
 
 fn tables_become_scopes(server: &Server) {
@@ -74,8 +74,7 @@ fn what_cannot_be_a_scope_says_why(server: &Server) {
         let (_, found) = found.unwrap();
         assert!(found.contains(reason), "{table}: {found}");
     }
-    let mut schema = scope([text("v")]);
-    schema.table = "seen".into();
+    let schema = scope([text("v")]).table("seen");
     let error = server.cache().dynamic_with(schema).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("is a view"), "{error}");

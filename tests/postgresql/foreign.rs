@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use hilcat::{Cache, Column, ColumnType, DynScope, Error, ErrorKind, Schema};
+use hilcat::{Cache, Column, ColumnType, DynScope, Error, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
@@ -126,17 +126,13 @@ fn a_table_with_children_is_refused(server: &Server) {
          INSERT INTO parent VALUES ('x', 1);
          INSERT INTO child VALUES ('x', 2)",
     );
-    let of = |table: &str| {
-        let mut schema = scope([null(int("n"))]);
-        schema.table = table.to_owned();
-        schema
-    };
+    let of = |table: &str| scope([null(int("n"))]).table(table);
     let error = server.cache().dynamic_with(of("parent")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("child"), "{error}");
     let cache = Cache::builder(server.uri()).adopt_tables().open().unwrap();
-    assert!(cache.schemas().iter().any(|schema| schema.name == "child"));
-    assert!(cache.schemas().iter().all(|schema| schema.name != "parent"));
+    assert!(cache.schemas().iter().any(|schema| schema.name() == "child"));
+    assert!(cache.schemas().iter().all(|schema| schema.name() != "parent"));
     // One that came to have a child after it was opened.
     server.cache().dynamic_with(of("a")).unwrap().set("x", json!({"n": 1})).unwrap();
     server.run("CREATE TABLE later () INHERITS (a)");
@@ -178,11 +174,7 @@ fn what_depends_on_a_column_is_named(server: &Server) {
 }
 
 fn a_dropped_registry_is_made_again(server: &Server) {
-    let named = |name: &str| {
-        let mut schema: Schema = scope([null(int("n"))]);
-        (schema.name, schema.table) = (name.to_owned(), name.to_owned());
-        schema
-    };
+    let named = |name: &str| scope([null(int("n"))]).renamed(name).table(name);
     let cache = server.cache();
     let a = cache.dynamic_with(named("a")).unwrap();
     for (name, dropped) in [
@@ -219,12 +211,12 @@ fn a_suppressed_removal_is_an_error(server: &Server) {
          CREATE TRIGGER nothing BEFORE DELETE ON a FOR EACH ROW EXECUTE FUNCTION nothing()",
     );
     let start = Instant::now();
-    refused(a.pop("x"), "kept what it was to remove");
-    refused(a.pop_many(["y", "x", "none"]), "kept what it was to remove");
+    refused(a.pop("x"), "kept records that it was to remove");
+    refused(a.pop_many(["y", "x", "none"]), "kept records that it was to remove");
     assert_eq!(server.query("SELECT id FROM a ORDER BY id"), ["x", "y"]);
     assert_eq!(a.pop("none").unwrap(), None);
     assert!(a.pop_many(["y", "none"]).unwrap()[0].is_some());
-    refused(a.clear(), "kept what it was to remove");
+    refused(a.clear(), "kept records that it was to remove");
     // None of them waits for anything.
     assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
     server.run("DROP TRIGGER nothing ON a");

@@ -56,9 +56,8 @@ fn succeed(child: Child) {
 
 /// The scope of one program; all have equal columns.
 fn own(number: usize) -> Schema {
-    let mut schema = scope([text("owner"), int("n")]);
-    (schema.name, schema.table) = (format!("p{number}"), format!("p{number}"));
-    schema
+    let name = format!("p{number}");
+    scope([text("owner"), int("n")]).renamed(&name).table(&name)
 }
 
 /// What one program does: its first calls come in an order of its own, so that statements that are
@@ -203,8 +202,7 @@ const LEFT: &[&str] = &[
 
 fn in_the_default_schema(server: &Server) {
     let table = server.schema.replace(' ', "").to_lowercase();
-    let mut schema = scope([int("n")]);
-    (schema.name, schema.table) = (table.clone(), table.clone());
+    let schema = scope([int("n")]).renamed(&table).table(&table);
     let open = || Cache::from_uri(&server.base).unwrap();
     let kept = open();
     let kept = kept.dynamic_with(schema.clone()).unwrap();

@@ -111,8 +111,7 @@ fn every_call_is_one_round_trip(server: &Server) {
     a.set("x", whole()).unwrap();
     let (popped, trips) = proxy.count(|| a.pop("x").unwrap());
     assert_eq!((popped.is_some(), trips), (true, 1));
-    let mut schema = scope([Column::new("at", ColumnType::Timestamp)]);
-    (schema.name, schema.table) = ("b".into(), "b".into());
+    let schema = scope([Column::new("at", ColumnType::Timestamp)]).renamed("b").table("b");
     let b = cache.dynamic_with(schema).unwrap();
     let dated = || json!({"at": "2024-02-29T00:00:00Z"});
     b.set_many([("x", dated()), ("y", dated())]).unwrap();
@@ -137,9 +136,8 @@ fn a_batch_is_one_round_trip(server: &Server) {
 fn an_unchanged_scope_costs_nothing_to_open(server: &Server) {
     let schemas: Vec<_> = (0..100)
         .map(|at| {
-            let mut schema = scope([int("n")]);
-            (schema.name, schema.table) = (format!("s{at}"), format!("s{at}"));
-            schema
+            let name = format!("s{at}");
+            scope([int("n")]).renamed(&name).table(&name)
         })
         .collect();
     let cache = server.cache();

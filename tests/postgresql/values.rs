@@ -60,10 +60,9 @@ fn a_record_that_cannot_be_read_stays(server: &Server) {
     ];
     let cache = server.cache();
     for (at, (ty, value)) in hostile.into_iter().enumerate() {
-        let mut schema = scope([null(Column::new("v", ty)), null(int("n"))]);
-        schema.name = format!("t{at}");
-        schema.table = schema.name.clone();
-        let table = schema.table.clone();
+        let table = format!("t{at}");
+        let columns = [null(Column::new("v", ty)), null(int("n"))];
+        let schema = scope(columns).renamed(&table).table(&table);
         let a = cache.dynamic_with(schema).unwrap();
         let insert = format!("INSERT INTO {table} VALUES ('x', {value}, 1)");
         server.run(&insert);

@@ -1,4 +1,4 @@
-//! Scopes of a table each, with every value adapter of the package.
+//! Scopes with a table each, with every value adapter of the package.
 
 use hilcat::ErrorKind;
 use serde_json::{Value as Json, json};
@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     ("keys_of_several_columns", keys_of_several_columns),
     ("keys_of_integers", keys_of_integers),
     ("columns_that_are_not_given_stay", partial),
-    ("text_that_is_no_json_is_reported", no_json),
+    ("text_that_is_no_json_is_reported", text_that_is_not_json_is_an_error),
 ];
 
 /// A scope as both sides declare it.
@@ -26,9 +26,9 @@ struct Shared {
     adapter: &'static str,
     unique: &'static [&'static str],
     columns: &'static [&'static str],
-    /// The types of columns, spelled alike on both sides.
+    /// The types of columns, which both sides spell alike.
     types: &'static [(&'static str, &'static str)],
-    /// What hilcat's schema says besides.
+    /// Further properties of hilcat's schema.
     toml: &'static str,
 }
 
@@ -74,7 +74,7 @@ impl Shared {
     }
 }
 
-/// A key, the value that Python is given and gives, and what it is to hilcat.
+/// A key, its value in Python, and its value in hilcat.
 struct Sample {
     key: Json,
     given: Json,
@@ -82,14 +82,14 @@ struct Sample {
     value: Json,
 }
 
-/// A value that is the same to both.
+/// A value that is equal on both sides.
 fn same(key: impl Into<Json>, value: Json) -> Sample {
     let given = value.clone();
     Sample { key: key.into(), given: given.clone(), shown: given, value }
 }
 
-/// What Python writes hilcat reads, what hilcat writes Python reads, and each sees what the other
-/// changes and removes. The program has the table open all the time.
+/// Each side reads what the other writes, and sees its changes and removals. The Python program has
+/// the table open all the time.
 fn shares(context: &TestContext, shared: &Shared, samples: &[Sample]) {
     for policy in context.policies() {
         let mut python = context.program(shared.in_python(context));
@@ -106,7 +106,7 @@ fn shares(context: &TestContext, shared: &Shared, samples: &[Sample]) {
         let next = samples.iter().cycle().skip(1);
         for (Sample { key, .. }, next) in samples.iter().zip(next) {
             let value = match (&next.value, shared.unique) {
-                // A value that has its own key in it.
+                // A value that contains its key.
                 (Json::Object(value), [unique]) if value.contains_key(*unique) => {
                     let mut value = value.clone();
                     value[*unique] = key.clone();
@@ -211,7 +211,7 @@ fn list(context: &TestContext) {
     arrays(context, "list");
 }
 
-/// The package keeps JSON in columns of text: it says so to hilcat, whose own would be of JSON.
+/// The package stores JSON in text columns, where hilcat would use JSON columns.
 fn json_in_one_column(context: &TestContext) {
     let shared =
         Shared { adapter: "json", toml: "default_column_type = 'text'", ..Shared::default() };
@@ -285,8 +285,8 @@ fn partial(context: &TestContext) {
     assert_eq!(python.fetch("s", &json!("k")), expected);
 }
 
-/// JSON's own texts alone are JSON: Python writes others, too.
-fn no_json(context: &TestContext) {
+/// Python also writes text that is not JSON.
+fn text_that_is_not_json_is_an_error(context: &TestContext) {
     let shared =
         Shared { adapter: "json", toml: "default_column_type = 'text'", ..Shared::default() };
     let mut python = context.program(shared.in_python(context));

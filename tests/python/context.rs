@@ -1,4 +1,4 @@
-//! What a test stands on: an engine, and a table that no other test uses.
+//! The context of a test: an engine, and a table that no other test uses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use crate::program::{Program, sorted};
 
-/// An engine that both sides know.
+/// An engine that both sides support.
 pub struct Engine {
     pub name: &'static str,
     /// The scheme of hilcat's URIs.
     pub scheme: &'static str,
-    /// What names a running server; none where there is none to run.
+    /// The environment variable with the address of the server, or `None` if none is needed.
     variable: Option<&'static str>,
-    /// The type of a key of text, where the default cannot be one.
+    /// The type of text keys, if the default cannot be used for keys.
     key: Option<&'static str>,
 }
 
@@ -54,13 +54,14 @@ pub struct TestContext {
     /// The table of the test.
     pub table: String,
     python: PathBuf,
-    /// Where tables are dropped when the test is done; a file is gone with its directory.
+    /// The database in which the table is dropped after the test. A file is removed with its
+    /// directory.
     on_server: bool,
     _directory: Option<TempDir>,
 }
 
 impl TestContext {
-    /// Gives the reason where something is not there that the tests need.
+    /// Returns what is missing to run the tests.
     pub fn open(engine: &'static Engine) -> Result<Self, String> {
         let set =
             |variable: &str| std::env::var(variable).map_err(|_| format!("{variable} is not set"));
@@ -77,7 +78,7 @@ impl TestContext {
         Ok(Self { engine, uri, table, python, on_server, _directory: directory })
     }
 
-    /// A program of the Python package with a scope `s` in the table.
+    /// Starts a program of the Python package with the scope `s` in the table.
     pub fn program(&self, scope: Json) -> Program {
         let mut scope = scope;
         scope["scope"] = json!("s");
@@ -85,14 +86,14 @@ impl TestContext {
         Program::start(&self.python, &json!({"uri": self.uri, "scopes": [scope]}))
     }
 
-    /// A program of the Python package with all scopes in the table.
+    /// Starts a program of the Python package with all scopes in the table.
     pub fn program_of_single_table(&self, config: Json) -> Program {
         let mut config = config;
         config["table"] = json!(self.table);
         Program::start(&self.python, &json!({"uri": self.uri, "single": config}))
     }
 
-    /// The types of columns of text that are unique, where the engine's default cannot be.
+    /// Returns the types of the text columns of the key, if the default cannot be used for keys.
     pub fn key_types(&self, keys: &[&str]) -> Vec<(String, String)> {
         let types = self.engine.key.iter();
         types.flat_map(|ty| keys.iter().map(|key| ((*key).to_owned(), (*ty).to_owned()))).collect()
@@ -112,8 +113,8 @@ impl TestContext {
         Cache::from_uri(&uri).unwrap()
     }
 
-    /// Under which policies a table of the package can be opened: on MySQL its keys are not exact
-    /// as they stand.
+    /// Returns the policies under which a table of the package can be opened. On MySQL its keys are not
+    /// exact until they are migrated.
     pub fn policies(&self) -> &'static [&'static str] {
         match self.engine.key {
             None => &["safe", "manual"],
@@ -121,7 +122,7 @@ impl TestContext {
         }
     }
 
-    /// The one of them that changes the least.
+    /// Returns the policy that changes the least.
     pub fn policy(&self) -> &'static str {
         self.policies().last().unwrap()
     }
@@ -136,7 +137,7 @@ impl Drop for TestContext {
     }
 }
 
-/// The keys of a scope, sorted by how they are written.
+/// Returns the keys of a scope, sorted by their text.
 pub fn keys(scope: &DynScope) -> Vec<Json> {
     sorted(scope.keys().unwrap().map(Result::unwrap).collect())
 }

@@ -1,5 +1,5 @@
-//! Tables shared with the Python package hilcat 1.4.0: it writes and hilcat reads, hilcat writes
-//! and it reads, while both have the table open.
+//! Tables shared with the Python package hilcat 1.4.0. Each side reads what the other writes, while
+//! both have the table open.
 //!
 //! `HILCAT_TEST_PYTHON` is the path of a python that has the package (`scripts/python` makes one);
 //! a server's tests run where its backend is built and its `HILCAT_TEST_*` is set.

@@ -1,5 +1,5 @@
-//! SQLite alone: the package declares columns as `str`, of affinity NUMERIC, and texts that look
-//! like numbers become numbers there.
+//! SQLite only: the package declares columns as `str`, of affinity NUMERIC, in which numeric text
+//! becomes numbers.
 
 use hilcat::{Cache, DynScope, ErrorKind};
 use serde_json::{Value as Json, json};
@@ -8,17 +8,17 @@ use crate::Case;
 use crate::context::{TestContext, keys};
 
 pub const CASES: &[Case] = &[
-    ("numbers_that_python_made_of_texts_are_read_as_their_text", read),
-    ("under_manual_no_text_is_written_that_becomes_another", manual),
-    ("under_safe_the_columns_become_text_and_python_goes_on", safe),
-    ("a_column_of_text_is_used_as_it_stands", of_text),
+    ("numbers_that_replaced_text_are_read_as_text", read),
+    ("under_manual_text_that_would_change_is_refused", manual),
+    ("under_safe_the_columns_become_text", safe),
+    ("a_text_column_is_used_unchanged", of_text),
     ("json_that_looks_like_a_number", json_numbers),
-    ("listings_of_texts_and_numbers_are_whole", listings),
+    ("listings_of_texts_and_numbers_are_complete", listings),
     ("adopted_tables_are_shared", adopted),
     ("a_scope_that_looks_like_a_number", scopes),
 ];
 
-/// Texts, and what comes back of them from a column of affinity NUMERIC.
+/// Text, and what is read back from a column of affinity NUMERIC.
 const TEXTS: [(&str, &str); 7] = [
     ("007", "7"),
     ("1e3", "1000"),
@@ -101,7 +101,7 @@ fn safe(context: &TestContext) {
         assert_eq!(fetch(&scope, text), Some(json!(text)));
         assert_eq!(python.fetch("s", &json!(text)), json!(text));
     }
-    // The record of `007` was that of 7 and stays it; Python finds it by the number, too.
+    // The record of `007` was stored as 7 and stays so; Python also finds it by the number.
     assert_eq!(python.fetch("s", &json!(7)), json!("5"));
     python.set("s", &json!("007"), &json!("1e3"));
     python.set("s", &json!("n"), &json!(8));
@@ -130,7 +130,7 @@ fn json_numbers(context: &TestContext) {
     let toml = "value = 'json'\ndefault_column_type = 'text'";
     let scope = context.scope(&format!("{toml}\nmigrate = 'manual'"));
     assert_eq!((fetch(&scope, "a"), fetch(&scope, "b")), (Some(json!(5)), Some(json!(2.5))));
-    // The package itself cannot read a number where it expects JSON's text: that is its own.
+    // The package itself cannot read a number where it expects JSON text.
     scope.set("a", json!({"n": 5})).unwrap();
     assert_eq!(python.fetch("s", &json!("a")), json!({"n": 5}));
     let scope = context.scope(toml);

@@ -1,7 +1,7 @@
-"""A program that uses the Python package, told what to do line by line.
+"""A program that uses the Python package, with one command on each line of its input.
 
 The first line says which cache is opened, every other one is a call; each answer is a line, too.
-Tuples are told from lists: they are written as {"tuple": [...]}.
+Tuples are written as {"tuple": [...]}, to distinguish them from lists.
 """
 
 import json
@@ -100,12 +100,12 @@ def main():
     cache = None
     for line in sys.stdin:
         try:
-            told = json.loads(line)
+            command = json.loads(line)
             if cache is None:
-                cache, answer = open_cache(**told), True
+                cache, answer = open_cache(**command), True
             else:
-                answer = shown(call(cache, *told))
-        except Exception as error:  # the tests say what is to fail
+                answer = shown(call(cache, *command))
+        except Exception as error:  # the tests check which commands fail
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 /// A running program that has a cache of the Python package open.
 pub struct Program {
     child: Child,
-    told: ChildStdin,
+    input: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -20,15 +20,15 @@ impl Program {
         let mut command = Command::new(python);
         command.arg(program).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let told = child.stdin.take().unwrap();
+        let input = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        let mut program = Self { child, told, answers };
+        let mut program = Self { child, input, answers };
         assert_eq!(program.ask(opened), json!(true));
         program
     }
 
     fn ask(&mut self, line: &Json) -> Json {
-        writeln!(self.told, "{line}").unwrap();
+        writeln!(self.input, "{line}").unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
         serde_json::from_str(&answer).expect("the program answers each line")
@@ -57,7 +57,7 @@ impl Program {
         self.call(json!(["pop", scope.into(), key]));
     }
 
-    /// The keys of a scope, sorted by how they are written.
+    /// Returns the keys of a scope, sorted by their text.
     pub fn keys(&mut self, scope: impl Into<Json>) -> Vec<Json> {
         sorted(untupled(self.call(json!(["keys", scope.into()]))))
     }
@@ -74,7 +74,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It waits for a line that does not come.
+        // The program would wait for another line.
         drop(self.child.kill());
         drop(self.child.wait());
     }

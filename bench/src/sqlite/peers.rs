@@ -35,6 +35,7 @@ fn preparation(path: Option<&Path>, synchronous: Synchronous, table: &str) -> St
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
         Synchronous::Off => "OFF",
+        other => panic!("no peer for {other:?}"),
     };
     format!("{journal} PRAGMA synchronous = {synchronous}; {table};")
 }

@@ -7,8 +7,9 @@ use syn::{Expr, ExprLit, Lit, Path};
 use super::model::OnError;
 use crate::ast::Migrate;
 use crate::attr::{Given, Item};
-use crate::error::{Errors, did_you_mean};
+use crate::error::Errors;
 use crate::freshness::{FreshnessAttrs, NAMES};
+use crate::spelling::did_you_mean;
 
 const KNOWN: [&str; 19] = [
     "cache",

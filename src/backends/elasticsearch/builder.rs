@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::Certificate;
@@ -16,16 +15,26 @@ use super::cluster_uri::{self, ClusterUri};
 use super::transport::Transport;
 use super::{Elasticsearch, names};
 use crate::remote::{ServerOptions, server_option_methods};
-use crate::store::{Options, Store, Uri};
+use crate::store::{Options, Store, Uri, pool_option_methods};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
-pub(super) const OPTIONS: [&str; 8] =
-    ["api_key", "prefix", "refresh", "ca", "shards", "replicas", "max_response", "retry"];
+pub(super) const OPTIONS: [&str; 9] = [
+    "api_key",
+    "prefix",
+    "refresh",
+    "sslrootcert",
+    "ca",
+    "shards",
+    "replicas",
+    "max_response",
+    "retry",
+];
 
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Refresh {
     /// When the index is refreshed next, which is once a second by default. The default.
     #[default]
@@ -66,7 +75,7 @@ pub struct ElasticsearchBuilder {
     user: Option<String>,
     password: Option<String>,
     api_key: Option<String>,
-    ca: Option<PathBuf>,
+    ssl_root_cert: Option<PathBuf>,
     prefix: String,
     refresh: Refresh,
     shards: Option<u32>,
@@ -96,7 +105,7 @@ impl ElasticsearchBuilder {
             user: None,
             password: None,
             api_key: None,
-            ca: None,
+            ssl_root_cert: None,
             prefix: String::new(),
             refresh: Refresh::default(),
             shards: None,
@@ -110,6 +119,7 @@ impl ElasticsearchBuilder {
     pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<Self> {
         let place = ClusterUri::parse(uri.rest())?;
         let number = "a number from 0";
+        let root_cert = uri.spelling("sslrootcert", Some("ca"))?;
         Ok(Self {
             hosts: place.hosts,
             https: uri.scheme() == "es+https",
@@ -118,7 +128,7 @@ impl ElasticsearchBuilder {
             password: place.password,
             options: uri.take_common(options)?,
             api_key: uri.take("api_key"),
-            ca: uri.take("ca").map(PathBuf::from),
+            ssl_root_cert: uri.take(root_cert).map(PathBuf::from),
             prefix: uri.take("prefix").unwrap_or_default(),
             refresh: uri.take_choice("refresh", &Refresh::CHOICES)?.unwrap_or_default(),
             shards: uri.take_parsed("shards", "a number from 1")?,
@@ -146,18 +156,6 @@ impl ElasticsearchBuilder {
         self
     }
 
-    /// Who logs in.
-    pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.user = Some(user.into());
-        self
-    }
-
-    /// The user's password, as it is: nothing in it is escaped.
-    pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.password = Some(password.into());
-        self
-    }
-
     /// An API key in place of a user: as Elasticsearch gives it encoded, or its id and itself with
     /// a colon between.
     pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
@@ -165,9 +163,10 @@ impl ElasticsearchBuilder {
         self
     }
 
-    /// A file of certificates, in PEM, of authorities that are trusted besides Mozilla's.
-    pub fn ca(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca = Some(path.into());
+    /// Sets a PEM file of authorities to trust, in addition to Mozilla's.
+    #[doc(alias = "ca")]
+    pub fn ssl_root_cert(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ssl_root_cert = Some(path.into());
         self
     }
 
@@ -197,19 +196,8 @@ impl ElasticsearchBuilder {
         self
     }
 
-    /// The deadline of one call; 5 seconds by default.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    server_option_methods!();
-
-    /// How many requests are under way at the most, at least 1; 8 by default.
-    pub fn pool_size(mut self, pool_size: u32) -> Self {
-        self.options.pool_size = pool_size.max(1);
-        self
-    }
+    server_option_methods!("none by default.");
+    pool_option_methods!("concurrent requests");
 
     /// Opens the cluster: asks it once, so that what is wrong is said now.
     ///
@@ -292,14 +280,16 @@ impl ElasticsearchBuilder {
     }
 
     fn authorities(&self) -> Result<Option<Certificate>> {
-        let Some(path) = &self.ca else { return Ok(None) };
+        let Some(path) = &self.ssl_root_cert else { return Ok(None) };
         if !self.https {
-            return Err(Error::invalid_config("`ca` is of use only with HTTPS, as in es+https://"));
+            return Err(Error::invalid_config(
+                "the option `sslrootcert` has no effect without HTTPS; use the scheme es+https",
+            ));
         }
         let read = std::fs::read(path).map_err(|error| error.to_string());
         let read = read.and_then(|pem| Certificate::from_pem(&pem).map_err(|e| e.to_string()));
         read.map(Some).map_err(|error| {
-            Error::invalid_config(format!("the file of `ca` cannot be used: {error}"))
+            Error::invalid_config(format!("the file of `sslrootcert` cannot be read: {error}"))
         })
     }
 }

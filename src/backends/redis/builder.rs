@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -15,9 +14,11 @@ use super::sentinel::Sentinels;
 use super::servers::Servers;
 use super::{Inner, KnownScopes, Redis};
 use crate::codec::CodecOptions;
-use crate::remote::tls::{self, SslMode};
-use crate::remote::{Server, ServerOptions, server_option_methods};
-use crate::store::{Options, Store};
+use crate::remote::tls::SslMode;
+use crate::remote::{
+    ConnectOptions, Server, ServerOptions, connect_option_methods, server_option_methods,
+};
+use crate::store::{Options, Store, pool_option_methods};
 use crate::{Error, Result};
 
 /// The port of a Redis server where none is named.
@@ -29,6 +30,7 @@ const PREFIX: &str = "hilcat";
 
 /// What a record is in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum RedisLayout {
     /// A string: JSON (or MessagePack) of all columns by their names. The default.
     #[default]
@@ -56,14 +58,12 @@ pub struct RedisBuilder {
     named: Named,
     login: Login,
     sentinel: (Option<String>, Option<String>),
-    ssl_mode: SslMode,
-    ssl_root_cert: Option<PathBuf>,
     prefix: Option<String>,
     layout: RedisLayout,
     together: bool,
     replicas: u32,
     pub(super) codec: CodecOptions,
-    connect_timeout: Option<Duration>,
+    pub(super) connect_options: ConnectOptions,
     pub(super) server_options: ServerOptions,
     pub(super) options: Options,
 }
@@ -73,7 +73,7 @@ impl std::fmt::Debug for RedisBuilder {
         f.debug_struct("RedisBuilder")
             .field("servers", &self.named)
             .field("login", &self.login)
-            .field("ssl_mode", &self.ssl_mode)
+            .field("ssl_mode", &self.connect_options.ssl_mode)
             .field("prefix", &self.prefix)
             .field("layout", &self.layout)
             .finish_non_exhaustive()
@@ -119,14 +119,15 @@ impl RedisBuilder {
             named,
             login: Login::default(),
             sentinel: (None, None),
-            ssl_mode: SslMode::Disable,
-            ssl_root_cert: None,
             prefix: None,
             layout: RedisLayout::default(),
             together: false,
             replicas: 0,
             codec: CodecOptions::default(),
-            connect_timeout: None,
+            connect_options: ConnectOptions {
+                ssl_mode: SslMode::Disable,
+                ..ConnectOptions::default()
+            },
             server_options: ServerOptions::default(),
             options: Options::default(),
         }
@@ -137,18 +138,6 @@ impl RedisBuilder {
         if let Named::One(Address::Tcp(_, standing)) = &mut self.named {
             *standing = port;
         }
-        self
-    }
-
-    /// Who logs in; by default the server's own default user.
-    pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.login.user = Some(user.into());
-        self
-    }
-
-    /// The password, as it is: nothing in it is escaped.
-    pub fn password(mut self, password: impl Into<String>) -> Self {
-        self.login.password = Some(password.into());
         self
     }
 
@@ -173,20 +162,6 @@ impl RedisBuilder {
     /// The version of the protocol; [`Resp::Resp2`] by default.
     pub fn protocol(mut self, protocol: Resp) -> Self {
         self.login.protocol = protocol;
-        self
-    }
-
-    /// Whether connections are encrypted, and how much of a server's certificate is checked;
-    /// [`SslMode::Disable`] by default. [`SslMode::Prefer`] is refused: a server listens for
-    /// encrypted connections on a port of their own.
-    pub fn ssl_mode(mut self, mode: SslMode) -> Self {
-        self.ssl_mode = mode;
-        self
-    }
-
-    /// A file of certificates, in PEM, of the authorities that are trusted, in place of Mozilla's.
-    pub fn ssl_root_cert(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ssl_root_cert = Some(path.into());
         self
     }
 
@@ -237,30 +212,16 @@ impl RedisBuilder {
         self
     }
 
-    /// How long connecting and logging in may take; as long as a call by default.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = Some(timeout);
-        self
-    }
-
-    /// The deadline of one call; 5 seconds by default.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    server_option_methods!();
+    server_option_methods!(login, "the server's default user by default.");
+    connect_option_methods!(
+        "[`SslMode::Disable`] by default. [`SslMode::Prefer`] is invalid: a server accepts TLS on a separate port."
+    );
+    pool_option_methods!("open connections per server");
 
     /// The clock by which records expire: the server is told to remove a record after the time that
     /// is left by it. That of the system by default.
     pub fn clock(mut self, clock: impl crate::Clock + 'static) -> Self {
         self.options.clock = crate::store::SharedClock::new(clock);
-        self
-    }
-
-    /// How many connections there are to one server at the most, at least 1; 8 by default.
-    pub fn pool_size(mut self, pool_size: u32) -> Self {
-        self.options.pool_size = pool_size.max(1);
         self
     }
 
@@ -334,7 +295,7 @@ impl RedisBuilder {
         self.check_login(&login)?;
         let options = PoolOptions {
             size: self.options.pool_size,
-            connect_timeout: self.connect_timeout.unwrap_or(self.options.timeout),
+            connect_timeout: self.connect_options.timeout.unwrap_or(self.options.timeout),
             login: Arc::new(login.clone()),
         };
         Ok(match &self.named {
@@ -367,26 +328,14 @@ impl RedisBuilder {
     }
 
     fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>> {
-        let mode = match (self.ssl_mode, &self.ssl_root_cert) {
-            (SslMode::Disable, None) => return Ok(None),
-            (SslMode::Disable, Some(_)) => {
-                return Err(Error::invalid_config(
-                    "`sslrootcert` is of use only where the connection is encrypted",
-                ));
-            }
-            (SslMode::Prefer, _) => {
-                return Err(Error::invalid_config(
-                    "a Redis server has a port of its own for encrypted connections: `sslmode` is one of require, verify-ca, verify-full",
-                ));
-            }
-            // Trusted authorities are of no use where nothing is checked.
-            (SslMode::Require, Some(_)) => SslMode::VerifyCa,
-            (mode, _) => mode,
-        };
-        let config = tls::config(mode, self.ssl_root_cert.as_deref()).map_err(|error| {
-            Error::invalid_config(format!("the file of `sslrootcert` cannot be used: {error}"))
-        })?;
-        Ok(Some(config))
+        let options = &self.connect_options;
+        match (options.ssl_mode, &options.ssl_root_cert) {
+            (SslMode::Disable, None) => Ok(None),
+            (SslMode::Prefer, _) => Err(Error::invalid_config(
+                "a Redis server accepts TLS on a separate port; set `sslmode` to require, verify-ca or verify-full",
+            )),
+            _ => options.tls(options.effective_mode()?).map(Some),
+        }
     }
 }
 

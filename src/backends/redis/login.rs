@@ -9,6 +9,7 @@ pub(super) use crate::remote::Endpoint as Address;
 
 /// The protocol version of a connection. Records are stored the same way with both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Resp {
     /// RESP2, supported by every server. The default.
     #[default]

@@ -8,7 +8,7 @@ use super::login::{Address, Resp};
 use crate::codec::CodecOptions;
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;
-use crate::remote::{Server, ServerOptions};
+use crate::remote::{ConnectOptions, Server, ServerOptions};
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
@@ -47,9 +47,7 @@ fn read(mut uri: Uri, options: Options) -> Result<RedisBuilder> {
     if let Some(replicas) = uri.take_parsed("replicas", "a number of replicas")? {
         builder = builder.replicas(replicas);
     }
-    if let Some(timeout) = uri.take_duration("connect_timeout")? {
-        builder = builder.connect_timeout(timeout);
-    }
+    builder.connect_options.take_timeout(&mut uri)?;
     builder.codec = CodecOptions::take(&mut uri)?;
     builder.server_options = ServerOptions::take(&mut uri)?;
     known.extend(["protocol", "prefix", "layout", "slots", "replicas", "connect_timeout"]);
@@ -73,13 +71,11 @@ fn named(uri: &mut Uri) -> Result<(RedisBuilder, Vec<&'static str>)> {
     if !scheme.starts_with("rediss") {
         return Ok((builder, known));
     }
-    // The modes that always encrypt.
-    let mode = uri.take_choice("sslmode", &SslMode::CHOICES[2..])?.unwrap_or(SslMode::VerifyFull);
-    let mut builder = builder.ssl_mode(mode);
-    if let Some(path) = uri.take("sslrootcert") {
-        builder = builder.ssl_root_cert(path);
-    }
-    known.extend(["sslmode", "sslrootcert"]);
+    // The modes that always use TLS.
+    let modes = &SslMode::CHOICES[2..];
+    let mut builder = builder.ssl_mode(SslMode::VerifyFull);
+    builder.connect_options.take_tls(uri, modes, [None, None])?;
+    known.extend(ConnectOptions::TLS_NAMES);
     Ok((builder, known))
 }
 

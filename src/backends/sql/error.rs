@@ -4,7 +4,6 @@ use diesel::result::{
     DatabaseErrorInformation, DatabaseErrorKind, DeserializeFieldError, Error as DieselError,
 };
 
-use super::dialect::Dialect;
 use crate::remote::Outcome;
 use crate::{Error, ErrorKind};
 
@@ -41,6 +40,12 @@ pub(crate) enum ErrorClass {
     ConnectionLost,
     /// Any other error.
     Other,
+}
+
+/// The classification of an engine's errors.
+pub(crate) trait Classify {
+    /// Returns the class of an error that the engine reported.
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass;
 }
 
 impl ErrorClass {
@@ -88,7 +93,7 @@ impl From<Error> for CallError {
 impl CallError {
     /// Returns the class of the engine's error, and [`ErrorClass::Other`] for an error of hilcat's
     /// own.
-    pub(crate) fn class<D: Dialect>(&self) -> ErrorClass {
+    pub(crate) fn class<D: Classify>(&self) -> ErrorClass {
         match self {
             Self::Diesel(error) => classify::<D>(error),
             Self::Hilcat(_) => ErrorClass::Other,
@@ -109,8 +114,16 @@ impl CallError {
         }
     }
 
+    /// Applies `f` to an error of hilcat's own.
+    pub(crate) fn map_hilcat(self, f: impl FnOnce(Error) -> Error) -> Self {
+        match self {
+            Self::Hilcat(error) => Self::Hilcat(f(error)),
+            error => error,
+        }
+    }
+
     /// Converts the error to the public one.
-    pub(crate) fn into_error<D: Dialect>(self) -> Error {
+    pub(crate) fn into_error<D: Classify>(self) -> Error {
         match (self.class::<D>(), self) {
             (_, Self::Hilcat(error)) => error,
             (class, Self::Diesel(error)) => {
@@ -128,7 +141,7 @@ pub(crate) fn concurrent_change() -> DieselError {
 }
 
 /// Returns the class of a Diesel error.
-pub(crate) fn classify<D: Dialect>(error: &DieselError) -> ErrorClass {
+pub(crate) fn classify<D: Classify>(error: &DieselError) -> ErrorClass {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
         | DieselError::BrokenTransactionManager => ErrorClass::ConnectionLost,
@@ -149,7 +162,7 @@ pub(crate) fn classify<D: Dialect>(error: &DieselError) -> ErrorClass {
 
 /// Converts an error of the caller's own statement to the public error, with Diesel's as its
 /// source.
-pub(crate) fn from_caller<D: Dialect>(error: DieselError) -> Error {
+pub(crate) fn from_caller<D: Classify>(error: DieselError) -> Error {
     let class = match classify::<D>(&error) {
         // The table need not be one of hilcat's.
         ErrorClass::NoTable | ErrorClass::NoColumn => ErrorClass::Other,
@@ -256,16 +269,5 @@ fn from_column(inner: BoxedError) -> Result<Error, BoxedError> {
         (Some(error), Some(name)) => Ok(error.clone().with_column(name)),
         (Some(error), None) => Ok(error.clone()),
         (None, _) => Err(column),
-    }
-}
-
-/// Converts the untyped error of a failed migration.
-pub(crate) fn from_migration<D: Dialect>(error: BoxedError) -> CallError {
-    match error.downcast::<DieselError>() {
-        Ok(error) => CallError::Diesel(*error),
-        Err(other) => CallError::Hilcat(Error::new(
-            ErrorKind::Backend,
-            format!("{} could not be migrated: {other}", D::NAME),
-        )),
     }
 }

@@ -1,17 +1,19 @@
-//! The backends of typed tables, through Diesel: a table for each scope, a column for each field.
+//! The SQL backends: typed tables through Diesel, with a table for each scope and a column for each
+//! field.
 //!
-//! All of it is generic over a [`Dialect`](dialect::Dialect): what differs between engines stands
-//! in one file each under `dialect/`.
+//! Everything is generic over a [`Dialect`](dialect::Dialect), which each engine implements in
+//! `dialect/`. A module uses only those before it in this list: `error`, `statement`, `dialect`
+//! (with `connection`), `migration`, `database`, `table`, `diesel`, and the backends.
 
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgresql", feature = "mysql")),
-    allow(dead_code, reason = "each engine uses a part of what they share")
+    allow(dead_code, reason = "each engine uses a part of the shared code")
 )]
 
-/// Makes a store of a type that wraps a [`Database`](database::Database), which does all of it.
+/// Implements [`Store`](crate::store::Store) for a type that wraps a store, by forwarding to it.
 macro_rules! store_of_tables {
     ($store:ty) => {
-        // None of the trait's own bodies is to be taken for that of the database.
+        // Every method must be forwarded, including those with a default body.
         #[deny(clippy::missing_trait_methods)]
         impl $crate::store::Store for $store {
             fn name(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! Opening a SQLite database.
+//! The SQLite backend: its builder and its URI.
 
 mod read_only;
 
@@ -11,20 +11,20 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use parking_lot::Mutex;
 
-use super::database::{Database, Inner};
+use super::database::{Database, DatabaseInner};
 use super::dialect::Dialect;
 use super::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::connection::pool;
-use crate::backends::sql::table::single_table::{self, Layout, Single};
+use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::remote::Deadline;
 use crate::store::uri::decode;
-use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri};
+use crate::store::{Capabilities, ExpirySupport, Options, Store, Uri, pool_option_methods};
 use crate::{Error, ErrorKind, Result};
 
-/// A SQLite database: a table for each scope, in one file or in memory.
+/// A SQLite database with a table for each scope, in a file or in memory.
 ///
-/// A file is kept in WAL mode, with one connection that writes and several that read beside it,
-/// and is open to other processes at the same time.
+/// A file is in WAL mode, with one connection that writes and several that read concurrently.
+/// Several processes can use it at the same time.
 ///
 /// ```
 /// use hilcat::Cache;
@@ -40,19 +40,20 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct Sqlite(Database<sqlite::Sqlite>);
 
-/// When an acknowledged write is on the disk.
+/// When writes are flushed to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Synchronous {
-    /// Before it is acknowledged: it survives a crash of the program, of the system and a loss of
-    /// power. The default.
+    /// Before a write is acknowledged. Acknowledged writes survive a crash of the program or system
+    /// and a loss of power. The default.
     #[default]
     Full,
-    /// At the next checkpoint: it survives a crash of the program, but a crash of the system or a
-    /// loss of power may undo the last writes. The database stays whole. Many times faster where
-    /// each write is a transaction of its own.
+    /// At the next checkpoint. Acknowledged writes survive a crash of the program. A crash of the
+    /// system or a loss of power may undo the last ones, but does not damage the database. Many
+    /// times faster if each write is a transaction.
     Normal,
-    /// When the system pleases: it survives a crash of the program, but a crash of the system or a
-    /// loss of power may destroy the database.
+    /// When the operating system decides. Acknowledged writes survive a crash of the program. A
+    /// crash of the system or a loss of power may damage the database.
     Off,
 }
 
@@ -67,18 +68,18 @@ impl Synchronous {
 }
 
 impl Sqlite {
-    /// A builder for the database in a file, which is made where it does not stand.
+    /// Returns a builder for the database in a file, which is created if it does not exist.
     pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
         SqliteBuilder::new(Some(path.as_ref().to_owned()))
     }
 
-    /// A builder for a database in memory, which is gone with its store.
+    /// Returns a builder for a database in memory, which is dropped with the store.
     pub fn in_memory() -> SqliteBuilder {
         SqliteBuilder::new(None)
     }
 
-    /// A database on a connection that you opened yourself, with the settings that it has: all
-    /// that reads or writes goes through it, one call at a time, and it is closed with the store.
+    /// Opens a database on an existing connection, whose settings are left as they are. All calls
+    /// use this connection, one at a time. It is closed with the store.
     ///
     /// ```
     /// use diesel::connection::SimpleConnection;
@@ -95,28 +96,31 @@ impl Sqlite {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the connection cannot be used.
+    /// [`ErrorKind::Unavailable`] if the connection cannot be used.
     pub fn from_connection(mut connection: SqliteConnection) -> Result<Self> {
         let options = Options::default();
         let ready = sqlite::Sqlite::set_deadline(&mut connection, options.timeout);
         ready.map_err(|error| CallError::from(error).into_error::<sqlite::Sqlite>())?;
-        let given = Mutex::new(Some(connection));
-        let only = pool::open_only(move || {
-            given.lock().take().ok_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "the connection that was given is closed")
+        let connection = Mutex::new(Some(connection));
+        let only = pool::open_single(move || {
+            connection.lock().take().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the connection that the database was opened with is closed; open it again",
+                )
             })
         })?;
         Ok(Self(Database::new(only.clone(), only, options, capabilities(true))))
     }
 
-    /// The database itself, and whether it outlives the store.
-    pub(crate) fn into_database(self) -> (Arc<Inner<sqlite::Sqlite>>, bool) {
+    /// Returns the database, and whether it outlives the store.
+    pub(crate) fn into_database(self) -> (Arc<DatabaseInner<sqlite::Sqlite>>, bool) {
         let persistent = self.0.capabilities().persistent;
         (self.0.into_inner(), persistent)
     }
 }
 
-/// Builds a [`Sqlite`].
+/// A builder of [`Sqlite`].
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct SqliteBuilder {
@@ -130,26 +134,15 @@ impl SqliteBuilder {
         Self { path, synchronous: Synchronous::default(), options: Options::default() }
     }
 
-    /// When an acknowledged write is on the disk; [`Synchronous::Full`] by default.
+    /// Sets when writes are flushed to disk; [`Synchronous::Full`] by default.
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.synchronous = synchronous;
         self
     }
 
-    /// The deadline of one call; 5 seconds by default.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
+    pool_option_methods!("connections that read (a database in memory has one connection)");
 
-    /// How many connections read at the most, at least 1; 8 by default. A database in memory has
-    /// one connection for all.
-    pub fn pool_size(mut self, pool_size: u32) -> Self {
-        self.options.pool_size = pool_size.max(1);
-        self
-    }
-
-    /// Takes the path and the options of a URI.
+    /// Returns the builder and the common options that a URI describes.
     pub(crate) fn from_uri(uri: &mut Uri, options: Options) -> Result<(Self, Options)> {
         let path = path_of(uri.rest())?;
         let options = uri.take_common(options)?;
@@ -166,8 +159,8 @@ impl SqliteBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] where the file cannot be opened or is no database,
-    /// [`ErrorKind::Timeout`] where another process holds it until the deadline.
+    /// [`ErrorKind::Unavailable`] if the file cannot be opened or is not a database,
+    /// [`ErrorKind::Timeout`] if another process locks it until the deadline.
     pub fn open(self) -> Result<Sqlite> {
         let Self { path, synchronous, options } = self;
         if let Some(path) = path.as_deref() {
@@ -180,11 +173,11 @@ impl SqliteBuilder {
         let in_memory = path.is_none();
         let connect = move || connect(&url, in_memory, synchronous, options.timeout);
         let (readers, writers) = if in_memory {
-            // A database in memory belongs to its one connection.
-            let only = pool::open_only(connect)?;
+            // A database in memory exists only in its connection.
+            let only = pool::open_single(connect)?;
             (only.clone(), only)
         } else {
-            // The first writer makes the file and its journal before any reader comes.
+            // The writer comes first: it creates the file and its journal.
             let writers = pool::open(1, connect.clone())?;
             (pool::open(options.pool_size, connect)?, writers)
         };
@@ -192,12 +185,12 @@ impl SqliteBuilder {
     }
 }
 
-/// Refuses a path of which SQLite users mean something else.
+/// Rejects a path that has a special meaning in SQLite.
 fn check_name(path: &Path) -> Result<()> {
     match path.file_name().is_some_and(|name| name == ":memory:") {
         false => Ok(()),
         true => Err(Error::invalid_config(
-            "`:memory:` is the name of a file here; a database in memory is `sqlite::memory:` (`sqlite+kv::memory:`), or Sqlite::in_memory() in a program",
+            "`:memory:` as a path would be the name of a file; a database in memory is `sqlite::memory:` (`sqlite+kv::memory:`), or Sqlite::in_memory() in a program",
         )),
     }
 }
@@ -215,7 +208,7 @@ fn capabilities(persistent: bool) -> Capabilities {
     }
 }
 
-/// Opens `sqlite:`.
+/// Opens the URI scheme `sqlite:`.
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Options)> {
     let (builder, options) = SqliteBuilder::from_uri(&mut uri, options)?;
     let single = single_table::take(&mut uri)?;
@@ -223,7 +216,7 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((single_table::store(builder.open()?, single), options))
 }
 
-/// The path in a URI: `///relative`, `////absolute`, or none for `:memory:`.
+/// Returns the path in a URI (`///relative` or `////absolute`), or `None` for `:memory:`.
 fn path_of(rest: &str) -> Result<Option<PathBuf>> {
     if rest == ":memory:" {
         return Ok(None);
@@ -231,19 +224,19 @@ fn path_of(rest: &str) -> Result<Option<PathBuf>> {
     match rest.strip_prefix("///").map(decode).transpose()? {
         Some(path) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
         _ => Err(Error::invalid_config(
-            "write the file as sqlite:///relative.db or sqlite:////absolute/path.db, or sqlite::memory: for none",
+            "write the file as sqlite:///relative.db or sqlite:////absolute/path.db, or sqlite::memory: for a database in memory",
         )),
     }
 }
 
-/// The file as Diesel is to be given it: never one that begins as a URI does.
+/// Returns a path in the form for Diesel, which must not look like a URI.
 fn url_of(path: &Path) -> Result<String> {
     let text = path
         .to_str()
         .ok_or_else(|| Error::invalid_config("the path of the database is not UTF-8"))?;
     if text.is_empty() || text.contains('\0') {
         return Err(Error::invalid_config(
-            "the path of the database is empty or holds the character NUL",
+            "the path of the database is empty or contains the character NUL",
         ));
     }
     Ok(if path.is_absolute() { text.to_owned() } else { format!("./{text}") })
@@ -257,7 +250,7 @@ fn connect(
 ) -> Result<SqliteConnection> {
     let mut connection = SqliteConnection::establish(url).map_err(|error| {
         let message = format!(
-            "the database file {url} cannot be opened: {error}; its directory must stand, and both must be writable: to read what is not, open it with `read_only=true`"
+            "the database file {url} cannot be opened: {error}; its directory must exist and both must be writable; open a file without write permission with `read_only=true`"
         );
         Error::new(ErrorKind::Unavailable, message).with_retryable(false)
     })?;
@@ -285,14 +278,14 @@ fn prepare(
 ) -> QueryResult<()> {
     sqlite::Sqlite::set_deadline(connection, timeout)?;
     if !in_memory {
-        write_ahead(connection, timeout)?;
+        enable_wal(connection, timeout)?;
     }
     connection.batch_execute(&format!("PRAGMA synchronous = {}", synchronous.pragma()))
 }
 
-/// Turns WAL on. Of several processes that do so to a fresh file at once some fail as locked,
-/// whatever they are willing to wait: they try again.
-fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
+/// Enables WAL mode. When several processes do so on a new file at the same time, SQLite reports
+/// some of them as locked regardless of the busy timeout; these repeat it.
+fn enable_wal(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
     let deadline = Deadline::after(timeout);
     loop {
         match connection.batch_execute("PRAGMA journal_mode = WAL") {
@@ -309,7 +302,7 @@ fn write_ahead(connection: &mut SqliteConnection, timeout: Duration) -> QueryRes
 
 impl single_table::sealed::Tables for Sqlite {
     fn single_table(self, layout: Layout) -> Arc<dyn Store> {
-        Arc::new(Single::new(self.0, layout))
+        Arc::new(SingleTableStore::new(self.0, layout))
     }
 }
 
@@ -320,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_a_uri() {
+    fn the_path_of_a_uri_is_parsed() {
         assert_eq!(path_of(":memory:").unwrap(), None);
         assert_eq!(path_of("///rel.db").unwrap(), Some("rel.db".into()));
         assert_eq!(path_of("////tmp/a%20b.db").unwrap(), Some("/tmp/a b.db".into()));

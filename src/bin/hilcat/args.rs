@@ -230,7 +230,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn open(self, access: Access) -> Result<Source, Failure> {
-        let declared = self.schemas.iter().map(|schema| schema.name.clone()).collect();
+        let declared = self.schemas.iter().map(|schema| schema.name().to_owned()).collect();
         let builder = Cache::builder(self.cache).schemas(self.schemas);
         let builder = match access {
             Access::Read => builder.read_only(true),
@@ -253,7 +253,7 @@ pub(crate) struct Source {
 impl Source {
     /// The scopes that are tables of the database, and that no schema declares.
     pub(crate) fn adopted(&self) -> impl Iterator<Item = &str> {
-        let names = self.cache.schemas().iter().map(|schema| schema.name.as_str());
+        let names = self.cache.schemas().iter().map(|schema| schema.name());
         names.filter(|name| !self.declared.contains(*name))
     }
 

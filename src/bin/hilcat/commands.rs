@@ -172,7 +172,7 @@ fn update(source: &Source, write: &Write, output: &mut Output) -> Result<ExitCod
 fn locate(source: &Source, scope: &str, words: &[String]) -> Result<(DynScope, Key)> {
     let scope = source.scope(scope)?;
     let key = scope.schema().key_from_text(words.iter().map(String::as_str));
-    let key = key.map_err(|error| error.with_scope(&scope.schema().name))?;
+    let key = key.map_err(|error| error.with_scope(scope.schema().name()))?;
     Ok((scope, key))
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn write(
     let progress = Progress::of_rows(|| scope.len().ok());
     let schema = scope.schema();
     if place.format == Format::Csv {
-        let names = schema.columns.iter().map(|column| Some(column.name.as_str()));
+        let names = schema.columns().iter().map(|column| Some(column.name.as_str()));
         // A name is a name even where it is spelled as NULL is.
         csv::write(output, names, "").map_err(failed)?;
     }
@@ -71,7 +71,7 @@ struct Columns<'a> {
 impl Serialize for Columns<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.row.len()))?;
-        for (column, value) in self.schema.columns.iter().zip(self.row) {
+        for (column, value) in self.schema.columns().iter().zip(self.row) {
             map.serialize_entry(&column.name, &value.clone().into_json())?;
         }
         map.end()

@@ -68,8 +68,8 @@ pub(crate) struct InOrder<'a> {
 
 impl Serialize for InOrder<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let columns = || self.schema.columns.iter().filter(|column| column.in_value);
-        let of_columns = match self.schema.shape {
+        let columns = || self.schema.columns().iter().filter(|column| column.in_value);
+        let of_columns = match self.schema.value_shape() {
             Shape::Record => true,
             Shape::Json => columns().count() > 1,
             _ => false,

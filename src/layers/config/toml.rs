@@ -8,7 +8,7 @@ use std::path::Path;
 use toml_edit::{Document, Item, TableLike, Value};
 
 use super::{ON_FAILURE, OnFailure, Spec};
-use crate::error::did_you_mean;
+use crate::spelling::did_you_mean;
 use crate::{Error, Result, text_file};
 
 const LAYERS: [&str; 4] = ["tiered", "staged", "fan-out", "prefix"];

@@ -14,7 +14,7 @@ use super::LayerStore;
 use super::layer_store::open_alike;
 use super::limits::Limits;
 use super::plans::merged;
-use crate::error::did_you_mean;
+use crate::spelling::did_you_mean;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Error, ErrorKind, Plan, Result, Schema};
 

@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::Schemas;
 use super::read;
-use crate::error::did_you_mean;
+use crate::spelling::did_you_mean;
 use crate::text_file::{self, unreadable};
 use crate::{Error, Result, Schema};
 

@@ -6,10 +6,10 @@ use std::collections::{HashMap, HashSet};
 use toml_edit::{Item, Key, TableLike, Value as Toml};
 
 use super::file::{Source, Span};
-use crate::error::did_you_mean;
 use crate::freshness::Freshness;
 use crate::freshness::text::{NAMES, Words};
 use crate::schema::range;
+use crate::spelling::did_you_mean;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value};
 
 /// The keys of a scope before and after those of freshness.

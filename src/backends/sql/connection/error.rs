@@ -1,10 +1,10 @@
-//! What a server says went wrong.
+//! Errors that servers report.
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 
-/// An error of a server. Diesel's trait has no place for its code, so the message ends with it in
-/// brackets: `[42P01]`, `[1146]`. What else the server says is left out where it may hold a value
-/// of a record.
+/// An error that a server reported. Diesel's trait has no method for the error code, so the message
+/// ends with it in brackets: `[42P01]`, `[1146]`. Parts that may contain a value of a record are
+/// omitted.
 #[derive(Debug, Default)]
 pub(in crate::backends::sql) struct ServerError {
     message: String,
@@ -21,7 +21,7 @@ impl ServerError {
         Self { message: format!("{message} [{code}]"), ..Self::default() }
     }
 
-    /// Names the table, the column and the constraint that the error is about.
+    /// Adds the table, column and constraint that the error refers to.
     pub(in crate::backends::sql) fn about(
         mut self,
         table: Option<&str>,
@@ -65,17 +65,17 @@ impl DatabaseErrorInformation for ServerError {
     }
 }
 
-/// The code at the end of an error's message.
+/// Returns the code at the end of an error's message.
 pub(in crate::backends::sql) fn code(info: &dyn DatabaseErrorInformation) -> Option<&str> {
     info.message().strip_suffix(']')?.rsplit_once('[').map(|(_, code)| code)
 }
 
-/// The error of a connection that is lost: whether the call was done is not known.
+/// Returns the error of a lost connection: the outcome of the call is unknown.
 pub(in crate::backends::sql) fn closed(message: impl Into<String>) -> Error {
     Error::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(message.into()))
 }
 
-/// Whether an error says that the connection is lost.
+/// Returns whether an error reports a lost connection.
 pub(in crate::backends::sql) fn is_closed(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _))
 }

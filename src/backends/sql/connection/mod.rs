@@ -1,8 +1,8 @@
-//! Connections to servers: Diesel connections in pure Rust.
+//! Diesel connections to PostgreSQL and MySQL in pure Rust, and the connection pool.
 //!
-//! Diesel's own connections go through the C libraries of PostgreSQL and MySQL, which have to be
-//! installed to build with and cannot bound how long they wait for an answer. These speak the
-//! protocols by Rust crates over blocking sockets, and end every call by its deadline.
+//! Diesel's own connections use the C libraries of these servers, which must be installed for the
+//! build and cannot bound the wait for a response. The connections here use Rust implementations of
+//! the protocols over blocking sockets, and end every call by its deadline.
 
 #[cfg(feature = "server")]
 pub(crate) mod error;

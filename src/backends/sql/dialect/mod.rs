@@ -1,5 +1,6 @@
 //! What differs between engines: one file each.
 
+pub(crate) mod expiry;
 #[cfg(feature = "server")]
 mod keys;
 #[cfg(feature = "mysql")]
@@ -8,32 +9,27 @@ pub(crate) mod mysql;
 pub(crate) mod postgresql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod statements;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod tokens;
+pub(crate) mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel::backend::Backend;
 use diesel::connection::{LoadConnection, TransactionManager};
-use diesel::expression::QueryMetadata;
-use diesel::query_builder::AstPass;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::DatabaseErrorInformation;
-use diesel::serialize::Output;
-use diesel::sql_types::Untyped;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::error::{CallError, ErrorClass, classify};
-use super::statement::{Conn, Sql, execute, find};
-use crate::backends::sql::migration::registry;
-use crate::backends::sql::statement::batch::Column;
-use crate::backends::sql::statement::render::{
+use super::error::{CallError, Classify, ErrorClass, classify};
+use super::statement::{Conn, Sql, ValueCodec, execute, find};
+use crate::backends::sql::dialect::statements::{
     Batches, Statements, Updates, columns, create, in_section, matching_key, selected,
 };
-use crate::backends::sql::statement::write::{pop, put};
+use crate::backends::sql::dialect::write::{pop, put};
 use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 
@@ -41,11 +37,17 @@ use crate::{ColumnType, Error, Key, Result, Row, Schema, Value};
 #[cfg(feature = "server")]
 const CHANGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The name of the table that lists the scopes of a database.
+pub(crate) const REGISTRY_TABLE: &str = "hilcat_scopes";
+
+/// The name of the table of leases.
+pub(crate) const LEASE_TABLE: &str = "hilcat_leases";
+
 /// Checks that a value comes back from a column as it went in.
 pub(crate) type Fits = Arc<dyn Fn(&Value) -> Result<()> + Send + Sync>;
 
 /// An engine, by its Diesel backend.
-pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
+pub(crate) trait Dialect: ValueCodec + Classify {
     /// Its Diesel connection.
     type Connection: diesel::Connection<Backend = Self>
         + LoadConnection
@@ -161,29 +163,6 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         let _ = (declared, ty);
         None
     }
-
-    /// Binds a value of a type.
-    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
-
-    /// Binds the values of one column of several rows, where the engine can be given them at once.
-    fn bind_column<'b>(
-        out: AstPass<'_, 'b, Self>,
-        ty: ColumnType,
-        column: &'b Column<'b>,
-    ) -> QueryResult<()> {
-        let _ = (out, ty, column);
-        Err(diesel::result::Error::QueryBuilderError("the engine has no arrays".into()))
-    }
-
-    /// Writes a value of a type where Diesel wants a bound value.
-    fn encode<'b>(
-        value: &'b Value,
-        ty: ColumnType,
-        out: &mut Output<'b, '_, Self>,
-    ) -> diesel::serialize::Result;
-
-    /// Reads a value of a type.
-    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
     /// Whether a table that stands has no columns for the whole of keys that an index cannot hold,
     /// though the engine would have made them.
@@ -405,7 +384,7 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
 
     /// Whether hilcat's own table exists, asked so that a transaction goes on where it does not.
     fn has_registry(connection: &mut Self::Connection) -> QueryResult<bool> {
-        let look = Sql::new(format!("SELECT 1 FROM {} WHERE 1 = 0", Self::quote(registry::TABLE)));
+        let look = Sql::new(format!("SELECT 1 FROM {} WHERE 1 = 0", Self::quote(REGISTRY_TABLE)));
         match execute::<Self>(connection, look.with(&[])) {
             Err(error) if classify::<Self>(&error) == ErrorClass::NoTable => Ok(false),
             looked => looked.map(|_| true),
@@ -452,9 +431,6 @@ pub(crate) trait Dialect: Backend + QueryMetadata<Untyped> + 'static {
         let _ = info;
         false
     }
-
-    /// What an error says.
-    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass;
 
     /// The rows of keys, in the order asked.
     fn fetch_many<C: Conn<Self>>(

@@ -27,9 +27,9 @@ use super::{CHANGE, Dialect, Fits};
 use crate::backends::sql::connection::error::code;
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::check_depth;
-use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::statement::render::{Batches, Statements, create_table};
-use crate::backends::sql::statement::{Conn, Sql, execute, load_one};
+use crate::backends::sql::dialect::statements::{Batches, Statements, create_table};
+use crate::backends::sql::error::{CallError, Classify, ErrorClass};
+use crate::backends::sql::statement::{Conn, Sql, ValueCodec, execute, load_one};
 use crate::schema::{Change, ExistingTable, fnv1a};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
 
@@ -38,6 +38,46 @@ const EXACT: &str = "/*!80017 COLLATE utf8mb4_0900_bin */ /*M! COLLATE utf8mb4_n
 
 /// The longest `VARCHAR`: a row holds 65,535 bytes beside its long texts.
 const LONGEST_VARCHAR: u32 = 16_383;
+
+impl ValueCodec for Mysql {
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, ty, value)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
+    }
+}
+
+impl Classify for Mysql {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
+        match code(info).and_then(|code| code.parse::<u16>().ok()) {
+            Some(1146 | 1051) => ErrorClass::NoTable,
+            Some(1054) => ErrorClass::NoColumn,
+            Some(1205) => ErrorClass::Busy,
+            Some(1317 | 1969 | 3024) => ErrorClass::TooLong,
+            Some(1213 | 1020) => ErrorClass::Conflict,
+            // A table was changed since the statement was prepared.
+            Some(1412 | 1615) => ErrorClass::StaleStatement,
+            Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
+                ErrorClass::TooLarge
+            }
+            Some(1290 | 1792 | 1836) => ErrorClass::ReadOnly,
+            // "WSREP has not yet prepared node for application use".
+            Some(1047) => ErrorClass::NotReady,
+            Some(2006 | 2013) => ErrorClass::ConnectionLost,
+            _ => ErrorClass::Other,
+        }
+    }
+}
 
 impl Dialect for Mysql {
     type Connection = MysqlConnection;
@@ -164,22 +204,6 @@ impl Dialect for Mysql {
 
     fn narrow(declared: &str, ty: ColumnType) -> Option<Fits> {
         narrow::of(declared, ty)
-    }
-
-    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
-        values::bind(out, ty, value)
-    }
-
-    fn encode<'b>(
-        value: &'b Value,
-        ty: ColumnType,
-        out: &mut Output<'b, '_, Self>,
-    ) -> diesel::serialize::Result {
-        values::encode(value, ty, out)
-    }
-
-    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
-        values::decode(raw, ty)
     }
 
     fn stored_key<'a>(schema: &Schema, key: &'a Key) -> Cow<'a, Key> {
@@ -382,7 +406,7 @@ impl Dialect for Mysql {
         wait: Duration,
         body: impl FnOnce(&mut MysqlConnection) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let (keep, lift, restore) = match connection.traits().mariadb {
+        let (keep, lift, restore) = match connection.server().mariadb {
             true => (
                 ", @hilcat_statement = @@max_statement_time",
                 ", max_statement_time = 0",
@@ -419,26 +443,6 @@ impl Dialect for Mysql {
     /// The table is there, or the row of the migration: on another node of a cluster, say.
     fn is_race(info: &dyn DatabaseErrorInformation) -> bool {
         matches!(code(info), Some("1050" | "1062"))
-    }
-
-    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
-        match code(info).and_then(|code| code.parse::<u16>().ok()) {
-            Some(1146 | 1051) => ErrorClass::NoTable,
-            Some(1054) => ErrorClass::NoColumn,
-            Some(1205) => ErrorClass::Busy,
-            Some(1317 | 1969 | 3024) => ErrorClass::TooLong,
-            Some(1213 | 1020) => ErrorClass::Conflict,
-            // A table was changed since the statement was prepared.
-            Some(1412 | 1615) => ErrorClass::StaleStatement,
-            Some(1118 | 1153 | 1264 | 1265 | 1292 | 1366 | 1406 | 3157 | 3988 | 4025) => {
-                ErrorClass::TooLarge
-            }
-            Some(1290 | 1792 | 1836) => ErrorClass::ReadOnly,
-            // "WSREP has not yet prepared node for application use".
-            Some(1047) => ErrorClass::NotReady,
-            Some(2006 | 2013) => ErrorClass::ConnectionLost,
-            _ => ErrorClass::Other,
-        }
     }
 
     fn fetch_many<C: Conn<Self>>(

@@ -25,16 +25,15 @@ use super::keys::{
     check_name, long_column, long_columns, needs_whole, selected, sized_columns, stored_key,
     stored_row,
 };
-use super::{CHANGE, Dialect};
+use super::{CHANGE, Dialect, REGISTRY_TABLE};
 use crate::backends::sql::connection::error::code;
 use crate::backends::sql::connection::postgresql::{OUTDATED_PLAN, PostgresConnection};
-use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::migration::registry;
-use crate::backends::sql::statement::batch::Column;
-use crate::backends::sql::statement::render::{
+use crate::backends::sql::dialect::statements::{
     Statements, Updates, columns, definition, on_conflict, unless_stored,
 };
-use crate::backends::sql::statement::{Conn, Sql};
+use crate::backends::sql::error::{CallError, Classify, ErrorClass};
+use crate::backends::sql::statement::batch::Column;
+use crate::backends::sql::statement::{Conn, Sql, ValueCodec};
 use crate::remote::Deadline;
 use crate::schema::{self, Change, ExistingTable};
 use crate::{ColumnType, Error, Key, Result, Row, Schema, Value, text};
@@ -44,6 +43,49 @@ const LOCK: i64 = 0x6869_6c63_6174;
 
 /// The longest name that PostgreSQL does not cut, in bytes.
 const NAME: usize = 63;
+
+impl ValueCodec for Pg {
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, ty, value)
+    }
+
+    fn bind_column<'b>(
+        out: AstPass<'_, 'b, Self>,
+        ty: ColumnType,
+        column: &'b Column<'b>,
+    ) -> QueryResult<()> {
+        values::bind_column(out, ty, column)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
+    fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
+    }
+}
+
+impl Classify for Pg {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
+        match code(info) {
+            Some("55P03") => ErrorClass::Busy,
+            Some("57014") => ErrorClass::TooLong,
+            // A prepared statement that does not fit the table any more, is gone, or has the name of
+            // another one.
+            Some(OUTDATED_PLAN | "26000" | "42P05") => ErrorClass::StaleStatement,
+            Some("25006") => ErrorClass::ReadOnly,
+            Some("42P01") => ErrorClass::NoTable,
+            Some("42703") => ErrorClass::NoColumn,
+            Some(limit) if limit.starts_with("54") => ErrorClass::TooLarge,
+            _ => ErrorClass::Other,
+        }
+    }
+}
 
 impl Dialect for Pg {
     type Connection = PostgresConnection;
@@ -207,30 +249,6 @@ impl Dialect for Pg {
         }
     }
 
-    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()> {
-        values::bind(out, ty, value)
-    }
-
-    fn bind_column<'b>(
-        out: AstPass<'_, 'b, Self>,
-        ty: ColumnType,
-        column: &'b Column<'b>,
-    ) -> QueryResult<()> {
-        values::bind_column(out, ty, column)
-    }
-
-    fn encode<'b>(
-        value: &'b Value,
-        ty: ColumnType,
-        out: &mut Output<'b, '_, Self>,
-    ) -> diesel::serialize::Result {
-        values::encode(value, ty, out)
-    }
-
-    fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
-        values::decode(raw, ty)
-    }
-
     fn fetch_listed(schema: &Schema) -> Option<Sql> {
         Some(batch::fetch_listed(schema))
     }
@@ -371,7 +389,7 @@ impl Dialect for Pg {
     }
 
     fn has_registry(connection: &mut PostgresConnection) -> QueryResult<bool> {
-        introspect::has_table(connection, registry::TABLE)
+        introspect::has_table(connection, REGISTRY_TABLE)
     }
 
     /// The lock comes before anything else: of two that make Diesel's own table at once one would
@@ -412,21 +430,6 @@ impl Dialect for Pg {
 
     fn abandon(connection: &mut PostgresConnection) {
         connection.abandon();
-    }
-
-    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
-        match code(info) {
-            Some("55P03") => ErrorClass::Busy,
-            Some("57014") => ErrorClass::TooLong,
-            // A prepared statement that does not fit the table any more, is gone, or has the name of
-            // another one.
-            Some(OUTDATED_PLAN | "26000" | "42P05") => ErrorClass::StaleStatement,
-            Some("25006") => ErrorClass::ReadOnly,
-            Some("42P01") => ErrorClass::NoTable,
-            Some("42703") => ErrorClass::NoColumn,
-            Some(limit) if limit.starts_with("54") => ErrorClass::TooLarge,
-            _ => ErrorClass::Other,
-        }
     }
 
     fn fetch_many<C: Conn<Self>>(

@@ -18,17 +18,54 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use self::introspect::Count;
 use super::Dialect;
-use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::statement::batch::InOrder;
-use crate::backends::sql::statement::render::{
+use crate::backends::sql::dialect::statements::{
     Statements, columns, definition, on_conflict, unless_stored,
 };
-use crate::backends::sql::statement::write::{
-    check_written, kept, pop, remove_expired, replace_expired,
+use crate::backends::sql::dialect::write::{
+    check_written, pop, removal_suppressed, remove_expired, replace_expired,
 };
-use crate::backends::sql::statement::{Conn, Sql, execute, find, load};
+use crate::backends::sql::error::{CallError, Classify, ErrorClass};
+use crate::backends::sql::statement::batch::RequestOrder;
+use crate::backends::sql::statement::{Conn, Sql, ValueCodec, execute, find, load};
 use crate::schema::{Change, ExistingTable};
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, temporal, text};
+
+impl ValueCodec for Sqlite {
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, _: ColumnType, value: &'b Value) -> QueryResult<()> {
+        values::bind(out, value)
+    }
+
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result {
+        values::encode(value, ty, out)
+    }
+
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
+        values::decode(raw, ty)
+    }
+}
+
+impl Classify for Sqlite {
+    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
+        let message = info.message();
+        if message.contains("is locked") {
+            ErrorClass::Busy
+        } else if message.starts_with("disk I/O error") {
+            // What a commit wrote before the disk failed may be found by the next process.
+            ErrorClass::DiskError
+        } else if message.starts_with("no such table") {
+            ErrorClass::NoTable
+        } else if message.starts_with("no such column") || message.contains(" has no column named ")
+        {
+            ErrorClass::NoColumn
+        } else {
+            ErrorClass::Other
+        }
+    }
+}
 
 impl Dialect for Sqlite {
     type Connection = SqliteConnection;
@@ -174,22 +211,6 @@ impl Dialect for Sqlite {
             Value::Bytes(v) => check_length(v.len()),
             _ => Ok(()),
         }
-    }
-
-    fn bind<'b>(out: AstPass<'_, 'b, Self>, _: ColumnType, value: &'b Value) -> QueryResult<()> {
-        values::bind(out, value)
-    }
-
-    fn encode<'b>(
-        value: &'b Value,
-        ty: ColumnType,
-        out: &mut Output<'b, '_, Self>,
-    ) -> diesel::serialize::Result {
-        values::encode(value, ty, out)
-    }
-
-    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
-        values::decode(raw, ty)
     }
 
     fn fetch_listed(schema: &Schema) -> Option<Sql> {
@@ -370,23 +391,6 @@ impl Dialect for Sqlite {
         connection.batch_execute(&format!("PRAGMA busy_timeout = {left}"))
     }
 
-    fn classify(info: &dyn DatabaseErrorInformation) -> ErrorClass {
-        let message = info.message();
-        if message.contains("is locked") {
-            ErrorClass::Busy
-        } else if message.starts_with("disk I/O error") {
-            // What a commit wrote before the disk failed may be found by the next process.
-            ErrorClass::DiskError
-        } else if message.starts_with("no such table") {
-            ErrorClass::NoTable
-        } else if message.starts_with("no such column") || message.contains(" has no column named ")
-        {
-            ErrorClass::NoColumn
-        } else {
-            ErrorClass::Other
-        }
-    }
-
     fn fetch_many<C: Conn<Self>>(
         connection: &mut C,
         statements: &Statements,
@@ -403,7 +407,7 @@ impl Dialect for Sqlite {
                 Ok(keys.iter().map(&mut fetch).collect::<QueryResult<_>>()?)
             });
         };
-        let mut rows = InOrder::new(&statements.schema, keys);
+        let mut rows = RequestOrder::new(&statements.schema, keys);
         load::<Self>(connection, fetch_many.with(&[list]), &statements.types, |row| {
             rows.put(row);
             Ok(())
@@ -439,7 +443,7 @@ impl Dialect for Sqlite {
         Self::write_transaction(connection, |connection| {
             execute::<Self>(connection, statements.clear.with(fixed))?;
             let left = find::<Self>(connection, statements.keys.first.with(fixed), &[])?;
-            left.map_or(Ok(()), |_| Err(CallError::Hilcat(kept(&statements.schema))))
+            left.map_or(Ok(()), |_| Err(CallError::Hilcat(removal_suppressed(&statements.schema))))
         })
     }
 
@@ -493,7 +497,7 @@ fn pop_own<C: Conn<Sqlite>>(
     if row.is_none()
         && find::<Sqlite>(connection, statements.exists.with(key.values()), &[])?.is_some()
     {
-        return Err(CallError::Hilcat(kept(&statements.schema)));
+        return Err(CallError::Hilcat(removal_suppressed(&statements.schema)));
     }
     Ok(row)
 }

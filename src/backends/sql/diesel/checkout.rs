@@ -1,4 +1,4 @@
-//! A pooled connection lent to the caller, for Diesel queries of his own.
+//! Checking out a pooled connection for the caller's own Diesel queries.
 
 use std::cell::Cell;
 use std::error::Error as StdError;
@@ -8,24 +8,28 @@ use diesel::connection::TransactionManager;
 use diesel::result::Error as DieselError;
 use diesel::{Connection, QueryResult};
 
-use crate::backends::sql::database::Inner;
+use crate::backends::sql::database::DatabaseInner;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::{CallError, from_caller};
 use crate::{Error, ErrorKind, Result};
 
-/// What the caller wants a connection for.
+/// The access that the caller needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To read.
+    /// Reading only.
     Read,
-    /// To write, too.
+    /// Reading and writing.
     Write,
 }
 
-impl<D: Dialect> Inner<D> {
-    /// Lends a connection. It comes back without a transaction: one that the caller leaves open,
-    /// by a panic or otherwise, is rolled back.
-    pub(crate) fn lend<T, E>(
+impl<D: Dialect> DatabaseInner<D> {
+    /// Calls `call` with a pooled connection. A transaction that it leaves open, by a panic or
+    /// otherwise, is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// The error of `call`, and [`ErrorKind::InvalidInput`] if it left a transaction open.
+    pub(crate) fn checkout<T, E>(
         &self,
         access: Access,
         call: impl FnOnce(&mut D::Connection) -> Result<T, E>,
@@ -34,18 +38,18 @@ impl<D: Dialect> Inner<D> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let once = Cell::new(Some(call));
-        let lent = |connection: &mut D::Connection| match once.take() {
+        let run_once = |connection: &mut D::Connection| match once.take() {
             Some(call) => run::<D, _, _>(connection, call).map_err(CallError::Hilcat),
-            // A call whose connection was lost before it began has another one; no other is
-            // repeated, since its errors do not say what they are of.
+            // The pool replaces a connection that was lost before the call began. A call that has
+            // begun is never repeated: its errors are the caller's, and have no class.
             None => Err(CallError::Hilcat(Error::new(
                 ErrorKind::Unavailable,
                 "the connection was lost",
             ))),
         };
         match access {
-            Access::Read => self.read_once(lent),
-            Access::Write => self.write(lent),
+            Access::Read => self.read_once(run_once),
+            Access::Write => self.write(run_once),
         }
     }
 }
@@ -66,12 +70,12 @@ where
     match rolled_back.map_err(|error| CallError::from(error).into_error::<D>())? {
         false => Ok(value),
         true => Err(Error::invalid_input(
-            "the closure left a transaction open, which was rolled back: end it, or use `transaction` of the connection",
+            "the closure left a transaction open, which was rolled back; commit it, or use the method `transaction` of the connection",
         )),
     }
 }
 
-/// Rolls back what is open, and says whether anything was.
+/// Rolls back any open transaction, and returns whether there was one.
 fn roll_back<D: Dialect>(connection: &mut D::Connection) -> QueryResult<bool> {
     type Manager<D> = <<D as Dialect>::Connection as Connection>::TransactionManager;
     let mut open = false;
@@ -82,7 +86,7 @@ fn roll_back<D: Dialect>(connection: &mut D::Connection) -> QueryResult<bool> {
     Ok(open)
 }
 
-/// The public error for that of the caller's closure.
+/// Converts the error of the caller's closure to the public error.
 fn caller_failed<D: Dialect>(error: Box<dyn StdError + Send + Sync>) -> Error {
     let error = match error.downcast::<Error>() {
         Ok(error) => return *error,

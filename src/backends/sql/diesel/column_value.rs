@@ -1,8 +1,8 @@
-//! The value of a column between a record and Diesel.
+//! The conversion of column values between records and Diesel.
 //!
-//! Diesel's own conversions differ from hilcat's where an engine lacks a type: what Diesel would
-//! write, hilcat could not read. So a record passes through the very code that a scope uses, and a
-//! [`Cell`] is all that Diesel sees of it.
+//! Where an engine lacks a type, Diesel's own conversions differ from hilcat's: hilcat could not read
+//! what Diesel writes. A record is therefore converted by the same code as in a scope, and Diesel
+//! sees it as a sequence of [`Cell`]s.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -15,7 +15,10 @@ use super::engine::Engine;
 use super::sql_types::Typed;
 use crate::{Error, Result, Row, Schema, ScopeRecord, Value};
 
-/// The value of one column, or why there is none: Diesel asks for values where it takes no error.
+/// The value of one column of a record, for Diesel.
+///
+/// It may hold an error instead, which is returned when the value is bound: Diesel's conversion to
+/// an expression cannot fail.
 #[derive(Debug, Clone)]
 pub struct Cell(Result<Value>);
 
@@ -25,12 +28,12 @@ impl Cell {
     }
 }
 
-/// The cells of a record that is to be inserted, in the order of its columns.
+/// The cells of a record to insert, in the order of its columns.
 #[derive(Debug)]
 pub struct Cells(Result<std::vec::IntoIter<Value>, Error>);
 
 impl Cells {
-    /// Checks the record as a scope does.
+    /// Validates the record as a scope does, and returns its cells.
     pub fn of<R: ScopeRecord>(record: &R, schema: &Schema) -> Self {
         let row = record.to_row().and_then(|mut row| {
             schema.validate_row(&mut row)?;
@@ -39,10 +42,10 @@ impl Cells {
         Self(row.map_err(|error| error.with_scope(&schema.name)))
     }
 
-    /// The next one.
+    /// Returns the cell of the next column.
     #[expect(
         clippy::should_implement_trait,
-        reason = "it has no end: there is a cell for each column"
+        reason = "it never ends: there is a cell for each column"
     )]
     pub fn next(&mut self) -> Cell {
         Cell(match &mut self.0 {
@@ -52,11 +55,11 @@ impl Cells {
     }
 }
 
-/// The record of the cells that were read.
+/// Builds a record from the cells of its columns.
 ///
 /// # Errors
 ///
-/// As [`ScopeRecord::from_row`].
+/// Those of [`ScopeRecord::from_row`].
 pub fn record<R: ScopeRecord>(cells: impl IntoIterator<Item = Cell>) -> deserialize::Result<R> {
     let row = cells.into_iter().map(|cell| cell.0).collect::<Result<Row>>()?;
     Ok(R::from_row(row)?)

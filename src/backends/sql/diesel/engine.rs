@@ -1,4 +1,4 @@
-//! What is public of an engine: the bounds of all that takes a Diesel connection.
+//! The public traits that bound Diesel connections and their engines.
 
 use std::error::Error as StdError;
 
@@ -7,21 +7,21 @@ use diesel::connection::LoadConnection;
 use diesel::serialize::Output;
 
 use super::checkout::Access;
-use super::transaction::{Joined, JoinedStore};
-use crate::backends::sql::database;
+use super::transaction::{TableTransaction, TransactionStore};
+use crate::backends::sql::database::DatabaseInner;
 use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::statement::ValueCodec;
 use crate::backends::sql::table::TableInner;
 use crate::store::{ScopeStore, Store};
 use crate::{ColumnType, Result, Value};
 
-/// An engine that Diesel and hilcat both reach: the Diesel backend of SQLite, PostgreSQL or MySQL,
-/// where its cargo feature is on.
+/// A Diesel backend that hilcat supports: SQLite, PostgreSQL or MySQL, each with its cargo feature.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the Diesel backend of an engine that hilcat is built for",
-    note = "the engines are SQLite, PostgreSQL and MySQL, each with its cargo feature of hilcat"
+    message = "`{Self}` is not a Diesel backend that hilcat is built for",
+    note = "the backends are SQLite, PostgreSQL and MySQL, each with a cargo feature of hilcat"
 )]
 pub trait Engine: sealed::Engine {
-    /// The name of the backend.
+    /// The name of hilcat's backend, as in [`Cache::backend`](crate::Cache::backend).
     const NAME: &'static str;
 }
 
@@ -29,37 +29,38 @@ impl<D: Dialect> Engine for D {
     const NAME: &'static str = D::NAME;
 }
 
-/// A Diesel connection as the pool of a cache has them: `diesel::SqliteConnection`, and hilcat's own
-/// `PostgresConnection` and `MysqlConnection`, which need no library of C.
+/// A Diesel connection that the pool of a cache holds: `diesel::SqliteConnection`, or hilcat's own
+/// `PostgresConnection` and `MysqlConnection`, which need no C library.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not the Diesel connection of a cache's pool",
-    note = "it is `diesel::SqliteConnection`, `hilcat::backend::PostgresConnection` or `hilcat::backend::MysqlConnection`; `Scope::on` takes any connection to one of the engines"
+    message = "the pool of a cache holds no `{Self}`",
+    note = "use `diesel::SqliteConnection`, `hilcat::backend::PostgresConnection` or `hilcat::backend::MysqlConnection`; `Scope::on` accepts any Diesel connection to one of their engines"
 )]
 pub trait Pooled: Connection<Backend: Engine> + sealed::Pooled {}
 
 impl<C> Pooled for C where C: Connection<Backend: Dialect<Connection = C>> {}
 
 pub(crate) mod sealed {
-    //! What is public by name alone: only hilcat's own engines have it.
+    //! Supertraits that only hilcat's own types implement.
 
     use super::*;
 
     pub trait Engine: diesel::backend::Backend + 'static {
-        /// Writes a value of a type where Diesel wants a bound value.
+        /// Writes a value of a column type to Diesel's buffer for a bound value.
         fn encode<'b>(
             value: &'b Value,
             ty: ColumnType,
             out: &mut Output<'b, '_, Self>,
         ) -> diesel::serialize::Result;
 
-        /// Reads a value of a type.
+        /// Reads a value of a column type.
         fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value>;
 
-        /// The scope on a connection; none where it is not of this engine.
-        fn join<'a, C>(
+        /// Returns the operations of a scope on a connection, or `None` if the scope is stored by
+        /// another engine.
+        fn transaction_store<'a, C>(
             scope: &'a dyn ScopeStore,
             connection: &'a mut C,
-        ) -> Option<Box<dyn JoinedStore + 'a>>
+        ) -> Option<Box<dyn TransactionStore + 'a>>
         where
             C: Connection<Backend = Self> + LoadConnection + 'static;
     }
@@ -71,28 +72,29 @@ pub(crate) mod sealed {
             out: &mut Output<'b, '_, Self>,
         ) -> diesel::serialize::Result {
             D::check_value(value)?;
-            <D as Dialect>::encode(value, ty, out)
+            <D as ValueCodec>::encode(value, ty, out)
         }
 
         fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> Result<Value> {
-            <D as Dialect>::decode(raw, ty)
+            <D as ValueCodec>::decode(raw, ty)
         }
 
-        fn join<'a, C>(
+        fn transaction_store<'a, C>(
             scope: &'a dyn ScopeStore,
             connection: &'a mut C,
-        ) -> Option<Box<dyn JoinedStore + 'a>>
+        ) -> Option<Box<dyn TransactionStore + 'a>>
         where
             C: Connection<Backend = Self> + LoadConnection + 'static,
         {
             let table = scope.table()?.downcast_ref::<TableInner<D>>()?;
-            Some(Box::new(Joined { table, connection }))
+            Some(Box::new(TableTransaction { table, connection }))
         }
     }
 
     pub trait Pooled: Sized {
-        /// Lends a connection; none where the store is not of this engine.
-        fn lend<T, E>(
+        /// Calls `call` with a pooled connection. Returns `None` if the store has no such
+        /// connections.
+        fn checkout<T, E>(
             store: &dyn Store,
             access: Access,
             call: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -105,7 +107,7 @@ pub(crate) mod sealed {
     where
         C: Connection<Backend: Dialect<Connection = C>>,
     {
-        fn lend<T, E>(
+        fn checkout<T, E>(
             store: &dyn Store,
             access: Access,
             call: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -113,8 +115,8 @@ pub(crate) mod sealed {
         where
             E: Into<Box<dyn StdError + Send + Sync>>,
         {
-            let database = store.database()?.downcast_ref::<database::Inner<C::Backend>>()?;
-            Some(database.lend(access, call))
+            let database = store.database()?.downcast_ref::<DatabaseInner<C::Backend>>()?;
+            Some(database.checkout(access, call))
         }
     }
 }

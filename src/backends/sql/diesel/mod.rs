@@ -1,5 +1,5 @@
-//! What users of Diesel are given: pooled connections, the calls of a scope in a transaction of the
-//! caller's, and the conversions of column values.
+//! The interface to Diesel: pooled connections, the operations of a scope in the caller's
+//! transaction, and the conversions of column values.
 
 pub(crate) mod checkout;
 pub(crate) mod column_value;

@@ -1,15 +1,15 @@
-//! SQL types for Diesel, of columns that engines keep in different types of their own.
+//! SQL types for Diesel whose storage differs between engines.
 //!
-//! `#[scope(diesel)]` gives a struct a Diesel table. Most of its columns are of Diesel's own SQL
-//! types; those that are here are kept as another type by each engine, and a type of Diesel's would
-//! read or compare them wrongly on one of them.
+//! `#[scope(diesel)]` generates a Diesel table for a struct. Most of its columns have Diesel's own
+//! SQL types. Each engine stores the types in this module differently, and any one of Diesel's types
+//! would be read or compared wrongly on some engine.
 //!
-//! Where one of these stands in an expression, its value goes through [`value`]:
+//! In an expression, wrap the value for such a column in [`value`]:
 //! `events::at.gt(value(chrono::Utc::now()))`.
 //!
-//! In SQLite, [`DecimalOf`] and [`UBigInt`] are text: they can be compared for equality there, but
-//! neither for order nor be added up. In MySQL, a text of a key that is too long for an index stands
-//! in its column as its beginning and a digest, and Diesel sees that.
+//! SQLite stores [`DecimalOf`] and [`UBigInt`] as text: there they can be compared for equality, but
+//! neither ordered nor summed. MySQL stores a key text that is too long for an index as its beginning
+//! and a digest, which is what Diesel reads.
 
 use diesel::query_builder::QueryId;
 use diesel::sql_types::{
@@ -20,7 +20,7 @@ use diesel::sql_types::{
 pub use super::column_value::Cell;
 use crate::{ColumnType, ColumnValue};
 
-/// Declares SQL types, and as which of Diesel's own each engine keeps them.
+/// Declares SQL types, with the Diesel type by which each engine stores them.
 macro_rules! sql_types {
     ($($(#[$doc:meta])* $name:ident $({$($param:ident),*})?,
         sqlite: $sqlite:ty, postgresql: $postgresql:ty, mysql: $mysql:ty;)*) => {$(
@@ -38,21 +38,21 @@ macro_rules! sql_types {
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
-        kept_as!("sqlite", diesel::sqlite::Sqlite, $sqlite, $name $({$($param),*})?);
-        kept_as!("postgresql", diesel::pg::Pg, $postgresql, $name $({$($param),*})?);
-        kept_as!("mysql", diesel::mysql::Mysql, $mysql, $name $({$($param),*})?);
+        stored_as!("sqlite", diesel::sqlite::Sqlite, $sqlite, $name $({$($param),*})?);
+        stored_as!("postgresql", diesel::pg::Pg, $postgresql, $name $({$($param),*})?);
+        stored_as!("mysql", diesel::mysql::Mysql, $mysql, $name $({$($param),*})?);
     )*};
 }
 
-/// Says as which of Diesel's SQL types an engine keeps one of ours.
-macro_rules! kept_as {
-    ($feature:literal, $engine:ty, $kept:ty, $name:ident $({$($param:ident),*})?) => {
+/// Declares the Diesel type by which an engine stores a SQL type of this module.
+macro_rules! stored_as {
+    ($feature:literal, $engine:ty, $stored:ty, $name:ident $({$($param:ident),*})?) => {
         #[cfg(feature = $feature)]
         impl $(<$(const $param: u16),*>)? HasSqlType<$name $(<$($param),*>)?> for $engine {
             fn metadata(
                 lookup: &mut <Self as TypeMetadata>::MetadataLookup,
             ) -> <Self as TypeMetadata>::TypeMetadata {
-                <Self as HasSqlType<$kept>>::metadata(lookup)
+                <Self as HasSqlType<$stored>>::metadata(lookup)
             }
         }
     };
@@ -64,26 +64,26 @@ sql_types! {
         mysql: of_diesel::Datetime;
     /// A UUID.
     Uuid, sqlite: of_diesel::Binary, postgresql: of_diesel::Uuid, mysql: of_diesel::Binary;
-    /// A decimal of `P` digits, `S` of them after the point.
+    /// A decimal number of `P` digits, `S` of them after the decimal point.
     DecimalOf {P, S}, sqlite: of_diesel::Text, postgresql: of_diesel::Numeric,
         mysql: of_diesel::Numeric;
-    /// JSON.
+    /// A JSON value.
     Json, sqlite: of_diesel::Text, postgresql: of_diesel::Jsonb, mysql: of_diesel::Json;
-    /// An unsigned integer of 64 bits.
+    /// A 64-bit unsigned integer.
     UBigInt, sqlite: of_diesel::Text, postgresql: of_diesel::Numeric,
         mysql: of_diesel::Unsigned<of_diesel::BigInt>;
 }
 
-/// A value for an expression of whatever SQL type a column of its Rust type has, NULL or not:
-/// `events::at.gt(value(chrono::Utc::now()))`.
+/// Converts a value to an expression of the SQL type that a column of its Rust type has, nullable or
+/// not: `events::at.gt(value(chrono::Utc::now()))`.
 ///
-/// Diesel takes the usual types as they are; the SQL types of this module, and any type of your own
-/// that is a [`ColumnValue`], need this.
+/// The SQL types of this module need this, and so does any type of your own that implements
+/// [`ColumnValue`]. Diesel accepts values of the usual types without it.
 pub fn value(value: impl ColumnValue) -> Cell {
     Cell::new(value.into_value())
 }
 
-/// The SQL type of a column, with the column's type.
+/// The SQL type of a column whose [`ColumnType`] is known.
 pub trait Typed: SqlType + SingleValue {
     /// The type of the column.
     const TYPE: ColumnType;

@@ -1,4 +1,4 @@
-//! The calls of a scope on a connection that the caller owns: part of his transaction.
+//! The operations of a scope on a connection that the caller owns, as part of its transaction.
 
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::CallError;
@@ -6,39 +6,41 @@ use crate::backends::sql::statement::Conn;
 use crate::backends::sql::table::TableInner;
 use crate::{Key, Result, Row, Value};
 
-/// The calls of a scope on one connection. Whatever writes by several statements does it in a
-/// transaction, which inside the caller's is a savepoint: it is done or not, and the caller can go
-/// on.
-pub trait JoinedStore {
-    /// As the store's.
+/// The operations of a scope on one connection.
+///
+/// An operation of several statements runs in a transaction, which is a savepoint inside the
+/// caller's. It therefore takes effect as a whole or not at all, and the caller's transaction can go
+/// on after an error.
+pub trait TransactionStore {
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn exists(&mut self, key: &Key) -> Result<bool>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn fetch(&mut self, key: &Key) -> Result<Option<Row>>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn fetch_many(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn set(&mut self, row: Row) -> Result<()>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn update(&mut self, row: Row) -> Result<Option<Row>>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn set_many(&mut self, rows: Vec<Row>) -> Result<()>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn remove_expired(&mut self, keys: &[Key], at: i64) -> Result<()>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn touch(&mut self, key: &Key, at: i64, expires: Value) -> Result<bool>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn pop(&mut self, key: &Key) -> Result<Option<Row>>;
-    /// As the store's.
+    /// Like the method of [`ScopeStore`](crate::store::ScopeStore).
     fn pop_many(&mut self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
 }
 
-/// A table on a connection.
-pub(crate) struct Joined<'a, D: Dialect, C> {
+/// A table, accessed on the caller's connection.
+pub(crate) struct TableTransaction<'a, D: Dialect, C> {
     pub(crate) table: &'a TableInner<D>,
     pub(crate) connection: &'a mut C,
 }
 
-impl<D: Dialect, C: Conn<D>> Joined<'_, D, C> {
+impl<D: Dialect, C: Conn<D>> TableTransaction<'_, D, C> {
     fn run<T>(
         &mut self,
         call: impl FnOnce(&TableInner<D>, &mut C) -> Result<T, CallError>,
@@ -47,7 +49,7 @@ impl<D: Dialect, C: Conn<D>> Joined<'_, D, C> {
     }
 }
 
-impl<D: Dialect, C: Conn<D>> JoinedStore for Joined<'_, D, C> {
+impl<D: Dialect, C: Conn<D>> TransactionStore for TableTransaction<'_, D, C> {
     fn exists(&mut self, key: &Key) -> Result<bool> {
         self.run(|table, connection| table.exists(connection, key))
     }

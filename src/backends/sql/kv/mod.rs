@@ -1,8 +1,9 @@
-//! SQLite as a plain key-value file: a table of keys and serialised records for each scope, as the
-//! Python package's `SqliteDict` has them.
+//! SQLite as a key-value file: for each scope a table of keys and serialised records, in the layout
+//! of the Python package's `SqliteDict`.
 
 mod registry;
 mod scope;
+mod scope_store;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,25 +13,25 @@ use diesel::sqlite;
 
 use self::registry::Registry;
 use self::scope::KvScope;
-use super::database::Inner;
+use super::database::DatabaseInner;
 use super::dialect::Dialect;
 use super::error::CallError;
+use super::migration::TableProperties;
 use super::sqlite::{SqliteBuilder, Synchronous};
-use super::table::{Found, Table};
+use super::table::Table;
 use crate::codec::CodecOptions;
 use crate::schema::{Apply, check_readable, merged, plan, upgrade};
 use crate::store::{Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Column, ColumnType, Error, Plan, Result, Schema};
 
-/// The one dialect that has it.
+/// The dialect of the backend.
 type Engine = sqlite::Sqlite;
 
 /// A SQLite file of keys and serialised records: a table `(key TEXT PRIMARY KEY, value BLOB)` for
 /// each scope, which is the layout of the Python package's `SqliteDict`.
 ///
-/// Its values are JSON that other programs can read; those that the Python package pickled are
-/// reported, not read. Where the columns are to be seen by SQL,
-/// [`Sqlite`](crate::backend::Sqlite) is the backend.
+/// Values are JSON, which other programs can read. Values that the Python package pickled are
+/// reported as errors. To access columns by SQL, use [`Sqlite`](crate::backend::Sqlite).
 ///
 /// ```
 /// use hilcat::{Cache, backend::SqliteKv};
@@ -44,60 +45,58 @@ type Engine = sqlite::Sqlite;
 /// ```
 #[derive(Clone)]
 pub struct SqliteKv {
-    database: Arc<Inner<Engine>>,
+    database: Arc<DatabaseInner<Engine>>,
     registry: Arc<Registry>,
     options: CodecOptions,
     capabilities: Capabilities,
 }
 
 impl SqliteKv {
-    /// A builder for the database in a file, which is made where it does not stand.
+    /// Returns a builder for a database in a file, which is created if it does not exist.
     pub fn builder(path: impl AsRef<Path>) -> SqliteKvBuilder {
         let sqlite = super::sqlite::Sqlite::builder(path);
         SqliteKvBuilder { sqlite, codec: CodecOptions::default() }
     }
 
-    /// A builder for a database in memory, which is gone with its store.
+    /// Returns a builder for a database in memory, which is dropped with its store.
     pub fn in_memory() -> SqliteKvBuilder {
         let sqlite = super::sqlite::Sqlite::in_memory();
         SqliteKvBuilder { sqlite, codec: CodecOptions::default() }
     }
 
-    /// Brings a scope under a schema, in one transaction. Gives the schema that its records stand
-    /// under then, and what that changed.
+    /// Upgrades a scope to a schema, in one transaction. Returns the stored schema and what was
+    /// changed.
     fn apply(&self, schema: &Schema, when: Apply) -> Result<(Schema, Plan)> {
         self.database.write(|connection| {
             Engine::write_transaction(connection, |connection| {
-                self.registry.make(connection)?;
+                self.registry.create(connection)?;
                 self.registry.check_table(connection, schema)?;
-                let standing = self.registry.find(connection, &schema.name)?;
-                let upgrade = match &standing {
-                    Some(standing) => Some(upgrade(standing, schema, when)?),
-                    None => None,
-                };
-                let stored = upgrade.as_ref().map_or(schema, |upgrade| &upgrade.stored);
-                registry::make_table(connection, &table_of(stored))?;
-                let (Some(standing), Some(upgrade)) = (standing, upgrade) else {
+                let stored = self.registry.find(connection, &schema.name)?;
+                let upgrade =
+                    stored.as_ref().map(|stored| upgrade(stored, schema, when)).transpose()?;
+                let upgraded = upgrade.as_ref().map_or(schema, |upgrade| &upgrade.stored);
+                registry::create_table(connection, &table_of(upgraded))?;
+                let (Some(stored), Some(upgrade)) = (stored, upgrade) else {
                     let stored = merged(None, schema);
-                    self.registry.note(connection, &stored)?;
+                    self.registry.store(connection, &stored)?;
                     return Ok((stored, Plan::empty(schema)));
                 };
                 if upgrade.recreate {
                     registry::clear_table(connection, schema)?;
                 }
                 if !upgrade.other {
-                    return Ok((standing, upgrade.plan));
+                    return Ok((stored, upgrade.plan));
                 }
-                self.registry.note(connection, &upgrade.stored)?;
+                self.registry.store(connection, &upgrade.stored)?;
                 Ok((upgrade.stored, upgrade.plan))
             })
         })
     }
 
-    /// The schema that a scope stands under; none where it was never opened.
-    fn standing(&self, schema: &Schema) -> Result<Option<Schema>> {
+    /// Returns the stored schema of a scope, or `None` if it was never opened.
+    fn existing_schema(&self, schema: &Schema) -> Result<Option<Schema>> {
         check(schema)?;
-        self.database.read(|connection| self.registry.find_if_any(connection, &schema.name))
+        self.database.read(|connection| self.registry.find_if_exists(connection, &schema.name))
     }
 }
 
@@ -116,32 +115,32 @@ pub struct SqliteKvBuilder {
 }
 
 impl SqliteKvBuilder {
-    /// When an acknowledged write is on the disk; [`Synchronous::Full`] by default.
+    /// Sets when an acknowledged write is on the disk. The default is [`Synchronous::Full`].
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.sqlite = self.sqlite.synchronous(synchronous);
         self
     }
 
-    /// The deadline of one call; 5 seconds by default.
+    /// Sets the deadline of a call. The default is 5 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.sqlite = self.sqlite.timeout(timeout);
         self
     }
 
-    /// How many connections read at the most, at least 1; 8 by default.
+    /// Sets the maximum number of connections that read, at least 1. The default is 8.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.sqlite = self.sqlite.pool_size(pool_size);
         self
     }
 
-    /// Writes records as MessagePack. Those that stand are read whatever they are.
+    /// Writes records as MessagePack. Existing records are read in either format.
     #[cfg(feature = "msgpack")]
     pub fn message_pack(mut self) -> Self {
         self.codec.format = crate::codec::Format::MessagePack;
         self
     }
 
-    /// Compresses records of more bytes than this.
+    /// Compresses records that are longer than this many bytes.
     #[cfg(feature = "zstd")]
     pub fn compress_above(mut self, bytes: usize) -> Self {
         self.codec.compress_above = Some(bytes);
@@ -152,7 +151,7 @@ impl SqliteKvBuilder {
     ///
     /// # Errors
     ///
-    /// As [`SqliteBuilder::open`](crate::backend::SqliteBuilder::open).
+    /// Those of [`SqliteBuilder::open`](crate::backend::SqliteBuilder::open).
     pub fn open(self) -> Result<SqliteKv> {
         let (database, persistent) = self.sqlite.open()?.into_database();
         Ok(SqliteKv {
@@ -178,8 +177,8 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<(Arc<dyn Store>, Op
     Ok((Arc::new(SqliteKvBuilder { sqlite, codec }.open()?), options))
 }
 
-/// The schema of the SQLite table that holds the records of a scope. If they expire, it has an
-/// indexed column for the expiry.
+/// Returns the schema of the SQLite table that stores the records of a scope. If they expire, it has
+/// an indexed expiry column.
 fn table_of(stored: &Schema) -> Schema {
     let table = Schema::new(&stored.name)
         .table(&stored.table)
@@ -191,22 +190,22 @@ fn table_of(stored: &Schema) -> Schema {
     }
 }
 
-/// The same as a scope uses it: with its leases.
+/// Returns the schema of the table of a scope, with the option of leases.
 fn table_for(schema: &Schema, stored: &Schema) -> Schema {
     let mut table = table_of(stored);
     table.freshness.single_flight = schema.freshness.single_flight;
     table
 }
 
-/// Makes the table of a scope again that was dropped behind hilcat's back.
-fn restore(database: &Inner<Engine>, table: &Schema) -> Result<()> {
-    database.write(|connection| registry::make_table(connection, table))
+/// Creates the table of a scope again that another program dropped.
+fn repair_table(database: &DatabaseInner<Engine>, table: &Schema) -> Result<()> {
+    database.write(|connection| registry::create_table(connection, table))
 }
 
 fn check(schema: &Schema) -> Result<()> {
     if schema.table.eq_ignore_ascii_case(registry::TABLE) {
         return Err(Error::invalid_schema(format!(
-            "the table name `{}` is kept for bookkeeping",
+            "the table name `{}` is reserved for hilcat's own tables; choose another one by `table`",
             schema.table
         )));
     }
@@ -223,8 +222,8 @@ impl Store for SqliteKv {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let standing = self.standing(schema)?;
-        let schema = match &standing {
+        let existing = self.existing_schema(schema)?;
+        let schema = match &existing {
             Some(stored) => Arc::new(schema.with_expiry_of(stored)),
             None => schema.clone(),
         };
@@ -232,7 +231,7 @@ impl Store for SqliteKv {
             let same = !schema.freshness.uses_expiry() || stored.freshness == schema.freshness;
             same && stored.table == schema.table && plan(stored, &schema).is_empty()
         };
-        let stored = match standing.filter(covers) {
+        let stored = match existing.filter(covers) {
             Some(stored) => stored,
             None => self.apply(&schema, Apply::OnOpen)?.0,
         };
@@ -240,31 +239,35 @@ impl Store for SqliteKv {
             self.database.ensure_leases()?;
         }
         let table = Arc::new(table_for(&schema, &stored));
-        let table = Table::restored_by(self.database.clone(), &table, restore);
+        let table = Table::with_repair(self.database.clone(), &table, repair_table);
         let scope = KvScope::new(&schema, &stored, table, self.registry.clone(), self.options);
         scope.check_layout()?;
         Ok(Arc::new(scope))
     }
 
-    /// A table that another program made is read, too, though no schema is known of it.
+    /// Also reads a table that another program created, whose schema is unknown.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        let standing = self.standing(schema)?;
-        let schema = match &standing {
-            Some(standing) => {
-                check_readable(standing, schema)?;
-                Arc::new(schema.with_expiry_of(standing))
+        let existing = self.existing_schema(schema)?;
+        let schema = match &existing {
+            Some(stored) => {
+                check_readable(stored, schema)?;
+                Arc::new(schema.with_expiry_of(stored))
             }
             None => schema.clone(),
         };
-        // A table that no schema is known of has no column for the expiry.
-        let stored = match &standing {
-            Some(standing) => table_of(standing),
+        // A table of another program has no expiry column.
+        let table = match &existing {
+            Some(stored) => table_of(stored),
             None => table_of(&Schema::new(&schema.name).table(&schema.table)),
         };
-        let table =
-            Table::read_only(self.database.clone(), &Arc::new(stored), 0, &Found::default());
-        let beside = standing.as_ref().unwrap_or(&schema);
-        let scope = KvScope::new(&schema, beside, table, self.registry.clone(), self.options);
+        let table = Table::read_only(
+            self.database.clone(),
+            &Arc::new(table),
+            0,
+            &TableProperties::default(),
+        );
+        let stored = existing.as_ref().unwrap_or(&schema);
+        let scope = KvScope::new(&schema, stored, table, self.registry.clone(), self.options);
         match scope.check_layout() {
             Ok(()) => Ok(Some(Arc::new(scope))),
             Err(error) if error.is_changed_table() => Ok(None),
@@ -273,26 +276,27 @@ impl Store for SqliteKv {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        let standing = self.standing(schema)?;
+        let existing = self.existing_schema(schema)?;
         self.database.read(|connection| self.registry.check_table(connection, schema))?;
-        let planned = |standing: Schema| plan(&standing, &schema.with_expiry_of(&standing));
-        Ok(standing.map_or_else(|| Plan::empty(schema), planned))
+        let planned = |stored: Schema| plan(&stored, &schema.with_expiry_of(&stored));
+        Ok(existing.map_or_else(|| Plan::empty(schema), planned))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        match self.standing(schema)? {
-            Some(standing) => Ok(self.apply(&schema.with_expiry_of(&standing), Apply::OnDemand)?.1),
+        match self.existing_schema(schema)? {
+            Some(stored) => Ok(self.apply(&schema.with_expiry_of(&stored), Apply::OnDemand)?.1),
             None => Ok(Plan::empty(schema)),
         }
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
-        self.database.read(|connection| self.registry.find_if_any(connection, scope))
+        self.database.read(|connection| self.registry.find_if_exists(connection, scope))
     }
 
-    /// The table of another program is given no column but for an expiry that records have anyway.
+    /// The table of another program gets no expiry column: only a column of the records can store
+    /// the expiry there.
     fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
-        if schema.freshness.expires_at.is_some() || self.standing(schema)?.is_some() {
+        if schema.freshness.expires_at.is_some() || self.existing_schema(schema)?.is_some() {
             return Ok(ExpirySupport::Full);
         }
         let table =

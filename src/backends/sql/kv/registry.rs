@@ -1,12 +1,12 @@
-//! Which scopes a file has, and the schemas that their records stand under.
+//! The registry: the scopes of a file, and the schemas of their records.
 
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
 use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::statements::{create_index, definition};
 use crate::backends::sql::error::{CallError, ErrorClass, classify};
-use crate::backends::sql::statement::render::{create_index, definition};
 use crate::backends::sql::statement::{Sql, execute, find, load};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::{ExistingColumn, merged, table_of_another};
@@ -21,15 +21,15 @@ const TEXT: ColumnType = ColumnType::Text;
 #[derive(Debug)]
 pub(super) struct Registry {
     find: Sql,
-    of_table: Sql,
+    by_table: Sql,
     all: Sql,
-    note: Sql,
+    store: Sql,
 }
 
 impl Registry {
     pub(super) fn new() -> Self {
         let select = |what: &str| Sql::new(format!("SELECT {what} FROM {TABLE}"));
-        let note = Sql::new(format!(
+        let insert = Sql::new(format!(
             "INSERT INTO {TABLE} (scope, table_name, fingerprint, definition) VALUES ("
         ));
         let update = [
@@ -40,16 +40,17 @@ impl Registry {
         let update = update.map(|(name, value)| format!("{name} = {value}")).join(", ");
         Self {
             find: select("definition").text(" WHERE scope = ").bind(TEXT),
-            of_table: select("scope, table_name").text(" WHERE table_name = ").bind(TEXT),
+            by_table: select("scope, table_name").text(" WHERE table_name = ").bind(TEXT),
             all: select("scope").text(" ORDER BY scope"),
-            note: note
+            store: insert
                 .list(", ", 0..4, |sql, _| sql.bind(TEXT))
                 .text(&format!(") ON CONFLICT (scope) DO UPDATE SET {update}")),
         }
     }
 
-    /// Makes the table where it does not stand. Names of tables are compared as SQLite does it.
-    pub(super) fn make(&self, connection: &mut SqliteConnection) -> Result<(), CallError> {
+    /// Creates the registry unless it exists. Like SQLite it compares table names without regard to
+    /// case.
+    pub(super) fn create(&self, connection: &mut SqliteConnection) -> Result<(), CallError> {
         Ok(connection.batch_execute(&format!(
             "CREATE TABLE IF NOT EXISTS {TABLE} (
                 scope TEXT NOT NULL PRIMARY KEY,
@@ -60,7 +61,7 @@ impl Registry {
         ))?)
     }
 
-    /// The schema that a scope stands under.
+    /// Returns the stored schema of a scope.
     pub(super) fn find(
         &self,
         connection: &mut SqliteConnection,
@@ -70,14 +71,15 @@ impl Registry {
         match row.as_deref() {
             None => Ok(None),
             Some([Value::Text(toml)]) => Ok(Some(Schema::from_stored(toml)?)),
-            Some(_) => {
-                Err(Error::invalid_data("the registry of scopes is not as hilcat writes it").into())
-            }
+            Some(_) => Err(Error::invalid_data(
+                "the table `hilcat_kv` of scopes holds an entry that hilcat did not write",
+            )
+            .into()),
         }
     }
 
-    /// The same in a file that may not have the registry yet.
-    pub(super) fn find_if_any(
+    /// Returns the stored schema of a scope, also in a file without a registry.
+    pub(super) fn find_if_exists(
         &self,
         connection: &mut SqliteConnection,
         scope: &str,
@@ -90,31 +92,31 @@ impl Registry {
         }
     }
 
-    /// The same in a transaction that writes: where another program dropped the registry, it is made
-    /// again with this schema.
-    pub(super) fn find_or_make(
+    /// Returns the stored schema of a scope, in a transaction that writes. If another program dropped
+    /// the registry, it is created again with this schema.
+    pub(super) fn find_or_create(
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
     ) -> Result<Option<Schema>, CallError> {
         match self.find(connection, &schema.name) {
             Err(CallError::Diesel(error)) if classify::<Engine>(&error) == ErrorClass::NoTable => {
-                self.make(connection)?;
-                self.note(connection, &merged(None, schema))?;
+                self.create(connection)?;
+                self.store(connection, &merged(None, schema))?;
                 self.find(connection, &schema.name)
             }
             result => result,
         }
     }
 
-    /// Refuses a table that another scope has, or one whose name differs from it only in case.
+    /// Checks that no other scope has the table of a schema, or one whose name differs only in case.
     pub(super) fn check_table(
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
     ) -> Result<(), CallError> {
         let values = [schema.table.as_str().into()];
-        let row = match find::<Engine>(connection, self.of_table.with(&values), &[TEXT, TEXT]) {
+        let row = match find::<Engine>(connection, self.by_table.with(&values), &[TEXT, TEXT]) {
             Err(error) if classify::<Engine>(&error) == ErrorClass::NoTable => return Ok(()),
             row => row?,
         };
@@ -124,7 +126,7 @@ impl Registry {
                 Err(table_of_another(schema, scope).into())
             }
             Some([Value::Text(scope), _]) => Err(Error::unsupported(format!(
-                "the table `{}` is that of the scope `{scope}`: SQLite does not tell upper from lower case in names; give this one another by `table`",
+                "the table `{}` is that of the scope `{scope}`, since SQLite ignores case in table names; choose another one by `table`",
                 schema.table
             ))
             .into()),
@@ -132,7 +134,8 @@ impl Registry {
         }
     }
 
-    pub(super) fn note(
+    /// Stores the schema of a scope.
+    pub(super) fn store(
         &self,
         connection: &mut SqliteConnection,
         schema: &Schema,
@@ -143,7 +146,7 @@ impl Registry {
             schema.fingerprint().into(),
             schema.to_toml().into(),
         ];
-        execute::<Engine>(connection, self.note.with(&values))?;
+        execute::<Engine>(connection, self.store.with(&values))?;
         Ok(())
     }
 
@@ -164,9 +167,9 @@ impl Registry {
     }
 }
 
-/// Creates the table of a scope, as the Python package does, unless it exists. If records expire, it
-/// has the column of their expiry and its index.
-pub(super) fn make_table(
+/// Creates the table of a scope, as the Python package does, unless it exists. If records expire,
+/// adds the expiry column and its index.
+pub(super) fn create_table(
     connection: &mut SqliteConnection,
     table: &Schema,
 ) -> Result<(), CallError> {
@@ -189,6 +192,7 @@ pub(super) fn make_table(
     Ok(())
 }
 
+/// Removes all records of a scope.
 pub(super) fn clear_table(
     connection: &mut SqliteConnection,
     schema: &Schema,
@@ -197,8 +201,7 @@ pub(super) fn clear_table(
     Ok(connection.batch_execute(&format!("DELETE FROM {table}"))?)
 }
 
-/// The statement that writes a record only while the scope stands under the very schema that was
-/// stored when it was opened.
+/// Returns the statement that writes a record if the stored schema of the scope is still `stored`.
 pub(super) fn put_if_current(schema: &Schema, stored: &Schema) -> Sql {
     let expires = match stored.expiry_column() {
         Some(_) => format!(", `{EXPIRES_AT}` = excluded.`{EXPIRES_AT}`"),
@@ -208,12 +211,13 @@ pub(super) fn put_if_current(schema: &Schema, stored: &Schema) -> Sql {
         .text(&format!("UPDATE SET `value` = excluded.`value`{expires}"))
 }
 
-/// The same for a record whose key has none; what there is of the key is left as it is.
+/// Returns the statement that inserts a record if the stored schema of the scope is still `stored`
+/// and the key has no record.
 pub(super) fn insert_if_current(schema: &Schema, stored: &Schema) -> Sql {
     write_if_current(schema, stored).text("NOTHING")
 }
 
-/// The statement without what is done where a record has the key.
+/// Returns the statement up to the action for a key that has a record.
 fn write_if_current(schema: &Schema, stored: &Schema) -> Sql {
     let literal = |text: &str| Engine::literal(&text.into());
     let table = Engine::quote(&schema.table);

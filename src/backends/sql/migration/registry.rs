@@ -1,64 +1,61 @@
-//! hilcat's own table: which scopes a database has, and the schemas that their tables were given.
+//! The registry: hilcat's own table of the scopes in a database and the schemas of their tables.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::statements::Statements;
+use crate::backends::sql::dialect::{Dialect, REGISTRY_TABLE};
 use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::statement::render::Statements;
-use crate::backends::sql::statement::{execute, find, load};
-use crate::backends::sql::table::Found;
+use crate::backends::sql::migration::TableProperties;
+use crate::backends::sql::statement::{Sql, execute, find, load};
 use crate::schema::{fnv1a, merged, plan, table_of_another};
 use crate::{Column, ColumnType, Key, Migrate, Result, Schema, Schemas, Value};
 
-/// The table's name.
-pub(crate) const TABLE: &str = "hilcat_scopes";
-
-/// What the registry has of a scope.
+/// The registry's entry of a scope.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     table: String,
     fingerprint: String,
-    /// The schema as TOML: what the program that opened the scope last has, and what other programs
-    /// have besides.
+    /// The schema as TOML: that of the program that opened the scope last, with the further columns
+    /// of other programs.
     definition: String,
-    /// Whether another program made the table: it is given no column for the expiry.
+    /// Whether another program created the table. Such a table gets no expiry column.
     foreign: bool,
-    /// Whether the table has hilcat's own column for the expiry, which the definition leaves out: it
-    /// is of the records as programs have them.
+    /// Whether the table has hilcat's own expiry column. The definition omits it, since it describes
+    /// the records as programs see them.
     has_expiry: bool,
 }
 
 impl Entry {
-    /// The schema that the scope's table was given.
+    /// Returns the schema of the scope's table, or `None` if the definition cannot be read.
     pub(crate) fn schema(&self, scope: &str) -> Option<Schema> {
-        self.records(scope).map(|records| self.stored(records))
+        self.record_schema(scope).map(|records| self.with_own_expiry(records))
     }
 
-    /// The same as programs have it.
-    pub(crate) fn records(&self, scope: &str) -> Option<Schema> {
+    /// Returns the schema of the scope's records, without hilcat's own expiry column.
+    pub(crate) fn record_schema(&self, scope: &str) -> Option<Schema> {
         Schemas::from_str(&self.definition).ok()?.get(scope).cloned()
     }
 
-    fn stored(&self, records: Schema) -> Schema {
+    fn with_own_expiry(&self, records: Schema) -> Schema {
         match self.has_expiry {
             true => records.with_expiry_column(),
             false => records,
         }
     }
 
-    /// Whether the entry is of the table of a schema.
+    /// Whether the entry belongs to the table of a schema.
     pub(crate) fn is_of(&self, schema: &Schema) -> bool {
         self.table == schema.table
     }
 
-    /// Whether another program made the table of a schema.
+    /// Whether another program created the table of a schema.
     pub(crate) fn is_foreign(&self, schema: &Schema) -> bool {
         self.foreign && self.table == schema.table
     }
 
-    /// A schema with hilcat's own column for the expiry if its table is known to have it.
+    /// Adds hilcat's own expiry column to a schema if the entry says that its table has it.
     pub(crate) fn with_expiry<'a>(&self, schema: &'a Schema) -> Cow<'a, Schema> {
         match self.has_expiry && self.is_of(schema) && !schema.has_own_expiry_column() {
             true => Cow::Owned(schema.with_expiry_column()),
@@ -66,7 +63,7 @@ impl Entry {
         }
     }
 
-    /// Whether the stored options of freshness are those that opening the scope stores.
+    /// Whether opening the scope would leave the stored freshness options unchanged.
     fn has_freshness_of(&self, schema: &Schema) -> bool {
         let stored = || self.schema(&schema.name);
         schema.migrate == Migrate::Manual
@@ -74,35 +71,36 @@ impl Entry {
             || stored().is_some_and(|stored| stored.freshness == schema.freshness)
     }
 
-    /// Whether the table is known to be such as a schema needs it, and if so, whether its keys
-    /// stand in clear: it was made for that very schema, or for one that has more columns.
+    /// Returns whether the keys of the table are stored in clear, if the entry shows that the table
+    /// matches a schema: it was migrated to that very schema, or to one with more columns. Returns
+    /// `None` if the table has to be inspected.
     pub(crate) fn is_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
         self.keys_in_clear_for::<D>(schema).filter(|_| self.has_freshness_of(schema))
     }
 
     fn keys_in_clear_for<D: Dialect>(&self, schema: &Schema) -> Option<bool> {
-        let (dropped, without) = (self.dropped(), without(&schema.dropped));
-        self.layout::<D>(schema, &without).or_else(|| {
-            // What is to be dropped may be in the table though no schema has it.
-            let is_dropped = schema.dropped.is_empty() || dropped == without;
+        let (dropped, wanted) = (self.dropped(), dropped_suffix(&schema.dropped));
+        self.layout::<D>(schema, &wanted).or_else(|| {
+            // A column to be dropped may be in the table although no schema has it.
+            let is_dropped = schema.dropped.is_empty() || dropped == wanted;
             let stored = self.schema(&schema.name).filter(|_| is_dropped)?;
             let covers = stored.table == schema.table && plan(&stored, schema).is_empty();
             covers.then(|| self.layout::<D>(&stored, dropped)).flatten()
         })
     }
 
-    fn read(table: String, mut fingerprint: String, definition: String) -> Self {
+    fn parse(table: String, mut fingerprint: String, definition: String) -> Self {
         let foreign = take_mark(&mut fingerprint, FOREIGN);
         let has_expiry = take_mark(&mut fingerprint, EXPIRY);
         Self { table, fingerprint, definition, foreign, has_expiry }
     }
 
-    /// The end of the fingerprint that says what was dropped.
+    /// Returns the part of the fingerprint that identifies the dropped columns.
     fn dropped(&self) -> &str {
         self.fingerprint.find(DROPPED).map_or("", |at| &self.fingerprint[at..])
     }
 
-    /// Whether the keys stand in clear of a table of this very schema.
+    /// Returns whether the keys are stored in clear, if the fingerprint is that of this very schema.
     fn layout<D: Dialect>(&self, schema: &Schema, dropped: &str) -> Option<bool> {
         [false, true].into_iter().find(|keys_in_clear| {
             let schema = schema.clone().with_keys_in_clear(*keys_in_clear);
@@ -111,30 +109,31 @@ impl Entry {
     }
 }
 
-/// What the fingerprint ends with of a table from which columns were dropped.
+/// Precedes a hash of the dropped columns in a fingerprint.
 const DROPPED: &str = ", without ";
 
-/// What is stored at the end of the fingerprint of a table that another program made.
+/// Marks the stored fingerprint of a table that another program created.
 const FOREIGN: &str = ", foreign";
 
-/// The same of a table that has hilcat's own column for the expiry.
+/// Marks the stored fingerprint of a table that has hilcat's own expiry column.
 const EXPIRY: &str = ", expiry";
 
-/// Takes a mark off the end of a fingerprint, and gives whether it was there.
+/// Removes a mark from the end of a fingerprint, and returns whether it was there.
 fn take_mark(fingerprint: &mut String, mark: &str) -> bool {
     let length = fingerprint.strip_suffix(mark).map(str::len);
     length.inspect(|length| fingerprint.truncate(*length)).is_some()
 }
 
-/// The end of the fingerprint of a table that is known to be without these columns.
-fn without(dropped: &[String]) -> String {
+/// Returns the end of the fingerprint of a table from which these columns were dropped.
+fn dropped_suffix(dropped: &[String]) -> String {
     match dropped {
         [] => String::new(),
         dropped => format!("{DROPPED}{:016x}", fnv1a(format!("{dropped:?}").as_bytes())),
     }
 }
 
-/// Refuses a table that another scope has: each would see the columns and the records of the other.
+/// Checks that no other scope uses the table of a schema. Each scope would see the columns and
+/// records of the other.
 ///
 /// # Errors
 ///
@@ -147,22 +146,22 @@ pub(crate) fn check_table(entries: &BTreeMap<String, Entry>, schema: &Schema) ->
     }
 }
 
-/// The schema that the table of `schema` was given.
-pub(crate) fn of_entry(entry: Option<&Entry>, schema: &Schema) -> Option<Schema> {
+/// Returns the registered schema of the table of `schema`.
+pub(crate) fn registered_schema(entry: Option<&Entry>, schema: &Schema) -> Option<Schema> {
     let registered = entry?.schema(&schema.name);
     registered.filter(|registered| registered.table == schema.table)
 }
 
-/// The fingerprint of a schema and of how its table stands.
+/// Returns the fingerprint of a schema and of the layout of its table.
 fn fingerprint<D: Dialect>(schema: &Schema) -> String {
     schema.fingerprint() + D::layout(schema)
 }
 
-/// The registry is a table as those of scopes are.
+/// The schema of the registry, which is stored like the table of a scope.
 static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let text = |name| Column::new(name, ColumnType::Text);
     Arc::new(
-        Schema::new(TABLE)
+        Schema::new(REGISTRY_TABLE)
             .unique(text("scope"))
             .column(text("table_name"))
             .column(text("fingerprint"))
@@ -175,8 +174,8 @@ static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
 pub(crate) struct Registry {
     schema: Arc<Schema>,
     statements: Statements,
-    /// What stands in it, to be read in one statement.
-    all: crate::backends::sql::statement::Sql,
+    /// Selects all entries.
+    all: Sql,
 }
 
 impl Registry {
@@ -190,14 +189,11 @@ impl Registry {
             _ => D::selected(&schema, column),
         });
         let columns = columns.collect::<Vec<_>>().join(", ");
-        let all = crate::backends::sql::statement::Sql::new(format!(
-            "SELECT {columns} FROM {}",
-            D::quote(TABLE)
-        ));
+        let all = Sql::new(format!("SELECT {columns} FROM {}", D::quote(REGISTRY_TABLE)));
         Self { statements: Statements::new::<D>(&schema), all, schema }
     }
 
-    /// All entries by scope; none where the registry was not made yet.
+    /// Loads all entries by scope. The result is empty if the registry does not exist.
     pub(crate) fn load<D: Dialect>(
         &self,
         connection: &mut D::Connection,
@@ -213,18 +209,18 @@ impl Registry {
                 ],
             ) = <[Value; 4]>::try_from(row)
             {
-                entries.insert(scope, Entry::read(table, fingerprint, definition));
+                entries.insert(scope, Entry::parse(table, fingerprint, definition));
             }
             Ok(())
         });
         match loaded.map_err(CallError::from) {
             Ok(()) => Ok(entries),
-            Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(BTreeMap::new()),
-            Err(failed) => Err(failed),
+            Err(error) if error.class::<D>() == ErrorClass::NoTable => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         }
     }
 
-    /// What is noted of one scope.
+    /// Loads the schema of the table of one scope.
     pub(crate) fn stored_schema<D: Dialect>(
         &self,
         connection: &mut D::Connection,
@@ -234,48 +230,49 @@ impl Registry {
         let key = D::stored_key(&self.schema, &key);
         let fetch = self.statements.fetch.with(key.values());
         match find::<D>(connection, fetch, &self.statements.types).map_err(CallError::from) {
-            Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(None),
+            Err(error) if error.class::<D>() == ErrorClass::NoTable => Ok(None),
             row => match row?.as_deref() {
                 Some(
                     [_, Value::Text(table), Value::Text(fingerprint), Value::Text(definition)],
                 ) => {
-                    let entry = Entry::read(table.clone(), fingerprint.clone(), definition.clone());
-                    Ok(Some(entry.stored(Schema::from_stored(definition)?)))
+                    let entry =
+                        Entry::parse(table.clone(), fingerprint.clone(), definition.clone());
+                    Ok(Some(entry.with_own_expiry(Schema::from_stored(definition)?)))
                 }
                 _ => Ok(None),
             },
         }
     }
 
-    /// Notes that a scope's table has this schema besides what is `registered`, and stands as it is
-    /// said there.
-    pub(crate) fn note<D: Dialect>(
+    /// Stores the entry of a scope's table that has the columns of `schema` and of `registered`, and
+    /// these properties.
+    pub(crate) fn store<D: Dialect>(
         &self,
         connection: &mut D::Connection,
         schema: &Schema,
         registered: Option<&Schema>,
-        found: &Found,
+        properties: &TableProperties,
     ) -> Result<Entry, CallError> {
-        let stored = merged(registered, schema).with_keys_in_clear(found.keys_in_clear);
+        let stored = merged(registered, schema).with_keys_in_clear(properties.keys_in_clear);
         let has_expiry = stored.has_own_expiry_column();
-        // In the order in which it is read again.
+        // In the order of columns that a later read of the entry yields.
         let records = if has_expiry { stored.without_expiry_column() } else { stored };
         let stored = match has_expiry {
             true => records.with_expiry_column(),
             false => records.clone(),
         };
-        let mut fingerprint = fingerprint::<D>(&stored) + &without(&schema.dropped);
-        if !found.narrow.is_empty() {
-            // None that is computed: the table is looked at whenever it is opened.
+        let mut fingerprint = fingerprint::<D>(&stored) + &dropped_suffix(&schema.dropped);
+        if !properties.lossy_columns.is_empty() {
+            // No schema has this fingerprint, so the table is inspected each time it is opened.
             fingerprint.push_str(", narrow");
         }
         let (table, definition) = (schema.table.clone(), records.to_toml());
-        let foreign = found.foreign;
+        let foreign = properties.foreign;
         let marks =
             [if has_expiry { EXPIRY } else { "" }, if foreign { FOREIGN } else { "" }].concat();
-        let noted = format!("{fingerprint}{marks}");
+        let stored = format!("{fingerprint}{marks}");
         let entry = Entry { table, fingerprint, definition, foreign, has_expiry };
-        let row = [&schema.name, &entry.table, &noted, &entry.definition];
+        let row = [&schema.name, &entry.table, &stored, &entry.definition];
         let row = row.map(|text| Value::Text(text.clone()));
         let row = row.into();
         D::check_row(&self.schema, &row)?;

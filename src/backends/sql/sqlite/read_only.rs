@@ -1,17 +1,19 @@
-//! Opening a SQLite file that is only read.
+//! Opening a SQLite file for reading only.
 //!
-//! Readers of a database in WAL mode take part in its locking, through the files `-wal` and `-shm`
-//! beside it. SQLite removes these when the last connection is closed, but only one that may write
-//! can do that. So there are three ways to open a file:
+//! Readers of a database in WAL mode take part in its locking through the files `-wal` and `-shm`
+//! next to it. The last connection removes these files when it closes, which requires write
+//! permission. A file is therefore opened in one of three modes:
 //!
-//! - The process may write the file and its directory: the connection may, too, and refuses every
-//!   statement that writes (`query_only`). Closing it leaves nothing behind.
-//! - It may not, and the database is not in WAL mode or both files exist: `mode=ro`.
-//! - It may not, the database is in WAL mode, and there is no log: nobody has the database open.
-//!   Then it is read without locks (`immutable`), and each result counts only if the file is
-//!   afterwards still the one that was opened and there is still no log. Since a writer makes a log
-//!   before it changes the file, and changes the file before it removes the log, an unchanged file
-//!   without a log was not being written in between.
+//! - With write permission for the file and its directory, the connection is writable but rejects
+//!   all statements that write (`query_only`). Closing it leaves no files behind.
+//! - Without write permission, if the database is not in WAL mode or both files exist: `mode=ro`.
+//! - Without write permission, if the database is in WAL mode without a log, no process has it open.
+//!   It is then read without locks (`immutable`).
+//!
+//! Invariant of `immutable`: a result is valid only if after the read the file is unchanged and
+//! there is still no log. A writer creates the log before it changes the file, and changes the file
+//! before it removes the log. An unchanged file without a log was therefore not written during the
+//! read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,7 +24,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::super::database::{Database, Unchanged};
+use super::super::database::{Database, UnchangedCheck};
 use super::super::dialect::Dialect;
 use super::super::error::CallError;
 use super::capabilities;
@@ -30,7 +32,7 @@ use crate::backends::sql::connection::pool;
 use crate::store::Options;
 use crate::{Error, ErrorKind, Result};
 
-/// What is not escaped in the path of a `file:` URI of SQLite.
+/// The characters that are not escaped in the path of a `file:` URI of SQLite.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -52,7 +54,7 @@ impl Mode {
     }
 }
 
-/// Opens a file to be read.
+/// Opens a file for reading.
 pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
     let path = match fs::canonicalize(path) {
         Ok(path) => path,
@@ -62,10 +64,10 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sql
     let before = Stamp::of(&path).map_err(|error| failed(&path, &error))?;
     let mode = mode(&path)?;
     let url = url_of(&path, mode)?;
-    let shown = path.display().to_string();
+    let display = path.display().to_string();
     let timeout = options.timeout;
-    let connect = move || connect(&url, &shown, timeout);
-    let unchanged: Option<Unchanged> = match mode {
+    let connect = move || connect(&url, &display, timeout);
+    let unchanged: Option<UnchangedCheck> = match mode {
         Mode::Immutable => Some(Box::new(move || before.check(&path))),
         _ => None,
     };
@@ -73,16 +75,16 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Database<sqlite::Sql
     Ok(Database::read_only(readers, options, capabilities(true), unchanged))
 }
 
-/// What is opened where there is no file.
+/// Opens an empty database in place of a missing file, if the options allow it.
 fn missing(path: &Path, options: Options) -> Result<Database<sqlite::Sqlite>> {
     if !options.missing_is_empty {
         return Err(unavailable(format!(
-            "no such file: {}; the database is opened read-only, which makes none",
+            "no such file: {}; a database that is opened read-only is not created",
             path.display()
         )));
     }
     let timeout = options.timeout;
-    let readers = pool::open_only(move || connect(":memory:", "an empty database", timeout))?;
+    let readers = pool::open_single(move || connect(":memory:", "an empty database", timeout))?;
     Ok(Database::read_only(readers, options, capabilities(true), None))
 }
 
@@ -94,27 +96,27 @@ fn mode(path: &Path) -> Result<Mode> {
     if !is_write_ahead(path).map_err(|error| failed(path, &error))? {
         return Ok(Mode::ReadOnly);
     }
-    let log = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
-    match (beside(path, "-shm").exists(), log) {
-        (true, _) if beside(path, "-wal").exists() => Ok(Mode::ReadOnly),
+    let log = fs::metadata(with_suffix(path, "-wal")).map_or(0, |file| file.len());
+    match (with_suffix(path, "-shm").exists(), log) {
+        (true, _) if with_suffix(path, "-wal").exists() => Ok(Mode::ReadOnly),
         (_, 0) => Ok(Mode::Immutable),
         _ => Err(unavailable(format!(
-            "{}-wal holds changes that only a process with write permission for the file and its directory can read; open it once with that permission, or copy both files to a place that has it",
+            "{}-wal contains changes that only a process with write permission for the file and its directory can read; open the database once with that permission, or copy both files to a writable directory",
             path.display()
         ))),
     }
 }
 
-/// Whether the header says that the database is in WAL mode. An empty file is not.
+/// Returns whether the header declares WAL mode. That of an empty file does not.
 fn is_write_ahead(path: &Path) -> io::Result<bool> {
     let mut header = Vec::new();
     File::open(path)?.take(20).read_to_end(&mut header)?;
     Ok(header.get(18) == Some(&2))
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }
 
@@ -134,26 +136,29 @@ fn url_of(path: &Path, mode: Mode) -> Result<String> {
     Ok(format!("file:{}?{}", utf8_percent_encode(&text, PATH), mode.parameters()))
 }
 
-fn connect(url: &str, shown: &str, timeout: Duration) -> Result<SqliteConnection> {
-    let mut connection = SqliteConnection::establish(url)
-        .map_err(|error| unavailable(format!("{shown}: the database cannot be opened: {error}")))?;
+fn connect(url: &str, display: &str, timeout: Duration) -> Result<SqliteConnection> {
+    let mut connection = SqliteConnection::establish(url).map_err(|error| {
+        unavailable(format!("{display}: the database cannot be opened: {error}"))
+    })?;
     prepare(&mut connection, timeout).map_err(|error| {
         let error = CallError::from(error).into_error::<sqlite::Sqlite>();
         match error.kind() {
             ErrorKind::Timeout => error,
-            _ => unavailable(format!("{shown}: the database cannot be read: {}", error.message())),
+            _ => {
+                unavailable(format!("{display}: the database cannot be read: {}", error.message()))
+            }
         }
     })?;
     Ok(connection)
 }
 
-/// Reads something, so that what is no database is reported now.
+/// Prepares a connection. Reads once, so that a file that is not a database is reported here.
 fn prepare(connection: &mut SqliteConnection, timeout: Duration) -> QueryResult<()> {
     sqlite::Sqlite::set_deadline(connection, timeout)?;
     connection.batch_execute("PRAGMA query_only = 1; SELECT count(*) FROM sqlite_master")
 }
 
-/// Which file a path names, and when it was changed.
+/// The identity of a file and the time of its last change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     size: u64,
@@ -166,16 +171,16 @@ impl Stamp {
         Ok(Self { size: file.len(), file: identity(&file) })
     }
 
-    /// Fails if the file is another one, or if it has a log now.
+    /// Fails if the file was changed or replaced, or has a log.
     fn check(&self, path: &Path) -> Result<()> {
-        let log = fs::metadata(beside(path, "-wal")).map_or(0, |file| file.len());
+        let log = fs::metadata(with_suffix(path, "-wal")).map_or(0, |file| file.len());
         let same = Self::of(path).is_ok_and(|now| now == *self);
         match same && log == 0 {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
-                    "another process writes {}, and without write permission for it and its directory this one cannot take part in its locking; open it again",
+                    "another process writes {}, and without write permission for it and its directory this process cannot take part in the locking; open the database again",
                     path.display()
                 ),
             )),

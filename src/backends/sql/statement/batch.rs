@@ -1,11 +1,11 @@
-//! Batches: many keys in one statement.
+//! Batches: many keys or rows in one statement.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::{Key, Row, Schema, Value};
 
-/// The values of one column of several rows.
+/// The values of one column in several rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column<'a> {
     rows: &'a [&'a [Value]],
@@ -13,19 +13,21 @@ pub(crate) struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    /// The columns of rows that have so many.
+    /// Returns the first `columns` columns of the rows.
     pub(crate) fn all(rows: &'a [&'a [Value]], columns: usize) -> Vec<Self> {
         (0..columns).map(|at| Self { rows, at }).collect()
     }
 
-    /// The column's value in each row.
+    /// Returns the value of the column in each row.
     pub(crate) fn values(self) -> impl ExactSizeIterator<Item = &'a Value> {
         self.rows.iter().map(move |row| &row[self.at])
     }
 }
 
-/// Rows in the order of the key that stands at `key` in them, of those with one key the last.
-/// Statements that change rows in one order do not wait for each other in a circle.
+/// Sorts rows by the key columns at the positions `key`. Of several rows with the same key only the
+/// last is kept.
+///
+/// Batches that lock rows in the same order cannot deadlock with each other.
 pub(crate) fn sorted(
     key: impl IntoIterator<Item = usize>,
     mut rows: Vec<&[Value]>,
@@ -36,7 +38,7 @@ pub(crate) fn sorted(
         parts.fold(Ordering::Equal, Ordering::then)
     };
     if !rows.is_sorted_by(|a, b| by_key(a, b).is_lt()) {
-        // The sort is stable; of equal ones the first stays, so they are turned around.
+        // The sort is stable and `dedup_by` keeps the first of equal rows, so reverse them first.
         rows.reverse();
         rows.sort_by(by_key);
         rows.dedup_by(|later, earlier| by_key(later, earlier).is_eq());
@@ -44,7 +46,7 @@ pub(crate) fn sorted(
     rows
 }
 
-/// The order of two values of one unique column; what is one key is equal.
+/// Compares two values of a key column. Values that are the same key are equal.
 fn order(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
@@ -53,7 +55,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
         | (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
         (Value::UInt(a), Value::UInt(b)) => a.cmp(b),
         (Value::Date(a), Value::Date(b)) => a.cmp(b),
-        // The two zeros are one, and so is whatever is no number.
+        // Both zeros are the same key, and so are all NaNs.
         (Value::Float(a), Value::Float(b)) => {
             a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
         }
@@ -64,16 +66,16 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// Rows that come in any order, put into that of the keys that were asked for.
-pub(crate) struct InOrder<'a> {
+/// Collects rows that arrive in any order, and returns them in the order of the requested keys.
+pub(crate) struct RequestOrder<'a> {
     schema: &'a Schema,
     keys: &'a [Key],
-    /// Where each key was asked for first.
+    /// The first position of each key.
     first: HashMap<&'a Key, usize, foldhash::fast::RandomState>,
     rows: Vec<Option<Row>>,
 }
 
-impl<'a> InOrder<'a> {
+impl<'a> RequestOrder<'a> {
     pub(crate) fn new(schema: &'a Schema, keys: &'a [Key]) -> Self {
         let mut first = HashMap::with_capacity_and_hasher(keys.len(), Default::default());
         for (at, key) in keys.iter().enumerate() {
@@ -82,19 +84,19 @@ impl<'a> InOrder<'a> {
         Self { schema, keys, first, rows: vec![None; keys.len()] }
     }
 
-    /// Takes a row; one that was not asked for is left out.
+    /// Adds a row. A row of a key that was not requested is dropped.
     pub(crate) fn put(&mut self, row: Row) {
         if let Some(&at) = self.first.get(&self.schema.key_of(&row)) {
             self.rows[at] = Some(row);
         }
     }
 
-    /// The rows; of a key that was asked for twice the first has its row.
-    pub(crate) fn finish_once(self) -> Vec<Option<Row>> {
+    /// Returns the rows. Of equal keys only the first position has the row.
+    pub(crate) fn finish_first_only(self) -> Vec<Option<Row>> {
         self.rows
     }
 
-    /// The rows; a key that was asked for twice has its row twice.
+    /// Returns the rows. Of equal keys each position has the row.
     pub(crate) fn finish(mut self) -> Vec<Option<Row>> {
         if self.first.len() < self.keys.len() {
             for (at, key) in self.keys.iter().enumerate() {
@@ -114,7 +116,7 @@ mod tests {
     use crate::{Column, ColumnType};
 
     #[test]
-    fn of_rows_with_one_key_the_last_stays() {
+    fn the_last_row_of_each_key_is_kept() {
         let row = |id: f64, v: i64| vec![Value::Float(id), Value::Int(v)];
         let rows = [row(f64::NAN, 1), row(2.0, 2), row(0.0, 3), row(-0.0, 4), row(f64::NAN, 5)];
         let kept = sorted([0], rows.iter().map(Vec::as_slice).collect());
@@ -123,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_in_the_order_asked() {
+    fn rows_are_returned_in_the_requested_order() {
         let schema = Schema::new("a").unique(Column::new("id", ColumnType::Int));
         let keys = [3, 1, 2, 1].map(|id| Key::single(Value::Int(id)));
-        let mut rows = InOrder::new(&schema, &keys);
+        let mut rows = RequestOrder::new(&schema, &keys);
         for id in [1, 3, 9] {
             rows.put(vec![Value::Int(id)]);
         }

@@ -1,31 +1,59 @@
-//! Statements: SQL whose text was made once for a scope, run with values bound by the schema's
-//! types.
+//! SQL statements whose text is rendered once per scope and whose values are bound by column type.
 //!
-//! Diesel keeps the prepared statement of a query fragment of our own; that of `sql_query` and of
-//! an upsert of its query language it would prepare anew at each call. This fragment is what makes
-//! a dynamic schema as fast as a static one.
+//! Diesel caches the prepared statement of a custom query fragment. It would prepare `sql_query` and
+//! an upsert of its query language anew for each call. With this fragment a schema that is known
+//! only at run time is as fast as a static one.
 
 pub(crate) mod batch;
 pub(crate) mod coalesce;
-pub(crate) mod expiry;
-pub(crate) mod render;
 mod statement_id;
-pub(crate) mod write;
 
 use std::any::TypeId;
 
+use diesel::backend::Backend;
 use diesel::connection::LoadConnection;
+use diesel::expression::QueryMetadata;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::Field;
+use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
-use super::dialect::Dialect;
-use crate::backends::sql::statement::batch::Column;
-use crate::backends::sql::statement::statement_id::StatementId;
+use self::batch::Column;
+use self::statement_id::StatementId;
 use crate::{ColumnType, Row, Value};
 
-/// The text of a statement in pieces, with a bind of a type between each two.
+/// The conversion of values between hilcat and an engine, which its Diesel backend implements.
+pub(crate) trait ValueCodec: Backend + QueryMetadata<Untyped> + 'static {
+    /// Binds a value of a column type.
+    fn bind<'b>(out: AstPass<'_, 'b, Self>, ty: ColumnType, value: &'b Value) -> QueryResult<()>;
+
+    /// Binds the values that several rows have in one column, as an array.
+    ///
+    /// # Errors
+    ///
+    /// Fails on an engine without arrays.
+    fn bind_column<'b>(
+        out: AstPass<'_, 'b, Self>,
+        ty: ColumnType,
+        column: &'b Column<'b>,
+    ) -> QueryResult<()> {
+        let _ = (out, ty, column);
+        Err(diesel::result::Error::QueryBuilderError("the engine has no arrays".into()))
+    }
+
+    /// Writes a value of a column type to Diesel's buffer for a bound value.
+    fn encode<'b>(
+        value: &'b Value,
+        ty: ColumnType,
+        out: &mut Output<'b, '_, Self>,
+    ) -> diesel::serialize::Result;
+
+    /// Reads a value of a column type.
+    fn decode(raw: Self::RawValue<'_>, ty: ColumnType) -> crate::Result<Value>;
+}
+
+/// The text of a statement in pieces, with a typed bind between each two.
 #[derive(Debug)]
 pub(crate) struct Sql {
     pieces: Vec<String>,
@@ -34,12 +62,12 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
-    /// A statement that begins with this text.
+    /// Begins a statement with this text.
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { pieces: vec![text.into()], binds: Vec::new(), id: StatementId::new() }
+        Self { pieces: vec![text.into()], binds: Vec::new(), id: StatementId::allocate() }
     }
 
-    /// Adds text.
+    /// Appends text.
     pub(crate) fn text(mut self, text: &str) -> Self {
         match self.pieces.last_mut() {
             Some(last) => last.push_str(text),
@@ -48,14 +76,14 @@ impl Sql {
         self
     }
 
-    /// Adds a bind of a type.
+    /// Appends a bind of a column type.
     pub(crate) fn bind(mut self, ty: ColumnType) -> Self {
         self.binds.push(ty);
         self.pieces.push(String::new());
         self
     }
 
-    /// Adds what `add` makes of each item, with a separator in between.
+    /// Appends each item by `add`, separated by `separator`.
     pub(crate) fn list<T>(
         mut self,
         separator: &str,
@@ -71,27 +99,28 @@ impl Sql {
         self
     }
 
-    /// The statement with its values: one for each bind.
+    /// Supplies one value for each bind.
     pub(crate) fn with<'a>(&'a self, values: &'a [Value]) -> Statement<'a> {
         self.with_values(Values::One(values))
     }
 
-    /// A statement with two lists of values, one after the other.
+    /// Supplies the values of the binds in two consecutive lists.
     pub(crate) fn with_both<'a>(&'a self, a: &'a [Value], b: &'a [Value]) -> Statement<'a> {
         self.with_values(Values::Both(a, b))
     }
 
-    /// A statement of several rows with their values.
+    /// Supplies the values of several rows, one row after another.
     pub(crate) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
         self.with_values(Values::Rows(rows))
     }
 
-    /// A statement each of whose binds is a column of several rows.
+    /// Supplies a column of several rows for each bind.
     pub(crate) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
         self.with_values(Values::Columns(columns))
     }
 
-    /// The same with single values for the binds after those of the columns.
+    /// Supplies a column of several rows for each of the first binds, and a single value for each of
+    /// the others.
     pub(crate) fn with_columns_and<'a>(
         &'a self,
         columns: &'a [Column<'a>],
@@ -106,7 +135,7 @@ impl Sql {
     }
 }
 
-/// The values of a statement.
+/// The values of the binds of a statement.
 #[derive(Debug, Clone, Copy)]
 enum Values<'a> {
     One(&'a [Value]),
@@ -116,7 +145,7 @@ enum Values<'a> {
     ColumnsAnd(&'a [Column<'a>], &'a [Value]),
 }
 
-/// What is bound where a statement has columns of several rows and single values.
+/// The value of one bind in a statement that has both columns and single values.
 enum Bound<'a> {
     Column(&'a Column<'a>),
     Value(&'a Value),
@@ -143,11 +172,11 @@ pub(crate) struct Statement<'a> {
 
 impl QueryId for Statement<'_> {
     type QueryId = ();
-    // Its text identifies it, or the identity that was announced.
+    // Identified by its text unless an ID was announced.
     const HAS_STATIC_QUERY_ID: bool = false;
 
     fn query_id() -> Option<TypeId> {
-        StatementId::announced()
+        StatementId::take_announced()
     }
 }
 
@@ -157,7 +186,7 @@ impl Query for Statement<'_> {
 
 impl<C> RunQueryDsl<C> for Statement<'_> {}
 
-impl<D: Dialect> QueryFragment<D> for Statement<'_> {
+impl<D: ValueCodec> QueryFragment<D> for Statement<'_> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, D>) -> QueryResult<()> {
         let sql = self.sql;
         match self.values {
@@ -183,8 +212,8 @@ impl<D: Dialect> QueryFragment<D> for Statement<'_> {
     }
 }
 
-/// Walks the pieces of a statement and, between them, what is bound.
-fn walk<'b, D: Dialect, T>(
+/// Writes the pieces of a statement with the binds between them.
+fn walk<'b, D: ValueCodec, T>(
     sql: &'b Sql,
     mut out: AstPass<'_, 'b, D>,
     values: impl IntoIterator<Item = T>,
@@ -200,21 +229,21 @@ fn walk<'b, D: Dialect, T>(
     Ok(())
 }
 
-/// A Diesel connection to an engine: one of a pool, or one that a caller owns.
-pub(crate) trait Conn<D: Dialect>:
+/// A Diesel connection to an engine, from a pool or owned by the caller.
+pub(crate) trait Conn<D: ValueCodec>:
     diesel::Connection<Backend = D> + LoadConnection + 'static
 {
 }
 
 impl<D, C> Conn<D> for C
 where
-    D: Dialect,
+    D: ValueCodec,
     C: diesel::Connection<Backend = D> + LoadConnection + 'static,
 {
 }
 
-/// Runs a statement that gives no rows, and gives how many it changed.
-pub(crate) fn execute<D: Dialect>(
+/// Executes a statement that returns no rows, and returns how many it changed.
+pub(crate) fn execute<D: ValueCodec>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
 ) -> QueryResult<usize> {
@@ -222,7 +251,7 @@ pub(crate) fn execute<D: Dialect>(
     statement.execute(connection)
 }
 
-fn start<'conn, 'query, D: Dialect, C: Conn<D>>(
+fn start<'conn, 'query, D: ValueCodec, C: Conn<D>>(
     connection: &'conn mut C,
     statement: Statement<'query>,
 ) -> QueryResult<C::Cursor<'conn, 'query>> {
@@ -230,9 +259,10 @@ fn start<'conn, 'query, D: Dialect, C: Conn<D>>(
     LoadConnection::load(connection, statement)
 }
 
-/// Runs a statement and gives each of its rows, decoded by these types, to `each`. Always reads
-/// to the end: a statement that writes is done only then.
-pub(crate) fn load<D: Dialect>(
+/// Executes a statement and passes each of its rows, decoded by `types`, to `each`.
+///
+/// Reads all rows even if the caller needs only some: a statement that writes completes only then.
+pub(crate) fn load<D: ValueCodec>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -241,8 +271,9 @@ pub(crate) fn load<D: Dialect>(
     load_keyed::<D>(connection, statement, types, &[], &mut each)
 }
 
-/// The same for rows of which an error of decoding names the key: the positions of its columns.
-pub(crate) fn load_keyed<D: Dialect>(
+/// Executes a statement as [`load`] does. A decoding error names the key of its row, whose columns
+/// are at the positions `key`.
+pub(crate) fn load_keyed<D: ValueCodec>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -255,8 +286,8 @@ pub(crate) fn load_keyed<D: Dialect>(
     Ok(())
 }
 
-/// The row of a statement that reads at most one.
-pub(crate) fn find<D: Dialect>(
+/// Returns the row of a statement that reads at most one.
+pub(crate) fn find<D: ValueCodec>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -265,7 +296,7 @@ pub(crate) fn find<D: Dialect>(
     row.map(|row| decode::<D>(&row?, types, &[])).transpose()
 }
 
-fn decode<'stmt, D: Dialect>(
+fn decode<'stmt, D: ValueCodec>(
     row: &impl diesel::row::Row<'stmt, D>,
     types: &[ColumnType],
     key: &[usize],
@@ -282,8 +313,8 @@ fn decode<'stmt, D: Dialect>(
     Ok(values)
 }
 
-/// The first row of a statement.
-pub(crate) fn load_one<D: Dialect>(
+/// Returns the first row of a statement, and reads the others.
+pub(crate) fn load_one<D: ValueCodec>(
     connection: &mut impl Conn<D>,
     statement: Statement<'_>,
     types: &[ColumnType],
@@ -296,7 +327,7 @@ pub(crate) fn load_one<D: Dialect>(
     Ok(first)
 }
 
-/// Names the key of a row, where the values before the error have it.
+/// Adds the key to a decoding error if all its columns precede the column that failed.
 fn with_key(error: crate::Error, values: &[Value], key: &[usize]) -> crate::Error {
     let parts: Option<Vec<Value>> = key.iter().map(|at| values.get(*at).cloned()).collect();
     match parts.filter(|parts| !parts.is_empty()) {
@@ -305,7 +336,7 @@ fn with_key(error: crate::Error, values: &[Value], key: &[usize]) -> crate::Erro
     }
 }
 
-/// An error of decoding, with the name of its column.
+/// Converts a decoding error to Diesel's, with the name of the column.
 fn decoding(error: crate::Error, column: Option<&str>) -> diesel::result::Error {
     let error = match column {
         Some(column) => error.with_column(column),

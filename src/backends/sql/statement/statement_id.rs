@@ -1,50 +1,50 @@
-//! What Diesel knows a prepared statement by.
+//! The IDs by which Diesel finds the prepared statement of a query.
 //!
-//! Diesel finds the prepared statement of a query by the query's type where the type says that it
-//! has one, and else by its text, which it then makes and hashes at every call: a fifth of a
-//! microsecond. The statements of a scope are made at run time and are all of one type, so that
-//! each is lent a type of its own: one of 4,096 that exist for nothing else. None is ever lent
-//! twice, since a connection may still have the statement that had it; when all are lent, later
-//! statements are found by their text.
+//! Diesel caches a prepared statement by the `TypeId` of the query's static type, if it has one, and
+//! otherwise by the query's text, which it builds and hashes for each call. That costs 0.2 µs. The
+//! statements of a scope are built at run time and share one type. Each is therefore assigned a
+//! `TypeId` of its own, out of 4,096 types that exist only for this. An ID is never reused, since a
+//! connection may still cache the statement that had it. Once all are assigned, later statements
+//! are found by their text.
 
 use std::any::TypeId;
 use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The identity of one statement, if there was one left.
+/// The ID of one statement, or `None` if all had been assigned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StatementId(Option<TypeId>);
 
 thread_local! {
-    /// The identity of the statement that this thread is about to run.
-    static ABOUT_TO_RUN: Cell<Option<TypeId>> = const { Cell::new(None) };
+    /// The ID of the statement that this thread executes next.
+    static NEXT: Cell<Option<TypeId>> = const { Cell::new(None) };
 }
 
 impl StatementId {
-    /// One that no statement has had.
-    pub(crate) fn new() -> Self {
-        static LENT: AtomicUsize = AtomicUsize::new(0);
-        // It cannot come around: it would take thousands of years.
-        Self(IDENTITIES.get(LENT.fetch_add(1, Ordering::Relaxed)).copied())
+    /// Assigns an ID that no other statement has had.
+    pub(crate) fn allocate() -> Self {
+        static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+        // The counter cannot wrap around: that would take thousands of years.
+        Self(TYPE_IDS.get(ALLOCATED.fetch_add(1, Ordering::Relaxed)).copied())
     }
 
-    /// Says that the statement that has this identity is what this thread runs next.
+    /// Sets the ID of the statement that this thread executes next.
     pub(crate) fn announce(self) {
-        ABOUT_TO_RUN.set(self.0);
+        NEXT.set(self.0);
     }
 
-    /// The identity that was announced; once.
-    pub(crate) fn announced() -> Option<TypeId> {
-        ABOUT_TO_RUN.take()
+    /// Returns the announced ID and clears it.
+    pub(crate) fn take_announced() -> Option<TypeId> {
+        NEXT.take()
     }
 }
 
 /// A hexadecimal digit as a type.
 struct Digit<const D: u8>;
 
-/// The types of three digits.
-static IDENTITIES: LazyLock<Vec<TypeId>> = LazyLock::new(|| {
+/// The IDs of all types of three digits.
+static TYPE_IDS: LazyLock<Vec<TypeId>> = LazyLock::new(|| {
     macro_rules! each_digit {
         ($digits:ident => $made:expr) => {
             each_digit!($digits => $made; 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
@@ -68,13 +68,13 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_two_are_the_same() {
-        let distinct: HashSet<TypeId> = IDENTITIES.iter().copied().collect();
-        assert_eq!((IDENTITIES.len(), distinct.len()), (4096, 4096));
-        let (a, b) = (StatementId::new(), StatementId::new());
+    fn ids_are_distinct() {
+        let distinct: HashSet<TypeId> = TYPE_IDS.iter().copied().collect();
+        assert_eq!((TYPE_IDS.len(), distinct.len()), (4096, 4096));
+        let (a, b) = (StatementId::allocate(), StatementId::allocate());
         assert!(a.0.is_some() && a.0 != b.0);
         a.announce();
-        assert_eq!(StatementId::announced(), a.0);
-        assert_eq!(StatementId::announced(), None);
+        assert_eq!(StatementId::take_announced(), a.0);
+        assert_eq!(StatementId::take_announced(), None);
     }
 }

@@ -44,15 +44,15 @@ fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
         let name = str::from_utf8(name).map_err(|_| wrong(invalid("it is not UTF-8")))?;
         let position = schema.position(name).map_err(wrong)?;
         if positions.contains(&position) {
-            let name = &schema.columns[position].name;
+            let name = &schema.columns()[position].name;
             return Err(wrong(invalid(format!("it names the column `{name}` twice"))));
         }
         positions.push(position);
     }
-    match schema.key.iter().find(|at| !positions.contains(at)) {
+    match schema.key_positions().iter().find(|at| !positions.contains(at)) {
         None => Ok(positions),
         Some(&at) => {
-            let name = &schema.columns[at].name;
+            let name = &schema.columns()[at].name;
             Err(wrong(invalid(format!("it lacks the column `{name}`, which is unique"))))
         }
     }
@@ -66,9 +66,9 @@ fn row(schema: &Schema, header: &[usize], record: &Record, null: &str) -> hilcat
         let (cells, columns) = (record.len(), header.len());
         return Err(invalid(format!("it has {cells} cells; the header names {columns} columns")));
     }
-    let mut row = vec![Value::Absent; schema.columns.len()];
+    let mut row = vec![Value::Absent; schema.columns().len()];
     for (&at, (text, quoted)) in header.iter().zip(record.cells()) {
-        let column = &schema.columns[at];
+        let column = &schema.columns()[at];
         let value = cell(column, text, quoted, null);
         row[at] = check(column, value.map_err(|error| error.with_column(&column.name))?)?;
     }

@@ -39,17 +39,17 @@ fn row(schema: &Schema, line: &[u8]) -> hilcat::Result<Row> {
     let Json::Object(object) = hilcat::parse_json(text)? else {
         return Err(invalid("it is not a JSON object of the scope's columns"));
     };
-    let mut row = vec![Value::Absent; schema.columns.len()];
+    let mut row = vec![Value::Absent; schema.columns().len()];
     for (name, json) in object {
         let at = schema.position(&name)?;
-        let column = &schema.columns[at];
+        let column = &schema.columns()[at];
         let value = match json {
             Json::Null if column.nullable => Ok(Value::Null),
             json => Value::from_json(json, column.ty),
         };
         row[at] = check(column, value.map_err(|error| error.with_column(&column.name))?)?;
     }
-    match schema.key_columns().zip(&schema.key).find(|(_, at)| row[**at].is_absent()) {
+    match schema.key_columns().zip(schema.key_positions()).find(|(_, at)| row[**at].is_absent()) {
         None => Ok(row),
         Some((column, _)) => {
             let error = invalid("it is missing, and it is unique: a part of the key");

@@ -9,10 +9,10 @@ use mysql_common::proto::{Binary, MySerialize};
 use mysql_common::row::{Row, RowDeserializer};
 use mysql_common::value::{ServerSide, Value};
 
-use super::failure::Trouble;
+use super::error::ProtocolError;
 use super::login;
+use super::packet::{PacketReader, PacketStream};
 use super::target::Target;
-use super::wire::{Parts, Wire};
 use crate::remote::Deadline;
 
 const COM_QUERY: u8 = 0x03;
@@ -21,11 +21,11 @@ const COM_STMT_PREPARE: u8 = 0x16;
 const COM_STMT_EXECUTE: u8 = 0x17;
 const COM_STMT_CLOSE: u8 = 0x19;
 
-/// The flag of a status that says that another result follows.
+/// The status flag that announces another result.
 const MORE_RESULTS: u64 = 0x0008;
 
-/// No table and no result has more columns.
-const MOST_COLUMNS: u64 = 4_096;
+/// The server's limit of columns in a table or result.
+const MAX_COLUMNS: u64 = 4_096;
 
 /// A prepared statement.
 #[derive(Debug, Clone, Copy)]
@@ -34,52 +34,51 @@ pub(super) struct Statement {
     parameters: usize,
 }
 
-/// A connection that is logged in.
+/// A connection after its login.
 pub(super) struct Client {
-    wire: Wire,
-    /// The packet that was read last.
+    stream: PacketStream,
+    /// The last packet that was read.
     packet: Vec<u8>,
 }
 
-/// What an answer begins with.
-enum Head {
-    /// A statement without rows: how many it changed, and the status.
-    Done {
-        changed: u64,
-        status: u64,
-    },
+/// The first packet of a result.
+enum ResultHead {
+    /// The result of a statement without rows.
+    Done { changed: u64, status: u64 },
+    /// The number of columns of a result with rows.
     Columns(u64),
 }
 
 impl Client {
-    pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Self, Trouble> {
-        Ok(Self { wire: login::connect(target, deadline)?, packet: Vec::new() })
+    pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Self, ProtocolError> {
+        Ok(Self { stream: login::connect(target, deadline)?, packet: Vec::new() })
     }
 
     pub(super) fn begin(&mut self, deadline: Deadline) {
-        self.wire.begin(deadline);
+        self.stream.begin(deadline);
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.wire.is_quiet()
+        self.stream.is_quiet()
     }
 
-    pub(super) fn ping(&mut self) -> Result<(), Trouble> {
-        self.wire.request(&[COM_PING])?;
+    pub(super) fn ping(&mut self) -> Result<(), ProtocolError> {
+        self.stream.request(&[COM_PING])?;
         self.receive()
     }
 
-    /// Runs statements, and fails where any of them does. `each` is given the fields of each row.
+    /// Executes the statements of a text, and fails if one of them fails. Passes the fields of each
+    /// row to `each`.
     pub(super) fn query(
         &mut self,
         sql: &str,
         mut each: impl FnMut(&[Option<&[u8]>]),
-    ) -> Result<(), Trouble> {
-        self.wire.request(&[&[COM_QUERY], sql.as_bytes()].concat())?;
+    ) -> Result<(), ProtocolError> {
+        self.stream.request(&[&[COM_QUERY], sql.as_bytes()].concat())?;
         loop {
             let status = match self.head()? {
-                Head::Done { status, .. } => status,
-                Head::Columns(count) => {
+                ResultHead::Done { status, .. } => status,
+                ResultHead::Columns(count) => {
                     self.skip_columns(count)?;
                     self.text_rows(count, &mut each)?
                 }
@@ -94,22 +93,22 @@ impl Client {
         &mut self,
         count: u64,
         each: &mut impl FnMut(&[Option<&[u8]>]),
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, ProtocolError> {
         loop {
             self.receive()?;
             if let Some(status) = self.end()? {
                 return Ok(status);
             }
-            let mut parts = Parts(&self.packet);
+            let mut parts = PacketReader(&self.packet);
             let fields = (0..count).map(|_| parts.text()).collect::<Result<Vec<_>, _>>()?;
             each(&fields);
         }
     }
 
-    pub(super) fn prepare(&mut self, sql: &str) -> Result<Statement, Trouble> {
-        self.wire.request(&[&[COM_STMT_PREPARE], sql.as_bytes()].concat())?;
+    pub(super) fn prepare(&mut self, sql: &str) -> Result<Statement, ProtocolError> {
+        self.stream.request(&[&[COM_STMT_PREPARE], sql.as_bytes()].concat())?;
         self.receive()?;
-        let mut parts = Parts(&self.packet);
+        let mut parts = PacketReader(&self.packet);
         parts.bytes(1)?;
         let id = parts.number(4)? as u32;
         let (columns, parameters) = (parts.number(2)?, parts.number(2)?);
@@ -121,41 +120,46 @@ impl Client {
         Ok(Statement { id, parameters: parameters as usize })
     }
 
-    /// Lets go of a statement; the server does not answer.
-    pub(super) fn close(&mut self, statement: Statement) -> Result<(), Trouble> {
-        self.wire.request(&[&[COM_STMT_CLOSE], &statement.id.to_le_bytes()[..]].concat())
+    /// Closes a prepared statement. The server sends no response.
+    pub(super) fn close(&mut self, statement: Statement) -> Result<(), ProtocolError> {
+        self.stream.request(&[&[COM_STMT_CLOSE], &statement.id.to_le_bytes()[..]].concat())
     }
 
-    /// Executes a statement and gives each row to `each`. Gives how many rows it changed.
+    /// Executes a prepared statement, passes each row to `each`, and returns the number of changed
+    /// rows.
     pub(super) fn execute(
         &mut self,
         statement: Statement,
         values: &[Value],
         mut each: impl FnMut(Row),
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, ProtocolError> {
         if values.len() != statement.parameters {
-            return Err(Trouble::Malformed("another number of parameters than the statement has"));
+            return Err(ProtocolError::Malformed("a statement with another number of parameters"));
         }
-        self.wire.request(&execution(statement, values))?;
-        let mut all_changed = 0_u64;
+        self.stream.request(&execute_command(statement, values))?;
+        let mut total = 0_u64;
         loop {
             let status = match self.head()? {
-                Head::Done { changed, status } => {
-                    all_changed = all_changed.saturating_add(changed);
+                ResultHead::Done { changed, status } => {
+                    total = total.saturating_add(changed);
                     status
                 }
-                Head::Columns(count) => {
+                ResultHead::Columns(count) => {
                     let columns = self.columns(count)?;
                     self.rows(&columns, &mut each)?
                 }
             };
             if status & MORE_RESULTS == 0 {
-                return Ok(all_changed);
+                return Ok(total);
             }
         }
     }
 
-    fn rows(&mut self, columns: &Arc<[Column]>, each: &mut dyn FnMut(Row)) -> Result<u64, Trouble> {
+    fn rows(
+        &mut self,
+        columns: &Arc<[Column]>,
+        each: &mut dyn FnMut(Row),
+    ) -> Result<u64, ProtocolError> {
         loop {
             self.receive()?;
             if let Some(status) = self.end()? {
@@ -163,32 +167,32 @@ impl Client {
             }
             let row = ParseBuf(&self.packet).parse(columns.clone());
             let row: RowDeserializer<ServerSide, Binary> =
-                row.map_err(|_| Trouble::Malformed("a row that cannot be read"))?;
+                row.map_err(|_| ProtocolError::Malformed("a malformed row"))?;
             each(row.into_inner());
         }
     }
 
-    fn receive(&mut self) -> Result<(), Trouble> {
-        self.wire.receive(&mut self.packet)
+    fn receive(&mut self) -> Result<(), ProtocolError> {
+        self.stream.receive(&mut self.packet)
     }
 
-    fn head(&mut self) -> Result<Head, Trouble> {
+    fn head(&mut self) -> Result<ResultHead, ProtocolError> {
         self.receive()?;
-        let mut parts = Parts(&self.packet);
+        let mut parts = PacketReader(&self.packet);
         if self.packet[..1] == [0] {
             parts.bytes(1)?;
             let changed = parts.length_encoded()?.unwrap_or_default();
             parts.length_encoded()?;
-            return Ok(Head::Done { changed, status: parts.number(2)? });
+            return Ok(ResultHead::Done { changed, status: parts.number(2)? });
         }
         match parts.length_encoded()? {
-            Some(count @ 1..=MOST_COLUMNS) => Ok(Head::Columns(count)),
-            Some(_) => Err(Trouble::Malformed("a result of more columns than any has")),
-            None => Err(Trouble::Malformed("a request for a file of this machine")),
+            Some(count @ 1..=MAX_COLUMNS) => Ok(ResultHead::Columns(count)),
+            Some(_) => Err(ProtocolError::Malformed("a result with too many columns")),
+            None => Err(ProtocolError::Malformed("a request for a local file")),
         }
     }
 
-    fn columns(&mut self, count: u64) -> Result<Arc<[Column]>, Trouble> {
+    fn columns(&mut self, count: u64) -> Result<Arc<[Column]>, ProtocolError> {
         let mut columns = Vec::new();
         for _ in 0..count {
             self.receive()?;
@@ -198,56 +202,56 @@ impl Client {
         Ok(columns.into())
     }
 
-    fn skip_columns(&mut self, count: u64) -> Result<(), Trouble> {
+    fn skip_columns(&mut self, count: u64) -> Result<(), ProtocolError> {
         (0..count).try_for_each(|_| self.receive())?;
         self.expect_end()
     }
 
-    fn expect_end(&mut self) -> Result<(), Trouble> {
+    fn expect_end(&mut self) -> Result<(), ProtocolError> {
         self.receive()?;
         match self.end()? {
             Some(_) => Ok(()),
-            None => Err(Trouble::Malformed("more columns than were announced")),
+            None => Err(ProtocolError::Malformed("more columns than announced")),
         }
     }
 
-    /// The status in a packet that ends a list.
-    fn end(&self) -> Result<Option<u64>, Trouble> {
+    /// Returns the status if the packet ends a list.
+    fn end(&self) -> Result<Option<u64>, ProtocolError> {
         if self.packet.len() >= 9 || self.packet.first() != Some(&0xfe) {
             return Ok(None);
         }
-        let mut parts = Parts(&self.packet);
+        let mut parts = PacketReader(&self.packet);
         parts.bytes(3)?;
         parts.number(2).map(Some)
     }
 }
 
-/// The column that a packet describes. The library panics over rows that have one of a type that is
-/// of no result.
-fn column(packet: &[u8]) -> Result<Column, Trouble> {
+/// Parses the description of a column. Internal types are rejected, because the library panics on
+/// rows with them.
+fn column(packet: &[u8]) -> Result<Column, ProtocolError> {
     use ColumnType::{
         MYSQL_TYPE_DATETIME2, MYSQL_TYPE_TIME2, MYSQL_TYPE_TIMESTAMP2, MYSQL_TYPE_TYPED_ARRAY,
         MYSQL_TYPE_UNKNOWN,
     };
     let column: std::io::Result<Column> = ParseBuf(packet).parse(());
-    let column = column.map_err(|_| Trouble::Malformed("a column that cannot be read"))?;
+    let column = column.map_err(|_| ProtocolError::Malformed("a malformed column"))?;
     match column.column_type() {
         MYSQL_TYPE_DATETIME2
         | MYSQL_TYPE_TIME2
         | MYSQL_TYPE_TIMESTAMP2
         | MYSQL_TYPE_TYPED_ARRAY
-        | MYSQL_TYPE_UNKNOWN => Err(Trouble::Malformed("a column of a type that no result has")),
+        | MYSQL_TYPE_UNKNOWN => Err(ProtocolError::Malformed("a column of an internal type")),
         _ => Ok(column),
     }
 }
 
-/// The command that executes a statement.
-fn execution(statement: Statement, values: &[Value]) -> Vec<u8> {
+/// Returns the command that executes a statement.
+fn execute_command(statement: Statement, values: &[Value]) -> Vec<u8> {
     let size: u64 = values.iter().map(|value| value.bin_len() + 3).sum();
     let mut bytes = Vec::with_capacity(size as usize + 16);
     bytes.push(COM_STMT_EXECUTE);
     bytes.extend_from_slice(&statement.id.to_le_bytes());
-    // Without a cursor, once.
+    // No cursor, one iteration.
     bytes.extend_from_slice(&[0, 1, 0, 0, 0]);
     if values.is_empty() {
         return bytes;
@@ -256,7 +260,7 @@ fn execution(statement: Statement, values: &[Value]) -> Vec<u8> {
         let null = |(at, value): (usize, &Value)| u8::from(*value == Value::NULL) << at;
         bytes.push(eight.iter().enumerate().map(null).sum());
     }
-    // The types follow.
+    // The types of the parameters follow.
     bytes.push(1);
     for value in values {
         let (ty, unsigned) = type_of(value);
@@ -266,7 +270,7 @@ fn execution(statement: Statement, values: &[Value]) -> Vec<u8> {
     bytes
 }
 
-/// The type of a value, and whether it is unsigned.
+/// Returns the type of a value, and whether it is unsigned.
 fn type_of(value: &Value) -> (ColumnType, bool) {
     let ty = match value {
         Value::NULL => ColumnType::MYSQL_TYPE_NULL,
@@ -284,9 +288,8 @@ fn type_of(value: &Value) -> (ColumnType, bool) {
 mod tests {
     use super::*;
 
-    /// What a server sends for columns and rows is read or refused, whatever it is.
     #[test]
-    fn no_bytes_of_a_column_or_a_row_panic() {
+    fn malformed_columns_and_rows_do_not_panic() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = |below: u64| {
             state ^= state << 13;

@@ -1,52 +1,53 @@
-//! The first exchange of a connection: greeting, encryption and login.
+//! The start of a connection: greeting, TLS and login.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mysql_common::constants::CapabilityFlags as Flags;
 use mysql_common::{crypto, scramble};
 
-use super::failure::Trouble;
+use super::error::ProtocolError;
+use super::packet::{PacketReader, PacketStream};
 use super::target::Target;
-use super::wire::{Parts, Wire};
 use crate::remote::tls::SslMode;
 use crate::remote::{Deadline, Endpoint, Socket, Stream};
 
-/// The character set `utf8mb4`, by the number of a collation that every server has.
+/// The number of a `utf8mb4` collation that every server has.
 const UTF8MB4: u8 = 45;
 
-/// How many exchanges a login may take: no plugin needs more than three.
-const ROUNDS: usize = 8;
+/// The maximum number of exchanges of a login; no plugin needs more than three.
+const MAX_ROUNDS: usize = 8;
 
-/// The longest public key that is looked at: one of 16,384 bits has half of it.
-const LONGEST_KEY: usize = 8 << 10;
+/// The maximum size of a public key in bytes; one of 16,384 bits has half of it.
+const MAX_KEY_SIZE: usize = 8 << 10;
 
-/// What a server says first.
+/// The first packet of a server.
 struct Greeting {
     capabilities: Flags,
-    /// What the proof of the password is made with.
+    /// The challenge that the password is scrambled with.
     nonce: Vec<u8>,
     plugin: Vec<u8>,
 }
 
-/// Connects, encrypts as the target asks for, and logs in.
-pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<Wire, Trouble> {
+/// Connects, starts TLS as the target requires, and logs in.
+pub(super) fn connect(target: &Target, deadline: Deadline) -> Result<PacketStream, ProtocolError> {
     let socket = Socket::connect(&target.endpoint, target.max_response, deadline)
-        .map_err(|error| Trouble::Own(target.endpoint.unreachable(&error)))?;
+        .map_err(|error| ProtocolError::Hilcat(target.endpoint.unreachable(&error)))?;
     let key_is_allowed = target.public_key_retrieval || socket.is_local();
-    let mut wire = Wire::new(Stream::Plain(socket));
+    let mut packets = PacketStream::new(Stream::Plain(socket));
     let mut payload = Vec::new();
-    wire.receive(&mut payload)?;
+    packets.receive(&mut payload)?;
     let greeting = Greeting::read(&payload)?;
-    let encrypted = target.encrypts(greeting.capabilities.contains(Flags::CLIENT_SSL))?;
+    let encrypted = target.uses_tls(greeting.capabilities.contains(Flags::CLIENT_SSL))?;
     let capabilities = capabilities(encrypted);
     if encrypted {
-        wire.send(&response_head(capabilities))?;
-        wire = wire.encrypt(|stream| encrypt(stream, target))?;
+        packets.send(&response_head(capabilities))?;
+        packets = packets.encrypt(|stream| encrypt(stream, target))?;
     }
-    wire.send(&response(target, &greeting, capabilities))?;
+    packets.send(&response(target, &greeting, capabilities))?;
     let private = encrypted || matches!(target.endpoint, Endpoint::Unix(_));
-    Login { wire: &mut wire, target, nonce: greeting.nonce, private, key_is_allowed }.finish()?;
-    Ok(wire)
+    Login { packets: &mut packets, target, nonce: greeting.nonce, private, key_is_allowed }
+        .finish()?;
+    Ok(packets)
 }
 
 fn encrypt(stream: Stream, target: &Target) -> std::io::Result<Stream> {
@@ -57,20 +58,22 @@ fn encrypt(stream: Stream, target: &Target) -> std::io::Result<Stream> {
 }
 
 impl Target {
-    /// Whether the connection to a server that can, or cannot, encrypt is encrypted.
-    fn encrypts(&self, can: bool) -> Result<bool, Trouble> {
+    /// Returns whether to use TLS with a server that supports it or not.
+    fn uses_tls(&self, supported: bool) -> Result<bool, ProtocolError> {
         match (self.mode, &self.endpoint) {
             (SslMode::Disable, _) | (_, Endpoint::Unix(_)) => Ok(false),
-            (SslMode::Prefer, _) => Ok(can),
-            _ if can => Ok(true),
-            _ => Err(Trouble::refused("the server cannot encrypt, which `ssl-mode` asks for")),
+            (SslMode::Prefer, _) => Ok(supported),
+            _ if supported => Ok(true),
+            _ => Err(ProtocolError::refused(
+                "the server does not support TLS, which `sslmode` requires",
+            )),
         }
     }
 }
 
 fn capabilities(encrypted: bool) -> Flags {
     let always = Flags::CLIENT_LONG_PASSWORD
-        // An update that changes nothing counts its row, as on the other engines.
+        // As on the other engines, an update counts the rows that it leaves unchanged.
         | Flags::CLIENT_FOUND_ROWS
         | Flags::CLIENT_LONG_FLAG
         | Flags::CLIENT_CONNECT_WITH_DB
@@ -85,10 +88,12 @@ fn capabilities(encrypted: bool) -> Flags {
 }
 
 impl Greeting {
-    fn read(payload: &[u8]) -> Result<Self, Trouble> {
-        let mut parts = Parts(payload);
+    fn read(payload: &[u8]) -> Result<Self, ProtocolError> {
+        let mut parts = PacketReader(payload);
         if parts.number(1)? != 10 {
-            return Err(Trouble::refused("the server does not speak version 10 of the protocol"));
+            return Err(ProtocolError::refused(
+                "the server does not support version 10 of the protocol",
+            ));
         }
         let _version = parts.until_nul();
         let _connection = parts.number(4)?;
@@ -98,17 +103,19 @@ impl Greeting {
         let _charset_and_status = parts.bytes(3)?;
         let capabilities = Flags::from_bits_truncate((low | parts.number(2)? << 16) as u32);
         if !capabilities.contains(Flags::CLIENT_PROTOCOL_41 | Flags::CLIENT_PLUGIN_AUTH) {
-            return Err(Trouble::refused("the server is too old, or none of MySQL"));
+            return Err(ProtocolError::refused(
+                "the server is too old, or is not a MySQL or MariaDB server",
+            ));
         }
-        let whole = parts.number(1)? as usize;
+        let nonce_length = parts.number(1)? as usize;
         parts.bytes(10)?;
-        let rest = parts.bytes(whole.saturating_sub(8).max(13))?;
+        let rest = parts.bytes(nonce_length.saturating_sub(8).max(13))?;
         nonce.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
         Ok(Self { capabilities, nonce, plugin: parts.until_nul().to_vec() })
     }
 }
 
-/// What a login begins with; alone it asks for encryption.
+/// Returns the start of the login packet, which alone requests TLS.
 fn response_head(capabilities: Flags) -> Vec<u8> {
     let mut bytes = capabilities.bits().to_le_bytes().to_vec();
     bytes.extend_from_slice(&(1_u32 << 30).to_le_bytes());
@@ -118,7 +125,7 @@ fn response_head(capabilities: Flags) -> Vec<u8> {
 }
 
 fn response(target: &Target, greeting: &Greeting, capabilities: Flags) -> Vec<u8> {
-    // A plugin that is not known answers nothing: the server then names another one, or the user's.
+    // The proof for an unknown plugin is empty. The server then requests the user's plugin.
     let proof = proof(&greeting.plugin, &greeting.nonce, &target.password).unwrap_or_default();
     let mut bytes = response_head(capabilities);
     bytes.extend_from_slice(target.user.as_bytes());
@@ -131,7 +138,7 @@ fn response(target: &Target, greeting: &Greeting, capabilities: Flags) -> Vec<u8
     bytes
 }
 
-/// The proof of a password by a plugin that is known.
+/// Returns the proof of a password for a plugin, or `None` if the plugin is unknown.
 fn proof(plugin: &[u8], nonce: &[u8], password: &str) -> Option<Vec<u8>> {
     let password = password.as_bytes();
     let proof = match plugin {
@@ -147,84 +154,84 @@ fn proof(plugin: &[u8], nonce: &[u8], password: &str) -> Option<Vec<u8>> {
     Some(proof.unwrap_or_default())
 }
 
-/// A login under way.
+/// A login in progress.
 struct Login<'a> {
-    wire: &'a mut Wire,
+    packets: &'a mut PacketStream,
     target: &'a Target,
     nonce: Vec<u8>,
-    /// Whether the server takes the password as it is: the connection is encrypted, or a Unix
-    /// socket.
+    /// Whether the password can be sent unencrypted: the connection uses TLS or a Unix socket.
     private: bool,
-    /// Whether the password may be encrypted with a key that the server supplies.
+    /// Whether the password may be sent encrypted with a key that the server supplies.
     key_is_allowed: bool,
 }
 
 impl Login<'_> {
-    fn finish(mut self) -> Result<(), Trouble> {
+    fn finish(mut self) -> Result<(), ProtocolError> {
         let mut payload = Vec::new();
-        for _ in 0..ROUNDS {
-            self.wire.receive(&mut payload)?;
+        for _ in 0..MAX_ROUNDS {
+            self.packets.receive(&mut payload)?;
             match payload[..] {
                 [0, ..] => return Ok(()),
                 [0xfe, ref request @ ..] => self.switch(request)?,
-                // The server knows the password's hash: its OK follows.
+                // The server verified the proof with its cache; an OK packet follows.
                 [1, 3] => {}
                 [1, 4] => self.send_password()?,
-                _ => return Err(Trouble::Malformed("an answer that no login has")),
+                _ => return Err(ProtocolError::Malformed("an unexpected packet during the login")),
             }
         }
-        Err(Trouble::Malformed("a login without an end"))
+        Err(ProtocolError::Malformed("a login that does not end"))
     }
 
-    /// Uses the plugin that the server asks for.
-    fn switch(&mut self, request: &[u8]) -> Result<(), Trouble> {
-        let mut parts = Parts(request);
+    /// Answers the server's request to use another plugin.
+    fn switch(&mut self, request: &[u8]) -> Result<(), ProtocolError> {
+        let mut parts = PacketReader(request);
         let plugin = parts.until_nul();
         self.nonce = parts.0.strip_suffix(&[0]).unwrap_or(parts.0).to_vec();
         let proof = proof(plugin, &self.nonce, &self.target.password).ok_or_else(|| {
-            Trouble::refused(format!(
-                "the user logs in by `{}`; hilcat knows caching_sha2_password and mysql_native_password",
+            ProtocolError::refused(format!(
+                "the user logs in with the plugin `{}`, which is not supported; use caching_sha2_password or mysql_native_password",
                 name_of(plugin)
             ))
         })?;
-        self.wire.send(&proof)
+        self.packets.send(&proof)
     }
 
-    /// Hands the password over, which the server has to see to compare it with its hash.
-    fn send_password(&mut self) -> Result<(), Trouble> {
+    /// Sends the password itself, which the server needs to compute its hash.
+    fn send_password(&mut self) -> Result<(), ProtocolError> {
         let mut password = self.target.password.clone().into_bytes();
         password.push(0);
         if self.private {
-            return self.wire.send(&password);
+            return self.packets.send(&password);
         }
         if !self.key_is_allowed {
-            return Err(Trouble::refused(
-                "the server wants the password encrypted with a key that it supplies over a connection without TLS, where anybody in between may supply one; use ssl-mode=required, or allow it by allow_public_key_retrieval=true",
+            return Err(ProtocolError::refused(
+                "the server requires the password encrypted with a key that it supplies, over a connection without TLS, where an attacker could supply the key; use sslmode=require, or allow it with allow_public_key_retrieval=true",
             ));
         }
-        self.wire.send(&[2])?;
+        self.packets.send(&[2])?;
         let mut payload = Vec::new();
-        self.wire.receive(&mut payload)?;
-        let encrypted = encrypted(&password, &self.nonce, payload.get(1..).unwrap_or_default())?;
-        self.wire.send(&encrypted)
+        self.packets.receive(&mut payload)?;
+        let encrypted =
+            encrypt_password(&password, &self.nonce, payload.get(1..).unwrap_or_default())?;
+        self.packets.send(&encrypted)
     }
 }
 
-/// The name of a plugin, as far as it can be one.
+/// Returns the valid prefix of a plugin's name.
 fn name_of(plugin: &[u8]) -> String {
     let plausible = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
     plugin.iter().take_while(plausible).take(64).map(|byte| char::from(*byte)).collect()
 }
 
-/// A password, encrypted by a public key in PEM.
-fn encrypted(password: &[u8], nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, Trouble> {
-    const BAD: Trouble = Trouble::Malformed("a public key that is none");
-    if key.len() > LONGEST_KEY || nonce.is_empty() {
+/// Encrypts a password with a public key in PEM.
+fn encrypt_password(password: &[u8], nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+    const BAD: ProtocolError = ProtocolError::Malformed("a malformed public key");
+    if key.len() > MAX_KEY_SIZE || nonce.is_empty() {
         return Err(BAD);
     }
     let masked = password.iter().zip(nonce.iter().cycle()).map(|(byte, mask)| byte ^ mask);
     let masked: Vec<u8> = masked.collect();
-    // The library panics over a key that it cannot read.
+    // The library panics on a malformed key.
     catch_unwind(AssertUnwindSafe(|| crypto::encrypt(&masked, key))).map_err(|_| BAD)
 }
 
@@ -235,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_greeting_is_read_or_refused() {
+    fn a_greeting_is_parsed_or_rejected() {
         let mut greeting = b"\x0a8.0.31\0\x01\0\0\0abcdefgh\0".to_vec();
         greeting.extend_from_slice(&[0xff, 0xff, 45, 2, 0, 0xff, 0xff, 21]);
         greeting.extend_from_slice(&[0; 10]);
@@ -249,10 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused() {
+    fn a_malformed_key_is_rejected() {
         for key in ["", "-----BEGIN PUBLIC KEY-----\nMA==\n-----END PUBLIC KEY-----\n"] {
-            assert!(encrypted(b"secret\0", b"nonce", key.as_bytes()).is_err());
+            assert!(encrypt_password(b"secret\0", b"nonce", key.as_bytes()).is_err());
         }
-        assert!(encrypted(b"secret\0", b"", b"").is_err());
+        assert!(encrypt_password(b"secret\0", b"", b"").is_err());
     }
 }

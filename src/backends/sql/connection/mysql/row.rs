@@ -1,4 +1,4 @@
-//! Rows and parameters: between the client's values and the bytes that Diesel has.
+//! Conversion of rows and parameters between `mysql_common` values and Diesel's bytes.
 
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ use mysql_common::constants::ColumnType;
 use mysql_common::packets::Column;
 use mysql_common::value::Value;
 
-/// The binds of a query as the client takes them.
+/// Converts the binds of a query to parameters.
 pub(super) fn parameters(binds: RawBytesBindCollector<Mysql>) -> QueryResult<Vec<Value>> {
     let values = binds.metadata.into_iter().zip(binds.binds).map(|(ty, bytes)| bind(ty, bytes));
     values.collect()
 }
 
-/// What Diesel has as bytes, as the client takes it.
+/// Converts Diesel's bytes to a value.
 fn bind(ty: MysqlType, bytes: Option<Vec<u8>>) -> QueryResult<Value> {
     let Some(bytes) = bytes else { return Ok(Value::NULL) };
     fn array<const N: usize>(bytes: &[u8]) -> QueryResult<[u8; N]> {
-        bytes.try_into().map_err(|_| Error::SerializationError("a number is cut short".into()))
+        bytes.try_into().map_err(|_| Error::SerializationError("a truncated number".into()))
     }
     Ok(match ty {
         // Diesel writes a boolean as an integer of 32 bits.
@@ -64,31 +64,31 @@ fn bind_time(ty: MysqlType, time: &MysqlTime) -> Value {
 }
 
 /// A row of a result.
-pub struct LinkRow(mysql_common::Row);
+pub struct MysqlRow(mysql_common::Row);
 
-impl LinkRow {
+impl MysqlRow {
     pub(super) fn new(row: mysql_common::Row) -> Self {
         Self(row)
     }
 }
 
-impl RowSealed for LinkRow {}
+impl RowSealed for MysqlRow {}
 
-impl RowIndex<usize> for LinkRow {
+impl RowIndex<usize> for MysqlRow {
     fn idx(&self, at: usize) -> Option<usize> {
         (at < self.0.len()).then_some(at)
     }
 }
 
-impl RowIndex<&str> for LinkRow {
+impl RowIndex<&str> for MysqlRow {
     fn idx(&self, name: &str) -> Option<usize> {
         self.0.columns_ref().iter().position(|column| column.name_ref() == name.as_bytes())
     }
 }
 
-impl<'a> Row<'a, Mysql> for LinkRow {
+impl<'a> Row<'a, Mysql> for MysqlRow {
     type Field<'f>
-        = LinkField<'f>
+        = MysqlField<'f>
     where
         'a: 'f;
     type InnerPartialRow = Self;
@@ -97,7 +97,7 @@ impl<'a> Row<'a, Mysql> for LinkRow {
         self.0.len()
     }
 
-    fn get<'b, I>(&'b self, at: I) -> Option<LinkField<'b>>
+    fn get<'b, I>(&'b self, at: I) -> Option<MysqlField<'b>>
     where
         'a: 'b,
         Self: RowIndex<I>,
@@ -105,7 +105,7 @@ impl<'a> Row<'a, Mysql> for LinkRow {
         let at = self.idx(at)?;
         let column = &self.0.columns_ref()[at];
         let (bytes, ty) = bytes_of(self.0.as_ref(at)?, column.column_type());
-        Some(LinkField { column, bytes, ty })
+        Some(MysqlField { column, bytes, ty })
     }
 
     fn partial_row(&self, range: Range<usize>) -> PartialRow<'_, Self> {
@@ -113,7 +113,7 @@ impl<'a> Row<'a, Mysql> for LinkRow {
     }
 }
 
-/// A field's bytes as Diesel's own client would have them.
+/// The bytes of a field in the format of Diesel's own client.
 enum Bytes<'a> {
     Null,
     Borrowed(&'a [u8]),
@@ -122,7 +122,7 @@ enum Bytes<'a> {
     Time([u8; size_of::<MysqlTime>()]),
 }
 
-/// Numbers are given in their widest form: Diesel narrows them, with a check.
+/// Converts a value to bytes. Numbers have their widest type; Diesel narrows them with a check.
 fn bytes_of(value: &Value, column: ColumnType) -> (Bytes<'_>, MysqlType) {
     match value {
         Value::NULL => (Bytes::Null, MysqlType::String),
@@ -180,13 +180,13 @@ fn bytes_of(value: &Value, column: ColumnType) -> (Bytes<'_>, MysqlType) {
 }
 
 /// A field of a row.
-pub struct LinkField<'a> {
+pub struct MysqlField<'a> {
     column: &'a Column,
     bytes: Bytes<'a>,
     ty: MysqlType,
 }
 
-impl Field<'_, Mysql> for LinkField<'_> {
+impl Field<'_, Mysql> for MysqlField<'_> {
     fn field_name(&self) -> Option<&str> {
         std::str::from_utf8(self.column.name_ref()).ok()
     }

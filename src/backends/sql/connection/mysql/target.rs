@@ -1,4 +1,4 @@
-//! Where a MySQL or MariaDB server is, and how it is connected to.
+//! The address and login of a MySQL or MariaDB server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use crate::remote::Endpoint;
 use crate::remote::tls::SslMode;
 
-/// Where and how to connect: plain values, none of them escaped.
+/// The parameters of a connection, unescaped.
 #[derive(Clone)]
 pub(in crate::backends::sql) struct Target {
     pub(in crate::backends::sql) endpoint: Endpoint,
@@ -18,14 +18,14 @@ pub(in crate::backends::sql) struct Target {
     pub(in crate::backends::sql) database: String,
     pub(in crate::backends::sql) mode: SslMode,
     pub(in crate::backends::sql) tls: Arc<ClientConfig>,
-    /// Whether the password is encrypted with a key that a server supplies without TLS.
+    /// Whether the password may be sent encrypted with a key that the server supplies without TLS.
     pub(in crate::backends::sql) public_key_retrieval: bool,
     pub(in crate::backends::sql) connect_timeout: Duration,
-    /// How many bytes an answer may have.
+    /// The limit of a response in bytes.
     pub(in crate::backends::sql) max_response: u64,
 }
 
-/// Without the password.
+/// Omits the password.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")

@@ -1,4 +1,4 @@
-//! Binds and rows between Diesel and tokio-postgres: bytes, which neither looks at.
+//! Conversion of binds and rows between Diesel and tokio-postgres, as raw bytes.
 
 use std::error::Error;
 use std::num::NonZeroU32;
@@ -10,14 +10,14 @@ use diesel::row::{Field, PartialRow, Row, RowIndex, RowSealed};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
-type ErrorClass = Box<dyn Error + Sync + Send>;
+type BoxError = Box<dyn Error + Sync + Send>;
 
-/// Bytes that are bound as they are.
+/// A bind as raw bytes.
 #[derive(Debug)]
 pub(super) struct Bind(pub(super) Option<Vec<u8>>);
 
 impl ToSql for Bind {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, ErrorClass> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         Ok(match &self.0 {
             None => IsNull::Yes,
             Some(bytes) => {
@@ -31,20 +31,20 @@ impl ToSql for Bind {
         true
     }
 
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, ErrorClass> {
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
         self.to_sql(ty, out)
     }
 }
 
-/// Bytes that are read as they are.
+/// A column as raw bytes.
 struct Raw<'a>(Option<&'a [u8]>);
 
 impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, ErrorClass> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
         Ok(Self(Some(raw)))
     }
 
-    fn from_sql_null(_: &Type) -> Result<Self, ErrorClass> {
+    fn from_sql_null(_: &Type) -> Result<Self, BoxError> {
         Ok(Self(None))
     }
 

@@ -1,10 +1,10 @@
 //! The settings that statements run under, with and without a pooler between client and server.
 //!
-//! A pooler such as PgBouncer may give each transaction of a client another session of the server,
-//! and each session to many clients. Then nothing of a session can be relied on, and nothing may be
-//! left in it: not a prepared statement, whose name another client may use for another one, nor a
-//! setting. So behind a pooler every call is one transaction, which begins with its settings, and
-//! its statements have no name. All of it is sent at once: it stays one round trip.
+//! A pooler such as PgBouncer may assign each transaction of a client to another session of the
+//! server, and each session to many clients. A client can then neither rely on the state of a
+//! session nor leave state in it, such as settings or prepared statements, whose names could
+//! collide. Behind a pooler every call is therefore one transaction that begins with the settings,
+//! and its statements have no names. It is sent in one message, so that a call is one round trip.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,36 +21,36 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Pooler {
-    /// Found out at each connection: a pooler that shares sessions has process ids of its own.
+    /// Detected for each connection: a pooler that shares sessions reports its own process ids.
     #[default]
     Detect,
-    /// A session is the client's alone as long as the connection lasts: there is no pooler, or it
-    /// is in session mode.
+    /// The session belongs to the client until the connection ends: there is no pooler, or it is in
+    /// session mode.
     Session,
-    /// A session is the client's only until the end of a transaction.
+    /// The session belongs to the client until the end of a transaction.
     Transaction,
 }
 
-/// How statements run in the session.
+/// The kind of a session, which decides how statements run.
 #[derive(Debug, Default)]
 pub(super) enum Session {
-    /// The session has the settings, and keeps prepared statements.
+    /// The settings are set once, and statements are prepared.
     #[default]
     Own,
-    /// Each transaction begins with these statements.
+    /// Each transaction begins with the statements of the settings.
     Shared { settings: String },
 }
 
-/// What the first query tells of a session.
+/// The result of the first query.
 pub(super) struct Opened {
-    /// Whether another client may be given the session.
+    /// Whether other clients may use the session.
     pub(super) shared: bool,
     pub(super) schema: Option<String>,
 }
 
 impl Pooler {
-    /// The first query: it sets what statements run under and asks for the schema. Where sessions
-    /// are shared the settings end with the query.
+    /// Returns the first query, which applies the settings and selects the current schema. In a
+    /// shared session the settings end with the query.
     pub(super) fn first_query(self, client: &Client, settings: &[(&str, String)]) -> String {
         let shared = match self {
             Self::Session => "false".to_owned(),
@@ -58,8 +58,8 @@ impl Pooler {
             Self::Detect => format!("pg_backend_pid() <> {}", process_id(client)),
         };
         let set = set(settings, &shared);
-        // What another client left in the session does not count here either; the schema is asked
-        // for by a statement of its own, since those before it change it.
+        // State of other clients is reset here too. The schema is selected by a separate statement,
+        // since the settings change it.
         let reset = reset(settings);
         format!("{reset}; {set}; SELECT {shared}, current_schema()")
     }
@@ -75,25 +75,25 @@ impl Pooler {
             _ => None,
         });
         let get = |at| last.and_then(|row| row.try_get(at).ok().flatten());
-        // What is not known to be the client's own is shared.
+        // A session is treated as shared unless it is known to be exclusive.
         let shared = get(0) != Some("f");
         Ok(Opened { shared, schema: get(1).map(str::to_owned) })
     }
 }
 
 impl Session {
-    /// The session of a client, where it is shared or not.
+    /// Returns the session of a client.
     pub(super) fn new(shared: bool, settings: &[(&'static str, String)]) -> Self {
         if !shared {
             return Self::Own;
         }
         let (reset, set) = (reset(settings), set(settings, "true"));
-        // A temporary table that another client left in the session hides none of the schema.
+        // A temporary table of another client must not hide a table of the schema.
         let last = "set_config('search_path', current_setting('search_path') || ', pg_temp', true)";
         Self::Shared { settings: format!("{reset}; {set}; SELECT {last}") }
     }
 
-    /// What begins the transaction of one statement.
+    /// Returns the statements that begin the transaction of one statement.
     pub(super) fn begin(&self) -> Option<String> {
         match self {
             Self::Own => None,
@@ -101,41 +101,43 @@ impl Session {
         }
     }
 
-    /// Statements that run outside a transaction, or begin one, with the settings.
+    /// Adds the settings to statements that run outside a transaction or begin one.
     pub(super) fn with_settings(&self, sql: &str) -> Option<String> {
         let Self::Shared { settings } = self else { return None };
         Some(match sql {
             "BEGIN" => format!("{BEGIN}; {settings}"),
-            // Another isolation was asked for.
+            // The statement sets its own isolation level.
             sql if sql.starts_with("BEGIN") => format!("{sql}; {settings}"),
             sql => format!("{settings}; {sql}"),
         })
     }
 }
 
-/// What another client may have left in a session and would change what statements mean or may do.
-/// Until the end of the transaction each is again what the server gives a login. The role comes
-/// after the login, which resets it.
-const LEFT: [&str; 6] =
+/// The settings of another client that would change the meaning or the rights of statements. They
+/// are reset to the defaults of the login until the end of the transaction. The role follows the
+/// session authorization, which resets it.
+const FOREIGN_SETTINGS: [&str; 6] =
     ["SESSION AUTHORIZATION", "role", "search_path", "lock_timeout", "row_security", QUOTES];
 
-/// Whether names of types are quoted, by which they are told apart.
+/// Whether the names of types are quoted, which are compared as text.
 const QUOTES: &str = "quote_all_identifiers";
 
-/// The statements that undo what was left, but for what is set anyway.
+/// Returns the statements that reset the settings of other clients, except for those that are set.
 fn reset(settings: &[(&str, String)]) -> String {
-    let left = LEFT.iter().filter(|left| settings.iter().all(|(name, _)| name != *left));
-    let statements = left.map(|name| match *name {
+    let foreign =
+        FOREIGN_SETTINGS.iter().filter(|foreign| settings.iter().all(|(name, _)| name != *foreign));
+    let statements = foreign.map(|name| match *name {
         "SESSION AUTHORIZATION" => "SET LOCAL SESSION AUTHORIZATION DEFAULT".to_owned(),
         name => format!("SET LOCAL {name} TO DEFAULT"),
     });
     statements.collect::<Vec<_>>().join("; ")
 }
 
-/// Begins a transaction, whatever isolation another client made the session's default.
+/// Begins a transaction, regardless of the default isolation level that another client set.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The statement that sets all of them, until the end of the transaction where `local` is true.
+/// Returns the statement that applies the settings, until the end of the transaction if the SQL
+/// expression `local` is true.
 fn set(settings: &[(&str, String)], local: &str) -> String {
     let settings = settings.iter().map(|(name, value)| {
         format!("set_config('{name}', '{}', {local})", value.replace('\'', "''"))
@@ -143,11 +145,10 @@ fn set(settings: &[(&str, String)], local: &str) -> String {
     format!("SELECT {}", settings.collect::<Vec<_>>().join(", "))
 }
 
-/// The process id that the server, or a pooler in its place, gave the client for cancelling; 0
-/// where it gave none.
+/// Returns the process id that the server, or a pooler, reported for cancelling; 0 if none.
 ///
-/// tokio-postgres keeps it to itself but for the request that cancels a query, which here is
-/// written to memory: its last eight bytes are the id and a secret.
+/// tokio-postgres exposes it only in the request that cancels a query. The request is written to
+/// memory here: its last eight bytes are the id and a secret.
 fn process_id(client: &Client) -> i32 {
     let request = Request::default();
     let written = client.cancel_token().cancel_query_raw(request.clone(), InMemory).now_or_never();
@@ -158,11 +159,11 @@ fn process_id(client: &Client) -> i32 {
     }
 }
 
-/// What is written, in memory.
+/// A request that is written to memory.
 #[derive(Clone, Default)]
 struct Request(Arc<Mutex<Vec<u8>>>);
 
-/// Says that the request is encrypted, where encryption is asked for.
+/// Accepts TLS without encrypting.
 struct InMemory;
 
 impl TlsConnect<Request> for InMemory {
@@ -182,7 +183,7 @@ impl TlsStream for Request {
 }
 
 impl AsyncRead for Request {
-    /// The only thing that is read is whether the server can encrypt.
+    /// Reads the server's answer to the request for TLS, which is the only read.
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

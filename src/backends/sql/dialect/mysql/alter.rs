@@ -9,7 +9,7 @@ use super::{in_utf8, introspect, keys};
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{long_column, needs_whole, sized_columns};
-use crate::backends::sql::statement::render::definition;
+use crate::backends::sql::dialect::statements::definition;
 use crate::schema::{Change, ExistingColumn, ExistingTable};
 use crate::{Column, ColumnType, Error, ErrorKind, Result, Schema};
 

@@ -9,13 +9,13 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as Diese
 
 use crate::backends::sql::connection::mysql::MysqlConnection;
 use crate::backends::sql::dialect::keys::long_columns;
+use crate::backends::sql::dialect::statements::{
+    Batches, SizedStatement, Statements, columns, non_key, selected,
+};
+use crate::backends::sql::dialect::write::{insert_or_fetch, put};
 use crate::backends::sql::dialect::{Dialect, transaction};
 use crate::backends::sql::error::{CallError, concurrent_change};
-use crate::backends::sql::statement::batch::{InOrder, sorted};
-use crate::backends::sql::statement::render::{
-    Batches, Buckets, Statements, columns, non_key, selected,
-};
-use crate::backends::sql::statement::write::{insert_or_fetch, put};
+use crate::backends::sql::statement::batch::{RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::store::is_expired;
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
@@ -158,12 +158,12 @@ pub(super) fn batches(schema: &Schema) -> Batches {
     let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
     let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
     Batches {
-        fetch: Buckets::new(SIZES, select),
-        lock: Buckets::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
-        remove: Buckets::new(SIZES, remove),
-        remove_expired: Buckets::new(SIZES, remove_expired_keys),
-        set: Buckets::new(SIZES.into_iter().filter(writes), upsert),
-        insert: Buckets::exact(EXACT_SIZES.into_iter().filter(writes), insert),
+        fetch: SizedStatement::new(SIZES, select),
+        lock: SizedStatement::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
+        remove: SizedStatement::new(SIZES, remove),
+        remove_expired: SizedStatement::new(SIZES, remove_expired_keys),
+        set: SizedStatement::new(SIZES.into_iter().filter(writes), upsert),
+        insert: SizedStatement::exact(EXACT_SIZES.into_iter().filter(writes), insert),
     }
 }
 
@@ -174,7 +174,7 @@ fn batches_of(statements: &Statements) -> QueryResult<&Batches> {
 /// Runs `each` with a statement and its rows until no rows are left. Where a statement has room
 /// for more, the last row is repeated.
 fn in_pieces(
-    buckets: &Buckets,
+    buckets: &SizedStatement,
     schema: &Schema,
     mut rows: &[Row],
     most: impl Fn(&[Row]) -> usize,
@@ -182,7 +182,7 @@ fn in_pieces(
 ) -> QueryResult<()> {
     while let Some(last) = rows.last() {
         let most = most(rows);
-        let (size, sql) = buckets.begin(schema, most);
+        let (size, sql) = buckets.fit(schema, most);
         if size <= most {
             each(sql, &rows[..size])?;
             rows = &rows[size..];
@@ -213,7 +213,7 @@ pub(super) fn fetch_many<C: Conn<Mysql>>(
     keys: &[Key],
 ) -> QueryResult<Vec<Option<Row>>> {
     let schema = &statements.schema;
-    let mut rows = InOrder::new(schema, keys);
+    let mut rows = RequestOrder::new(schema, keys);
     let (fetch, keys) = (&batches_of(statements)?.fetch, in_order(schema, keys));
     in_pieces(fetch, schema, &keys, <[Row]>::len, |sql, keys| {
         load::<Mysql>(connection, sql.with_rows(keys), &statements.types, |row| {
@@ -240,13 +240,13 @@ pub(super) fn put_all<C: Conn<Mysql>>(
 /// them.
 fn write_pieces<C: Conn<Mysql>>(
     connection: &mut C,
-    write: &Buckets,
+    write: &SizedStatement,
     schema: &Schema,
     rows: &[Row],
 ) -> QueryResult<()> {
     // The last row may be repeated.
     let bytes = max_packet(connection) / 3;
-    let (size, _) = write.begin(schema, fitting(rows, bytes));
+    let (size, _) = write.fit(schema, fitting(rows, bytes));
     let write = |connection: &mut C| {
         in_pieces(
             write,
@@ -265,12 +265,12 @@ fn write_pieces<C: Conn<Mysql>>(
 /// The largest statement of a connection: where it is not one of the pool's, what every server
 /// takes.
 fn max_packet<C: Conn<Mysql>>(connection: &C) -> usize {
-    own(connection).map_or(1 << 20, |link| link.traits().max_packet)
+    own(connection).map_or(1 << 20, |connection| connection.server().max_packet)
 }
 
 /// Whether it is known that MariaDB is at the other end.
 fn is_mariadb<C: Conn<Mysql>>(connection: &C) -> bool {
-    own(connection).is_some_and(|link| link.traits().mariadb)
+    own(connection).is_some_and(|connection| connection.server().mariadb)
 }
 
 fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlConnection> {
@@ -370,7 +370,7 @@ fn lock<C: Conn<Mysql>>(
     statements: &Statements,
     key: &[Value],
 ) -> QueryResult<Option<Row>> {
-    let (_, sql) = batches_of(statements)?.lock.begin(&statements.schema, 1);
+    let (_, sql) = batches_of(statements)?.lock.fit(&statements.schema, 1);
     find::<Mysql>(connection, sql.with(key), &statements.types)
 }
 
@@ -410,7 +410,7 @@ pub(super) fn pop<C: Conn<Mysql>>(
         }
         return Ok(row);
     }
-    let (_, remove) = batches_of(statements)?.remove.begin(schema, 1);
+    let (_, remove) = batches_of(statements)?.remove.fit(schema, 1);
     transaction(connection, |connection| {
         let row = lock(connection, statements, key.values())?;
         if row.is_some() {
@@ -430,7 +430,7 @@ pub(super) fn pop_many<C: Conn<Mysql>>(
     let batches = batches_of(statements)?;
     let stored = in_order(schema, keys);
     transaction(connection, |connection| {
-        let mut rows = InOrder::new(schema, keys);
+        let mut rows = RequestOrder::new(schema, keys);
         in_pieces(&batches.lock, schema, &stored, <[Row]>::len, |sql, keys| {
             load::<Mysql>(connection, sql.with_rows(keys), &statements.types, |row| {
                 rows.put(row);
@@ -440,6 +440,6 @@ pub(super) fn pop_many<C: Conn<Mysql>>(
         in_pieces(&batches.remove, schema, &stored, <[Row]>::len, |sql, keys| {
             execute::<Mysql>(connection, sql.with_rows(keys)).map(drop)
         })?;
-        Ok(rows.finish_once())
+        Ok(rows.finish_first_only())
     })
 }

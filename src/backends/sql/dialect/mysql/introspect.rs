@@ -3,10 +3,9 @@
 use diesel::mysql::Mysql;
 
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
+use crate::backends::sql::dialect::{Dialect, REGISTRY_TABLE};
 use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::migration::registry;
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result, Row, Value};
@@ -77,7 +76,7 @@ fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ",
     )
     .bind(ColumnType::Text);
-    let folds = connection.traits().folds_tables;
+    let folds = connection.server().folds_tables;
     let found = ask(connection, &sql, &[name.into()], &[ColumnType::Text, ColumnType::Text])?;
     for row in found {
         let mut row = texts(row);
@@ -101,7 +100,7 @@ fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
 /// Refuses a table that another scope has under another spelling, where the server takes the two
 /// for one: each would see the records of the other.
 fn check_spelling(connection: &mut MysqlConnection, name: &str) -> Result<()> {
-    let sql = Sql::new(format!("SELECT scope, table_name FROM {}", Mysql::quote(registry::TABLE)));
+    let sql = Sql::new(format!("SELECT scope, table_name FROM {}", Mysql::quote(REGISTRY_TABLE)));
     let mut noted = Vec::new();
     let loaded =
         load::<Mysql>(connection, sql.with(&[]), &[ColumnType::Text, ColumnType::Text], |row| {
@@ -229,7 +228,7 @@ fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
 
 /// The columns that MariaDB holds JSON in: a text that is checked.
 fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
-    if !connection.traits().mariadb {
+    if !connection.server().mariadb {
         return Ok(Vec::new());
     }
     let sql = Sql::new(

@@ -10,10 +10,10 @@ use super::removal::{gone_or_none, of_removal};
 use super::update::readable;
 use super::{inserting_into, stored_types};
 use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::statements::{Statements, columns, selected, unless_stored};
+use crate::backends::sql::dialect::write::{check_written, insert_or_fetch};
 use crate::backends::sql::error::CallError;
-use crate::backends::sql::statement::batch::{Column, InOrder, sorted};
-use crate::backends::sql::statement::render::{Statements, columns, selected, unless_stored};
-use crate::backends::sql::statement::write::{check_written, insert_or_fetch};
+use crate::backends::sql::statement::batch::{Column, RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
 use crate::{ColumnType, Key, Result, Row, Schema, Value};
 
@@ -83,7 +83,7 @@ pub(super) fn fetch<C: Conn<Pg>>(
     statements: &Statements,
     keys: &[Key],
 ) -> Result<Vec<Option<Row>>, CallError> {
-    let mut rows = InOrder::new(&statements.schema, keys);
+    let mut rows = RequestOrder::new(&statements.schema, keys);
     let stored = stored(statements, keys);
     let sorted = sorted_keys(statements, &stored);
     for keys in chunks(&sorted) {
@@ -103,12 +103,12 @@ pub(super) fn pop<C: Conn<Pg>>(
     let sorted = sorted_keys(statements, &stored);
     let chunks = chunks(&sorted);
     let pop = |connection: &mut C| {
-        let mut rows = InOrder::new(&statements.schema, keys);
+        let mut rows = RequestOrder::new(&statements.schema, keys);
         for keys in &chunks {
             each(connection, statements, &statements.pop_many, keys, &mut rows)
                 .map_err(|error| of_removal(&statements.schema, error))?;
         }
-        Ok(rows.finish_once())
+        Ok(rows.finish_first_only())
     };
     let surely_read = readable(&statements.schema).is_some_and(|condition| condition.is_empty());
     match surely_read && chunks.len() <= 1 {
@@ -133,7 +133,7 @@ fn each<C: Conn<Pg>>(
     statements: &Statements,
     sql: &Option<Sql>,
     keys: &[&[Value]],
-    rows: &mut InOrder<'_>,
+    rows: &mut RequestOrder<'_>,
 ) -> QueryResult<()> {
     let Some(sql) = sql else { return Ok(()) };
     let columns = Column::all(keys, statements.key_types.len());

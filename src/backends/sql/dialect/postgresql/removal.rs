@@ -7,11 +7,11 @@ use diesel::result::Error::DatabaseError;
 
 use super::update::readable;
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::CallError;
-use crate::backends::sql::statement::render::{
+use crate::backends::sql::dialect::statements::{
     Statements, in_section, matching_key, of_section, selected,
 };
-use crate::backends::sql::statement::write::kept;
+use crate::backends::sql::dialect::write::removal_suppressed;
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load_one};
 use crate::{Key, Result, Row, Schema, Value};
 
@@ -86,7 +86,7 @@ pub(super) fn pop<C: Conn<Pg>>(
             return Ok(None);
         }
     }
-    Err(CallError::Hilcat(kept(&statements.schema)))
+    Err(CallError::Hilcat(removal_suppressed(&statements.schema)))
 }
 
 fn is_kept(schema: &Schema, row: &Row) -> bool {
@@ -122,7 +122,7 @@ fn clear_on<C: Conn<Pg>>(
         }
     }
     match removed {
-        0 => Err(CallError::Hilcat(kept(&statements.schema))),
+        0 => Err(CallError::Hilcat(removal_suppressed(&statements.schema))),
         _ => Ok(()),
     }
 }
@@ -130,7 +130,9 @@ fn clear_on<C: Conn<Pg>>(
 /// The error of a removal that tells by the server's error what was kept.
 pub(super) fn of_removal(schema: &Schema, error: diesel::result::Error) -> CallError {
     match &error {
-        DatabaseError(_, info) if info.message().contains(KEPT) => CallError::Hilcat(kept(schema)),
+        DatabaseError(_, info) if info.message().contains(KEPT) => {
+            CallError::Hilcat(removal_suppressed(schema))
+        }
         _ => CallError::Diesel(error),
     }
 }

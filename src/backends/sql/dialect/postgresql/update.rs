@@ -4,11 +4,13 @@ use diesel::pg::Pg;
 
 use super::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::Dialect;
-use crate::backends::sql::error::CallError;
-use crate::backends::sql::statement::render::{
-    Statements, Updates, matching_key, non_key, patching, selected,
+use crate::backends::sql::dialect::statements::{
+    Statements, Updates, matching_key, non_key, patch, selected,
 };
-use crate::backends::sql::statement::write::{How, Writing, check_written, put, why_nothing};
+use crate::backends::sql::dialect::write::{
+    RowWrite, WriteMode, check_written, explain_unwritten, put,
+};
+use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
 
@@ -64,7 +66,7 @@ pub(super) fn statements(schema: &Schema) -> Option<Updates> {
         set: around(&|sql| only_seen(overwriting(inserting(sql, schema), schema))),
         merge: around(&|sql| only_seen(merging(inserting(sql, schema), schema))),
         patch: around(&|sql| {
-            patching::<Pg>(sql, schema).text(" AND EXISTS (SELECT FROM hilcat_old WHERE readable)")
+            patch::<Pg>(sql, schema).text(" AND EXISTS (SELECT FROM hilcat_old WHERE readable)")
         }),
     })
 }
@@ -78,11 +80,11 @@ pub(super) fn run<C: Conn<Pg>>(
     let Some(updates) = &statements.updates else {
         return in_transaction(connection, statements, row);
     };
-    let writing = Writing::of(statements, row);
-    let sql = match writing.how {
-        How::Set => &updates.set,
-        How::Merge => &updates.merge,
-        How::Patch => &updates.patch,
+    let writing = RowWrite::new(statements, row);
+    let sql = match writing.mode {
+        WriteMode::Set => &updates.set,
+        WriteMode::Merge => &updates.merge,
+        WriteMode::Patch => &updates.patch,
     };
     let (key, values) = (statements.schema.key_of(row), writing.values.as_ref().unwrap_or(row));
     let types: Vec<ColumnType> =
@@ -96,11 +98,11 @@ pub(super) fn run<C: Conn<Pg>>(
     match (written, stood, writing.incomplete) {
         (false, false, Some(incomplete)) => Err(CallError::Hilcat(incomplete)),
         (false, false, None) => {
-            let sql = match writing.how {
-                How::Merge => &statements.merge,
+            let sql = match writing.mode {
+                WriteMode::Merge => &statements.merge,
                 _ => &statements.set,
             };
-            Err(why_nothing::<Pg, _>(connection, statements, &key, sql.with(values)))
+            Err(explain_unwritten::<Pg, _>(connection, statements, &key, sql.with(values)))
         }
         (written, true, _) => {
             check_written(&statements.schema, usize::from(written), 1)?;

@@ -12,7 +12,7 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 use super::created::{Created, Edit};
 use super::introspect::Name;
 use super::{Dialect, is_computed};
-use crate::backends::sql::statement::render::definition;
+use crate::backends::sql::dialect::statements::definition;
 use crate::schema::{Change, ExistingColumn, ExistingTable};
 use crate::{Column, ColumnType, Error, ErrorKind, Schema};
 

@@ -1,8 +1,8 @@
-//! All scopes of a cache in one table: the scope is the first part of every key.
+//! All scopes of a cache in one table, whose primary key begins with the scope.
 //!
-//! A scope is a section of the table: the rows whose scope columns have its values. Every
-//! operation is the one of a [`Table`], with these values in front of the key, so that it costs
-//! what it costs there; listings are bound to them.
+//! A scope is a section of the table: the rows with its values in the scope columns. Each operation
+//! is that of a [`Table`] with these values before the key, at the same cost. Listings are
+//! restricted to them.
 
 mod layout;
 mod name;
@@ -21,21 +21,21 @@ pub(crate) use self::options::{OPTIONS, take};
 use self::section::Section;
 use crate::backends::sql::database::Database;
 use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::statements::{columns, selected};
 use crate::backends::sql::error::{CallError, ErrorClass};
-use crate::backends::sql::migration::Readable;
-use crate::backends::sql::statement::render::{columns, selected};
+use crate::backends::sql::migration::{ReadableTable, TableProperties};
 use crate::backends::sql::statement::{Sql, load};
-use crate::backends::sql::table::{Found, Table, check_comes_back};
+use crate::backends::sql::table::{Table, check_numeric_affinity};
 use crate::schema::Projected;
 use crate::scope::ABSENT;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
-/// A database in which all scopes are kept in one table: its primary key is the columns that say
-/// the scope and then those of the key.
+/// A database that stores all scopes in one table. Its primary key consists of the scope columns,
+/// which identify the scope, and the key columns.
 ///
-/// All scopes are of one schema, and none needs to be declared: any name is a scope. A typed scope
-/// or map must have the columns of the table, by name and type.
+/// All scopes have one schema. None needs to be declared: any name is a scope. A typed scope or map
+/// must have the columns of the table, by name and type.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] {
@@ -56,45 +56,47 @@ use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 /// # Ok::<(), hilcat::Error>(())
 /// ```
 ///
-/// The same by a URI, with lists by commas: `sqlite:///c.db?single_table=cache&key_columns=id&
-/// columns=name,count&column_types=count:int`. What is left out is as in the Python package:
+/// A URI has the same options, with comma-separated lists: `sqlite:///c.db?single_table=cache&
+/// key_columns=id&columns=name,count&column_types=count:int`. The defaults are those of the Python
+/// package:
 ///
-/// | option | what it says | left out |
+/// | option | meaning | default |
 /// | --- | --- | --- |
 /// | `single_table` | the name of the table | |
-/// | `scope_columns` | the columns that say the scope | `scope` |
-/// | `key_columns` | the columns of a scope's keys | `id` |
+/// | `scope_columns` | the columns that identify the scope | `scope` |
+/// | `key_columns` | the columns of a key | `id` |
 /// | `columns` | the columns of a value | `data` |
-/// | `column_types` | types of columns, as `count:int,price:decimal(9,2)` | |
+/// | `column_types` | the types of columns, such as `count:int,price:decimal(9,2)` | |
 /// | `default_column_type` | the type of all other columns | `text` |
-/// | `value` | the shape of a value, as [`Schemas`](crate::Schemas) has it | `default` |
+/// | `value` | the shape of a value, as in [`Schemas`](crate::Schemas) | `default` |
 /// | `migrate` | `safe`, `recreate` or `manual`, see [`Migrate`](crate::Migrate) | `safe` |
 ///
 /// # The names of scopes
 ///
-/// Where one column says the scope, its value is the name. Where several do, the name is their
-/// values with `/` in between, as [`SingleTable::scope`] writes it; a `/` or `%` in a value stands
-/// there as `%2F` or `%25`.
+/// With one scope column, its value is the name of the scope. With several, the name consists of
+/// their values separated by `/`, as [`SingleTable::scope`] returns it. A `/` or `%` in a value is
+/// escaped as `%2F` or `%25`.
 #[derive(Debug)]
 pub struct SingleTable(Arc<dyn Store>);
 
 impl SingleTable {
-    /// Keeps all scopes in one table that has the column `scope` of type `text` and those of this
-    /// schema, whose table it is and whose policy for migrations holds.
+    /// Stores all scopes in the table of the schema `records`, which has its columns and a text
+    /// column `scope`. The schema's policy for migrations applies to the table.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) where the schema is not a
-    /// valid one or has a column `scope` itself.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) if the schema is invalid or has
+    /// a column `scope` itself.
     pub fn new(store: impl Tables, records: Schema) -> Result<Self> {
         Self::with_scope_columns(store, [Column::new("scope", ColumnType::Text)], records)
     }
 
-    /// The same where these columns say the scope.
+    /// Stores all scopes in one table, like [`new`](SingleTable::new), with these scope columns.
     ///
     /// # Errors
     ///
-    /// As [`new`](SingleTable::new); and where no column is given.
+    /// Those of [`new`](SingleTable::new), and
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) if there is no scope column.
     pub fn with_scope_columns(
         store: impl Tables,
         scope_columns: impl IntoIterator<Item = Column>,
@@ -103,7 +105,7 @@ impl SingleTable {
         Ok(Self(store.single_table(Layout::new(scope_columns, records)?)))
     }
 
-    /// The name of the scope whose columns have these values: one value, or a tuple.
+    /// Returns the name of the scope with these values in its columns: one value, or a tuple.
     ///
     /// ```
     /// use hilcat::backend::SingleTable;
@@ -119,12 +121,12 @@ impl SingleTable {
 
 store_of_tables!(SingleTable);
 
-/// A database whose scopes are tables, and that can keep all scopes in one.
+/// A database that stores each scope in a table, and can store all scopes in one.
 pub trait Tables: Store + sealed::Tables {}
 
 impl<T: Store + sealed::Tables> Tables for T {}
 
-/// What no other crate can implement.
+/// The supertrait that no other crate can implement.
 pub(crate) mod sealed {
     use super::{Arc, Layout, Store};
 
@@ -133,7 +135,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// The store of a URI: with a layout, all its scopes are in one table.
+/// Returns the store of a URI. With a layout it stores all scopes in one table.
 pub(crate) fn store(store: impl Tables + 'static, layout: Option<Layout>) -> Arc<dyn Store> {
     match layout {
         Some(layout) => store.single_table(layout),
@@ -141,31 +143,33 @@ pub(crate) fn store(store: impl Tables + 'static, layout: Option<Layout>) -> Arc
     }
 }
 
-/// A database of one table, as a store.
-pub(crate) struct Single<D: Dialect> {
+/// A database with all scopes in one table, as a store.
+pub(crate) struct SingleTableStore<D: Dialect> {
     database: Database<D>,
     layout: Layout,
-    /// As hilcat makes the table, and where its keys stand in clear.
+    /// Select the values of the scope columns: in a table that hilcat created, and in one whose keys
+    /// are stored in clear.
     scopes: [Sql; 2],
-    /// The table and what is known of it, once it was found or made as the layout says.
-    made: Mutex<Option<Made>>,
-    /// The table, as the schemas use it that scopes were opened with: many scopes, few schemas.
-    used: Mutex<Vec<(Schema, Arc<Table<D>>)>>,
+    /// The table, once it was opened.
+    opened: Mutex<Option<OpenedTable>>,
+    /// The stores of the table by the schema that a scope uses it with. There are many scopes, but
+    /// few schemas.
+    tables: Mutex<Vec<(Schema, Arc<Table<D>>)>>,
 }
 
-/// The one table as it was opened, with hilcat's own column for the expiry if it has that.
-type Made = (Arc<Schema>, Arc<Found>);
+/// The schema of the table, with hilcat's own expiry column if it has that, and its properties.
+type OpenedTable = (Arc<Schema>, Arc<TableProperties>);
 
-impl<D: Dialect> fmt::Debug for Single<D> {
+impl<D: Dialect> fmt::Debug for SingleTableStore<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Single")
+        f.debug_struct("SingleTableStore")
             .field("backend", &D::NAME)
             .field("table", &self.layout.table.table)
             .finish_non_exhaustive()
     }
 }
 
-impl<D: Dialect> Single<D> {
+impl<D: Dialect> SingleTableStore<D> {
     pub(crate) fn new(database: Database<D>, layout: Layout) -> Self {
         let table = D::quote(&layout.table.table);
         let scopes = [
@@ -173,45 +177,47 @@ impl<D: Dialect> Single<D> {
             columns::<D>(layout.scope_columns()),
         ];
         let scopes = scopes.map(|scope| Sql::new(format!("SELECT DISTINCT {scope} FROM {table}")));
-        let (made, used) = (Mutex::default(), Mutex::default());
-        Self { database, layout, scopes, made, used }
+        let (opened, tables) = (Mutex::default(), Mutex::default());
+        Self { database, layout, scopes, opened, tables }
     }
 
-    /// The one table, with the column for the expiry that the records of a scope carry.
-    fn ensure(&self, scope: &Schema) -> Result<Made> {
+    /// Ensures that the table exists, and that it has an expiry column if the scope needs one.
+    fn ensure(&self, scope: &Schema) -> Result<OpenedTable> {
         let wanted = self.layout.table_for(scope);
-        let is_enough =
-            |(table, _): &&Made| table.has_own_expiry_column() || !wanted.has_own_expiry_column();
-        if let Some(made) = self.made.lock().as_ref().filter(is_enough) {
-            return Ok(made.clone());
+        let suffices = |(table, _): &&OpenedTable| {
+            table.has_own_expiry_column() || !wanted.has_own_expiry_column()
+        };
+        if let Some(opened) = self.opened.lock().as_ref().filter(suffices) {
+            return Ok(opened.clone());
         }
-        let (table, found) = self.database.inner.ensure(&Arc::new(wanted))?;
-        let made = (table, Arc::new(found));
-        *self.made.lock() = Some(made.clone());
-        Ok(made)
+        let (table, properties) = self.database.inner.ensure(&Arc::new(wanted))?;
+        let opened = (table, Arc::new(properties));
+        *self.opened.lock() = Some(opened.clone());
+        Ok(opened)
     }
 
-    fn used_as(&self, schema: Schema, made: &Made) -> Arc<Table<D>> {
-        let mut used = self.used.lock();
-        if let Some((_, table)) = used.iter().find(|(known, _)| *known == schema) {
+    /// Returns the store of the table as it is used with a schema.
+    fn table_as(&self, schema: Schema, opened: &OpenedTable) -> Arc<Table<D>> {
+        let mut tables = self.tables.lock();
+        if let Some((_, table)) = tables.iter().find(|(known, _)| *known == schema) {
             return table.clone();
         }
-        let fixed = self.layout.scope_columns;
+        let section_len = self.layout.scope_columns;
         let database = self.database.inner.clone();
         let shared = Arc::new(schema.clone());
-        let table = Table::in_sections(database, &shared, &made.0, fixed, &made.1);
+        let table = Table::in_sections(database, &shared, &opened.0, section_len, &opened.1);
         let table = Arc::new(table);
-        used.push((schema, table.clone()));
+        tables.push((schema, table.clone()));
         table
     }
 }
 
-/// Whether a scope is one of hilcat's own beside another one: it has a table of its own.
-fn is_beside(scope: &str) -> bool {
+/// Returns whether a scope holds hilcat's own data. Such a scope has a table of its own.
+fn is_internal(scope: &str) -> bool {
     scope.starts_with(ABSENT)
 }
 
-/// The names of the scopes that a statement gives.
+/// Returns the names of the scopes whose values a statement selects.
 fn names<D: Dialect>(
     connection: &mut D::Connection,
     scopes: &Sql,
@@ -219,7 +225,7 @@ fn names<D: Dialect>(
 ) -> Result<BTreeSet<String>, CallError> {
     let mut names = BTreeSet::new();
     load::<D>(connection, scopes.with(&[]), types, |values| {
-        // Another program may have left a scope open: no name is that of such rows.
+        // Another program may have written NULL, which is the value of no scope.
         if !values.iter().any(crate::Value::is_null) {
             names.insert(name::of(&values));
         }
@@ -228,7 +234,7 @@ fn names<D: Dialect>(
     Ok(names)
 }
 
-impl<D: Dialect> Store for Single<D> {
+impl<D: Dialect> Store for SingleTableStore<D> {
     fn name(&self) -> &'static str {
         self.database.name()
     }
@@ -238,44 +244,46 @@ impl<D: Dialect> Store for Single<D> {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        if is_beside(&schema.name) {
+        if is_internal(&schema.name) {
             return self.database.open(schema);
         }
         self.layout.check_columns(schema)?;
-        let fixed = self.layout.values_of(&schema.name)?;
-        let made = self.ensure(schema)?;
+        let scope = self.layout.values_of(&schema.name)?;
+        let opened = self.ensure(schema)?;
         if schema.freshness.lease().is_some() {
             self.database.inner.ensure_leases()?;
         }
-        let schema = Arc::new(schema.with_expiry_of(&made.0));
-        for (column, value) in self.layout.scope_columns().zip(&fixed) {
+        let schema = Arc::new(schema.with_expiry_of(&opened.0));
+        for (column, value) in self.layout.scope_columns().zip(&scope) {
             D::check_value(value)
-                .and_then(|()| match made.1.numbers.contains(&column.name) {
-                    true => check_comes_back::<D>(value),
+                .and_then(|()| match opened.1.numeric_affinity.contains(&column.name) {
+                    true => check_numeric_affinity::<D>(value),
                     false => Ok(()),
                 })
                 .map_err(|error| error.with_column(&column.name))?;
         }
-        let table = self.used_as(self.layout.used_as(&schema)?, &made).section(&fixed);
-        Ok(Arc::new(Section::new(schema, table, fixed)))
+        let table = self.table_as(self.layout.table_schema(&schema)?, &opened).section(&scope);
+        Ok(Arc::new(Section::new(schema, table, scope)))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        if is_beside(&schema.name) {
+        if is_internal(&schema.name) {
             return self.database.open_read_only(schema);
         }
         self.layout.check_columns(schema)?;
-        let fixed = self.layout.values_of(&schema.name)?;
+        let scope = self.layout.values_of(&schema.name)?;
         let readable = self.database.inner.readable(&self.layout.table_for(schema))?;
-        let Some((Readable { schema: table, stored, .. }, found)) = readable else {
+        let Some((ReadableTable { schema: table, stored, .. }, properties)) = readable else {
             return Ok(None);
         };
         let schema = Arc::new(schema.with_expiry_of(&table));
-        let used_as = Arc::new(self.layout.stored_as(self.layout.used_as(&schema)?, &stored));
-        let scope = Arc::new(self.layout.without_scope(&used_as, &schema.name));
+        let table_schema = self.layout.table_schema(&schema)?;
+        let table_schema = Arc::new(self.layout.readable_schema(table_schema, &stored));
+        let records = Arc::new(self.layout.without_scope(&table_schema, &schema.name));
         let count = self.layout.scope_columns;
-        let table = Table::read_only(self.database.inner.clone(), &used_as, count, &found);
-        let section = Section::new(scope, table.section(&fixed), fixed);
+        let database = self.database.inner.clone();
+        let table = Table::read_only(database, &table_schema, count, &properties);
+        let section = Section::new(records, table.section(&scope), scope);
         Ok(Some(Projected::wrap(&schema, Arc::new(section))))
     }
 
@@ -287,8 +295,8 @@ impl<D: Dialect> Store for Single<D> {
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
         self.layout.check_columns(schema)?;
         let plan = self.database.migrate(&self.layout.table_for(schema))?;
-        self.used.lock().clear();
-        *self.made.lock() = None;
+        self.tables.lock().clear();
+        *self.opened.lock() = None;
         Ok(plan)
     }
 
@@ -298,9 +306,10 @@ impl<D: Dialect> Store for Single<D> {
         self.database.expiry_of(&table)
     }
 
-    /// The options are those of the scope that was opened last: they are stored for the table.
+    /// The freshness options are stored for the table, and are those of the scope that was opened
+    /// last.
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
-        if is_beside(scope) {
+        if is_internal(scope) {
             return self.database.stored_schema(scope);
         }
         let stored = self.database.stored_schema(&self.layout.table.name)?;
@@ -313,15 +322,15 @@ impl<D: Dialect> Store for Single<D> {
     fn scopes(&self) -> Result<Vec<String>> {
         let types: Vec<ColumnType> = self.layout.scope_columns().map(|column| column.ty).collect();
         self.database.inner.read(|connection| {
-            let [stands, in_clear] = &self.scopes;
-            let names = match names::<D>(connection, stands, &types) {
-                Err(failed) if failed.class::<D>() == ErrorClass::NoColumn => {
+            let [created, in_clear] = &self.scopes;
+            let names = match names::<D>(connection, created, &types) {
+                Err(error) if error.class::<D>() == ErrorClass::NoColumn => {
                     names::<D>(connection, in_clear, &types)
                 }
                 names => names,
             };
             match names {
-                Err(failed) if failed.class::<D>() == ErrorClass::NoTable => Ok(Vec::new()),
+                Err(error) if error.class::<D>() == ErrorClass::NoTable => Ok(Vec::new()),
                 names => Ok(names?.into_iter().collect()),
             }
         })
@@ -337,7 +346,7 @@ impl<D: Dialect> Store for Single<D> {
 
     fn adopt(&self) -> Result<Adopted> {
         Err(Error::unsupported(
-            "all scopes are in one table, and none has to be declared; open the database without `single_table` to adopt its tables",
+            "`single_table` stores all scopes in one table, and none has to be declared; open the database without `single_table` to adopt its tables",
         ))
     }
 }
@@ -353,8 +362,8 @@ mod tests {
 
     use super::*;
     use crate::Value;
+    use crate::backends::sql::dialect::statements::{Statements, create_table};
     use crate::backends::sql::statement::Statement;
-    use crate::backends::sql::statement::render::{Statements, create_table};
 
     #[derive(QueryableByName)]
     struct Plan {
@@ -363,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn every_statement_searches_by_the_key() {
+    fn every_statement_uses_the_primary_key() {
         let column = |name| Column::new(name, ColumnType::Text);
         let records = Schema::new("t").unique(column("a")).unique(column("b")).column(column("v"));
         let layout = Layout::new([column("r"), column("s")], records).unwrap();

@@ -1,14 +1,14 @@
-//! The names of scopes that columns of a table say.
+//! The names of scopes, and the values of the scope columns that they stand for.
 
 use crate::{ColumnType, Error, Result, Value, text};
 
-/// What stands between the parts of a name.
+/// Separates the values in a name.
 const SEPARATOR: char = '/';
 
-/// What stands for a character in a part of a name of several.
+/// The escapes in a name of several values.
 const ESCAPES: [(&str, &str); 2] = [("%", "%25"), ("/", "%2F")];
 
-/// The name of the scope of these values.
+/// Returns the name of the scope with these values.
 pub(super) fn of(values: &[Value]) -> String {
     match values {
         [value] => text::from_value(value).into_owned(),
@@ -19,7 +19,12 @@ pub(super) fn of(values: &[Value]) -> String {
     }
 }
 
-/// The values that a name stands for. Only what [`of`] writes is read: no scope has two names.
+/// Returns the values of a name.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that [`of`] does not
+/// return, so that no scope has two names.
 pub(super) fn values(name: &str, columns: &[(&str, ColumnType)]) -> Result<Vec<Value>> {
     let parts: Vec<String> = match columns {
         [_] => vec![name.to_owned()],
@@ -28,7 +33,7 @@ pub(super) fn values(name: &str, columns: &[(&str, ColumnType)]) -> Result<Vec<V
     if parts.len() != columns.len() {
         let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("/");
         return Err(Error::invalid_input(format!(
-            "the name of the scope has {} parts; it is to be {names}, with %2F for a slash in a part and %25 for a percent sign",
+            "the name of the scope has {} parts; write it as {names}, with %2F for a slash in a part and %25 for a percent sign",
             parts.len()
         )));
     }
@@ -39,9 +44,7 @@ pub(super) fn values(name: &str, columns: &[(&str, ColumnType)]) -> Result<Vec<V
     let values = parts.iter().zip(columns).map(read).collect::<Result<Vec<_>>>()?;
     match of(&values) {
         written if written == name => Ok(values),
-        written => Err(Error::invalid_input(format!(
-            "the name of the scope is to be written as `{written}`"
-        ))),
+        written => Err(Error::invalid_input(format!("write the name of the scope as `{written}`"))),
     }
 }
 
@@ -61,7 +64,7 @@ mod tests {
     const TWO: [(&str, ColumnType); 2] = [("a", ColumnType::Text), ("b", ColumnType::Text)];
 
     #[test]
-    fn a_name_is_read_as_it_is_written() {
+    fn a_name_converts_back_to_its_values() {
         for (a, b) in [("x", "y"), ("", ""), ("/", "%"), ("%2F", "%25"), ("a/", "/b"), ("\0", "é")]
         {
             let parts = [Value::from(a), Value::from(b)];

@@ -1,4 +1,4 @@
-//! A single table as the options of a URI say it.
+//! The options of a URI for a single table.
 
 use toml_edit::{Array, InlineTable, Table, value};
 
@@ -7,7 +7,7 @@ use crate::schema::scope_of;
 use crate::store::Uri;
 use crate::{Error, ErrorKind, Result};
 
-/// The options that make a single table.
+/// The names of the options.
 pub(crate) const OPTIONS: &[&str] = &[
     "single_table",
     "scope_columns",
@@ -19,17 +19,18 @@ pub(crate) const OPTIONS: &[&str] = &[
     "migrate",
 ];
 
-/// Takes the options of a single table from a URI; none where it has none of them.
+/// Takes the options of a single table from a URI. Returns `None` if the URI has none of them.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidConfig`] where they are not those of a table.
+/// [`ErrorKind::InvalidConfig`] for options without `single_table`, and for options that are not
+/// those of a valid table.
 pub(crate) fn take(uri: &mut Uri) -> Result<Option<Layout>> {
     let Some(table) = uri.take("single_table") else {
         return match OPTIONS.iter().find(|option| uri.take(option).is_some()) {
             None => Ok(None),
             Some(option) => Err(Error::invalid_config(format!(
-                "the option `{option}` is for a table of all scopes: give its name as single_table=TABLE"
+                "the option `{option}` needs a table of all scopes; name it by single_table=TABLE"
             ))),
         };
     };
@@ -50,10 +51,10 @@ fn layout(uri: &mut Uri, name: &str) -> Result<Layout> {
     let (key, columns) = (list("key_columns", "id"), list("columns", "data"));
     if let Some(both) = scope.iter().find(|column| columns.contains(column)) {
         return Err(Error::invalid_schema(format!(
-            "the column `{both}` says the scope, and is not part of a value"
+            "the column `{both}` is both a scope column and part of a value; name it in one of `scope_columns` and `columns`"
         )));
     }
-    // The same words as in a TOML file of schemas, so that they mean the same.
+    // The options have the names and meanings of a TOML schema, and are read as one.
     let mut table = Table::new();
     table["unique_columns"] = value(Array::from_iter(scope.iter().chain(&key)));
     table["columns"] = value(Array::from_iter(&columns));
@@ -68,7 +69,7 @@ fn layout(uri: &mut Uri, name: &str) -> Result<Layout> {
     Layout::of_table(scope_of(name, &table)?, scope.len())
 }
 
-/// `a:int,b:decimal(9,2)`.
+/// Parses a list such as `a:int,b:decimal(9,2)`.
 fn column_types(text: &str) -> Result<InlineTable> {
     let entries = split(text).into_iter().map(|entry| {
         entry.split_once(':').ok_or_else(|| {
@@ -78,7 +79,7 @@ fn column_types(text: &str) -> Result<InlineTable> {
     entries.collect()
 }
 
-/// The parts between commas that are not in brackets.
+/// Splits a list at the commas outside parentheses.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0_i32;
     text.split(|letter| {
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_as_in_the_python_package() {
+    fn the_defaults_are_those_of_the_python_package() {
         let layout = layout("single_table=cache").unwrap();
         let names = |schema: &crate::Schema| {
             schema.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
+    fn all_options_are_read() {
         let all = "single_table=t&scope_columns=r,n&key_columns=a,b&columns=x,y&column_types=n:int,y:decimal(9,2)&default_column_type=varchar(9)&value=tuple&migrate=manual";
         let layout = layout(all).unwrap();
         let types: Vec<ColumnType> = layout.table.columns.iter().map(|column| column.ty).collect();
@@ -128,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_option() {
         for (options, says) in [
             ("columns=a", "single_table=TABLE"),
             ("single_table=t&column_types=data", "NAME:TYPE"),
             ("single_table=t&column_types=dta:int", "did you mean `data`"),
             ("single_table=t&column_types=data:itn", "unknown column type `itn`"),
-            ("single_table=t&columns=scope,data", "`scope` says the scope"),
+            ("single_table=t&columns=scope,data", "`scope` is both a scope column"),
             ("single_table=t&key_columns=scope", "`scope` is named twice"),
             ("single_table=t&value=singel", "did you mean `single`"),
             ("single_table=&columns=a", "cannot be empty"),

@@ -10,7 +10,7 @@ use crate::backends::sql::table::Table;
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// The rows of one scope: in the table they have its values in front.
+/// The rows of one scope. In the table they begin with the values of the scope columns.
 pub(super) struct Section<D: Dialect> {
     schema: Arc<Schema>,
     table: Table<D>,
@@ -28,6 +28,7 @@ impl<D: Dialect> Section<D> {
         Self { schema, table, scope }
     }
 
+    /// Returns a key of the table.
     fn key(&self, key: &Key) -> Key {
         Key::new(self.scope.iter().chain(key.values()).cloned())
     }
@@ -36,21 +37,22 @@ impl<D: Dialect> Section<D> {
         keys.iter().map(|key| self.key(key)).collect()
     }
 
+    /// Returns a row of the table.
     fn row(&self, row: Row) -> Row {
         self.scope.iter().cloned().chain(row).collect()
     }
 
-    /// A row of the table without the values of the scope.
-    fn own(&self, row: Row) -> Row {
-        own(row, self.scope.len())
+    /// Removes the values of the scope columns from a row of the table.
+    fn strip(&self, row: Row) -> Row {
+        strip(row, self.scope.len())
     }
 
-    fn own_rows(&self, rows: Vec<Option<Row>>) -> Vec<Option<Row>> {
-        rows.into_iter().map(|row| row.map(|row| self.own(row))).collect()
+    fn strip_rows(&self, rows: Vec<Option<Row>>) -> Vec<Option<Row>> {
+        rows.into_iter().map(|row| row.map(|row| self.strip(row))).collect()
     }
 }
 
-fn own(mut row: Row, scope: usize) -> Row {
+fn strip(mut row: Row, scope: usize) -> Row {
     row.drain(..scope);
     row
 }
@@ -66,11 +68,11 @@ impl<D: Dialect> ScopeStore for Section<D> {
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
-        Ok(self.table.fetch(&self.key(key))?.map(|row| self.own(row)))
+        Ok(self.table.fetch(&self.key(key))?.map(|row| self.strip(row)))
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        Ok(self.own_rows(self.table.fetch_many(&self.keys_of(keys))?))
+        Ok(self.strip_rows(self.table.fetch_many(&self.keys_of(keys))?))
     }
 
     fn set(&self, row: Row) -> Result<()> {
@@ -78,16 +80,16 @@ impl<D: Dialect> ScopeStore for Section<D> {
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        Ok(self.table.update(self.row(row))?.map(|row| self.own(row)))
+        Ok(self.table.update(self.row(row))?.map(|row| self.strip(row)))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        Ok(self.table.insert(self.row(row))?.map(|row| self.own(row)))
+        Ok(self.table.insert(self.row(row))?.map(|row| self.strip(row)))
     }
 
     fn insert_many(&self, rows: Vec<Row>) -> Result<Vec<Option<Row>>> {
         let rows = rows.into_iter().map(|row| self.row(row)).collect();
-        Ok(self.own_rows(self.table.insert_many(rows)?))
+        Ok(self.strip_rows(self.table.insert_many(rows)?))
     }
 
     fn set_many(&self, rows: Vec<Row>) -> Result<()> {
@@ -95,11 +97,11 @@ impl<D: Dialect> ScopeStore for Section<D> {
     }
 
     fn pop(&self, key: &Key) -> Result<Option<Row>> {
-        Ok(self.table.pop(&self.key(key))?.map(|row| self.own(row)))
+        Ok(self.table.pop(&self.key(key))?.map(|row| self.strip(row)))
     }
 
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        Ok(self.own_rows(self.table.pop_many(&self.keys_of(keys))?))
+        Ok(self.strip_rows(self.table.pop_many(&self.keys_of(keys))?))
     }
 
     fn keys(&self) -> Result<Keys> {
@@ -110,7 +112,7 @@ impl<D: Dialect> ScopeStore for Section<D> {
 
     fn rows(&self) -> Result<Rows> {
         let scope = self.scope.len();
-        Ok(Box::new(self.table.rows()?.map(move |row| Ok(own(row?, scope)))))
+        Ok(Box::new(self.table.rows()?.map(move |row| Ok(strip(row?, scope)))))
     }
 
     fn len(&self) -> Result<u64> {
@@ -122,7 +124,7 @@ impl<D: Dialect> ScopeStore for Section<D> {
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {
-        Ok(self.table.snapshot()?.into_iter().map(|row| self.own(row)).collect())
+        Ok(self.table.snapshot()?.into_iter().map(|row| self.strip(row)).collect())
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
@@ -131,7 +133,7 @@ impl<D: Dialect> ScopeStore for Section<D> {
 
     fn replace_expired(&self, rows: Vec<Row>, at: i64) -> Result<Vec<Option<Row>>> {
         let rows = rows.into_iter().map(|row| self.row(row)).collect();
-        Ok(self.own_rows(self.table.replace_expired(rows, at)?))
+        Ok(self.strip_rows(self.table.replace_expired(rows, at)?))
     }
 
     fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
@@ -163,7 +165,7 @@ impl<D: Dialect> ScopeStore for Section<D> {
 
     fn live_rows(&self, at: i64) -> Result<Rows> {
         let scope = self.scope.len();
-        Ok(Box::new(self.table.live_rows(at)?.map(move |row| Ok(own(row?, scope)))))
+        Ok(Box::new(self.table.live_rows(at)?.map(move |row| Ok(strip(row?, scope)))))
     }
 
     fn live_len(&self, at: i64) -> Result<u64> {
@@ -174,7 +176,7 @@ impl<D: Dialect> ScopeStore for Section<D> {
         self.table.leases().map(|_| self as &dyn Leases)
     }
 
-    /// A call on a connection would have to put the scope's values before each key.
+    /// Returns `None`: a call on the caller's connection would not add the scope's values to a key.
     fn table(&self) -> Option<&dyn Any> {
         None
     }
@@ -195,7 +197,7 @@ impl<D: Dialect> Leases for Section<D> {
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
         Ok(match self.table.fill(self.row(row), at, holder)? {
-            LeasedFill::Existing(row) => LeasedFill::Existing(self.own(row)),
+            LeasedFill::Existing(row) => LeasedFill::Existing(self.strip(row)),
             filled => filled,
         })
     }

@@ -1,0 +1,258 @@
+//! What a time to live costs: the same scope with and without one, on every store; and the latency
+//! of reads and writes while another caller removes expired records.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use hilcat::backend::{MysqlConnection, PostgresConnection};
+use hilcat::testing::ManualClock;
+use hilcat::{Cache, Scope, ScopeRecord};
+
+use crate::harness::{Outcome, Race};
+use crate::record::{Data, Item};
+use crate::report::{Goal, Line};
+
+/// The records that expire of a purge, and how many are written at once.
+const EXPIRED: usize = 1_000_000;
+const BATCH: usize = 1_000;
+
+/// How long latencies are measured before the purge.
+const BEFORE: Duration = Duration::from_secs(5);
+
+/// A record of the fields of [`Item`].
+macro_rules! record {
+    ($name:ident, $($option:tt)*) => {
+        #[derive(Debug, Clone, ScopeRecord)]
+        #[scope($($option)*)]
+        struct $name {
+            #[scope(unique)]
+            id: String,
+            name: String,
+            comment: Option<String>,
+            count: i32,
+            score: f64,
+        }
+
+        impl From<&Item> for $name {
+            fn from(item: &Item) -> Self {
+                let Item { id, name, comment, count, score } = item.clone();
+                Self { id, name, comment, count, score }
+            }
+        }
+    };
+}
+
+record!(Lasting, name = "lasting");
+record!(Expiring, name = "expiring", ttl = "1h");
+record!(Stale, name = "stale", ttl = "1h", stale_while_revalidate = "1h");
+record!(Churned, name = "churned", ttl = "10s");
+record!(Purged, name = "purged", ttl = "1h", auto_purge = false);
+
+/// The stores by name, and the variables of the environment that hold the URIs of servers.
+const SERVERS: [(&str, &str); 5] = [
+    ("PostgreSQL", "HILCAT_TEST_POSTGRESQL15"),
+    ("MySQL", "HILCAT_TEST_MYSQL8"),
+    ("MariaDB", "HILCAT_TEST_MARIADB"),
+    ("Redis", "HILCAT_TEST_REDIS"),
+    ("Elasticsearch", "HILCAT_TEST_ELASTICSEARCH8"),
+];
+
+fn servers() -> impl Iterator<Item = (&'static str, String)> {
+    SERVERS.into_iter().filter_map(|(name, variable)| Some((name, std::env::var(variable).ok()?)))
+}
+
+pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().display();
+    let local = [
+        ("memory", "memory://".to_owned()),
+        ("SQLite file", format!("sqlite:///{path}/hilcat.db")),
+        ("SQLite as key-value file", format!("sqlite+kv:///{path}/kv.db")),
+        ("files, not synced", format!("file:///{path}/files?durable=false")),
+    ];
+    for (name, uri) in local.into_iter().chain(servers()) {
+        races(name, &Cache::from_uri(&uri)?, data, print)?;
+    }
+    Ok(())
+}
+
+fn races(store: &str, cache: &Cache, data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
+    let items = if store == "Elasticsearch" { &data.items[..1_000] } else { &data.items };
+    let pick = |step: usize| step.wrapping_mul(7_919) % items.len();
+    let (lasting, expiring) = (cache.scope::<Lasting>()?, cache.scope::<Expiring>()?);
+    let plain: Vec<Lasting> = items.iter().map(Lasting::from).collect();
+    let fresh: Vec<Expiring> = items.iter().map(Expiring::from).collect();
+    lasting.clear()?;
+    expiring.clear()?;
+    for at in (0..items.len()).step_by(BATCH) {
+        lasting.set_many(&plain[at..at + BATCH])?;
+        expiring.set_many(&fresh[at..at + BATCH])?;
+    }
+    let goal = Goal::AtMost(1.05);
+    Race::new(format!("{store}: get, with a ttl"))
+        .hilcat(|step| {
+            black_box(expiring.get(&fresh[pick(step)].id, || unreachable!()).unwrap());
+        })
+        .against("without", goal, |step| {
+            black_box(lasting.get(&plain[pick(step)].id, || unreachable!()).unwrap());
+        })
+        .run()
+        .into_iter()
+        .for_each(&mut *print);
+    Race::new(format!("{store}: set, with a ttl"))
+        .hilcat(|step| expiring.set(&fresh[pick(step)]).unwrap())
+        .against("without", goal, |step| lasting.set(&plain[pick(step)]).unwrap())
+        .run()
+        .into_iter()
+        .for_each(&mut *print);
+    stale(store, cache, items, print)
+}
+
+/// A stale answer against a fresh one. The refresh of each key ends in an error, so that the record
+/// stays stale.
+fn stale(store: &str, cache: &Cache, items: &[Item], print: &mut dyn FnMut(Line)) -> Outcome {
+    let scope = cache.scope::<Stale>()?;
+    let records: Vec<Stale> = items.iter().map(Stale::from).collect();
+    scope.set_many(&records[..BATCH])?;
+    let pick = |step: usize| &records[step.wrapping_mul(7_919) % BATCH];
+    Race::new(format!("{store}: fetch, with a stale window"))
+        .hilcat(|step| {
+            black_box(scope.fetch(&pick(step).id).unwrap());
+        })
+        .against("exists", Goal::None, |step| {
+            black_box(scope.exists(&pick(step).id).unwrap());
+        })
+        .run()
+        .into_iter()
+        .for_each(&mut *print);
+    Ok(())
+}
+
+/// Removes a million expired records of a table that has ten thousand others, which a caller reads
+/// and another writes meanwhile.
+pub fn purge(data: &Data, _: &mut dyn FnMut(Line)) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let file = ("SQLite file", format!("sqlite:///{}/hilcat.db", directory.path().display()));
+    for (name, uri) in std::iter::once(file).chain(servers().take(2)) {
+        let scope = Cache::from_uri(&uri)?.scope::<Purged>()?;
+        scope.clear()?;
+        fill(&scope, data)?;
+        measure(name, &scope, data)?;
+    }
+    Ok(())
+}
+
+fn fill(scope: &Scope<Purged>, data: &Data) -> Outcome {
+    let records: Vec<Purged> = data.items.iter().map(Purged::from).collect();
+    scope.set_many(&records)?;
+    for at in (0..EXPIRED).step_by(BATCH) {
+        let expired = (at..at + BATCH).map(|at| Purged {
+            id: format!("expired-{}", at.wrapping_mul(7_919) % EXPIRED),
+            ..records[at % records.len()].clone()
+        });
+        scope.set_many_with_ttl(expired, Duration::from_millis(1))?;
+    }
+    Ok(())
+}
+
+fn measure(name: &str, scope: &Scope<Purged>, data: &Data) -> Outcome {
+    let records: Vec<Purged> = data.items.iter().map(Purged::from).collect();
+    let (purging, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let watch = |call: &dyn Fn(&Purged)| {
+        let mut times = [Vec::new(), Vec::new()];
+        for record in records.iter().cycle() {
+            if ended.load(Ordering::Relaxed) {
+                break;
+            }
+            let during = usize::from(purging.load(Ordering::Relaxed));
+            let start = Instant::now();
+            call(record);
+            times[during].push(start.elapsed());
+        }
+        times
+    };
+    let (removed, took, reads, writes) = thread::scope(|threads| {
+        let reader = threads.spawn(|| {
+            watch(&|record| {
+                black_box(scope.fetch(&record.id).unwrap());
+            })
+        });
+        let writer = threads.spawn(|| watch(&|record| scope.set(record).unwrap()));
+        thread::sleep(BEFORE);
+        purging.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        let removed = scope.purge();
+        let took = start.elapsed();
+        ended.store(true, Ordering::Relaxed);
+        (removed, took, reader.join().unwrap(), writer.join().unwrap())
+    });
+    let (removed, left) = (removed?, scope.len()?);
+    println!("{name}: purge of {removed} records in {took:.1?}, {left} left");
+    for (what, times) in [("read", reads), ("write", writes)] {
+        let [before, during] = times.map(percentiles);
+        println!("{name}: {what}: before {before}; during the purge {during}");
+    }
+    Ok(())
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    format!("median {:.1?}, p99 {:.1?} ({} calls)", at(50), at(99), times.len())
+}
+
+/// Churn: writes with a time to live under a clock that moves, and how many rows the table holds.
+const WRITES: usize = 200_000;
+const LIVE: usize = 10_000;
+
+/// Writes records that live for ten thousand writes, and counts the rows of the table meanwhile.
+pub fn churn(data: &Data, _: &mut dyn FnMut(Line)) -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let file = ("SQLite file", format!("sqlite:///{}/hilcat.db", directory.path().display()));
+    for (name, uri) in std::iter::once(file).chain(servers().take(2)) {
+        let clock = ManualClock::new(SystemTime::now());
+        let cache = Cache::builder(uri).clock(clock.clone()).open()?;
+        let scope = cache.scope::<Churned>()?;
+        scope.clear()?;
+        let mut most = 0;
+        for at in 0..WRITES {
+            let record = Churned { id: format!("record-{at}"), ..data.pick(at).into() };
+            scope.set_with_ttl(&record, Duration::from_millis(LIVE as u64))?;
+            clock.advance(Duration::from_millis(1));
+            if at % 1_000 == 999 {
+                most = most.max(rows(&cache)?);
+            }
+        }
+        println!(
+            "{name}: {WRITES} writes, {} live, at most {most} rows in the table",
+            scope.len()?
+        );
+    }
+    Ok(())
+}
+
+#[derive(diesel::QueryableByName)]
+struct Rows {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
+}
+
+/// The rows of the table, expired ones too.
+fn rows(cache: &Cache) -> Outcome<i64> {
+    use diesel::RunQueryDsl;
+    let count = "SELECT count(*) AS n FROM churned";
+    let rows = match cache.backend() {
+        "sqlite" => cache.diesel_read(|c: &mut diesel::SqliteConnection| {
+            diesel::sql_query(count).get_result::<Rows>(c)
+        })?,
+        "postgresql" => cache.diesel_read(|c: &mut PostgresConnection| {
+            diesel::sql_query(count).get_result::<Rows>(c)
+        })?,
+        _ => cache.diesel_read(|c: &mut MysqlConnection| {
+            diesel::sql_query(count).get_result::<Rows>(c)
+        })?,
+    };
+    Ok(rows.n)
+}

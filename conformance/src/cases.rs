@@ -1,0 +1,147 @@
+//! The cases. Each is a function that panics or returns an error if the backend is wrong.
+
+mod batches;
+mod compute;
+mod concurrent;
+mod deploys;
+mod expiry;
+mod fills;
+mod keys;
+mod leases;
+mod listing;
+mod persistence;
+mod read_only;
+mod schema;
+mod scopes;
+mod single;
+mod stale;
+mod values;
+
+use std::fmt;
+
+use hilcat::Result;
+use hilcat::store::Capabilities;
+
+use crate::Storage;
+use crate::context::TestContext;
+
+/// One property of the contract that backends keep.
+pub struct Case {
+    name: &'static str,
+    requirement: Requirement,
+    run: fn(TestContext) -> Result<()>,
+}
+
+impl Case {
+    /// Returns the name, which no other case has.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns for which backends the case is.
+    pub fn requirement(&self) -> Requirement {
+        self.requirement
+    }
+
+    /// Runs the case.
+    ///
+    /// # Errors
+    ///
+    /// An error of the backend where the case expects none.
+    ///
+    /// # Panics
+    ///
+    /// If the backend does something else than the case expects, or the case is not for the backend.
+    pub fn run(&self, storage: Storage) -> Result<()> {
+        let context = TestContext::open(storage)?;
+        let capabilities = context.cache.capabilities();
+        assert!(
+            self.requirement.is_met_by(&capabilities),
+            "the case `{}` is for other backends: it requires {:?}, and there are {capabilities:?}",
+            self.name,
+            self.requirement
+        );
+        (self.run)(context)
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case")
+            .field("name", &self.name)
+            .field("requirement", &self.requirement)
+            .finish_non_exhaustive()
+    }
+}
+
+/// For which backends a case is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Requirement {
+    /// Those that store records.
+    Stores,
+    /// Those whose records outlive the cache that wrote them.
+    Persistent,
+    /// Those whose records end with the cache.
+    Volatile,
+    /// Those that store nothing.
+    StoresNothing,
+}
+
+impl Requirement {
+    /// Returns whether a backend of these capabilities is one of them.
+    pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
+        match self {
+            Self::Stores => capabilities.stores,
+            Self::Persistent => capabilities.stores && capabilities.persistent,
+            Self::Volatile => capabilities.stores && !capabilities.persistent,
+            Self::StoresNothing => !capabilities.stores,
+        }
+    }
+}
+
+/// Makes a list of cases, each named as its function.
+macro_rules! case_list {
+    ($requirement:ident: $($case:ident),* $(,)?) => {
+        &[$($crate::cases::Case {
+            name: stringify!($case),
+            requirement: $crate::cases::Requirement::$requirement,
+            run: $case,
+        }),*]
+    };
+}
+use case_list;
+
+/// Returns the cases for a backend of these capabilities; short ones first.
+pub fn cases_for(capabilities: Capabilities) -> impl Iterator<Item = &'static Case> {
+    cases().filter(move |case| case.requirement.is_met_by(&capabilities))
+}
+
+/// Returns all cases; short ones first.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    let lists: [&'static [Case]; 22] = [
+        single::CASES,
+        single::OF_NOOP,
+        keys::CASES,
+        values::CASES,
+        scopes::CASES,
+        schema::CASES,
+        schema::ACROSS_CACHES,
+        deploys::CASES,
+        deploys::ACROSS_CACHES,
+        compute::CASES,
+        fills::CASES,
+        fills::OF_PERSISTENT,
+        expiry::CASES,
+        expiry::OF_PERSISTENT,
+        stale::CASES,
+        leases::CASES,
+        persistence::CASES,
+        read_only::CASES,
+        persistence::OF_VOLATILE,
+        batches::CASES,
+        listing::CASES,
+        concurrent::CASES,
+    ];
+    lists.into_iter().flatten()
+}

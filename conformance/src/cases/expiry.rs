@@ -1,0 +1,399 @@
+//! Records that expire: when, for which methods, and what is left of them.
+
+use std::time::Duration;
+
+use hilcat::store::ExpirySupport;
+use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Scope, Value};
+
+use super::{Case, case_list};
+use crate::context::{TestContext, all_keys, all_rows, key, pair, row, sorted};
+use crate::records::Raw;
+
+pub(crate) const CASES: &[Case] = case_list![Stores:
+    an_expired_record_is_absent_for_every_read,
+    an_expired_record_is_absent_for_pop_and_update,
+    a_write_restarts_the_time,
+    a_partial_set_on_an_expired_record_is_as_on_a_missing_one,
+    a_write_can_have_a_time_to_live_of_its_own,
+    a_time_to_live_needs_a_scope_that_uses_expiry,
+    touch_restarts_the_time,
+    an_entry_says_when_it_expires,
+    a_column_says_when_a_record_expires,
+    jitter_shortens_the_time,
+    two_handles_read_what_was_written,
+    a_scope_without_ttl_sees_and_ends_the_expiry_of_others,
+    adding_a_ttl_leaves_existing_records_without_expiry,
+    purge_removes_what_is_past_all_windows,
+    a_purge_of_the_cache_reaches_every_scope,
+    churn_leaves_few_expired_records,
+    a_bound_removes_what_expires_first,
+    options_that_cannot_be_honoured_are_errors,
+    the_column_of_the_expiry_is_hidden,
+];
+
+pub(crate) const OF_PERSISTENT: &[Case] = case_list![Persistent:
+    the_expiry_outlives_the_cache,
+    removing_the_ttl_shows_no_expired_record,
+];
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The scope of texts whose records are fresh for a minute.
+pub(crate) fn minutes(context: &TestContext) -> Result<Scope<Raw>> {
+    context.raw(texts(context).ttl(MINUTE))
+}
+
+pub(crate) fn texts(context: &TestContext) -> Schema {
+    assert_eq!(context.cache.capabilities().expiry, ExpirySupport::Full);
+    context.pairs(ColumnType::Text, ColumnType::Text)
+}
+
+/// Whether the server removes what is expired, by its own clock.
+fn removes_itself(context: &TestContext) -> bool {
+    context.cache.capabilities().removes_expired
+}
+
+fn an_expired_record_is_absent_for_every_read(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    scope.set(&pair("old", "1"))?;
+    context.advance(MINUTE - SECOND);
+    scope.set_many([pair("new", "2"), pair("newer", "3")])?;
+    assert_eq!(scope.len()?, 3);
+    assert_eq!(scope.fetch(key("old"))?, Some(pair("old", "1")));
+    // From the very moment on.
+    context.advance(SECOND);
+    assert!(!scope.exists(key("old"))? && scope.exists(key("new"))?);
+    assert_eq!(scope.fetch(key("old"))?, None);
+    let rows = scope.fetch_many(["new", "old", "newer"].map(key))?;
+    assert_eq!(rows, [Some(pair("new", "2")), None, Some(pair("newer", "3"))]);
+    assert_eq!(all_keys(&scope)?, sorted(["new", "newer"].map(key)));
+    assert_eq!(all_rows(&scope)?, sorted([pair("new", "2"), pair("newer", "3")]));
+    assert_eq!(scope.len()?, 2);
+    context.advance(MINUTE);
+    assert_eq!((scope.len()?, all_keys(&scope)?, all_rows(&scope)?), (0, vec![], vec![]));
+    Ok(())
+}
+
+fn an_expired_record_is_absent_for_pop_and_update(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    scope.set_many(["a", "b", "c", "d"].map(|id| pair(id, "old")))?;
+    context.advance(MINUTE);
+    scope.set(&pair("d", "new"))?;
+    assert_eq!(scope.pop(key("a"))?, None);
+    assert_eq!(scope.pop_many(["b", "d"].map(key))?, [None, Some(pair("d", "new"))]);
+    assert_eq!(scope.update(&pair("c", "new"))?, None);
+    assert_eq!(scope.update(&pair("c", "newer"))?, Some(pair("c", "new")));
+    Ok(())
+}
+
+fn a_write_restarts_the_time(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    let ids = ["set", "update", "set_many", "partial", "left"];
+    scope.set_many(ids.map(|id| pair(id, "old")))?;
+    context.advance(MINUTE / 2);
+    scope.set(&pair("set", "new"))?;
+    scope.update(&pair("update", "new"))?;
+    scope.set_many([pair("set_many", "new")])?;
+    scope.set(&pair("partial", Value::Absent))?;
+    context.advance(MINUTE / 2);
+    assert_eq!(all_keys(&scope)?, sorted(ids[..4].iter().map(|id| key(*id))));
+    assert_eq!(scope.fetch(key("partial"))?, Some(pair("partial", "old")));
+    context.advance(MINUTE / 2);
+    assert_eq!(scope.len()?, 0);
+    Ok(())
+}
+
+fn a_partial_set_on_an_expired_record_is_as_on_a_missing_one(context: TestContext) -> Result<()> {
+    let schema = texts(&context).column(Column::new("n", ColumnType::Int).default_value(7_i32));
+    let scope = context.raw(schema.ttl(MINUTE))?;
+    let of = |v: Value, n: Value| row(["a".into(), v, n]);
+    scope.set(&of("old".into(), 1.into()))?;
+    context.advance(MINUTE);
+    scope.set(&of("new".into(), Value::Absent))?;
+    assert_eq!(scope.fetch(key("a"))?, Some(of("new".into(), 7.into())));
+    scope.set(&of(Value::Absent, 2.into()))?;
+    assert_eq!(scope.fetch(key("a"))?, Some(of("new".into(), 2.into())));
+    context.advance(MINUTE);
+    scope.set_many([of(Value::Absent, 3.into())])?;
+    assert_eq!(scope.fetch(key("a"))?, Some(of(Value::Null, 3.into())));
+    context.advance(MINUTE);
+    assert_eq!(scope.update(&of("x".into(), Value::Absent))?, None);
+    assert_eq!(scope.fetch(key("a"))?, Some(of("x".into(), 7.into())));
+    Ok(())
+}
+
+fn a_write_can_have_a_time_to_live_of_its_own(context: TestContext) -> Result<()> {
+    for schema in [texts(&context).ttl(MINUTE), texts(&context).ttl_never()] {
+        let scope = context.raw(schema)?;
+        scope.clear()?;
+        scope.set_with_ttl(&pair("a", "1"), SECOND)?;
+        scope.set_many_with_ttl([pair("b", "2"), pair("c", "3")], SECOND * 2)?;
+        scope.set(&pair("d", "4"))?;
+        context.advance(SECOND);
+        assert_eq!(all_keys(&scope)?, sorted(["b", "c", "d"].map(key)));
+        // The next write has the time of the scope.
+        scope.set(&pair("b", "5"))?;
+        context.advance(SECOND);
+        assert_eq!(all_keys(&scope)?, sorted(["b", "d"].map(key)));
+    }
+    // Nothing else ends in a scope whose records live for ever.
+    context.advance(MINUTE * 1_000_000);
+    let never = context.raw(texts(&context).ttl_never())?;
+    assert_eq!(all_keys(&never)?, sorted(["b", "d"].map(key)));
+    Ok(())
+}
+
+fn a_time_to_live_needs_a_scope_that_uses_expiry(context: TestContext) -> Result<()> {
+    let plain = context.raw(texts(&context))?;
+    plain.set(&pair("a", "1"))?;
+    let kind = |result: Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(plain.set_with_ttl(&pair("a", "2"), MINUTE)), ErrorKind::Unsupported);
+    assert_eq!(kind(plain.touch(key("a")).map(drop)), ErrorKind::Unsupported);
+    assert_eq!(plain.fetch(key("a"))?, Some(pair("a", "1")));
+    let entry = plain.entry(key("a"))?.unwrap();
+    assert_eq!((entry.is_stale(), entry.expires_at()), (false, None));
+    let scope = minutes(&context)?;
+    assert_eq!(kind(scope.set_with_ttl(&pair("a", "2"), Duration::ZERO)), ErrorKind::InvalidInput);
+    Ok(())
+}
+
+fn touch_restarts_the_time(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_if_error(MINUTE))?;
+    scope.set_many(["a", "b"].map(|id| pair(id, id)))?;
+    context.advance(MINUTE / 2);
+    assert!(scope.touch(key("a"))?);
+    assert!(!scope.touch(key("missing"))?);
+    context.advance(MINUTE / 2);
+    assert_eq!(all_rows(&scope)?, [pair("a", "a")]);
+    assert!(!scope.touch(key("b"))?, "a stale record is not made fresh");
+    context.advance(MINUTE / 2);
+    assert!(!scope.touch(key("a"))?);
+    assert_eq!(scope.len()?, 0);
+    Ok(())
+}
+
+fn an_entry_says_when_it_expires(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).stale_while_revalidate(MINUTE))?;
+    assert!(scope.entry(key("a"))?.is_none());
+    scope.set(&pair("a", "1"))?;
+    let expires = context.now() + MINUTE;
+    let entry = scope.entry(key("a"))?.unwrap();
+    assert_eq!((entry.is_stale(), entry.expires_at()), (false, Some(expires)));
+    assert_eq!(entry.into_record(), pair("a", "1"));
+    context.advance(MINUTE);
+    let entry = scope.entry(key("a"))?.unwrap();
+    assert_eq!((entry.is_stale(), entry.expires_at()), (true, Some(expires)));
+    assert_eq!(scope.fetch(key("a"))?, None);
+    context.advance(MINUTE);
+    assert!(scope.entry(key("a"))?.is_none());
+    Ok(())
+}
+
+fn a_column_says_when_a_record_expires(context: TestContext) -> Result<()> {
+    let until = Column::new("until", ColumnType::Timestamp).nullable(true);
+    let scope = context.raw(texts(&context).column(until).expires_at("until"))?;
+    let now = context.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+    let of = |id: &str, until: Value| row([id.into(), "v".into(), until]);
+    let after = |seconds: i64| Value::Timestamp(now + seconds * 1_000_000 + 1);
+    scope.set_many([of("a", after(1)), of("b", after(2)), of("never", Value::Null)])?;
+    assert_eq!(scope.fetch(key("a"))?, Some(of("a", after(1))));
+    context.advance(SECOND);
+    assert_eq!(scope.len()?, 3);
+    context.advance(Duration::from_micros(1));
+    assert_eq!(all_keys(&scope)?, sorted(["b", "never"].map(key)));
+    assert_eq!(scope.pop(key("a"))?, None);
+    for result in [scope.set_with_ttl(&of("b", after(2)), SECOND), scope.touch(key("b")).map(drop)]
+    {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    // A record that is expired already is missing at once.
+    scope.set(&of("b", after(-1)))?;
+    assert!(!scope.exists(key("b"))?);
+    let computed = scope.get(key("b"), || of("b", after(9)))?;
+    assert_eq!((scope.fetch(key("b"))?, scope.len()?), (Some(computed), 2));
+    Ok(())
+}
+
+fn jitter_shortens_the_time(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(MINUTE).jitter(0.1))?;
+    let mut seen = std::collections::BTreeSet::new();
+    for at in 0..40 {
+        scope.set(&pair(format!("{at}"), "v"))?;
+        let expires = scope.entry(key(format!("{at}")))?.unwrap().expires_at().unwrap();
+        let left = expires.duration_since(context.now()).unwrap();
+        assert!(left <= MINUTE && left >= MINUTE * 9 / 10 - SECOND, "{left:?}");
+        seen.insert(left);
+    }
+    assert!(seen.len() > 20, "they do not expire together");
+    Ok(())
+}
+
+fn two_handles_read_what_was_written(context: TestContext) -> Result<()> {
+    let short = context.raw(texts(&context).ttl(SECOND))?;
+    let long = context.raw(texts(&context).ttl(MINUTE))?;
+    short.set(&pair("short", "1"))?;
+    long.set(&pair("long", "2"))?;
+    context.advance(SECOND);
+    for scope in [&short, &long] {
+        assert_eq!(all_keys(scope)?, [key("long")]);
+    }
+    Ok(())
+}
+
+fn a_scope_without_ttl_sees_and_ends_the_expiry_of_others(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    scope.set_many(["a", "b"].map(|id| pair(id, "old")))?;
+    let plain = context.raw(texts(&context))?;
+    assert_eq!(plain.len()?, 2);
+    plain.set(&pair("a", "new"))?;
+    context.advance(MINUTE);
+    for scope in [&scope, &plain] {
+        assert_eq!(all_rows(scope)?, [pair("a", "new")]);
+    }
+    assert_eq!(plain.get(key("b"), || pair("b", "computed"))?, pair("b", "computed"));
+    context.advance(MINUTE);
+    assert_eq!(scope.len()?, 2);
+    Ok(())
+}
+
+fn adding_a_ttl_leaves_existing_records_without_expiry(context: TestContext) -> Result<()> {
+    let plain = context.raw(texts(&context))?;
+    plain.set_many(["a", "b"].map(|id| pair(id, "old")))?;
+    let scope = minutes(&context)?;
+    scope.set(&pair("b", "new"))?;
+    context.advance(MINUTE);
+    assert_eq!(all_rows(&scope)?, [pair("a", "old")]);
+    assert_eq!(scope.entry(key("a"))?.unwrap().expires_at(), None);
+    Ok(())
+}
+
+fn purge_removes_what_is_past_all_windows(context: TestContext) -> Result<()> {
+    let schema = texts(&context).ttl(MINUTE).stale_if_error(MINUTE).auto_purge(false);
+    let scope = context.raw(schema)?;
+    scope.set_many((0..2_500).map(|at| pair(format!("{at}"), "v")))?;
+    context.advance(MINUTE);
+    scope.set(&pair("live", "v"))?;
+    assert_eq!(scope.purge()?, 0, "they are stale");
+    context.advance(MINUTE - Duration::from_micros(1));
+    assert_eq!(scope.purge()?, 0);
+    context.advance(Duration::from_micros(1));
+    scope.set(&pair("live", "v"))?;
+    assert_eq!(scope.purge()?, if removes_itself(&context) { 0 } else { 2_500 });
+    assert_eq!((scope.purge()?, scope.len()?), (0, 1));
+    Ok(())
+}
+
+fn a_purge_of_the_cache_reaches_every_scope(context: TestContext) -> Result<()> {
+    let schema = |name: &str| {
+        let name = format!("{}{name}", context.scope);
+        texts(&context).ttl(MINUTE).auto_purge(false).renamed(&name).table(&name)
+    };
+    for name in ["x", "y"] {
+        context.raw(schema(name))?.set_many(["a", "b"].map(|id| pair(id, "v")))?;
+    }
+    context.advance(MINUTE);
+    if context.is_exclusive() {
+        assert_eq!(context.cache.purge()?, if removes_itself(&context) { 0 } else { 4 });
+    }
+    let removed = |name: &str| context.cache.purge_scope(&format!("{}{name}", context.scope));
+    let left = if context.is_exclusive() || removes_itself(&context) { 0 } else { 2 };
+    assert_eq!((removed("x")?, removed("y")?, removed("none")?), (left, left, 0));
+    Ok(())
+}
+
+fn churn_leaves_few_expired_records(context: TestContext) -> Result<()> {
+    let scope = context.raw(texts(&context).ttl(SECOND))?;
+    for at in 0..500 {
+        scope.set(&pair(format!("{at}"), "v"))?;
+        context.advance(SECOND / 100);
+    }
+    let live = scope.len()?;
+    assert!((99..=101).contains(&live), "{live}");
+    // What a purge still finds was left by the writes.
+    let left = scope.purge()?;
+    assert!(left <= 200, "{left}");
+    Ok(())
+}
+
+fn a_bound_removes_what_expires_first(context: TestContext) -> Result<()> {
+    let schema = texts(&context).ttl(MINUTE).max_records(100);
+    if !context.cache.capabilities().max_records {
+        let error = context.raw(schema).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("`max_records`"), "{error}");
+        return Ok(());
+    }
+    let scope = context.raw(schema)?;
+    for at in 0..300 {
+        scope.set(&pair(format!("{at:04}"), "v"))?;
+        context.advance(Duration::from_millis(10));
+        if at % 20 == 0 {
+            assert!(scope.len()? <= 150, "at {at}");
+        }
+    }
+    assert!(scope.exists(key("0299"))? && !scope.exists(key("0100"))?);
+    assert!(scope.len()? >= 75);
+    Ok(())
+}
+
+fn options_that_cannot_be_honoured_are_errors(context: TestContext) -> Result<()> {
+    let text = texts(&context);
+    let lease = Duration::from_millis(1);
+    let wrong = [
+        ("stale_while_revalidate", text.clone().stale_while_revalidate(MINUTE)),
+        ("stale_if_error", text.clone().ttl_never().stale_if_error(MINUTE)),
+        ("jitter", text.clone().jitter(0.5)),
+        ("jitter", text.clone().ttl(MINUTE).jitter(1.5)),
+        ("max_records", text.clone().max_records(5)),
+        ("ttl", text.clone().ttl(Duration::ZERO)),
+        ("expires_at", text.clone().expires_at("nowhere")),
+        ("expires_at", text.clone().expires_at("v")),
+        ("lease", text.clone().single_flight(hilcat::SingleFlight::Shared { lease })),
+    ];
+    for (option, schema) in wrong {
+        let error = context.raw(schema).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
+        assert!(error.to_string().contains(&format!("`{option}`")), "{option}: {error}");
+    }
+    Ok(())
+}
+
+fn the_column_of_the_expiry_is_hidden(context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    assert_eq!(scope.schema().columns().len(), 2);
+    let reserved = Column::new("hilcat_expires_at", ColumnType::Timestamp).nullable(true);
+    let error = context.raw(texts(&context).column(reserved)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
+    let json = context.dynamic(texts(&context).ttl(MINUTE))?;
+    json.set("a", serde_json::json!({"id": "a", "v": "1"}))?;
+    assert_eq!(json.fetch("a")?, Some(serde_json::json!({"id": "a", "v": "1"})));
+    Ok(())
+}
+
+fn the_expiry_outlives_the_cache(mut context: TestContext) -> Result<()> {
+    minutes(&context)?.set(&pair("a", "1"))?;
+    context.open_anew()?;
+    context.advance(MINUTE - SECOND);
+    let scope = minutes(&context)?;
+    assert_eq!(scope.fetch(key("a"))?, Some(pair("a", "1")));
+    context.advance(SECOND);
+    assert_eq!(scope.fetch(key("a"))?, None);
+    Ok(())
+}
+
+fn removing_the_ttl_shows_no_expired_record(mut context: TestContext) -> Result<()> {
+    let scope = minutes(&context)?;
+    scope.set_many(["a", "b"].map(|id| pair(id, "v")))?;
+    context.advance(MINUTE / 2);
+    scope.set(&pair("b", "v"))?;
+    drop(scope);
+    context.advance(MINUTE / 2);
+    context.open_anew()?;
+    let plain = context.raw(texts(&context))?;
+    assert_eq!(all_keys(&plain)?, [key("b")]);
+    plain.set(&pair("b", "kept"))?;
+    context.advance(MINUTE);
+    assert_eq!(all_rows(&plain)?, [pair("b", "kept")]);
+    Ok(())
+}

@@ -123,11 +123,11 @@ impl Crate {
             return None;
         }
         let imports = &self.modules.get(module)?.imports;
-        for (_, path) in imports.iter().filter(|(known, _)| known == name) {
+        let imported = imports.iter().find(|(known, _)| known == name).and_then(|(_, path)| {
             let path: Vec<String> = path.iter().chain(rest).cloned().collect();
-            return self.resolve(module, &path, depth + 1).or_else(|| Some(module.clone()));
-        }
-        Some(module.clone())
+            self.resolve(module, &path, depth + 1)
+        });
+        imported.or_else(|| Some(module.clone()))
     }
 
     /// The dependencies of sibling modules, for each parent.

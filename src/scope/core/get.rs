@@ -12,7 +12,6 @@ mod background;
 mod refresh;
 
 use std::error::Error as StdError;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 

@@ -35,7 +35,7 @@ use crate::{Error, Result};
 ///     ttl = "1h"
 /// "#)?;
 /// let a = schemas.get("a").expect("it is declared above");
-/// assert_eq!(a.columns[3].ty, ColumnType::Int);
+/// assert_eq!(a.columns()[3].ty, ColumnType::Int);
 /// assert_eq!(schemas.to_string().parse::<Schemas>()?, schemas);
 /// # Ok::<(), hilcat::Error>(())
 /// ```

@@ -123,11 +123,11 @@ impl Crate {
             return None;
         }
         let imports = &self.modules.get(module)?.imports;
-        for (_, path) in imports.iter().filter(|(known, _)| known == name) {
-            let path: Vec<String> = path.iter().chain(rest).cloned().collect();
-            return self.resolve(module, &path, depth + 1).or_else(|| Some(module.clone()));
-        }
-        Some(module.clone())
+        let Some((_, path)) = imports.iter().find(|(known, _)| known == name) else {
+            return Some(module.clone());
+        };
+        let path: Vec<String> = path.iter().chain(rest).cloned().collect();
+        self.resolve(module, &path, depth + 1).or_else(|| Some(module.clone()))
     }
 
     /// The dependencies of sibling modules, for each parent.

@@ -12,6 +12,7 @@ mod background;
 mod refresh;
 
 use std::error::Error as StdError;
+#[cfg(feature = "async")]
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;

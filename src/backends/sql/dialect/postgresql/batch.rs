@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use diesel::QueryResult;
 use diesel::pg::Pg;
 
+use super::clauses::{inserting_into, stored_types};
 use super::removal::{gone_or_none, of_removal};
-use super::statement_text::{inserting_into, stored_types};
 use super::update::readable;
 use crate::backends::sql::dialect::statements::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::dialect::write::{check_written, insert_or_fetch};

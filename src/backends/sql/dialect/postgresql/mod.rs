@@ -1,6 +1,7 @@
 //! PostgreSQL 12 and newer.
 
 mod batch;
+mod clauses;
 mod column_types;
 mod introspect;
 mod keys;

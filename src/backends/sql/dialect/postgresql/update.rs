@@ -2,7 +2,7 @@
 
 use diesel::pg::Pg;
 
-use super::statement_text::{inserting, merging, overwriting};
+use super::clauses::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::statements::{
     Statements, Updates, matching_key, non_key, patch, selected,
 };

@@ -11,7 +11,6 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 
 use super::create_table::{CreateTable, Edit};
 use super::introspect::Name;
-use super::tables::is_computed;
 use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::statements::definition;
 use crate::schema::{Change, ExistingColumn, ExistingTable};
@@ -200,4 +199,10 @@ fn refused(schema: &Schema, changes: &[Change], reason: &str) -> Error {
             changes.join("\n  ! "),
         ),
     )
+}
+
+/// Returns whether a column's default is an expression, which `ADD COLUMN` rejects for a table with
+/// rows.
+pub(super) fn is_computed(column: &Column) -> bool {
+    column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
 }

@@ -11,7 +11,7 @@ use crate::backends::sql::dialect::statements::definition;
 use crate::backends::sql::dialect::{ColumnTypes, Dialect, Tables};
 use crate::backends::sql::error::CallError;
 use crate::schema::{Change, ExistingTable};
-use crate::{Column, Result, Schema};
+use crate::{Result, Schema};
 
 impl Tables for Sqlite {
     const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -36,7 +36,7 @@ impl Tables for Sqlite {
                 Self::quote_in_definition(from),
                 Self::quote_in_definition(to)
             )),
-            Change::AddColumn(column) if !is_computed(column) => {
+            Change::AddColumn(column) if !rebuild::is_computed(column) => {
                 Some(format!("ALTER TABLE {table} ADD COLUMN {}", definition::<Self>(column)))
             }
             Change::DropColumn(column) => Some(format!(
@@ -87,10 +87,4 @@ impl Tables for Sqlite {
         restored?;
         Ok(value)
     }
-}
-
-/// Returns whether a column's default is an expression, which `ADD COLUMN` rejects for a table with
-/// rows.
-pub(super) fn is_computed(column: &Column) -> bool {
-    column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
 }

@@ -16,18 +16,19 @@ use parking_lot::Mutex;
 pub(crate) use self::functions::Number;
 #[cfg(feature = "sql")]
 use crate::backend::{Engine, Pooled};
+use crate::backends;
 #[cfg(feature = "sql")]
 use crate::backends::sql::diesel::checkout::Access;
-use crate::backends::{self, Registry};
 use crate::clock::SharedClock;
 #[cfg(feature = "sql")]
 use crate::compute::TransactionWrites;
 use crate::freshness::{Freshness, OnUnavailable};
 use crate::layers::ReadOnly;
 use crate::outage::LazyScope;
-use crate::scope::{ABSENT, Absent, Core, Opening};
+use crate::registry::Registry;
+use crate::scope::{Absent, Core, Opening};
 use crate::spelling::did_you_mean;
-use crate::store::{Capabilities, Options, ScopeStore, Store};
+use crate::store::{ABSENT, Capabilities, Options, ScopeStore, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
     Scope, ScopeRecord,

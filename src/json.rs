@@ -6,85 +6,25 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use crate::schema::range;
+pub(crate) use crate::json_text::{describe, parse};
+use crate::range;
 use crate::{ColumnType, Error, Result, Value, decimal, temporal, text};
 
-/// Reads a JSON text, as `serde_json` does, but for numbers that would become others: integers
-/// beyond 64 bits, which would lose digits, and numbers too small for a float, which would become
-/// zero.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not JSON or holds such
-/// a number.
-pub fn parse(text: &str) -> Result<Json> {
-    let value = serde_json::from_str(text)
-        .map_err(|error| Error::invalid_input(format!("not JSON: {}", describe(&error))))?;
-    match numbers(text).find_map(fault) {
-        None => Ok(value),
-        Some(fault) => Err(Error::invalid_input(fault)),
+impl Value {
+    /// The JSON of a value, as dynamic scopes show it: bytes are `{"$bytes": "<base64>"}`, floats
+    /// beyond JSON `{"$float": "NaN"}`; decimals, uuids, dates and times are strings.
+    pub fn into_json(self) -> serde_json::Value {
+        from_value(self)
     }
-}
 
-/// Why a number of a JSON text is not the one that `serde_json` reads.
-fn fault(token: &str) -> Option<&'static str> {
-    let integer = !token.contains(['.', 'e', 'E']);
-    if integer && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
-        return Some(
-            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a string",
-        );
+    /// Reads a value of a type from JSON: what [`into_json`](Value::into_json) gives.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
+    pub fn from_json(json: serde_json::Value, ty: ColumnType) -> Result<Self> {
+        to_value(json, ty)
     }
-    let lost = !integer && token.parse().is_ok_and(|nearest| range::is_lost(token, nearest));
-    lost.then_some(
-        "the JSON holds a number so small that it would become zero; write it as a string",
-    )
-}
-
-/// The message of a JSON error without the text that it may quote.
-pub(crate) fn describe(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        // The only error of this text; it quotes nothing.
-        _ if error.to_string().starts_with("number out of range") => {
-            "a number beyond the largest floating-point number"
-        }
-        serde_json::error::Category::Eof => "it ends too early",
-        serde_json::error::Category::Data => "a value is of another type",
-        _ => "a syntax error",
-    };
-    format!("{what} at line {} column {}", error.line(), error.column())
-}
-
-/// The numbers of a valid JSON text.
-fn numbers(text: &str) -> impl Iterator<Item = &str> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < bytes.len() {
-            match bytes[at] {
-                b'"' => at = string_end(bytes, at),
-                b'-' | b'0'..=b'9' => {
-                    let start = at;
-                    at += bytes[at..].iter().take_while(|b| is_number_byte(**b)).count();
-                    return Some(&text[start..at]);
-                }
-                _ => at += 1,
-            }
-        }
-        None
-    })
-}
-
-fn is_number_byte(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')
-}
-
-/// The place after the string that begins at `start`.
-fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
-    }
-    at + 1
 }
 
 /// The JSON of a value.

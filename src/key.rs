@@ -8,8 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::record::ColumnValue;
-use crate::{Error, Result, Value, text};
+use crate::{ColumnValue, Error, Result, Value, text};
 
 /// The values of the unique columns of one record, in key order.
 ///

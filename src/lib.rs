@@ -47,19 +47,25 @@ mod check;
 mod clock;
 #[allow(dead_code, reason = "not every choice of features has a backend for all of it")]
 mod codec;
+mod column_value;
 mod compute;
 mod decimal;
 mod duration;
+mod dyn_key;
 mod error;
 mod freshness;
 mod function;
 #[cfg(all(doctest, feature = "derive", feature = "sqlite"))]
 mod guide;
 mod json;
+mod json_text;
 mod key;
 mod layers;
+mod options;
 mod outage;
+mod range;
 mod record;
+mod registry;
 mod remote;
 mod schema;
 mod scope;
@@ -69,21 +75,24 @@ mod temporal;
 pub mod testing;
 mod text;
 mod text_file;
+mod uri;
 mod value;
 
 pub use crate::cache::{Cache, CacheBuilder};
 pub use crate::clock::Clock;
+pub use crate::column_value::ColumnValue;
 pub use crate::duration::parse as parse_duration;
+pub use crate::dyn_key::DynKey;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
-pub use crate::json::parse as parse_json;
+pub use crate::json_text::parse as parse_json;
 pub use crate::key::{IntoKey, Key, RecordKey};
 pub use crate::layers::OnFailure;
-pub use crate::record::{ColumnValue, ScopeRecord};
+pub use crate::record::ScopeRecord;
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]
 pub use crate::scope::TransactionScope;
-pub use crate::scope::{DynKey, DynScope, Entry, MapScope, Scope};
+pub use crate::scope::{DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 
 #[cfg(feature = "sql")]
@@ -132,7 +141,7 @@ pub mod backend {
     pub use crate::backends::sql::sqlite::{Sqlite, SqliteBuilder, Synchronous};
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::table::single_table::{SingleTable, Tables};
-    pub use crate::backends::{Registry, schemes};
+    pub use crate::registry::{Registry, schemes};
     #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     pub use crate::remote::Retry;
     #[cfg(any(feature = "server", feature = "redis"))]

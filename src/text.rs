@@ -5,8 +5,26 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::schema::range;
-use crate::{ColumnType, Error, Result, Value, decimal, json, temporal};
+use crate::range;
+use crate::{ColumnType, Error, Result, Value, decimal, json_text, temporal};
+
+impl Value {
+    /// The text of a value, as a cell of a CSV has it: floats in the fewest digits that read back
+    /// the same, bytes in base64, dates and times in RFC 3339, NULL empty.
+    pub fn to_text(&self) -> Cow<'_, str> {
+        from_value(self)
+    }
+
+    /// Reads the text of a value of a type: what [`to_text`](Value::to_text) writes, and other
+    /// usual spellings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
+    pub fn from_text(text: &str, ty: ColumnType) -> Result<Self> {
+        to_value(text, ty)
+    }
+}
 
 /// The text of a value; NULL is the empty text.
 pub(crate) fn from_value(value: &Value) -> Cow<'_, str> {
@@ -53,7 +71,7 @@ pub(crate) fn to_value(text: &str, ty: ColumnType) -> Result<Value> {
         }
         ColumnType::Text | ColumnType::Varchar(_) => Value::Text(text.to_owned()),
         ColumnType::Bytes => Value::Bytes(bytes_from_base64(text)?),
-        ColumnType::Json => Value::Json(Box::new(json::parse(text)?)),
+        ColumnType::Json => Value::Json(Box::new(json_text::parse(text)?)),
         ColumnType::Date => Value::Date(temporal::parse_date(text)?),
         ColumnType::Time => Value::Time(temporal::parse_time(text)?),
         ColumnType::Timestamp => Value::Timestamp(temporal::parse_timestamp(text)?),

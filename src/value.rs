@@ -55,37 +55,6 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// The text of a value, as a cell of a CSV has it: floats in the fewest digits that read back
-    /// the same, bytes in base64, dates and times in RFC 3339, NULL empty.
-    pub fn to_text(&self) -> std::borrow::Cow<'_, str> {
-        crate::text::from_value(self)
-    }
-
-    /// Reads the text of a value of a type: what [`to_text`](Value::to_text) writes, and other
-    /// usual spellings.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
-    pub fn from_text(text: &str, ty: crate::ColumnType) -> crate::Result<Self> {
-        crate::text::to_value(text, ty)
-    }
-
-    /// The JSON of a value, as dynamic scopes show it: bytes are `{"$bytes": "<base64>"}`, floats
-    /// beyond JSON `{"$float": "NaN"}`; decimals, uuids, dates and times are strings.
-    pub fn into_json(self) -> serde_json::Value {
-        crate::json::from_value(self)
-    }
-
-    /// Reads a value of a type from JSON: what [`into_json`](Value::into_json) gives.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
-    pub fn from_json(json: serde_json::Value, ty: crate::ColumnType) -> crate::Result<Self> {
-        crate::json::to_value(json, ty)
-    }
-
     /// What kind of value this is, for messages (which never hold the value itself).
     pub fn kind(&self) -> &'static str {
         match self {

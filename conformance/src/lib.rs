@@ -1,4 +1,4 @@
-//! The suite that every backend of [hilcat](hilcat) passes, for the tests of a backend of your own.
+//! The suite that every backend of [`hilcat`] passes, for the tests of a backend of your own.
 //!
 //! A [`Case`] is one property of the contract of [`Store`](hilcat::store::Store) and
 //! [`ScopeStore`](hilcat::store::ScopeStore). It runs on a [`Storage`], which is fresh for each case and opens

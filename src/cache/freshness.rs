@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Cache, CacheBuilder};
 use crate::clock::{Clock, SharedClock};
 use crate::freshness::{EXPIRES_AT, Freshness, OnUnavailable, SingleFlight, Ttl};
-use crate::scope::ABSENT;
+use crate::store::ABSENT;
 use crate::store::ExpirySupport;
 use crate::{Error, Result, Schema};
 

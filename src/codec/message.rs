@@ -11,7 +11,7 @@ use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag};
 use super::json::check_depth;
 use super::upgrade::UnknownFields;
 use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
-use crate::schema::range;
+use crate::range;
 use crate::{Column, ColumnType, Error, Result, Row, Value, text};
 
 pub(super) fn write(codec: &Codec, row: &Row, unknown: UnknownFields<'_>) -> Result<Vec<u8>> {

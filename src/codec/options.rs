@@ -1,6 +1,6 @@
 //! Options of the encoding of records, which do not affect decoding.
 
-use crate::store::Uri;
+use crate::uri::Uri;
 use crate::{Error, Result};
 
 /// The format of new records.

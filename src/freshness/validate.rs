@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{EXPIRES_AT, Freshness, Ttl};
-use crate::{ColumnType, Error, Result, Schema};
+use super::{Freshness, Ttl};
+use crate::{Error, Result};
 
 /// The shortest lease: a process renews it every third of it.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
@@ -41,44 +41,9 @@ impl Freshness {
             _ => Ok(()),
         }
     }
-
-    /// Checks the options as those of a scope.
-    ///
-    /// # Errors
-    ///
-    /// As [`validate`](Freshness::validate).
-    pub(crate) fn validate_in(&self, schema: &Schema) -> Result<()> {
-        self.validate()?;
-        if let Some(column) = &self.expires_at {
-            check_column(schema, column)?;
-            if self.ttl.is_some() {
-                return invalid(
-                    "`ttl` and `expires_at` both say when a record expires: give one of them"
-                        .into(),
-                );
-            }
-            if self.jitter.is_some() {
-                return invalid(
-                    "`jitter` shortens a `ttl`, and the scope has `expires_at` instead".into(),
-                );
-            }
-        }
-        let needs = [
-            ("stale_while_revalidate", self.stale_while_revalidate.is_some()),
-            ("stale_if_error", self.stale_if_error.is_some()),
-            ("jitter", self.jitter.is_some()),
-            ("max_records", self.max_records.is_some()),
-        ];
-        match needs.into_iter().find(|(_, given)| *given && !self.expires()) {
-            Some((name, _)) => invalid(format!(
-                "`{name}` needs records that expire: give the scope a `ttl` or `expires_at`"
-            )),
-            None => Ok(()),
-        }
-    }
 }
 
-fn invalid(message: String) -> Result<()> {
+pub(crate) fn invalid(message: String) -> Result<()> {
     Err(Error::invalid_schema(message))
 }
 
@@ -88,22 +53,5 @@ fn check_duration(name: &str, duration: Option<Duration>) -> Result<()> {
             invalid(format!("`{name}` is in whole milliseconds, from 1"))
         }
         _ => Ok(()),
-    }
-}
-
-fn check_column(schema: &Schema, name: &str) -> Result<()> {
-    let at = schema.position(name).map_err(|error| {
-        Error::invalid_schema(format!("`expires_at` names a column: {}", error.message()))
-    })?;
-    let column = &schema.columns[at];
-    if column.ty != ColumnType::Timestamp {
-        return invalid(format!(
-            "`expires_at` names the column `{name}` of type {}: it is to be a timestamp",
-            column.ty
-        ));
-    }
-    match schema.is_key(at) || name == EXPIRES_AT {
-        true => invalid(format!("`expires_at` cannot name the column `{name}`")),
-        false => Ok(()),
     }
 }

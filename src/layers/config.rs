@@ -20,8 +20,6 @@ use super::prefix::{Namespace, Prefixed};
 use super::staged::Staged;
 use super::tiered::Tiered;
 use super::{LayerStore, OnFailure};
-use crate::backends::Registry;
-use crate::backends::noop::Noop;
 use crate::freshness::Freshness;
 use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
@@ -36,6 +34,9 @@ const DEEPEST: u32 = 16;
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
 
+/// Opens the store that the URI of a part names.
+pub(crate) type OpenPart<'a> = dyn Fn(&str, Options) -> Opened + 'a;
+
 /// A cache as a configuration has it. No `Debug`: there may be a password in it.
 enum Spec {
     Uri(String),
@@ -46,22 +47,22 @@ enum Spec {
 }
 
 /// Opens `tiered:`.
-pub(crate) fn open_tiered(uri: Uri, options: Options, registry: &Registry) -> Opened {
-    from_uri(uri, (options, registry), &["near", "far"], |uri| {
+pub(crate) fn open_tiered(uri: Uri, options: Options, open_part: &OpenPart<'_>) -> Opened {
+    from_uri(uri, (options, open_part), &["near", "far"], |uri| {
         Ok(Spec::Tiered { near: part(uri, "near")?, far: part(uri, "far")? })
     })
 }
 
 /// Opens `staged:`.
-pub(crate) fn open_staged(uri: Uri, options: Options, registry: &Registry) -> Opened {
-    from_uri(uri, (options, registry), &["memory", "storage"], |uri| {
+pub(crate) fn open_staged(uri: Uri, options: Options, open_part: &OpenPart<'_>) -> Opened {
+    from_uri(uri, (options, open_part), &["memory", "storage"], |uri| {
         Ok(Spec::Staged { memory: part(uri, "memory")?, storage: part(uri, "storage")? })
     })
 }
 
 /// Opens `fan-out:`.
-pub(crate) fn open_fan_out(uri: Uri, options: Options, registry: &Registry) -> Opened {
-    from_uri(uri, (options, registry), &["primary", "writers", "on_failure"], |uri| {
+pub(crate) fn open_fan_out(uri: Uri, options: Options, open_part: &OpenPart<'_>) -> Opened {
+    from_uri(uri, (options, open_part), &["primary", "writers", "on_failure"], |uri| {
         let primary = part(uri, "primary")?;
         let writers = given(uri, "writers")?;
         let writers = writers.split_ascii_whitespace().map(|uri| Spec::Uri(uri.to_owned()));
@@ -72,14 +73,14 @@ pub(crate) fn open_fan_out(uri: Uri, options: Options, registry: &Registry) -> O
 }
 
 /// Opens `prefix:`.
-pub(crate) fn open_prefix(uri: Uri, options: Options, registry: &Registry) -> Opened {
-    from_uri(uri, (options, registry), &["name", "cache"], |uri| {
+pub(crate) fn open_prefix(uri: Uri, options: Options, open_part: &OpenPart<'_>) -> Opened {
+    from_uri(uri, (options, open_part), &["name", "cache"], |uri| {
         Ok(Spec::Prefix { name: given(uri, "name")?, cache: part(uri, "cache")? })
     })
 }
 
 /// Opens `layers:`.
-pub(crate) fn open_file(mut uri: Uri, options: Options, registry: &Registry) -> Opened {
+pub(crate) fn open_file(mut uri: Uri, options: Options, open_part: &OpenPart<'_>) -> Opened {
     let options = uri.take_common(options)?;
     let path = uri.rest().strip_prefix("///").map(decode).transpose()?;
     let path = path.filter(|path| !path.is_empty()).ok_or_else(|| {
@@ -88,12 +89,12 @@ pub(crate) fn open_file(mut uri: Uri, options: Options, registry: &Registry) -> 
         )
     })?;
     uri.finish(&[])?;
-    toml::read(&path)?.store(options, registry)
+    toml::read(&path)?.store(options, open_part)
 }
 
 fn from_uri(
     mut uri: Uri,
-    (options, registry): (Options, &Registry),
+    (options, open_part): (Options, &OpenPart<'_>),
     known: &[&str],
     read: impl FnOnce(&mut Uri) -> Result<Spec>,
 ) -> Opened {
@@ -107,7 +108,7 @@ fn from_uri(
     let options = uri.take_common(options)?;
     let spec = read(&mut uri)?;
     uri.finish(known)?;
-    spec.store(options, registry)
+    spec.store(options, open_part)
 }
 
 fn part(uri: &mut Uri, name: &str) -> Result<Box<Spec>> {
@@ -121,17 +122,20 @@ fn given(uri: &mut Uri, name: &str) -> Result<String> {
 }
 
 impl Spec {
-    /// Opens the store, its parts by the registry. The options are those of its parts where they
+    /// Opens the store, its parts by `open_part`. The options are those of its parts where they
     /// say nothing themselves; what the part with the truth says of freshness is said for the layer.
-    fn store(self, options: Options, registry: &Registry) -> Opened {
-        let open = |spec: Spec, part: &str| spec.open(part, &options, registry);
+    fn store(self, options: Options, open_part: &OpenPart<'_>) -> Opened {
+        let open = |spec: Spec, part: &str| spec.open(part, &options, open_part);
         // What is only read needs no store to be filled, and what is only planned no less of them.
         let unread = |spec: Spec, part: &str| match options.read_only {
-            true => Ok(LayerStore::new(Arc::new(Noop), Freshness::default())),
+            true => {
+                let (store, _) = open_part("noop:", Options::default())?;
+                Ok(LayerStore::new(store, Freshness::default()))
+            }
             false => open(spec, part),
         };
         let (store, freshness): (Arc<dyn Store>, Freshness) = match self {
-            Self::Uri(uri) => return deeper(|| registry.open(&uri, options)),
+            Self::Uri(uri) => return deeper(|| open_part(&uri, options)),
             Self::Tiered { near, far } => {
                 let (near, far) = (unread(*near, "near")?, open(*far, "far")?);
                 let defaults = far.defaults.clone();
@@ -161,8 +165,8 @@ impl Spec {
     }
 
     /// Opens it as a part of a layer; an error names the part.
-    fn open(self, part: &str, options: &Options, registry: &Registry) -> Result<LayerStore> {
-        let (store, options) = self.store(options.clone(), registry).map_err(|error| {
+    fn open(self, part: &str, options: &Options, open_part: &OpenPart<'_>) -> Result<LayerStore> {
+        let (store, options) = self.store(options.clone(), open_part).map_err(|error| {
             let message = format!("`{part}`: {}", error.message());
             Error::new(error.kind(), message).with_retryable(error.is_retryable())
         })?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Tiers;
+use super::write_tracker::Tiers;
 use crate::freshness::Freshness;
 use crate::store::{ScopeStore, Store};
 use crate::{Error, Result, Schema};

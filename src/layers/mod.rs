@@ -14,8 +14,9 @@ mod read_only;
 pub(crate) mod staged;
 mod stripes;
 pub(crate) mod tiered;
+mod write_tracker;
 
 pub use self::fan_out::OnFailure;
 pub(crate) use self::layer_store::LayerStore;
 pub(crate) use self::read_only::ReadOnly;
-pub(crate) use self::tiered::Tiers;
+pub(crate) use self::write_tracker::Tiers;

@@ -51,7 +51,7 @@ impl LazyScope {
         open: impl Fn(&Arc<Schema>) -> Result<Arc<dyn ScopeStore>> + Send + Sync + 'static,
     ) -> Self {
         // A table of another program has no such column.
-        let can = capabilities.expiry == ExpirySupport::Full && !schema.keys_in_clear;
+        let can = capabilities.expiry == ExpirySupport::Full && !schema.verbatim_keys;
         let promised = match can && !schema.has_own_expiry_column() {
             true => Arc::new(schema.with_expiry_column()),
             false => schema.clone(),

@@ -12,7 +12,7 @@ pub(crate) struct ExistingTable {
     /// The names of the columns of the primary key, in key order.
     pub(crate) key: Vec<String>,
     /// The names of the columns that an engine keeps beside those of a schema.
-    pub(crate) wholes: Vec<String>,
+    pub(crate) full_key_columns: Vec<String>,
     /// The names of the columns whose values the database makes itself: nothing is written there.
     pub(crate) computed: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl ExistingTable {
         Self {
             columns: schema.columns.iter().map(column).collect(),
             key: schema.key_columns().map(|column| column.name.clone()).collect(),
-            wholes: Vec::new(),
+            full_key_columns: Vec::new(),
             computed: Vec::new(),
         }
     }
@@ -352,7 +352,7 @@ mod tests {
         ExistingTable {
             columns: columns.iter().map(column).collect(),
             key: key.iter().map(|name| (*name).to_owned()).collect(),
-            wholes: Vec::new(),
+            full_key_columns: Vec::new(),
             computed: Vec::new(),
         }
     }

@@ -5,11 +5,9 @@
 
 mod accessors;
 mod diff;
+mod expiry_options;
 mod freshness;
 mod project;
-#[cfg(feature = "sql")]
-mod projected;
-pub(crate) mod range;
 mod readable;
 mod standing;
 mod toml;
@@ -22,8 +20,6 @@ pub(crate) use self::diff::ExistingColumn;
 pub use self::diff::{Change, Plan, Step};
 pub(crate) use self::diff::{ExistingTable, diff};
 pub(crate) use self::project::project;
-#[cfg(feature = "sql")]
-pub(crate) use self::projected::Projected;
 pub(crate) use self::readable::check_readable;
 #[cfg(feature = "sql")]
 pub(crate) use self::readable::readable;
@@ -41,8 +37,6 @@ pub use self::toml::Schemas;
 #[cfg(feature = "sql")]
 pub(crate) use self::toml::scope_of;
 pub use self::types::ColumnType;
-#[cfg(feature = "rust_decimal")]
-pub(crate) use self::types::PLAIN_DECIMAL;
 use crate::freshness::Freshness;
 use crate::spelling::did_you_mean;
 use crate::{Error, Key, Result, Row, Value};
@@ -204,7 +198,7 @@ pub struct Schema {
     pub(crate) exact: bool,
     /// Whether the keys of the table are known to stand in clear, however long: it is another
     /// program's, and has no columns for the whole of those that an index cannot hold.
-    pub(crate) keys_in_clear: bool,
+    pub(crate) verbatim_keys: bool,
     /// How many of the unique columns say which scope a record is of, where all are in one table.
     pub(crate) sections: usize,
     /// The shape of the values of programs, where the columns have that of the expiry besides.
@@ -226,7 +220,7 @@ impl Schema {
             dropped: Vec::new(),
             keep: Vec::new(),
             exact: false,
-            keys_in_clear: false,
+            verbatim_keys: false,
             sections: 0,
             shape_of_records: None,
         }
@@ -286,8 +280,8 @@ impl Schema {
 
     /// Says whether the keys of the table stand in clear, however long.
     #[cfg(feature = "sql")]
-    pub(crate) fn with_keys_in_clear(mut self, keys_in_clear: bool) -> Self {
-        self.keys_in_clear = keys_in_clear;
+    pub(crate) fn with_verbatim_keys(mut self, verbatim_keys: bool) -> Self {
+        self.verbatim_keys = verbatim_keys;
         self
     }
 

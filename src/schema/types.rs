@@ -3,12 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::range;
 use crate::spelling::column_type;
 pub use crate::spelling::column_type::ColumnType;
-#[cfg(feature = "rust_decimal")]
-pub(crate) use crate::spelling::column_type::PLAIN_DECIMAL;
-use crate::{Error, Result, Value, decimal};
+use crate::{Error, Result, Value, decimal, range};
 
 impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,19 @@
 //! What all handles rest on: checks what goes in, adds the context of errors, computes once.
 
+mod absent;
+mod expiry;
+mod get;
+mod get_many;
+mod lease;
+mod purge;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::absent::Absent;
-use super::expiry::Expiry;
-use super::lease::LeaseKeeper;
-use super::purge::Pace;
+pub(crate) use self::absent::Absent;
+use self::expiry::Expiry;
+use self::lease::LeaseKeeper;
+use self::purge::Pace;
 use crate::clock::SharedClock;
 use crate::compute::Flights;
 use crate::remote::CallClock;
@@ -29,7 +36,7 @@ pub(crate) struct Core {
     /// What is remembered not to be there.
     pub(super) absent: Option<Absent>,
     pub(super) leases: Arc<LeaseKeeper>,
-    pub(super) pace: Pace,
+    pace: Pace,
 }
 
 /// What a scope is opened with.

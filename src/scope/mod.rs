@@ -2,23 +2,17 @@
 //! [`DynScope`] of records known only at run time. All three are thin: they turn what they are
 //! given into rows and keys, and leave the rest to one core.
 
-mod absent;
 mod core;
 mod dynamic;
 mod entry;
-mod expiry;
-mod get;
-mod get_many;
-mod lease;
+mod json_rows;
 mod map;
-mod purge;
 #[cfg(feature = "sql")]
 mod transaction;
 mod typed;
 
-pub(crate) use self::absent::{Absent, PREFIX as ABSENT};
-pub(crate) use self::core::{Core, Opening};
-pub use self::dynamic::{DynKey, DynScope};
+pub(crate) use self::core::{Absent, Core, Opening};
+pub use self::dynamic::DynScope;
 pub use self::entry::Entry;
 pub use self::map::MapScope;
 #[cfg(feature = "sql")]

@@ -6,9 +6,9 @@
 
 mod expiry;
 mod lease;
-mod options;
 mod pointers;
-pub(crate) mod uri;
+#[cfg(feature = "sql")]
+mod projected;
 
 use std::any::Any;
 use std::fmt;
@@ -19,17 +19,23 @@ pub use self::expiry::ExpirySupport;
 pub(crate) use self::expiry::{is_expired, is_live};
 pub(crate) use self::lease::no_leases;
 pub use self::lease::{LeasedFill, Leases};
-pub use self::options::Options;
-#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
-pub(crate) use self::options::pool_option_methods;
-pub use self::uri::Uri;
+#[cfg(feature = "sql")]
+pub(crate) use self::projected::Projected;
 pub use crate::clock::SharedClock;
 pub use crate::codec::key::{from_text as key_from_text, to_text as key_to_text};
 pub use crate::codec::{Codec, CodecOptions, Replaced};
 pub use crate::freshness::EXPIRES_AT;
+pub use crate::options::Options;
+#[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
+pub(crate) use crate::options::pool_option_methods;
 use crate::schema::{Apply, Migrate, Plan};
 pub use crate::schema::{Upgrade, plan, table_of_another};
+pub(crate) use crate::uri;
+pub use crate::uri::Uri;
 use crate::{Key, Result, Row, Schema};
+
+/// The prefix of the names of the scopes that remember which keys have no record.
+pub(crate) const ABSENT: &str = "hilcat_absent_";
 
 /// The keys of a scope, streaming.
 pub type Keys = Box<dyn Iterator<Item = Result<Key>> + Send>;

@@ -276,7 +276,7 @@ fn the_log_of_a_live_writer_is_read_without_write_permission() {
     fs::remove_file(place.path("cache/t-shm")).unwrap();
     let told = as_nobody(&place, "old", &["get", "a", "live"]).unwrap();
     assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{told:?}");
-    assert!(told.stderr.contains("t-wal holds changes"), "{told:?}");
+    assert!(told.stderr.contains("t-wal contains changes"), "{told:?}");
 }
 
 #[test]

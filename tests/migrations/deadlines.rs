@@ -167,8 +167,8 @@ fn a_permanent_error_of_opening_is_returned_at_once() {
     for (uri, expected) in [
         (file.uri(), "file is not a database"),
         (format!("sqlite:///{directory}"), "cannot be opened"),
-        (format!("sqlite:///{directory}/missing/t.db"), "its directory must stand"),
-        (format!("sqlite:///{}/t.db", file.path()), "its directory must stand"),
+        (format!("sqlite:///{directory}/missing/t.db"), "its directory must exist"),
+        (format!("sqlite:///{}/t.db", file.path()), "its directory must exist"),
     ] {
         let start = Instant::now();
         let error = Cache::from_uri(&uri).unwrap_err();

@@ -108,7 +108,7 @@ static COUNT: Mutex<Option<Arc<Mutex<Vec<String>>>>> = Mutex::new(None);
 fn note(event: InstrumentationEvent<'_>) {
     if let InstrumentationEvent::StartQuery { query, .. } = event
         && let Some(log) = &*COUNT.lock().unwrap()
-        && thread::current().name().is_some_and(|name| name.contains("opening_again"))
+        && thread::current().name().is_some_and(|name| name.contains("reopen"))
     {
         log.lock().unwrap().push(query.to_string());
     }

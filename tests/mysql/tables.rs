@@ -203,7 +203,7 @@ fn tables_are_adopted_as_they_are(server: &Server) -> Result<Completion, Failed>
     PASSED
 }
 
-/// Another program made the key under a collation that takes different texts for one.
+/// Another program created the key with a collation that treats different texts as equal.
 fn inexact_keys_become_exact_where_that_is_allowed(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(

@@ -173,8 +173,8 @@ fn a_name_that_does_not_fit_is_refused(server: &Server) {
         (Schema::new(&long).unique(text("id")).column(text("v")), "64 bytes"),
         (scope([text(&long)]), "64 bytes"),
         (scope([text("a\0b")]), "NUL"),
-        (scope([text("xmin")]), "of that name itself"),
-        (scope([text("hilcat_whole_2")]), "whole of long keys"),
+        (scope([text("xmin")]), "system column"),
+        (scope([text("hilcat_whole_2")]), "reserved for long keys"),
         (scope([Column::new("v", ColumnType::Varchar(10_485_761))]), "10485760"),
     ] {
         let error = cache.dynamic_with(schema).unwrap_err();

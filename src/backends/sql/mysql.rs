@@ -9,9 +9,9 @@ use diesel::result::ConnectionError;
 
 use super::connection::mysql::{MysqlConnection, ServerInfo, Target};
 use super::database::Database;
-use super::dialect::Dialect;
 use super::error::{ErrorClass, classify, into_hilcat_error};
 use crate::backends::sql::connection::pool;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;

@@ -7,8 +7,8 @@ use diesel::pg::Pg;
 
 use super::connection::postgresql::{Pooler, PostgresConnection, Target};
 use super::database::Database;
-use super::dialect::Dialect;
 use crate::backends::sql::connection::pool;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::outage::Unconnected;
 use crate::remote::tls::SslMode;

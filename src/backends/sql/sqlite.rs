@@ -12,9 +12,9 @@ use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use parking_lot::Mutex;
 
 use super::database::{Database, DatabaseInner};
-use super::dialect::Dialect;
 use super::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::connection::pool;
+use crate::backends::sql::connection::pool::PooledBackend;
 use crate::backends::sql::table::single_table::{self, Layout, SingleTableStore};
 use crate::remote::Deadline;
 use crate::store::uri::decode;

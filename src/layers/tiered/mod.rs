@@ -2,41 +2,20 @@
 
 mod near;
 mod scope;
-mod write_tracker;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use self::near::{NEAR_UNTIL, Near};
 use self::scope::TieredScope;
-use self::write_tracker::{Call, WriteTracker};
 use super::LayerStore;
 use super::layer_store::open_alike;
+use super::write_tracker::Call;
 use crate::clock::SharedClock;
 use crate::freshness::Ttl;
 use crate::schema::Shape;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Change, Column, ColumnType, Migrate, Plan, Result, Schema};
-
-/// What is under way in the scopes of a near store, by their names.
-#[derive(Debug, Default)]
-pub(crate) struct Tiers(Mutex<HashMap<String, Arc<WriteTracker>>>);
-
-impl Tiers {
-    fn of(&self, scope: &str) -> Arc<WriteTracker> {
-        self.0.lock().entry(scope.to_owned()).or_default().clone()
-    }
-
-    /// Those of the named scopes, of all where none is named.
-    fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<WriteTracker>> {
-        let tiers = self.0.lock();
-        let wanted = |name: &String| scopes.is_none_or(|scopes| scopes.contains(name));
-        tiers.iter().filter(|(name, _)| wanted(name)).map(|(_, tier)| tier.clone()).collect()
-    }
-}
 
 /// The store of [`Cache::tiered`](crate::Cache::tiered).
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::limits::Limits;
 use super::near::Near;
-use super::write_tracker::{Call, What, WriteTracker};
+use crate::layers::write_tracker::{Call, What, WriteTracker};
 use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 

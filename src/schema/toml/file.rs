@@ -1,23 +1,19 @@
-//! The files that schemas are read from, and the places in them that errors name.
+//! The files that schemas are read from.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Item, TableLike};
 
 use super::Schemas;
 use super::read;
+use super::source::{Source, Span};
 use crate::spelling::did_you_mean;
 use crate::text_file::{self, unreadable};
 use crate::{Error, Result, Schema};
 
 /// What a path of schemas is.
 const WHAT: &str = "the TOML file of the schemas, or a directory of such files";
-
-/// Where something stands in a TOML text, in bytes.
-pub(super) type Span = Option<Range<usize>>;
 
 /// The `.toml` files that a path stands for, sorted.
 pub(super) fn toml_files(path: &Path) -> Result<Vec<PathBuf>> {
@@ -61,68 +57,6 @@ pub(super) fn read_text(path: &Path) -> Result<String> {
         Source::new(Some(&file), &valid)
             .error(Some(end..end), "not UTF-8, which TOML is written in")
     })
-}
-
-/// A TOML text, and the name of its file where it has one.
-pub(super) struct Source<'a> {
-    file: Option<&'a str>,
-    text: &'a str,
-    /// The place that was asked for last: places are mostly asked for in the order of the text, and
-    /// each is counted from the one before.
-    last: Cell<Position>,
-}
-
-/// A place in a text: its offset in bytes, and its line and column, both counted from 0 and the
-/// column in characters.
-#[derive(Debug, Clone, Copy, Default)]
-struct Position {
-    offset: usize,
-    line: usize,
-    column: usize,
-}
-
-impl Position {
-    fn pass(mut self, letter: char) -> Self {
-        self.offset += letter.len_utf8();
-        match letter {
-            '\n' => (self.line, self.column) = (self.line + 1, 0),
-            _ => self.column += 1,
-        }
-        self
-    }
-}
-
-impl<'a> Source<'a> {
-    pub(super) fn new(file: Option<&'a str>, text: &'a str) -> Self {
-        Self { file, text, last: Cell::default() }
-    }
-
-    /// An error at a place of the text, where there is one.
-    pub(super) fn error(&self, span: Span, message: impl std::fmt::Display) -> Error {
-        if self.text.is_empty() {
-            return Error::invalid_schema(message.to_string());
-        }
-        Error::invalid_schema(format!("{}: {message}", self.place(span)))
-    }
-
-    /// What is written at a place.
-    pub(super) fn written(&self, span: Span) -> Option<&str> {
-        self.text.get(span?)
-    }
-
-    /// `FILE:LINE:COLUMN`, both counted from 1 and the column in characters.
-    fn place(&self, span: Span) -> String {
-        let start = span.map_or(0, |span| span.start).min(self.text.len());
-        let last = Some(self.last.get()).filter(|last| last.offset <= start).unwrap_or_default();
-        let between = self.text.get(last.offset..start).unwrap_or_default();
-        let position = between.chars().fold(last, Position::pass);
-        self.last.set(position);
-        let (line, column) = (position.line + 1, position.column + 1);
-        match self.file {
-            Some(file) => format!("{file}:{line}:{column}"),
-            None => format!("{line}:{column}"),
-        }
-    }
 }
 
 /// The schemas of the files that are read so far, and where each stands.

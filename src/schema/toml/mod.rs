@@ -2,6 +2,7 @@
 
 mod file;
 mod read;
+mod source;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -35,7 +36,7 @@ use crate::{Error, Result};
 ///     ttl = "1h"
 /// "#)?;
 /// let a = schemas.get("a").expect("it is declared above");
-/// assert_eq!(a.columns[3].ty, ColumnType::Int);
+/// assert_eq!(a.columns()[3].ty, ColumnType::Int);
 /// assert_eq!(schemas.to_string().parse::<Schemas>()?, schemas);
 /// # Ok::<(), hilcat::Error>(())
 /// ```

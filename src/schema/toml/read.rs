@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use toml_edit::{Item, Key, TableLike, Value as Toml};
 
-use super::file::{Source, Span};
+use super::source::{Source, Span};
 use crate::freshness::Freshness;
 use crate::freshness::text::{NAMES, Words};
-use crate::schema::range;
+use crate::range;
 use crate::spelling::did_you_mean;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value};
 

@@ -11,11 +11,14 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use diesel::QueryResult;
+use diesel::backend::Backend;
+use diesel::connection::LoadConnection;
 use diesel::r2d2::R2D2Connection;
+use diesel_migrations::MigrationHarness;
 use parking_lot::Mutex;
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::backends::sql::dialect::Dialect;
 use crate::{Error, ErrorKind, Result};
 
 /// A connection that was idle for longer than this is tested before use.
@@ -23,6 +26,36 @@ const TEST_AFTER: Duration = Duration::from_secs(30);
 
 /// A connection to a server that was idle for longer than this is closed.
 const CLOSE_AFTER: Duration = Duration::from_secs(600);
+
+/// An engine whose connections are pooled, by its Diesel backend.
+pub(crate) trait PooledBackend: Backend + 'static {
+    /// Its Diesel connection.
+    type Connection: diesel::Connection<Backend = Self>
+        + LoadConnection
+        + MigrationHarness<Self>
+        + R2D2Connection
+        + Send
+        + 'static;
+
+    /// Whether the engine is a server, which may close an idle connection.
+    const ON_SERVER: bool;
+
+    /// Sets the limit of the statements that follow: on a server that of all together, otherwise
+    /// that of each statement's wait for locks.
+    fn set_deadline(connection: &mut Self::Connection, left: Duration) -> QueryResult<()>;
+
+    /// Returns whether nothing has arrived on an idle connection, such as the end of the stream.
+    /// Does not contact the server.
+    fn is_quiet(connection: &Self::Connection) -> bool {
+        let _ = connection;
+        true
+    }
+
+    /// Breaks a connection, so that it is not used again.
+    fn abandon(connection: &mut Self::Connection) {
+        let _ = connection;
+    }
+}
 
 /// The threads that open connections, shared by all pools of the process.
 static OPENERS: LazyLock<Arc<ScheduledThreadPool>> = LazyLock::new(|| {
@@ -45,7 +78,7 @@ impl<C: R2D2Connection> Tracked<C> {
     /// Returns whether the connection can be used. Tests it within `left` if a call on it failed, if
     /// it was last used before the instant at which another connection was lost, or if it was idle
     /// for long.
-    fn is_alive<D: Dialect<Connection = C>>(
+    fn is_alive<D: PooledBackend<Connection = C>>(
         &mut self,
         lost: Option<Instant>,
         left: Duration,
@@ -65,10 +98,10 @@ impl<C: R2D2Connection> Tracked<C> {
     }
 }
 
-type Connect<D> = Box<dyn Fn() -> Result<<D as Dialect>::Connection> + Send + Sync>;
+type Connect<D> = Box<dyn Fn() -> Result<<D as PooledBackend>::Connection> + Send + Sync>;
 
 /// Opens connections for r2d2.
-pub(crate) struct Manager<D: Dialect> {
+pub(crate) struct Manager<D: PooledBackend> {
     connect: Connect<D>,
     /// The connection that was opened with the pool.
     first: Mutex<Option<D::Connection>>,
@@ -79,13 +112,13 @@ pub(crate) struct Manager<D: Dialect> {
 type Taken<D> = r2d2::PooledConnection<Manager<D>>;
 
 /// A connection pool. Clones share it.
-pub(crate) struct Pool<D: Dialect> {
+pub(crate) struct Pool<D: PooledBackend> {
     pool: r2d2::Pool<Manager<D>>,
     idle: Arc<Mutex<Idle<D>>>,
 }
 
 /// The idle connections in front of r2d2.
-struct Idle<D: Dialect> {
+struct Idle<D: PooledBackend> {
     connections: Vec<Taken<D>>,
     /// When a connection was last lost. Connections that were last used before it are tested.
     lost: Option<Instant>,
@@ -96,7 +129,7 @@ struct Idle<D: Dialect> {
     waiting: usize,
 }
 
-impl<D: Dialect> Idle<D> {
+impl<D: PooledBackend> Idle<D> {
     /// Closes the least recently used connection if it was idle for too long.
     fn close_unused(&mut self, now: Instant) {
         let expired =
@@ -110,7 +143,7 @@ impl<D: Dialect> Idle<D> {
 /// Closes the connections on the thread that drops the last handle of the pool. A thread of r2d2 may
 /// hold the pool slightly longer, and the process could end before it closes them. In SQLite, the
 /// last connection to close removes the log files of the database.
-impl<D: Dialect> Drop for Pool<D> {
+impl<D: PooledBackend> Drop for Pool<D> {
     fn drop(&mut self) {
         if Arc::strong_count(&self.idle) > 1 {
             return;
@@ -126,13 +159,13 @@ impl<D: Dialect> Drop for Pool<D> {
     }
 }
 
-impl<D: Dialect> Clone for Pool<D> {
+impl<D: PooledBackend> Clone for Pool<D> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), idle: self.idle.clone() }
     }
 }
 
-impl<D: Dialect> fmt::Debug for Manager<D> {
+impl<D: PooledBackend> fmt::Debug for Manager<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager").finish_non_exhaustive()
     }
@@ -140,7 +173,7 @@ impl<D: Dialect> fmt::Debug for Manager<D> {
 
 /// Opens a pool of at most `size` connections. Opens the first connection at once, so that an error
 /// of the configuration is reported here.
-pub(crate) fn open<D: Dialect>(
+pub(crate) fn open<D: PooledBackend>(
     size: u32,
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
@@ -150,7 +183,7 @@ pub(crate) fn open<D: Dialect>(
 }
 
 /// Opens a pool of one connection, for a database that exists only in it.
-pub(crate) fn open_single<D: Dialect>(
+pub(crate) fn open_single<D: PooledBackend>(
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {
     let first = Mutex::new(Some(connect()?));
@@ -158,7 +191,7 @@ pub(crate) fn open_single<D: Dialect>(
     Ok(Pool::new(builder().max_size(1).build_unchecked(manager)))
 }
 
-fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
+fn builder<D: PooledBackend>() -> r2d2::Builder<Manager<D>> {
     r2d2::Pool::builder()
         .min_idle(Some(0))
         .test_on_check_out(false)
@@ -171,7 +204,7 @@ fn builder<D: Dialect>() -> r2d2::Builder<Manager<D>> {
         .error_handler(Box::new(r2d2::NopErrorHandler))
 }
 
-impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
+impl<D: PooledBackend> r2d2::ManageConnection for Manager<D> {
     type Connection = Tracked<D::Connection>;
     type Error = Error;
 
@@ -195,7 +228,7 @@ impl<D: Dialect> r2d2::ManageConnection for Manager<D> {
     }
 }
 
-impl<D: Dialect> Pool<D> {
+impl<D: PooledBackend> Pool<D> {
     fn new(pool: r2d2::Pool<Manager<D>>) -> Self {
         Self {
             pool,

@@ -158,7 +158,7 @@ impl<D: Dialect> DatabaseInner<D> {
         }
         let values = [key.with_holder(holder), vec![micros(lease)]].concat();
         let changed = execute::<D>(connection, self.leases.acquire.with(&values))?;
-        match D::LEASE_COUNT_TELLS {
+        match D::LEASE_COUNT_IS_EXACT {
             true => Ok(changed > 0),
             false => {
                 let holds = self.leases.holds.with(&values[..3]);

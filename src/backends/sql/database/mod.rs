@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 pub(crate) use self::leases::LeaseKey;
 use self::leases::LeaseTable;
 use super::connection::pool::Pool;
-use super::dialect::Dialect;
 use super::migration::registry::{Entry, Registry};
 use crate::Result;
+use crate::backends::sql::dialect::Dialect;
 #[cfg(feature = "server")]
 use crate::remote::Retry;
 use crate::remote::{Deadline, MAX_TIMEOUT};

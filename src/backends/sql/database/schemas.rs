@@ -38,8 +38,8 @@ impl<D: Dialect> DatabaseInner<D> {
             Some(Cow::Owned(schema)) => Arc::new(schema),
             _ => schema.clone(),
         };
-        if let Some(keys_in_clear) = entry.and_then(|entry| entry.is_for::<D>(&schema)) {
-            return Ok((schema, TableProperties { keys_in_clear, ..TableProperties::default() }));
+        if let Some(verbatim_keys) = entry.and_then(|entry| entry.is_for::<D>(&schema)) {
+            return Ok((schema, TableProperties { verbatim_keys, ..TableProperties::default() }));
         }
         let (opened, properties) = match schema.migrate {
             Migrate::Manual => self.open_unchanged(&schema)?,
@@ -80,11 +80,11 @@ impl<D: Dialect> DatabaseInner<D> {
             let entries = self.registry.load::<D>(connection)?;
             let readable = migration::readable::<D>(connection, schema, entries.get(&schema.name))?;
             let Some(readable) = readable else { return Ok(None) };
-            let keys_in_clear =
-                schema.keys_in_clear || D::keys_in_clear(connection, &readable.stored)?;
+            let verbatim_keys =
+                schema.verbatim_keys || D::verbatim_keys(connection, &readable.stored)?;
             let numeric_affinity = readable.numeric_affinity.clone();
             let properties =
-                TableProperties { numeric_affinity, keys_in_clear, ..TableProperties::default() };
+                TableProperties { numeric_affinity, verbatim_keys, ..TableProperties::default() };
             Ok(Some((readable, properties)))
         })
     }
@@ -99,8 +99,8 @@ impl<D: Dialect> DatabaseInner<D> {
             Migrate::Manual => migration::lossy_columns::<D>(connection, schema)?,
             _ => Vec::new(),
         };
-        let keys_in_clear = schema.keys_in_clear || D::keys_in_clear(connection, schema)?;
-        Ok(TableProperties { lossy_columns, keys_in_clear, ..TableProperties::default() })
+        let verbatim_keys = schema.verbatim_keys || D::verbatim_keys(connection, schema)?;
+        Ok(TableProperties { lossy_columns, verbatim_keys, ..TableProperties::default() })
     }
 
     /// Whether the table of a schema can store the expiry of records, whether it exists or not.

@@ -5,7 +5,7 @@
 //! the expiry.
 
 use super::statements::{Listing, columns, matching_key, non_key, of_section, selected};
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::StatementText;
 use crate::backends::sql::statement::Sql;
 use crate::{Column, ColumnType, Schema};
 
@@ -40,7 +40,7 @@ pub(crate) struct Expiring {
 
 impl Expiring {
     /// Renders the statements. Returns `None` if records of the schema do not expire.
-    pub(crate) fn new<D: Dialect>(schema: &Schema, section_len: usize) -> Option<Self> {
+    pub(crate) fn new<D: StatementText>(schema: &Schema, section_len: usize) -> Option<Self> {
         let expiry = &schema.columns[schema.expiry_column()?];
         let name = D::quote(&expiry.name);
         let (all, keys) =
@@ -86,7 +86,7 @@ impl Expiring {
 }
 
 /// Appends the condition that a record is expired at the bound time.
-fn expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
+fn expired<D: StatementText>(sql: Sql, schema: &Schema, name: &str) -> Sql {
     let sql = sql.text(&format!("{name} <= ")).bind(ColumnType::Timestamp);
     // Another program may have written a value that does not compare as a time.
     match schema.freshness.expires_at {
@@ -96,7 +96,7 @@ fn expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
 }
 
 /// Appends the condition that a record is not expired at the bound time.
-fn not_expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
+fn not_expired<D: StatementText>(sql: Sql, schema: &Schema, name: &str) -> Sql {
     let sql = sql.text(&format!("({name} IS NULL OR {name} > ")).bind(ColumnType::Timestamp);
     match schema.freshness.expires_at.as_ref().map(|_| D::comparable_time(name)) {
         Some(comparable) if !comparable.is_empty() => {
@@ -107,7 +107,7 @@ fn not_expired<D: Dialect>(sql: Sql, schema: &Schema, name: &str) -> Sql {
 }
 
 /// Returns an `UPDATE` of the non-key columns.
-fn overwrite<D: Dialect>(schema: &Schema) -> Sql {
+fn overwrite<D: StatementText>(schema: &Schema) -> Sql {
     let sql = Sql::new(format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
@@ -116,7 +116,7 @@ fn overwrite<D: Dialect>(schema: &Schema) -> Sql {
 }
 
 /// Returns a statement that subtracts the expired records from all: both counts use an index.
-fn count_live<D: Dialect>(
+fn count_live<D: StatementText>(
     schema: &Schema,
     section_len: usize,
     expired: impl Fn(Sql) -> Sql,
@@ -128,7 +128,7 @@ fn count_live<D: Dialect>(
 }
 
 /// Returns a `DELETE` of a bound number of rows of a section that meet a condition.
-fn remove_some<D: Dialect>(
+fn remove_some<D: StatementText>(
     schema: &Schema,
     section_len: usize,
     order: &str,
@@ -136,7 +136,7 @@ fn remove_some<D: Dialect>(
 ) -> Sql {
     let table = D::quote(&schema.table);
     let keys = columns::<D>(schema.key_columns());
-    let (before, after) = D::purging(&table, &keys, schema.key.len());
+    let (before, after) = D::limited_delete(&table, &keys, schema.key.len());
     let sql = of_section::<D>(Sql::new(before), schema, section_len);
     let sql = condition(sql.text(if section_len == 0 { " WHERE " } else { " AND " }));
     sql.text(order).text(" LIMIT ").bind(ColumnType::BigInt).text(&after)
@@ -144,7 +144,7 @@ fn remove_some<D: Dialect>(
 
 impl Listing {
     /// Renders the listing of the rows that are not expired.
-    fn live<D: Dialect>(
+    fn live<D: StatementText>(
         schema: &Schema,
         selected: &str,
         section_len: usize,
@@ -158,7 +158,7 @@ impl Listing {
             let sql = of_section::<D>(sql, schema, section_len);
             live(sql.text(if section_len == 0 { " WHERE " } else { " AND " }))
         };
-        let next = D::after(all().text(" AND ("), &listed).text(")");
+        let next = D::key_after(all().text(" AND ("), &listed).text(")");
         Self { first: all().text(&end), next: next.text(&end) }
     }
 }

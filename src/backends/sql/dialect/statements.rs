@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::expiry::Expiring;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::{ColumnTypes, StatementText, Tables};
 use crate::backends::sql::statement::Sql;
 use crate::schema::fnv1a;
 use crate::{Column, ColumnType, Schema};
@@ -125,13 +125,13 @@ pub(crate) struct Listing {
 }
 
 impl Statements {
-    pub(crate) fn new<D: Dialect>(schema: &Arc<Schema>) -> Self {
+    pub(crate) fn new<D: StatementText>(schema: &Arc<Schema>) -> Self {
         Self::in_sections::<D>(schema, 0)
     }
 
     /// Renders the statements of a table of sections. The listings are restricted to a section: the
     /// rows with the bound values in their first `section_len` key columns. These binds come first.
-    pub(crate) fn in_sections<D: Dialect>(schema: &Arc<Schema>, section_len: usize) -> Self {
+    pub(crate) fn in_sections<D: StatementText>(schema: &Arc<Schema>, section_len: usize) -> Self {
         let table = D::quote(&schema.table);
         let all = selected::<D>(schema, &schema.columns);
         let keys = selected::<D>(schema, schema.key_columns());
@@ -165,21 +165,21 @@ impl Statements {
 }
 
 impl Listing {
-    fn new<D: Dialect>(schema: &Schema, selected: &str, section_len: usize) -> Self {
+    fn new<D: StatementText>(schema: &Schema, selected: &str, section_len: usize) -> Self {
         let table = D::quote(&schema.table);
         let end = Self::end::<D>(schema, section_len);
         let all = || Sql::new(format!("SELECT {selected} FROM {table}"));
         let section = || of_section::<D>(all(), schema, section_len);
         let listed: Vec<&Column> = schema.key_columns().skip(section_len).collect();
         let next = match section_len {
-            0 => D::after(section().text(" WHERE "), &listed),
-            _ => D::after(section().text(" AND ("), &listed).text(")"),
+            0 => D::key_after(section().text(" WHERE "), &listed),
+            _ => D::key_after(section().text(" AND ("), &listed).text(")"),
         };
         Self { first: section().text(&end), next: next.text(&end) }
     }
 
     /// Returns the order and the limit of a page.
-    pub(crate) fn end<D: Dialect>(schema: &Schema, section_len: usize) -> String {
+    pub(crate) fn end<D: StatementText>(schema: &Schema, section_len: usize) -> String {
         let table = D::quote(&schema.table);
         // Qualified, so as not to refer to a selected expression of the same name.
         let keys = schema.key_columns().skip(section_len);
@@ -189,7 +189,7 @@ impl Listing {
 }
 
 /// Returns the selected expressions of columns, separated by commas.
-pub(crate) fn selected<'a, D: Dialect>(
+pub(crate) fn selected<'a, D: StatementText>(
     schema: &Schema,
     columns: impl IntoIterator<Item = &'a Column>,
 ) -> String {
@@ -198,18 +198,18 @@ pub(crate) fn selected<'a, D: Dialect>(
 }
 
 /// Returns the quoted names of columns, separated by commas.
-pub(crate) fn columns<'a, D: Dialect>(columns: impl IntoIterator<Item = &'a Column>) -> String {
+pub(crate) fn columns<'a, D: ColumnTypes>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     let names = columns.into_iter().map(|column| D::quote(&column.name));
     names.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a statement on the rows of a section, or on all rows if `section_len` is 0.
-pub(crate) fn in_section<D: Dialect>(text: String, schema: &Schema, section_len: usize) -> Sql {
+pub(crate) fn in_section<D: ColumnTypes>(text: String, schema: &Schema, section_len: usize) -> Sql {
     of_section::<D>(Sql::new(text), schema, section_len)
 }
 
 /// Appends the condition that a row is in the bound section.
-pub(crate) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, section_len: usize) -> Sql {
+pub(crate) fn of_section<D: ColumnTypes>(sql: Sql, schema: &Schema, section_len: usize) -> Sql {
     match section_len {
         0 => sql,
         _ => matching::<D>(sql.text(" WHERE "), schema.key_columns().take(section_len)),
@@ -217,11 +217,11 @@ pub(crate) fn of_section<D: Dialect>(sql: Sql, schema: &Schema, section_len: usi
 }
 
 /// Appends the condition that the key equals the bound one.
-pub(crate) fn matching_key<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn matching_key<D: ColumnTypes>(sql: Sql, schema: &Schema) -> Sql {
     matching::<D>(sql, schema.key_columns())
 }
 
-fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>) -> Sql {
+fn matching<'a, D: ColumnTypes>(sql: Sql, columns: impl Iterator<Item = &'a Column>) -> Sql {
     sql.list(" AND ", columns, |sql, column| {
         sql.text(&format!("{} = ", D::quote(&column.name))).bind(column.ty)
     })
@@ -229,7 +229,7 @@ fn matching<'a, D: Dialect>(sql: Sql, columns: impl Iterator<Item = &'a Column>)
 
 /// Appends a statement that changes the given columns of a record. Its binds are, for each non-key
 /// column, whether it is given and its value, followed by the key.
-pub(crate) fn patch<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn patch<D: ColumnTypes>(sql: Sql, schema: &Schema) -> Sql {
     let sql = sql.text(&format!("UPDATE {} SET ", D::quote(&schema.table)));
     let sql = sql.list(", ", non_key(schema), |sql, column| {
         let name = D::quote(&column.name);
@@ -244,7 +244,7 @@ pub(crate) fn patch<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
 
 /// Appends to an `INSERT` that an existing record of the key is overwritten, with the assignment that
 /// `change` appends for each non-key column.
-pub(crate) fn on_conflict<D: Dialect>(
+pub(crate) fn on_conflict<D: ColumnTypes>(
     sql: Sql,
     schema: &Schema,
     change: impl Fn(Sql, &Column) -> Sql,
@@ -258,7 +258,7 @@ pub(crate) fn on_conflict<D: Dialect>(
 }
 
 /// Appends to an `INSERT` that nothing is done if the key has a record.
-pub(crate) fn unless_stored<D: Dialect>(sql: Sql, schema: &Schema) -> Sql {
+pub(crate) fn unless_stored<D: ColumnTypes>(sql: Sql, schema: &Schema) -> Sql {
     let keys = columns::<D>(schema.key_columns());
     sql.text(&format!(" ON CONFLICT ({keys}) DO NOTHING"))
 }
@@ -282,14 +282,14 @@ pub(crate) fn index_name(table: &str, columns: &[String]) -> String {
 }
 
 /// Returns `CREATE INDEX` on columns of a table.
-pub(crate) fn create_index<D: Dialect>(table: &str, columns: &[String]) -> String {
+pub(crate) fn create_index<D: ColumnTypes>(table: &str, columns: &[String]) -> String {
     let name = D::quote_in_definition(&index_name(table, columns));
     let quoted: Vec<String> = columns.iter().map(|column| D::quote_in_definition(column)).collect();
     format!("CREATE INDEX {name} ON {} ({})", D::quote_in_definition(table), quoted.join(", "))
 }
 
 /// Returns the statements that create a table and its indexes.
-pub(crate) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
+pub(crate) fn create<D: Tables>(schema: &Schema) -> Vec<String> {
     let index = expiry_index(schema).filter(|_| !D::INDEXES_IN_TABLE);
     let index = index.map(|columns| create_index::<D>(&schema.table, &columns));
     [create_table::<D>(schema, &schema.table)].into_iter().chain(index).collect()
@@ -297,7 +297,7 @@ pub(crate) fn create<D: Dialect>(schema: &Schema) -> Vec<String> {
 
 /// Returns the definition of the index on the expiry within that of its table, if the engine has it
 /// there.
-fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
+fn index_in_table<D: Tables>(schema: &Schema) -> Option<String> {
     let columns = expiry_index(schema).filter(|_| D::INDEXES_IN_TABLE)?;
     let name = D::quote(&index_name(&schema.table, &columns));
     let quoted: Vec<String> = columns.iter().map(|column| D::quote(column)).collect();
@@ -305,7 +305,7 @@ fn index_in_table<D: Dialect>(schema: &Schema) -> Option<String> {
 }
 
 /// Returns `CREATE TABLE` for a table of this name.
-pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
+pub(crate) fn create_table<D: Tables>(schema: &Schema, table: &str) -> String {
     let columns = schema.columns.iter().enumerate().map(|(at, column)| {
         let ty = match schema.is_key(at) {
             true => D::key_type_in(schema, column),
@@ -324,11 +324,11 @@ pub(crate) fn create_table<D: Dialect>(schema: &Schema, table: &str) -> String {
 }
 
 /// Returns the definition of a non-key column, for `CREATE TABLE` and `ADD COLUMN`.
-pub(crate) fn definition<D: Dialect>(column: &Column) -> String {
+pub(crate) fn definition<D: ColumnTypes>(column: &Column) -> String {
     define::<D>(column, &D::column_type(column.ty))
 }
 
-fn define<D: Dialect>(column: &Column, ty: &str) -> String {
+fn define<D: ColumnTypes>(column: &Column, ty: &str) -> String {
     let mut text = format!("{} {ty}", D::quote_in_definition(&column.name));
     if !column.nullable {
         text.push_str(" NOT NULL");

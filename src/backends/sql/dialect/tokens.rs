@@ -1,13 +1,13 @@
-//! The tokens of a SQL statement, as parts of its text: enough to change a few words of a
-//! definition and keep all others as they were written.
+//! A tokenizer of SQL definitions that returns slices of the text, so that a part of a definition
+//! can be changed and the rest kept verbatim.
 
-/// How an engine quotes.
+/// The quoting rules of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// A backslash in a text escapes the character behind it.
+    /// A backslash in a string escapes the next character.
     #[cfg(feature = "mysql")]
     Mysql,
-    /// Names can be in brackets.
+    /// Names can be quoted in brackets.
     #[cfg(feature = "sqlite")]
     Sqlite,
 }
@@ -22,13 +22,13 @@ impl Syntax {
         }
     }
 
-    /// The words, quoted names and texts, groups in parentheses and other characters of a text,
-    /// without comments.
+    /// Returns the tokens of a text without comments: words, quoted names and strings, groups in
+    /// parentheses, and single other characters.
     pub(super) fn tokens(self, text: &str) -> impl Iterator<Item = &str> {
         self.each(text, true)
     }
 
-    /// The same with the tokens in groups, and the parentheses, one by one.
+    /// Returns the tokens of a text, with parentheses and the tokens in groups as separate tokens.
     #[cfg(feature = "mysql")]
     pub(super) fn all_tokens(self, text: &str) -> impl Iterator<Item = &str> {
         self.each(text, false)
@@ -45,7 +45,7 @@ impl Syntax {
         })
     }
 
-    /// A text from its first token on.
+    /// Skips white space and comments.
     fn skip_blank(self, text: &str) -> &str {
         let mut rest = text.trim_start();
         while let Some(length) = self.comment(rest) {
@@ -54,7 +54,7 @@ impl Syntax {
         rest
     }
 
-    /// How long the comment is that a text begins with.
+    /// Returns the length of a comment at the start of a text.
     fn comment(self, text: &str) -> Option<usize> {
         let line = if self.escapes() { "-- " } else { "--" };
         let end = |end: &str| text.find(end).map_or(text.len(), |at| at + end.len());
@@ -65,7 +65,7 @@ impl Syntax {
         }
     }
 
-    /// How long the token is that a text begins with.
+    /// Returns the length of the token at the start of a text.
     fn length(self, text: &str, groups: bool) -> usize {
         let Some(first) = text.chars().next() else { return 0 };
         match first {
@@ -77,7 +77,7 @@ impl Syntax {
         }
     }
 
-    /// A quoted part: a doubled quote in it is one.
+    /// Returns the length of a quoted token, in which a doubled quote stands for one quote.
     fn quoted(self, text: &str, quote: char) -> usize {
         let mut rest = text.char_indices().skip(1).peekable();
         while let Some((at, character)) = rest.next() {
@@ -93,7 +93,7 @@ impl Syntax {
         text.len()
     }
 
-    /// A group with all that is in it.
+    /// Returns the length of a group with its content.
     fn group(self, text: &str) -> usize {
         let mut rest = &text[1..];
         loop {
@@ -106,7 +106,7 @@ impl Syntax {
         }
     }
 
-    /// The parts of a list between commas.
+    /// Splits a text at its top-level commas.
     pub(super) fn list(self, text: &str) -> Vec<&str> {
         let mut parts = Vec::new();
         let mut start = 0;
@@ -120,12 +120,12 @@ impl Syntax {
     }
 }
 
-/// Where a part of a text begins in it.
+/// Returns the byte offset of a part of a text.
 pub(super) fn offset(text: &str, part: &str) -> usize {
     part.as_ptr() as usize - text.as_ptr() as usize
 }
 
-/// The name that a token is, quoted or not.
+/// Returns the unquoted name of a token.
 pub(super) fn name_of(token: &str) -> String {
     let Some(quote @ ('\'' | '"' | '`' | '[')) = token.chars().next() else {
         return token.to_owned();
@@ -137,7 +137,7 @@ pub(super) fn name_of(token: &str) -> String {
     }
 }
 
-/// A text of which ranges, in their order, became others. Of two that overlap the first counts.
+/// Replaces ranges of a text, in order. Of two overlapping ranges the first is replaced.
 pub(super) fn replaced(text: &str, edits: &[(std::ops::Range<usize>, String)]) -> String {
     let (mut result, mut at) = (String::new(), 0);
     for (range, replacement) in edits {

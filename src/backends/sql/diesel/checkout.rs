@@ -8,6 +8,7 @@ use diesel::connection::TransactionManager;
 use diesel::result::Error as DieselError;
 use diesel::{Connection, QueryResult};
 
+use crate::backends::sql::connection::pool::PooledBackend;
 use crate::backends::sql::database::DatabaseInner;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::{CallError, from_caller};
@@ -77,7 +78,7 @@ where
 
 /// Rolls back any open transaction, and returns whether there was one.
 fn roll_back<D: Dialect>(connection: &mut D::Connection) -> QueryResult<bool> {
-    type Manager<D> = <<D as Dialect>::Connection as Connection>::TransactionManager;
+    type Manager<D> = <<D as PooledBackend>::Connection as Connection>::TransactionManager;
     let mut open = false;
     while Manager::<D>::transaction_manager_status_mut(connection).transaction_depth()?.is_some() {
         Manager::<D>::rollback_transaction(connection)?;

@@ -1,10 +1,10 @@
 //! The registry: the scopes of a file, and the schemas of their records.
 
+use crate::backends::sql::dialect::{ColumnTypes, Tables};
 use diesel::connection::SimpleConnection;
 use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::statements::{create_index, definition};
 use crate::backends::sql::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::statement::{Sql, execute, find, load};

@@ -1,5 +1,6 @@
 //! One scope of a key-value file: its records, and their encoding as rows of the table.
 
+use crate::backends::sql::dialect::Dialect;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use diesel::sqlite::SqliteConnection;
 
 use super::Engine;
 use super::registry::{Registry, insert_if_current, put_if_current};
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::error::{CallError, ErrorClass, classify};
 use crate::backends::sql::statement::{Sql, Statement, execute};
 use crate::backends::sql::table::Table;

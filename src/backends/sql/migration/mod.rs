@@ -9,7 +9,7 @@ pub(crate) use self::plan::{
     PlannedMigration, ReadableTable, check, is_foreign, lossy_columns, numeric_affinity_column,
     plan, readable,
 };
-use super::dialect::{Fits, LEASE_TABLE, REGISTRY_TABLE};
+use super::dialect::{LEASE_TABLE, REGISTRY_TABLE, ValueCheck};
 
 /// The names that a scope's table cannot have.
 pub(crate) const RESERVED: [&str; 3] = [REGISTRY_TABLE, LEASE_TABLE, "__diesel_schema_migrations"];
@@ -20,9 +20,9 @@ pub(crate) struct TableProperties {
     /// The text columns that are used although the engine converts numeric text in them to numbers.
     pub(crate) numeric_affinity: Vec<String>,
     /// The columns that cannot hold every value of their type, with the check of a value.
-    pub(crate) lossy_columns: Vec<(String, Fits)>,
+    pub(crate) lossy_columns: Vec<(String, ValueCheck)>,
     /// Whether the table has no auxiliary columns for keys that are too long for an index.
-    pub(crate) keys_in_clear: bool,
+    pub(crate) verbatim_keys: bool,
     /// Whether another program created the table.
     pub(crate) foreign: bool,
 }

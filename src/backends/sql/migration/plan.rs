@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::registry::{self, Entry};
-use super::{Fits, RESERVED};
+use super::{RESERVED, ValueCheck};
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::statements::{create, create_index, expiry_index};
 use crate::backends::sql::error::CallError;
@@ -93,7 +93,7 @@ pub(crate) fn is_foreign(existing: &ExistingTable, entry: Option<&Entry>, schema
     }
     match entry.filter(|entry| entry.is_of(schema)) {
         Some(entry) => entry.is_foreign(schema),
-        None => existing.wholes.is_empty(),
+        None => existing.full_key_columns.is_empty(),
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn readable<D: Dialect>(
         stored.columns.iter().any(|column| column.name == name && column.ty == ColumnType::Text)
     };
     let is_numeric =
-        |have: &ExistingColumn| is_text(&have.name) && D::makes_numbers(&have.declared);
+        |have: &ExistingColumn| is_text(&have.name) && D::has_numeric_affinity(&have.declared);
     let is_inexact = |have: &ExistingColumn| !D::is_exact(&have.declared);
     let columns = existing.columns.iter().filter(|have| !have.known);
     let columns = columns.filter(|have| is_numeric(have) || is_inexact(have));
@@ -228,7 +228,7 @@ fn same_type<D: Dialect>(have: &ExistingColumn, want: &Column, managed: bool) ->
             let wider = have.ty.is_some_and(|ty| want.ty.widens(ty));
             let adopted = !managed && have.ty.map(D::adopted) == Some(want.ty);
             let adopted =
-                adopted && D::is_exact(&have.declared) && !D::makes_numbers(&have.declared);
+                adopted && D::is_exact(&have.declared) && !D::has_numeric_affinity(&have.declared);
             spelled_alike || adopted || wider && D::holds(&have.declared, want.ty)
         }
     }
@@ -238,7 +238,9 @@ fn same_type<D: Dialect>(have: &ExistingColumn, want: &Column, managed: bool) ->
 /// it to numbers. The column can be used unchanged if each value is checked.
 pub(crate) fn numeric_affinity_column<D: Dialect>(change: &Change) -> Option<String> {
     match change {
-        Change::WidenColumn { column, from, to: ColumnType::Text } if D::makes_numbers(from) => {
+        Change::WidenColumn { column, from, to: ColumnType::Text }
+            if D::has_numeric_affinity(from) =>
+        {
             Some(column.clone())
         }
         _ => None,
@@ -253,12 +255,12 @@ pub(crate) fn numeric_affinity_column<D: Dialect>(change: &Change) -> Option<Str
 pub(crate) fn lossy_columns<D: Dialect>(
     connection: &mut D::Connection,
     schema: &Schema,
-) -> Result<Vec<(String, Fits)>, CallError> {
+) -> Result<Vec<(String, ValueCheck)>, CallError> {
     let existing = D::table(connection, &schema.table)?;
     let mut lossy = Vec::new();
     for have in existing.iter().flat_map(|existing| &existing.columns) {
         let column = schema.columns.iter().find(|column| D::same_name(&column.name, &have.name));
-        let fits = column.and_then(|column| D::narrow(&have.declared, column.ty));
+        let fits = column.and_then(|column| D::lossy_column(&have.declared, column.ty));
         let Some((column, fits)) = column.zip(fits) else { continue };
         if let Some(default) = &column.default {
             fits(default).map_err(|error| error.with_column(&column.name))?;

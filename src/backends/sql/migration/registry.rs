@@ -102,8 +102,8 @@ impl Entry {
 
     /// Returns whether the keys are stored in clear, if the fingerprint is that of this very schema.
     fn layout<D: Dialect>(&self, schema: &Schema, dropped: &str) -> Option<bool> {
-        [false, true].into_iter().find(|keys_in_clear| {
-            let schema = schema.clone().with_keys_in_clear(*keys_in_clear);
+        [false, true].into_iter().find(|verbatim_keys| {
+            let schema = schema.clone().with_verbatim_keys(*verbatim_keys);
             self.fingerprint == fingerprint::<D>(&schema) + dropped
         })
     }
@@ -182,7 +182,7 @@ impl Registry {
     pub(crate) fn new<D: Dialect>() -> Self {
         let schema = match D::LONG_SCOPES {
             true => SCHEMA.clone(),
-            false => Arc::new(Schema::clone(&SCHEMA).with_keys_in_clear(true)),
+            false => Arc::new(Schema::clone(&SCHEMA).with_verbatim_keys(true)),
         };
         let columns = schema.columns.iter().map(|column| match column.name.as_str() {
             "fingerprint" => D::noted_fingerprint(),
@@ -253,7 +253,7 @@ impl Registry {
         registered: Option<&Schema>,
         properties: &TableProperties,
     ) -> Result<Entry, CallError> {
-        let stored = merged(registered, schema).with_keys_in_clear(properties.keys_in_clear);
+        let stored = merged(registered, schema).with_verbatim_keys(properties.verbatim_keys);
         let has_expiry = stored.has_own_expiry_column();
         // In the order of columns that a later read of the entry yields.
         let records = if has_expiry { stored.without_expiry_column() } else { stored };

@@ -25,10 +25,10 @@ use diesel::{Connection, QueryResult, SqliteConnection, sqlite};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::database::{Database, UnchangedCheck};
-use super::super::dialect::Dialect;
 use super::super::error::CallError;
 use super::capabilities;
 use crate::backends::sql::connection::pool;
+use crate::backends::sql::connection::pool::PooledBackend;
 use crate::store::Options;
 use crate::{Error, ErrorKind, Result};
 

@@ -73,7 +73,7 @@ impl<D: Dialect> Pages<D> {
         let (listing, types) = table.listing(self.selection, self.at.is_some());
         let last = self.last.as_ref().map(|key| D::stored_key(table.schema(), key));
         let sql = if last.is_none() { &listing.first } else { &listing.next };
-        let after = last.as_deref().map(|key| D::after_values(&key.values()[section.len()..]));
+        let after = last.as_deref().map(|key| D::key_after_values(&key.values()[section.len()..]));
         let values = section.iter().chain(&self.at).chain(after.iter().flat_map(|key| key.iter()));
         let values: &[Value] = &values.cloned().collect::<Vec<_>>();
         let key = match self.selection {

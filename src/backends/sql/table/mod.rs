@@ -12,16 +12,18 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::validate::check_numeric_affinity;
 use super::database::{DatabaseInner, LeaseKey};
+use super::dialect::ValueCheck;
 use super::dialect::statements::Statements;
-use super::dialect::{Dialect, Fits};
 use super::error::CallError;
 use super::migration::TableProperties;
 use super::statement::Conn;
 use super::statement::coalesce::Coalescer;
+use crate::backends::sql::dialect::Dialect;
 use crate::store::key_to_text;
 use crate::{Key, Result, Schema, Value};
+
+pub(crate) use self::validate::check_numeric_affinity;
 
 /// A table of a database, or the section of its rows whose keys begin with fixed values.
 pub(crate) struct Table<D: Dialect> {
@@ -46,7 +48,7 @@ pub(crate) struct TableInner<D: Dialect> {
     /// The positions of the text columns in which the engine converts numeric text to numbers.
     numeric_affinity: Vec<usize>,
     /// The positions of the columns that cannot hold every value of their type.
-    lossy: Vec<(usize, Fits)>,
+    lossy: Vec<(usize, ValueCheck)>,
     repair: RepairTable<D>,
     coalescer: Coalescer,
 }
@@ -111,8 +113,8 @@ impl<D: Dialect> Table<D> {
         properties: &TableProperties,
         repair: RepairTable<D>,
     ) -> Self {
-        let stored = |schema: &Arc<Schema>| match properties.keys_in_clear {
-            true => Arc::new(Schema::clone(schema).with_keys_in_clear(true)),
+        let stored = |schema: &Arc<Schema>| match properties.verbatim_keys {
+            true => Arc::new(Schema::clone(schema).with_verbatim_keys(true)),
             false => schema.clone(),
         };
         let columns = || schema.columns.iter().enumerate();

@@ -7,9 +7,8 @@ use super::Table;
 use crate::backends::sql::database::Database;
 use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::migration;
-use crate::schema::{ExistingTable, Migrate, Plan, Projected};
-use crate::scope::ABSENT;
-use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
+use crate::schema::{ExistingTable, Migrate, Plan};
+use crate::store::{ABSENT, Adopted, Capabilities, ExpirySupport, Projected, ScopeStore, Store};
 use crate::{Column, Error, Result, Schema};
 
 impl<D: Dialect> Store for Database<D> {

@@ -12,7 +12,7 @@ use crate::{ColumnType, Error, Key, Result, Row, Value};
 /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for text that the engine would rewrite.
 pub(crate) fn check_numeric_affinity<D: Dialect>(value: &Value) -> Result<()> {
     match value {
-        Value::Text(text) if !D::is_no_other_number(text) => Err(Error::unsupported(
+        Value::Text(text) if !D::survives_numeric_affinity(text) => Err(Error::unsupported(
             "the column stores numbers, and would rewrite this numeric text; migrate the table, so that the column becomes one of text",
         )),
         _ => Ok(()),

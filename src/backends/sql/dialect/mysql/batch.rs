@@ -1,5 +1,4 @@
-//! The statements of MySQL and MariaDB, for one row and for many: in sizes that are fixed, so that
-//! there are few of them to prepare.
+//! MySQL and MariaDB: calls on several rows.
 
 use std::any::Any;
 
@@ -7,113 +6,20 @@ use diesel::QueryResult;
 use diesel::mysql::Mysql;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
+use super::statement_text::readable;
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::keys::long_columns;
-use crate::backends::sql::dialect::statements::{
-    Batches, SizedStatement, Statements, columns, non_key, selected,
-};
+use crate::backends::sql::dialect::statements::{Batches, SizedStatement, Statements};
 use crate::backends::sql::dialect::write::{insert_or_fetch, put};
-use crate::backends::sql::dialect::{Dialect, transaction};
+use crate::backends::sql::dialect::{StatementText, transaction};
 use crate::backends::sql::error::{CallError, concurrent_change};
 use crate::backends::sql::statement::batch::{RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load, load_one};
 use crate::store::is_expired;
-use crate::{Column, ColumnType, Key, Row, Schema, Value};
+use crate::{Key, Row, Schema, Value};
 
-/// How many keys or rows a statement has.
-const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
-
-/// The same where no row may be repeated to fill a statement.
-const EXACT_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-
-/// How many values a statement that writes has at the most. A server takes 65,535.
-const MOST_VALUES: usize = 4096;
-
-/// `INSERT` of so many rows, overwriting those that have their keys.
-pub(super) fn upsert(schema: &Schema, rows: usize) -> Sql {
-    on_duplicate(schema, rows, |sql, column| {
-        let name = Mysql::quote(&column.name);
-        // The row alias that MySQL has in place of it is unknown to MariaDB.
-        sql.text(&format!("{name} = VALUES({name})"))
-    })
-}
-
-/// `INSERT` of a row, overwriting the columns that are given.
-pub(super) fn merge(schema: &Schema) -> Sql {
-    on_duplicate(schema, 1, |sql, column| {
-        let name = Mysql::quote(&column.name);
-        sql.text(&format!("{name} = IF("))
-            .bind(ColumnType::Bool)
-            .text(&format!(", VALUES({name}), {name})"))
-    })
-}
-
-/// `INSERT` of so many rows.
-pub(super) fn insert(schema: &Schema, rows: usize) -> Sql {
-    let table = Mysql::quote(&schema.table);
-    let mut names = columns::<Mysql>(&schema.columns);
-    for long in long_columns::<Mysql>(schema) {
-        names.push_str(", ");
-        names.push_str(&Mysql::quote(&long.whole));
-    }
-    let types: Vec<_> = schema.columns.iter().map(|column| column.ty).collect();
-    let wholes: Vec<_> = long_columns::<Mysql>(schema).map(|long| long.column.ty).collect();
-    Sql::new(format!("INSERT INTO {table} ({names}) VALUES ")).list(", ", 0..rows, |sql, _| {
-        sql.text("(").list(", ", types.iter().chain(&wholes), |sql, ty| sql.bind(*ty)).text(")")
-    })
-}
-
-/// The same, changing the row that has the key by what `change` says of each column that is not
-/// unique.
-fn on_duplicate(schema: &Schema, rows: usize, change: impl Fn(Sql, &Column) -> Sql) -> Sql {
-    let sql = insert(schema, rows).text(" ON DUPLICATE KEY UPDATE ");
-    match (non_key(schema).next(), schema.key_columns().next()) {
-        // There is nothing to change.
-        (None, Some(key)) => {
-            let (table, name) = (Mysql::quote(&schema.table), Mysql::quote(&key.name));
-            sql.text(&format!("{name} = {table}.{name}"))
-        }
-        _ => sql.list(", ", non_key(schema), change),
-    }
-}
-
-/// The condition that the key is one of so many. One column is compared as it is, several as rows.
-fn one_of(sql: Sql, schema: &Schema, keys: usize) -> Sql {
-    let names = columns::<Mysql>(schema.key_columns());
-    let types: Vec<_> = schema.key_columns().map(|column| column.ty).collect();
-    // In a list MySQL compares a time without microseconds with none that has them.
-    let part = |sql: Sql, ty| match ty {
-        ColumnType::Time => sql.text("CAST(").bind(ty).text(" AS TIME(6))"),
-        ty => sql.bind(ty),
-    };
-    let one = |sql: Sql| match types[..] {
-        [ty] => part(sql, ty),
-        _ => sql.text("(").list(", ", &types, |sql, ty| part(sql, *ty)).text(")"),
-    };
-    let names = if types.len() == 1 { names } else { format!("({names})") };
-    sql.text(&format!("{names} IN (")).list(", ", 0..keys, |sql, _| one(sql)).text(")")
-}
-
-fn select(schema: &Schema, keys: usize) -> Sql {
-    let (table, all) = (Mysql::quote(&schema.table), selected::<Mysql>(schema, &schema.columns));
-    one_of(Sql::new(format!("SELECT {all} FROM {table} WHERE ")), schema, keys)
-}
-
-fn remove(schema: &Schema, keys: usize) -> Sql {
-    let table = Mysql::quote(&schema.table);
-    one_of(Sql::new(format!("DELETE FROM {table} WHERE ")), schema, keys)
-}
-
-fn remove_expired_keys(schema: &Schema, keys: usize) -> Sql {
-    let expiry = schema.expiry_column().map(|column| Mysql::quote(&schema.columns[column].name));
-    remove(schema, keys)
-        .text(&format!(" AND {} <= ", expiry.unwrap_or_default()))
-        .bind(ColumnType::Timestamp)
-}
-
-/// Inserts complete rows whose keys have none or an expired one. Gives the stored rows of the other
-/// keys. An expired row is removed in a step that leaves one that was written meanwhile, and the new
-/// one is inserted only if the key is still free then.
+/// Inserts complete rows whose keys have no row or an expired one. Returns the stored rows of the
+/// other keys. An expired row is removed only if it is still expired, and the new row is inserted
+/// only if its key has no row then.
 pub(super) fn replace_expired<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -122,9 +28,10 @@ pub(super) fn replace_expired<C: Conn<Mysql>>(
     at: i64,
 ) -> Result<Vec<Option<Row>>, CallError> {
     let mut stored = insert_all(connection, statements, keys, rows)?;
-    let is_over =
+    let is_expired_at =
         |row: &Option<Row>| row.as_ref().is_some_and(|row| is_expired(&statements.schema, row, at));
-    let again: Vec<usize> = (0..rows.len()).filter(|&place| is_over(&stored[place])).collect();
+    let again: Vec<usize> =
+        (0..rows.len()).filter(|&place| is_expired_at(&stored[place])).collect();
     if again.is_empty() {
         return Ok(stored);
     }
@@ -137,7 +44,7 @@ pub(super) fn replace_expired<C: Conn<Mysql>>(
     Ok(stored)
 }
 
-/// Removes those rows of keys that are expired.
+/// Removes the expired rows of keys.
 pub(super) fn remove_expired<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -154,25 +61,12 @@ pub(super) fn remove_expired<C: Conn<Mysql>>(
     })
 }
 
-pub(super) fn batches(schema: &Schema) -> Batches {
-    let width = schema.columns.len() + long_columns::<Mysql>(schema).count();
-    let writes = |size: &usize| *size == 1 || size * width <= MOST_VALUES;
-    Batches {
-        fetch: SizedStatement::new(SIZES, select),
-        lock: SizedStatement::new(SIZES, |schema, keys| select(schema, keys).text(" FOR UPDATE")),
-        remove: SizedStatement::new(SIZES, remove),
-        remove_expired: SizedStatement::new(SIZES, remove_expired_keys),
-        set: SizedStatement::new(SIZES.into_iter().filter(writes), upsert),
-        insert: SizedStatement::exact(EXACT_SIZES.into_iter().filter(writes), insert),
-    }
-}
-
 fn batches_of(statements: &Statements) -> QueryResult<&Batches> {
     statements.batches.as_ref().ok_or(diesel::result::Error::NotFound)
 }
 
-/// Runs `each` with a statement and its rows until no rows are left. Where a statement has room
-/// for more, the last row is repeated.
+/// Runs `each` with a statement and its rows until no rows are left. Pads a statement by repeating the
+/// last row.
 fn in_pieces(
     buckets: &SizedStatement,
     schema: &Schema,
@@ -196,7 +90,7 @@ fn in_pieces(
     Ok(())
 }
 
-/// The keys as they stand in the table, each once and in an order that all callers share.
+/// Returns the distinct stored keys in an order that all callers share, which prevents deadlocks.
 fn in_order(schema: &Schema, keys: &[Key]) -> Vec<Row> {
     let stored = keys.iter().map(|key| {
         let key = Mysql::stored_key(schema, key).into_owned();
@@ -224,7 +118,7 @@ pub(super) fn fetch_many<C: Conn<Mysql>>(
     Ok(rows.finish())
 }
 
-/// Writes rows, in a transaction where one statement does not hold them.
+/// Writes rows, in a transaction if they need several statements.
 pub(super) fn put_all<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -236,15 +130,14 @@ pub(super) fn put_all<C: Conn<Mysql>>(
     write_pieces(connection, &batches_of(statements)?.set, schema, &rows)
 }
 
-/// Writes rows by a statement that has several sizes, in a transaction where one does not hold
-/// them.
+/// Writes rows with statements of fixed sizes, in a transaction if several are needed.
 fn write_pieces<C: Conn<Mysql>>(
     connection: &mut C,
     write: &SizedStatement,
     schema: &Schema,
     rows: &[Row],
 ) -> QueryResult<()> {
-    // The last row may be repeated.
+    // Leaves room for padding.
     let bytes = max_packet(connection) / 3;
     let (size, _) = write.fit(schema, fitting(rows, bytes));
     let write = |connection: &mut C| {
@@ -262,13 +155,13 @@ fn write_pieces<C: Conn<Mysql>>(
     }
 }
 
-/// The largest statement of a connection: where it is not one of the pool's, what every server
-/// takes.
+/// Returns the maximum size of a statement, which is the minimum of all servers for a connection that
+/// is not of the pool.
 fn max_packet<C: Conn<Mysql>>(connection: &C) -> usize {
     own(connection).map_or(1 << 20, |connection| connection.server().max_packet)
 }
 
-/// Whether it is known that MariaDB is at the other end.
+/// Returns whether the server is known to be MariaDB.
 fn is_mariadb<C: Conn<Mysql>>(connection: &C) -> bool {
     own(connection).is_some_and(|connection| connection.server().mariadb)
 }
@@ -277,7 +170,7 @@ fn own<C: Conn<Mysql>>(connection: &C) -> Option<&MysqlConnection> {
     (connection as &dyn Any).downcast_ref()
 }
 
-/// How many of the rows go into a statement of so many bytes; at least one.
+/// Returns the number of rows that fit a statement of a size in bytes; at least one.
 fn fitting(rows: &[Row], bytes: usize) -> usize {
     let mut left = bytes;
     let fit = rows.iter().take_while(|row| {
@@ -289,7 +182,7 @@ fn fitting(rows: &[Row], bytes: usize) -> usize {
     fit.count().max(1)
 }
 
-/// Writes a row and gives the one that it replaced.
+/// Writes a row, and returns the row that it replaced.
 pub(super) fn update<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -302,8 +195,7 @@ pub(super) fn update<C: Conn<Mysql>>(
     })
 }
 
-/// Writes a row whose key no other one has. Where another one came to have it meanwhile, it is to
-/// be tried again.
+/// Inserts a row whose key has none. Returns a conflict if it has one meanwhile.
 fn put_new<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -317,8 +209,8 @@ fn put_new<C: Conn<Mysql>>(
     }
 }
 
-/// Whether rows were inserted; not where one of their keys has a row. Another index that allows a
-/// value once is an error.
+/// Returns whether rows were inserted: not if one of their keys has a row. The violation of another
+/// unique index is an error.
 pub(super) fn inserted(result: QueryResult<usize>) -> QueryResult<bool> {
     use DatabaseErrorKind::UniqueViolation;
     match result {
@@ -329,13 +221,13 @@ pub(super) fn inserted(result: QueryResult<usize>) -> QueryResult<bool> {
     }
 }
 
-/// Whether the primary key is what an error is about.
+/// Returns whether an error refers to the primary key.
 fn is_of_the_key(info: &dyn DatabaseErrorInformation) -> bool {
     info.constraint_name().is_none_or(|index| index == "PRIMARY" || index.ends_with(".PRIMARY"))
 }
 
-/// Inserts those rows whose keys have none, all or none. Gives the stored rows of the other keys.
-/// A statement that meets one of these inserts nothing, and the rest is inserted by another one.
+/// Inserts the rows whose keys have none, atomically. Returns the stored rows of the other keys. If a
+/// key has a row, the statement inserts nothing, and another inserts the remaining rows.
 pub(super) fn insert_all<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -351,7 +243,7 @@ pub(super) fn insert_all<C: Conn<Mysql>>(
     })
 }
 
-/// Inserts rows, in a transaction where one statement does not hold them.
+/// Inserts rows, in a transaction if they need several statements.
 fn insert_new<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -364,7 +256,7 @@ fn insert_new<C: Conn<Mysql>>(
     Ok(rows.len())
 }
 
-/// The row of a key, which nobody else changes until the transaction ends.
+/// Returns the row of a key, locked until the transaction ends.
 fn lock<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -374,27 +266,8 @@ fn lock<C: Conn<Mysql>>(
     find::<Mysql>(connection, sql.with(key), &statements.types)
 }
 
-/// The condition, after that of the key, that a row can be read, where one is needed: another
-/// program may have stored what hilcat never would. None where no condition says it.
-pub(super) fn readable(schema: &Schema) -> Option<String> {
-    let of = |column: &Column| {
-        let name = Mysql::quote(&column.name);
-        let condition = match column.ty {
-            // Integers beyond 64 bits.
-            ColumnType::Json => return None,
-            ColumnType::Bool => format!("{name} IN (0, 1)"),
-            ColumnType::Date | ColumnType::Timestamp => format!("{name} >= '0001-01-01'"),
-            ColumnType::Time => format!("{name} BETWEEN '00:00:00' AND '23:59:59.999999'"),
-            _ => return Some(String::new()),
-        };
-        Some(format!(" AND ({condition}) IS NOT FALSE"))
-    };
-    schema.columns.iter().map(of).collect()
-}
-
-/// Removes a row and gives it: in one statement where the engine can, else in a transaction. Of a
-/// row that cannot be read the one statement says nothing, as if there were none: that one is
-/// fetched, which says what is wrong with it.
+/// Removes and returns a row, in one statement if the engine supports it, otherwise in a transaction.
+/// The one statement skips a row that cannot be decoded. It is then fetched, which reports the error.
 pub(super) fn pop<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,
@@ -420,7 +293,7 @@ pub(super) fn pop<C: Conn<Mysql>>(
     })
 }
 
-/// Removes rows and gives them: of a key that is asked twice the first gets the row.
+/// Removes and returns rows. The first of several equal keys gets the row.
 pub(super) fn pop_many<C: Conn<Mysql>>(
     connection: &mut C,
     statements: &Statements,

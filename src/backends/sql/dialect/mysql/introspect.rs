@@ -1,94 +1,94 @@
-//! What stands in a MySQL or MariaDB database.
+//! Inspection of the tables of a MySQL or MariaDB database.
 
 use diesel::mysql::Mysql;
 
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::keys::{is_whole_name, needs_whole, whole_name};
-use crate::backends::sql::dialect::{Dialect, REGISTRY_TABLE};
+use crate::backends::sql::dialect::keys::{full_key_name, is_full_key_name, needs_full_key};
+use crate::backends::sql::dialect::{ColumnTypes, REGISTRY_TABLE};
 use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::statement::{Sql, load};
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result, Row, Value};
 
-/// The collations under which no two texts are one, not even with a space at the end.
+/// The collations that distinguish all texts, including trailing spaces.
 const EXACT: [&str; 3] = ["utf8mb4_0900_bin", "utf8mb4_nopad_bin", "binary"];
 
-/// What stands before the collation of a column of the key whose texts are not all told apart.
+/// The separator between the declared type and an inexact collation of a key column.
 const COLLATED: &str = " collate ";
 
-/// A column of the engine's own tables of columns.
+/// A column in the information schema.
 struct Info {
     name: String,
     declared: String,
     nullable: bool,
-    /// Whether the server fills it in where an insert does not name it.
-    filled: bool,
-    /// Of a column of text.
+    /// Whether the server fills it if an insert omits it.
+    has_default: bool,
+    /// The character set of a text column.
     charset: Option<String>,
     collation: Option<String>,
     generated: bool,
 }
 
-/// The table of this name as it stands, if it does.
+/// Returns the existing table of this name, or `None`.
 pub(super) fn table(connection: &mut MysqlConnection, name: &str) -> Result<Option<ExistingTable>> {
-    if !stands(connection, name)? {
+    if !exists(connection, name)? {
         return Ok(None);
     }
     let json = json_columns(connection, name)?;
     let columns = columns(connection, name)?;
     let all: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let key = key(connection, name)?;
-    let whole = |number: usize| {
-        let name = whole_name(number);
+    let full_key = |number: usize| {
+        let name = full_key_name(number);
         columns.iter().find(move |column| column.name.eq_ignore_ascii_case(&name))
     };
     let sized = key.iter().filter_map(|part| columns.iter().find(|column| column.name == *part));
     let sized = sized.filter(|column| is_sized(&column.declared)).count();
-    let standing = columns
+    let existing = columns
         .iter()
-        .filter(|column| !column.generated && !is_whole_name(&column.name))
+        .filter(|column| !column.generated && !is_full_key_name(&column.name))
         .map(|column| match key.iter().position(|part| *part == column.name) {
-            None => standing_column(column, &json),
-            Some(at) => key_column(column, whole(at + 1), sized),
+            None => existing_column(column, &json),
+            Some(at) => key_column(column, full_key(at + 1), sized),
         });
-    let standing = standing.collect();
+    let existing = existing.collect();
     let computed = columns.iter().filter(|column| column.generated);
     let computed = computed.map(|column| column.name.clone()).collect();
-    let wholes = all.into_iter().filter(|name| is_whole_name(name)).collect();
-    Ok(Some(ExistingTable { columns: standing, key, wholes, computed }))
+    let full_key_columns = all.into_iter().filter(|name| is_full_key_name(name)).collect();
+    Ok(Some(ExistingTable { columns: existing, key, full_key_columns, computed }))
 }
 
-/// The names of all tables, sorted.
+/// Returns the names of all tables, sorted.
 pub(super) fn tables(connection: &mut MysqlConnection) -> Result<Vec<String>> {
     let tables = Sql::new(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name",
     );
-    let rows = ask(connection, &tables, &[], &[ColumnType::Text])?;
+    let rows = query(connection, &tables, &[], &[ColumnType::Text])?;
     let mut names: Vec<String> = rows.into_iter().filter_map(|row| texts(row).next()).collect();
     names.sort();
     Ok(names)
 }
 
-/// Whether a table of this name stands. Where the server takes upper and lower case for one in the
-/// names of tables, so does this.
-fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
+/// Returns whether a table of this name exists. Compares names like the server, which can be
+/// case-insensitive.
+fn exists(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
     let sql = Sql::new(
         "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ",
     )
     .bind(ColumnType::Text);
     let folds = connection.server().folds_tables;
-    let found = ask(connection, &sql, &[name.into()], &[ColumnType::Text, ColumnType::Text])?;
+    let found = query(connection, &sql, &[name.into()], &[ColumnType::Text, ColumnType::Text])?;
     for row in found {
         let mut row = texts(row);
-        let (Some(stands), Some(kind)) = (row.next(), row.next()) else { continue };
-        if stands == name || folds && stands.to_lowercase() == name.to_lowercase() {
+        let (Some(found), Some(kind)) = (row.next(), row.next()) else { continue };
+        if found == name || folds && found.to_lowercase() == name.to_lowercase() {
             if folds {
                 check_spelling(connection, name)?;
             }
             return match kind.as_str() {
                 "BASE TABLE" => Ok(true),
                 kind => Err(Error::unsupported(format!(
-                    "`{name}` is a {}, not a table",
+                    "`{name}` is a {}, not a table; use another name",
                     kind.to_lowercase()
                 ))),
             };
@@ -97,8 +97,8 @@ fn stands(connection: &mut MysqlConnection, name: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Refuses a table that another scope has under another spelling, where the server takes the two
-/// for one: each would see the records of the other.
+/// Rejects a table that another scope uses in another spelling, if the server treats the names as
+/// equal: the scopes would share their records.
 fn check_spelling(connection: &mut MysqlConnection, name: &str) -> Result<()> {
     let sql = Sql::new(format!("SELECT scope, table_name FROM {}", Mysql::quote(REGISTRY_TABLE)));
     let mut noted = Vec::new();
@@ -119,20 +119,20 @@ fn check_spelling(connection: &mut MysqlConnection, name: &str) -> Result<()> {
     match noted.into_iter().find_map(other) {
         None => Ok(()),
         Some((scope, table)) => Err(Error::invalid_schema(format!(
-            "the table `{name}` is `{table}` of the scope `{scope}`: this server takes upper and lower case for one in the names of tables (lower_case_table_names); give one of the scopes another table"
+            "the table `{name}` is the table `{table}` of the scope `{scope}`: table names are case-insensitive on this server (lower_case_table_names); use another table for one of the scopes"
         ))),
     }
 }
 
-/// The statement that makes a table as it is.
-pub(super) fn shown(connection: &mut MysqlConnection, table: &str) -> Result<String> {
+/// Returns the CREATE TABLE statement of a table.
+pub(super) fn show_create_table(connection: &mut MysqlConnection, table: &str) -> Result<String> {
     let sql = Sql::new(format!("SHOW CREATE TABLE {}", Mysql::quote(table)));
-    let rows = ask(connection, &sql, &[], &[ColumnType::Text, ColumnType::Text])?;
-    let shown = rows.into_iter().next().and_then(|row| texts(row).nth(1));
-    shown.ok_or_else(|| Error::invalid_data("SHOW CREATE TABLE gave no statement"))
+    let rows = query(connection, &sql, &[], &[ColumnType::Text, ColumnType::Text])?;
+    let show_create_table = rows.into_iter().next().and_then(|row| texts(row).nth(1));
+    show_create_table.ok_or_else(|| Error::invalid_data("SHOW CREATE TABLE returned no statement"))
 }
 
-/// The triggers of a table: their names and what they do.
+/// Returns the triggers of a table: their names and statements.
 pub(super) fn triggers(
     connection: &mut MysqlConnection,
     table: &str,
@@ -142,7 +142,7 @@ pub(super) fn triggers(
         "SELECT trigger_name, action_statement FROM information_schema.triggers WHERE event_object_schema = DATABASE() AND event_object_table = ",
     )
     .bind(Text);
-    let rows = ask(connection, &sql, &[table.into()], &[Text, Text])?;
+    let rows = query(connection, &sql, &[table.into()], &[Text, Text])?;
     let pair = |row: Row| {
         let mut texts = texts(row);
         texts.next().zip(texts.next())
@@ -157,7 +157,8 @@ fn columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Info>> {
     )
     .bind(Text)
     .text(" ORDER BY ordinal_position");
-    let rows = ask(connection, &sql, &[table.into()], &[Text, Text, Text, Text, Bool, Bool, Bool])?;
+    let rows =
+        query(connection, &sql, &[table.into()], &[Text, Text, Text, Text, Bool, Bool, Bool])?;
     let info = |row: Row| match <[Value; 7]>::try_from(row) {
         Ok(
             [
@@ -166,27 +167,27 @@ fn columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Info>> {
                 charset,
                 collation,
                 Value::Bool(nullable),
-                Value::Bool(filled),
+                Value::Bool(has_default),
                 Value::Bool(generated),
             ],
         ) => {
             let (charset, collation) = (text(charset), text(collation));
             let declared = canonical(&declared);
-            Some(Info { name, declared, nullable, filled, charset, collation, generated })
+            Some(Info { name, declared, nullable, has_default, charset, collation, generated })
         }
         _ => None,
     };
     Ok(rows.into_iter().filter_map(info).collect())
 }
 
-/// The columns of each index of a table.
+/// Returns the columns of each index of a table.
 pub(super) fn indexes(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Vec<String>>> {
     let sql = Sql::new(
         "SELECT index_name, IF(sub_part IS NULL, COALESCE(column_name, ''), '') FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = ",
     )
     .bind(ColumnType::Text)
     .text(" ORDER BY index_name, seq_in_index");
-    let rows = ask(connection, &sql, &[table.into()], &[ColumnType::Text, ColumnType::Text])?;
+    let rows = query(connection, &sql, &[table.into()], &[ColumnType::Text, ColumnType::Text])?;
     let parts: Vec<(String, String)> = rows
         .into_iter()
         .filter_map(|row| {
@@ -198,7 +199,7 @@ pub(super) fn indexes(connection: &mut MysqlConnection, table: &str) -> Result<V
     Ok(indexes.map(|parts| parts.iter().map(|(_, column)| column.clone()).collect()).collect())
 }
 
-/// The columns of the primary key, in its order.
+/// Returns the columns of the primary key, in order.
 fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     use ColumnType::{BigInt, Text};
     let sql = Sql::new(
@@ -206,19 +207,21 @@ fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     )
     .bind(Text)
     .text(" ORDER BY seq_in_index");
-    let rows = ask(connection, &sql, &[table.into()], &[Text, BigInt, Text])?;
+    let rows = query(connection, &sql, &[table.into()], &[Text, BigInt, Text])?;
     let mut key = Vec::new();
     for row in rows {
         match <[Value; 3]>::try_from(row) {
             Ok([_, _, Value::Text(index)]) if index != "PRIMARY" => {
                 return Err(Error::unsupported(format!(
-                    "the table has the unique index `{index}` beside its primary key, and an upsert of this engine overwrites whatever record any of them finds"
+                    "the table has the unique index `{index}` in addition to its primary key, and an upsert of this engine would overwrite the records of both; drop the index"
                 )));
             }
             Ok([Value::Text(column), Value::Null, _]) => key.push(column),
             Ok([Value::Text(column), _, _]) => {
-                return Err(Error::unsupported("the column is unique by its beginning alone")
-                    .with_column(&column));
+                return Err(Error::unsupported(
+                    "the primary key contains only a prefix of the column; use the whole column",
+                )
+                .with_column(&column));
             }
             _ => {}
         }
@@ -226,7 +229,7 @@ fn key(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     Ok(key)
 }
 
-/// The columns that MariaDB holds JSON in: a text that is checked.
+/// Returns the JSON columns of MariaDB, which are texts with a check.
 fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<String>> {
     if !connection.server().mariadb {
         return Ok(Vec::new());
@@ -235,7 +238,7 @@ fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Str
         "SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = DATABASE() AND table_name = ",
     )
     .bind(ColumnType::Text);
-    let rows = ask(connection, &sql, &[table.into()], &[ColumnType::Text])?;
+    let rows = query(connection, &sql, &[table.into()], &[ColumnType::Text])?;
     let column = |clause: String| {
         let quoted = clause.strip_prefix("json_valid(`")?.strip_suffix("`)")?;
         Some(quoted.replace("``", "`"))
@@ -243,17 +246,17 @@ fn json_columns(connection: &mut MysqlConnection, table: &str) -> Result<Vec<Str
     Ok(rows.into_iter().filter_map(|row| texts(row).next()).filter_map(column).collect())
 }
 
-/// The collation of a column that takes different texts for one.
+/// Returns the collation of a column if it treats different texts as equal.
 fn inexact(info: &Info) -> Option<&str> {
     info.collation.as_deref().filter(|collation| !EXACT.contains(collation))
 }
 
-/// Whether a column of a key, as it is described here, takes no two texts for one.
+/// Returns whether the declared type of a key column has an exact collation.
 pub(super) fn is_exact(declared: &str) -> bool {
     !declared.contains(COLLATED)
 }
 
-fn standing_column(info: &Info, json: &[String]) -> ExistingColumn {
+fn existing_column(info: &Info, json: &[String]) -> ExistingColumn {
     let declared = match json.contains(&info.name) {
         true => "json".to_owned(),
         false => with_charset(info),
@@ -264,22 +267,22 @@ fn standing_column(info: &Info, json: &[String]) -> ExistingColumn {
         declared,
         known: false,
         nullable: info.nullable,
-        required: !info.nullable && !info.filled,
+        required: !info.nullable && !info.has_default,
     }
 }
 
-/// A column of the key, which may have a column of the whole keys beside it: that one has the type.
-/// Keys are exact: under a collation that takes different texts for one it is of another type.
-fn key_column(info: &Info, whole: Option<&Info>, sized: usize) -> ExistingColumn {
-    let mut column = standing_column(info, &[]);
-    match whole {
-        Some(whole) => {
-            column.ty = type_of(&whole.declared);
-            column.declared = whole.declared.clone();
+/// Describes a key column. If it has a column for full keys, that column has the type. An inexact
+/// collation is part of the declared type.
+fn key_column(info: &Info, full_key: Option<&Info>, sized: usize) -> ExistingColumn {
+    let mut column = existing_column(info, &[]);
+    match full_key {
+        Some(full_key) => {
+            column.ty = type_of(&full_key.declared);
+            column.declared = full_key.declared.clone();
         }
-        None if needs_whole::<Mysql>(column.ty, sized) => {
+        None if needs_full_key::<Mysql>(column.ty, sized) => {
             column.ty = None;
-            column.declared.push_str(" without a column of the whole keys");
+            column.declared.push_str(" without a column for full keys");
         }
         None => {}
     }
@@ -294,7 +297,7 @@ fn is_sized(declared: &str) -> bool {
     declared.contains("char") || declared.starts_with("varbinary")
 }
 
-/// A text in another character set holds other texts.
+/// Adds a character set other than utf8mb4 to the declared type.
 fn with_charset(info: &Info) -> String {
     match info.charset.as_deref() {
         None | Some("utf8mb4") => info.declared.clone(),
@@ -302,7 +305,7 @@ fn with_charset(info: &Info) -> String {
     }
 }
 
-/// A type as both engines would spell it: MariaDB gives integers a width that means nothing.
+/// Normalizes a type to a common spelling of both engines, without the display width of integers.
 fn canonical(declared: &str) -> String {
     if declared.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("enum(")) {
         return format!("enum{}", &declared[4..]);
@@ -320,7 +323,7 @@ fn canonical(declared: &str) -> String {
 
 fn type_of(declared: &str) -> Option<ColumnType> {
     match declared {
-        // Of 32 bits here, of 64 elsewhere.
+        // A float has 32 bits in MySQL.
         "float" => Some(ColumnType::Real),
         "binary(16)" => Some(ColumnType::Uuid),
         declared if declared.starts_with("enum(") => Some(ColumnType::Text),
@@ -328,7 +331,7 @@ fn type_of(declared: &str) -> Option<ColumnType> {
     }
 }
 
-fn ask(
+fn query(
     connection: &mut MysqlConnection,
     sql: &Sql,
     values: &[Value],
@@ -359,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_engines_spell_a_type_alike() {
+    fn types_of_both_engines_are_normalized() {
         for (declared, expected) in [
             ("bigint(20)", "bigint"),
             ("bigint(20) unsigned", "bigint unsigned"),

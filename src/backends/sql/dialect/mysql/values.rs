@@ -1,17 +1,16 @@
-//! Values of MySQL and MariaDB: how they are bound and read, in the formats of prepared
-//! statements, which are exact where text would round.
+//! Binding and decoding of values, in the binary format of prepared statements, which is exact where
+//! text would round.
 
 use std::io::Write;
 
-use diesel::QueryResult;
 use diesel::deserialize::FromSql;
 use diesel::mysql::data_types::{MysqlTime, MysqlTimestampType};
 use diesel::mysql::{Mysql, MysqlType, MysqlValue};
 use diesel::query_builder::AstPass;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types as st;
+use diesel::{QueryResult, sql_types as st};
 
-use crate::backends::sql::dialect::{misfit, unreadable};
+use crate::backends::sql::dialect::{type_mismatch, unreadable_value};
 use crate::{ColumnType, Error, Result, Value, json, temporal, text};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
@@ -52,7 +51,7 @@ pub(super) fn bind<'b>(
     with_sql_type!(ty, bind)
 }
 
-/// Writes a value where Diesel has it bound by the type of a column.
+/// Writes a value that Diesel binds by the type of a column.
 pub(super) fn encode<'b>(
     value: &'b Value,
     ty: ColumnType,
@@ -66,28 +65,28 @@ pub(super) fn encode<'b>(
     with_sql_type!(ty, write)
 }
 
-/// Reads a value of a type: of what hilcat itself would have stored, and of near types, since
-/// another program may have made the column.
+/// Decodes a value of a column type. Accepts what hilcat stores, and similar types, because another
+/// program may have created the column.
 pub(super) fn decode(raw: MysqlValue<'_>, ty: ColumnType) -> Result<Value> {
     use MysqlType::{Date, DateTime, Double, Float, LongLong, Numeric, Time, UnsignedLongLong};
     let stored = raw.value_type();
-    let wrong = || misfit(ty, name_of(stored));
+    let wrong = || type_mismatch(ty, name_of(stored));
     Ok(match (ty, stored) {
         (ColumnType::Bool, LongLong | UnsignedLongLong) => match integer(raw)? {
             0 => Value::Bool(false),
             1 => Value::Bool(true),
-            _ => return Err(misfit(ty, "an integer beyond 0 and 1")),
+            _ => return Err(type_mismatch(ty, "an integer other than 0 and 1")),
         },
         (
             ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt,
             LongLong | UnsignedLongLong,
         ) => {
             let value = i64::try_from(integer(raw)?).map(Value::Int);
-            in_range(value.map_err(|_| misfit(ty, "an integer out of its range"))?, ty)?
+            in_range(value.map_err(|_| type_mismatch(ty, "an integer out of its range"))?, ty)?
         }
         (ColumnType::UBigInt, LongLong | UnsignedLongLong) => {
             let value = u64::try_from(integer(raw)?).map(Value::UInt);
-            value.map_err(|_| misfit(ty, "a negative integer"))?
+            value.map_err(|_| type_mismatch(ty, "a negative integer"))?
         }
         (ColumnType::Real | ColumnType::Double, Float) => {
             Value::Float(f64::from(f32::from_ne_bytes(array(raw.as_bytes())?)))
@@ -96,7 +95,7 @@ pub(super) fn decode(raw: MysqlValue<'_>, ty: ColumnType) -> Result<Value> {
             in_range(Value::Float(f64::from_ne_bytes(array(raw.as_bytes())?)), ty)?
         }
         (ColumnType::Decimal { .. }, Numeric) => {
-            text::to_value(text_of(&raw)?, ty).map_err(unreadable)?
+            text::to_value(text_of(&raw)?, ty).map_err(unreadable_value)?
         }
         (ColumnType::Text | ColumnType::Varchar(_), MysqlType::String) => {
             Value::Text(text_of(&raw)?.to_owned())
@@ -104,40 +103,40 @@ pub(super) fn decode(raw: MysqlValue<'_>, ty: ColumnType) -> Result<Value> {
         (ColumnType::Bytes, MysqlType::String) => Value::Bytes(raw.as_bytes().to_vec()),
         (ColumnType::Uuid, MysqlType::String) => match raw.as_bytes().try_into() {
             Ok(bytes) => Value::Uuid(bytes),
-            Err(_) => return Err(misfit(ty, "bytes, but not sixteen")),
+            Err(_) => return Err(type_mismatch(ty, "bytes of a length other than 16")),
         },
         (ColumnType::Json, MysqlType::String) => {
-            Value::Json(Box::new(json::parse(text_of(&raw)?).map_err(unreadable)?))
+            Value::Json(Box::new(json::parse(text_of(&raw)?).map_err(unreadable_value)?))
         }
-        (ColumnType::Date, Date) => Value::Date(days(&time(raw)?).ok_or_else(no_date)?),
+        (ColumnType::Date, Date) => Value::Date(days(&time(raw)?).ok_or_else(invalid_date)?),
         (ColumnType::Time, Time) => match micros(&time(raw)?) {
             Some(micros) => Value::Time(micros),
-            None => return Err(misfit(ty, "a time that is not one of a day")),
+            None => return Err(type_mismatch(ty, "a time outside of a day")),
         },
         (ColumnType::Timestamp, DateTime | Date) => {
             let time = time(raw)?;
-            let (days, micros) = days(&time).zip(micros(&time)).ok_or_else(no_date)?;
+            let (days, micros) = days(&time).zip(micros(&time)).ok_or_else(invalid_date)?;
             Value::Timestamp(i64::from(days) * MICROS_A_DAY + micros)
         }
         _ => return Err(wrong()),
     })
 }
 
-fn no_date() -> Error {
-    Error::invalid_data("the stored value is no date, as 0000-00-00 is none")
+fn invalid_date() -> Error {
+    Error::invalid_data("the stored value is not a valid date, like 0000-00-00")
 }
 
-/// A stored value that has to be in the range of its type.
+/// Checks that a stored value is in the range of its type.
 fn in_range(value: Value, ty: ColumnType) -> Result<Value> {
-    ty.check(&value).map_err(unreadable)?;
+    ty.check(&value).map_err(unreadable_value)?;
     Ok(value)
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| Error::invalid_data("the stored number is cut short"))
+    bytes.try_into().map_err(|_| Error::invalid_data("the stored number is truncated"))
 }
 
-/// An integer, which the link gives in 64 bits.
+/// Returns an integer, which has 64 bits in the connection's rows.
 fn integer(raw: MysqlValue<'_>) -> Result<i128> {
     Ok(match raw.value_type() {
         MysqlType::UnsignedLongLong => u64::from_ne_bytes(array(raw.as_bytes())?).into(),
@@ -152,16 +151,16 @@ fn text_of<'a>(raw: &'a MysqlValue<'_>) -> Result<&'a str> {
 
 fn time(raw: MysqlValue<'_>) -> Result<MysqlTime> {
     <MysqlTime as FromSql<st::Timestamp, Mysql>>::from_sql(raw)
-        .map_err(|_| Error::invalid_data("the stored time is cut short"))
+        .map_err(|_| Error::invalid_data("the stored time is truncated"))
 }
 
-/// The days of a date since 1970-01-01; none where it is no date.
+/// Returns the days of a date since 1970-01-01, or `None` for an invalid date.
 fn days(time: &MysqlTime) -> Option<i32> {
     let date = chrono::NaiveDate::from_ymd_opt(time.year.try_into().ok()?, time.month, time.day)?;
     Some(temporal::date_from_chrono(date)).filter(|days| temporal::DATES.contains(days))
 }
 
-/// The microseconds since midnight; none where the time is longer than a day or negative.
+/// Returns the microseconds since midnight, or `None` for a time outside of a day.
 fn micros(time: &MysqlTime) -> Option<i64> {
     let of_time = time.time_type == MysqlTimestampType::MYSQL_TIMESTAMP_TIME;
     if time.neg || of_time && time.day > 0 {
@@ -185,7 +184,7 @@ fn name_of(stored: MysqlType) -> &'static str {
     }
 }
 
-/// Binds a value as what it is stored as.
+/// Implements the binding of values for SQL types.
 macro_rules! stored_as {
     ($($sql:ty => |$value:pat_param, $out:ident| $write:expr;)*) => {$(
         impl ToSql<$sql, Mysql> for Value {
@@ -240,7 +239,7 @@ fn unbindable(value: &Value, sql: &str) -> Box<dyn std::error::Error + Send + Sy
 
 fn date_and_time(days: i32, micros: i64, kind: MysqlTimestampType) -> MysqlTime {
     use chrono::Datelike;
-    // Values are checked before they come here.
+    // The value was checked before.
     let date = temporal::date_to_chrono(days).unwrap_or_default();
     let mut time = time_of_day(micros);
     time.year = date.year().unsigned_abs();

@@ -1,4 +1,4 @@
-//! Batches: many rows or keys in one statement, an array for each column.
+//! Batches: several rows or keys in one statement, with an array for each column.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -6,35 +6,35 @@ use std::collections::HashSet;
 use diesel::QueryResult;
 use diesel::pg::Pg;
 
+use super::clauses::{inserting_into, stored_types};
 use super::removal::{gone_or_none, of_removal};
 use super::update::readable;
-use super::{inserting_into, stored_types};
-use crate::backends::sql::dialect::Dialect;
 use crate::backends::sql::dialect::statements::{Statements, columns, selected, unless_stored};
 use crate::backends::sql::dialect::write::{check_written, insert_or_fetch};
+use crate::backends::sql::dialect::{ColumnTypes, Dialect, StatementText};
 use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::batch::{Column, RequestOrder, sorted};
 use crate::backends::sql::statement::{Conn, Sql, execute, load};
 use crate::{ColumnType, Key, Result, Row, Schema, Value};
 
-/// How many rows one statement writes or reads at the most.
-const ROWS: usize = 10_000;
+/// The maximum number of rows that one statement writes or reads.
+const MAX_ROWS: usize = 10_000;
 
-/// How many bytes the values of one statement have, about, where it is of several rows.
-const BYTES: usize = 16 << 20;
+/// The approximate maximum size of the values of a statement of several rows, in bytes.
+const MAX_BYTES: usize = 16 << 20;
 
-/// `SELECT` of the rows of the keys in the binds.
+/// `SELECT` of the rows of the bound keys.
 pub(super) fn fetch_listed(schema: &Schema) -> Sql {
     let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
     matching(Sql::new(format!("SELECT {all} FROM {table} WHERE ")), schema)
 }
 
-/// `DELETE` of the rows of the keys in the binds.
+/// `DELETE` of the rows of the bound keys. Returns the rows.
 pub(super) fn pop_listed(schema: &Schema) -> Sql {
     let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
     let keys = columns::<Pg>(schema.key_columns());
-    // A `DELETE` alone takes its rows as they lie in the table, and would wait in a circle with a
-    // batch of writes, which takes them in the order of their keys.
+    // A `DELETE` alone locks rows in table order, and would deadlock with a batch of writes, which
+    // locks them in key order.
     let locked = format!("WITH hilcat_locked AS MATERIALIZED (SELECT {keys} FROM {table} WHERE ");
     matching(Sql::new(locked), schema).text(&format!(
         " ORDER BY {keys} FOR UPDATE), hilcat_gone AS (DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM hilcat_locked) RETURNING {all}) {}",
@@ -42,7 +42,7 @@ pub(super) fn pop_listed(schema: &Schema) -> Sql {
     ))
 }
 
-/// The same for those that are expired at the time in the last bind, without giving them.
+/// `DELETE` of the rows of the bound keys that are expired at the time in the last bind.
 pub(super) fn remove_listed(schema: &Schema, expiry: &str) -> Sql {
     let table = Pg::quote(&schema.table);
     let keys = columns::<Pg>(schema.key_columns());
@@ -65,19 +65,19 @@ fn matching(sql: Sql, schema: &Schema) -> Sql {
         .text("))")
 }
 
-/// `INSERT` of those of the rows in the binds whose keys have none: gives the keys of these.
+/// `INSERT` of the bound rows whose keys have none. Returns their keys.
 pub(super) fn insert_listed(schema: &Schema) -> Sql {
     let keys = selected::<Pg>(schema, schema.key_columns());
     let sql = unnested(inserting_into(Sql::new(""), schema), schema);
     unless_stored::<Pg>(sql, schema).text(&format!(" RETURNING {keys}"))
 }
 
-/// The rows in the arrays of the binds, as what an `INSERT` takes.
+/// Adds the rows in the bound arrays as the source of an `INSERT`.
 pub(super) fn unnested(sql: Sql, schema: &Schema) -> Sql {
     sql.text("SELECT * FROM unnest(").list(", ", stored_types(schema), Sql::bind).text(")")
 }
 
-/// The rows of keys, in the order asked.
+/// Returns the rows of keys, in the order of the keys.
 pub(super) fn fetch<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -92,8 +92,8 @@ pub(super) fn fetch<C: Conn<Pg>>(
     Ok(rows.finish())
 }
 
-/// Removes the rows of keys and gives them in the order asked. One statement is all or nothing,
-/// but is done before its rows are read.
+/// Removes and returns the rows of keys, in the order of the keys. A single statement is atomic, but
+/// takes effect before its rows are decoded.
 pub(super) fn pop<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -110,14 +110,15 @@ pub(super) fn pop<C: Conn<Pg>>(
         }
         Ok(rows.finish_first_only())
     };
-    let surely_read = readable(&statements.schema).is_some_and(|condition| condition.is_empty());
-    match surely_read && chunks.len() <= 1 {
+    let always_readable =
+        readable(&statements.schema).is_some_and(|condition| condition.is_empty());
+    match always_readable && chunks.len() <= 1 {
         true => pop(connection),
         false => Pg::write_transaction(connection, pop),
     }
 }
 
-/// Keys as they stand in the table.
+/// Returns keys as stored.
 fn stored<'a>(statements: &Statements, keys: &'a [Key]) -> Vec<Cow<'a, Key>> {
     keys.iter().map(|key| Pg::stored_key(&statements.schema, key)).collect()
 }
@@ -127,7 +128,7 @@ fn sorted_keys<'a>(statements: &Statements, keys: &'a [Cow<'a, Key>]) -> Vec<&'a
     sorted(0..statements.key_types.len(), keys)
 }
 
-/// Runs a statement on keys and takes its rows.
+/// Runs a statement on keys, and collects its rows.
 fn each<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -143,7 +144,7 @@ fn each<C: Conn<Pg>>(
     })
 }
 
-/// Writes rows that are complete, all or none.
+/// Writes complete rows atomically.
 pub(super) fn put<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -165,7 +166,7 @@ pub(super) fn put<C: Conn<Pg>>(
     }
 }
 
-/// Inserts those rows whose keys have none, all or none. Gives the stored rows of the other keys.
+/// Inserts the rows whose keys have none, atomically. Returns the stored rows of the other keys.
 pub(super) fn insert<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -185,7 +186,7 @@ pub(super) fn insert<C: Conn<Pg>>(
     }
 }
 
-/// Inserts complete rows whose keys have none or an expired one, all or none. Gives the stored rows
+/// Inserts complete rows whose keys have no row or an expired one, atomically. Returns the stored rows
 /// of the other keys.
 pub(super) fn replace_expired<C: Conn<Pg>>(
     connection: &mut C,
@@ -209,7 +210,7 @@ pub(super) fn replace_expired<C: Conn<Pg>>(
     }
 }
 
-/// Removes those rows of keys that are expired.
+/// Removes the expired rows of keys.
 pub(super) fn remove_expired<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -228,7 +229,7 @@ pub(super) fn remove_expired<C: Conn<Pg>>(
     Ok(())
 }
 
-/// Inserts rows whose keys have none. Gives the keys of those that were inserted.
+/// Inserts rows whose keys have none. Returns the keys of the inserted rows.
 fn insert_new<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -237,7 +238,7 @@ fn insert_new<C: Conn<Pg>>(
     write_new(connection, statements, chunks, statements.insert_many.as_ref(), &[])
 }
 
-/// Writes rows by a statement that gives the keys of those that it wrote.
+/// Writes rows with a statement that returns the keys of the written rows.
 fn write_new<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -266,14 +267,14 @@ fn sorted_rows<'a>(
     sorted(statements.schema.key.iter().copied(), rows)
 }
 
-/// Cuts rows into the parts that one statement takes.
+/// Splits rows into chunks for one statement each.
 fn chunks<'r, 'a>(mut rows: &'r [&'a [Value]]) -> Vec<&'r [&'a [Value]]> {
     let mut chunks = Vec::new();
     while !rows.is_empty() {
         let mut bytes = 0;
-        let fits = rows.iter().take(ROWS).take_while(|row| {
+        let fits = rows.iter().take(MAX_ROWS).take_while(|row| {
             bytes += row.iter().map(Value::size).sum::<usize>();
-            bytes <= BYTES
+            bytes <= MAX_BYTES
         });
         let (chunk, rest) = rows.split_at(fits.count().max(1));
         chunks.push(chunk);
@@ -287,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_by_number_and_by_size() {
+    fn rows_are_split_by_number_and_size() {
         let small: Vec<Row> = (0..25_000).map(|n| vec![Value::Int(n)]).collect();
         let rows: Vec<&[Value]> = small.iter().map(Vec::as_slice).collect();
         let sizes = |rows| chunks(rows).iter().map(|chunk| chunk.len()).collect::<Vec<_>>();

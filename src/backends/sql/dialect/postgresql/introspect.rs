@@ -1,16 +1,18 @@
-//! What stands in the schema of a PostgreSQL database.
+//! Inspection of the tables of a PostgreSQL schema.
 
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Integer, Nullable, Oid, Text};
 use diesel::{OptionalExtension, QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::backends::sql::connection::postgresql::PostgresConnection;
-use crate::backends::sql::dialect::keys::{is_sized, is_whole_name, needs_whole, whole_name};
+use crate::backends::sql::dialect::keys::{
+    full_key_name, is_full_key_name, is_sized, needs_full_key,
+};
 use crate::backends::sql::error::CallError;
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
-/// The table of this name as it stands, if it does.
+/// Returns the existing table of this name, or `None`.
 pub(super) fn table(
     connection: &mut PostgresConnection,
     name: &str,
@@ -28,35 +30,38 @@ pub(super) fn table(
             "f" => "a foreign table",
             _ => "a type",
         };
-        return Err(Error::unsupported(format!("`{name}` is {what}, not a table")));
+        return Err(Error::unsupported(format!(
+            "`{name}` is {what}, not a table; use another name"
+        )));
     }
-    refuse_children(connection, name, &relation)?;
+    reject_children(connection, name, &relation)?;
     let columns = columns(connection, relation.oid).map_err(fail)?;
-    let wholes: Vec<String> = columns
+    let full_key_columns: Vec<String> = columns
         .iter()
-        .filter(|column| is_whole_name(&column.name))
+        .filter(|column| is_full_key_name(&column.name))
         .map(|column| column.name.clone())
         .collect();
-    let mut key: Vec<&Attribute> = columns.iter().filter(|column| column.place > 0).collect();
-    key.sort_by_key(|column| column.place);
-    key.iter().try_for_each(|column| exact(column))?;
+    let mut key: Vec<&Attribute> =
+        columns.iter().filter(|column| column.key_position > 0).collect();
+    key.sort_by_key(|column| column.key_position);
+    key.iter().try_for_each(|column| check_key_column(column))?;
     Ok(Some(ExistingTable {
         key: key.into_iter().map(|column| column.name.clone()).collect(),
         columns: columns
             .iter()
-            .filter(|column| !column.computed && !wholes.contains(&column.name))
-            .map(|column| standing_column(column, &columns))
+            .filter(|column| !column.computed && !full_key_columns.contains(&column.name))
+            .map(|column| existing_column(column, &columns))
             .collect(),
         computed: columns
             .iter()
             .filter(|column| column.computed)
             .map(|column| column.name.clone())
             .collect(),
-        wholes,
+        full_key_columns,
     }))
 }
 
-/// The columns of each index of a table that is complete.
+/// Returns the columns of each valid index of a table, except for partial indexes.
 pub(super) fn indexes(
     connection: &mut PostgresConnection,
     table: &str,
@@ -81,9 +86,9 @@ struct IndexPart {
     name: Option<String>,
 }
 
-/// Refuses a table that others inherit from: what is read of it are their rows, too, and two rows
-/// can have one key. The parts of a partitioned table are its own.
-fn refuse_children(
+/// Rejects a table from which other tables inherit: reading it includes their rows, and several rows
+/// can have the same key. Partitions are allowed.
+fn reject_children(
     connection: &mut PostgresConnection,
     name: &str,
     relation: &Relation,
@@ -101,19 +106,19 @@ fn refuse_children(
     match names.is_empty() {
         true => Ok(()),
         false => Err(Error::unsupported(format!(
-            "the table `{name}` has tables that inherit from it ({}), whose rows would be read and removed with its own; end that by ALTER TABLE ... NO INHERIT, or partition the table",
+            "other tables inherit from the table `{name}` ({}), and their rows would be read and removed with its own; use ALTER TABLE ... NO INHERIT, or partition the table",
             names.join(", ")
         ))),
     }
 }
 
-/// The fingerprint in hilcat's own table of scopes; nothing where others inherit from the scope's
-/// table.
+/// Returns the expression of the fingerprint in hilcat's table of scopes, which is empty if other tables
+/// inherit from the scope's table.
 pub(super) fn fingerprint_without_children() -> String {
     "CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhparent WHERE c.relname = hilcat_scopes.table_name AND c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())) THEN '' ELSE fingerprint END".to_owned()
 }
 
-/// Whether a table of this name exists.
+/// Returns whether a table of this name exists.
 pub(super) fn has_table(connection: &mut PostgresConnection, name: &str) -> QueryResult<bool> {
     let found = sql_query(
         "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())",
@@ -122,20 +127,20 @@ pub(super) fn has_table(connection: &mut PostgresConnection, name: &str) -> Quer
     Ok(found.is_some())
 }
 
-/// A column as it stands. Of one of the key that has a column of the whole keys beside it that one
-/// has the type; one that hilcat made and that lacks it is to be given it.
-fn standing_column(column: &Attribute, all: &[Attribute]) -> ExistingColumn {
-    let whole = whole_name(usize::try_from(column.place).unwrap_or_default());
-    let whole = all.iter().find(|other| column.place > 0 && other.name == whole);
-    let typed = &whole.unwrap_or(column).declared;
+/// Describes a column. If a key column has a column for full keys, that column has the type. A key
+/// column of hilcat that needs one and lacks it has another declared type, so that a migration adds it.
+fn existing_column(column: &Attribute, all: &[Attribute]) -> ExistingColumn {
+    let full_key = full_key_name(usize::try_from(column.key_position).unwrap_or_default());
+    let full_key = all.iter().find(|other| column.key_position > 0 && other.name == full_key);
+    let typed = &full_key.unwrap_or(column).declared;
     let (mut declared, ty) = (spelled(typed), read_as(typed));
-    let own = || all.iter().any(|other| other.place > 0 && other.bytewise);
+    let own = || all.iter().any(|other| other.key_position > 0 && other.bytewise);
     let sized = || {
-        let key = all.iter().filter(|other| other.place > 0);
+        let key = all.iter().filter(|other| other.key_position > 0);
         key.filter(|other| read_as(&other.declared).is_some_and(is_sized)).count()
     };
-    if column.place > 0 && whole.is_none() && own() && needs_whole::<Pg>(ty, sized()) {
-        declared.push_str(" without a column of the whole keys");
+    if column.key_position > 0 && full_key.is_none() && own() && needs_full_key::<Pg>(ty, sized()) {
+        declared.push_str(" without a column for full keys");
     }
     ExistingColumn {
         name: column.name.clone(),
@@ -143,19 +148,19 @@ fn standing_column(column: &Attribute, all: &[Attribute]) -> ExistingColumn {
         ty,
         known: false,
         nullable: !column.required,
-        required: column.required && !column.filled,
+        required: column.required && !column.has_default,
     }
 }
 
-/// The columns of a table; `computed` are those that nobody can write.
+/// Returns the columns of a table; those that cannot be written are `computed`.
 fn columns(connection: &mut PostgresConnection, table: u32) -> QueryResult<Vec<Attribute>> {
     let columns = sql_query(
         "SELECT a.attname::text AS name,
                 format_type(a.atttypid, a.atttypmod) AS declared,
                 a.attnotnull AS required,
-                a.atthasdef OR a.attidentity <> '' AS filled,
+                a.atthasdef OR a.attidentity <> '' AS has_default,
                 a.attgenerated <> '' OR a.attidentity = 'a' AS computed,
-                coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum), 0) AS place,
+                coalesce(array_position(k.indkey[0:k.indnkeyatts - 1], a.attnum), 0) AS key_position,
                 c.collisdeterministic AS exact,
                 coalesce(c.collname = 'C', false) AS bytewise,
                 coalesce(k.indimmediate, true) AS immediate
@@ -168,7 +173,7 @@ fn columns(connection: &mut PostgresConnection, table: u32) -> QueryResult<Vec<A
     columns.bind::<Oid, _>(table).load(connection)
 }
 
-/// The collations of a table's columns, but for the database's own.
+/// Returns the collations of a table's columns, except for the database's default.
 pub(super) fn collations(
     connection: &mut PostgresConnection,
     table: &str,
@@ -195,22 +200,22 @@ pub(super) struct Collation {
     pub(super) name: String,
 }
 
-/// Keys are exact, and what stands is overwritten: a table whose key takes two texts for one, or
-/// is checked at the end of a transaction, cannot be a scope.
-fn exact(column: &Attribute) -> Result<()> {
+/// Rejects a key column whose collation does not distinguish all texts, whose constraint is
+/// deferrable, or which is generated.
+fn check_key_column(column: &Attribute) -> Result<()> {
     let wrong = if column.exact == Some(false) {
-        "the column is unique under a collation that takes different texts for one"
+        "the collation of the key column treats different texts as equal; use the collation \"C\""
     } else if !column.immediate {
-        "the column's primary key is deferrable, so that records cannot be overwritten"
+        "the primary key of the column is deferrable, so that records cannot be overwritten; make it NOT DEFERRABLE"
     } else if column.computed {
-        "the column is unique and has a value of the database's own making"
+        "the key column is generated by the database and cannot be written"
     } else {
         return Ok(());
     };
     Err(Error::unsupported(wrong).with_column(&column.name))
 }
 
-/// The names of all tables, sorted.
+/// Returns the names of all tables, sorted.
 pub(super) fn tables(connection: &mut PostgresConnection) -> Result<Vec<String>> {
     let tables = sql_query(
         "SELECT relname::text AS name FROM pg_catalog.pg_class WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()) AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname",
@@ -220,7 +225,7 @@ pub(super) fn tables(connection: &mut PostgresConnection) -> Result<Vec<String>>
     Ok(tables.into_iter().map(|table| table.name).collect())
 }
 
-/// PostgreSQL's long names of types as they are usually written, and as hilcat writes them.
+/// Abbreviates PostgreSQL's long type names to the form that hilcat uses.
 fn spelled(declared: &str) -> String {
     match declared {
         "timestamp with time zone" => "timestamptz".to_owned(),
@@ -233,9 +238,8 @@ fn spelled(declared: &str) -> String {
     }
 }
 
-/// What hilcat reads a type as: none where it would lose something of what it writes (a
-/// `timestamp(3)`, a `char(5)` that is filled up with blanks), or does not know it (a domain, an
-/// enum, an array).
+/// Returns the column type of a declared type, or `None` if the column would change values (such as
+/// `timestamp(3)` or the padded `char(5)`) or the type is unknown (a domain, an enum, an array).
 fn read_as(declared: &str) -> Option<ColumnType> {
     let spelled = spelled(declared);
     let name = spelled.split('(').next().unwrap_or_default();
@@ -277,17 +281,17 @@ struct Attribute {
     declared: String,
     #[diesel(sql_type = Bool)]
     required: bool,
-    /// Whether the database fills it in where an insert does not name it.
+    /// Whether the database fills it if an insert omits it.
     #[diesel(sql_type = Bool)]
-    filled: bool,
+    has_default: bool,
     #[diesel(sql_type = Bool)]
     computed: bool,
-    /// Where it stands in the primary key, from 1; else 0.
+    /// The position in the primary key from 1, or 0.
     #[diesel(sql_type = Integer)]
-    place: i32,
+    key_position: i32,
     #[diesel(sql_type = Nullable<Bool>)]
     exact: Option<bool>,
-    /// Whether it has the collation of the keys that hilcat makes.
+    /// Whether it has the collation of hilcat's key columns.
     #[diesel(sql_type = Bool)]
     bytewise: bool,
     #[diesel(sql_type = Bool)]
@@ -305,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_types_that_hold_what_is_written_are_read() {
+    fn types_that_change_values_are_unknown() {
         for (declared, ty) in [
             ("integer", Some(ColumnType::Int)),
             ("timestamp with time zone", Some(ColumnType::Timestamp)),

@@ -1,24 +1,25 @@
-//! From which length on keys have stand-ins, and what is known of tables that have none.
+//! PostgreSQL: long keys.
 //!
 //! An entry of a B-tree holds 2,704 bytes, of which 2,696 are for the values of a key. The columns
-//! of the stand-ins are of the types that have no length of their own: a condition of the table
-//! sees to it that nobody writes a longer key in clear, which hilcat would not find.
+//! of surrogates have types of unlimited length. A constraint of the table prevents other programs
+//! from storing a longer key verbatim, which hilcat would not find.
 
 use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::backends::sql::connection::postgresql::PostgresConnection;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::keys::{
-    DIGITS, Long, LongKeys, Width, is_sized, long_columns, sized_columns,
+    DIGITS, LongKeyColumn, LongKeys, Width, is_sized, long_columns, sized_columns,
 };
 use crate::{ColumnType, Error, Result, Row, Schema, Value};
 
-/// The bytes of an entry that the text and bytes in a key share; the rest is for its other columns.
+/// The bytes of an entry that the text and bytes columns of a key share. The rest is for the other
+/// columns.
 const SHARED: usize = 2048;
 
-/// The bytes of an entry that the values of a key have, each with its length before it.
+/// The bytes of an entry for the values of a key, including their length prefixes.
 const ENTRY: usize = 2696;
 
 impl LongKeys for Pg {
@@ -39,51 +40,51 @@ fn bytes(width: Width) -> usize {
     width
 }
 
-/// How the column of the stand-ins is declared.
-pub(super) fn declared(long: &Long<'_>) -> String {
+/// Returns the type of a column of surrogates.
+pub(super) fn surrogate_type(long: &LongKeyColumn<'_>) -> String {
     match long.column.ty {
         ColumnType::Bytes => Pg::key_type(ColumnType::Bytes),
         _ => Pg::key_type(ColumnType::Text),
     }
 }
 
-/// The definition of the column of the whole keys.
-pub(super) fn whole(long: &Long<'_>) -> String {
-    format!("{} {}", Pg::quote(&long.whole), Pg::column_type(long.column.ty))
+/// Returns the definition of a column for full keys.
+pub(super) fn full_key_definition(long: &LongKeyColumn<'_>) -> String {
+    format!("{} {}", Pg::quote(&long.full_key), Pg::column_type(long.column.ty))
 }
 
-/// The condition that a key stands in clear only where it is shorter than a stand-in.
-pub(super) fn condition(long: &Long<'_>) -> String {
+/// Returns the constraint that a verbatim key is shorter than a surrogate.
+pub(super) fn surrogate_condition(long: &LongKeyColumn<'_>) -> String {
     let (key, whole, width) =
-        (Pg::quote(&long.column.name), Pg::quote(&long.whole), bytes(long.width));
+        (Pg::quote(&long.column.name), Pg::quote(&long.full_key), bytes(long.width));
     format!(
         "CHECK (octet_length({key}) < {width} OR octet_length({key}) = {width} AND {whole} IS NOT NULL)"
     )
 }
 
-/// The statements that give a column of the key its stand-ins. Where it was of a type that had
-/// none of them, no key is too long.
-pub(super) fn added(long: &Long<'_>, table: &str, had: bool) -> Vec<String> {
+/// Returns the statements that add surrogates to a key column. `had` says whether keys of its former
+/// type can be too long.
+pub(super) fn add_surrogates(long: &LongKeyColumn<'_>, table: &str, had: bool) -> Vec<String> {
     let add = format!(
         "ALTER TABLE {table} ALTER COLUMN {} TYPE {}, ADD COLUMN {}",
         Pg::quote(&long.column.name),
-        declared(long),
-        whole(long)
+        surrogate_type(long),
+        full_key_definition(long)
     );
     match had {
-        false => vec![format!("{add} {}", condition(long))],
+        false => vec![format!("{add} {}", surrogate_condition(long))],
         true => {
-            let condition = format!("ALTER TABLE {table} ADD {}", condition(long));
-            vec![add, moved(long, table), condition]
+            let condition = format!("ALTER TABLE {table} ADD {}", surrogate_condition(long));
+            vec![add, fill_surrogates(long, table), condition]
         }
     }
 }
 
-/// The statement that gives its stand-in to every key that stands in clear and is too long.
-fn moved(long: &Long<'_>, table: &str) -> String {
-    let (key, name) = (Pg::quote(&long.column.name), Pg::quote(&long.whole));
+/// Returns the statement that replaces verbatim keys that are too long by surrogates.
+fn fill_surrogates(long: &LongKeyColumn<'_>, table: &str) -> String {
+    let (key, name) = (Pg::quote(&long.column.name), Pg::quote(&long.full_key));
     let (width, head) = (bytes(long.width), bytes(long.width) - DIGITS);
-    let stand_in = match long.column.ty {
+    let surrogate = match long.column.ty {
         ColumnType::Bytes => {
             format!(
                 "substring({key} FROM 1 FOR {head}) || convert_to(encode(sha256({key}), 'hex'), 'UTF8')"
@@ -95,26 +96,28 @@ fn moved(long: &Long<'_>, table: &str) -> String {
         ),
     };
     format!(
-        "UPDATE {table} SET {name} = {key}, {key} = {stand_in} WHERE octet_length({key}) >= {width}"
+        "UPDATE {table} SET {name} = {key}, {key} = {surrogate} WHERE octet_length({key}) >= {width}"
     )
 }
 
-/// Whether the keys of a table stand in clear, however long: it has no columns of the whole keys.
-pub(super) fn stand_in_clear(
+/// Returns whether a table stores all keys verbatim, because it has no columns for full keys.
+pub(super) fn has_verbatim_keys(
     connection: &mut PostgresConnection,
     schema: &Schema,
 ) -> QueryResult<bool> {
-    let wholes: Vec<String> = long_columns::<Pg>(schema).map(|long| long.whole).collect();
-    if wholes.is_empty() {
+    let full_key_columns: Vec<String> =
+        long_columns::<Pg>(schema).map(|long| long.full_key).collect();
+    if full_key_columns.is_empty() {
         return Ok(false);
     }
-    let names: Vec<String> = wholes.iter().map(|name| Pg::literal(&name.as_str().into())).collect();
+    let names: Vec<String> =
+        full_key_columns.iter().map(|name| Pg::literal(&name.as_str().into())).collect();
     let count = sql_query(format!(
         "SELECT count(*) FROM pg_catalog.pg_attribute WHERE attrelid = (SELECT oid FROM pg_catalog.pg_class WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema())) AND NOT attisdropped AND attname IN ({})",
         names.join(", ")
     ));
     let count: Count = count.bind::<Text, _>(&schema.table).get_result(connection)?;
-    Ok(count.count < i64::try_from(wholes.len()).unwrap_or(i64::MAX))
+    Ok(count.count < i64::try_from(full_key_columns.len()).unwrap_or(i64::MAX))
 }
 
 #[derive(QueryableByName)]
@@ -131,9 +134,9 @@ fn length(value: &Value) -> usize {
     }
 }
 
-/// Checks that an index holds the key of a row, where keys stand in clear.
+/// Checks that the key of a row fits an index, if keys are stored verbatim.
 pub(super) fn check(schema: &Schema, row: &Row) -> Result<()> {
-    if !schema.keys_in_clear {
+    if !schema.verbatim_keys {
         return Ok(());
     }
     let sized = schema.key.iter().filter(|&&at| is_sized(schema.columns[at].ty));
@@ -141,7 +144,7 @@ pub(super) fn check(schema: &Schema, row: &Row) -> Result<()> {
     else {
         return Ok(());
     };
-    // A length has four bytes, and up to three stand before it.
+    // A length prefix has four bytes, and is aligned with up to three.
     let others = schema.key.iter().filter(|&&at| at != longest).map(|&at| match &row[at] {
         value if is_sized(schema.columns[at].ty) => length(value) + 7,
         _ => 24,
@@ -151,7 +154,7 @@ pub(super) fn check(schema: &Schema, row: &Row) -> Result<()> {
         return Ok(());
     }
     Err(Error::unsupported(format!(
-        "postgresql: an index holds keys of {ENTRY} bytes, and this one has {}; hilcat's own tables have a column beside such keys, and this table has none",
+        "postgresql: the key has {} bytes, and an index holds {ENTRY}; tables that hilcat created hold longer keys, but this table has no columns for them",
         long + others
     ))
     .with_column(&schema.columns[longest].name))

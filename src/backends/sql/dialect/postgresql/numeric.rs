@@ -1,18 +1,18 @@
-//! PostgreSQL's `numeric` in binary: digits to the base of 10,000, the weight of the first one,
-//! the sign, and how many decimal digits stand after the point.
+//! PostgreSQL's binary format of `numeric`: base-10,000 digits, the weight of the first digit, the
+//! sign, and the number of decimal digits after the point.
 
 use std::fmt::Write as _;
 
 const NEGATIVE: u16 = 0x4000;
 
-/// A decimal's canonical text as bytes; none where it is no such text or too long.
+/// Encodes the canonical text of a decimal. Returns `None` if the text is malformed or too long.
 pub(super) fn from_text(text: &str) -> Option<Vec<u8>> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (NEGATIVE, digits),
         None => (0, text),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    // Groups of four, aligned at the point.
+    // Groups of four digits, aligned at the point.
     let lead = (4 - whole.len() % 4) % 4;
     let trail = (4 - fraction.len() % 4) % 4;
     let zeros = |count| std::iter::repeat_n(b'0', count);
@@ -38,7 +38,7 @@ pub(super) fn from_text(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The text of a decimal; none where it is no number, infinite or cut short.
+/// Decodes a decimal to text. Returns `None` if it is NaN, infinite or truncated.
 pub(super) fn to_text(bytes: &[u8]) -> Option<String> {
     let word = |at: usize| {
         let pair = bytes.get(2 * at..2 * at + 2)?;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_decimal_comes_back() {
+    fn decimals_round_trip() {
         for text in [
             "0",
             "0.00",
@@ -95,13 +95,13 @@ mod tests {
         ] {
             assert_eq!(to_text(&from_text(text).unwrap()).as_deref(), Some(text));
         }
-        // As PostgreSQL itself sends 12345.678.
+        // The bytes that PostgreSQL sends for 12345.678.
         let bytes = [0, 3, 0, 1, 0, 0, 0, 3, 0, 1, 9, 41, 26, 124];
         assert_eq!(from_text("12345.678").unwrap(), bytes);
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn malformed_numbers_are_none() {
         assert_eq!(to_text(&[0, 0, 0, 0, 0xc0, 0, 0, 0]), None);
         assert_eq!(to_text(&[0, 1, 0, 0, 0, 0, 0, 0]), None);
         assert_eq!(to_text(&[]), None);

@@ -1,12 +1,12 @@
-//! Removals, of which one that the database did not carry out is an error: a trigger can have it
-//! leave a row, and row-level security hide one from a removal alone. Each is one statement, which
-//! tells by what it saw when it began.
+//! Removals. A removal that the database suppresses is an error: a trigger can keep a row, and
+//! row-level security can hide one from removals only. Each removal is one statement, which compares
+//! the removed rows with its snapshot.
 
 use diesel::pg::Pg;
 use diesel::result::Error::DatabaseError;
 
 use super::update::readable;
-use crate::backends::sql::dialect::Dialect;
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::statements::{
     Statements, in_section, matching_key, of_section, selected,
 };
@@ -15,12 +15,12 @@ use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Conn, Sql, execute, find, load_one};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// How often a row that was there and not removed is looked at again: another connection may have
-/// removed it, or written it anew, at the same time.
-const ROUNDS: usize = 8;
+/// The maximum number of attempts at a removal that left rows: another connection may have removed or
+/// written them at the same time.
+const MAX_ATTEMPTS: usize = 8;
 
-/// `DELETE` of the row of the key, which the binds have twice. Gives it; a row of NULLs where there
-/// is one that was not removed.
+/// `DELETE` of the row of the key, which is bound twice. Returns the row, or a row of NULLs if it
+/// exists but was not removed.
 pub(super) fn pop_one(schema: &Schema) -> Sql {
     let (table, all) = (Pg::quote(&schema.table), selected::<Pg>(schema, &schema.columns));
     let condition = match readable(schema) {
@@ -35,7 +35,7 @@ pub(super) fn pop_one(schema: &Schema) -> Sql {
     matching_key::<Pg>(gone, schema).text(" AND NOT EXISTS (SELECT FROM hilcat_gone)")
 }
 
-/// A row of NULLs, which no row of a table is: its key has values.
+/// Returns a row of NULLs, which differs from every stored row, because a key has values.
 fn nulls(schema: &Schema) -> String {
     vec!["NULL"; schema.columns.len()].join(", ")
 }
@@ -50,11 +50,11 @@ pub(super) fn gone_or_none(schema: &Schema) -> String {
     )
 }
 
-/// The beginning of the name of a setting that there is not: asking for it is an error.
+/// The prefix of an undefined setting, which raises an error when it is read.
 const KEPT: &str = "hilcat.kept_";
 
-/// `DELETE` of the rows of a section, whose values the binds have twice. Gives a row where not all
-/// were removed.
+/// `DELETE` of the rows of a section, whose values are bound twice. Returns a row if not all were
+/// removed.
 pub(super) fn clear_section(schema: &Schema, fixed: usize) -> Sql {
     let table = Pg::quote(&schema.table);
     let gone = format!("WITH hilcat_gone AS ({}", clearing(schema));
@@ -68,14 +68,14 @@ fn clearing(schema: &Schema) -> String {
     format!("DELETE FROM {}", Pg::quote(&schema.table))
 }
 
-/// Removes a row and gives it. Of one that cannot be read the error says what is wrong with it.
+/// Removes and returns a row. A row that cannot be decoded is reported as an error.
 pub(super) fn pop<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
     key: &Key,
 ) -> Result<Option<Row>, CallError> {
     let key = key.values();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ATTEMPTS {
         let row =
             load_one::<Pg>(connection, statements.pop.with_both(key, key), &statements.types)?;
         if row.as_ref().is_none_or(|row| !is_kept(&statements.schema, row)) {
@@ -115,7 +115,7 @@ fn clear_on<C: Conn<Pg>>(
 ) -> Result<(), CallError> {
     let clear = in_section::<Pg>(clearing(&statements.schema), &statements.schema, fixed.len());
     let mut removed = 0;
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ATTEMPTS {
         removed = execute::<Pg>(connection, clear.with(fixed))?;
         if find::<Pg>(connection, statements.keys.first.with(fixed), &[])?.is_none() {
             return Ok(());

@@ -1,21 +1,21 @@
-//! Writes that also give the row they replace, and which rows can be read.
+//! Writes that return the replaced row.
 
 use diesel::pg::Pg;
 
-use super::{inserting, merging, overwriting};
-use crate::backends::sql::dialect::Dialect;
+use super::clauses::{inserting, merging, overwriting};
 use crate::backends::sql::dialect::statements::{
     Statements, Updates, matching_key, non_key, patch, selected,
 };
 use crate::backends::sql::dialect::write::{
     RowWrite, WriteMode, check_written, explain_unwritten, put,
 };
+use crate::backends::sql::dialect::{ColumnTypes, Dialect};
 use crate::backends::sql::error::CallError;
 use crate::backends::sql::statement::{Conn, Sql, find, load_one};
 use crate::{Column, ColumnType, Result, Row, Schema, Value};
 
-/// The condition that a row can be read, where one is needed: another program may have stored what
-/// hilcat never would. None where no condition says it.
+/// Returns the condition that a row can be decoded, since another program may have stored other
+/// values. It is empty if all rows can be, and `None` if no condition can express it.
 pub(super) fn readable(schema: &Schema) -> Option<String> {
     let of = |column: &Column| {
         let name = Pg::quote(&column.name);
@@ -38,9 +38,9 @@ pub(super) fn readable(schema: &Schema) -> Option<String> {
     Some(conditions.collect::<Vec<_>>().join(" AND "))
 }
 
-/// The statements. The row that stands is locked and read; it is overwritten where it was seen,
-/// and one that somebody else has written just now, which was not seen, is left alone: nothing is
-/// written then, and the call is run again.
+/// Returns the statements. Each locks and reads the existing row, and overwrites it only if its
+/// snapshot contains the row. If a concurrent call inserted the row after the snapshot, nothing is
+/// written, and the call is repeated.
 pub(super) fn statements(schema: &Schema) -> Option<Updates> {
     let condition = match readable(schema)?.as_str() {
         "" => "true".to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn statements(schema: &Schema) -> Option<Updates> {
     })
 }
 
-/// Writes a row and gives the one that it replaced.
+/// Writes a row, and returns the row that it replaced.
 pub(super) fn run<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,
@@ -89,13 +89,13 @@ pub(super) fn run<C: Conn<Pg>>(
     let (key, values) = (statements.schema.key_of(row), writing.values.as_ref().unwrap_or(row));
     let types: Vec<ColumnType> =
         [ColumnType::BigInt].into_iter().chain(statements.types.iter().copied()).collect();
-    let answer = load_one::<Pg>(connection, sql.with_both(key.values(), values), &types)?;
-    let mut old = answer.unwrap_or_default().into_iter();
+    let result = load_one::<Pg>(connection, sql.with_both(key.values(), values), &types)?;
+    let mut old = result.unwrap_or_default().into_iter();
     let written = old.next() == Some(Value::Int(1));
     let old: Row = old.collect();
-    // A unique column is never NULL.
-    let stood = !statements.schema.key.first().is_some_and(|&at| old[at].is_null());
-    match (written, stood, writing.incomplete) {
+    // A key column is never NULL.
+    let existed = !statements.schema.key.first().is_some_and(|&at| old[at].is_null());
+    match (written, existed, writing.incomplete) {
         (false, false, Some(incomplete)) => Err(CallError::Hilcat(incomplete)),
         (false, false, None) => {
             let sql = match writing.mode {
@@ -112,7 +112,7 @@ pub(super) fn run<C: Conn<Pg>>(
     }
 }
 
-/// The same for a row that only reading tells whether it can be read.
+/// Writes a row in a transaction, if no condition expresses that a row can be decoded.
 fn in_transaction<C: Conn<Pg>>(
     connection: &mut C,
     statements: &Statements,

@@ -1,20 +1,19 @@
-//! Values of PostgreSQL: how they are bound and read, in its binary formats.
+//! Binding and decoding of values, in PostgreSQL's binary formats.
 
 use std::io::{self, Write};
 
-use diesel::QueryResult;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::AstPass;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types as st;
+use diesel::{QueryResult, sql_types as st};
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use super::numeric;
-use crate::backends::sql::dialect::{misfit, unreadable};
+use crate::backends::sql::dialect::{type_mismatch, unreadable_value};
 use crate::backends::sql::statement::batch::Column;
 use crate::{ColumnType, Error, Result, Value, json, text};
 
-/// Microseconds and days from 1970-01-01 to 2000-01-01, which PostgreSQL counts from.
+/// Microseconds and days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 const EPOCH_DAYS: i32 = 10_957;
 
@@ -55,7 +54,7 @@ pub(super) fn bind<'b>(
     with_sql_type!(ty, bind)
 }
 
-/// Writes a value where Diesel has it bound by the type of a column.
+/// Writes a value that Diesel binds by the type of a column.
 pub(super) fn encode<'b>(
     value: &'b Value,
     ty: ColumnType,
@@ -83,8 +82,8 @@ pub(super) fn bind_column<'b>(
     with_sql_type!(ty, bind)
 }
 
-/// What is bound for a SQL type: by its width where a kind of value has several, and by its
-/// number in PostgreSQL's catalogue.
+/// Implements the binding of values for SQL types, with the function that writes a value and the OID
+/// of the type.
 macro_rules! sql_types {
     ($($sql:ty => $write:ident, $oid:literal;)*) => {$(
         impl ToSql<$sql, Pg> for Value {
@@ -120,31 +119,31 @@ sql_types! {
     st::Uuid => write_plain, 2950;
 }
 
-type ErrorClass = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-fn write_int2(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
+fn write_int2(value: &Value, out: &mut impl Write) -> Result<(), BoxError> {
     match value {
         Value::Int(v) => Ok(out.write_all(&i16::try_from(*v)?.to_be_bytes())?),
         other => Err(unexpected(other)),
     }
 }
 
-fn write_int4(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
+fn write_int4(value: &Value, out: &mut impl Write) -> Result<(), BoxError> {
     match value {
         Value::Int(v) => Ok(out.write_all(&i32::try_from(*v)?.to_be_bytes())?),
         other => Err(unexpected(other)),
     }
 }
 
-fn write_float4(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
+fn write_float4(value: &Value, out: &mut impl Write) -> Result<(), BoxError> {
     match value {
         Value::Float(v) => Ok(out.write_all(&(*v as f32).to_be_bytes())?),
         other => Err(unexpected(other)),
     }
 }
 
-/// Writes a value of a kind that has one format.
-fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
+/// Writes a value whose kind has only one format.
+fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), BoxError> {
     match value {
         Value::Bool(v) => out.write_all(&[u8::from(*v)])?,
         Value::Int(v) => out.write_all(&v.to_be_bytes())?,
@@ -168,27 +167,27 @@ fn write_plain(value: &Value, out: &mut impl Write) -> Result<(), ErrorClass> {
     Ok(())
 }
 
-fn digits(text: &str) -> Result<Vec<u8>, ErrorClass> {
+fn digits(text: &str) -> Result<Vec<u8>, BoxError> {
     numeric::from_text(text).ok_or_else(|| "the decimal is malformed".into())
 }
 
-fn unexpected(value: &Value) -> ErrorClass {
-    format!("{} is not of its column's type", value.kind()).into()
+fn unexpected(value: &Value) -> BoxError {
+    format!("a value of kind {} does not have the type of its column", value.kind()).into()
 }
 
-/// The error for text that holds what PostgreSQL's cannot.
+/// Returns the error of text that contains NUL.
 pub(super) fn nul() -> Error {
-    Error::unsupported("postgresql: text cannot hold the character NUL")
+    Error::unsupported("postgresql: text cannot contain the character NUL")
 }
 
-/// An array of one dimension: its number of dimensions, whether an element is NULL, their type,
-/// how many there are and from where they are counted, and each with its length before it.
+/// Writes an array: the number of dimensions, whether it can contain NULL, the OID of the elements,
+/// the length and lower bound of the dimension, and the elements with length prefixes.
 fn write_array(
     column: Column<'_>,
     oid: u32,
-    write: impl Fn(&Value, &mut Vec<u8>) -> Result<(), ErrorClass>,
+    write: impl Fn(&Value, &mut Vec<u8>) -> Result<(), BoxError>,
     out: &mut impl Write,
-) -> Result<(), ErrorClass> {
+) -> Result<(), BoxError> {
     let values = column.values();
     let count = i32::try_from(values.len())?;
     let mut bytes = Vec::with_capacity(20 + 16 * values.len());
@@ -207,9 +206,9 @@ fn write_array(
     Ok(out.write_all(&bytes)?)
 }
 
-/// Writes JSON for `jsonb`, which writes the digits of a number out in full when it is read: a
-/// whole float gets a point, or it would come back as an integer.
-pub(super) fn write_json(value: &serde_json::Value, out: impl Write) -> Result<(), ErrorClass> {
+/// Writes JSON for `jsonb`, which returns all digits of a number. A float without fraction is written
+/// with a point, otherwise it would be returned as an integer.
+pub(super) fn write_json(value: &serde_json::Value, out: impl Write) -> Result<(), BoxError> {
     struct WholeFloats(CompactFormatter);
     impl Formatter for WholeFloats {
         fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
@@ -223,8 +222,8 @@ pub(super) fn write_json(value: &serde_json::Value, out: impl Write) -> Result<(
     Ok(serde::Serialize::serialize(value, &mut serializer)?)
 }
 
-/// Reads a value of a type. By the type that the server says it sent: the table may be of another
-/// program, and have wider types.
+/// Decodes a value of a column type, according to the type that the server reports: a table of another
+/// program can have wider types.
 pub(super) fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
     use ColumnType as Ty;
     let bytes = raw.as_bytes();
@@ -233,29 +232,32 @@ pub(super) fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
         (oid @ (20 | 21 | 23), Ty::SmallInt | Ty::Int | Ty::BigInt) => {
             let value = Value::Int(integer(oid, bytes)?);
             if ty != Ty::BigInt {
-                ty.check(&value).map_err(unreadable)?;
+                ty.check(&value).map_err(unreadable_value)?;
             }
             value
         }
         (oid @ (20 | 21 | 23), Ty::UBigInt | Ty::Decimal { .. } | Ty::Double | Ty::Real) => {
-            ty.coerce(Value::Int(integer(oid, bytes)?)).map_err(unreadable)?
+            ty.coerce(Value::Int(integer(oid, bytes)?)).map_err(unreadable_value)?
         }
         (700, Ty::Real | Ty::Double) => Value::Float(f32::from_be_bytes(array(bytes)?).into()),
         (701, Ty::Double) => Value::Float(f64::from_be_bytes(array(bytes)?)),
         (1700, Ty::UBigInt | Ty::Decimal { .. }) => {
-            let digits = numeric::to_text(bytes).ok_or_else(|| misfit(ty, "no number"))?;
-            text::to_value(&digits, ty).map_err(unreadable)?
+            let digits =
+                numeric::to_text(bytes).ok_or_else(|| type_mismatch(ty, "not a number"))?;
+            text::to_value(&digits, ty).map_err(unreadable_value)?
         }
         (25 | 1043, Ty::Text | Ty::Varchar(_)) => Value::Text(utf8(bytes)?.to_owned()),
         (17, Ty::Bytes) => Value::Bytes(bytes.to_vec()),
-        (114, Ty::Json) => Value::Json(Box::new(json::parse(utf8(bytes)?).map_err(unreadable)?)),
+        (114, Ty::Json) => {
+            Value::Json(Box::new(json::parse(utf8(bytes)?).map_err(unreadable_value)?))
+        }
         (3802, Ty::Json) => match bytes.split_first() {
             Some((1, bytes)) => {
-                Value::Json(Box::new(json::parse(utf8(bytes)?).map_err(unreadable)?))
+                Value::Json(Box::new(json::parse(utf8(bytes)?).map_err(unreadable_value)?))
             }
-            _ => return Err(misfit(ty, "jsonb of an unknown version")),
+            _ => return Err(type_mismatch(ty, "jsonb of an unknown version")),
         },
-        // The greatest and the least number are the two infinities.
+        // The maximum and minimum represent the infinities.
         (1114 | 1184, Ty::Timestamp) => {
             let micros = i64::from_be_bytes(array(bytes)?).checked_add(EPOCH_MICROS);
             in_range(micros.map(Value::Timestamp), ty)?
@@ -266,7 +268,7 @@ pub(super) fn decode(raw: PgValue<'_>, ty: ColumnType) -> Result<Value> {
         }
         (1083, Ty::Time) => in_range(Some(Value::Time(i64::from_be_bytes(array(bytes)?))), ty)?,
         (2950, Ty::Uuid) => Value::Uuid(array(bytes)?),
-        (oid, _) => return Err(misfit(ty, &name_of(oid))),
+        (oid, _) => return Err(type_mismatch(ty, &name_of(oid))),
     };
     Ok(value)
 }
@@ -280,7 +282,7 @@ fn integer(oid: u32, bytes: &[u8]) -> Result<i64> {
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| Error::invalid_data("the stored value is of another length"))
+    bytes.try_into().map_err(|_| Error::invalid_data("the stored value has an unexpected length"))
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
@@ -288,15 +290,15 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
 }
 
 fn in_range(value: Option<Value>, ty: ColumnType) -> Result<Value> {
-    let value = value.ok_or_else(|| misfit(ty, "beyond all years"))?;
-    ty.check(&value).map_err(unreadable)?;
+    let value = value.ok_or_else(|| type_mismatch(ty, "out of range"))?;
+    ty.check(&value).map_err(unreadable_value)?;
     Ok(value)
 }
 
 fn name_of(oid: u32) -> String {
     match tokio_postgres::types::Type::from_oid(oid) {
         Some(ty) => format!("of the type {}", ty.name()),
-        None => "of a type that is not PostgreSQL's own".to_owned(),
+        None => "of a type that is not built in".to_owned(),
     }
 }
 
@@ -305,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_floats_in_json_have_a_point() {
+    fn floats_without_fraction_in_json_have_a_point() {
         let value = serde_json::json!([1, 1.0, 1e19, -2e300, 0.5, 1.5e-7, u64::MAX, "1e5"]);
         let mut out = Vec::new();
         write_json(&value, &mut out).unwrap();

@@ -1,4 +1,4 @@
-//! What stands in a SQLite database.
+//! Inspection of the tables of a SQLite database.
 
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection};
@@ -8,49 +8,52 @@ use crate::backends::sql::error::CallError;
 use crate::schema::{ExistingColumn, ExistingTable};
 use crate::{ColumnType, Error, Result};
 
-/// The table of this name as it stands, if it does.
+/// Returns the existing table of this name, or `None`.
 pub(super) fn table(
     connection: &mut SqliteConnection,
     name: &str,
 ) -> Result<Option<ExistingTable>> {
     let fail = |error: diesel::result::Error| CallError::from(error).into_error::<Sqlite>();
-    let stands = sql_query(
-        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS filled, 0 AS place, 0 AS hidden FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
+    let found = sql_query(
+        "SELECT name, type AS kind, '' AS declared, 0 AS required, 0 AS has_default, 0 AS key_position, 0 AS hidden FROM sqlite_schema WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')",
     );
-    let stands: Option<TableInfo> =
-        stands.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
-    match stands {
+    let found: Option<TableInfo> =
+        found.bind::<Text, _>(name).get_result(connection).optional().map_err(fail)?;
+    match found {
         None => return Ok(None),
         Some(TableInfo { kind, .. }) if kind == "view" => {
-            return Err(Error::unsupported(format!("`{name}` is a view, not a table")));
+            return Err(Error::unsupported(format!(
+                "`{name}` is a view, not a table; use another name"
+            )));
         }
         Some(other) if other.name != name => {
             return Err(Error::unsupported(format!(
-                "sqlite does not tell the tables `{}` and `{name}` apart",
+                "sqlite: table names are case-insensitive, so that `{}` and `{name}` are equal; rename one of them",
                 other.name
             )));
         }
         Some(_) => {}
     }
-    // Generated columns are hidden 2 or 3.
+    // Generated columns have the values 2 or 3 of `hidden`.
     let info = sql_query(
-        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, dflt_value IS NOT NULL AS filled, pk AS place, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
+        "SELECT name, '' AS kind, type AS declared, \"notnull\" AS required, dflt_value IS NOT NULL AS has_default, pk AS key_position, hidden FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid",
     );
     let columns: Vec<TableInfo> = info.bind::<Text, _>(name).load(connection).map_err(fail)?;
     let (columns, computed): (Vec<_>, Vec<_>) =
         columns.into_iter().partition(|column| column.hidden == 0);
-    inexact_key(connection, name)?;
-    let mut key: Vec<&TableInfo> = columns.iter().filter(|column| column.place > 0).collect();
-    key.sort_by_key(|column| column.place);
+    check_key_collation(connection, name)?;
+    let mut key: Vec<&TableInfo> =
+        columns.iter().filter(|column| column.key_position > 0).collect();
+    key.sort_by_key(|column| column.key_position);
     Ok(Some(ExistingTable {
         key: key.into_iter().map(|column| column.name.clone()).collect(),
-        columns: columns.iter().map(standing_column).collect(),
-        wholes: Vec::new(),
+        columns: columns.iter().map(existing_column).collect(),
+        full_key_columns: Vec::new(),
         computed: computed.into_iter().map(|column| column.name).collect(),
     }))
 }
 
-/// The names of all tables, sorted.
+/// Returns the names of all tables, sorted.
 pub(super) fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     let tables = sql_query(
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
@@ -60,12 +63,12 @@ pub(super) fn tables(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     Ok(tables.into_iter().map(|table| table.name).collect())
 }
 
-/// The columns of each index of a table, but for those of its key.
+/// Returns the columns of each index of a table, except for that of its key.
 pub(super) fn indexes(
     connection: &mut SqliteConnection,
     table: &str,
 ) -> QueryResult<Vec<Vec<String>>> {
-    // Only whole indexes: one with a condition has no entry for some records.
+    // A partial index has no entries for some records.
     let parts = sql_query(
         "SELECT list.name AS name, part.name AS part FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS part WHERE list.partial = 0 ORDER BY list.name, part.seqno",
     );
@@ -86,8 +89,8 @@ struct IndexPart {
     part: Option<String>,
 }
 
-/// Keys are exact: a table whose key compares text in another way cannot be a scope.
-fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
+/// Rejects a key whose collation does not distinguish all texts.
+fn check_key_collation(connection: &mut SqliteConnection, table: &str) -> Result<()> {
     let found = sql_query(
         "SELECT part.name AS name FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part WHERE list.origin = 'pk' AND part.key = 1 AND part.coll <> 'BINARY'",
     );
@@ -96,22 +99,22 @@ fn inexact_key(connection: &mut SqliteConnection, table: &str) -> Result<()> {
     match found.map_err(|error| CallError::from(error).into_error::<Sqlite>())? {
         None => Ok(()),
         Some(column) => Err(Error::unsupported(
-            "the column is unique under a collation that takes different texts for one",
+            "the collation of the key column treats different texts as equal; use the collation BINARY",
         )
         .with_column(&column.name)),
     }
 }
 
-fn standing_column(info: &TableInfo) -> ExistingColumn {
+fn existing_column(info: &TableInfo) -> ExistingColumn {
     let ty = info.declared.parse::<ColumnType>().ok();
     ExistingColumn {
         name: info.name.clone(),
         declared: info.declared.clone(),
-        // SQLite's integers are signed, whatever the column says.
+        // SQLite's integers are signed, regardless of the declared type.
         ty: ty.map(|ty| if ty == ColumnType::UBigInt { ColumnType::BigInt } else { ty }),
         known: false,
-        nullable: info.required == 0 && info.place == 0,
-        required: info.required != 0 && info.filled == 0,
+        nullable: info.required == 0 && info.key_position == 0,
+        required: info.required != 0 && info.has_default == 0,
     }
 }
 
@@ -125,12 +128,11 @@ struct TableInfo {
     declared: String,
     #[diesel(sql_type = BigInt)]
     required: i64,
-    /// Whether it has a default.
     #[diesel(sql_type = BigInt)]
-    filled: i64,
+    has_default: i64,
     #[diesel(sql_type = BigInt)]
-    place: i64,
-    /// 0 for a column that is written as any other.
+    key_position: i64,
+    /// 0 for an ordinary column.
     #[diesel(sql_type = BigInt)]
     hidden: i64,
 }

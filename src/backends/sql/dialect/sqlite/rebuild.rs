@@ -1,29 +1,29 @@
-//! Making a table anew from the one that is there, for changes that SQLite cannot make in place.
+//! Rebuilding a table for changes that SQLite cannot make in place.
 //!
-//! The new table is made by the old one's own statement, of which only the words are changed that
-//! the changes are about, so that it has all that another program gave it. Its rows keep their
-//! numbers, which FTS5 tables, triggers and other programs may refer to.
+//! The new table is created with the old one's edited statement, so that it keeps the properties that
+//! another program defined. The rows keep their row ids, which FTS5 tables, triggers and other
+//! programs can refer to.
 
 use diesel::result::Error as DieselError;
 use diesel::sql_types::Text;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
-use super::created::{Created, Edit};
+use super::create_table::{CreateTable, Edit};
 use super::introspect::Name;
-use super::{Dialect, is_computed};
+use crate::backends::sql::dialect::ColumnTypes;
 use crate::backends::sql::dialect::statements::definition;
 use crate::schema::{Change, ExistingColumn, ExistingTable};
 use crate::{Column, ColumnType, Error, ErrorKind, Schema};
 
-/// The names by which the number of a row can be asked for, where no column has them.
+/// The names of the row id, unless a column has the name.
 const ROWIDS: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
-/// The statements that make the table anew, before any column is renamed, or added in place.
+/// Returns the statements that rebuild the table, before any change in place.
 pub(super) fn statements(
     connection: &mut SqliteConnection,
     schema: &Schema,
-    standing: &ExistingTable,
+    existing: &ExistingTable,
     changes: &[Change],
 ) -> QueryResult<Vec<String>> {
     let names = columns(connection, &schema.table)?;
@@ -33,11 +33,11 @@ pub(super) fn statements(
         let error = refused(schema, changes, what);
         DieselError::QueryBuilderError(Box::new(error))
     };
-    let created =
-        Created::parse(&sql).ok_or_else(|| refused("its statement, which is not understood"))?;
-    let edits = edits(schema, standing, changes);
+    let created = CreateTable::parse(&sql)
+        .ok_or_else(|| refused("its CREATE TABLE statement cannot be parsed"))?;
+    let edits = edits(schema, existing, changes);
     if created.is_strict() && edits.iter().any(|edit| edit.ty.is_some()) {
-        return Err(refused("STRICT, which takes no other names of types than SQLite's own"));
+        return Err(refused("it is STRICT and allows only SQLite's own type names"));
     }
     let temporary = format!("hilcat_new_{}", schema.table);
     let new = Sqlite::quote_in_definition(&temporary);
@@ -46,15 +46,15 @@ pub(super) fn statements(
         added.iter().map(|column| definition::<Sqlite>(column)).collect();
     let create = created
         .edited(&new, &edits, &definitions)
-        .ok_or_else(|| refused("a column that its statement does not name"))?;
+        .ok_or_else(|| refused("a changed column is missing from its CREATE TABLE statement"))?;
 
     let mut filled: Vec<(String, String)> =
-        names.iter().map(|name| (Sqlite::quote(name), value(schema, standing, name))).collect();
+        names.iter().map(|name| (Sqlite::quote(name), value(schema, existing, name))).collect();
     filled.extend(added.into_iter().map(|column| {
         let default = column.default.as_ref().map_or("NULL".to_owned(), Sqlite::literal);
         (Sqlite::quote(&column.name), default)
     }));
-    // A key that is the row's number is among the columns: setting both is the same twice.
+    // If the key is the row id, both have the same value.
     let is_free = |rowid: &&&str| !names.iter().any(|name| name.eq_ignore_ascii_case(rowid));
     if let Some(rowid) = ROWIDS.iter().find(is_free).filter(|_| created.has_rowid()) {
         filled.insert(0, ((*rowid).to_owned(), (*rowid).to_owned()));
@@ -65,12 +65,12 @@ pub(super) fn statements(
         create,
         format!("INSERT INTO {new} ({}) SELECT {} FROM {table}", into.join(", "), from.join(", ")),
     ];
-    if created.counts_on() {
-        statements.extend(counted_on(&schema.table, &temporary));
+    if created.has_autoincrement() {
+        statements.extend(copy_sequence(&schema.table, &temporary));
     }
     statements.extend([
         format!("DROP TABLE {table}"),
-        // Views that name the table are left alone.
+        // With the legacy behaviour, views that refer to the table are not changed.
         "PRAGMA legacy_alter_table = ON".to_owned(),
         format!("ALTER TABLE {new} RENAME TO {table}"),
         "PRAGMA legacy_alter_table = OFF".to_owned(),
@@ -79,15 +79,15 @@ pub(super) fn statements(
     Ok(statements)
 }
 
-/// What has to be changed in the definitions of columns, by the names that they have.
-fn edits(schema: &Schema, standing: &ExistingTable, changes: &[Change]) -> Vec<Edit> {
+/// Returns the edits of the column definitions, by their current names.
+fn edits(schema: &Schema, existing: &ExistingTable, changes: &[Change]) -> Vec<Edit> {
     let edit = |column: &Column| {
         let widened = changes.iter().any(
             |change| matches!(change, Change::WidenColumn { column: name, .. } if *name == column.name),
         );
         let nullable = changes.contains(&Change::AllowNull(column.name.clone()));
         (widened || nullable).then(|| Edit {
-            column: former_name(standing, column).to_owned(),
+            column: former_name(existing, column).to_owned(),
             ty: widened.then(|| Sqlite::column_type(column.ty)),
             nullable,
         })
@@ -95,9 +95,9 @@ fn edits(schema: &Schema, standing: &ExistingTable, changes: &[Change]) -> Vec<E
     schema.columns.iter().filter_map(edit).collect()
 }
 
-/// The name that a column has in the table.
-fn former_name<'a>(standing: &ExistingTable, column: &'a Column) -> &'a str {
-    let has = |name: &&String| standing.columns.iter().any(|have| have.name == **name);
+/// Returns the current name of a column in the table.
+fn former_name<'a>(existing: &ExistingTable, column: &'a Column) -> &'a str {
+    let has = |name: &&String| existing.columns.iter().any(|have| have.name == **name);
     [Some(&column.name), column.was.as_ref()]
         .into_iter()
         .flatten()
@@ -105,7 +105,7 @@ fn former_name<'a>(standing: &ExistingTable, column: &'a Column) -> &'a str {
         .unwrap_or(&column.name)
 }
 
-/// The columns that are added with the table, since their default is an expression.
+/// Returns the columns that are added by the rebuild, because their default is an expression.
 fn computed(changes: &[Change]) -> impl Iterator<Item = &Column> {
     changes.iter().filter_map(|change| match change {
         Change::AddColumn(column) if is_computed(column) => Some(column),
@@ -113,8 +113,8 @@ fn computed(changes: &[Change]) -> impl Iterator<Item = &Column> {
     })
 }
 
-/// The last number that was given to a row, which can be that of none that is left.
-fn counted_on(table: &str, temporary: &str) -> [String; 2] {
+/// Returns the statements that copy the AUTOINCREMENT counter.
+fn copy_sequence(table: &str, temporary: &str) -> [String; 2] {
     let text = |name: &str| format!("'{}'", name.replace('\'', "''"));
     let (table, temporary) = (text(table), text(temporary));
     [
@@ -125,13 +125,13 @@ fn counted_on(table: &str, temporary: &str) -> [String; 2] {
     ]
 }
 
-/// What a column of the table is filled with in the new one.
-fn value(schema: &Schema, standing: &ExistingTable, name: &str) -> String {
-    let have = standing.columns.iter().find(|have| have.name.eq_ignore_ascii_case(name));
+/// Returns the expression that fills a column of the new table.
+fn value(schema: &Schema, existing: &ExistingTable, name: &str) -> String {
+    let have = existing.columns.iter().find(|have| have.name.eq_ignore_ascii_case(name));
     let column = schema
         .columns
         .iter()
-        .find(|column| former_name(standing, column).eq_ignore_ascii_case(name));
+        .find(|column| former_name(existing, column).eq_ignore_ascii_case(name));
     let quoted = Sqlite::quote(name);
     match (column.map(|column| column.ty), have) {
         (Some(ColumnType::Decimal { scale, .. }), Some(have)) => {
@@ -141,8 +141,8 @@ fn value(schema: &Schema, standing: &ExistingTable, name: &str) -> String {
     }
 }
 
-/// A decimal is written with all digits of its scale: one of a smaller scale gets zeros, and a
-/// number is written out, where it is what so many digits say.
+/// Returns the expression that converts a decimal to the text of a scale. A smaller scale is padded
+/// with zeros. A number is formatted if the text has the same value.
 fn decimal(name: &str, have: &ExistingColumn, scale: usize) -> String {
     let point = if scale > 0 { "." } else { "" };
     let text = match have.ty {
@@ -159,7 +159,7 @@ fn decimal(name: &str, have: &ExistingColumn, scale: usize) -> String {
     )
 }
 
-/// The columns of a table that are not computed.
+/// Returns the columns of a table except for generated ones.
 fn columns(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
     let columns: Vec<Name> =
         sql_query("SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid")
@@ -168,7 +168,7 @@ fn columns(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<St
     Ok(columns.into_iter().map(|column| column.name).collect())
 }
 
-/// The statement that made a table.
+/// Returns the CREATE TABLE statement of a table.
 fn statement(connection: &mut SqliteConnection, table: &str) -> QueryResult<String> {
     let statement =
         sql_query("SELECT sql AS name FROM sqlite_schema WHERE type = 'table' AND name = ?");
@@ -176,8 +176,8 @@ fn statement(connection: &mut SqliteConnection, table: &str) -> QueryResult<Stri
     Ok(statement.name)
 }
 
-/// The indexes and triggers of a table, as they were made. A trigger's statement may spell the
-/// table's name in another case.
+/// Returns the statements of the indexes and triggers of a table. A trigger's statement can spell
+/// the table's name in another case.
 fn attached(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<String>> {
     let attached: Vec<Name> = sql_query(
         "SELECT sql AS name FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND type IN ('index', 'trigger') AND sql IS NOT NULL ORDER BY rowid",
@@ -187,16 +187,22 @@ fn attached(connection: &mut SqliteConnection, table: &str) -> QueryResult<Vec<S
     Ok(attached.into_iter().map(|statement| statement.name).collect())
 }
 
-/// The error for a table that cannot be made anew as it is.
-fn refused(schema: &Schema, changes: &[Change], lost: &str) -> Error {
+/// Returns the error of a table that cannot be rebuilt.
+fn refused(schema: &Schema, changes: &[Change], reason: &str) -> Error {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     Error::new(
         ErrorKind::SchemaChange,
         format!(
-            "the table differs from the schema, and nothing was changed; sqlite has to make it anew, and what another program gave it would be lost ({lost}): change it by hand\nscope `{}`, table `{}`:\n  ! {}",
+            "the table differs from the schema, and nothing was changed; sqlite: the change requires a rebuild, which is not possible ({reason}): change the table by hand\nscope `{}`, table `{}`:\n  ! {}",
             schema.name,
             schema.table,
             changes.join("\n  ! "),
         ),
     )
+}
+
+/// Returns whether a column's default is an expression, which `ADD COLUMN` rejects for a table with
+/// rows.
+pub(super) fn is_computed(column: &Column) -> bool {
+    column.default.as_ref().is_some_and(|default| Sqlite::literal(default).starts_with('('))
 }

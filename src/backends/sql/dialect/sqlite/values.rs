@@ -1,4 +1,4 @@
-//! Values of SQLite: how they are bound and read.
+//! Binding and decoding of values.
 
 use diesel::QueryResult;
 use diesel::deserialize::FromSql;
@@ -7,12 +7,12 @@ use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::{BigInt, Binary, Double, Text};
 use diesel::sqlite::{Sqlite, SqliteType};
 
-use crate::backends::sql::dialect::{misfit, unreadable};
+use crate::backends::sql::dialect::{type_mismatch, unreadable_value};
 use crate::{ColumnType, Error, Result, Value, json, temporal, text};
 
 type Raw<'a> = <Sqlite as diesel::backend::Backend>::RawValue<'a>;
 
-/// Binds a value: SQLite has a type for each value, not for each column.
+/// Binds a value by its own type, since SQLite's columns are not typed.
 pub(super) fn bind<'b>(mut out: AstPass<'_, 'b, Sqlite>, value: &'b Value) -> QueryResult<()> {
     match value {
         Value::Bool(_) | Value::Int(_) => out.push_bind_param::<BigInt, Value>(value),
@@ -22,8 +22,7 @@ pub(super) fn bind<'b>(mut out: AstPass<'_, 'b, Sqlite>, value: &'b Value) -> Qu
     }
 }
 
-/// Reads a value of a type. Only what hilcat itself would have stored is read, and decimals from
-/// any number.
+/// Decodes a value of a column type. Accepts what hilcat stores, and decimals from any number.
 pub(super) fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
     use ColumnType as Ty;
     use SqliteType::{Binary, Double, Float, Integer, Long, SmallInt, Text};
@@ -35,7 +34,7 @@ pub(super) fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
             in_range(Value::Int(raw.read_long()), ty)?
         }
         (Ty::Text | Ty::Varchar(_), Some(Text)) => Value::Text(read_text(raw)?),
-        // In a column of affinity NUMERIC a text that looks like a number is one.
+        // Affinity NUMERIC converts texts that look like numbers.
         (Ty::Text | Ty::Varchar(_), Some(SmallInt | Integer | Long)) => {
             in_range(Value::Text(raw.read_long().to_string()), ty)?
         }
@@ -44,39 +43,39 @@ pub(super) fn decode(mut raw: Raw<'_>, ty: ColumnType) -> Result<Value> {
         }
         (Ty::Real | Ty::Double, Some(Float | Double)) => Value::Float(raw.read_double()),
         (Ty::Real | Ty::Double, Some(SmallInt | Integer | Long)) => {
-            ty.coerce(Value::Int(raw.read_long())).map_err(unreadable)?
+            ty.coerce(Value::Int(raw.read_long())).map_err(unreadable_value)?
         }
         (Ty::Bool, Some(SmallInt | Integer | Long)) => match raw.read_long() {
             0 => Value::Bool(false),
             1 => Value::Bool(true),
-            _ => return Err(misfit(ty, "an integer beyond 0 and 1")),
+            _ => return Err(type_mismatch(ty, "an integer other than 0 and 1")),
         },
         (Ty::Bytes, Some(Binary)) => Value::Bytes(raw.read_blob().to_vec()),
         (Ty::Uuid, Some(Binary)) => match raw.read_blob().try_into() {
             Ok(bytes) => Value::Uuid(bytes),
-            Err(_) => return Err(misfit(ty, "bytes, but not sixteen")),
+            Err(_) => return Err(type_mismatch(ty, "bytes of a length other than 16")),
         },
         (Ty::Json, Some(Text)) => {
-            Value::Json(Box::new(json::parse(&read_text(raw)?).map_err(unreadable)?))
+            Value::Json(Box::new(json::parse(&read_text(raw)?).map_err(unreadable_value)?))
         }
         (Ty::UBigInt | Ty::Date | Ty::Time | Ty::Timestamp, Some(Text)) => {
-            text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
+            text::to_value(&read_text(raw)?, ty).map_err(unreadable_value)?
         }
-        // In a column of affinity NUMERIC a decimal is an integer or a float.
+        // Affinity NUMERIC converts decimals to integers or floats.
         (Ty::Decimal { .. }, Some(Float | Double)) => {
-            text::to_value(&raw.read_double().to_string(), ty).map_err(unreadable)?
+            text::to_value(&raw.read_double().to_string(), ty).map_err(unreadable_value)?
         }
         (Ty::Decimal { .. }, Some(Text | SmallInt | Integer | Long)) => {
-            text::to_value(&read_text(raw)?, ty).map_err(unreadable)?
+            text::to_value(&read_text(raw)?, ty).map_err(unreadable_value)?
         }
-        _ => return Err(misfit(ty, name_of(stored))),
+        _ => return Err(type_mismatch(ty, name_of(stored))),
     })
 }
 
-/// Whether a text comes back from a column of affinity NUMERIC as it went in: it does not look
-/// like a number to SQLite, or is written as [`decode`] writes the number that SQLite makes of it.
-pub(super) fn is_no_other_number(text: &str) -> bool {
-    // Some versions of SQLite take NUL for the end.
+/// Returns whether a column of affinity NUMERIC returns a text unchanged: the text does not look like
+/// a number to SQLite, or [`decode`] formats the number as the same text.
+pub(super) fn survives_numeric_affinity(text: &str) -> bool {
+    // Some versions of SQLite stop at NUL.
     let bare = text.split('\0').next().unwrap_or_default();
     let bare = bare.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     if !looks_like_number(bare) {
@@ -84,7 +83,7 @@ pub(super) fn is_no_other_number(text: &str) -> bool {
     }
     match (text.parse::<i64>(), text.parse::<f64>()) {
         (Ok(number), _) => number.to_string() == text,
-        // A float that is whole becomes an integer.
+        // A float without fraction is converted to an integer.
         (_, Ok(number)) => {
             let whole = number.fract() == 0.0 && number.abs() < 9.3e18;
             !whole && number.is_finite() && text::float(number) == text
@@ -93,7 +92,7 @@ pub(super) fn is_no_other_number(text: &str) -> bool {
     }
 }
 
-/// Whether a text is a number as SQL writes one: a sign, digits, a point and digits, an exponent.
+/// Returns whether a text is a number in SQL: a sign, digits, a point and digits, an exponent.
 fn looks_like_number(text: &str) -> bool {
     let digits = |text: &str| text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -109,9 +108,9 @@ fn looks_like_number(text: &str) -> bool {
         && exponent.map_or(rest.is_empty(), |rest| !rest.is_empty() && digits(rest) == 0)
 }
 
-/// A stored value that has to be in the range of its type.
+/// Checks that a stored value is in the range of its type.
 fn in_range(value: Value, ty: ColumnType) -> Result<Value> {
-    ty.check(&value).map_err(unreadable)?;
+    ty.check(&value).map_err(unreadable_value)?;
     Ok(value)
 }
 
@@ -130,7 +129,7 @@ fn name_of(stored: Option<SqliteType>) -> &'static str {
     }
 }
 
-/// Binds a value as what it is stored as.
+/// Implements the binding of values for SQL types.
 macro_rules! stored_as {
     ($($ty:ty),*) => {$(
         impl ToSql<$ty, Sqlite> for Value {
@@ -142,8 +141,7 @@ macro_rules! stored_as {
 }
 stored_as!(BigInt, Double, Binary, Text);
 
-/// Writes a value where Diesel has it bound by the type of a column: small integers must then be of
-/// 32 bits.
+/// Writes a value that Diesel binds by the type of a column. Small integers must then have 32 bits.
 pub(super) fn encode<'b>(
     value: &'b Value,
     ty: ColumnType,
@@ -196,7 +194,8 @@ mod tests {
         is_integer: i64,
     }
 
-    /// What comes back of a text from a column of affinity NUMERIC, and whether it is found by it.
+    /// Stores a text in a column of affinity NUMERIC. Returns the decoded text, and whether the row is
+    /// found by the original text.
     fn through(connection: &mut SqliteConnection, given: &str) -> (String, bool) {
         sql_query("REPLACE INTO t VALUES (1, ?)")
             .bind::<Text, _>(given)
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_become_other_numbers_are_known() {
+    fn texts_changed_by_numeric_affinity_are_detected() {
         let mut connection = connection();
         for (text, same) in [
             ("abc", true),
@@ -262,7 +261,7 @@ mod tests {
             ("9223372036854775808", false),
             ("12\0", false),
         ] {
-            assert_eq!(is_no_other_number(text), same, "{text:?}");
+            assert_eq!(survives_numeric_affinity(text), same, "{text:?}");
             assert_eq!(through(&mut connection, text).0 == text, same, "{text:?}");
         }
     }
@@ -285,7 +284,7 @@ mod tests {
     #[test]
     fn an_accepted_text_reads_back_unchanged() {
         let mut connection = connection();
-        for text in number_like_texts().filter(|text| is_no_other_number(text)) {
+        for text in number_like_texts().filter(|text| survives_numeric_affinity(text)) {
             assert_eq!(through(&mut connection, &text), (text, true));
         }
     }
@@ -300,7 +299,7 @@ mod tests {
             assert_eq!(through(&mut connection, &integer), (integer, true));
             let number = f64::from_bits(bits);
             let text = text::float(number);
-            if number.is_finite() && is_no_other_number(&text) {
+            if number.is_finite() && survives_numeric_affinity(&text) {
                 assert_eq!(through(&mut connection, &text), (text, true));
             }
         }

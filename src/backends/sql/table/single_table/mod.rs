@@ -26,9 +26,7 @@ use crate::backends::sql::error::{CallError, ErrorClass};
 use crate::backends::sql::migration::{ReadableTable, TableProperties};
 use crate::backends::sql::statement::{Sql, load};
 use crate::backends::sql::table::{Table, check_numeric_affinity};
-use crate::schema::Projected;
-use crate::scope::ABSENT;
-use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
+use crate::store::{ABSENT, Adopted, Capabilities, ExpirySupport, Projected, ScopeStore, Store};
 use crate::{Column, ColumnType, DynKey, Error, Plan, Result, Schema};
 
 /// A database that stores all scopes in one table. Its primary key consists of the scope columns,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::Options;
 use crate::freshness::Freshness;
 use crate::freshness::text::{NAMES, Words};
+use crate::options::Options;
 use crate::spelling::did_you_mean;
 use crate::{Error, Result, duration};
 

@@ -8,7 +8,11 @@
 //! second look. A process stores what it computed and gives the lease back in one step, so that
 //! whichever process has the lease next finds the record.
 
+mod background;
+mod refresh;
+
 use std::error::Error as StdError;
+#[cfg(feature = "async")]
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -52,13 +56,6 @@ enum Ready {
     Compute(Task),
     /// Another process computes: look again later.
     Wait(ComputeGuard),
-}
-
-/// What a refresh found before it computed.
-enum Seen {
-    Stored(Option<Row>),
-    /// The store cannot be reached: nothing is stored.
-    Down,
 }
 
 /// What a look at the store says.
@@ -244,183 +241,6 @@ impl Core {
         }
         let core = self.clone();
         blocking::unblock(move || call(&core)).await
-    }
-
-    /// As [`get`](Core::get), but a stale record that may be served while it is computed anew is
-    /// returned at once, whichever caller computes: a thread of its own does.
-    pub(crate) fn get_in_background<E, F>(
-        self: &Arc<Self>,
-        key: Result<Key>,
-        compute: F,
-    ) -> Result<Row>
-    where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-        F: FnOnce() -> Result<Row, E> + Send + 'static,
-    {
-        let asked = self.asked("get_in_background", key, false)?;
-        let clock = CallClock::default();
-        let look = clock.step(|| self.look(&asked))?;
-        let stale = match &look {
-            Look::Return(_) => None,
-            Look::Missing { old, .. } => self.served_while_computed(old),
-        };
-        let Some(stale) = stale else {
-            let row = self.obtain_after(&asked, clock, look, || compute().map(Some))?;
-            return self.row_of(&asked, row);
-        };
-        if let Some(guard) = self.flights.try_claim_elsewhere(&asked.key) {
-            let core = self.clone();
-            let run = move || core.run_in_background(&asked, guard, compute);
-            // Without a thread a later call computes.
-            let _ = thread::Builder::new().name("hilcat-refresh".to_owned()).spawn(run);
-        }
-        Ok(stale)
-    }
-
-    /// A failure leaves the stale record for as long as its windows last.
-    fn run_in_background<E>(
-        &self,
-        asked: &Asked,
-        guard: ComputeGuard,
-        compute: impl FnOnce() -> Result<Row, E>,
-    ) where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let ready = CallClock::default().step(|| self.prepare(asked, guard, false));
-        if let Ok(Ready::Compute(task)) = ready {
-            let computed = task.guard.run(compute).map(Some);
-            let _ = CallClock::default().step(|| self.finish(asked, task, computed));
-        }
-    }
-
-    /// Computes a record whatever is stored, and stores it unless the key was written meanwhile;
-    /// then the stored record is returned.
-    pub(crate) fn refresh<E>(
-        &self,
-        key: Result<Key>,
-        compute: impl FnOnce() -> Result<Row, E>,
-    ) -> Result<Row>
-    where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let asked = self.asked("refresh", key, false)?;
-        let clock = CallClock::default();
-        let guard = loop {
-            match self.flights.claim(&asked.key, &self.schema) {
-                Ok(Role::Compute(guard)) => break guard,
-                Ok(Role::Take(Some(row))) => return Ok(row),
-                Ok(Role::Take(None) | Role::Retry) => {}
-                Err(error) => self.void_own(&asked, error)?,
-            }
-        };
-        let seen = clock.step(|| self.see(&asked))?;
-        let row = compute().map_err(|error| self.computing_failed(&asked, error))?;
-        clock.step(|| self.store_refreshed(&asked, guard, seen, row))
-    }
-
-    /// The same for a computation that is a future.
-    #[cfg(feature = "async")]
-    pub(crate) async fn refresh_async<E, F>(
-        self: &Arc<Self>,
-        key: Result<Key>,
-        compute: impl FnOnce() -> F,
-    ) -> Result<Row>
-    where
-        E: Into<Box<dyn StdError + Send + Sync>>,
-        F: Future<Output = Result<Row, E>>,
-    {
-        let asked = Arc::new(self.asked("refresh", key, false)?);
-        let clock = Arc::new(CallClock::default());
-        let guard = loop {
-            match self.flights.claim_async(&asked.key, &self.schema).await {
-                Ok(Role::Compute(guard)) => break guard,
-                Ok(Role::Take(Some(row))) => return Ok(row),
-                Ok(Role::Take(None) | Role::Retry) => {}
-                Err(error) => self.void_own(&asked, error)?,
-            }
-        };
-        let (looks, key) = (clock.clone(), asked.clone());
-        let seen = self.run_blocking(move |core| looks.step(|| core.see(&key))).await?;
-        let row = guard.compute(compute).await;
-        let row = row.map_err(|error| self.computing_failed(&asked, error))?;
-        self.run_blocking(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row)))
-            .await
-    }
-
-    /// A refresh that the computation of its own key asks for would wait for itself: it makes that
-    /// computation void, as every write of the key does, and takes its place.
-    fn void_own(&self, asked: &Asked, error: Error) -> Result<()> {
-        match error.kind() {
-            ErrorKind::ComputeCycle => {
-                self.flights.void([asked.key.clone()]);
-                Ok(())
-            }
-            _ => Err(self.failed(asked, error)),
-        }
-    }
-
-    /// The stored record that a refresh is to replace, expired or not.
-    fn see(&self, asked: &Asked) -> Result<Seen> {
-        match self.store.fetch(&asked.key) {
-            Ok(row) => Ok(Seen::Stored(row)),
-            Err(error) if self.computes_despite(&error) => Ok(Seen::Down),
-            Err(error) => Err(self.failed(asked, error)),
-        }
-    }
-
-    /// Stores a refreshed row unless the key was written since the record was seen that it replaces,
-    /// and gives what `refresh` returns.
-    fn store_refreshed(
-        &self,
-        asked: &Asked,
-        guard: ComputeGuard,
-        seen: Seen,
-        row: Row,
-    ) -> Result<Row> {
-        let row = self.validate_row(asked.operation, Ok(row))?;
-        self.check_computed(asked, &row)?;
-        let Seen::Stored(seen) = seen else {
-            guard.land(&self.schema, Some(&row));
-            return Ok(row);
-        };
-        match self.replace_seen(asked, guard, seen, &row) {
-            Ok(None) => {}
-            Ok(Some(stored)) => return Ok(stored),
-            Err(error) if self.computes_despite(&error) => {}
-            Err(error) => return Err(self.failed(asked, error)),
-        }
-        Ok(row)
-    }
-
-    /// Returns the stored row if it was written meanwhile.
-    fn replace_seen(
-        &self,
-        asked: &Asked,
-        guard: ComputeGuard,
-        seen: Option<Row>,
-        row: &Row,
-    ) -> Result<Option<Row>> {
-        let replaced = guard.begin_storing() && {
-            match self.replace(asked, seen, row) {
-                Err(error) if self.computes_despite(&error) => {
-                    guard.land(&self.schema, Some(row));
-                    return Ok(None);
-                }
-                replaced => replaced?,
-            }
-        };
-        if replaced {
-            guard.land(&self.schema, Some(row));
-            self.after_writes(1);
-            return Ok(None);
-        }
-        drop(guard);
-        Ok(self.live(self.store.fetch(&asked.key)?))
-    }
-
-    fn replace(&self, asked: &Asked, seen: Option<Row>, row: &Row) -> Result<bool> {
-        self.end_absence(std::slice::from_ref(&asked.key))?;
-        self.store.replace_unchanged(seen.as_ref(), self.stamp(row.clone(), None))
     }
 
     fn look(&self, asked: &Asked) -> Result<Look> {

@@ -1,27 +1,27 @@
-//! A column's definition with a part of it changed, and all else kept that others gave it.
+//! Editing of column definitions.
 //!
-//! `MODIFY COLUMN` takes a whole definition: what it does not name is gone, be it AUTO_INCREMENT, a
-//! default, ON UPDATE, a comment, a collation, INVISIBLE, a check or an SRID. So the definition
-//! is taken from `SHOW CREATE TABLE`, word for word, and only the words concerned are changed.
-//! The session's `sql_mode` leaves backslashes as escapes and names in backticks.
+//! `MODIFY COLUMN` replaces the whole definition. Properties that it omits are lost: AUTO_INCREMENT,
+//! the default, ON UPDATE, the comment, the collation, INVISIBLE, checks and the SRID. The definition
+//! is therefore taken from `SHOW CREATE TABLE`, and only the words of the change are replaced. The
+//! session's `sql_mode` guarantees backslash escapes and names in backticks.
 
 use super::EXACT;
 use crate::backends::sql::dialect::tokens::{Syntax, name_of, offset, replaced};
 
 const SYNTAX: Syntax = Syntax::Mysql;
 
-/// What becomes of a column.
+/// A change of a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edit<'a> {
-    /// Its type as the engine spells it; none where it stays.
+    /// The new type in the engine's spelling, or `None` to keep the type.
     pub(super) ty: Option<&'a str>,
-    /// Whether its text becomes `utf8mb4` under an exact collation.
+    /// Whether the column changes to `utf8mb4` with an exact collation.
     pub(super) exact: bool,
     pub(super) nullable: bool,
 }
 
-/// The definition of a column in the statement that `SHOW CREATE TABLE` gives, without its name.
-/// `is` tells the column by its name.
+/// Returns the definition of a column in the output of `SHOW CREATE TABLE`, without its name. `is`
+/// matches the name.
 pub(super) fn find(create: &str, is: impl Fn(&str) -> bool) -> Option<&str> {
     let group = SYNTAX.tokens(create).find(|token| token.starts_with('('))?;
     let inside = group.strip_prefix('(')?.strip_suffix(')')?;
@@ -32,7 +32,7 @@ pub(super) fn find(create: &str, is: impl Fn(&str) -> bool) -> Option<&str> {
     })
 }
 
-/// The definition as it is after an edit.
+/// Returns the edited definition.
 pub(super) fn edited(definition: &str, edit: &Edit<'_>) -> String {
     let tokens: Vec<&str> = SYNTAX.tokens(definition).collect();
     let (ty, attributes) = tokens.split_at(type_length(&tokens));
@@ -46,7 +46,7 @@ pub(super) fn edited(definition: &str, edit: &Edit<'_>) -> String {
     replaced(definition, &edits)
 }
 
-/// How many tokens are the type.
+/// Returns the number of tokens of the type.
 fn type_length(tokens: &[&str]) -> usize {
     let is_type = |(at, token): &(usize, &&str)| {
         let words = ["unsigned", "zerofill"];
@@ -57,7 +57,7 @@ fn type_length(tokens: &[&str]) -> usize {
     tokens.iter().enumerate().take_while(is_type).count()
 }
 
-/// The parts of a definition that become others, in their order.
+/// Returns the replacements of an edit, in order.
 fn replacements(
     definition: &str,
     attributes: &[&str],
@@ -74,7 +74,7 @@ fn replacements(
     replacements
 }
 
-/// How many of the tokens ahead become another text.
+/// Returns the number of tokens to replace at the start of `ahead`, and their replacement.
 fn replacement(ahead: &[&str], edit: &Edit<'_>) -> Option<(usize, String)> {
     let are = |words: &[&str]| {
         ahead.len() >= words.len()
@@ -86,12 +86,12 @@ fn replacement(ahead: &[&str], edit: &Edit<'_>) -> Option<(usize, String)> {
         [_, _, _, ..] if edit.exact && are(&["character", "set"]) => Some((3, String::new())),
         [_, _, ..] if edit.exact && are(&["collate"]) => Some((2, String::new())),
         _ if edit.nullable && are(&["not", "null"]) => Some((2, "NULL".to_owned())),
-        // The current time has as many digits as the column.
+        // The precision of the default must match that of the column.
         [_, next @ ..] if datetime && are(&["current_timestamp"]) => {
             let group = next.first().is_some_and(|next| next.starts_with('('));
             Some((1 + usize::from(group), "CURRENT_TIMESTAMP(6)".to_owned()))
         }
-        // A literal can be the default of long texts and bytes only as an expression.
+        // The default of long texts and bytes must be an expression.
         [_, value, ..] if long && are(&["default"]) && is_literal(value) => {
             Some((2, format!("DEFAULT ({value})")))
         }
@@ -103,7 +103,7 @@ fn is_literal(token: &str) -> bool {
     token.starts_with('\'') || token.starts_with("0x")
 }
 
-/// A definition in whose checks and expressions a column has another name.
+/// Replaces the name of a column in the checks and expressions of a definition.
 pub(super) fn renamed(definition: &str, from: &str, to: &str) -> String {
     let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
     let from = quoted(from).to_lowercase();
@@ -115,7 +115,7 @@ pub(super) fn renamed(definition: &str, from: &str, to: &str) -> String {
     replaced(definition, &edits.collect::<Vec<_>>())
 }
 
-/// Whether a statement has this name, as a word or in backticks.
+/// Returns whether a statement contains a name, as a word or in backticks.
 pub(super) fn mentions(statement: &str, name: &str) -> bool {
     let lower = name.to_lowercase();
     let quoted = format!("`{}`", lower.replace('`', "``"));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_changes() {
+    fn an_edit_keeps_all_other_words() {
         let wider = |ty| Edit { ty: Some(ty), exact: false, nullable: false };
         let null = Edit { ty: None, exact: false, nullable: true };
         assert_eq!(
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_follows_the_name() {
+    fn a_check_uses_the_new_name() {
         assert_eq!(
             renamed("int DEFAULT '`a`' CHECK ((`A` > 0))", "a", "b`c"),
             "int DEFAULT '`a`' CHECK ((`b``c` > 0))"
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_in_a_statement() {
+    fn names_in_a_statement_are_found() {
         let body = "BEGIN SET NEW.x = (`Old` + 'other'); END";
         assert!(mentions(body, "old") && !mentions(body, "other") && !mentions(body, "ol"));
         assert!(mentions("SET NEW.x = 1", "X"));

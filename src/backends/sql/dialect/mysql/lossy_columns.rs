@@ -1,17 +1,17 @@
-//! Columns of other programs that hold less than the type that they are read as: what is written
-//! has to come back as it was, and not what a server makes of it.
+//! Checks of values for columns of other programs that hold less than their column type. A value that
+//! the server would change is rejected.
 
 use std::sync::Arc;
 
-use crate::backends::sql::dialect::Fits;
+use crate::backends::sql::dialect::ValueCheck;
 use crate::{ColumnType, Error, Result, Value, temporal};
 
 /// The first and the last microsecond of a `TIMESTAMP`.
 const TIMESTAMPS: (i64, i64) = (1_000_000, 2_147_483_647_999_999);
 
-/// What tells whether a value comes back from a column that was declared so; none where every
-/// value of its type does.
-pub(super) fn of(declared: &str, ty: ColumnType) -> Option<Fits> {
+/// Returns the check of values for a declared type, or `None` if the column returns all values of the
+/// type unchanged.
+pub(super) fn check_for(declared: &str, ty: ColumnType) -> Option<ValueCheck> {
     let (plain, charset) = match declared.split_once(" character set ") {
         Some((plain, charset)) => (plain, charset),
         None => (declared, "utf8mb4"),
@@ -27,7 +27,7 @@ pub(super) fn of(declared: &str, ty: ColumnType) -> Option<Fits> {
     }
 }
 
-/// `decimal(10,2)` is `decimal` and `10,2`.
+/// Splits `decimal(10,2)` into `decimal` and `10,2`.
 fn split(declared: &str) -> (&str, &str) {
     match declared.split_once('(') {
         Some((name, rest)) => (name, rest.rsplit_once(')').map_or(rest, |(inside, _)| inside)),
@@ -39,10 +39,13 @@ fn numbers(arguments: &str) -> Vec<usize> {
     arguments.split(',').filter_map(|number| number.trim().parse().ok()).collect()
 }
 
-/// A check of values of one kind; NULL, and what is not given, come back from every column.
-fn check(declared: &str, fits: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Option<Fits> {
+/// Returns a check of values that are present; all columns return NULL unchanged.
+fn check(
+    declared: &str,
+    fits: impl Fn(&Value) -> bool + Send + Sync + 'static,
+) -> Option<ValueCheck> {
     let message = format!(
-        "mysql: the value would not come back from the column, which is declared as {declared}"
+        "mysql: the column, declared as {declared}, would change the value; widen the column"
     );
     Some(Arc::new(move |value| -> Result<()> {
         match value {
@@ -53,7 +56,7 @@ fn check(declared: &str, fits: impl Fn(&Value) -> bool + Send + Sync + 'static) 
     }))
 }
 
-fn integers(declared: &str) -> Option<Fits> {
+fn integers(declared: &str) -> Option<ValueCheck> {
     let range = match declared {
         "tinyint" | "tinyint(1)" => -128..=127,
         "tinyint unsigned" | "tinyint(1) unsigned" => 0..=255,
@@ -66,8 +69,8 @@ fn integers(declared: &str) -> Option<Fits> {
     check(declared, move |value| matches!(value, Value::Int(n) if range.contains(n)))
 }
 
-/// `FLOAT(7,3)` and `DOUBLE(7,3)` are rounded.
-fn floats(name: &str, arguments: &[usize]) -> Option<Fits> {
+/// `FLOAT(7,3)` and `DOUBLE(7,3)` round values.
+fn floats(name: &str, arguments: &[usize]) -> Option<ValueCheck> {
     let [digits, after] = *arguments else { return None };
     let single = name == "float";
     let declared = format!("{name}({digits},{after})");
@@ -80,7 +83,7 @@ fn floats(name: &str, arguments: &[usize]) -> Option<Fits> {
     })
 }
 
-fn texts(name: &str, arguments: &str, charset: &str) -> Option<Fits> {
+fn texts(name: &str, arguments: &str, charset: &str) -> Option<ValueCheck> {
     let most = match name {
         "tinytext" => 255,
         "text" => 65_535,
@@ -89,14 +92,14 @@ fn texts(name: &str, arguments: &str, charset: &str) -> Option<Fits> {
     };
     let holds = characters(charset);
     let members = (name == "enum").then(|| members(arguments));
-    // A `CHAR` loses the spaces at its end.
+    // A `CHAR` loses trailing spaces.
     let cut = name == "char";
     if most == usize::MAX && holds.is_none() && members.is_none() && !cut {
         return None;
     }
     check(&format!("{name} in {charset}"), move |value| {
         let Value::Text(text) = value else { return false };
-        // In a character set of its own a text has another length, which the server looks at.
+        // In another character set the length differs, and the server checks it.
         (text.len() <= most || holds.is_some())
             && holds.is_none_or(|holds| text.chars().all(holds))
             && !(cut && text.ends_with(' '))
@@ -104,10 +107,10 @@ fn texts(name: &str, arguments: &str, charset: &str) -> Option<Fits> {
     })
 }
 
-/// The characters of a set; none where it has all of them, or where it is left to the server, which
-/// refuses others.
+/// Returns the predicate of the characters of a set, or `None` if it has all characters or the server
+/// rejects others.
 fn characters(charset: &str) -> Option<fn(char) -> bool> {
-    // What Windows has in place of the second row of control characters.
+    // The characters of Windows-1252 in place of the C1 control characters.
     const LATIN1: &str = "€\u{81}‚ƒ„…†‡ˆ‰Š‹Œ\u{8d}Ž\u{8f}\u{90}‘’“”•–—˜™š›œ\u{9d}žŸ";
     match charset {
         "ascii" => Some(|c| c.is_ascii()),
@@ -119,7 +122,7 @@ fn characters(charset: &str) -> Option<fn(char) -> bool> {
     }
 }
 
-/// The members of an `ENUM`: of others, and of what is a number, the server would make another one.
+/// Parses the members of an `ENUM`. The server would change other values, including numbers.
 fn members(arguments: &str) -> Vec<String> {
     let (mut members, mut rest) = (Vec::new(), arguments);
     while let Some((_, quoted)) = rest.split_once('\'') {
@@ -129,7 +132,7 @@ fn members(arguments: &str) -> Vec<String> {
             let (part, after) = rest.split_once('\'').unwrap_or((rest, ""));
             member.push_str(part);
             match after.strip_prefix('\'') {
-                // A quote that is written twice.
+                // A doubled quote.
                 Some(after) => {
                     member.push('\'');
                     rest = after;
@@ -145,9 +148,9 @@ fn members(arguments: &str) -> Vec<String> {
     members
 }
 
-fn bytes(name: &str, arguments: &[usize]) -> Option<Fits> {
+fn bytes(name: &str, arguments: &[usize]) -> Option<ValueCheck> {
     let (least, most) = match (name, arguments) {
-        // It is filled up with zeros.
+        // Shorter values are padded with zeros.
         ("binary", [length]) => (*length, *length),
         ("binary", _) => (1, 1),
         ("varbinary", [length]) => (0, *length),
@@ -162,7 +165,7 @@ fn bytes(name: &str, arguments: &[usize]) -> Option<Fits> {
     )
 }
 
-fn times(name: &str, arguments: &[usize]) -> Option<Fits> {
+fn times(name: &str, arguments: &[usize]) -> Option<ValueCheck> {
     let digits = arguments.first().copied().unwrap_or(0).min(6);
     let step = 10_i64.pow(6 - digits as u32);
     let (first, last) = match name {
@@ -184,11 +187,11 @@ mod tests {
     use super::*;
 
     fn fits(declared: &str, ty: ColumnType, value: Value) -> bool {
-        of(declared, ty).unwrap()(&value).is_ok()
+        check_for(declared, ty).unwrap()(&value).is_ok()
     }
 
     #[test]
-    fn what_comes_back_fits() {
+    fn values_that_change_are_rejected() {
         let text = |text: &str| Value::Text(text.to_owned());
         let bytes = |length| Value::Bytes(vec![1; length]);
         use ColumnType::{BigInt, Bytes, Double, SmallInt, Text, Time, Timestamp, Varchar};
@@ -221,7 +224,7 @@ mod tests {
             ("varchar(9)", Varchar(9)),
             ("bigint", BigInt),
         ] {
-            assert!(of(declared, ty).is_none(), "{declared}");
+            assert!(check_for(declared, ty).is_none(), "{declared}");
         }
     }
 }

@@ -12,8 +12,7 @@
 
 use serde_json::Number;
 
-use super::ColumnType;
-use crate::{Error, Result, Value, decimal, temporal};
+use crate::{ColumnType, Error, Result, Value, decimal, temporal};
 
 /// The first integer that an `i64` does not hold.
 const BEYOND_I64: u64 = 1 << 63;
@@ -22,7 +21,7 @@ const BEYOND_I64: u64 = 1 << 63;
 const BEYOND_I128: f64 = -(i128::MIN as f64);
 
 /// Checks that a value is one of a type, NULL included.
-pub(super) fn check(ty: ColumnType, value: &Value) -> Result<()> {
+pub(crate) fn check(ty: ColumnType, value: &Value) -> Result<()> {
     let fits = match (ty, value) {
         (_, Value::Null) => true,
         (ColumnType::SmallInt, Value::Int(v)) => i16::try_from(*v).is_ok(),

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Core;
-use super::core::in_one_step;
+use super::{Core, in_one_step};
 use crate::Result;
 use crate::freshness::Freshness;
 

@@ -4,13 +4,92 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{DRIVERS, Driver, Open, Opened};
-use crate::layers::ReadOnly;
+#[cfg(feature = "elasticsearch")]
+use crate::backends::elasticsearch;
+#[cfg(unix)]
+use crate::backends::file;
+#[cfg(feature = "redis")]
+use crate::backends::redis;
+#[cfg(feature = "sql")]
+use crate::backends::sql;
+use crate::backends::{memory, noop};
+use crate::layers::{ReadOnly, config};
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 use crate::outage::{Guarded, Lazy, Remote, Unconnected};
 use crate::spelling::did_you_mean;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
+
+type Opened = Result<(Arc<dyn Store>, Options)>;
+
+/// A backend: its URI schemes, its cargo feature, and the function that opens it if the feature is
+/// enabled.
+struct Driver {
+    schemes: &'static [&'static str],
+    feature: Option<&'static str>,
+    open: Option<Open>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy)]
+enum Open {
+    Backend(fn(Uri, Options) -> Opened),
+    /// A server, which the registry connects to.
+    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    Server(fn(Uri, Options) -> Result<Unconnected>),
+    /// A layer, which opens its members through the registry.
+    Layer(fn(Uri, Options, &config::OpenPart<'_>) -> Opened),
+}
+
+/// Registers a backend that requires a cargo feature.
+macro_rules! behind_feature {
+    ($feature:literal, $schemes:expr, $kind:ident, $open:expr) => {
+        Driver {
+            schemes: $schemes,
+            feature: Some($feature),
+            #[cfg(feature = $feature)]
+            open: Some(Open::$kind($open)),
+            #[cfg(not(feature = $feature))]
+            open: None,
+        }
+    };
+}
+
+/// The schemes of Redis; those that start with `rediss` are encrypted.
+const REDIS: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "redis+sentinel",
+    "rediss+sentinel",
+];
+
+/// All backends and layers. To add one, add a line here.
+const DRIVERS: &[Driver] = &[
+    Driver { schemes: &["memory"], feature: None, open: Some(Open::Backend(memory::open)) },
+    Driver { schemes: &["noop"], feature: None, open: Some(Open::Backend(noop::open)) },
+    #[cfg(unix)]
+    Driver { schemes: &["file"], feature: None, open: Some(Open::Backend(file::open)) },
+    behind_feature!("sqlite", &["sqlite"], Backend, sql::sqlite::open),
+    behind_feature!("sqlite", &["sqlite+kv"], Backend, sql::kv::open),
+    behind_feature!("postgresql", &["postgresql", "postgres"], Server, sql::postgresql::open),
+    behind_feature!("mysql", &["mysql", "mariadb"], Server, sql::mysql::open),
+    behind_feature!("redis", REDIS, Server, redis::open),
+    behind_feature!("elasticsearch", &["es", "es+https"], Server, elasticsearch::open),
+    Driver { schemes: &["tiered"], feature: None, open: Some(Open::Layer(config::open_tiered)) },
+    Driver { schemes: &["staged"], feature: None, open: Some(Open::Layer(config::open_staged)) },
+    Driver { schemes: &["fan-out"], feature: None, open: Some(Open::Layer(config::open_fan_out)) },
+    Driver { schemes: &["prefix"], feature: None, open: Some(Open::Layer(config::open_prefix)) },
+    Driver { schemes: &["layers"], feature: None, open: Some(Open::Layer(config::open_file)) },
+];
+
+/// Returns the URI schemes of the backends whose cargo feature is enabled.
+pub fn schemes() -> Vec<&'static str> {
+    let built = DRIVERS.iter().filter(|driver| driver.open.is_some());
+    built.flat_map(|driver| driver.schemes).copied().collect()
+}
 
 type OpenFn = Arc<dyn Fn(Uri, Options) -> Opened + Send + Sync>;
 
@@ -80,7 +159,7 @@ impl Registry {
     /// were added.
     pub fn schemes(&self) -> Vec<&str> {
         let added = self.added.keys().map(String::as_str);
-        super::schemes().into_iter().chain(added).collect()
+        schemes().into_iter().chain(added).collect()
     }
 
     /// Opens the store that a URI names. `options` are the defaults for those that the URI leaves
@@ -107,7 +186,9 @@ impl Registry {
             (Some(Open::Backend(open)), _) => open(uri, options),
             #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
             (Some(Open::Server(read)), _) => open_server(read(uri, options)?),
-            (Some(Open::Layer(open)), _) => open(uri, options, self),
+            (Some(Open::Layer(open)), _) => {
+                open(uri, options, &|uri, options| self.open(uri, options))
+            }
             (None, feature) => Err(Error::invalid_config(format!(
                 "`{}:` needs the cargo feature `{}` of hilcat",
                 uri.scheme(),
@@ -118,11 +199,11 @@ impl Registry {
 
     fn unknown_scheme(&self, scheme: &str) -> Error {
         let built_in = || DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied());
-        let schemes = || built_in().chain(self.added.keys().map(String::as_str));
+        let known = || built_in().chain(self.added.keys().map(String::as_str));
         Error::invalid_config(format!(
             "unknown scheme `{scheme}:`; the schemes are {}{}",
-            schemes().map(|known| format!("{known}:")).collect::<Vec<_>>().join(", "),
-            did_you_mean(scheme, schemes()),
+            known().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", "),
+            did_you_mean(scheme, known()),
         ))
     }
 }

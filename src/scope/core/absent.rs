@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::Core;
+use crate::store::ABSENT;
 use crate::{Column, ColumnType, Key, Result, Row, Schema, Value};
-
-/// What the names of these scopes begin with.
-pub(crate) const PREFIX: &str = "hilcat_absent_";
 
 /// The keys of a scope for which a computation gave no record.
 #[derive(Debug)]
@@ -20,8 +18,8 @@ impl Absent {
     /// The schema of the scope beside another one; `None` if that remembers nothing.
     pub(crate) fn schema_beside(schema: &Schema) -> Option<Schema> {
         let ttl = schema.freshness.negative_ttl?;
-        let mut absent = Schema::new(format!("{PREFIX}{}", schema.name))
-            .table(format!("{PREFIX}{}", schema.table))
+        let mut absent = Schema::new(format!("{ABSENT}{}", schema.name))
+            .table(format!("{ABSENT}{}", schema.table))
             .ttl(ttl)
             .auto_purge(schema.freshness.auto_purge.unwrap_or(true));
         absent.freshness.on_unavailable = schema.freshness.on_unavailable;

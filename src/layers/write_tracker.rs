@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::super::stripes::{Held, Stripes};
+use super::stripes::{Held, Stripes};
 use crate::store::ScopeStore;
 use crate::{ColumnType, ErrorKind, Key, Result, Schema};
 
@@ -24,6 +24,23 @@ const DOUBT: Duration = Duration::from_secs(10);
 
 /// How long a near store that failed is left alone before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is under way in the scopes of a near store, by their names.
+#[derive(Debug, Default)]
+pub(crate) struct Tiers(Mutex<HashMap<String, Arc<WriteTracker>>>);
+
+impl Tiers {
+    pub(super) fn of(&self, scope: &str) -> Arc<WriteTracker> {
+        self.0.lock().entry(scope.to_owned()).or_default().clone()
+    }
+
+    /// Those of the named scopes, of all where none is named.
+    pub(super) fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<WriteTracker>> {
+        let tiers = self.0.lock();
+        let wanted = |name: &String| scopes.is_none_or(|scopes| scopes.contains(name));
+        tiers.iter().filter(|(name, _)| wanted(name)).map(|(_, tier)| tier.clone()).collect()
+    }
+}
 
 /// One scope of a near store, shared by all handles on it.
 #[derive(Debug, Default)]

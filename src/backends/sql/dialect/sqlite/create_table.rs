@@ -1,6 +1,8 @@
-//! The statement that made a table, with a few words changed and all others kept: what another
-//! program wrote into it (checks, collations, defaults, references, AUTOINCREMENT, STRICT, whether the
-//! table has row numbers) is in the table that is made anew.
+//! Editing of a `CREATE TABLE` statement.
+//!
+//! Only the words of the change are replaced, so that a rebuilt table keeps the properties that
+//! another program defined: checks, collations, defaults, references, AUTOINCREMENT, STRICT and
+//! WITHOUT ROWID.
 
 use std::ops::Range;
 
@@ -8,7 +10,7 @@ use crate::backends::sql::dialect::tokens::{Syntax, name_of, offset, replaced};
 
 const SYNTAX: Syntax = Syntax::Sqlite;
 
-/// The words that end the type of a column.
+/// The words that follow the type of a column.
 const CONSTRAINTS: [&str; 10] = [
     "CONSTRAINT",
     "PRIMARY",
@@ -21,27 +23,27 @@ const CONSTRAINTS: [&str; 10] = [
     "REFERENCES",
     "GENERATED",
 ];
-/// The words that constraints of a table begin with.
-const OF_TABLES: [&str; 5] = ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"];
+/// The first words of table constraints.
+const TABLE_CONSTRAINTS: [&str; 5] = ["CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"];
 
-/// What becomes of a column.
+/// A change of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Edit {
     pub(super) column: String,
-    /// Its type; none where it stays.
+    /// The new type, or `None` to keep the type.
     pub(super) ty: Option<String>,
     pub(super) nullable: bool,
 }
 
-/// A `CREATE TABLE`, in its parts.
+/// A parsed `CREATE TABLE`.
 #[derive(Debug)]
-pub(super) struct Created<'a> {
+pub(super) struct CreateTable<'a> {
     sql: &'a str,
     /// The name of the table.
     name: &'a str,
     /// The definitions of the columns.
     columns: Vec<&'a str>,
-    /// The words behind the definitions.
+    /// The words after the definitions.
     options: Vec<&'a str>,
 }
 
@@ -49,40 +51,40 @@ fn is(token: &str, word: &str) -> bool {
     token.eq_ignore_ascii_case(word)
 }
 
-impl<'a> Created<'a> {
-    /// None where it is not a statement of columns.
+impl<'a> CreateTable<'a> {
+    /// Parses a statement. Returns `None` for one without column definitions.
     pub(super) fn parse(sql: &'a str) -> Option<Self> {
         let mut tokens = SYNTAX.tokens(sql);
         let [create, table, name, group] = [(); 4].map(|()| tokens.next().unwrap_or_default());
         let inside = group.strip_prefix('(')?.strip_suffix(')')?;
         let of_column = |definition: &&str| {
             let first = SYNTAX.tokens(definition).next().unwrap_or_default();
-            !OF_TABLES.iter().any(|word| is(first, word))
+            !TABLE_CONSTRAINTS.iter().any(|word| is(first, word))
         };
         let columns = SYNTAX.list(inside).into_iter().take_while(of_column).collect();
         let options = tokens.collect();
         (is(create, "create") && is(table, "table")).then_some(Self { sql, name, columns, options })
     }
 
-    /// Whether the table takes values of the declared types alone.
+    /// Returns whether the table is STRICT.
     pub(super) fn is_strict(&self) -> bool {
         self.options.iter().any(|word| is(word, "strict"))
     }
 
-    /// Whether the table numbers its rows.
+    /// Returns whether the rows have row ids.
     pub(super) fn has_rowid(&self) -> bool {
         !self.options.iter().any(|word| is(word, "without"))
     }
 
-    /// Whether its numbers are never used again.
-    pub(super) fn counts_on(&self) -> bool {
+    /// Returns whether row ids are never reused.
+    pub(super) fn has_autoincrement(&self) -> bool {
         self.columns
             .iter()
             .any(|definition| SYNTAX.tokens(definition).any(|word| is(word, "autoincrement")))
     }
 
-    /// The statement under another name, with these edits and columns; none where a column is not
-    /// found in it.
+    /// Returns the statement with another table name, edited columns and added columns, or `None` if
+    /// an edited column is not found.
     pub(super) fn edited(&self, name: &str, edits: &[Edit], added: &[String]) -> Option<String> {
         let at = |part: &str| offset(self.sql, part)..offset(self.sql, part) + part.len();
         let mut ranges = vec![(at(self.name), name.to_owned())];
@@ -105,7 +107,7 @@ impl<'a> Created<'a> {
     }
 }
 
-/// What an edit changes in the definition of a column.
+/// Returns the replacements of an edit in the definition of a column.
 fn changes(definition: &str, edit: &Edit) -> Vec<(Range<usize>, String)> {
     let tokens: Vec<&str> = SYNTAX.tokens(definition).collect();
     let end = |token: &str| offset(definition, token) + token.len();
@@ -128,19 +130,18 @@ fn ends_type(token: &str) -> bool {
     CONSTRAINTS.iter().any(|word| is(token, word)) || is(token, "AS")
 }
 
-/// The constraints of a column that it is not NULL: the tokens, with a name and what is done on
-/// a conflict.
+/// Returns the token ranges of NOT NULL constraints, including their names and conflict clauses.
 fn not_null(tokens: &[&str]) -> Vec<Range<usize>> {
     let are = |at: usize, words: &[&str]| {
         words.iter().enumerate().all(|(n, word)| tokens.get(at + n).is_some_and(|t| is(t, word)))
     };
     let found = (1..tokens.len()).filter(|&at| are(at, &["not", "null"]));
-    let whole = found.map(|at| {
+    let constraints = found.map(|at| {
         let named = at >= 3 && is(tokens[at - 2], "constraint");
         let conflict = are(at + 2, &["on", "conflict"]) && tokens.len() > at + 4;
         at - if named { 2 } else { 0 }..at + if conflict { 5 } else { 2 }
     });
-    whole.collect()
+    constraints.collect()
 }
 
 #[cfg(test)]
@@ -162,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn only_the_words_concerned_change() {
-        let created = Created::parse(SQL).unwrap();
-        assert!(created.is_strict() && !created.has_rowid() && !created.counts_on());
+    fn an_edit_keeps_all_other_words() {
+        let created = CreateTable::parse(SQL).unwrap();
+        assert!(created.is_strict() && !created.has_rowid() && !created.has_autoincrement());
         assert_eq!(created.columns.len(), 5);
         assert_eq!(created.edited("[my \"table]", &[], &[]).unwrap(), SQL);
         let edits = [
@@ -184,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_table_is_none() {
-        assert!(Created::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_none());
+    fn a_virtual_table_is_not_parsed() {
+        assert!(CreateTable::parse("CREATE VIRTUAL TABLE a USING fts5 (b)").is_none());
         assert!(
-            Created::parse("CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+            CreateTable::parse("CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT)")
                 .unwrap()
-                .counts_on()
+                .has_autoincrement()
         );
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::project;
-use crate::store::{Keys, Rows, ScopeStore};
+use super::{Keys, Rows, ScopeStore};
+use crate::schema::project;
 use crate::{Column, Error, Key, Result, Row, Schema};
 
 /// A scope of fewer or narrower columns than its schema has, which is only read.

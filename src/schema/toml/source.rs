@@ -1,0 +1,71 @@
+//! The places in a TOML text that errors name.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use crate::Error;
+
+/// A place in a TOML text, in bytes.
+pub(super) type Span = Option<Range<usize>>;
+
+/// A TOML text, and the name of its file where it has one.
+pub(super) struct Source<'a> {
+    file: Option<&'a str>,
+    text: &'a str,
+    /// The place that was asked for last: places are mostly asked for in the order of the text, and
+    /// each is counted from the one before.
+    last: Cell<Position>,
+}
+
+/// A place in a text: its offset in bytes, and its line and column, both counted from 0 and the
+/// column in characters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    offset: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Position {
+    fn pass(mut self, letter: char) -> Self {
+        self.offset += letter.len_utf8();
+        match letter {
+            '\n' => (self.line, self.column) = (self.line + 1, 0),
+            _ => self.column += 1,
+        }
+        self
+    }
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: Option<&'a str>, text: &'a str) -> Self {
+        Self { file, text, last: Cell::default() }
+    }
+
+    /// An error at a place of the text, where there is one.
+    pub(super) fn error(&self, span: Span, message: impl std::fmt::Display) -> Error {
+        if self.text.is_empty() {
+            return Error::invalid_schema(message.to_string());
+        }
+        Error::invalid_schema(format!("{}: {message}", self.place(span)))
+    }
+
+    /// What is written at a place.
+    pub(super) fn written(&self, span: Span) -> Option<&str> {
+        self.text.get(span?)
+    }
+
+    /// `FILE:LINE:COLUMN`, both counted from 1 and the column in characters.
+    pub(super) fn place(&self, span: Span) -> String {
+        let start = span.map_or(0, |span| span.start).min(self.text.len());
+        let last = Some(self.last.get()).filter(|last| last.offset <= start).unwrap_or_default();
+        let between = self.text.get(last.offset..start).unwrap_or_default();
+        let position = between.chars().fold(last, Position::pass);
+        self.last.set(position);
+        let (line, column) = (position.line + 1, position.column + 1);
+        match self.file {
+            Some(file) => format!("{file}:{line}:{column}"),
+            None => format!("{line}:{column}"),
+        }
+    }
+}

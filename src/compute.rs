@@ -29,7 +29,7 @@
 
 #[cfg(feature = "sql")]
 mod transaction;
-mod who;
+mod wait_graph;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -42,7 +42,7 @@ use parking_lot::{Condvar, Mutex};
 
 #[cfg(feature = "sql")]
 pub(crate) use self::transaction::TransactionWrites;
-use self::who::{Waiting, Who};
+use self::wait_graph::{Computation, Waiting};
 use crate::remote::begin_step;
 use crate::{Key, Result, Row, Schema};
 
@@ -97,7 +97,7 @@ enum Phase {
 /// One computation.
 #[derive(Debug)]
 struct Flight {
-    owner: Who,
+    owner: Computation,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -152,7 +152,7 @@ impl Flights {
     ///
     /// [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) if the wait would never end.
     pub(crate) fn claim(self: &Arc<Self>, key: &Key, schema: &Arc<Schema>) -> Result<Role> {
-        match self.try_claim_as(key, Who::current) {
+        match self.try_claim_as(key, Computation::current) {
             Ok(guard) => Ok(Role::Compute(guard)),
             Err(other) => Ok(other.role(schema, other.flight.wait()?)),
         }
@@ -170,7 +170,7 @@ impl Flights {
         key: &Key,
         schema: &Arc<Schema>,
     ) -> Result<Role> {
-        match self.try_claim_as(key, || Who::current().child()) {
+        match self.try_claim_as(key, || Computation::current().child()) {
             Ok(guard) => Ok(Role::Compute(guard)),
             Err(other) => Ok(other.role(schema, other.flight.wait_async().await?)),
         }
@@ -178,19 +178,19 @@ impl Flights {
 
     /// Takes the right to compute a key if no other caller has it.
     pub(crate) fn try_claim(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
-        self.try_claim_as(key, Who::current).ok()
+        self.try_claim_as(key, Computation::current).ok()
     }
 
     /// The same for a computation that runs in another thread than the caller's, by
     /// [`ComputeGuard::run`].
     pub(crate) fn try_claim_elsewhere(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
-        self.try_claim_as(key, || Who::current().child()).ok()
+        self.try_claim_as(key, || Computation::current().child()).ok()
     }
 
     fn try_claim_as(
         self: &Arc<Self>,
         key: &Key,
-        owner: impl FnOnce() -> Who,
+        owner: impl FnOnce() -> Computation,
     ) -> Result<ComputeGuard, Other> {
         let mut flying = self.flying.lock();
         if let Some(Slot { flight, phase }) = flying.get(key) {

@@ -157,7 +157,7 @@ pub mod __private {
     #[cfg(feature = "sql")]
     pub use crate::backends::sql::diesel::column_value::{Cell, Cells as Inserted, record};
     pub use crate::check::{check_key, check_type, check_written};
-    pub use crate::record::{Cells, JsonField, row};
+    pub use crate::record::{Cells, JsonField};
 
     /// What `#[cached]` calls.
     pub mod cached {

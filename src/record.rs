@@ -75,14 +75,6 @@ impl Cells {
     }
 }
 
-/// Returns a row of these values, with room for the expiry that a scope with a time to live adds.
-#[doc(hidden)]
-pub fn row<const COLUMNS: usize>(values: [Value; COLUMNS]) -> Row {
-    let mut row = Vec::with_capacity(COLUMNS + 1);
-    row.extend(values);
-    row
-}
-
 /// A type that a field under `json` can be of: what derived code calls. JSON's null is SQL's NULL in
 /// a field that is an `Option`.
 #[doc(hidden)]

@@ -75,7 +75,7 @@ struct Crate {
 /// What one file says.
 struct Source {
     file: PathBuf,
-    /// The names that `use` brings into the module, with the paths that they stand for; `*` for globs.
+    /// The names that `use` brings into the module, with their full paths; `*` for globs.
     imports: Vec<(String, Vec<String>)>,
     /// All paths of the file, with their lines.
     paths: Vec<(usize, Vec<String>)>,
@@ -281,7 +281,7 @@ fn out_of_inline(mut path: Vec<String>, depth: usize) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// Reads `a::b`, or `a::{b, c::d as e}` into the paths that it stands for; returns the position
+/// Reads `a::b`, or `a::{b, c::d as e}` into the paths it contains; returns the position
 /// after it.
 fn read_tree(
     tokens: &[(usize, String)],

@@ -76,9 +76,9 @@ fn schema() -> impl Strategy<Value = Schema> {
     let migrates = select(vec![Migrate::Safe, Migrate::Recreate, Migrate::Manual]);
     let ttl = proptest::option::of((1..u64::MAX).prop_map(Duration::from_millis));
     let columns = proptest::collection::vec((column(), 0..3_u8), 1..6);
-    let rest = (shapes, migrates, ttl);
+    let rest = (shapes, migrates, ttl, any::<proptest::sample::Index>());
     (".{1,5}", ".{1,5}", columns, rest).prop_map(|(name, table, columns, rest)| {
-        let (shape, migrate, ttl) = rest;
+        let (shape, migrate, ttl, turn) = rest;
         let mut schema = Schema::new(name).table(table).shape(shape).migrate(migrate);
         if let Some(ttl) = ttl {
             schema = schema.ttl(ttl);
@@ -88,13 +88,20 @@ fn schema() -> impl Strategy<Value = Schema> {
         for (column, _) in first {
             schema = schema.unique(column.nullable(false).key_only());
         }
+        let inner = schema.columns().len();
         for (column, kind) in others {
             schema = match kind {
                 1 => schema.unique(column.nullable(false)),
                 _ => schema.column(column),
             };
         }
-        schema
+        // The order of the key is independent of the columns', but for those that are only in it.
+        let mut key = schema.key_positions().to_vec();
+        if key.len() > inner {
+            let others = key.len() - inner;
+            key[inner..].rotate_left(turn.index(others));
+        }
+        schema.key(key)
     })
 }
 

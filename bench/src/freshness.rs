@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -70,7 +71,7 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
         ("memory", "memory://".to_owned()),
         ("SQLite file", format!("sqlite:///{path}/hilcat.db")),
         ("SQLite as key-value file", format!("sqlite+kv:///{path}/kv.db")),
-        ("files, not synced", format!("file:///{path}/files?durable=false")),
+        ("files, not synced", format!("file:///{path}/files?synchronous=off")),
     ];
     for (name, uri) in local.into_iter().chain(servers()) {
         races(name, &Cache::from_uri(&uri)?, data, print)?;
@@ -110,24 +111,39 @@ fn races(store: &str, cache: &Cache, data: &Data, print: &mut dyn FnMut(Line)) -
     stale(store, cache, items, print)
 }
 
-/// A stale answer against a fresh one. The refresh of each key ends in an error, so that the record
-/// stays stale.
+/// A stale answer against a fresh one: a thread computes the stale record all the time, so that the
+/// measured calls are served what is stored.
 fn stale(store: &str, cache: &Cache, items: &[Item], print: &mut dyn FnMut(Line)) -> Outcome {
     let scope = cache.scope::<Stale>()?;
-    let records: Vec<Stale> = items.iter().map(Stale::from).collect();
-    scope.set_many(&records[..BATCH])?;
-    let pick = |step: usize| &records[step.wrapping_mul(7_919) % BATCH];
-    Race::new(format!("{store}: fetch, with a stale window"))
-        .hilcat(|step| {
-            black_box(scope.fetch(&pick(step).id).unwrap());
-        })
-        .against("exists", Goal::None, |step| {
-            black_box(scope.exists(&pick(step).id).unwrap());
-        })
-        .run()
-        .into_iter()
-        .for_each(&mut *print);
-    Ok(())
+    let records: Vec<Stale> = items[..2].iter().map(Stale::from).collect();
+    let [fresh, stale] = &records[..] else { unreachable!() };
+    scope.set(fresh)?;
+    scope.set_with_ttl(stale, Duration::from_millis(1))?;
+    thread::sleep(Duration::from_millis(20));
+    let ((begin, begun), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+    let shared = &scope;
+    thread::scope(|threads| {
+        threads.spawn(move || {
+            shared.get(&stale.id, || {
+                begin.send(()).unwrap();
+                let _ = ended.recv();
+                stale.clone()
+            })
+        });
+        begun.recv()?;
+        Race::new(format!("{store}: get of a stale record"))
+            .hilcat(|_| {
+                black_box(scope.get(&stale.id, || unreachable!()).unwrap());
+            })
+            .against("of a fresh one", Goal::AtMost(1.05), |_| {
+                black_box(scope.get(&fresh.id, || unreachable!()).unwrap());
+            })
+            .run()
+            .into_iter()
+            .for_each(&mut *print);
+        drop(end);
+        Ok(())
+    })
 }
 
 /// Removes a million expired records of a table that has ten thousand others, which a caller reads

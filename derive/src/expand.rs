@@ -239,7 +239,7 @@ fn to_row(record: &Record) -> TokenStream {
     });
     quote! {
         fn to_row(&self) -> #krate::Result<#krate::Row> {
-            ::core::result::Result::Ok(#krate::__private::row([#(#values),*]))
+            ::core::result::Result::Ok(::std::vec![#(#values),*])
         }
     }
 }

@@ -19,17 +19,8 @@ use crate::store::{Options, Store, Uri, pool_option_methods};
 use crate::{Error, Result};
 
 /// The options of a URI that only this backend has.
-pub(super) const OPTIONS: [&str; 9] = [
-    "api_key",
-    "prefix",
-    "refresh",
-    "sslrootcert",
-    "ca",
-    "shards",
-    "replicas",
-    "max_response",
-    "retry",
-];
+pub(super) const OPTIONS: [&str; 7] =
+    ["api_key", "prefix", "refresh", "sslrootcert", "ca", "shards", "replicas"];
 
 /// When what is written can be searched by other programs. hilcat's own listings see every write
 /// that was acknowledged, whatever it is.

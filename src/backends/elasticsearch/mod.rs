@@ -31,6 +31,7 @@ pub use self::builder::{ElasticsearchBuilder, Refresh};
 use self::cluster::Cluster;
 use self::scope::Scope;
 use crate::outage::Unconnected;
+use crate::remote::ServerOptions;
 use crate::schema::Apply;
 use crate::store::{Adopted, Capabilities, ExpirySupport, Options, ScopeStore, Store, Uri};
 use crate::{Plan, Result, Schema};
@@ -81,7 +82,7 @@ impl fmt::Debug for Elasticsearch {
 pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = ElasticsearchBuilder::from_uri(&mut uri, options)?;
     let options = builder.options();
-    uri.finish(&builder::OPTIONS)?;
+    uri.finish(&[&builder::OPTIONS[..], &ServerOptions::NAMES].concat())?;
     // Errors of the URI itself are reported without contacting the cluster.
     let unasked = builder.clone().unasked()?;
     Ok(Unconnected {

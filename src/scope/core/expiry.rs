@@ -104,13 +104,12 @@ impl Expiry {
         match expires {
             None => Found::Fresh(row),
             Some(expires) if self.clock.is_before(expires) => Found::Fresh(row),
-            Some(expires) => match self.now() {
-                now if now < expires => Found::Fresh(row),
-                now if now < after(expires, self.freshness.stale_window()) => {
-                    Found::Stale(Stale { row, expires })
+            Some(expires) => {
+                match self.clock.is_before(after(expires, self.freshness.stale_window())) {
+                    true => Found::Stale(Stale { row, expires }),
+                    false => Found::Missing,
                 }
-                _ => Found::Missing,
-            },
+            }
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) use self::statement_text::StatementText;
 pub(crate) use self::tables::Tables;
 
 use std::sync::Arc;
+#[cfg(feature = "server")]
 use std::time::Duration;
 
 use diesel::connection::TransactionManager;

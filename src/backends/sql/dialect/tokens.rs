@@ -77,7 +77,7 @@ impl Syntax {
         }
     }
 
-    /// Returns the length of a quoted token, in which a doubled quote stands for one quote.
+    /// Returns the length of a quoted token, in which a doubled quote is an escaped quote.
     fn quoted(self, text: &str, quote: char) -> usize {
         let mut rest = text.char_indices().skip(1).peekable();
         while let Some((at, character)) = rest.next() {

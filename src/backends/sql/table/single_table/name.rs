@@ -1,4 +1,4 @@
-//! The names of scopes, and the values of the scope columns that they stand for.
+//! The names of scopes, and the values of the scope columns of their rows.
 
 use crate::{ColumnType, Error, Result, Value, text};
 

@@ -1,8 +1,8 @@
-//! Who computes, and who waits for whom.
+//! The graph of waiting computations, in which a cycle is an error.
 //!
-//! A thread that computes is somebody, and so is a future: it is a child of whoever computes what
-//! it is made for, and may run beside other children of it. Whoever waits lets all those wait that
-//! it is a descendant of.
+//! A computation runs in a thread or in a future. A computation that starts another one is its
+//! parent, and the children of one parent may run concurrently. A computation ends after its
+//! descendants, so that a descendant that waits makes all its ancestors wait.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 
 use crate::{Error, ErrorKind, Result};
 
-/// Somebody who computes: its number, and before it those of whoever it computes for.
+/// A computation: the numbers of its ancestors, from the outermost, and its own.
 #[derive(Debug, Clone)]
-pub(super) struct Who(Arc<[u64]>);
+pub(super) struct Computation(Arc<[u64]>);
 
 thread_local! {
-    /// Who is at work in this thread.
-    static CURRENT: RefCell<Option<Who>> = const { RefCell::new(None) };
+    /// The computation that runs in this thread.
+    static CURRENT: RefCell<Option<Computation>> = const { RefCell::new(None) };
 }
 
 fn number() -> u64 {
@@ -26,22 +26,22 @@ fn number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-impl Who {
-    /// Whoever is at work in this thread.
+impl Computation {
+    /// Returns the computation that runs in this thread, or a new one.
     pub(super) fn current() -> Self {
         CURRENT.with_borrow_mut(|current| {
             current.get_or_insert_with(|| Self(Arc::new([number()]))).clone()
         })
     }
 
-    /// Somebody who computes for this one.
+    /// Returns a new child.
     pub(super) fn child(&self) -> Self {
         Self(self.0.iter().copied().chain([number()]).collect())
     }
 
-    /// Makes a call as this one.
+    /// Makes a call as this computation.
     pub(super) fn run<T>(&self, call: impl FnOnce() -> T) -> T {
-        struct Restore(Option<Who>);
+        struct Restore(Option<Computation>);
         impl Drop for Restore {
             fn drop(&mut self) {
                 CURRENT.set(self.0.take());
@@ -56,40 +56,42 @@ impl Who {
     }
 }
 
-/// One wait: who waits, and the number of the one it waits for.
+/// A wait: an edge of the graph, from a computation to the number of the one it waits for.
 struct Wait {
     number: u64,
-    who: Who,
+    waiter: Computation,
     target: u64,
 }
 
-/// All waits of the process: a circle here would never end.
+/// All waits of the process.
+///
+/// Invariant: they contain no cycle, since a wait is added only if no chain of waits leads from its
+/// target back to the waiting computation, and both steps hold the lock.
 static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
 
-/// The note that somebody waits for somebody else.
+/// A wait that is in the graph until it is dropped.
 pub(super) struct Waiting(u64);
 
 impl Waiting {
-    /// Notes that whoever is at work here waits for another one.
+    /// Adds the wait of this thread's computation for another one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ComputeCycle`] where that one, or somebody that it waits for in turn, can end only
-    /// after this one.
-    pub(super) fn begin(owner: &Who) -> Result<Self> {
-        let who = Who::current();
+    /// [`ErrorKind::ComputeCycle`] if the other one can end only after this thread's computation.
+    pub(super) fn begin(owner: &Computation) -> Result<Self> {
+        let waiter = Computation::current();
         let mut waits = WAITS.lock();
-        // Those that have to end before this one can go on.
+        // The computations that have to end before this one can continue.
         let mut needed = vec![owner.own()];
         let mut at = 0;
         while let Some(next) = needed.get(at).copied() {
-            if who.0.contains(&next) {
+            if waiter.0.contains(&next) {
                 return Err(Error::new(
                     ErrorKind::ComputeCycle,
                     "the value is asked for by its own computation, which would wait for itself for ever",
                 ));
             }
-            for wait in waits.iter().filter(|wait| wait.who.0.contains(&next)) {
+            for wait in waits.iter().filter(|wait| wait.waiter.0.contains(&next)) {
                 if !needed.contains(&wait.target) {
                     needed.push(wait.target);
                 }
@@ -97,7 +99,7 @@ impl Waiting {
             at += 1;
         }
         let number = number();
-        waits.push(Wait { number, target: owner.own(), who });
+        waits.push(Wait { number, target: owner.own(), waiter });
         Ok(Self(number))
     }
 }

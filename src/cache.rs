@@ -1,34 +1,28 @@
 //! The cache: an opened backend with its scopes.
 
+mod builder;
+#[cfg(feature = "sql")]
+mod checkout;
 mod freshness;
 mod functions;
 mod layers;
 
 use std::collections::HashMap;
-#[cfg(feature = "sql")]
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::builder::CacheBuilder;
+use self::builder::Source;
 pub(crate) use self::functions::Number;
-#[cfg(feature = "sql")]
-use crate::backend::{Engine, Pooled};
 use crate::backends;
-#[cfg(feature = "sql")]
-use crate::backends::sql::diesel::checkout::Access;
 use crate::clock::SharedClock;
-#[cfg(feature = "sql")]
-use crate::compute::TransactionWrites;
 use crate::freshness::{Freshness, OnUnavailable};
-use crate::layers::ReadOnly;
 use crate::outage::LazyScope;
-use crate::registry::Registry;
 use crate::scope::{Absent, Core, Opening};
 use crate::spelling::did_you_mean;
-use crate::store::{ABSENT, Capabilities, Options, ScopeStore, Store};
+use crate::store::{ABSENT, Capabilities, ScopeStore, Store};
 use crate::{
     ColumnValue, DynScope, Error, ErrorKind, MapScope, Plan, RecordKey, Result, Schema, Schemas,
     Scope, ScopeRecord,
@@ -380,104 +374,6 @@ impl Cache {
         unsaved.map_err(|error| error.in_operation(self.inner.store.name(), "unsaved"))
     }
 
-    /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
-    ///
-    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PostgresConnection` or
-    /// `MysqlConnection` (in [`backend`](crate::backend)). In SQLite it is the one connection that
-    /// writes, and meanwhile every other write to the cache waits, one from within the closure
-    /// until its deadline: use [`Scope::on`] there. On a server all that the closure asks has to
-    /// end by the deadline of one call. A transaction that is left open is rolled back; leave
-    /// settings of the connection as they were.
-    ///
-    /// ```
-    /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
-    /// use diesel::prelude::*;
-    /// use hilcat::{Cache, ScopeRecord};
-    ///
-    /// #[derive(Debug, PartialEq, ScopeRecord)]
-    /// #[scope(name = "articles", diesel)]
-    /// struct Article {
-    ///     #[scope(unique)]
-    ///     id: String,
-    ///     count: i32,
-    /// }
-    ///
-    /// let cache = Cache::from_uri("sqlite::memory:")?;
-    /// let stored = cache.scope::<Article>()?;
-    /// stored.set_many(&[Article { id: "a1".into(), count: 1 }, Article { id: "a2".into(), count: 5 }])?;
-    ///
-    /// let popular = cache.diesel_read(|connection: &mut SqliteConnection| {
-    ///     articles::table.filter(articles::count.gt(3)).load::<Article>(connection)
-    /// })?;
-    /// assert_eq!(popular, [Article { id: "a2".into(), count: 5 }]);
-    ///
-    /// cache.diesel(|connection: &mut SqliteConnection| {
-    ///     diesel::update(articles::table).set(articles::count.eq(0)).execute(connection)
-    /// })?;
-    /// assert_eq!(stored.fetch("a2")?.map(|article| article.count), Some(0));
-    /// # }
-    /// # Ok::<(), hilcat::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unsupported`], naming both, where the cache is not on the connection's engine;
-    /// [`ErrorKind::Timeout`] where no connection is free until the deadline. What the closure
-    /// gives: an error of hilcat's as it is, one of Diesel's as the kind that it is, and any other
-    /// as [`ErrorKind::Compute`]; the latter two as the [source](StdError::source).
-    #[cfg(feature = "sql")]
-    pub fn diesel<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
-    where
-        C: Pooled,
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        self.checkout("diesel", Access::Write, call)
-    }
-
-    /// The same as [`diesel`](Cache::diesel) for queries that only read: in SQLite it is one of
-    /// the connections that read beside the one that writes.
-    ///
-    /// # Errors
-    ///
-    /// As [`diesel`](Cache::diesel).
-    #[cfg(feature = "sql")]
-    pub fn diesel_read<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
-    where
-        C: Pooled,
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        self.checkout("diesel_read", Access::Read, call)
-    }
-
-    #[cfg(feature = "sql")]
-    fn checkout<C, T, E>(
-        &self,
-        operation: &'static str,
-        access: Access,
-        call: impl FnOnce(&mut C) -> Result<T, E>,
-    ) -> Result<T>
-    where
-        C: Pooled,
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let backend = self.inner.store.name();
-        if access == Access::Write && self.capabilities().read_only {
-            return Err(Error::read_only().in_operation(backend, operation));
-        }
-        let _writes = TransactionWrites::begin();
-        if self.inner.store.database().is_none() {
-            // A lazy cache has none while its server cannot be reached.
-            self.inner.store.ping().map_err(|error| error.in_operation(backend, operation))?;
-        }
-        let result = C::checkout(&*self.inner.store, access, call).unwrap_or_else(|| {
-            Err(Error::unsupported(format!(
-                "the cache is on `{backend}`, and the closure wants a connection to `{}`",
-                <C::Backend as Engine>::NAME
-            )))
-        });
-        result.map_err(|error| error.in_operation(backend, operation))
-    }
-
     /// The name of the backend, as messages have it.
     pub fn backend(&self) -> &'static str {
         self.inner.store.name()
@@ -486,191 +382,5 @@ impl Cache {
     /// What the backend does beyond the common contract.
     pub fn capabilities(&self) -> Capabilities {
         self.inner.store.capabilities()
-    }
-}
-
-/// What a cache is opened on.
-enum Source {
-    Uri(String),
-    Store(Arc<dyn Store>),
-}
-
-/// Builds a [`Cache`]; made by [`Cache::builder`].
-#[must_use = "a builder does nothing until it is opened"]
-pub struct CacheBuilder {
-    source: Source,
-    schemas: Schemas,
-    new_scope: Option<NewScope>,
-    adopt_tables: bool,
-    options: Options,
-    registry: Registry,
-}
-
-impl fmt::Debug for CacheBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheBuilder")
-            .field("schemas", &self.schemas)
-            .field("adopt_tables", &self.adopt_tables)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
-
-impl CacheBuilder {
-    fn new(source: Source) -> Self {
-        Self {
-            source,
-            schemas: Schemas::default(),
-            new_scope: None,
-            adopt_tables: false,
-            options: Options::default(),
-            registry: Registry::new(),
-        }
-    }
-
-    /// Opens the URI by a registry, which may have schemes of one's own.
-    pub fn registry(mut self, registry: &Registry) -> Self {
-        self.registry = registry.clone();
-        self
-    }
-
-    /// Declares scopes, for [`Cache::dynamic`]. Given again, it adds to those before; of two with
-    /// one name the last one counts.
-    pub fn schemas(mut self, schemas: Schemas) -> Self {
-        self.schemas.extend(schemas);
-        self
-    }
-
-    /// Makes the schema of a scope that is not declared, when it is asked for; `None` leaves it
-    /// undeclared.
-    pub fn new_scope<S: Into<Option<Schema>>>(
-        mut self,
-        make: impl Fn(&str) -> S + Send + Sync + 'static,
-    ) -> Self {
-        self.new_scope = Some(Arc::new(move |name| make(name).into()));
-        self
-    }
-
-    /// Declares a scope for each table that stands in the database and has a primary key. A
-    /// declared scope of the same name goes before. [`Cache::skipped_tables`] tells which tables cannot
-    /// be scopes, and why.
-    pub fn adopt_tables(mut self) -> Self {
-        self.adopt_tables = true;
-        self
-    }
-
-    /// Sets the deadline of one call; 5 seconds by default. An option in the URI goes before.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = timeout;
-        self
-    }
-
-    /// Sets how many connections are kept at the most; 8 by default, and at least 1. An option in
-    /// the URI goes before.
-    pub fn pool_size(mut self, pool_size: u32) -> Self {
-        self.options.pool_size = pool_size.max(1);
-        self
-    }
-
-    /// Opens the cache to be read: nothing that is stored is changed, not even by opening it or a
-    /// scope. No file, directory, table, column, index or registry is made, and nothing is left
-    /// behind; every write is [`ErrorKind::ReadOnly`]. `read_only=true` is the same in a URI.
-    ///
-    /// A scope without a table has no records. A column that its records lack reads as its default,
-    /// or NULL; if they cannot be read under the schema as they are, opening the scope is
-    /// [`ErrorKind::SchemaChange`]. A file or directory that does not exist is
-    /// [`ErrorKind::Unavailable`]. A `get` that finds nothing computes, and is an error as the write
-    /// that it needs is; `fetch` never writes.
-    ///
-    /// SQLite files and directories of files can be read without write permission and on a file
-    /// system that is mounted read-only. A tiered cache reads its far store only, and a staged cache
-    /// its storage.
-    ///
-    /// ```
-    /// use hilcat::{Cache, ErrorKind};
-    ///
-    /// let cache = Cache::builder("memory:").read_only(true).open()?;
-    /// let squares = cache.map::<i64, i64>("squares")?;
-    /// assert_eq!(squares.fetch(7)?, None);
-    /// assert_eq!(squares.set(7, &49).unwrap_err().kind(), ErrorKind::ReadOnly);
-    /// assert!(cache.scopes()?.is_empty());
-    /// # Ok::<(), hilcat::Error>(())
-    /// ```
-    pub fn read_only(mut self, read_only: bool) -> Self {
-        self.options.read_only = read_only;
-        self
-    }
-
-    /// Opens the cache without contacting its server: the first call connects, and a failure is
-    /// tried again by later calls. Opening a scope does not contact it either, so that an error of
-    /// its schema comes with the first call that uses the scope. `lazy=true` is the same in a URI;
-    /// an option in the URI goes before. What is wrong in the URI is an error nonetheless.
-    ///
-    /// So a cache in a `static` is there whether or not its server is up when the program starts. A
-    /// backend without a server is opened at once.
-    ///
-    /// ```
-    /// # #[cfg(all(feature = "derive", feature = "redis"))] {
-    /// use std::sync::LazyLock;
-    ///
-    /// use hilcat::{Cache, OnUnavailable, cached};
-    ///
-    /// static CACHE: LazyLock<Cache> = LazyLock::new(|| {
-    ///     let cache = Cache::builder("redis://127.0.0.1:1/0").lazy(true);
-    ///     cache.on_unavailable(OnUnavailable::Compute).open().unwrap()
-    /// });
-    ///
-    /// #[cached(cache = CACHE)]
-    /// fn square(n: i64) -> Result<i64, hilcat::Error> {
-    ///     Ok(n * n)
-    /// }
-    ///
-    /// // No server is there: it computes.
-    /// assert_eq!(square(7)?, 49);
-    /// # }
-    /// # Ok::<(), hilcat::Error>(())
-    /// ```
-    pub fn lazy(mut self, lazy: bool) -> Self {
-        self.options.lazy = lazy;
-        self
-    }
-
-    /// Opens the cache for [`Cache::plan`]: [`read_only`](CacheBuilder::read_only), and a file or
-    /// directory that does not exist counts as an empty one, so that the plan says what would be
-    /// made.
-    pub fn plan_only(mut self) -> Self {
-        self.options.read_only = true;
-        self.options.missing_is_empty = true;
-        self
-    }
-
-    /// Opens the cache.
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::from_uri`]; [`ErrorKind::Unsupported`] where tables are to be adopted from a
-    /// backend that has none.
-    pub fn open(self) -> Result<Cache> {
-        self.options.freshness.validate()?;
-        let (store, options) = match self.source {
-            Source::Store(store) if self.options.read_only => (ReadOnly::wrap(store), self.options),
-            Source::Store(store) => (store, self.options),
-            Source::Uri(uri) => self.registry.open(&uri, self.options)?,
-        };
-        let mut schemas = self.schemas;
-        let mut skipped_tables = Vec::new();
-        if self.adopt_tables {
-            let adopted =
-                store.adopt().map_err(|error| error.in_operation(store.name(), "adopt"))?;
-            let new =
-                adopted.schemas.into_iter().filter(|schema| schemas.get(&schema.name).is_none());
-            let new: Vec<Schema> = new.collect();
-            schemas.extend(new);
-            skipped_tables = adopted.skipped_tables;
-        }
-        options.freshness.validate()?;
-        let (defaults, clock) = (options.freshness, options.clock);
-        let new_scope = self.new_scope;
-        Ok(Cache::build(store, Settings { schemas, skipped_tables, new_scope, defaults, clock }))
     }
 }

@@ -4,17 +4,20 @@
 //! [`Schema::new`], and the same schema is equal wherever it came from.
 
 mod accessors;
+mod column;
 mod diff;
 mod expiry_options;
 mod freshness;
 mod project;
 mod readable;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod toml;
 mod types;
+mod validate;
 
-use std::collections::HashSet;
-
+pub use self::column::Column;
 #[cfg(feature = "sql")]
 pub(crate) use self::diff::ExistingColumn;
 pub use self::diff::{Change, Plan, Step};
@@ -40,92 +43,6 @@ pub use self::types::ColumnType;
 use crate::freshness::Freshness;
 use crate::spelling::did_you_mean;
 use crate::{Error, Key, Result, Row, Value};
-
-/// One column of a scope.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Column {
-    /// Its name, in the table and in records.
-    pub name: String,
-    /// Its type.
-    pub ty: ColumnType,
-    /// Whether it can be NULL.
-    pub nullable: bool,
-    /// What a record has that does not give it, and what older records get when it is added.
-    pub default: Option<Value>,
-    /// Its former name: a table that has a column of that name has it renamed.
-    pub was: Option<String>,
-    /// Whether it is part of the value of a dynamic scope. A unique column that is not declared
-    /// among the columns is part of the key only.
-    pub in_value: bool,
-}
-
-impl Column {
-    /// A column that is not NULL and has no default.
-    pub fn new(name: impl Into<String>, ty: ColumnType) -> Self {
-        Self { name: name.into(), ty, nullable: false, default: None, was: None, in_value: true }
-    }
-
-    /// Lets the column be NULL.
-    pub fn nullable(mut self, nullable: bool) -> Self {
-        self.nullable = nullable;
-        self
-    }
-
-    /// What the column holds where a record does not give it. A value of a near kind is brought
-    /// into the column's type; one that does not fit is found by [`Schema::validate`]. NULL is what
-    /// a nullable column holds anyway, and no default.
-    pub fn default_value(mut self, value: impl Into<Value>) -> Self {
-        let value = value.into();
-        let value = self.ty.coerce(value.clone()).unwrap_or(value);
-        self.default = Some(value).filter(|value| !value.is_null());
-        self
-    }
-
-    /// The column's former name.
-    pub fn was(mut self, name: impl Into<String>) -> Self {
-        self.was = Some(name.into());
-        self
-    }
-
-    /// Keeps a unique column out of the value of a dynamic scope.
-    pub fn key_only(mut self) -> Self {
-        self.in_value = false;
-        self
-    }
-
-    /// Checks a value that is to be written into this column.
-    pub(crate) fn check(&self, value: &Value) -> Result<()> {
-        match value {
-            Value::Null if !self.nullable => Err(Error::invalid_input("it cannot be NULL")),
-            Value::Absent => Ok(()),
-            value => self.ty.check(value),
-        }
-        .map_err(|error| error.with_column(&self.name))
-    }
-
-    /// Checks a value of the column's Rust type that is to be written, and gives a decimal its
-    /// digits after the point.
-    fn admit(&self, value: &mut Value) -> Result<()> {
-        if let (ColumnType::Decimal { .. }, Value::Decimal(_)) = (self.ty, &*value) {
-            *value = self.coerce(std::mem::replace(value, Value::Null))?;
-        }
-        self.check(value)
-    }
-
-    /// Brings a value that is to be written into this column's type.
-    pub(crate) fn coerce(&self, value: Value) -> Result<Value> {
-        let value = match value {
-            Value::Absent => Ok(Value::Absent),
-            // A NULL in a JSON column is SQL's NULL where the column can be NULL.
-            Value::Json(json) if json.is_null() && self.nullable => Ok(Value::Null),
-            value => self.ty.coerce(value),
-        };
-        let value = value.map_err(|error| error.with_column(&self.name))?;
-        self.check(&value)?;
-        Ok(value)
-    }
-}
 
 /// The shape of a dynamic scope's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -285,102 +202,6 @@ impl Schema {
         self
     }
 
-    /// Checks that the schema can be one.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) where a name is empty or
-    /// stands twice, there is no unique column, a unique column is nullable or of type `json`, a
-    /// default is not of its column's type or is NULL, the shape does not fit the columns, the
-    /// columns that are not part of the value are not the first unique ones in key order, the
-    /// options of freshness do not go together, or a column of `dropped` or `keep` is one of the
-    /// schema or is named twice.
-    pub fn validate(&self) -> Result<()> {
-        let fail = |message: String| Err(Error::invalid_schema(message).with_scope(&self.name));
-        if self.name.is_empty() || self.table.is_empty() {
-            return fail("the names of a scope and of its table cannot be empty".into());
-        }
-        if self.key.is_empty() {
-            return fail("a scope needs at least one unique column".into());
-        }
-        let mut positions = HashSet::new();
-        if !self.key.iter().all(|&at| at < self.columns.len() && positions.insert(at)) {
-            return fail(
-                "the key names a column more than once, or one that the scope has not".into(),
-            );
-        }
-        let mut names = HashSet::new();
-        for column in &self.columns {
-            if column.name.is_empty() {
-                return fail("the name of a column cannot be empty".into());
-            }
-            if !names.insert(column.name.as_str()) {
-                return fail(format!("two columns are named `{}`", column.name));
-            }
-            if let Some(default) = &column.default {
-                if matches!(default, Value::Null | Value::Absent) {
-                    return fail(format!("the default of `{}` is NULL; leave it out", column.name));
-                }
-                column.check(default).map_err(|error| {
-                    Error::invalid_schema(format!("the default does not fit: {}", error.message()))
-                        .with_column(&column.name)
-                        .with_scope(&self.name)
-                })?;
-            }
-        }
-        self.check_others().map_err(|error| error.with_scope(&self.name))?;
-        for column in self.key_columns() {
-            if column.nullable || column.ty == ColumnType::Json {
-                return fail(format!(
-                    "the unique column `{}` can be neither nullable nor of type json",
-                    column.name
-                ));
-            }
-        }
-        let key_only = self.key.iter().filter(|&&at| !self.columns[at].in_value);
-        let first = self.columns.iter().take_while(|column| !column.in_value).count();
-        let outside = self.columns.iter().filter(|column| !column.in_value).count();
-        if outside != first || !key_only.copied().eq(0..outside) {
-            return fail(
-                "columns that are not part of the value have to be unique ones and to stand first, in key order"
-                    .into(),
-            );
-        }
-        self.freshness.validate_in(self).map_err(|error| error.with_scope(&self.name))?;
-        let values = self.value_columns().count();
-        match self.shape {
-            Shape::Single if values != 1 => fail(format!(
-                "a scope of single values has one column besides those that are only unique, not {values}"
-            )),
-            _ if values == 0 => fail("a scope needs at least one column in its values".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Checks the columns that the schema names without having them.
-    fn check_others(&self) -> Result<()> {
-        let dropped = self.dropped.iter().map(|name| ("dropped", name));
-        let others: Vec<_> = dropped.chain(self.keep.iter().map(|name| ("keep", name))).collect();
-        for (at, (list, name)) in others.iter().enumerate() {
-            let wrong = |why: &str| {
-                Err(Error::invalid_schema(format!("`{list}` names the column `{name}`, {why}")))
-            };
-            if name.is_empty() {
-                return Err(Error::invalid_schema(format!("`{list}` has an empty name")));
-            }
-            if self.columns.iter().any(|column| &column.name == *name) {
-                return wrong("which the schema has: leave it out of one of the two");
-            }
-            if self.columns.iter().any(|column| column.was.as_ref() == Some(*name)) {
-                return wrong("which another column was: it is renamed, not left or removed");
-            }
-            if others[..at].iter().any(|(_, other)| other == name) {
-                return wrong("which `dropped` and `keep` can name only once");
-            }
-        }
-        Ok(())
-    }
-
     /// The unique columns, in key order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key.iter().map(|&at| &self.columns[at])
@@ -515,48 +336,4 @@ impl Schema {
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn article() -> Schema {
-        Schema::new("a")
-            .unique(Column::new("id", ColumnType::Text))
-            .column(Column::new("count", ColumnType::Int).default_value(0_i32))
-    }
-
-    #[test]
-    fn a_bad_schema_says_why() {
-        let twice = article().column(Column::new("id", ColumnType::Text));
-        assert!(twice.validate().unwrap_err().to_string().contains("two columns are named `id`"));
-        let keyless = Schema::new("a").column(Column::new("x", ColumnType::Int));
-        assert!(keyless.validate().is_err());
-        let null_key = Schema::new("a").unique(Column::new("x", ColumnType::Int).nullable(true));
-        assert!(null_key.validate().is_err());
-        let wrong_default = article().column(Column::new("n", ColumnType::Int).default_value("x"));
-        assert_eq!(wrong_default.validate().unwrap_err().column(), Some("n"));
-    }
-
-    #[test]
-    fn the_fingerprint_is_of_the_table_alone() {
-        let schema = article();
-        assert_eq!(
-            schema.fingerprint(),
-            article().shape(Shape::Tuple).migrate(Migrate::Manual).fingerprint()
-        );
-        assert_ne!(schema.fingerprint(), article().table("b").fingerprint());
-        // Stored in databases: it must not change from one release to the next.
-        assert_eq!(fnv1a(b"foobar"), 0x85944171f73967e8);
-    }
-
-    #[test]
-    fn absent_columns_get_their_default() {
-        let mut row = vec!["a1".into(), Value::Absent];
-        article().fill_absent(&mut row).unwrap();
-        assert_eq!(row[1], Value::Int(0));
-        let error = article().fill_absent(&mut vec![Value::Absent, Value::Null]).unwrap_err();
-        assert_eq!(error.column(), Some("id"));
-    }
 }

@@ -1,5 +1,7 @@
 //! The cache: an opened backend with its scopes.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod builder;
 #[cfg(feature = "sql")]
 mod checkout;
@@ -13,11 +15,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+#[cfg(feature = "async")]
+pub use self::asynchronous::{AsyncCache, AsyncCacheBuilder};
 pub use self::builder::CacheBuilder;
 use self::builder::Source;
 pub(crate) use self::functions::Number;
 use crate::backends;
 use crate::clock::SharedClock;
+#[cfg(feature = "async")]
+use crate::executor::Executor;
 use crate::freshness::{Freshness, OnUnavailable};
 use crate::outage::LazyScope;
 use crate::scope::{Absent, Core, Opening};
@@ -67,6 +73,9 @@ struct Inner {
     shared: layers::SharedState,
     /// Those of cached functions.
     functions: functions::Functions,
+    /// Runs the calls of futures.
+    #[cfg(feature = "async")]
+    executor: Arc<Executor>,
     /// The opened scopes: one of a name for each schema that it was opened with.
     opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
 }
@@ -79,6 +88,8 @@ struct Settings {
     new_scope: Option<NewScope>,
     defaults: Freshness,
     clock: SharedClock,
+    #[cfg(feature = "async")]
+    executor: Arc<Executor>,
 }
 
 type NewScope = Arc<dyn Fn(&str) -> Option<Schema> + Send + Sync>;
@@ -126,18 +137,19 @@ impl Cache {
     }
 
     fn build(store: Arc<dyn Store>, settings: Settings) -> Self {
-        let Settings { schemas, skipped_tables, new_scope, defaults, clock } = settings;
         let (shared, functions, opened) = Default::default();
         Self {
             inner: Arc::new(Inner {
                 store,
-                schemas,
-                skipped_tables,
-                new_scope,
-                defaults,
-                clock,
+                schemas: settings.schemas,
+                skipped_tables: settings.skipped_tables,
+                new_scope: settings.new_scope,
+                defaults: settings.defaults,
+                clock: settings.clock,
                 shared,
                 functions,
+                #[cfg(feature = "async")]
+                executor: settings.executor,
                 opened,
             }),
         }
@@ -268,6 +280,8 @@ impl Cache {
             non_blocking: self.capabilities().non_blocking,
             clock: self.inner.clock.clone(),
             absent,
+            #[cfg(feature = "async")]
+            executor: self.inner.executor.clone(),
         }))
     }
 

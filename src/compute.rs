@@ -139,6 +139,29 @@ pub(crate) struct ComputeGuard {
     left: bool,
 }
 
+/// The rights to compute several keys together.
+#[cfg(feature = "async")]
+pub(crate) struct Claims {
+    owner: Computation,
+    guards: Vec<ComputeGuard>,
+}
+
+#[cfg(feature = "async")]
+impl Claims {
+    pub(crate) fn new() -> Self {
+        Self { owner: Computation::current().child(), guards: Vec::new() }
+    }
+
+    pub(crate) fn take_guards(&mut self) -> Vec<ComputeGuard> {
+        std::mem::take(&mut self.guards)
+    }
+
+    /// As [`ComputeGuard::compute`], for all keys.
+    pub(crate) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        self.owner.compute(make).await
+    }
+}
+
 /// A flight that another caller has, and whether its result may be taken.
 struct Other {
     flight: Arc<Flight>,
@@ -185,6 +208,14 @@ impl Flights {
     /// [`ComputeGuard::run`].
     pub(crate) fn try_claim_elsewhere(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, || Computation::current().child()).ok()
+    }
+
+    /// Takes the right to compute one more key by the computation of `claims`. Returns `false` if
+    /// another caller has it.
+    #[cfg(feature = "async")]
+    pub(crate) fn try_claim_for(self: &Arc<Self>, key: &Key, claims: &mut Claims) -> bool {
+        let claimed = self.try_claim_as(key, || claims.owner.clone());
+        claimed.map(|guard| claims.guards.push(guard)).is_ok()
     }
 
     fn try_claim_as(
@@ -320,9 +351,7 @@ impl ComputeGuard {
     /// to be asked for by it.
     #[cfg(feature = "async")]
     pub(crate) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
-        let owner = &self.flight.owner;
-        let mut future = std::pin::pin!(owner.run(make));
-        std::future::poll_fn(|context| owner.run(|| future.as_mut().poll(context))).await
+        self.flight.owner.compute(make).await
     }
 
     /// Says that the computed row is about to be stored by this thread. Returns `false` if the

@@ -32,6 +32,7 @@
 //! - [`Cache`] opens stores and scopes; [`CacheBuilder`] has the options.
 //! - [`Scope`], [`MapScope`] and [`DynScope`] are handles of opened scopes: `get`, `fetch`, `set`,
 //!   `update`, `pop` and their batches.
+//! - [`AsyncCache`] and its scopes are the same for async code (feature `async`).
 //! - `#[cached]` stores the values of a function (feature `derive`).
 //! - [`backend`] has a typed constructor for each backend; [`store`] has the traits of a backend.
 //! - [`Error`] is the error of every fallible call.
@@ -53,6 +54,8 @@ mod decimal;
 mod duration;
 mod dyn_key;
 mod error;
+#[cfg(feature = "async")]
+mod executor;
 mod freshness;
 mod function;
 #[cfg(all(doctest, feature = "derive", feature = "sqlite"))]
@@ -78,6 +81,8 @@ mod text_file;
 mod uri;
 mod value;
 
+#[cfg(feature = "async")]
+pub use crate::cache::{AsyncCache, AsyncCacheBuilder};
 pub use crate::cache::{Cache, CacheBuilder};
 pub use crate::clock::Clock;
 pub use crate::column_value::ColumnValue;
@@ -92,6 +97,8 @@ pub use crate::record::ScopeRecord;
 pub use crate::schema::{Change, Column, ColumnType, Migrate, Plan, Schema, Schemas, Shape, Step};
 #[cfg(feature = "sql")]
 pub use crate::scope::TransactionScope;
+#[cfg(feature = "async")]
+pub use crate::scope::{AsyncDynScope, AsyncMapScope, AsyncScope, Listing};
 pub use crate::scope::{DynScope, Entry, MapScope, Scope};
 pub use crate::value::{Row, Value};
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cache, NewScope, Settings};
+#[cfg(feature = "async")]
+use crate::executor::{Executor, Spawner};
 use crate::layers::ReadOnly;
 use crate::registry::Registry;
 use crate::store::{Options, Store};
@@ -25,6 +27,8 @@ pub struct CacheBuilder {
     adopt_tables: bool,
     pub(super) options: Options,
     registry: Registry,
+    #[cfg(feature = "async")]
+    pub(super) spawner: Option<Spawner>,
 }
 
 impl fmt::Debug for CacheBuilder {
@@ -46,6 +50,8 @@ impl CacheBuilder {
             adopt_tables: false,
             options: Options::default(),
             registry: Registry::new(),
+            #[cfg(feature = "async")]
+            spawner: None,
         }
     }
 
@@ -191,7 +197,17 @@ impl CacheBuilder {
         }
         options.freshness.validate()?;
         let (defaults, clock) = (options.freshness, options.clock);
-        let new_scope = self.new_scope;
-        Ok(Cache::build(store, Settings { schemas, skipped_tables, new_scope, defaults, clock }))
+        Ok(Cache::build(
+            store,
+            Settings {
+                schemas,
+                skipped_tables,
+                new_scope: self.new_scope,
+                defaults,
+                clock,
+                #[cfg(feature = "async")]
+                executor: Executor::new(options.pool_size, self.spawner),
+            },
+        ))
     }
 }

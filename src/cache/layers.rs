@@ -210,7 +210,18 @@ impl Cache {
         let new_scope = inner.new_scope.clone();
         let (schemas, skipped_tables) = (inner.schemas.clone(), inner.skipped_tables.clone());
         let (defaults, clock) = (inner.defaults.clone(), inner.clock.clone());
-        Self::build(store, Settings { schemas, skipped_tables, new_scope, defaults, clock })
+        Self::build(
+            store,
+            Settings {
+                schemas,
+                skipped_tables,
+                new_scope,
+                defaults,
+                clock,
+                #[cfg(feature = "async")]
+                executor: inner.executor.clone(),
+            },
+        )
     }
 
     /// The cache as another process has it, for tests: it shares the stores and nothing else.
@@ -256,6 +267,8 @@ impl Cache {
             clock: self.inner.clock.clone(),
             shared,
             functions: Default::default(),
+            #[cfg(feature = "async")]
+            executor: self.inner.executor.clone(),
             opened: Mutex::default(),
         };
         Cache { inner: Arc::new(inner) }

@@ -51,6 +51,13 @@ impl Computation {
         call()
     }
 
+    /// Makes a future and polls it as this computation.
+    #[cfg(feature = "async")]
+    pub(super) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
+        let mut future = std::pin::pin!(self.run(make));
+        std::future::poll_fn(|context| self.run(|| future.as_mut().poll(context))).await
+    }
+
     fn own(&self) -> u64 {
         self.0[self.0.len() - 1]
     }

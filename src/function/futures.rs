@@ -1,7 +1,7 @@
 //! The same calls for functions that are `async`: a thin face over the blocking store.
 //!
-//! What waits for a store runs in threads of the `blocking` crate, which needs no runtime; a store
-//! in memory is asked at once. Futures that wait for one another's values hold no thread.
+//! Calls of a store that may wait run on the threads of the cache's executor, and calls of a store in
+//! memory at once. Futures that wait for one another's values hold no thread.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,8 +19,9 @@ async fn open<K: Kind + 'static>(
         Some(core) => core,
         None => {
             let types = parts.clone();
+            let executor = cache.executor().clone();
             let open = move || cache.of_function(&function.number, || K::schema(function, &types));
-            let opened = blocking::unblock(open).await;
+            let opened = executor.run(open).await;
             opened.inspect_err(|error| function.say_refused(error))?
         }
     };

@@ -1,6 +1,8 @@
 //! What all handles rest on: checks what goes in, adds the context of errors, computes once.
 
 mod absent;
+#[cfg(feature = "async")]
+mod batches;
 mod expiry;
 mod get;
 mod get_many;
@@ -11,11 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::absent::Absent;
+#[cfg(feature = "async")]
+use self::batches::Batches;
 use self::expiry::Expiry;
 use self::lease::LeaseKeeper;
 use self::purge::Pace;
 use crate::clock::SharedClock;
 use crate::compute::Flights;
+#[cfg(feature = "async")]
+use crate::executor::Executor;
 use crate::remote::CallClock;
 use crate::store::{Keys, Rows, ScopeStore};
 use crate::{Error, Key, Result, Row, Schema, Value};
@@ -37,6 +43,11 @@ pub(crate) struct Core {
     pub(super) absent: Option<Absent>,
     pub(super) leases: Arc<LeaseKeeper>,
     pace: Pace,
+    /// Runs the calls of futures.
+    #[cfg(feature = "async")]
+    pub(crate) executor: Arc<Executor>,
+    #[cfg(feature = "async")]
+    batches: Batches,
 }
 
 /// What a scope is opened with.
@@ -49,15 +60,28 @@ pub(crate) struct Opening {
     pub(crate) clock: SharedClock,
     /// The scope of what is remembered not to be there.
     pub(crate) absent: Option<Arc<Core>>,
+    #[cfg(feature = "async")]
+    pub(crate) executor: Arc<Executor>,
 }
 
 impl Core {
     pub(crate) fn new(opening: Opening) -> Self {
-        let Opening { backend, schema, store, flights, non_blocking, clock, absent } = opening;
-        let expiry = Expiry::new(&schema, store.schema(), &clock);
-        let pace = Pace::new(&schema.freshness);
-        let (absent, leases) = (absent.map(Absent::new), LeaseKeeper::new(store.clone()));
-        Self { backend, schema, store, flights, non_blocking, expiry, absent, leases, pace }
+        let Opening { backend, schema, store, flights, non_blocking, absent, .. } = opening;
+        Self {
+            expiry: Expiry::new(&schema, store.schema(), &opening.clock),
+            pace: Pace::new(&schema.freshness),
+            absent: absent.map(Absent::new),
+            leases: LeaseKeeper::new(store.clone()),
+            #[cfg(feature = "async")]
+            executor: opening.executor,
+            #[cfg(feature = "async")]
+            batches: Batches::default(),
+            backend,
+            schema,
+            store,
+            flights,
+            non_blocking,
+        }
     }
 
     #[cfg(feature = "sql")]
@@ -265,6 +289,15 @@ impl Core {
         ttl: Option<Duration>,
     ) -> Result<usize> {
         let operation = if ttl.is_some() { "set_many_with_ttl" } else { "set_many" };
+        self.set_rows(operation, rows, ttl)
+    }
+
+    fn set_rows(
+        &self,
+        operation: &'static str,
+        rows: impl Iterator<Item = Result<Row>>,
+        ttl: Option<Duration>,
+    ) -> Result<usize> {
         self.check_ttl(operation, ttl)?;
         let count = self.write_many(operation, rows, ttl, |rows| {
             self.prepare_write(&rows)?;

@@ -36,7 +36,7 @@ use crate::{DynKey, Error, Key, Result, Row, Schema};
 /// ```
 #[derive(Clone)]
 pub struct DynScope {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl fmt::Debug for DynScope {
@@ -332,7 +332,7 @@ impl DynScope {
         self.core.set_many(rows.into_iter().map(|row| self.coerce_row(row)), None)
     }
 
-    fn coerce_row(&self, row: Row) -> Result<Row> {
+    pub(super) fn coerce_row(&self, row: Row) -> Result<Row> {
         let columns = &self.core.schema.columns;
         if row.len() != columns.len() {
             return Err(Error::invalid_input(format!(
@@ -364,7 +364,7 @@ impl DynScope {
         self.core.clear()
     }
 
-    fn key(&self, key: impl DynKey) -> Result<Key> {
+    pub(super) fn key(&self, key: impl DynKey) -> Result<Key> {
         let key = key.into_dyn_key();
         let coerced = self.core.schema.coerce_key(key.clone());
         coerced.map_err(|error| error.with_key(key).with_scope(&self.core.schema.name))
@@ -377,23 +377,23 @@ impl DynScope {
         keys.into_iter().map(|key| self.key(key))
     }
 
-    fn row(&self, key: impl DynKey, value: Json) -> Result<Row> {
+    pub(super) fn row(&self, key: impl DynKey, value: Json) -> Result<Row> {
         let key = self.key(key)?;
         row_of(&self.core.schema, &key, value).map_err(|error| error.with_key(key))
     }
 
     /// A row that is complete, as a computed record is.
-    fn new_row(&self, key: Key, value: Json) -> Result<Row> {
+    pub(super) fn new_row(&self, key: Key, value: Json) -> Result<Row> {
         let mut row = row_of(&self.core.schema, &key, value)?;
         self.core.schema.fill_absent(&mut row)?;
         Ok(row)
     }
 
-    fn json(&self, row: Row) -> Result<Json> {
+    pub(super) fn json(&self, row: Row) -> Result<Json> {
         value_json(&self.core.schema, row)
     }
 
-    fn json_or_none(&self, row: Option<Row>) -> Result<Option<Json>> {
+    pub(super) fn json_or_none(&self, row: Option<Row>) -> Result<Option<Json>> {
         row.map(|row| self.json(row)).transpose()
     }
 }

@@ -338,15 +338,15 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
 }
 
 /// The row of an entry: the key columns come first.
-fn row<V: ColumnValue>(key: Key, value: &V) -> Row {
+pub(super) fn row<V: ColumnValue>(key: Key, value: &V) -> Row {
     key.into_values().chain([value.to_value()]).collect()
 }
 
-fn value<V: ColumnValue>(mut row: Row) -> Result<V> {
+pub(super) fn value<V: ColumnValue>(mut row: Row) -> Result<V> {
     let value = row.pop().ok_or_else(|| Error::invalid_data("the row is empty"))?;
     V::from_value(value).map_err(|error| error.with_column("value"))
 }
 
-fn values<V: ColumnValue>(rows: Vec<Option<Row>>) -> Result<Vec<Option<V>>> {
+pub(super) fn values<V: ColumnValue>(rows: Vec<Option<Row>>) -> Result<Vec<Option<V>>> {
     rows.into_iter().map(|row| row.map(value).transpose()).collect()
 }

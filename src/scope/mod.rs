@@ -2,6 +2,8 @@
 //! [`DynScope`] of records known only at run time. All three are thin: they turn what they are
 //! given into rows and keys, and leave the rest to one core.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod core;
 mod dynamic;
 mod entry;
@@ -11,6 +13,8 @@ mod map;
 mod transaction;
 mod typed;
 
+#[cfg(feature = "async")]
+pub use self::asynchronous::{AsyncDynScope, AsyncMapScope, AsyncScope, Listing};
 pub(crate) use self::core::{Absent, Core, Opening};
 pub use self::dynamic::DynScope;
 pub use self::entry::Entry;

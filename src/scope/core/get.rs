@@ -165,7 +165,11 @@ impl Core {
     }
 
     fn look(&self, asked: &Asked) -> Result<Look> {
-        let looked = self.store.fetch(&asked.key).and_then(|row| match self.found(row) {
+        self.looked(asked, self.store.fetch(&asked.key))
+    }
+
+    fn looked(&self, asked: &Asked, stored: Result<Option<Row>>) -> Result<Look> {
+        let looked = stored.and_then(|row| match self.found(row) {
             Found::Fresh(row) => Ok(Look::Return(Some(row))),
             _ if asked.optional && self.is_absent(&asked.key)? => Ok(Look::Return(None)),
             Found::Stale(old) => Ok(Look::Missing { old: Some(old), down: false }),

@@ -1,5 +1,8 @@
 //! `get_many`: what is missing is computed together.
 
+#[cfg(feature = "async")]
+mod future;
+
 use std::collections::{HashMap, HashSet};
 use std::thread;
 
@@ -23,8 +26,23 @@ struct Known {
     stale: HashMap<Key, Stale>,
     /// The store cannot be reached: nothing is stored.
     down: bool,
+    /// Other processes compute all that is missing.
+    wait: bool,
     /// The time that the call spends in the store.
     clock: CallClock,
+}
+
+impl Known {
+    /// Returns each key once whose row is not known.
+    fn missing(&self, keys: &[Key]) -> Vec<Key> {
+        let mut seen = HashSet::new();
+        let missing = keys.iter().filter(|key| !self.rows.contains_key(*key) && seen.insert(*key));
+        missing.cloned().collect()
+    }
+
+    fn in_order(&self, keys: &[Key]) -> Vec<Row> {
+        keys.iter().filter_map(|key| self.rows.get(key).cloned()).collect()
+    }
 }
 
 impl Core {
@@ -44,16 +62,12 @@ impl Core {
         let mut known = Known::default();
         self.look_many(&keys, &mut known)?;
         loop {
-            let mut seen = HashSet::new();
-            let missing =
-                keys.iter().filter(|key| !known.rows.contains_key(*key) && seen.insert(*key));
-            let missing: Vec<Key> = missing.cloned().collect();
+            let missing = known.missing(&keys);
             if missing.is_empty() {
-                break;
+                return Ok(known.in_order(&keys));
             }
             self.find_missing(&missing, &mut known, &mut compute)?;
         }
-        Ok(keys.iter().filter_map(|key| known.rows.get(key).cloned()).collect())
     }
 
     fn look_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
@@ -127,26 +141,40 @@ impl Core {
         &self,
         guards: Vec<ComputeGuard>,
         known: &mut Known,
-        compute: impl FnMut(Vec<Key>) -> Result<I>,
+        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
     ) -> Result<()>
     where
         I: Iterator<Item = Result<Row>>,
     {
         let tasks = self.tasks(guards, known)?;
-        // Some of them may have been stored before they were claimed.
-        let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
+        if tasks.is_empty() {
+            if known.wait {
+                thread::sleep(POLL);
+            }
+            return Ok(());
+        }
+        let tasks = self.look_again(tasks, known)?;
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let computed = compute(keys_of(&tasks));
+        let computed = computed.map_err(|error| self.with_context("get_many", None, error))?;
+        self.finish_many(tasks, computed, known)
+    }
+
+    /// Returns the tasks of the keys that were not stored before they were claimed.
+    fn look_again(&self, tasks: Vec<Task>, known: &mut Known) -> Result<Vec<Task>> {
         if !known.down {
-            self.look_many(&keys, known)?;
+            self.look_many(&keys_of(&tasks), known)?;
         }
         let missing = tasks.into_iter().filter(|task| !known.rows.contains_key(task.guard.key()));
-        let tasks: Vec<Task> = missing
+        Ok(missing
             .map(|task| Task { old: known.stale.get(task.guard.key()).cloned(), ..task })
-            .collect();
-        if tasks.is_empty() { Ok(()) } else { self.compute_rows(tasks, known, compute) }
+            .collect())
     }
 
     /// The tasks of claimed keys; where processes share computations, of those whose leases could
-    /// be taken. If there are none, waits a moment for the other processes.
+    /// be taken. If there are none, the call is to wait for the other processes.
     fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known) -> Result<Vec<Task>> {
         let at = self.expiry.as_ref().map_or(0, |expiry| expiry.now());
         let task = |guard, lease| Task { guard, old: None, at, down: false, lease };
@@ -163,29 +191,25 @@ impl Core {
                 None => served |= self.serve_stale(guard.key(), known),
             }
         }
-        if tasks.is_empty() && !served {
-            thread::sleep(POLL);
+        known.wait = tasks.is_empty() && !served;
+        if known.wait {
             // Waiting for another process is not part of the deadline.
             known.clock = CallClock::default();
         }
         Ok(tasks)
     }
 
-    fn compute_rows<I>(
+    /// Stores what was computed.
+    fn finish_many(
         &self,
         tasks: Vec<Task>,
+        computed: impl Iterator<Item = Result<Row>>,
         known: &mut Known,
-        mut compute: impl FnMut(Vec<Key>) -> Result<I>,
-    ) -> Result<()>
-    where
-        I: Iterator<Item = Result<Row>>,
-    {
+    ) -> Result<()> {
         let wrong = |key: &Key, message: &str| {
             Err(self.with_context("get_many", Some(key), Error::invalid_input(message)))
         };
-        let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
-        let computed =
-            compute(keys.clone()).map_err(|error| self.with_context("get_many", None, error))?;
+        let keys = keys_of(&tasks);
         let rows =
             computed.map(|row| self.validate_row("get_many", row)).collect::<Result<Vec<_>>>()?;
         let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
@@ -276,4 +300,8 @@ impl Core {
         };
         known.rows.insert(key, row);
     }
+}
+
+fn keys_of(tasks: &[Task]) -> Vec<Key> {
+    tasks.iter().map(|task| task.guard.key().clone()).collect()
 }

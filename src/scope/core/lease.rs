@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+#[cfg(feature = "async")]
+use crate::executor::Executor;
 use crate::store::{LeasedFill, ScopeStore, no_leases};
 use crate::{Key, Result, Row};
 
@@ -61,7 +63,13 @@ impl LeaseKeeper {
         }
         let lease = Lease { key: key.clone(), holder, time, due: began + time / 3 };
         self.keep(lease.clone());
-        Ok(Some(HeldLease { keeper: self.clone(), lease, held: true }))
+        Ok(Some(HeldLease {
+            keeper: self.clone(),
+            lease,
+            held: true,
+            #[cfg(feature = "async")]
+            released_by: None,
+        }))
     }
 
     fn keep(self: &Arc<Self>, lease: Lease) {
@@ -124,6 +132,9 @@ pub(crate) struct HeldLease {
     keeper: Arc<LeaseKeeper>,
     lease: Lease,
     held: bool,
+    /// Gives it back, so that the thread that drops this does not wait for the store.
+    #[cfg(feature = "async")]
+    released_by: Option<Arc<Executor>>,
 }
 
 impl HeldLease {
@@ -134,15 +145,32 @@ impl HeldLease {
         self.held = false;
         Ok(filled)
     }
+
+    /// Has the executor give it back.
+    #[cfg(feature = "async")]
+    pub(crate) fn release_by(&mut self, executor: &Arc<Executor>) {
+        self.released_by = Some(executor.clone());
+    }
 }
 
 impl Drop for HeldLease {
     fn drop(&mut self) {
         self.keeper.forget(&self.lease.holder);
-        if let Some(leases) = self.keeper.store.leases().filter(|_| self.held) {
-            // One that cannot be given back ends by itself.
-            let _ = leases.release(&self.lease.key, &self.lease.holder);
+        if !self.held {
+            return;
         }
+        let (keeper, lease) = (self.keeper.clone(), self.lease.clone());
+        let release = move || {
+            if let Some(leases) = keeper.store.leases() {
+                // One that cannot be given back ends by itself.
+                let _ = leases.release(&lease.key, &lease.holder);
+            }
+        };
+        #[cfg(feature = "async")]
+        if let Some(executor) = self.released_by.take() {
+            return executor.spawn(release);
+        }
+        release();
     }
 }
 

@@ -1,44 +1,133 @@
-//! `get` for futures.
+//! `get` and its kin for futures.
+//!
+//! The steps are those of the blocking calls. The steps that call the store run on the threads of
+//! the executor; waiting for another computation or another process holds no thread.
+//!
+//! A future can be dropped at each await. The right to compute the key and its lease belong to the
+//! future, or to the step that it waits for, and end with it: the lease is given back by a thread of
+//! the executor. The last step, which stores the computed record, runs to its end once it is queued.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::thread;
 
-use super::{Asked, Look, POLL, Ready};
-use crate::compute::Role;
+use futures_timer::Delay;
+
+use super::{Asked, Look, POLL, Ready, Task};
+use crate::compute::{ComputeGuard, Role};
 use crate::remote::CallClock;
 use crate::scope::Core;
 use crate::{Key, Result, Row};
 
+/// The error of a computation.
+type Failure = Box<dyn StdError + Send + Sync>;
+
 impl Core {
-    /// As [`get`](Core::get) for a computation that is a future. Threads that may wait call the store.
+    /// As [`get`](Core::get).
     pub(crate) async fn get_async<E, F>(
         self: &Arc<Self>,
         key: Result<Key>,
         compute: impl FnOnce() -> F,
     ) -> Result<Row>
     where
-        E: Into<Box<dyn StdError + Send + Sync>>,
+        E: Into<Failure>,
         F: Future<Output = Result<Row, E>>,
     {
         let asked = Arc::new(self.asked("get", key, false)?);
-        let row = self.obtain_async(&asked, || async { compute().await.map(Some) }).await?;
+        let look = self.look_async(&asked).await?;
+        let row = self.obtain_async(&asked, look, || async { compute().await.map(Some) }).await?;
         self.row_of(&asked, row)
+    }
+
+    /// As [`get_optional`](Core::get_optional).
+    pub(crate) async fn get_optional_async<E, F>(
+        self: &Arc<Self>,
+        key: Result<Key>,
+        compute: impl FnOnce() -> F,
+    ) -> Result<Option<Row>>
+    where
+        E: Into<Failure>,
+        F: Future<Output = Result<Option<Row>, E>>,
+    {
+        let asked = Arc::new(self.asked("get_optional", key, true)?);
+        let look = self.look_async(&asked).await?;
+        self.obtain_async(&asked, look, compute).await
+    }
+
+    /// As [`get_in_background`](Core::get_in_background); the executor runs the computation.
+    pub(crate) async fn get_in_background_async<E, F>(
+        self: &Arc<Self>,
+        key: Result<Key>,
+        compute: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Row>
+    where
+        E: Into<Failure>,
+        F: Future<Output = Result<Row, E>> + Send + 'static,
+    {
+        let asked = Arc::new(self.asked("get_in_background", key, false)?);
+        let look = self.look_async(&asked).await?;
+        let stale = match &look {
+            Look::Return(_) => None,
+            Look::Missing { old, .. } => self.served_while_computed(old),
+        };
+        let compute = || async { compute().await.map(Some) };
+        let Some(stale) = stale else {
+            let row = self.obtain_async(&asked, look, compute).await?;
+            return self.row_of(&asked, row);
+        };
+        if let Some(guard) = self.flights.try_claim_elsewhere(&asked.key) {
+            let core = self.clone();
+            self.executor.spawn_future(async move {
+                // A failure leaves the stale record for as long as its windows last.
+                let _ = core.compute_once(&asked, guard, compute).await;
+            });
+        }
+        Ok(stale)
+    }
+
+    /// Computes a record unless it is stored or another process computes it.
+    async fn compute_once<E, F>(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        guard: ComputeGuard,
+        compute: impl FnOnce() -> F,
+    ) -> Result<()>
+    where
+        E: Into<Failure>,
+        F: Future<Output = Result<Option<Row>, E>>,
+    {
+        let clock = Arc::new(CallClock::default());
+        if let Ready::Compute(task) = self.prepare_async(asked, &clock, guard, false).await? {
+            let computed = task.guard.compute(compute).await.map_err(Into::into);
+            self.finish_async(asked, clock, task, computed).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_async(self: &Arc<Self>, asked: &Arc<Asked>) -> Result<Look> {
+        if asked.optional {
+            let asked = asked.clone();
+            return self.run_blocking(move |core| core.look(&asked)).await;
+        }
+        let row = self.fetch_stored(asked.key.clone()).await;
+        self.looked(asked, row)
     }
 
     async fn obtain_async<E, F>(
         self: &Arc<Self>,
         asked: &Arc<Asked>,
+        look: Look,
         compute: impl FnOnce() -> F,
     ) -> Result<Option<Row>>
     where
-        E: Into<Box<dyn StdError + Send + Sync>>,
+        E: Into<Failure>,
         F: Future<Output = Result<Option<Row>, E>>,
     {
-        let clock = Arc::new(CallClock::default());
+        let mut first = Some(look);
         let (mut guard, down) = loop {
-            let (looks, key) = (clock.clone(), asked.clone());
-            let look = self.run_blocking(move |core| looks.step(|| core.look(&key))).await?;
+            let look = match first.take() {
+                Some(look) => look,
+                None => self.look_async(asked).await?,
+            };
             let (old, down) = match look {
                 Look::Return(row) => return Ok(row),
                 Look::Missing { old, down } => (old, down),
@@ -56,26 +145,52 @@ impl Core {
                 Role::Take(_) | Role::Retry => {}
             }
         };
-        let mut polled = clock.clone();
+        let mut clock = Arc::new(CallClock::default());
         let task = loop {
-            let key = asked.clone();
-            let prepare = move |core: &Self| polled.step(|| core.prepare(&key, guard, down));
-            match self.run_blocking(prepare).await? {
+            match self.prepare_async(asked, &clock, guard, down).await? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
             }
-            blocking::unblock(|| thread::sleep(POLL)).await;
+            Delay::new(POLL).await;
             // Waiting for another process is not part of the deadline.
-            polled = Arc::default();
+            clock = Arc::default();
         };
         let computed = task.guard.compute(compute).await.map_err(Into::into);
-        let asked = asked.clone();
-        // The guard goes along: if this future is dropped, the flight lands when the store is done.
-        self.run_blocking(move |core| clock.step(|| core.finish(&asked, task, computed))).await
+        self.finish_async(asked, clock, task, computed).await
     }
 
-    /// Makes a call where it may wait: in a thread of a pool, unless the store never waits.
+    async fn prepare_async(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        clock: &Arc<CallClock>,
+        guard: ComputeGuard,
+        down: bool,
+    ) -> Result<Ready> {
+        let (asked, clock) = (asked.clone(), clock.clone());
+        let prepare = move |core: &Self| {
+            let mut ready = clock.step(|| core.prepare(&asked, guard, down))?;
+            if let Ready::Compute(Task { lease: Some(lease), .. }) = &mut ready {
+                lease.release_by(&core.executor);
+            }
+            Ok(ready)
+        };
+        self.run_blocking(prepare).await
+    }
+
+    async fn finish_async(
+        self: &Arc<Self>,
+        asked: &Arc<Asked>,
+        clock: Arc<CallClock>,
+        task: Task,
+        computed: Result<Option<Row>, Failure>,
+    ) -> Result<Option<Row>> {
+        let asked = asked.clone();
+        self.finish_blocking(move |core| clock.step(|| core.finish(&asked, task, computed))).await
+    }
+
+    /// Makes a call on a thread of the executor, unless the store never waits. It is not made if the
+    /// future is dropped before it has begun.
     pub(crate) async fn run_blocking<T: Send + 'static>(
         self: &Arc<Self>,
         call: impl FnOnce(&Self) -> T + Send + 'static,
@@ -84,6 +199,18 @@ impl Core {
             return call(self);
         }
         let core = self.clone();
-        blocking::unblock(move || call(&core)).await
+        self.executor.run(move || call(&core)).await
+    }
+
+    /// The same for a call that is made even if the future is dropped.
+    pub(crate) async fn finish_blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        if self.non_blocking {
+            return call(self);
+        }
+        let core = self.clone();
+        self.executor.finish(move || call(&core)).await
     }
 }

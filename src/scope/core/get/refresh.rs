@@ -61,15 +61,19 @@ impl Core {
                 Ok(Role::Compute(guard)) => break guard,
                 Ok(Role::Take(Some(row))) => return Ok(row),
                 Ok(Role::Take(None) | Role::Retry) => {}
-                Err(error) => self.void_own(&asked, error)?,
+                Err(error) => {
+                    let asked = asked.clone();
+                    self.run_blocking(move |core| core.void_own(&asked, error)).await?;
+                }
             }
         };
         let (looks, key) = (clock.clone(), asked.clone());
         let seen = self.run_blocking(move |core| looks.step(|| core.see(&key))).await?;
         let row = guard.compute(compute).await;
         let row = row.map_err(|error| self.computing_failed(&asked, error))?;
-        self.run_blocking(move |core| clock.step(|| core.store_refreshed(&asked, guard, seen, row)))
-            .await
+        let store =
+            move |core: &Self| clock.step(|| core.store_refreshed(&asked, guard, seen, row));
+        self.finish_blocking(store).await
     }
 
     /// A refresh that the computation of its own key asks for would wait for itself: it makes that

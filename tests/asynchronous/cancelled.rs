@@ -30,7 +30,7 @@ fn poll_times<F: Future>(future: F, times: usize) -> bool {
     let mut future = std::pin::pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     for _ in 0..times {
-        if let Poll::Ready(_) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             return true;
         }
         thread::park_timeout(Duration::from_secs(5));

@@ -19,6 +19,9 @@
 //!   store could not be reached. That is the result of the whole batch, and of each item that waited
 //!   for it longer than [`SLOW`]: a call takes at most its deadline and this time.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -31,7 +31,7 @@ struct Service {
 type Refusal = (StatusCode, String);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let uri = std::env::var("HILCAT_CACHE").unwrap_or_else(|_| "sqlite:///planets.db".to_owned());
     let near = AsyncCache::from_uri("memory:?max_entries=10000").await?;
     let far = AsyncCache::builder(uri).timeout(Duration::from_secs(2)).open().await?;

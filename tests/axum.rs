@@ -1,14 +1,35 @@
 //! The example `axum` as a program, called over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+#![allow(unreachable_pub, reason = "the example is a module here")]
+
+#[path = "../examples/axum.rs"]
+mod example;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+use libtest_mimic::{Arguments, Trial};
 
 use reqwest::Method;
 use reqwest::blocking::Client;
+
+/// If set, the process is the example.
+const AS_EXAMPLE: &str = "HILCAT_TEST_AS_EXAMPLE";
+
+fn main() -> ExitCode {
+    if std::env::var_os(AS_EXAMPLE).is_some() {
+        example::main().unwrap();
+        return ExitCode::SUCCESS;
+    }
+    let tests: [(&str, fn()); 2] = [
+        ("a_service_answers_from_the_cache", a_service_answers_from_the_cache),
+        ("requests_share_one_computation", requests_share_one_computation),
+    ];
+    let trial = |(name, test): (&str, fn())| Trial::test(name, move || Ok(test()));
+    libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into()).exit_code()
+}
 
 /// The service, which ends with the test.
 struct Service {
@@ -24,12 +45,10 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// Starts the example, which `cargo test` has built beside this test.
     fn start(uri: &str) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let built = test.parent().and_then(Path::parent).unwrap();
-        let mut command = Command::new(built.join("examples/axum"));
-        command.env("HILCAT_CACHE", uri).env("PORT", "0").stdout(Stdio::piped());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(AS_EXAMPLE, "1").env("HILCAT_CACHE", uri).env("PORT", "0");
+        command.stdout(Stdio::piped());
         let mut program = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -48,7 +67,6 @@ impl Service {
     }
 }
 
-#[test]
 fn a_service_answers_from_the_cache() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("sqlite:///{}", directory.path().join("planets.db").display());
@@ -72,7 +90,6 @@ fn a_service_answers_from_the_cache() {
 }
 
 /// Thirty requests at once: the record is looked up once, so that none takes much longer.
-#[test]
 fn requests_share_one_computation() {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("sqlite:///{}", directory.path().join("planets.db").display());

@@ -92,8 +92,13 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         receiver.await.unwrap_or_else(|_| panic!("the store panicked in a batch of calls"))
     }
 
+    /// As [`Queue::take`]. The lock is released before the statement begins.
+    fn next_batch(&self) -> Option<Batch<I, O>> {
+        self.queue.lock().take()
+    }
+
     fn drain(&self, execute: impl Fn(Vec<I>) -> Vec<Result<O>>) {
-        while let Some((inputs, senders)) = self.queue.lock().take() {
+        while let Some((inputs, senders)) = self.next_batch() {
             // Without the senders of a batch that panicked, its futures panic.
             let results = catch_unwind(AssertUnwindSafe(|| execute(inputs))).unwrap_or_default();
             if let Some(Err(error)) = results.first()

@@ -83,7 +83,7 @@ fn one_more_job_starts_while_a_statement_hangs() {
         inputs.into_iter().map(Ok).collect()
     };
     let hangs = start(&batcher, &executor, 0, execute.clone());
-    thread::sleep(SLOW);
+    thread::sleep(2 * SLOW);
     let other = start(&batcher, &executor, 1, execute);
     assert_eq!(pollster::block_on(other).unwrap(), 1);
     end.send(()).unwrap();

@@ -39,7 +39,7 @@ impl Computation {
         Self(self.0.iter().copied().chain([number()]).collect())
     }
 
-    /// Makes a call as this computation.
+    /// Runs a call as this computation.
     pub(super) fn run<T>(&self, call: impl FnOnce() -> T) -> T {
         struct Restore(Option<Computation>);
         impl Drop for Restore {
@@ -56,7 +56,7 @@ impl Computation {
     }
 }
 
-/// A wait: an edge of the graph, from a computation to the number of the one it waits for.
+/// A wait: an edge of the graph, from a computation to the number of its target.
 struct Wait {
     number: u64,
     waiter: Computation,
@@ -73,15 +73,15 @@ static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
 pub(super) struct Waiting(u64);
 
 impl Waiting {
-    /// Adds the wait of this thread's computation for another one.
+    /// Adds a wait of this thread's computation for `owner`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ComputeCycle`] if the other one can end only after this thread's computation.
+    /// [`ErrorKind::ComputeCycle`] if `owner` can end only after this thread's computation.
     pub(super) fn begin(owner: &Computation) -> Result<Self> {
         let waiter = Computation::current();
         let mut waits = WAITS.lock();
-        // The computations that have to end before this one can continue.
+        // The computations that have to end before the waiter can continue.
         let mut needed = vec![owner.own()];
         let mut at = 0;
         while let Some(next) = needed.get(at).copied() {

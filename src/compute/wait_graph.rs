@@ -88,7 +88,7 @@ impl Waiting {
             if waiter.0.contains(&next) {
                 return Err(Error::new(
                     ErrorKind::ComputeCycle,
-                    "the value is asked for by its own computation, which would wait for itself for ever",
+                    "the computation needs the value that it computes, directly or through other computations, and would wait for itself for ever",
                 ));
             }
             for wait in waits.iter().filter(|wait| wait.waiter.0.contains(&next)) {

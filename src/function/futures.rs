@@ -15,11 +15,12 @@ async fn open<K: Kind + 'static>(
     cache: Cache,
     parts: Vec<Part>,
 ) -> Result<(Arc<Core>, Key)> {
-    let core = match cache.known_function(&function.number) {
+    let core = match cache.opened_function(&function.number) {
         Some(core) => core,
         None => {
             let types = parts.clone();
-            let open = move || cache.of_function(&function.number, || K::schema(function, &types));
+            let open =
+                move || cache.function_scope(&function.number, || K::schema(function, &types));
             let opened = blocking::unblock(open).await;
             opened.inspect_err(|error| function.say_refused(error))?
         }

@@ -19,7 +19,7 @@ pub use self::futures::{
 };
 pub use self::key::{KeyPart, Part};
 pub use self::kind::{Json, Kind, OfColumn, OfNothing, OfRecord, Return};
-use crate::cache::Number;
+use crate::cache::FunctionId;
 use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 use crate::scope::Core;
 use crate::{Cache, Error, ErrorKind, Key, Migrate, Result, Row};
@@ -40,13 +40,13 @@ pub struct Function {
     name: &'static str,
     /// The names of the key's columns, where the arguments are the key.
     keys: &'static [&'static str],
-    number: Number,
+    number: FunctionId,
 }
 
 impl Function {
     pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
         let (scope, table, column, migrate) = (None, None, None, None);
-        let number = Number::new();
+        let number = FunctionId::new();
         Self {
             scope,
             table,
@@ -183,7 +183,7 @@ fn open<K: Kind>(
     cache: &Cache,
     parts: Vec<Part>,
 ) -> Result<(Arc<Core>, Key)> {
-    let core = cache.of_function(&function.number, || K::schema(function, &parts));
+    let core = cache.function_scope(&function.number, || K::schema(function, &parts));
     let core = core.inspect_err(|error| function.say_refused(error))?;
     Ok((core, Key::new(parts.into_iter().map(|part| part.value))))
 }

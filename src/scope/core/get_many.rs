@@ -1,4 +1,4 @@
-//! `get_many`: what is missing is computed together.
+//! `get_many`: computes the missing records together.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
@@ -14,12 +14,12 @@ use crate::{Error, Key, Result, Row};
 /// Rows by their keys.
 type ByKey = HashMap<Key, Row>;
 
-/// What is known of the keys of one call.
+/// The state of the keys of one call.
 #[derive(Default)]
 struct Known {
-    /// What the call returns.
+    /// The rows that the call returns.
     rows: ByKey,
-    /// The records that are expired, and are within a window.
+    /// The expired records within a stale window.
     stale: HashMap<Key, Stale>,
     /// The store cannot be reached: nothing is stored.
     down: bool,
@@ -28,10 +28,10 @@ struct Known {
 }
 
 impl Core {
-    /// The stored rows, those that are missing computed together and stored; in the order asked.
+    /// Returns the rows of `keys` in their order. The missing ones are computed together and stored.
     ///
-    /// `compute` is called once, and once more only where another thread that was computing some
-    /// of the keys failed.
+    /// `compute` is called once, and again only if a concurrent computation of some of the keys
+    /// failed.
     pub(crate) fn get_many<I>(
         &self,
         keys: impl Iterator<Item = Result<Key>>,
@@ -42,7 +42,7 @@ impl Core {
     {
         let keys = self.validate_keys("get_many", keys)?;
         let mut known = Known::default();
-        self.look_many(&keys, &mut known)?;
+        self.lookup_many(&keys, &mut known)?;
         loop {
             let mut seen = HashSet::new();
             let missing =
@@ -56,7 +56,7 @@ impl Core {
         Ok(keys.iter().filter_map(|key| known.rows.get(key).cloned()).collect())
     }
 
-    fn look_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
+    fn lookup_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
         let rows = known.clock.step(|| self.store.fetch_many(keys));
         let rows = match rows {
             Err(error) if self.computes_despite(&error) => {
@@ -76,17 +76,17 @@ impl Core {
         Ok(())
     }
 
-    /// Returns a stale record for a key that is computed elsewhere, if it may be served. Returns
-    /// whether it was.
+    /// Adds the stale record of a key that is computed elsewhere, if it may be served. Returns
+    /// whether it was added.
     fn serve_stale(&self, key: &Key, known: &mut Known) -> bool {
         let old = known.stale.get(key).cloned();
         let row = self.served_while_computed(&old);
         row.map(|row| known.rows.insert(key.clone(), row)).is_some()
     }
 
-    /// Computes those of the missing keys that no other caller computes, or if there are none,
-    /// waits for one of them. No guard is held while waiting, so that two calls whose keys overlap
-    /// cannot wait for one another.
+    /// Computes the missing keys that it can claim. If there are none, waits for one of them.
+    ///
+    /// No guard is held while waiting, so two calls with overlapping keys cannot deadlock.
     fn find_missing<I>(
         &self,
         missing: &[Key],
@@ -133,10 +133,10 @@ impl Core {
         I: Iterator<Item = Result<Row>>,
     {
         let tasks = self.tasks(guards, known)?;
-        // Some of them may have been stored before they were claimed.
+        // Some keys may have been stored before they were claimed.
         let keys: Vec<Key> = tasks.iter().map(|task| task.guard.key().clone()).collect();
         if !known.down {
-            self.look_many(&keys, known)?;
+            self.lookup_many(&keys, known)?;
         }
         let missing = tasks.into_iter().filter(|task| !known.rows.contains_key(task.guard.key()));
         let tasks: Vec<Task> = missing
@@ -145,8 +145,8 @@ impl Core {
         if tasks.is_empty() { Ok(()) } else { self.compute_rows(tasks, known, compute) }
     }
 
-    /// The tasks of claimed keys; where processes share computations, of those whose leases could
-    /// be taken. If there are none, waits a moment for the other processes.
+    /// Returns the tasks of claimed keys; with shared single flight, of those whose leases were
+    /// acquired. If there are none, sleeps before the next attempt.
     fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known) -> Result<Vec<Task>> {
         let at = self.expiry.as_ref().map_or(0, |expiry| expiry.now());
         let task = |guard, lease| Task { guard, old: None, at, down: false, lease };
@@ -165,7 +165,7 @@ impl Core {
         }
         if tasks.is_empty() && !served {
             thread::sleep(POLL);
-            // Waiting for another process is not part of the deadline.
+            // Waiting for a different process is not part of the deadline.
             known.clock = CallClock::default();
         }
         Ok(tasks)
@@ -189,8 +189,8 @@ impl Core {
         let rows =
             computed.map(|row| self.validate_row("get_many", row)).collect::<Result<Vec<_>>>()?;
         let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
-        let asked: HashSet<&Key> = keys.iter().collect();
-        if let Some(key) = rows.keys().find(|key| !asked.contains(key)) {
+        let requested: HashSet<&Key> = keys.iter().collect();
+        if let Some(key) = rows.keys().find(|key| !requested.contains(key)) {
             return wrong(
                 key,
                 "the closure of `get_many` returned a record for this key, which it was not called with",
@@ -214,8 +214,8 @@ impl Core {
         }
     }
 
-    /// Stores those computed rows whose keys were not written meanwhile, and adds to `known` what
-    /// `get_many` returns.
+    /// Stores the computed rows whose keys were not written meanwhile, and adds the result of
+    /// `get_many` to `known`.
     fn fill_many(&self, tasks: Vec<Task>, mut rows: ByKey, known: &mut Known) -> Result<()> {
         let computed = tasks.into_iter().filter_map(|task| {
             let row = rows.remove(task.guard.key())?;
@@ -264,7 +264,7 @@ impl Core {
         }
     }
 
-    /// Ends a computation whose key had the row `stored` when it was to be stored, if any.
+    /// Lands a computation. `stored` is the row that the store already had for the key, if any.
     fn land(&self, task: Task, row: Row, stored: Option<Row>, known: &mut Known) {
         let key = task.guard.key().clone();
         let row = match self.live(stored) {

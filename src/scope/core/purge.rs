@@ -16,7 +16,7 @@ const BATCH: usize = 1_000;
 ///
 /// A step removes up to double the number of records written since the previous step, so removal
 /// keeps up with any steady stream of writes. Each process counts its own writes: with `n`
-/// processes, up to `n * step` records are written between two steps.
+/// processes, up to `n * step` records are written between two of them.
 #[derive(Debug)]
 pub(super) struct Pace {
     written: AtomicUsize,

@@ -205,7 +205,10 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     ) -> Result<V> {
         let key = key.into_key();
         let requested = key.clone();
-        value(self.core.get_in_background(requested, move || Ok::<_, Error>(row(key?, &compute())))?)
+        value(
+            self.core
+                .get_in_background(requested, move || Ok::<_, Error>(row(key?, &compute())))?,
+        )
     }
 
     /// Inserts or overwrites a value, and returns the replaced one, if any.

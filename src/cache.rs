@@ -100,7 +100,8 @@ impl Cache {
         Self::builder(uri).open()
     }
 
-    /// Returns a builder for the cache described by a URI, to set schemas, adopted tables and options.
+    /// Returns a builder for the cache described by a URI, to set schemas, adopted tables and
+    /// options.
     pub fn builder(uri: impl Into<String>) -> CacheBuilder {
         CacheBuilder::new(Source::Uri(uri.into()))
     }

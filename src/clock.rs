@@ -9,8 +9,8 @@ use crate::temporal::TIMESTAMPS;
 /// A source of the current time, which decides when records expire.
 ///
 /// A cache uses the system clock unless [`CacheBuilder::clock`](crate::CacheBuilder::clock) sets a
-/// different one, such as a [`ManualClock`](crate::testing::ManualClock) in tests. Deadlines, leases
-/// and the circuit breaker always use real time.
+/// different one, such as a [`ManualClock`](crate::testing::ManualClock) in tests. Deadlines,
+/// leases and the circuit breaker always use real time.
 pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> SystemTime;

@@ -140,7 +140,7 @@ pub(crate) struct ComputeGuard {
     left: bool,
 }
 
-/// A flight claimed by another caller, and its phase when this caller joined it.
+/// A flight that this caller joins, and its phase at that time.
 struct Other {
     flight: Arc<Flight>,
     phase: Phase,
@@ -177,7 +177,7 @@ impl Flights {
         }
     }
 
-    /// Claims a key, unless another caller has claimed it.
+    /// Claims a key, unless it is already claimed.
     pub(crate) fn try_claim(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, Computation::current).ok()
     }
@@ -252,7 +252,7 @@ impl Flights {
 
 impl Other {
     fn role(&self, schema: &Arc<Schema>, computed: Option<Computed>) -> Role {
-        // A row of another schema has other columns.
+        // A row of a different schema has different columns.
         let same = |computed: &Computed| *computed.schema == **schema;
         match computed.filter(|computed| self.phase != Phase::Voided && same(computed)) {
             Some(computed) => Role::Take(computed.row),

@@ -1,5 +1,5 @@
-//! Decimals in canonical text: an optional sign, digits, and exactly `scale` digits after the point.
-//! Equal numbers have the same text.
+//! Decimals in canonical text: an optional sign, digits, and exactly `scale` digits after the
+//! point. Equal numbers have the same text.
 
 use std::cmp::Ordering;
 
@@ -9,8 +9,8 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// If the text is not a decimal number, has nonzero digits beyond the scale, or more than `precision`
-/// digits.
+/// If the text is not a decimal number, has nonzero digits beyond the scale, or more than
+/// `precision` digits.
 pub(crate) fn canonical(text: &str, precision: u16, scale: u16) -> Result<String> {
     let (whole, fraction, negative) = split(text).ok_or_else(|| {
         Error::invalid_input("not a decimal number; write it in digits, as -12.50")

@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 use crate::{Key, Value};
 
 /// A value that converts to a key of a [`DynScope`](crate::DynScope): text, integers, floats,
-/// booleans, bytes, JSON (an array is a key of several columns), a [`Key`], and tuples of up to eight.
+/// booleans, bytes, JSON (an array is a key of several columns), a [`Key`], and tuples of up to
+/// eight.
 pub trait DynKey {
     /// Converts the value to a key, whose values are not yet converted to the column types.
     fn into_dyn_key(self) -> Key;

@@ -1,8 +1,8 @@
 //! The JSON form of values, for dynamic scopes, `hilcat batch` and JSON Lines.
 //!
-//! Values without a JSON form are tagged: bytes are `{"$bytes": "<base64>"}`, and floats that are not
-//! finite are `{"$float": "NaN"}`. Decimals, uuids, dates and times are strings. Integers keep all
-//! digits.
+//! Values without a JSON form are tagged: bytes are `{"$bytes": "<base64>"}`, and floats that are
+//! not finite are `{"$float": "NaN"}`. Decimals, uuids, dates and times are strings. Integers keep
+//! all digits.
 
 use serde_json::{Map, Number, Value as Json};
 

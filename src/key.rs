@@ -161,8 +161,8 @@ pub trait IntoKey<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is outside the range
-    /// of the key's type.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is outside the
+    /// range of the key's type.
     fn into_key(self) -> Result<Key>;
 }
 

@@ -37,7 +37,8 @@
 //! - [`Error`] is the error of every fallible call.
 //!
 //! The guide is in the directory `docs/guide` of the repository: freshness, outages, schema
-//! changes, layers, Diesel, the command line, and a page for each backend with its URIs and options.
+//! changes, layers, Diesel, the command line, and a page for each backend with its URIs and
+//! options.
 
 mod backends;
 #[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
@@ -102,8 +103,8 @@ pub use hilcat_derive::{ScopeRecord, cached};
 
 /// Typed constructors of the backends.
 ///
-/// The stores of servers and databases are cheap to clone, and clones share their connection pool, so
-/// several caches can use one pool.
+/// The stores of servers and databases are cheap to clone, and clones share their connection pool,
+/// so several caches can use one pool.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] {

@@ -14,8 +14,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The maximum number of connections; 8 by default.
     pub pool_size: u32,
-    /// The freshness options of scopes that do not set them. The cache adds them to the schemas that
-    /// it opens; a backend can ignore them.
+    /// The freshness options of scopes that do not set them. The cache adds them to the schemas
+    /// that it opens; a backend can ignore them.
     pub freshness: Freshness,
     /// The clock that decides when records expire, for a backend whose server removes them.
     pub clock: SharedClock,

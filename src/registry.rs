@@ -128,9 +128,9 @@ impl Registry {
 
     /// Adds a scheme.
     ///
-    /// `open` receives the URI, from which it takes the options listed in `options`, and the options
-    /// common to all backends, such as the deadline of a call. If an option of the URI is not taken,
-    /// opening fails with an error that lists the known options.
+    /// `open` receives the URI, from which it takes the options listed in `options`, and the
+    /// options common to all backends, such as the deadline of a call. If an option of the URI is
+    /// not taken, opening fails with an error that lists the known options.
     ///
     /// # Errors
     ///

@@ -38,8 +38,8 @@ pub(crate) fn time_from_chrono(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * MICROS_A_SECOND + cut(time.nanosecond())
 }
 
-/// Rounds nanoseconds down to microseconds. A leap second, which chrono represents as more than 10^9
-/// nanoseconds, becomes the last microsecond of its minute.
+/// Rounds nanoseconds down to microseconds. A leap second, which chrono represents as more than
+/// 10^9 nanoseconds, becomes the last microsecond of its minute.
 fn cut(nanos: u32) -> i64 {
     i64::from(nanos.min(999_999_999) / 1000)
 }
@@ -62,8 +62,8 @@ pub(crate) fn time_to_text(micros: i64) -> String {
     time_to_chrono(micros).map(|time| time.format("%H:%M:%S%.f").to_string()).unwrap_or_default()
 }
 
-/// Formats a timestamp in RFC 3339 and UTC, as `2013-01-31T05:15:00Z`, with as many fractional digits
-/// as needed.
+/// Formats a timestamp in RFC 3339 and UTC, as `2013-01-31T05:15:00Z`, with as many fractional
+/// digits as needed.
 pub(crate) fn timestamp_to_text(micros: i64) -> String {
     timestamp_format(micros, "%Y-%m-%dT%H:%M:%S%.fZ")
 }

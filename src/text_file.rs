@@ -9,8 +9,8 @@ use crate::{Error, ErrorKind, Result};
 /// The largest file that is read: 64 MiB.
 const LIMIT: u64 = 64 << 20;
 
-/// Reads a regular file, without the byte order mark that some programs write. `what` is the expected
-/// kind of file, for messages.
+/// Reads a regular file, without the byte order mark that some programs write. `what` is the
+/// expected kind of file, for messages.
 ///
 /// The kind and the size are checked on the opened file, so that it cannot be replaced in between.
 /// Opening a pipe does not block.
@@ -23,7 +23,7 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     let file = open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(refused(path, &format!("not a regular file, which {what} is")));
+        return Err(refused(path, &format!("not a regular file; expected {what}")));
     }
     if metadata.len() > LIMIT {
         return Err(too_large(path));

@@ -14,8 +14,8 @@ use crate::{Error, Result, duration};
 
 /// The URI of a cache: `scheme:rest?option=value&...`.
 ///
-/// Its `Debug` output shows only the scheme and the names of the options, since the rest may contain a
-/// password.
+/// Its `Debug` output shows only the scheme and the names of the options, since the rest may
+/// contain a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
     scheme: String,
@@ -78,8 +78,8 @@ impl Uri {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), listing the words, if it is none
-    /// of them.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), listing the words, if it is
+    /// none of them.
     pub fn take_choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         let words = || choices.iter().map(|(word, _)| *word);
@@ -170,9 +170,9 @@ impl FromStr for Uri {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if there is no scheme, an option
-    /// has no value or is repeated, or a percent-escape is not UTF-8. The message never contains the
-    /// URI.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if there is no scheme, an
+    /// option has no value or is repeated, or a percent-escape is not UTF-8. The message never
+    /// contains the URI.
     fn from_str(text: &str) -> Result<Self> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             Error::invalid_config(

@@ -99,8 +99,8 @@ impl Value {
         }
     }
 
-    /// Compares by a total order consistent with [`same`](Self::same): values of the same type by size
-    /// or bytes, values of different types by type.
+    /// Compares by a total order consistent with [`same`](Self::same): values of the same type by
+    /// size or bytes, values of different types by type.
     pub(crate) fn total_cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),

@@ -10,13 +10,13 @@ use crate::registry::Registry;
 use crate::store::{Options, Store};
 use crate::{Result, Schema, Schemas};
 
-/// What a cache is opened on.
+/// The source of a cache's store.
 pub(super) enum Source {
     Uri(String),
     Store(Arc<dyn Store>),
 }
 
-/// Builds a [`Cache`]; made by [`Cache::builder`].
+/// Builds a [`Cache`]. Created by [`Cache::builder`].
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     source: Source,
@@ -108,8 +108,8 @@ impl CacheBuilder {
     /// it cannot store the record; `fetch` never writes.
     ///
     /// SQLite files and directories of files can be read without write permission and on a file
-    /// system that is mounted read-only. A tiered cache reads only its far store, and a staged cache
-    /// only its storage.
+    /// system that is mounted read-only. A tiered cache reads only its far store, and a staged
+    /// cache only its storage.
     ///
     /// ```
     /// use hilcat::{Cache, ErrorKind};
@@ -132,8 +132,8 @@ impl CacheBuilder {
     /// either, so the first call on the scope reports errors of its schema. An invalid URI is still
     /// an error here. The URI option is `lazy=true`; an option in the URI takes precedence.
     ///
-    /// A lazy cache in a `static` can be opened while its server is down. A backend without a server
-    /// is opened immediately.
+    /// A lazy cache in a `static` can be opened while its server is down. A backend without a
+    /// server is opened immediately.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "redis"))] {

@@ -12,13 +12,14 @@ impl Cache {
     /// Runs Diesel queries over the cached rows on a connection of the cache's pool.
     ///
     /// The type of the closure's argument selects the engine: `diesel::SqliteConnection`,
-    /// `PostgresConnection` or `MysqlConnection` (the latter two are in [`backend`](crate::backend)).
+    /// `PostgresConnection` or `MysqlConnection` (the latter two are in
+    /// [`backend`](crate::backend)).
     ///
     /// In SQLite it is the only connection that writes, and every other write to the cache waits
     /// until the closure returns. A write to the cache from within the closure would wait until its
-    /// deadline: use [`Scope::on`](crate::Scope::on) instead. On a server, all queries of the closure
-    /// have to end by the deadline of one call. An open transaction is rolled back when the closure
-    /// returns. The closure must not change settings of the connection.
+    /// deadline: use [`Scope::on`](crate::Scope::on) instead. On a server, all queries of the
+    /// closure have to end by the deadline of one call. An open transaction is rolled back when the
+    /// closure returns. The closure must not change settings of the connection.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
@@ -56,9 +57,9 @@ impl Cache {
     /// engine; the message names both. [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if no
     /// connection is free before the deadline.
     ///
-    /// An error of hilcat that the closure returns is passed on. An error of Diesel is mapped to the
-    /// matching kind, and any other error to [`ErrorKind::Compute`](crate::ErrorKind::Compute), both
-    /// with the original as the [source](StdError::source).
+    /// An error of hilcat that the closure returns is passed on. An error of Diesel is mapped to
+    /// the matching kind, and any other error to [`ErrorKind::Compute`](crate::ErrorKind::Compute),
+    /// both with the original as the [source](StdError::source).
     pub fn diesel<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
     where
         C: Pooled,

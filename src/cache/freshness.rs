@@ -45,8 +45,8 @@ impl Cache {
         defaults
     }
 
-    /// Returns how the expiry of records is supported in a scope. A table created by another program
-    /// has no column for it.
+    /// Returns how the expiry of records is supported in a scope. A table created by another
+    /// program has no column for it.
     fn expiry_in(&self, schema: &Schema) -> Result<ExpirySupport> {
         let by_column = schema.freshness.expires_at.is_some();
         match self.inner.store.expiry_of(schema)? {
@@ -63,7 +63,7 @@ impl Cache {
         let (able, freshness) = (self.capabilities(), &schema.freshness);
         if schema.has_own_expiry_column() {
             return Err(Error::invalid_schema(format!(
-                "the column name `{EXPIRES_AT}` is hilcat's own: give the column another name"
+                "the column name `{EXPIRES_AT}` is reserved by hilcat: rename the column"
             )));
         }
         let unsupported = |option: &str, why: &str| {
@@ -85,7 +85,7 @@ impl Cache {
         }
         if freshness.lease().is_some() && !able.shared_single_flight {
             let why = match able.persistent {
-                true => "the backend, in this layout, has no place for leases",
+                true => "the backend cannot store leases in this layout",
                 false => "no other process uses the store",
             };
             return unsupported("single_flight = \"shared\"", why);
@@ -111,8 +111,8 @@ impl Cache {
     /// Removes the records that are past their last stale window, and returns how many.
     ///
     /// It covers all scopes of the store, opened or not. Records are removed in batches of up to
-    /// 1,000. Each batch has its own deadline, and no lock is held from one batch to the next. After
-    /// an error, the batches before it stay removed.
+    /// 1,000. Each batch has its own deadline, and no lock is held from one batch to the next.
+    /// After an error, the batches before it stay removed.
     ///
     /// # Errors
     ///
@@ -167,11 +167,11 @@ impl Needs {
 fn expiry_options(freshness: &Freshness) -> [(&'static str, Needs); 5] {
     let needs = |given: bool, needs: Needs| if given { needs } else { Needs::Nothing };
     [
-        ("ttl", needs(said.ttl.is_some(), Needs::Removal)),
-        ("stale_while_revalidate", needs(said.stale_while_revalidate.is_some(), Needs::Full)),
-        ("stale_if_error", needs(said.stale_if_error.is_some(), Needs::Full)),
-        ("negative_ttl", needs(said.negative_ttl.is_some(), Needs::Full)),
-        ("expires_at", needs(said.expires_at.is_some(), Needs::Full)),
+        ("ttl", needs(freshness.ttl.is_some(), Needs::Removal)),
+        ("stale_while_revalidate", needs(freshness.stale_while_revalidate.is_some(), Needs::Full)),
+        ("stale_if_error", needs(freshness.stale_if_error.is_some(), Needs::Full)),
+        ("negative_ttl", needs(freshness.negative_ttl.is_some(), Needs::Full)),
+        ("expires_at", needs(freshness.expires_at.is_some(), Needs::Full)),
     ]
 }
 
@@ -184,7 +184,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how long after a record's expiry `get` may serve it while one caller computes a new one.
+    /// Sets how long after a record's expiry `get` may serve it while one caller computes a new
+    /// one.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.options.freshness.stale_while_revalidate = Some(window);
         self
@@ -196,8 +197,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the maximum fraction, more than 0 and less than 1, by which each write randomly shortens
-    /// the time to live.
+    /// Sets the maximum fraction, more than 0 and less than 1, by which each write randomly
+    /// shortens the time to live.
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.options.freshness.jitter = Some(jitter);
         self

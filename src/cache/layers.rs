@@ -1,4 +1,4 @@
-//! Caches made of caches.
+//! Caches composed of other caches.
 
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ impl Cache {
     /// fills the near one. Writes go to the far cache first, and then to the near one.
     ///
     /// The far cache is authoritative: `keys`, `iter`, `len` and `scopes` read it, and `pop` and
-    /// `clear` apply to both. A far write that failed, or whose outcome is unknown, removes the value
-    /// from the near cache. The near cache may have a bound or lose records at any time
+    /// `clear` apply to both. A far write that failed, or whose outcome is unknown, removes the
+    /// value from the near cache. The near cache may have a bound or lose records at any time
     /// (`memory:?max_entries=10000`).
     ///
     /// In one process a read never returns anything older than the last write acknowledged before
@@ -163,14 +163,14 @@ impl Cache {
     /// Returns a cache on the same stores whose scopes are in a namespace of their own.
     ///
     /// A scope is distinct from the scope of the same name without the prefix, and
-    /// [`scopes`](Cache::scopes) lists only the scopes with the prefix. Keep the returned cache: a new
-    /// one for the same prefix opens its scopes again.
+    /// [`scopes`](Cache::scopes) lists only the scopes with the prefix. Keep the returned cache: a
+    /// new one for the same prefix opens its scopes again.
     ///
     /// In the base cache, the scope and the table `articles` of the prefix `tenant1` are named
     /// `tenant1__articles`. Lower-case letters, digits and single underscores of a prefix are kept;
-    /// any other byte is written as `x-` and two digits. So the names are valid on every backend, and
-    /// no two prefixes share a table. Prefixes can be nested. With an empty prefix, opening a scope is
-    /// an error.
+    /// any other byte is written as `x-` and two digits. So the names are valid on every backend,
+    /// and no two prefixes share a table. Prefixes can be nested. With an empty prefix, opening a
+    /// scope is an error.
     ///
     /// ```
     /// use hilcat::Cache;
@@ -196,8 +196,9 @@ impl Cache {
 
     /// Returns a read-only view of this cache.
     ///
-    /// Every write fails with [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly), and opening a scope
-    /// changes nothing in the store. A scope that does not exist has no records and is not created.
+    /// Every write fails with [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly), and opening a
+    /// scope changes nothing in the store. A scope that does not exist has no records and is not
+    /// created.
     ///
     /// Opening this cache itself may have created files or tables. To open a cache without any
     /// change, use [`CacheBuilder::read_only`](crate::CacheBuilder::read_only).

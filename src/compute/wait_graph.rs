@@ -1,8 +1,8 @@
 //! The graph of waiting computations, in which a cycle is an error.
 //!
-//! A computation runs in a thread or in a future. A computation that starts another one is its
-//! parent, and the children of one parent may run concurrently. A computation ends after its
-//! descendants, so that a descendant that waits makes all its ancestors wait.
+//! A computation runs in a thread or in a future. It is the parent of the computations that it
+//! starts, and the children of one parent may run concurrently. A computation ends after its
+//! descendants, so a waiting descendant makes all its ancestors wait.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -31,8 +31,8 @@ impl SingleFlight {
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 }
 
-/// What calls with a computation (`get`, its variants and cached functions) do while the store cannot
-/// be reached.
+/// What calls with a computation (`get`, its variants and cached functions) do while the store
+/// cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnUnavailable {
@@ -43,14 +43,15 @@ pub enum OnUnavailable {
     Compute,
 }
 
-/// The freshness options of a scope, or the defaults that a cache has for its scopes. An option that
-/// is `None` is not set.
+/// The freshness options of a scope, or the defaults that a cache has for its scopes. An option
+/// that is `None` is not set.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Freshness {
     /// How long a record is fresh after each write.
     pub ttl: Option<Ttl>,
-    /// How long after the expiry `get` may serve the old record while one caller computes a new one.
+    /// How long after the expiry `get` may serve the old record while one caller computes a new
+    /// one.
     pub stale_while_revalidate: Option<Duration>,
     /// How long after the expiry the old record is served if the computation fails.
     pub stale_if_error: Option<Duration>,

@@ -1,7 +1,8 @@
 //! The calls for `async` functions: a thin adapter over the blocking store.
 //!
-//! Calls that may wait for a store run in threads of the `blocking` crate, which needs no runtime. A
-//! store in memory is called directly. Futures that wait for a concurrent computation hold no thread.
+//! Calls that may wait for a store run in threads of the `blocking` crate, which needs no runtime.
+//! A store in memory is called directly. Futures that wait for a concurrent computation hold no
+//! thread.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -79,8 +79,8 @@ impl<T> OfNothing<T> for Return<T> {
     }
 }
 
-/// A type whose values can be stored. It has no implementations: the other traits are selected first
-/// for such types, and the others get this trait's error message.
+/// A type whose values can be stored. It has no implementations: the other traits are selected
+/// first for such types, and the others get this trait's error message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     label = "neither a record nor a type that a column can be of",

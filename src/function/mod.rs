@@ -127,9 +127,9 @@ impl Function {
         self
     }
 
-    /// Emits a `tracing` event, once per process, if the values of the function are not stored since
-    /// the stored schema is that of a different signature. A function that does not return a `Result`
-    /// cannot report it otherwise.
+    /// Emits a `tracing` event, once per process, if the values of the function are not stored
+    /// since the stored schema is that of a different signature. A function that does not return a
+    /// `Result` cannot report it otherwise.
     fn warn_refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
         if error.kind() == ErrorKind::SchemaChange && !self.warned.swap(true, Ordering::Relaxed) {

@@ -1,12 +1,12 @@
 //! The circuit breaker of one cache.
 //!
-//! It is closed until [`LIMIT`] consecutive calls have failed with [`Error::is_outage`], and then open
-//! until a probe succeeds. While it is open, no call reaches the server.
+//! It is closed until [`LIMIT`] consecutive calls have failed with [`Error::is_outage`], and then
+//! open until a probe succeeds. While it is open, no call reaches the server.
 //!
 //! Invariant: the counter is at [`LIMIT`] exactly while the breaker is open. Only the call whose
 //! failure moves it from `LIMIT - 1` to `LIMIT` opens the breaker, and that call starts the probe;
-//! only the probe, or the failure to start one, resets it from there. So there is one probe while the
-//! breaker is open, and none otherwise. A call that succeeds resets the counter only from below
+//! only the probe, or the failure to start one, resets it from there. So there is one probe while
+//! the breaker is open, and none otherwise. A call that succeeds resets the counter only from below
 //! `LIMIT`, by a compare-and-exchange with the value that it read: the late success of a call that
 //! began before the breaker opened does not close it.
 

@@ -218,8 +218,8 @@ impl ScopeStore for LazyScope {
         self.expiring()?.map_or_else(|| self.len(), |scope| scope.live_len(at))
     }
 
-    /// Returns the leases if the schema requires them. The cache has already checked that the backend
-    /// supports them.
+    /// Returns the leases if the schema requires them. The cache has already checked that the
+    /// backend supports them.
     fn leases(&self) -> Option<&dyn Leases> {
         self.schema.freshness.lease().map(|_| self as &dyn Leases)
     }

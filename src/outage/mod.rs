@@ -1,8 +1,8 @@
 //! Servers that cannot be reached: the circuit breaker and lazy connections.
 //!
 //! [`Remote`] is the connection of one cache to a server, with its [breaker](breaker::Breaker).
-//! [`Guarded`] is the store around it; each of its calls passes the breaker. [`Lazy`] is a store that
-//! opens scopes on first use, as [`LazyScope`]s.
+//! [`Guarded`] is the store around it; each of its calls passes the breaker. [`Lazy`] is a store
+//! that opens scopes on first use, as [`LazyScope`]s.
 
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 mod breaker;

@@ -91,7 +91,7 @@ impl Remote {
         let deadline = Deadline::of_call(self.timeout).instant();
         let connecting = self.connecting.try_lock_until(deadline);
         let _connecting = connecting.ok_or_else(|| {
-            let message = "another call was connecting to the server until the deadline passed; nothing was changed";
+            let message = "the deadline passed while a concurrent call was connecting to the server; nothing was changed";
             Error::new(ErrorKind::Timeout, message)
         })?;
         if let Some(store) = self.store.get() {

@@ -8,7 +8,8 @@ use super::Remote;
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// A scope whose calls pass the circuit breaker of its cache. A listing passes it only at its start.
+/// A scope whose calls pass the circuit breaker of its cache. A listing passes it only at its
+/// start.
 #[derive(Debug)]
 pub(super) struct GuardedScope {
     remote: Arc<Remote>,

@@ -59,8 +59,8 @@ impl DynScope {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the key does not match the key
-    /// columns (for every method with a key), and any error of the backend.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the key does not match the
+    /// key columns (for every method with a key), and any error of the backend.
     #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl DynKey) -> Result<bool> {
         self.core.exists(self.key(key))
@@ -89,16 +89,14 @@ impl DynScope {
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
-    /// Inserts or overwrites a record.
-    ///
-    /// Columns that the value does not name keep their stored values; in a new record they have
-    /// their default.
+    /// Inserts or overwrites a record. Columns that the value does not name keep their stored
+    /// values, or have their default in a new record.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, if a value is
-    /// outside its column's type, a column is not declared, or a key column of the value contradicts
-    /// the key. Otherwise as [`Scope::set`](crate::Scope::set).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, if a value
+    /// is outside its column's type, a column is not declared, or a key column of the value
+    /// contradicts the key. Otherwise as [`Scope::set`](crate::Scope::set).
     #[doc(alias("insert", "put"))]
     pub fn set(&self, key: impl DynKey, value: Json) -> Result<()> {
         self.core.set(self.row(key, value), None)
@@ -113,8 +111,7 @@ impl DynScope {
         self.core.set(self.row(key, value), Some(ttl))
     }
 
-    /// Like [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl); returns how many entries
-    /// there were.
+    /// Like [`set_many`](DynScope::set_many), with a time to live that replaces the scope's `ttl`.
     ///
     /// # Errors
     ///
@@ -196,7 +193,8 @@ impl DynScope {
         self.json(self.core.get_in_background(Ok(owned), move || scope.new_row(key, compute()))?)
     }
 
-    /// Inserts or overwrites records atomically. If two have the same key, the last one applies.
+    /// Inserts or overwrites records atomically, and returns the number of entries. The last entry
+    /// of a key applies.
     ///
     /// # Errors
     ///
@@ -295,9 +293,8 @@ impl DynScope {
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
-    /// Returns all keys in no particular order, streamed in bounded memory.
-    ///
-    /// A key of one column is its value, and a key of several columns an array.
+    /// Returns all keys in no particular order, streamed in bounded memory. A key of several
+    /// columns is an array.
     ///
     /// # Errors
     ///
@@ -325,9 +322,8 @@ impl DynScope {
         self.core.rows()
     }
 
-    /// Inserts or overwrites rows atomically, with a value for each column of the schema in its order.
-    ///
-    /// Values are converted to the column's type where possible, such as a date in text form.
+    /// Inserts or overwrites rows atomically, with a value for each column of the schema in its
+    /// order. Values are converted to the column type where possible, such as a date in text form.
     ///
     /// # Errors
     ///

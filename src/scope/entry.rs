@@ -30,8 +30,8 @@ impl<T> Entry<T> {
         self.record
     }
 
-    /// Returns whether the record is past its expiry. Methods other than `get` and its variants treat
-    /// a stale record as missing.
+    /// Returns whether the record is past its expiry. Methods other than `get` and its variants
+    /// treat a stale record as missing.
     pub fn is_stale(&self) -> bool {
         self.stale
     }

@@ -68,8 +68,10 @@ fn fill(schema: &Schema, row: &mut Row, at: usize, value: Json) -> Result<()> {
         false => column_value(column, value)?,
     };
     if schema.is_key(at) && !value.same(&row[at]) {
-        return Err(Error::invalid_input("the value's own key contradicts the key that is given")
-            .with_column(&column.name));
+        return Err(Error::invalid_input(
+            "the key column of the value differs from the key of the call",
+        )
+        .with_column(&column.name));
     }
     row[at] = value;
     Ok(())

@@ -204,11 +204,8 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         compute: impl FnOnce() -> V + Send + 'static,
     ) -> Result<V> {
         let key = key.into_key();
-        let requested = key.clone();
-        value(
-            self.core
-                .get_in_background(requested, move || Ok::<_, Error>(row(key?, &compute())))?,
-        )
+        let owned = key.clone();
+        value(self.core.get_in_background(owned, move || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
     /// Inserts or overwrites a value, and returns the replaced one, if any.

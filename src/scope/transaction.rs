@@ -47,10 +47,11 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// A write voids the computations of its keys in this process: `get` returns their results and
     /// does not store them. In [`Cache::diesel`](crate::Cache::diesel) the keys are voided again
-    /// when the closure has returned. The commit of your own transaction cannot be detected: a `get`
-    /// that begins between the write and the commit may store its result, if the key is missing
-    /// then. So may a `get` that is storing its result while a `pop` runs here. If a computation
-    /// reads data that your transaction changes, `pop` the key through the [`Scope`] after the commit.
+    /// when the closure has returned. The commit of your own transaction cannot be detected: a
+    /// `get` that begins between the write and the commit may store its result, if the key is
+    /// missing then. So may a `get` that is storing its result while a `pop` runs here. If a
+    /// computation reads data that your transaction changes, `pop` the key through the [`Scope`]
+    /// after the commit.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {

@@ -86,7 +86,8 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.fetch(key.into_key())?.map(R::from_row).transpose()
     }
 
-    /// Returns the records of the keys, in their order, in as few round trips as the backend allows.
+    /// Returns the records of the keys, in their order, in as few round trips as the backend
+    /// allows.
     ///
     /// # Errors
     ///
@@ -133,7 +134,8 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.set(record.to_row(), Some(ttl))
     }
 
-    /// Inserts or overwrites records atomically, with a time to live that replaces the scope's `ttl`.
+    /// Inserts or overwrites records atomically, with a time to live that replaces the scope's
+    /// `ttl`.
     ///
     /// # Errors
     ///
@@ -193,12 +195,12 @@ impl<R: ScopeRecord> Scope<R> {
     /// computes.
     ///
     /// The computed record never overwrites a newer write. A write of the key in this process, by
-    /// [`set`](Scope::set), [`pop`](Scope::pop) or any other call, voids the computation: its record
-    /// is returned to the callers that already wait for it, but is not stored, and a later `get`
-    /// computes again. If a different process stores a record meanwhile, that record is kept and
-    /// returned. A removal by a different process is not detected. If the outcome of storing the
-    /// record is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)), the record may
-    /// still appear afterwards.
+    /// [`set`](Scope::set), [`pop`](Scope::pop) or any other call, voids the computation: its
+    /// record is returned to the callers that already wait for it, but is not stored, and a later
+    /// `get` computes again. If a different process stores a record meanwhile, that record is kept
+    /// and returned. A removal by a different process is not detected. If the outcome of storing
+    /// the record is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)), the
+    /// record may still appear afterwards.
     ///
     /// The returned record equals what a later call returns: skipped fields have their default.
     ///
@@ -206,8 +208,8 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// As [`set`](Scope::set) and [`fetch`](Scope::fetch).
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the computed record has a
-    /// different key. [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) if `compute` calls
-    /// `get` for the same key.
+    /// different key. [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) if `compute`
+    /// calls `get` for the same key.
     #[doc(alias("get_with", "get_or_insert_with"))]
     pub fn get(&self, key: impl IntoKey<R::Key>, compute: impl FnOnce() -> R) -> Result<R> {
         R::from_row(self.core.get(key.into_key(), || compute().to_row())?)
@@ -277,7 +279,8 @@ impl<R: ScopeRecord> Scope<R> {
 
     /// Returns the records of the keys, in their order.
     ///
-    /// Stored records are fetched together. Missing ones are computed in one call and stored together.
+    /// Stored records are fetched together. Missing ones are computed in one call and stored
+    /// together.
     ///
     /// # Errors
     ///

@@ -116,8 +116,8 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
         ),
         (
             r#"{"op":"set","scope":"a","key":"a1","value":{"id":"a2"}}"#,
-            "memory set, scope `a`, key `a1`, column `id`: the value's own key contradicts the \
-             key that is given",
+            "memory set, scope `a`, key `a1`, column `id`: the key column of the value \
+             differs from the key of the call",
         ),
     ];
     let lines: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();

@@ -28,7 +28,8 @@ struct Known {
 }
 
 impl Core {
-    /// Returns the rows of `keys` in their order. The missing ones are computed together and stored.
+    /// Returns the rows of `keys` in their order. The missing ones are computed together and
+    /// stored.
     ///
     /// `compute` is called once, and again only if a concurrent computation of some of the keys
     /// failed.

@@ -72,7 +72,8 @@ impl Core {
         };
         let computed = task.guard.compute(compute).await.map_err(Into::into);
         let request = request.clone();
-        // The task takes the guard: if this future is dropped, the flight lands after the store call.
+        // The task takes the guard: if this future is dropped, the flight lands after the store
+        // call.
         self.run_blocking(move |core| clock.step(|| core.finish(&request, task, computed))).await
     }
 

@@ -18,8 +18,8 @@ enum Seen {
 }
 
 impl Core {
-    /// Computes a record even if one is stored, and stores it. If the key was written meanwhile, the
-    /// stored record is kept and returned.
+    /// Computes a record even if one is stored, and stores it. If the key was written meanwhile,
+    /// the stored record is kept and returned.
     pub(crate) fn refresh<E>(
         &self,
         key: Result<Key>,

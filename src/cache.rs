@@ -214,11 +214,11 @@ impl Cache {
         if let Some((_, reason)) = self.inner.skipped_tables.iter().find(|(table, _)| table == name)
         {
             let message =
-                format!("no scope `{name}`: the table of that name cannot be one: {reason}");
+                format!("no scope `{name}`: the table of that name cannot be a scope: {reason}");
             return Error::new(ErrorKind::UnknownScope, message);
         }
         let known = match names.is_empty() {
-            true => "no scope is declared; give the builder its schemas".to_owned(),
+            true => "no scope is declared; pass schemas to `CacheBuilder::schemas`".to_owned(),
             false => format!("the declared scopes are {}", names.join(", ")),
         };
         let suggestion = did_you_mean(name, names);

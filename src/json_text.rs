@@ -27,13 +27,11 @@ fn inexact(token: &str) -> Option<&'static str> {
     let integer = !token.contains(['.', 'e', 'E']);
     if integer && token.parse::<i64>().is_err() && token.parse::<u64>().is_err() {
         return Some(
-            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a string",
+            "the JSON has an integer beyond 64 bits, which would lose digits; write it as a string",
         );
     }
     let lost = !integer && token.parse().is_ok_and(|nearest| range::is_lost(token, nearest));
-    lost.then_some(
-        "the JSON holds a number so small that it would become zero; write it as a string",
-    )
+    lost.then_some("the JSON has a number so small that it would become zero; write it as a string")
 }
 
 /// Describes a JSON error without quoting the text.
@@ -43,8 +41,8 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
         _ if error.to_string().starts_with("number out of range") => {
             "a number beyond the largest floating-point number"
         }
-        serde_json::error::Category::Eof => "it ends too early",
-        serde_json::error::Category::Data => "a value is of another type",
+        serde_json::error::Category::Eof => "unexpected end of the text",
+        serde_json::error::Category::Data => "a value of the wrong type",
         _ => "a syntax error",
     };
     format!("{what} at line {} column {}", error.line(), error.column())

@@ -103,7 +103,7 @@ impl Cache {
         }
         let result = C::checkout(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
-                "the cache is on `{backend}`, and the closure wants a connection to `{}`",
+                "the cache uses `{backend}`, and the closure takes a connection to `{}`",
                 <C::Backend as Engine>::NAME
             )))
         });

@@ -159,7 +159,7 @@ fn check_record(function: &Function, parts: &[Part], schema: &Schema) -> Result<
             parts.len()
         )),
         false if function.keys != unique => wrong(format!(
-            "the arguments of the function are {given}, and the record that it returns has the unique columns {wanted}: say `key = ...`"
+            "the arguments of the function are {given}, and the record that it returns has the unique columns {wanted}: set `key = ...`"
         )),
         _ => Ok(()),
     }

@@ -305,7 +305,7 @@ impl Core {
             true => Err(self.with_context(
                 operation,
                 None,
-                Error::invalid_input("a time to live is at least one millisecond"),
+                Error::invalid_input("the time to live must be at least one millisecond"),
             )),
             false => Ok(()),
         }

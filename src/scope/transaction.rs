@@ -114,11 +114,11 @@ impl Core {
             opened.map_err(|error| self.with_context("on", None, error))?;
         }
         C::Backend::transaction_store(&**self.store(), connection).ok_or_else(|| {
-            let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
-            let message = match kept_by == engine {
-                true => "the scope has no table of its own, but is in one with all others".to_owned(),
+            let (stored_in, engine) = (self.backend(), <C::Backend as Engine>::NAME);
+            let message = match stored_in == engine {
+                true => "the scope is stored in the single table that all scopes share".to_owned(),
                 false => format!(
-                    "the scope is kept by `{kept_by}`, and the connection is to `{engine}`: give it one to the database of its cache",
+                    "the scope is stored in `{stored_in}`, and the connection is to `{engine}`: use a connection to the database of its cache",
                 ),
             };
             self.with_context("on", None, Error::unsupported(message))

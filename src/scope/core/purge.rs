@@ -15,8 +15,8 @@ const BATCH: usize = 1_000;
 /// Decides which writes remove expired records.
 ///
 /// A step removes up to double the number of records written since the previous step, so removal
-/// keeps up with any steady stream of writes. Each process counts its own writes: with `n`
-/// processes, up to `n * step` records are written between two of them.
+/// keeps up with any steady stream of writes. Each opened scope counts its own writes: with
+/// `n` processes, up to `n * step` records are written between two steps.
 #[derive(Debug)]
 pub(super) struct Pace {
     written: AtomicUsize,

@@ -32,12 +32,12 @@ pub const fn check_key(ty: ColumnType, nullable: bool) {
 pub const fn check_written(taken: (ColumnType, bool), is: (ColumnType, bool)) {
     if tag(taken.0) != tag(is.0) {
         panic!(
-            "the type is not the one that usually has this name: `diesel` needs to be told its column type, by `type = \"...\"`"
+            "the column type cannot be inferred from the name of this type: set it for `diesel` with `type = \"...\"`"
         );
     }
     if taken.1 != is.1 {
         panic!(
-            "whether a column can be NULL is known to `diesel` by the type as it is written: write `Option<..>`"
+            "`diesel` infers whether a column can be NULL from the type as written: write `Option<..>`"
         );
     }
 }

@@ -31,11 +31,11 @@ use crate::{ColumnType, Error, Result, Value};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a column can be of",
+    message = "`{Self}` cannot be used as a column type",
     label = "not a column type",
     note = "a column can be of bool, an integer of up to 64 bits, f32, f64, String, Vec<u8>, serde_json::Value, \
             an Option of these, and, with the features `chrono`, `uuid` and `rust_decimal`, the types of these crates",
-    note = "put `#[scope(json)]` on the field to keep any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
+    note = "put `#[scope(json)]` on the field to store any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
 )]
 #[cfg_attr(
     not(feature = "chrono"),

@@ -95,7 +95,7 @@ impl fmt::Display for Key {
 
 /// An owned key type: a [`ColumnValue`] or a tuple of up to eight of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a key can be of",
+    message = "`{Self}` cannot be used as a key",
     label = "not a key type",
     note = "a key is of a type that a column can be of, such as String, i64 or one that implements `hilcat::ColumnValue`, or a tuple of up to eight of them"
 )]

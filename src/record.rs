@@ -81,7 +81,7 @@ impl Cells {
 /// null is SQL's NULL.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be kept as JSON",
+    message = "`{Self}` cannot be stored as JSON",
     label = "it does not implement both `serde::Serialize` and `serde::Deserialize`",
     note = "put `#[derive(serde::Serialize, serde::Deserialize)]` on `{Self}`, or leave out `#[scope(json)]` and implement `hilcat::ColumnValue`"
 )]

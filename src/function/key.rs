@@ -11,10 +11,10 @@ pub struct Part {
 
 /// A type that can be part of a key, owned or borrowed.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a key can be of",
+    message = "`{Self}` cannot be used as a key",
     label = "not a key type",
     note = "the arguments of a cached function are its key: each is of a type that a column can be of, such as i64, String or &str",
-    note = "say `key = ...` with an expression of the arguments, such as `key = format!(\"{{x:?}}\")` or a tuple, where one is not"
+    note = "use `key = ...` with an expression of the arguments, such as `key = format!(\"{{x:?}}\")` or a tuple, if one is not"
 )]
 pub trait KeyPart {
     /// Returns the value with its column type.

@@ -83,9 +83,9 @@ impl<T> OfNothing<T> for Return<T> {
 /// first for such types, and the others get this trait's error message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
-    label = "neither a record nor a type that a column can be of",
-    note = "derive `hilcat::ScopeRecord` for it, or say `json` to keep any serde type as JSON",
-    note = "of a `Result` what is in it is cached: write the return type as `Result<T, E>`"
+    label = "neither a record nor a column type",
+    note = "derive `hilcat::ScopeRecord` for it, or use `json` to store any serde type as JSON",
+    note = "the value in a `Result` is cached: write the return type as `Result<T, E>`"
 )]
 pub trait Returned {}
 

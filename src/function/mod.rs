@@ -158,7 +158,7 @@ pub enum CallError<V, E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold an error of the cache",
     label = "does not implement `From<hilcat::Error>`",
-    note = "implement `From<hilcat::Error>` for it, or say `map_error = ...` with a function from `hilcat::Error` to it, or `on_error = \"compute\"` to compute where the cache fails"
+    note = "implement `From<hilcat::Error>` for it, or use `map_error = ...` with a function from `hilcat::Error` to it, or `on_error = \"compute\"` to compute if the cache fails"
 )]
 pub trait FromCacheError {
     /// Converts an error of the cache.

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 pub use self::asynchronous::{AsyncCache, AsyncCacheBuilder};
 pub use self::builder::CacheBuilder;
 use self::builder::Source;
-pub(crate) use self::functions::Number;
+pub(crate) use self::functions::FunctionId;
 use crate::backends;
 use crate::clock::SharedClock;
 #[cfg(feature = "async")]
@@ -66,21 +66,21 @@ struct Inner {
     schemas: Schemas,
     skipped_tables: Vec<(String, String)>,
     new_scope: Option<NewScope>,
-    /// What is said of freshness for scopes that do not say it themselves.
+    /// The freshness options of scopes that do not set them.
     defaults: Freshness,
     clock: SharedClock,
-    /// What layers shared it share.
+    /// The state shared with layers over this cache.
     shared: layers::SharedState,
-    /// Those of cached functions.
+    /// The scopes of cached functions.
     functions: functions::Functions,
     /// Runs the calls of futures.
     #[cfg(feature = "async")]
     executor: Arc<Executor>,
-    /// The opened scopes: one of a name for each schema that it was opened with.
+    /// The opened scopes by name, one for each schema that the scope was opened with.
     opened: Mutex<HashMap<String, Vec<Arc<Core>>>>,
 }
 
-/// What a cache is made with besides its store.
+/// The settings of a new cache, apart from its store.
 #[derive(Default)]
 struct Settings {
     schemas: Schemas,
@@ -101,37 +101,38 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// Opens the cache that a URI names.
+    /// Opens the cache described by a URI.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`] where the URI's scheme or one of its options is unknown,
-    /// naming the known ones; [`ErrorKind::Unavailable`] where the backend cannot be reached.
+    /// [`ErrorKind::InvalidConfig`] if the scheme or an option of the URI is unknown; the message
+    /// lists the known ones. [`ErrorKind::Unavailable`] if the backend cannot be reached.
     pub fn from_uri(uri: &str) -> Result<Self> {
         Self::builder(uri).open()
     }
 
-    /// A builder for the cache that a URI names: for schemas, adopted tables and options.
+    /// Returns a builder for the cache described by a URI, to set schemas, adopted tables and
+    /// options.
     pub fn builder(uri: impl Into<String>) -> CacheBuilder {
         CacheBuilder::new(Source::Uri(uri.into()))
     }
 
-    /// A cache on a store that is opened already.
+    /// Creates a cache on an opened store.
     pub fn from_store(store: impl Store + 'static) -> Self {
         Self::build(Arc::new(store), Settings::default())
     }
 
-    /// A builder for the cache on a store that is opened already.
+    /// Returns a builder for a cache on an opened store.
     pub fn builder_from_store(store: impl Store + 'static) -> CacheBuilder {
         CacheBuilder::new(Source::Store(Arc::new(store)))
     }
 
-    /// A cache in the memory of the process, without bounds.
+    /// Creates a cache in the memory of the process, without bounds.
     pub fn memory() -> Self {
         Self::from_store(backends::memory::Memory::new())
     }
 
-    /// A cache that stores nothing and computes always.
+    /// Creates a cache that stores nothing and always computes.
     pub fn noop() -> Self {
         Self::from_store(backends::noop::Noop)
     }
@@ -155,18 +156,21 @@ impl Cache {
         }
     }
 
-    /// Opens the scope of a record type: its table is made, or upgraded as the schema's policy
-    /// says. Opening it again costs nothing.
+    /// Opens the scope of a record type.
+    ///
+    /// Its table is created, or upgraded according to the schema's policy. Opening an open scope
+    /// again does not contact the backend.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`] with the plan where the table differs in a way that is not
-    /// changed without being told to; [`ErrorKind::InvalidSchema`]; and where the backend fails.
+    /// [`ErrorKind::SchemaChange`], with the plan, if the table differs in a way that needs an
+    /// explicit migration. [`ErrorKind::InvalidSchema`] if the schema is invalid. Any error of the
+    /// backend.
     pub fn scope<R: ScopeRecord>(&self) -> Result<Scope<R>> {
         Ok(Scope::new(self.open(R::schema())?))
     }
 
-    /// Opens a scope of one value of type `V` for each key of type `K`.
+    /// Opens a scope with one value of type `V` for each key of type `K`.
     ///
     /// # Errors
     ///
@@ -179,13 +183,13 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::UnknownScope`], naming the declared ones, where it was not given and
-    /// [`new_scope`](CacheBuilder::new_scope) makes none; and as [`scope`](Cache::scope).
+    /// [`ErrorKind::UnknownScope`], listing the declared scopes, if no schema was given and
+    /// [`new_scope`](CacheBuilder::new_scope) makes none. Otherwise as [`scope`](Cache::scope).
     pub fn dynamic(&self, name: &str) -> Result<DynScope> {
         Ok(DynScope::new(self.open(self.schema_for(name)?)?))
     }
 
-    /// Opens a scope of a schema at hand.
+    /// Opens a scope with the given schema.
     ///
     /// # Errors
     ///
@@ -194,11 +198,11 @@ impl Cache {
         Ok(DynScope::new(self.open(schema)?))
     }
 
-    /// The schema that was declared for a scope.
+    /// Returns the schema declared for a scope.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::UnknownScope`], naming the declared ones.
+    /// [`ErrorKind::UnknownScope`], listing the declared scopes.
     #[doc(alias = "declared")]
     pub fn schema_for(&self, name: &str) -> Result<Schema> {
         if let Some(schema) = self.inner.schemas.get(name) {
@@ -222,31 +226,33 @@ impl Cache {
         if let Some((_, reason)) = self.inner.skipped_tables.iter().find(|(table, _)| table == name)
         {
             let message =
-                format!("no scope `{name}`: the table of that name cannot be one: {reason}");
+                format!("no scope `{name}`: the table of that name cannot be a scope: {reason}");
             return Error::new(ErrorKind::UnknownScope, message);
         }
         let known = match names.is_empty() {
-            true => "no scope is declared; give the builder its schemas".to_owned(),
+            true => "no scope is declared; pass schemas to `CacheBuilder::schemas`".to_owned(),
             false => format!("the declared scopes are {}", names.join(", ")),
         };
         let suggestion = did_you_mean(name, names);
         Error::new(ErrorKind::UnknownScope, format!("no scope `{name}`: {known}{suggestion}"))
     }
 
-    /// The schemas that were given to the builder or adopted.
+    /// Returns the schemas that were given to the builder or adopted.
     pub fn schemas(&self) -> &Schemas {
         &self.inner.schemas
     }
 
-    /// The tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes of, by
-    /// name, each with the reason.
+    /// Returns the tables that [`adopt_tables`](CacheBuilder::adopt_tables) could not make scopes
+    /// of: the name of each, and the reason.
     #[doc(alias = "left_out")]
     pub fn skipped_tables(&self) -> &[(String, String)] {
         &self.inner.skipped_tables
     }
 
-    /// The opened scope of a schema; opens it where it is not. The lock is not held while the
-    /// backend works: two threads that open one scope at once both get a right answer.
+    /// Returns the opened scope of a schema, and opens it first if necessary.
+    ///
+    /// The lock is not held while the backend opens the scope. If two threads open it at the same
+    /// time, both return the scope that was inserted first.
     fn open(&self, schema: Schema) -> Result<Arc<Core>> {
         let schema = self.with_defaults(schema);
         if let Some(core) = self.opened(&schema) {
@@ -267,7 +273,7 @@ impl Cache {
     }
 
     fn open_core(&self, schema: &Arc<Schema>) -> Result<Core> {
-        let absent = Absent::schema_beside(schema).map(|schema| self.open(schema)).transpose()?;
+        let absent = Absent::absence_schema(schema).map(|schema| self.open(schema)).transpose()?;
         let stored = match schema.freshness.uses_expiry() {
             true => Arc::new(schema.stored_form()),
             false => schema.clone(),
@@ -285,8 +291,8 @@ impl Cache {
         }))
     }
 
-    /// The scope in the store. Where records are computed although the store cannot be reached, a
-    /// scope that cannot be opened for that reason is opened by a later call.
+    /// Opens the scope in the store. With [`OnUnavailable::Compute`], a scope whose store cannot be
+    /// reached is opened lazily by a later call.
     fn open_in_store(&self, stored: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let computes = stored.freshness.on_unavailable == Some(OnUnavailable::Compute);
         match self.inner.store.open(stored) {
@@ -304,11 +310,11 @@ impl Cache {
         opened.get(&schema.name)?.iter().find(|core| *core.schema == *schema).cloned()
     }
 
-    /// What opening or migrating a scope of this schema would change. Changes nothing.
+    /// Returns what opening or migrating a scope of this schema would change, without changing it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`], and where the backend fails.
+    /// [`ErrorKind::InvalidSchema`] if the schema is invalid, and any error of the backend.
     pub fn plan(&self, schema: &Schema) -> Result<Plan> {
         schema.validate()?;
         self.inner
@@ -317,9 +323,9 @@ impl Cache {
             .map_err(|error| self.with_context("plan", schema, error))
     }
 
-    /// Applies the safe steps of a schema's plan, whatever its policy, and under
-    /// [`Migrate::Recreate`](crate::Migrate::Recreate) whatever else is needed. Gives the plan
-    /// that was applied.
+    /// Applies the safe steps of a schema's plan, whatever its policy, and returns the plan.
+    ///
+    /// Under [`Migrate::Recreate`](crate::Migrate::Recreate) the other steps are applied as well.
     ///
     /// # Errors
     ///
@@ -329,7 +335,7 @@ impl Cache {
         let plan = self.inner.store.migrate(&self.with_defaults(schema.clone()).stored_form());
         let plan = plan.map_err(|error| self.with_context("migrate", schema, error))?;
         if !plan.is_empty() {
-            // A scope that is opened from now on is of the table as it is from now on.
+            // The next call that opens the scope reads its table as migrated.
             self.inner.opened.lock().remove(&schema.name);
         }
         Ok(plan)
@@ -339,61 +345,64 @@ impl Cache {
         error.in_operation(self.inner.store.name(), operation).with_scope(&schema.name)
     }
 
-    /// The names of all scopes that the backend has, sorted.
+    /// Returns the names of all scopes in the backend, sorted.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     pub fn scopes(&self) -> Result<Vec<String>> {
         let scopes = self.inner.store.scopes();
         let mut scopes =
             scopes.map_err(|error| error.in_operation(self.inner.store.name(), "scopes"))?;
-        // Those of caches under a prefix are among them.
+        // Scopes of caches under a prefix are included.
         let beneath = format!("__{ABSENT}");
         scopes.retain(|scope| !scope.starts_with(ABSENT) && !scope.contains(&beneath));
         Ok(scopes)
     }
 
-    /// Reads scopes (all for `None`) from the storage of a [staged](Cache::staged) cache, in place
-    /// of what it holds of them; elsewhere it does nothing.
+    /// Replaces scopes (`None` for all) of a [staged](Cache::staged) cache by those of its storage.
+    ///
+    /// For other caches it does nothing.
     ///
     /// # Errors
     ///
-    /// Where the storage fails.
+    /// Any error of the storage.
     pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
         self.inner.shared.void(scopes);
         let loaded = self.inner.store.load(scopes);
         loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
     }
 
-    /// Writes scopes (for `None` all with unsaved work) to the storage of a
-    /// [staged](Cache::staged) cache, each all or nothing; elsewhere it does nothing.
+    /// Writes scopes (`None` for all with unsaved changes) to the storage of a
+    /// [staged](Cache::staged) cache.
+    ///
+    /// Each scope is written atomically. For other caches it does nothing.
     ///
     /// # Errors
     ///
-    /// Where the storage fails.
+    /// Any error of the storage.
     pub fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let saved = self.inner.store.backup(scopes);
         saved.map_err(|error| error.in_operation(self.inner.store.name(), "backup"))
     }
 
-    /// The names of the scopes, sorted, of which a staged cache has work that no
-    /// [`backup`](Cache::backup) wrote yet; for any other cache there are none.
+    /// Returns the names of the scopes of a staged cache with changes that no
+    /// [`backup`](Cache::backup) has written yet, sorted. For other caches the list is empty.
     ///
     /// # Errors
     ///
-    /// Where that cannot be told.
+    /// Any error of the store.
     pub fn unsaved(&self) -> Result<Vec<String>> {
         let unsaved = self.inner.store.unsaved();
         unsaved.map_err(|error| error.in_operation(self.inner.store.name(), "unsaved"))
     }
 
-    /// The name of the backend, as messages have it.
+    /// Returns the name of the backend, as used in error messages.
     pub fn backend(&self) -> &'static str {
         self.inner.store.name()
     }
 
-    /// What the backend does beyond the common contract.
+    /// Returns what the backend supports beyond the common contract.
     pub fn capabilities(&self) -> Capabilities {
         self.inner.store.capabilities()
     }

@@ -1,10 +1,10 @@
-//! What derived code has checked when it is compiled.
+//! Checks that derived code evaluates at compile time.
 
 use crate::ColumnType;
 use crate::spelling::column_type::{same_kind, what_fits};
 
-/// Refuses a column type that does not hold the same kind of value as the field's Rust type, whose
-/// own column type is `natural`.
+/// Panics if a column type does not hold the kind of value of the field's Rust type, whose default
+/// column type is `natural`.
 #[track_caller]
 pub const fn check_type(given: ColumnType, natural: ColumnType) {
     if !same_kind(natural, given) {
@@ -12,8 +12,8 @@ pub const fn check_type(given: ColumnType, natural: ColumnType) {
     }
 }
 
-/// Refuses a key that can be NULL or JSON, which [`Schema::validate`](crate::Schema::validate)
-/// would refuse later.
+/// Panics if a key can be NULL or JSON, which [`Schema::validate`](crate::Schema::validate) would
+/// reject at run time.
 #[track_caller]
 pub const fn check_key(ty: ColumnType, nullable: bool) {
     if nullable {
@@ -26,23 +26,23 @@ pub const fn check_key(ty: ColumnType, nullable: bool) {
     }
 }
 
-/// Refuses a field whose type is not the one that its name was taken for, by which Diesel's table
-/// has its column.
+/// Panics if the column type that the macro inferred from the written type, for Diesel's table, is
+/// not that of the field.
 #[track_caller]
 pub const fn check_written(taken: (ColumnType, bool), is: (ColumnType, bool)) {
     if tag(taken.0) != tag(is.0) {
         panic!(
-            "the type is not the one that usually has this name: `diesel` needs to be told its column type, by `type = \"...\"`"
+            "the column type cannot be inferred from the name of this type: set it for `diesel` with `type = \"...\"`"
         );
     }
     if taken.1 != is.1 {
         panic!(
-            "whether a column can be NULL is known to `diesel` by the type as it is written: write `Option<..>`"
+            "`diesel` infers whether a column can be NULL from the type as written: write `Option<..>`"
         );
     }
 }
 
-/// A number for each type, whatever is in its parentheses; a text of any length is text.
+/// Returns a number for each type, ignoring its parameters. `varchar` counts as `text`.
 const fn tag(ty: ColumnType) -> u8 {
     match ty {
         ColumnType::Bool => 0,

@@ -1,4 +1,4 @@
-//! The time that freshness goes by, which tests can replace.
+//! The clock that decides when records expire. Tests can replace it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,23 +6,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::temporal::TIMESTAMPS;
 
-/// Tells the time by which records expire.
+/// A source of the current time, which decides when records expire.
 ///
-/// A cache asks the clock of the system unless
-/// [`CacheBuilder::clock`](crate::CacheBuilder::clock) gives it another one; tests give it a
-/// [`ManualClock`](crate::testing::ManualClock). Deadlines, leases and the circuit breaker go by
-/// real time whatever the clock says.
+/// A cache uses the system clock unless [`CacheBuilder::clock`](crate::CacheBuilder::clock) sets a
+/// different one, such as a [`ManualClock`](crate::testing::ManualClock) in tests. Deadlines,
+/// leases and the circuit breaker always use real time.
 pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// A clock that can be shared; [`SystemTime::now`] by default.
+/// A shared clock; [`SystemTime::now`] by default.
 #[derive(Clone, Default)]
 pub struct SharedClock(Option<Arc<dyn Clock>>);
 
 impl SharedClock {
-    /// Shares a clock.
+    /// Wraps a clock.
     pub fn new(clock: impl Clock + 'static) -> Self {
         Self(Some(Arc::new(clock)))
     }
@@ -33,8 +32,8 @@ impl SharedClock {
         surely || self.micros() < micros
     }
 
-    /// Returns the current time in microseconds since 1970-01-01 00:00:00 UTC, cut towards the past
-    /// and to the years 1 to 9999: what [`Value::Timestamp`](crate::Value::Timestamp) holds.
+    /// Returns the current time as a [`Value::Timestamp`](crate::Value::Timestamp): microseconds
+    /// since 1970-01-01 00:00:00 UTC, rounded down and clamped to the years 1 to 9999.
     pub fn micros(&self) -> i64 {
         micros(self.now())
     }
@@ -52,8 +51,8 @@ impl fmt::Debug for SharedClock {
     }
 }
 
-/// The largest difference of a coarse clock and the exact one: a tick of the kernel's timer, which
-/// comes at least 100 times a second.
+/// The largest difference between the coarse clock and the exact one: a tick of the kernel's timer,
+/// at least 100 of which occur per second.
 #[cfg(target_os = "linux")]
 const TICK: i64 = 10_000;
 
@@ -72,12 +71,12 @@ fn coarse_micros() -> Option<i64> {
     None
 }
 
-/// The timestamp of a time; the first or last one that there is for a time outside of them.
+/// Returns the timestamp of a time, clamped to the range of timestamps.
 pub(crate) fn micros(time: SystemTime) -> i64 {
     exact_micros(time).clamp(TIMESTAMPS.start, TIMESTAMPS.end - 1)
 }
 
-/// The microseconds of a time, which may be no timestamp.
+/// Returns the microseconds of a time, possibly outside of the range of timestamps.
 pub(crate) fn exact_micros(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
@@ -88,7 +87,7 @@ pub(crate) fn exact_micros(time: SystemTime) -> i64 {
     }
 }
 
-/// The time of a timestamp.
+/// Returns the time of a timestamp.
 pub(crate) fn from_micros(micros: i64) -> SystemTime {
     let distance = Duration::from_micros(micros.unsigned_abs());
     let time = match micros < 0 {
@@ -98,13 +97,13 @@ pub(crate) fn from_micros(micros: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// A timestamp and a duration after it; the last timestamp there is if that is beyond it.
+/// Adds a duration to a timestamp, clamped to the last timestamp.
 pub(crate) fn after(micros: i64, duration: Duration) -> i64 {
     let duration = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     micros.saturating_add(duration).min(TIMESTAMPS.end - 1)
 }
 
-/// A timestamp and a duration before it; the first timestamp there is if that is before it.
+/// Subtracts a duration from a timestamp, clamped to the first timestamp.
 pub(crate) fn before(micros: i64, duration: Duration) -> i64 {
     let duration = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     micros.saturating_sub(duration).max(TIMESTAMPS.start)
@@ -115,16 +114,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_and_times_are_the_same() {
+    fn timestamps_round_trip() {
         for timestamp in [0, 1, -1, 1_785_000_000_123_456, -1_500_000] {
             assert_eq!(micros(from_micros(timestamp)), timestamp);
         }
         let cut = UNIX_EPOCH - Duration::from_nanos(1);
-        assert_eq!(micros(cut), -1, "cut towards the past");
+        assert_eq!(micros(cut), -1, "rounded down");
     }
 
     #[test]
-    fn a_time_is_before_what_comes_after_it() {
+    fn the_current_time_is_before_later_times() {
         let system = SharedClock::default();
         for _ in 0..1_000 {
             let now = system.micros();

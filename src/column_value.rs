@@ -1,12 +1,12 @@
-//! The Rust types that columns can be of.
+//! The Rust types of columns.
 
 use crate::{ColumnType, Error, Result, Value};
 
-/// A Rust type that a column can be of.
+/// A Rust type that can be the type of a column.
 ///
 /// Implemented for `bool`, the integers up to 64 bits, `f32`, `f64`, `String`, `Vec<u8>`,
 /// `serde_json::Value`, the types behind the features `chrono`, `uuid` and `rust_decimal`, and
-/// `Option` of each. Implement it for a type of your own in terms of one of these:
+/// `Option` of each. Implement it for your own types by means of one of these:
 ///
 /// ```
 /// use hilcat::{ColumnType, ColumnValue, Error, ErrorKind, Result, Value};
@@ -31,11 +31,11 @@ use crate::{ColumnType, Error, Result, Value};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a column can be of",
+    message = "`{Self}` cannot be used as a column type",
     label = "not a column type",
     note = "a column can be of bool, an integer of up to 64 bits, f32, f64, String, Vec<u8>, serde_json::Value, \
             an Option of these, and, with the features `chrono`, `uuid` and `rust_decimal`, the types of these crates",
-    note = "put `#[scope(json)]` on the field to keep any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
+    note = "put `#[scope(json)]` on the field to store any serde type as JSON, or implement `hilcat::ColumnValue` for `{Self}`"
 )]
 #[cfg_attr(
     not(feature = "chrono"),
@@ -56,29 +56,29 @@ use crate::{ColumnType, Error, Result, Value};
     )
 )]
 pub trait ColumnValue: Sized {
-    /// The type of a column of this Rust type, unless the field says otherwise.
+    /// The default column type of this Rust type.
     const TYPE: ColumnType;
 
     /// Whether the column can be NULL.
     const NULLABLE: bool = false;
 
-    /// The value of the column.
+    /// Converts to the value of a column.
     fn to_value(&self) -> Value;
 
-    /// The value of the column, without a copy where the type allows.
+    /// Converts to the value of a column, without a copy if possible.
     fn into_value(self) -> Value {
         self.to_value()
     }
 
-    /// Reads the value of a column.
+    /// Converts from the value of a column.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where it is not of this type.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) if the value is not of this type.
     fn from_value(value: Value) -> Result<Self>;
 }
 
-/// The error for a value of another kind than the Rust type.
+/// Returns the error for a value that is not of the Rust type.
 pub(crate) fn mismatch<T: ColumnValue>(value: &Value) -> Error {
     let found = value.kind();
     match value {
@@ -118,7 +118,7 @@ columns! {
     Vec<u8>, Bytes, Bytes;
 }
 
-/// The integers: a column of a wider or narrower type is read where the value fits.
+/// Implements the integers. A column of a wider or narrower type can be read if the value fits.
 macro_rules! integers {
     ($($rust:ty, $ty:ident;)*) => {$(
         #[diagnostic::do_not_recommend]
@@ -253,7 +253,7 @@ mod chrono_columns {
 impl ColumnValue for std::time::SystemTime {
     const TYPE: ColumnType = ColumnType::Timestamp;
 
-    /// Cut to whole microseconds, towards the past.
+    /// Rounds down to whole microseconds.
     fn to_value(&self) -> Value {
         Value::Timestamp(crate::clock::exact_micros(*self))
     }

@@ -1,32 +1,33 @@
-//! Single flight: what `get` and `get_many` rest on.
+//! Single flight for `get` and `get_many`: concurrent callers of a missing key compute it once.
 //!
-//! However many threads of a process ask for one missing key at once, one computes and the others
-//! wait for its result; so do futures, which wait without a thread. A computation that fails,
-//! panics or is cancelled lets the next caller compute. Waiting that could never end, because
-//! computations wait for one another in a circle, is an error instead.
+//! The first caller computes, the others wait for its result. Futures wait without blocking a
+//! thread. If a computation fails, panics or is cancelled, the next caller computes. A wait that
+//! could never end because computations wait for each other in a cycle is an error.
 //!
 //! # A computed value never overwrites a newer write
 //!
-//! A flight is in the map from its claim until it lands, and is in one of two phases there:
-//! *computing*, or *storing* while its conditional insert is under way. A write calls
-//! [`Flights::void`] before it is sent to the store:
+//! A flight is in the map from its claim until it lands. Its phase is *computing*, or *storing*
+//! while its conditional insert is in progress. A write calls [`Flights::void`] before it is sent
+//! to the store:
 //!
-//! - A flight that is computing is removed from the map, and is void. Its result goes to the
-//!   callers that already wait for it, and is not stored: [`ComputeGuard::begin_storing`] enters
-//!   the second phase only for a flight that is still in the map, under the same lock.
-//! - For a flight that is storing, the write waits until the insert has ended. The flight stays in
-//!   the map meanwhile, so that every other write of the key waits as well, and is marked: a later
-//!   caller waits until it has landed, but is not given its result.
+//! - A computing flight is removed from the map and becomes void. Callers that already wait for it
+//!   receive its result, but the result is not stored: [`ComputeGuard::begin_storing`] enters the
+//!   storing phase under the same lock, and only for a flight that is still in the map.
+//! - For a storing flight, the write waits until the insert has ended. The flight stays in the map,
+//!   so every other write of the key waits as well. It is marked as voided: callers that join it
+//!   later wait until it has landed and then claim again.
 //!
-//! So in one process no insert of a key is under way together with a write of that key: either the
-//! insert ended before the write was sent, which then overwrites or removes the value, or there is
-//! none. A storing flight is always executed by a running thread, which waits for the store alone,
-//! so that the wait ends by the deadline of the store.
+//! Invariant: in one process, an insert of a computed value and a write of the same key never
+//! overlap. Either the insert ended before the write was sent, and the write overwrites or removes
+//! the value, or there is no insert. A storing flight is always executed by a running thread that
+//! waits only for the store, so the wait of the write ends by the deadline of the store.
 //!
-//! A write looks at the number of flights first, without a lock. The fence of a claim and the fence
-//! of the write are ordered: either the write sees the flight, or the computation, which begins
-//! after its claim, sees everything that happened before the write was called.
+//! A write first reads the number of flights, without a lock. Its fence and the fence of a claim
+//! are ordered: either the write sees the flight, or the computation, which begins after its claim,
+//! sees everything that happened before the write was called.
 
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "sql")]
 mod transaction;
 mod wait_graph;
@@ -46,12 +47,12 @@ use self::wait_graph::{Computation, Waiting};
 use crate::remote::begin_step;
 use crate::{Key, Result, Row, Schema};
 
-/// The computations under way in all scopes, by the names of these.
+/// The flights of all scopes, by scope name.
 #[derive(Debug, Default)]
 pub(crate) struct AllFlights(Mutex<HashMap<String, Weak<Flights>>>);
 
 impl AllFlights {
-    /// Those in one scope: the same for all who have it open at the same time.
+    /// Returns the flights of a scope, shared by all handles that have it open.
     pub(crate) fn of(&self, scope: &str) -> Arc<Flights> {
         let mut all = self.0.lock();
         if let Some(flights) = all.get(scope).and_then(Weak::upgrade) {
@@ -63,17 +64,17 @@ impl AllFlights {
         flights
     }
 
-    /// Those in every scope.
+    /// Returns the flights of every open scope.
     pub(crate) fn all(&self) -> Vec<Arc<Flights>> {
         self.0.lock().values().filter_map(Weak::upgrade).collect()
     }
 }
 
-/// The computations under way in one scope.
+/// The flights of one scope.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     flying: Mutex<Flying>,
-    /// How many flights there are in the map.
+    /// The number of flights in the map.
     count: AtomicUsize,
 }
 
@@ -90,7 +91,7 @@ struct Slot {
 enum Phase {
     Computing,
     Storing,
-    /// Storing, while a write waits for the end of that.
+    /// Storing, while a write waits for the end of the insert.
     Voided,
 }
 
@@ -105,37 +106,37 @@ struct Flight {
 #[derive(Debug, Default)]
 struct State {
     landed: bool,
-    /// What was computed, if the callers that wait may have it.
+    /// The result, if waiting callers may take it.
     computed: Option<Computed>,
-    /// The futures that wait.
+    /// The wakers of the waiting futures.
     #[cfg(feature = "async")]
     wakers: Vec<Waker>,
 }
 
-/// A computed row, or that there is none, and the schema that it is of.
+/// A computed row, or `None` for a computed absence, with its schema.
 #[derive(Debug, Clone)]
 struct Computed {
     schema: Arc<Schema>,
     row: Option<Row>,
 }
 
-/// What a caller that found a key missing is to do.
+/// What a caller that found a key missing does next.
 pub(crate) enum Role {
-    /// Look once more, and compute.
+    /// Read the store again, and compute if the key is still missing.
     Compute(ComputeGuard),
-    /// Return what another caller computed: a row, or that there is none.
+    /// Return the result of the flight it joined: a row, or `None` for a computed absence.
     Take(Option<Row>),
-    /// The computation that it waited for gave nothing to return: claim again.
+    /// The flight it joined has no usable result: claim again.
     Retry,
 }
 
-/// The right to compute one key; the flight lands when this is dropped.
+/// The exclusive right to compute one key. Dropping it lands the flight.
 pub(crate) struct ComputeGuard {
     flights: Arc<Flights>,
     key: Key,
     flight: Arc<Flight>,
     computed: Option<Computed>,
-    /// The flight is not in the map any more.
+    /// This guard has already removed its flight from the map.
     left: bool,
 }
 
@@ -162,14 +163,14 @@ impl Claims {
     }
 }
 
-/// A flight that another caller has, and whether its result may be taken.
+/// A flight that this caller joins, and its phase at that time.
 struct Other {
     flight: Arc<Flight>,
     phase: Phase,
 }
 
 impl Flights {
-    /// Takes the right to compute a key, or waits for the result of the caller that has it.
+    /// Claims a key, or waits until the flight that has claimed it lands.
     ///
     /// # Errors
     ///
@@ -181,7 +182,7 @@ impl Flights {
         }
     }
 
-    /// The same without a thread that waits. What is computed is to be polled by
+    /// Like [`claim`](Flights::claim), without blocking a thread. The computation has to run in
     /// [`ComputeGuard::compute`].
     ///
     /// # Errors
@@ -199,13 +200,13 @@ impl Flights {
         }
     }
 
-    /// Takes the right to compute a key if no other caller has it.
+    /// Claims a key, unless it is already claimed.
     pub(crate) fn try_claim(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, Computation::current).ok()
     }
 
-    /// The same for a computation that runs in another thread than the caller's, by
-    /// [`ComputeGuard::run`].
+    /// Like [`try_claim`](Flights::try_claim), for a computation that [`ComputeGuard::run`] runs
+    /// in a different thread.
     pub(crate) fn try_claim_elsewhere(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, || Computation::current().child()).ok()
     }
@@ -237,13 +238,13 @@ impl Flights {
         Ok(ComputeGuard { flights, key, flight, computed: None, left: false })
     }
 
-    /// Whether a write has to look for flights of its keys.
+    /// Returns whether the map has flights that a write may have to void.
     fn is_busy(&self) -> bool {
         fence(Ordering::SeqCst);
         self.count.load(Ordering::SeqCst) > 0
     }
 
-    /// Voids the computations of these keys: called by a write before it is sent to the store.
+    /// Voids the flights of these keys. A write calls this before it is sent to the store.
     pub(crate) fn void(&self, keys: impl IntoIterator<Item = Key>) {
         if self.is_busy() {
             let storing = self.void_unsent(keys);
@@ -254,7 +255,7 @@ impl Flights {
         }
     }
 
-    /// Voids all computations.
+    /// Voids all flights.
     pub(crate) fn void_all(&self) {
         if self.is_busy() {
             let keys: Vec<Key> = self.flying.lock().keys().cloned().collect();
@@ -262,7 +263,7 @@ impl Flights {
         }
     }
 
-    /// Voids the computations of these keys that are not being stored yet, and gives the others.
+    /// Removes the computing flights of these keys, and marks and returns the storing ones.
     fn void_unsent(&self, keys: impl IntoIterator<Item = Key>) -> Vec<Arc<Flight>> {
         let mut storing = Vec::new();
         let mut flying = self.flying.lock();
@@ -282,7 +283,7 @@ impl Flights {
 
 impl Other {
     fn role(&self, schema: &Arc<Schema>, computed: Option<Computed>) -> Role {
-        // A row of another schema has other columns.
+        // A row of a different schema has different columns.
         let same = |computed: &Computed| *computed.schema == **schema;
         match computed.filter(|computed| self.phase != Phase::Voided && same(computed)) {
             Some(computed) => Role::Take(computed.row),
@@ -337,25 +338,25 @@ impl Flight {
 }
 
 impl ComputeGuard {
-    /// The key that is to be computed.
+    /// Returns the claimed key.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Runs the computation of this key, in whichever thread.
+    /// Runs the computation of this key in the current thread.
     pub(crate) fn run<T>(&self, compute: impl FnOnce() -> T) -> T {
         self.flight.owner.run(compute)
     }
 
-    /// Makes a future and runs it as the computation of this key: what it asks for in turn is known
-    /// to be asked for by it.
+    /// Creates a future and polls it as the computation of this key, so that keys it claims in turn
+    /// are recorded as its dependencies.
     #[cfg(feature = "async")]
     pub(crate) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
         self.flight.owner.compute(make).await
     }
 
-    /// Says that the computed row is about to be stored by this thread. Returns `false` if the
-    /// computation is void: then it must not be.
+    /// Enters the storing phase; this thread then stores the row. Returns `false` if the flight is
+    /// void: the row must not be stored.
     pub(crate) fn begin_storing(&self) -> bool {
         let mut flying = self.flights.flying.lock();
         match flying.get_mut(&self.key) {
@@ -367,19 +368,19 @@ impl ComputeGuard {
         }
     }
 
-    /// Lands with a row, or that there is none, for the callers that wait.
+    /// Lands with a result for the waiting callers: a row, or `None` for a computed absence.
     ///
-    /// It has to be the row that was computed. One that was read may have been removed before some
-    /// of these callers began.
+    /// The row must be the computed one. A row read from the store may have been removed before
+    /// some of the waiting callers began.
     pub(crate) fn land(mut self, schema: &Arc<Schema>, row: Option<&Row>) {
         self.leave();
-        // From now on no other caller can join: besides this guard those that wait have the flight.
+        // No caller can join any more: further references to the flight belong to waiting callers.
         if Arc::strong_count(&self.flight) > 1 {
             self.computed = Some(Computed { schema: schema.clone(), row: row.cloned() });
         }
     }
 
-    /// Takes the flight out of the map, where it is in it.
+    /// Removes the flight from the map, unless a write has already removed it.
     fn leave(&mut self) {
         if std::mem::replace(&mut self.left, true) {
             return;
@@ -393,147 +394,10 @@ impl ComputeGuard {
     }
 }
 
-/// Lands, also when the computation panics or is cancelled.
+/// Lands the flight, also when the computation panics or is cancelled.
 impl Drop for ComputeGuard {
     fn drop(&mut self) {
         self.leave();
         self.flight.land(self.computed.take());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::{Column, ColumnType, ErrorKind, Value};
-
-    fn flights() -> (Arc<Flights>, Arc<Schema>) {
-        let schema = Schema::new("a").unique(Column::new("id", ColumnType::BigInt));
-        (Arc::default(), Arc::new(schema))
-    }
-
-    fn key(id: i64) -> Key {
-        Key::single(Value::Int(id))
-    }
-
-    fn computes(role: Role) -> ComputeGuard {
-        match role {
-            Role::Compute(guard) => guard,
-            _ => panic!("another caller has the flight"),
-        }
-    }
-
-    #[test]
-    fn asking_for_the_own_key_is_an_error() {
-        let (flights, schema) = flights();
-        let guard = computes(flights.claim(&key(1), &schema).unwrap());
-        let Err(error) = flights.claim(&key(1), &schema) else { panic!("it must not wait") };
-        assert_eq!(error.kind(), ErrorKind::ComputeCycle);
-        drop(guard);
-        computes(flights.claim(&key(1), &schema).unwrap());
-    }
-
-    #[test]
-    fn a_circle_of_two_threads_is_an_error() {
-        let (flights, schema) = flights();
-        let barrier = std::sync::Barrier::new(2);
-        let run = |own: i64| {
-            let guard = computes(flights.claim(&key(own), &schema).unwrap());
-            barrier.wait();
-            let other = flights.claim(&key(1 - own), &schema).map(|_| ());
-            drop(guard);
-            other
-        };
-        let results = thread::scope(|scope| {
-            let other = scope.spawn(|| run(1));
-            [run(0), other.join().unwrap()]
-        });
-        let errors = results.iter().filter(|result| result.is_err()).count();
-        assert_eq!(errors, 1, "one of the two is told, and the other goes on");
-    }
-
-    #[test]
-    fn a_panic_lets_the_next_one_compute() {
-        let (flights, schema) = flights();
-        let panicked = thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let _guard = flights.claim(&key(1), &schema).unwrap();
-                    panic!("on purpose");
-                })
-                .join()
-        });
-        assert!(panicked.is_err());
-        computes(flights.claim(&key(1), &schema).unwrap());
-        assert!(!flights.is_busy());
-    }
-
-    #[test]
-    fn a_void_flight_is_not_stored_and_not_joined() {
-        let (flights, schema) = flights();
-        let first = computes(flights.claim(&key(1), &schema).unwrap());
-        flights.void([key(1), key(2)]);
-        assert!(!flights.is_busy());
-        let second = computes(flights.claim(&key(1), &schema).unwrap());
-        assert!(!first.begin_storing());
-        drop(first);
-        assert!(second.begin_storing(), "the end of a void flight leaves the next one alone");
-        drop(second);
-        assert!(!flights.is_busy());
-    }
-
-    #[test]
-    fn those_that_wait_get_the_result_of_a_void_flight() {
-        let (flights, schema) = flights();
-        let guard = computes(flights.claim(&key(1), &schema).unwrap());
-        let row = vec![Value::Int(1)];
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| flights.claim(&key(1), &schema).unwrap());
-            while Arc::strong_count(&guard.flight) < 3 {
-                thread::yield_now();
-            }
-            flights.void_all();
-            guard.land(&schema, Some(&row));
-            let Role::Take(taken) = waiting.join().unwrap() else { panic!("it has a result") };
-            assert_eq!(taken, Some(row));
-        });
-    }
-
-    /// Two writes meet a flight that is being stored: both wait for the end of that.
-    #[test]
-    fn every_write_waits_for_what_is_being_stored() {
-        let (flights, schema) = flights();
-        let guard = computes(flights.claim(&key(1), &schema).unwrap());
-        assert!(guard.begin_storing());
-        thread::scope(|scope| {
-            let writes = [(); 2].map(|()| scope.spawn(|| flights.void([key(1)])));
-            while Arc::strong_count(&guard.flight) < 4 {
-                thread::yield_now();
-            }
-            let late = scope.spawn(|| flights.claim(&key(1), &schema).unwrap());
-            thread::sleep(Duration::from_millis(20));
-            assert!(writes.iter().all(|write| !write.is_finished()));
-            guard.land(&schema, Some(&vec![Value::Int(1)]));
-            writes.into_iter().for_each(|write| write.join().unwrap());
-            assert!(matches!(late.join().unwrap(), Role::Retry), "it began after the writes");
-        });
-    }
-
-    #[test]
-    fn a_row_of_another_schema_is_not_taken() {
-        let (flights, schema) = flights();
-        let wider = Schema::new("a").unique(Column::new("id", ColumnType::BigInt));
-        let wider = Arc::new(wider.column(Column::new("v", ColumnType::Int)));
-        let guard = computes(flights.claim(&key(1), &schema).unwrap());
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| flights.claim(&key(1), &wider).unwrap());
-            while Arc::strong_count(&guard.flight) < 3 {
-                thread::yield_now();
-            }
-            guard.land(&schema, Some(&vec![Value::Int(1)]));
-            assert!(matches!(waiting.join().unwrap(), Role::Retry));
-        });
     }
 }

@@ -1,15 +1,15 @@
-//! Decimals as canonical text: an optional sign, digits, and exactly `scale` digits after the
-//! point. Numbers that are equal are the same text.
+//! Decimals in canonical text: an optional sign, digits, and exactly `scale` digits after the
+//! point. Equal numbers have the same text.
 
 use std::cmp::Ordering;
 
 use crate::{Error, Result};
 
-/// Brings a decimal into its canonical form, `scale` digits after the point.
+/// Converts a decimal to its canonical form, with `scale` digits after the point.
 ///
 /// # Errors
 ///
-/// Where it is not a decimal number, has digits beyond the scale that are not zero, or more than
+/// If the text is not a decimal number, has nonzero digits beyond the scale, or more than
 /// `precision` digits.
 pub(crate) fn canonical(text: &str, precision: u16, scale: u16) -> Result<String> {
     let (whole, fraction, negative) = split(text).ok_or_else(|| {
@@ -33,7 +33,7 @@ pub(crate) fn canonical(text: &str, precision: u16, scale: u16) -> Result<String
     })
 }
 
-/// The digits before the point, those after it, and whether the number is negative.
+/// Returns the digits before the point, the digits after it, and whether the number is negative.
 fn split(text: &str) -> Option<(&str, &str, bool)> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_numbers_are_the_same_text() {
+    fn equal_numbers_have_the_same_text() {
         for text in ["12.5", "+12.50", "0012.500", "12.5000000"] {
             assert_eq!(canonical(text, 10, 2).unwrap(), "12.50");
         }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error() {
+    fn numbers_that_do_not_fit_are_errors() {
         for text in ["", "-", ".", "1e3", "1,5", "NaN", " 1", "1.234", "123456789"] {
             assert!(canonical(text, 10, 2).is_err(), "{text}");
         }

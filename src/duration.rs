@@ -1,11 +1,11 @@
-//! Durations as people write them: `1h`, `90s`, `250ms`, `1h30m`.
+//! The text form of durations: `1h`, `90s`, `250ms`, `1h30m`.
 
 use std::time::Duration;
 
 use crate::spelling::duration;
 use crate::{Error, Result};
 
-/// Reads a duration: numbers with a unit (`d`, `h`, `m`, `s`, `ms`) one after the other.
+/// Parses a duration: numbers, each followed by a unit (`d`, `h`, `m`, `s`, `ms`).
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not one, naming the units;
-/// also if it is zero.
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if the text is not a duration, or
+/// is zero. The message lists the units.
 pub fn parse(text: &str) -> Result<Duration> {
     duration::parse(text).map(Duration::from_millis).map_err(Error::invalid_config)
 }
 
-/// Writes a duration so that [`parse`] reads it back.
+/// Formats a duration so that [`parse`] returns it.
 pub(crate) fn format(time: Duration) -> String {
     let mut rest = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_come_back() {
+    fn durations_round_trip() {
         for (text, millis) in
             [("1h", 3_600_000), ("250ms", 250), ("1h30m", 5_400_000), ("2d1s5ms", 172_801_005)]
         {

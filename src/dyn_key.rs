@@ -1,13 +1,14 @@
-//! The keys of scopes that are known only at run time.
+//! The keys of dynamic scopes.
 
 use serde_json::Value as Json;
 
 use crate::{Key, Value};
 
-/// What can be given as the key of a [`DynScope`](crate::DynScope): text, integers, floats, booleans, bytes, JSON
-/// (an array is a key of several columns), a [`Key`], and tuples of up to eight.
+/// A value that converts to a key of a [`DynScope`](crate::DynScope): text, integers, floats,
+/// booleans, bytes, JSON (an array is a key of several columns), a [`Key`], and tuples of up to
+/// eight.
 pub trait DynKey {
-    /// The key, its values not yet of the columns' types.
+    /// Converts the value to a key, whose values are not yet converted to the column types.
     fn into_dyn_key(self) -> Key;
 }
 
@@ -38,7 +39,7 @@ impl DynKey for &Json {
     }
 }
 
-/// Numbers and text as themselves, so that messages show them so; the rest stays JSON.
+/// Converts numbers and text to plain values, which messages show unquoted. Other JSON is kept.
 fn json_part(value: Json) -> Value {
     match value {
         Json::String(text) => Value::Text(text),

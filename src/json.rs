@@ -1,8 +1,8 @@
-//! Values as JSON: what dynamic scopes, `hilcat batch` and JSON Lines show.
+//! The JSON form of values, for dynamic scopes, `hilcat batch` and JSON Lines.
 //!
-//! What JSON cannot say is tagged: bytes are `{"$bytes": "<base64>"}`, floats beyond JSON
-//! `{"$float": "NaN"}`. Decimals, uuids, dates and times are strings; integers keep all their
-//! digits.
+//! Values without a JSON form are tagged: bytes are `{"$bytes": "<base64>"}`, and floats that are
+//! not finite are `{"$float": "NaN"}`. Decimals, uuids, dates and times are strings. Integers keep
+//! all digits.
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -11,23 +11,25 @@ use crate::range;
 use crate::{ColumnType, Error, Result, Value, decimal, temporal, text};
 
 impl Value {
-    /// The JSON of a value, as dynamic scopes show it: bytes are `{"$bytes": "<base64>"}`, floats
-    /// beyond JSON `{"$float": "NaN"}`; decimals, uuids, dates and times are strings.
+    /// Converts the value to JSON, as in dynamic scopes.
+    ///
+    /// Bytes are `{"$bytes": "<base64>"}`, and floats that are not finite are `{"$float": "NaN"}`.
+    /// Decimals, uuids, dates and times are strings.
     pub fn into_json(self) -> serde_json::Value {
         from_value(self)
     }
 
-    /// Reads a value of a type from JSON: what [`into_json`](Value::into_json) gives.
+    /// Converts JSON in the form of [`into_json`](Value::into_json) to a value of a type.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the JSON is not of the type.
     pub fn from_json(json: serde_json::Value, ty: ColumnType) -> Result<Self> {
         to_value(json, ty)
     }
 }
 
-/// The JSON of a value.
+/// Converts a value to JSON.
 pub(crate) fn from_value(value: Value) -> Json {
     match value {
         Value::Absent | Value::Null => Json::Null,
@@ -48,11 +50,11 @@ fn tagged(tag: &str, value: String) -> Json {
     Json::Object(Map::from_iter([(tag.to_owned(), Json::String(value))]))
 }
 
-/// Reads a value of a type from JSON.
+/// Converts JSON to a value of a type.
 ///
 /// # Errors
 ///
-/// Where the JSON is not one of the type.
+/// If the JSON is not of the type.
 pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
     if ty == ColumnType::Json {
         return Ok(Value::Json(Box::new(json)));
@@ -96,7 +98,7 @@ pub(crate) fn to_value(json: Json, ty: ColumnType) -> Result<Value> {
     })
 }
 
-/// Refuses an integer that no column of an integer type holds.
+/// Returns an error for an integer that is out of the range of an integer type.
 fn check_integer(json: &Json, ty: ColumnType) -> Result<()> {
     let fits = match ty {
         ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt => json.is_i64(),
@@ -122,7 +124,7 @@ fn untag<'a>(map: &'a Map<String, Json>, tag: &str) -> Option<&'a str> {
     if map.len() == 1 { map.get(tag)?.as_str() } else { None }
 }
 
-/// What kind of JSON this is, for messages.
+/// Returns the kind of a JSON value, for messages.
 pub(crate) fn kind(json: &Json) -> &'static str {
     match json {
         Json::Null => "null",
@@ -135,7 +137,7 @@ pub(crate) fn kind(json: &Json) -> &'static str {
     }
 }
 
-/// How a value of a type is written in JSON, for messages.
+/// Returns the expected JSON for a type, for messages.
 fn expected(ty: ColumnType) -> &'static str {
     match ty {
         ColumnType::Bool => "true or false",
@@ -159,7 +161,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_json_cannot_say_is_tagged() {
+    fn values_without_a_json_form_are_tagged() {
         assert_eq!(from_value(Value::Bytes(vec![1, 2])), json!({"$bytes": "AQI="}));
         assert_eq!(from_value(Value::Float(f64::NAN)), json!({"$float": "NaN"}));
         assert_eq!(from_value(Value::UInt(u64::MAX)).to_string(), "18446744073709551615");
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_an_error() {
+    fn a_value_of_a_different_type_is_an_error() {
         for (value, ty) in [
             (json!("7"), ColumnType::Int),
             (json!(7.5), ColumnType::Int),

@@ -1,4 +1,4 @@
-//! Keys: the values of a scope's unique columns, and what can be given as one.
+//! Keys: the values of a scope's unique columns, and conversions to them.
 
 use std::any::type_name;
 use std::borrow::Cow;
@@ -22,17 +22,17 @@ use crate::{ColumnValue, Error, Result, Value, text};
 pub struct Key(SmallVec<[Value; 1]>);
 
 impl Key {
-    /// A key of these values.
+    /// Creates a key of several values.
     pub fn new(values: impl IntoIterator<Item = Value>) -> Self {
         Self(values.into_iter().collect())
     }
 
-    /// A key of one value.
+    /// Creates a key of one value.
     pub fn single(value: Value) -> Self {
         Self(SmallVec::from_buf([value]))
     }
 
-    /// The values, in key order.
+    /// Returns the values, in key order.
     pub fn values(&self) -> &[Value] {
         &self.0
     }
@@ -46,7 +46,7 @@ impl Key {
         self.0.into_iter()
     }
 
-    /// About how many bytes the key takes in memory.
+    /// Returns the approximate size of the key in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().map(Value::size).sum()
     }
@@ -80,7 +80,7 @@ impl PartialOrd for Key {
     }
 }
 
-/// A single value is written bare; several are written as a tuple.
+/// Writes a single value bare, and several as a tuple.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.values() {
@@ -93,25 +93,25 @@ impl fmt::Display for Key {
     }
 }
 
-/// A type that holds a whole key: a [`ColumnValue`] or a tuple of up to eight of them.
+/// An owned key type: a [`ColumnValue`] or a tuple of up to eight of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a key can be of",
+    message = "`{Self}` cannot be used as a key",
     label = "not a key type",
     note = "a key is of a type that a column can be of, such as String, i64 or one that implements `hilcat::ColumnValue`, or a tuple of up to eight of them"
 )]
 pub trait RecordKey: Sized {
-    /// The names and types of the key's columns where nothing else names them.
+    /// Returns the types of the key's columns, with default names.
     fn columns() -> Vec<(String, crate::ColumnType)>;
 
-    /// The key as hilcat holds it.
+    /// Converts the value to a [`Key`].
     fn to_key(&self) -> Key;
 
-    /// Reads the key back.
+    /// Converts a [`Key`] back.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) where the values are not of the
-    /// key's types.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) if the values are not of the key's
+    /// types.
     fn from_key(key: Key) -> Result<Self>;
 }
 
@@ -129,16 +129,16 @@ impl<T: ColumnValue> RecordKey for T {
         let mut values = key.into_values();
         match (values.next(), values.next()) {
             (Some(value), None) => T::from_value(value),
-            _ => Err(Error::invalid_data("the key is not of one column")),
+            _ => Err(Error::invalid_data("the key does not have exactly one column")),
         }
     }
 }
 
-/// A value that can be given as a key of type `K`: `K` itself, a reference to it, or one of its
-/// borrowed forms (`&str` for `String`, `&[u8]` for `Vec<u8>`, tuples of these).
+/// A value that converts to a key of type `K`: `K` itself, a reference to it, or a borrowed form
+/// (`&str` for `String`, `&[u8]` for `Vec<u8>`, tuples of these).
 ///
-/// An integer of any type can be given for an integer key. One that the key's type does not hold is
-/// an error of the call, and not a miss.
+/// An integer of any type converts to an integer key. If it is out of range, the call returns an
+/// error, not a miss.
 ///
 /// ```
 /// use hilcat::{Cache, ErrorKind};
@@ -157,12 +157,12 @@ impl<T: ColumnValue> RecordKey for T {
             `fetch(7)` for an integer, `fetch((\"JFK\", 7))` for `(String, i64)`"
 )]
 pub trait IntoKey<K> {
-    /// Returns the key as hilcat holds it.
+    /// Converts the value to a [`Key`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is outside the range
-    /// of the key's type.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is outside the
+    /// range of the key's type.
     fn into_key(self) -> Result<Key>;
 }
 
@@ -202,7 +202,7 @@ impl<const N: usize> IntoKey<Vec<u8>> for [u8; N] {
     }
 }
 
-/// The key of type `K` that an integer of another type is.
+/// Converts an integer to a key of the integer type `K`.
 fn integer<K: ColumnValue + TryFrom<T>, T: Copy + fmt::Display>(given: T) -> Result<Key> {
     match K::try_from(given) {
         Ok(key) => Ok(Key::single(key.into_value())),

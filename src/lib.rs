@@ -2,8 +2,8 @@
 //! files and memory.
 //!
 //! A *record* is a struct that derives [`ScopeRecord`], or a row of a scope that a TOML file
-//! declares. It is found by a *scope* and a *key*. A URI selects the backend; the code that uses
-//! the cache is the same on each.
+//! declares. It is identified by a *scope* and a *key*. A URI selects the backend; the code that
+//! uses the cache is the same on each.
 //!
 //! ```
 //! # #[cfg(all(feature = "derive", feature = "sqlite"))] {
@@ -38,7 +38,8 @@
 //! - [`Error`] is the error of every fallible call.
 //!
 //! The guide is in the directory `docs/guide` of the repository: freshness, outages, schema
-//! changes, layers, Diesel, the command line, and a page for each backend with its URIs and options.
+//! changes, layers, Diesel, the command line, and a page for each backend with its URIs and
+//! options.
 
 mod backends;
 #[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
@@ -107,19 +108,19 @@ pub use crate::backends::sql::diesel::sql_types;
 #[cfg(feature = "derive")]
 pub use hilcat_derive::{ScopeRecord, cached};
 
-/// The backends that can be opened by typed constructors.
+/// Typed constructors of the backends.
 ///
-/// The stores of servers and databases are cheap to clone, and clones share their connections: one
-/// pool is given to as many caches as there are.
+/// The stores of servers and databases are cheap to clone, and clones share their connection pool,
+/// so several caches can use one pool.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")] {
 /// use hilcat::{Cache, backend::Sqlite};
 ///
 /// let store = Sqlite::in_memory().open()?;
-/// let (one, another) = (Cache::from_store(store.clone()), Cache::from_store(store));
-/// one.map::<i64, i64>("squares")?.set(7, &49)?;
-/// assert_eq!(another.map::<i64, i64>("squares")?.fetch(7)?, Some(49));
+/// let (first, second) = (Cache::from_store(store.clone()), Cache::from_store(store));
+/// first.map::<i64, i64>("squares")?.set(7, &49)?;
+/// assert_eq!(second.map::<i64, i64>("squares")?.fetch(7)?, Some(49));
 /// # }
 /// # Ok::<(), hilcat::Error>(())
 /// ```
@@ -155,7 +156,7 @@ pub mod backend {
     pub use crate::remote::tls::SslMode;
 }
 
-/// What derived code calls; not for use by hand.
+/// Items called by derived code. Not public API.
 #[doc(hidden)]
 pub mod __private {
     #[cfg(feature = "sql")]
@@ -166,7 +167,7 @@ pub mod __private {
     pub use crate::check::{check_key, check_type, check_written};
     pub use crate::record::{Cells, JsonField};
 
-    /// What `#[cached]` calls.
+    /// Items called by the expansion of `#[cached]`.
     pub mod cached {
         pub use crate::function::*;
     }

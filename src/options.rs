@@ -1,4 +1,4 @@
-//! What the options of every URI and the builder have in common.
+//! The options common to all URIs and to the builder.
 
 use std::time::Duration;
 
@@ -12,23 +12,22 @@ use crate::freshness::Freshness;
 pub struct Options {
     /// The deadline of one call; 5 seconds by default.
     pub timeout: Duration,
-    /// How many connections are kept at the most; 8 by default.
+    /// The maximum number of connections; 8 by default.
     pub pool_size: u32,
-    /// What is said of the freshness of records for scopes that do not say it themselves. The cache
-    /// adds it to the schemas that it opens; a backend does not have to look at it.
+    /// The freshness options of scopes that do not set them. The cache adds them to the schemas
+    /// that it opens; a backend can ignore them.
     pub freshness: Freshness,
-    /// The clock by which records expire: for a backend that has records removed at a time.
+    /// The clock that decides when records expire, for a backend whose server removes them.
     pub clock: SharedClock,
-    /// Whether nothing stored may be changed: no file, directory, table, column or registry is made,
-    /// and every write is an error. The store is wrapped accordingly by the registry that opens it;
-    /// a backend has to look at this only where opening itself would change something.
+    /// Whether the store must not be changed: no file, directory, table, column or registry is
+    /// created, and every write is an error. The registry wraps the store accordingly; a backend
+    /// checks this only if opening itself would change something.
     pub read_only: bool,
-    /// Whether a server is contacted when it is first used, and not before. The registry sees to
-    /// it; a backend does not have to look at this.
+    /// Whether a server is contacted by the first call instead of when opening. The registry
+    /// implements this; a backend can ignore it.
     pub lazy: bool,
-    /// With `read_only`: whether a file or a directory that does not exist counts as an empty one
-    /// instead of being an error, so that [`Store::plan`](crate::store::Store::plan) can say what
-    /// would be made.
+    /// With `read_only`: whether a missing file or directory counts as empty instead of being an
+    /// error, so that [`Store::plan`](crate::store::Store::plan) can list what would be created.
     pub missing_is_empty: bool,
 }
 
@@ -46,8 +45,8 @@ impl Default for Options {
     }
 }
 
-/// Defines the builder methods of the [`Options`] in the field `options` that limit the calls of a
-/// backend with a pool. `$pooled` documents what is limited.
+/// Defines the builder methods `timeout` and `pool_size` of a backend with a pool, over [`Options`]
+/// in the field `options`. `$pooled` documents what the pool has.
 #[cfg(any(feature = "sql", feature = "redis", feature = "elasticsearch"))]
 macro_rules! pool_option_methods {
     ($pooled:literal) => {

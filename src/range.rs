@@ -1,26 +1,25 @@
-//! Which values a column type holds: the one place of these rules, for text, JSON, TOML, stored
-//! records and the values of Rust types.
+//! The ranges of column types. Text, JSON, TOML, stored records and Rust values share these rules:
 //!
-//! - An integer literal becomes a float only where the float holds it exactly.
-//! - A literal with a point or an exponent becomes the nearest float. Beyond the largest float it
-//!   is refused, and so is one other than zero that would become zero.
-//! - A float that is already one (a field, a [`Value`]) must be held exactly: a `real` column
-//!   takes no `f64` that is not an `f32`.
+//! - An integer literal converts to a float only if the float represents it exactly.
+//! - A literal with a point or an exponent converts to the nearest float. It is rejected if it is
+//!   beyond the largest float, or if it is nonzero and would become zero.
+//! - A value that is already a float (a field, a [`Value`]) must be represented exactly: a `real`
+//!   column rejects an `f64` that is not an `f32`.
 //!
-//! JSON and MessagePack give `f64`s for literals, so a `real` is always rounded from the nearest
-//! `f64`: the same literal is the same value, wherever it was read.
+//! Parsers of JSON and MessagePack return `f64`s for literals, so a `real` is always rounded from
+//! the nearest `f64`: a literal has the same value in every format.
 
 use serde_json::Number;
 
 use crate::{ColumnType, Error, Result, Value, decimal, temporal};
 
-/// The first integer that an `i64` does not hold.
+/// The smallest integer beyond the range of `i64`.
 const BEYOND_I64: u64 = 1 << 63;
 
-/// The first float that an `i128` does not hold.
+/// The smallest float beyond the range of `i128`.
 const BEYOND_I128: f64 = -(i128::MIN as f64);
 
-/// Checks that a value is one of a type, NULL included.
+/// Checks that a value is valid for a type. NULL is valid for every type.
 pub(crate) fn check(ty: ColumnType, value: &Value) -> Result<()> {
     let fits = match (ty, value) {
         (_, Value::Null) => true,
@@ -57,7 +56,7 @@ pub(crate) fn check(ty: ColumnType, value: &Value) -> Result<()> {
     if fits { Ok(()) } else { Err(out_of_range(ty)) }
 }
 
-/// The error for a value beyond what a type holds.
+/// Returns the error for a value out of the range of a type.
 pub(crate) fn out_of_range(ty: ColumnType) -> Error {
     Error::invalid_input(format!("the value is out of the range of type {ty}"))
 }
@@ -72,23 +71,23 @@ fn check_real(value: f64) -> Result<()> {
     }
 }
 
-/// Whether a text has at most `length` characters.
+/// Returns whether a text has at most `length` characters.
 fn fits_varchar(text: &str, length: u32) -> bool {
     let length = length as usize;
     text.len() <= length || text.chars().count() <= length
 }
 
-/// The float that an integer is.
+/// Converts an integer to a float.
 ///
 /// # Errors
 ///
-/// Where no float of the type is exactly that integer.
+/// If no float of the type represents the integer exactly.
 pub(crate) fn integer_as_float(integer: i128, ty: ColumnType) -> Result<Value> {
     let float = match ty {
         ColumnType::Real => f64::from(integer as f32),
         _ => integer as f64,
     };
-    // A float beyond the range would be taken for the greatest integer.
+    // The cast of a float beyond the range saturates, and could equal the greatest integer.
     match float < BEYOND_I128 && float as i128 == integer {
         true => Ok(Value::Float(float)),
         false => Err(inexact(ty)),
@@ -101,11 +100,11 @@ fn inexact(ty: ColumnType) -> Error {
     ))
 }
 
-/// The float that the literal of a fraction becomes, of which `nearest` is the nearest `f64`.
+/// Rounds the literal of a fraction to a float, given the nearest `f64`.
 ///
 /// # Errors
 ///
-/// Where it is beyond the largest float of the type, or too small to be other than zero.
+/// If it is beyond the largest float of the type, or so small that it would become zero.
 pub(crate) fn fraction_as_float(nearest: f64, ty: ColumnType) -> Result<Value> {
     let float = match ty {
         ColumnType::Real => f64::from(nearest as f32),
@@ -117,7 +116,7 @@ pub(crate) fn fraction_as_float(nearest: f64, ty: ColumnType) -> Result<Value> {
     }
 }
 
-/// The float of a JSON number.
+/// Converts a JSON number to a float.
 ///
 /// # Errors
 ///
@@ -130,11 +129,11 @@ pub(crate) fn number_as_float(number: &Number, ty: ColumnType) -> Result<Value> 
     }
 }
 
-/// The float that a text spells: an integer, a fraction, `inf`, `infinity` or `NaN` (in any case).
+/// Parses a float: an integer, a fraction, `inf`, `infinity` or `NaN` (in any case).
 ///
 /// # Errors
 ///
-/// Where it spells none, and as [`integer_as_float`] and [`fraction_as_float`].
+/// If the text is not a float, and as [`integer_as_float`] and [`fraction_as_float`].
 pub(crate) fn text_as_float(text: &str, ty: ColumnType) -> Result<Value> {
     let nearest: f64 =
         text.parse().map_err(|_| Error::invalid_input(format!("the text is not of type {ty}")))?;
@@ -142,7 +141,7 @@ pub(crate) fn text_as_float(text: &str, ty: ColumnType) -> Result<Value> {
         Spelling::Word => Ok(Value::Float(nearest)),
         Spelling::Integer => match text.parse() {
             Ok(integer) => signed_zero(integer_as_float(integer, ty)?, text),
-            // More digits than an `i128` has.
+            // It has more digits than an `i128`.
             Err(_) => Err(inexact(ty)),
         },
         Spelling::Fraction if nearest.is_infinite() || is_lost(text, nearest) => {
@@ -152,7 +151,7 @@ pub(crate) fn text_as_float(text: &str, ty: ColumnType) -> Result<Value> {
     }
 }
 
-/// `-0` is the negative zero, which no integer is.
+/// Restores the sign of `-0`, which an integer does not have.
 fn signed_zero(value: Value, text: &str) -> Result<Value> {
     match value {
         Value::Float(0.0) if text.starts_with('-') => Ok(Value::Float(-0.0)),
@@ -160,7 +159,7 @@ fn signed_zero(value: Value, text: &str) -> Result<Value> {
     }
 }
 
-/// How the text of a float is written.
+/// The spelling of a float as text.
 enum Spelling {
     Word,
     Integer,
@@ -175,7 +174,7 @@ fn spelling(text: &str) -> Spelling {
     }
 }
 
-/// Whether a literal other than zero has become zero.
+/// Returns whether a nonzero literal has become zero.
 pub(crate) fn is_lost(literal: &str, nearest: f64) -> bool {
     let digits = literal.split(['e', 'E']).next().unwrap_or_default();
     nearest == 0.0 && digits.contains(|digit: char| matches!(digit, '1'..='9'))
@@ -186,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_integer_is_a_float_only_where_it_is_exact() {
+    fn an_integer_becomes_a_float_only_if_exact() {
         for (text, ty, exact) in [
             ("9007199254740992", ColumnType::Double, true),
             ("9007199254740993", ColumnType::Double, false),

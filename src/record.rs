@@ -8,30 +8,30 @@ use crate::{Error, Result, Row, Schema, Value, json_text};
 
 /// A struct that is cached as a row. Derived with `#[derive(ScopeRecord)]`.
 pub trait ScopeRecord: Sized {
-    /// The type of its key: that of the one unique field, or a tuple of several in field order.
+    /// The type of the key: that of the unique field, or a tuple of several in field order.
     type Key: crate::RecordKey;
 
-    /// The schema of its scope.
+    /// Returns the schema of the record's scope.
     fn schema() -> Schema;
 
-    /// The record's values, in the order of the schema's columns.
+    /// Returns the record's values, in the order of the schema's columns.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a `json` field cannot be
-    /// written as JSON.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a `json` field cannot be
+    /// serialized.
     fn to_row(&self) -> Result<Row>;
 
-    /// Reads a record back from its values.
+    /// Creates a record from its values.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where a value
-    /// is not of its field's type.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, if a value is
+    /// not of its field's type.
     fn from_row(row: Row) -> Result<Self>;
 }
 
-/// Reads the values of a row one after the other: what derived code calls.
+/// Reads the values of a row in order. Called by derived code.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Cells {
@@ -40,11 +40,11 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Of a row whose columns have these names.
+    /// Creates a reader of a row whose columns have these names.
     ///
     /// # Errors
     ///
-    /// Where the row is of another length.
+    /// If the row has a different number of values.
     #[inline]
     pub fn new(row: Row, names: &'static [&'static str]) -> Result<Self> {
         match row.len() == names.len() {
@@ -57,12 +57,14 @@ impl Cells {
         }
     }
 
-    /// The next column, read by the `from_value` of its [`ColumnValue`], which is given and not
-    /// asked for as a bound: so a type without it is one error and not two.
+    /// Reads the next column by the `from_value` of its [`ColumnValue`].
+    ///
+    /// It takes the function instead of a bound, so that the compiler reports a type without the
+    /// trait only once.
     ///
     /// # Errors
     ///
-    /// Where its value is not of the type.
+    /// If the value is not of the type.
     pub fn next<T>(&mut self, from_value: impl FnOnce(Value) -> Result<T>) -> Result<T> {
         let (value, name) = self.take();
         from_value(value).map_err(|error| error.with_column(name))
@@ -75,27 +77,31 @@ impl Cells {
     }
 }
 
-/// A type that a field under `json` can be of: what derived code calls. JSON's null is SQL's NULL in
-/// a field that is an `Option`.
+/// The type of a field with `json`. Called by derived code. In a field that is an `Option`, JSON's
+/// null is SQL's NULL.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be kept as JSON",
+    message = "`{Self}` cannot be stored as JSON",
     label = "it does not implement both `serde::Serialize` and `serde::Deserialize`",
     note = "put `#[derive(serde::Serialize, serde::Deserialize)]` on `{Self}`, or leave out `#[scope(json)]` and implement `hilcat::ColumnValue`"
 )]
 pub trait JsonField: Sized {
+    /// Serializes the field as JSON.
+    ///
     /// # Errors
     ///
-    /// If serde cannot write the field as JSON.
+    /// If serde cannot serialize it.
     fn to_json_value(&self, nullable: bool, column: &str) -> Result<Value>;
 
+    /// Deserializes the field from JSON.
+    ///
     /// # Errors
     ///
     /// If the value is not JSON of this type.
     fn from_json_value(value: Value) -> Result<Self>;
 
-    /// The default of a column. A default that cannot be written as JSON is NULL, which a schema
-    /// refuses where the column cannot be NULL.
+    /// Returns the default of a column. A default that cannot be serialized becomes NULL, which the
+    /// schema rejects unless the column is nullable.
     fn json_default(&self, nullable: bool) -> Value {
         self.to_json_value(nullable, "").unwrap_or(Value::Null)
     }
@@ -121,11 +127,11 @@ impl<T: Serialize + DeserializeOwned> JsonField for T {
     }
 }
 
-/// The JSON column of a value. JSON's null is SQL's NULL where the column can be NULL.
+/// Serializes a field as JSON. In a nullable column, JSON's null is SQL's NULL.
 ///
 /// # Errors
 ///
-/// If serde cannot write it as JSON.
+/// If serde cannot serialize it.
 pub(crate) fn json_value<T: Serialize>(field: &T, nullable: bool, column: &str) -> Result<Value> {
     match serde_json::to_value(field) {
         Ok(serde_json::Value::Null) if nullable => Ok(Value::Null),

@@ -1,4 +1,4 @@
-//! The URI schemes: those of the built-in backends, and those that a program adds.
+//! The URI schemes: those of the built-in backends, and those added by the program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ struct Driver {
     open: Option<Open>,
 }
 
-/// How a store is opened.
+/// The function that opens a store.
 #[derive(Clone, Copy)]
 enum Open {
     Backend(fn(Uri, Options) -> Opened),
@@ -128,9 +128,9 @@ impl Registry {
 
     /// Adds a scheme.
     ///
-    /// `open` receives the URI, from which it takes the options that `options` names, and the
-    /// options common to all backends, such as the deadline of a call. An option of the URI that
-    /// remains is an error that names the known ones.
+    /// `open` receives the URI, from which it takes the options listed in `options`, and the
+    /// options common to all backends, such as the deadline of a call. If an option of the URI is
+    /// not taken, opening fails with an error that lists the known options.
     ///
     /// # Errors
     ///
@@ -162,8 +162,7 @@ impl Registry {
         schemes().into_iter().chain(added).collect()
     }
 
-    /// Opens the store that a URI names. `options` are the defaults for those that the URI leaves
-    /// out.
+    /// Opens the store described by a URI. `options` are the defaults of the URI's options.
     ///
     /// # Errors
     ///
@@ -214,7 +213,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// Opens the store of a server behind a circuit breaker. With `lazy`, it is not connected to yet.
+/// Opens the store of a server behind a circuit breaker, and connects to it unless `lazy` is set.
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 fn open_server(unconnected: Unconnected) -> Opened {
     let options = unconnected.options.clone();

@@ -1,7 +1,7 @@
-//! Dates, times and timestamps: between the numbers that [`Value`](crate::Value) holds and text.
+//! Dates, times and timestamps: converts between the numbers of [`Value`](crate::Value) and text.
 //!
-//! All are of the proleptic Gregorian calendar, years 1 to 9999, which is what every engine can
-//! hold; times are cut to whole microseconds, towards the past.
+//! All use the proleptic Gregorian calendar, years 1 to 9999, the range that every engine supports.
+//! Times are rounded down to whole microseconds.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 const DATE: &str = "%Y-%m-%d";
 const MICROS_A_SECOND: i64 = 1_000_000;
-/// The days from the first of January of the year 1 to 1970-01-01.
+/// The number of days from 0001-01-01 to 1970-01-01, plus one: chrono counts from 1.
 const EPOCH_FROM_CE: i32 = 719_163;
 
 /// The days of the years 1 to 9999, counted from 1970-01-01.
@@ -38,8 +38,8 @@ pub(crate) fn time_from_chrono(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * MICROS_A_SECOND + cut(time.nanosecond())
 }
 
-/// The whole microseconds of nanoseconds. A leap second, which chrono writes as a second of more
-/// than 10^9 nanoseconds, is cut to the last microsecond of its minute.
+/// Rounds nanoseconds down to microseconds. A leap second, which chrono represents as more than
+/// 10^9 nanoseconds, becomes the last microsecond of its minute.
 fn cut(nanos: u32) -> i64 {
     i64::from(nanos.min(999_999_999) / 1000)
 }
@@ -52,22 +52,23 @@ pub(crate) fn timestamp_from_chrono(timestamp: DateTime<Utc>) -> i64 {
     timestamp.timestamp() * MICROS_A_SECOND + cut(timestamp.timestamp_subsec_nanos())
 }
 
-/// `2013-01-31`.
+/// Formats a date as `2013-01-31`.
 pub(crate) fn date_to_text(days: i32) -> String {
     date_to_chrono(days).map(|date| date.format(DATE).to_string()).unwrap_or_default()
 }
 
-/// `05:15:00`, with as many digits after the second as are needed (0, 3 or 6).
+/// Formats a time as `05:15:00`, with as many fractional digits as needed (0, 3 or 6).
 pub(crate) fn time_to_text(micros: i64) -> String {
     time_to_chrono(micros).map(|time| time.format("%H:%M:%S%.f").to_string()).unwrap_or_default()
 }
 
-/// RFC 3339 in UTC: `2013-01-31T05:15:00Z`, with as many digits after the second as are needed.
+/// Formats a timestamp in RFC 3339 and UTC, as `2013-01-31T05:15:00Z`, with as many fractional
+/// digits as needed.
 pub(crate) fn timestamp_to_text(micros: i64) -> String {
     timestamp_format(micros, "%Y-%m-%dT%H:%M:%S%.fZ")
 }
 
-/// `2013-01-31 05:15:00`: the spelling of SQL engines that have no type for it.
+/// Formats a timestamp as `2013-01-31 05:15:00`, the spelling of SQL engines without a type for it.
 #[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(crate) fn timestamp_to_sql(micros: i64) -> String {
     timestamp_format(micros, "%Y-%m-%d %H:%M:%S%.f")
@@ -77,7 +78,7 @@ fn timestamp_format(micros: i64, format: &str) -> String {
     timestamp_to_chrono(micros).map(|time| time.format(format).to_string()).unwrap_or_default()
 }
 
-/// Reads `2013-01-31`.
+/// Parses `2013-01-31`.
 pub(crate) fn parse_date(text: &str) -> Result<i32> {
     let date = NaiveDate::parse_from_str(text, DATE).ok().filter(|_| text.len() == 10);
     date.map(date_from_chrono).filter(|days| DATES.contains(days)).ok_or_else(|| {
@@ -85,7 +86,7 @@ pub(crate) fn parse_date(text: &str) -> Result<i32> {
     })
 }
 
-/// Reads `05:15`, `05:15:00` or `05:15:00.123456`.
+/// Parses `05:15`, `05:15:00` or `05:15:00.123456`.
 pub(crate) fn parse_time(text: &str) -> Result<i64> {
     ["%H:%M:%S%.f", "%H:%M"]
         .iter()
@@ -94,7 +95,7 @@ pub(crate) fn parse_time(text: &str) -> Result<i64> {
         .ok_or_else(|| Error::invalid_input("not a time of day; write it as 05:15:00.123456"))
 }
 
-/// Reads RFC 3339 with any offset, and `2013-01-31 05:15:00` or `2013-01-31T05:15:00` as UTC.
+/// Parses RFC 3339 with any offset, and `2013-01-31 05:15:00` or `2013-01-31T05:15:00` as UTC.
 pub(crate) fn parse_timestamp(text: &str) -> Result<i64> {
     let with_offset = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let without = || {
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_back() {
+    fn text_round_trips() {
         for text in
             ["2013-01-31T05:15:00Z", "1969-12-31T23:59:59.999999Z", "2000-02-29T00:00:00.500Z"]
         {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_cut_towards_the_past() {
+    fn times_are_rounded_down() {
         for (text, cut) in [
             ("2013-01-31T05:15:00.123456999Z", "2013-01-31T05:15:00.123456Z"),
             ("1969-12-31T23:59:59.999999999Z", "1969-12-31T23:59:59.999999Z"),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_an_error() {
+    fn invalid_dates_are_errors() {
         for text in
             ["", "2013-02-30", "2013-1-1", "0000-01-01", "10000-01-01", "2013-01-31T00:00:00Z"]
         {

@@ -1,4 +1,4 @@
-//! Tools for the tests of programs that use a cache.
+//! Helpers for testing programs that use a cache.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::Clock;
 
-/// A clock that moves only when it is told to, so that no test has to sleep.
+/// A clock that moves only by [`advance`](ManualClock::advance), so that tests need not sleep.
 ///
 /// Clones share the time.
 ///
@@ -31,7 +31,7 @@ use crate::Clock;
 pub struct ManualClock(Arc<Mutex<SystemTime>>);
 
 impl ManualClock {
-    /// A clock that says `now`.
+    /// Creates a clock set to `now`.
     pub fn new(now: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(now)))
     }
@@ -40,7 +40,7 @@ impl ManualClock {
     ///
     /// # Panics
     ///
-    /// If the time is beyond what a [`SystemTime`] can be.
+    /// If the new time is out of the range of [`SystemTime`].
     pub fn advance(&self, duration: Duration) {
         *self.0.lock() += duration;
     }

@@ -1,4 +1,4 @@
-//! Values as text: cells of a CSV, words of a command line, parts of a key.
+//! The text form of values: fields of a CSV file, command-line arguments, parts of a key.
 
 use std::borrow::Cow;
 
@@ -9,24 +9,24 @@ use crate::range;
 use crate::{ColumnType, Error, Result, Value, decimal, json_text, temporal};
 
 impl Value {
-    /// The text of a value, as a cell of a CSV has it: floats in the fewest digits that read back
-    /// the same, bytes in base64, dates and times in RFC 3339, NULL empty.
+    /// Formats the value as text, as in a CSV file: floats in the fewest digits that round-trip,
+    /// bytes in base64, dates and times in RFC 3339, NULL as empty text.
     pub fn to_text(&self) -> Cow<'_, str> {
         from_value(self)
     }
 
-    /// Reads the text of a value of a type: what [`to_text`](Value::to_text) writes, and other
-    /// usual spellings.
+    /// Parses a value of a type from the output of [`to_text`](Value::to_text) or other common
+    /// spellings.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is not of the type.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the text is not of the type.
     pub fn from_text(text: &str, ty: ColumnType) -> Result<Self> {
         to_value(text, ty)
     }
 }
 
-/// The text of a value; NULL is the empty text.
+/// Formats a value as text; NULL is the empty text.
 pub(crate) fn from_value(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Absent | Value::Null => "".into(),
@@ -44,11 +44,11 @@ pub(crate) fn from_value(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Reads the text of a value of a type.
+/// Parses a value of a type from text.
 ///
 /// # Errors
 ///
-/// Where the text is not one of the type.
+/// If the text is not of the type.
 pub(crate) fn to_value(text: &str, ty: ColumnType) -> Result<Value> {
     let not = || Error::invalid_input(format!("the text is not of type {ty}"));
     Ok(match ty {
@@ -79,7 +79,7 @@ pub(crate) fn to_value(text: &str, ty: ColumnType) -> Result<Value> {
     })
 }
 
-/// The shortest text that reads back as the same float.
+/// Returns the shortest text that parses to the same float.
 pub(crate) fn float(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
@@ -98,20 +98,20 @@ pub(crate) fn bytes_from_base64(text: &str) -> Result<Vec<u8>> {
     BASE64.decode(text).map_err(|_| Error::invalid_input("the text is not base64"))
 }
 
-/// `67e55044-10b1-426f-9247-bb680e5fe0c8`.
+/// Formats a UUID as `67e55044-10b1-426f-9247-bb680e5fe0c8`.
 pub(crate) fn uuid(bytes: &[u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Reads a UUID in 32 hexadecimal digits, with or without the four hyphens.
+/// Parses a UUID of 32 hexadecimal digits, with or without the four hyphens.
 pub(crate) fn parse_uuid(text: &str) -> Result<[u8; 16]> {
     let wrong =
         || Error::invalid_input("not a uuid; write it as 67e55044-10b1-426f-9247-bb680e5fe0c8");
-    let hyphens_stand = text.len() == 32
+    let well_formed = text.len() == 32
         || text.len() == 36 && [8, 13, 18, 23].iter().all(|&at| text.as_bytes()[at] == b'-');
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
-    if !hyphens_stand || digits.len() != 32 {
+    if !well_formed || digits.len() != 32 {
         return Err(wrong());
     }
     let mut bytes = [0; 16];
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_comes_back() {
+    fn text_round_trips() {
         let decimal = ColumnType::Decimal { precision: 10, scale: 2 };
         let cases = [
             (Value::Bool(true), ColumnType::Bool),

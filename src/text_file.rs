@@ -1,4 +1,4 @@
-//! Reading a text file that others wrote, of a bounded size.
+//! Reads text files given by the user, of a bounded size.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,11 +9,11 @@ use crate::{Error, ErrorKind, Result};
 /// The largest file that is read: 64 MiB.
 const LIMIT: u64 = 64 << 20;
 
-/// The bytes of a regular file, without the byte order mark that some programs write. `what` says
-/// in messages what the file should be.
+/// Reads a regular file, without the byte order mark that some programs write. `what` is the
+/// expected kind of file, for messages.
 ///
-/// The kind and the size are those of the opened file, so that no other file can take its place in
-/// between; a pipe is not waited for.
+/// The kind and the size are checked on the opened file, so that it cannot be replaced in between.
+/// Opening a pipe does not block.
 ///
 /// # Errors
 ///
@@ -23,7 +23,7 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<Vec<u8>> {
     let file = open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(refused(path, &format!("not a regular file, which {what} is")));
+        return Err(refused(path, &format!("not a regular file; expected {what}")));
     }
     if metadata.len() > LIMIT {
         return Err(too_large(path));
@@ -55,7 +55,7 @@ fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The error for a path that cannot be read.
+/// Returns the error for a path that cannot be read.
 pub(crate) fn unreadable(path: &Path, what: &str, error: io::Error) -> Error {
     let why = match error.kind() {
         io::ErrorKind::NotFound => format!("no such file; name {what}"),
@@ -65,7 +65,7 @@ pub(crate) fn unreadable(path: &Path, what: &str, error: io::Error) -> Error {
 }
 
 fn too_large(path: &Path) -> Error {
-    refused(path, &format!("larger than {} MiB, which is the most that is read", LIMIT >> 20))
+    refused(path, &format!("larger than the limit of {} MiB", LIMIT >> 20))
 }
 
 fn refused(path: &Path, why: &str) -> Error {

@@ -12,9 +12,10 @@ use crate::options::Options;
 use crate::spelling::did_you_mean;
 use crate::{Error, Result, duration};
 
-/// A URI that says which backend a cache is opened on: `scheme:rest?option=value&...`.
+/// The URI of a cache: `scheme:rest?option=value&...`.
 ///
-/// Its `Debug` shows the scheme and the names of the options alone: the rest may hold a password.
+/// Its `Debug` output shows only the scheme and the names of the options, since the rest may
+/// contain a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
     scheme: String,
@@ -23,18 +24,18 @@ pub struct Uri {
 }
 
 impl Uri {
-    /// The scheme, in lower case.
+    /// Returns the scheme, in lower case.
     pub fn scheme(&self) -> &str {
         &self.scheme
     }
 
-    /// What stands between the colon after the scheme and the question mark, as it was given:
-    /// escapes are not resolved.
+    /// Returns the part between the colon after the scheme and the question mark. Percent-escapes
+    /// are not decoded.
     pub fn rest(&self) -> &str {
         &self.rest
     }
 
-    /// Takes an option; a later [`finish`](Uri::finish) reports those that nobody took.
+    /// Removes an option and returns its value. [`finish`](Uri::finish) reports the remaining ones.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let at = self.options.iter().position(|(known, _)| known == name)?;
         Some(self.options.remove(at).1)
@@ -57,17 +58,17 @@ impl Uri {
         }
     }
 
-    /// Takes an option and reads it.
+    /// Takes an option and parses it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the option and what
-    /// is expected, where it cannot be read.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the option and the
+    /// expected value, if it cannot be parsed.
     pub fn take_parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>> {
         self.take(name)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    Error::invalid_config(format!("the option `{name}` is to be {expected}"))
+                    Error::invalid_config(format!("the option `{name}` must be {expected}"))
                 })
             })
             .transpose()
@@ -77,7 +78,8 @@ impl Uri {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the words.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), listing the words, if it is
+    /// none of them.
     pub fn take_choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
         let Some(text) = self.take(name) else { return Ok(None) };
         let words = || choices.iter().map(|(word, _)| *word);
@@ -91,11 +93,11 @@ impl Uri {
         })
     }
 
-    /// Takes an option that is a duration, as `3s`.
+    /// Takes an option that is a duration, such as `3s`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where it is not one.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if it is not a duration.
     pub fn take_duration(&mut self, name: &str) -> Result<Option<Duration>> {
         let duration = self.take(name).map(|text| duration::parse(&text)).transpose();
         duration.map_err(|error| {
@@ -103,7 +105,7 @@ impl Uri {
         })
     }
 
-    /// Takes the options that every URI has.
+    /// Takes the options common to all URIs.
     ///
     /// # Errors
     ///
@@ -112,7 +114,7 @@ impl Uri {
         options.timeout = self.take_duration("timeout")?.unwrap_or(options.timeout);
         options.freshness = self.take_freshness()?.or(&options.freshness);
         let read_only = self.take_choice("read_only", &[("true", true), ("false", false)])?;
-        // What is opened read-only as a whole is not written to in a part.
+        // A member of a read-only cache is read-only, whatever its own URI says.
         options.read_only |= read_only.unwrap_or_default();
         let lazy = self.take_choice("lazy", &[("true", true), ("false", false)])?;
         options.lazy = lazy.unwrap_or(options.lazy);
@@ -121,7 +123,7 @@ impl Uri {
         Ok(options)
     }
 
-    /// Takes the options of freshness, which are for scopes that say nothing themselves.
+    /// Takes the freshness options, the defaults of the scopes.
     fn take_freshness(&mut self) -> Result<Freshness> {
         let mut words = Words::default();
         for name in freshness_names() {
@@ -135,12 +137,12 @@ impl Uri {
         words.finish()
     }
 
-    /// Reports the options that nobody took.
+    /// Checks that all options were taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming those that the scheme
-    /// knows.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), listing the known options, if
+    /// one remains.
     pub fn finish(self, known: &[&str]) -> Result<()> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
         let known = || {
@@ -156,7 +158,7 @@ impl Uri {
     }
 }
 
-/// The options of freshness that a cache can have: a column is named by a scope alone.
+/// Returns the freshness options of a cache: all but `expires_at`, which names a column of a scope.
 fn freshness_names<'a>() -> impl Iterator<Item = &'a str> {
     NAMES.into_iter().filter(|name| *name != "expires_at")
 }
@@ -164,13 +166,13 @@ fn freshness_names<'a>() -> impl Iterator<Item = &'a str> {
 impl FromStr for Uri {
     type Err = Error;
 
-    /// Splits a URI.
+    /// Parses a URI.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where there is no scheme, an
-    /// option has no value or stands twice, or an escape is not UTF-8. The message never holds
-    /// the URI.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if there is no scheme, an
+    /// option has no value or is repeated, or a percent-escape is not UTF-8. The message never
+    /// contains the URI.
     fn from_str(text: &str) -> Result<Self> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             Error::invalid_config(
@@ -185,7 +187,7 @@ impl FromStr for Uri {
             })?;
             let (name, value) = (decode(name)?, decode(value)?);
             if options.iter().any(|(known, _)| *known == name) {
-                return Err(Error::invalid_config(format!("the option `{name}` stands twice")));
+                return Err(Error::invalid_config(format!("duplicate option `{name}` in the URI")));
             }
             options.push((name, value));
         }
@@ -203,10 +205,12 @@ impl fmt::Debug for Uri {
     }
 }
 
-/// Resolves the percent-escapes of a part of a URI.
+/// Decodes the percent-escapes of a part of a URI.
 pub(crate) fn decode(text: &str) -> Result<String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| Error::invalid_config("an escape in the URI is not UTF-8"))
+    decoded
+        .map(Into::into)
+        .map_err(|_| Error::invalid_config("a percent-escape in the URI is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The values of columns, as every backend sees them.
+//! The values of columns, the same for every backend.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -10,8 +10,8 @@ use std::hash::{Hash, Hasher};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// Not given. Only in rows that are being written: it leaves a stored column as it was, and
-    /// gives a new record the column's default.
+    /// Not given. Only in rows to be written: the stored value of the column is kept, and a new
+    /// record has the column's default.
     Absent,
     /// NULL.
     Null,
@@ -41,21 +41,21 @@ pub enum Value {
     Uuid([u8; 16]),
 }
 
-/// The values of one record, in the order of the schema's columns: all that a backend ever sees.
+/// The values of one record, in the order of the schema's columns.
 pub type Row = Vec<Value>;
 
 impl Value {
-    /// Whether this is [`Value::Absent`].
+    /// Returns whether this is [`Value::Absent`].
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
-    /// Whether this is [`Value::Null`].
+    /// Returns whether this is [`Value::Null`].
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// What kind of value this is, for messages (which never hold the value itself).
+    /// Returns the kind of the value for error messages, which never contain the value itself.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Absent => "nothing",
@@ -74,7 +74,7 @@ impl Value {
         }
     }
 
-    /// Equality as a key has it: floats by their bits, with one zero.
+    /// Compares as keys do: floats by their bits, with `-0.0` equal to `0.0`.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Float(a), Self::Float(b)) => float_bits(*a) == float_bits(*b),
@@ -82,7 +82,7 @@ impl Value {
         }
     }
 
-    /// A hash that agrees with [`same`](Self::same).
+    /// Hashes the value consistently with [`same`](Self::same).
     pub(crate) fn hash_into<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(self).hash(state);
         match self {
@@ -99,8 +99,8 @@ impl Value {
         }
     }
 
-    /// A total order that agrees with [`same`](Self::same): values of one type by size or bytes,
-    /// values of different types by type.
+    /// Compares by a total order consistent with [`same`](Self::same): values of the same type by
+    /// size or bytes, values of different types by type.
     pub(crate) fn total_cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
@@ -122,7 +122,7 @@ impl Value {
         }
     }
 
-    /// The position of the value's type among the types, for [`total_cmp`](Self::total_cmp).
+    /// Returns the position of the value's type in [`total_cmp`](Self::total_cmp).
     fn rank(&self) -> u8 {
         match self {
             Self::Absent => 0,
@@ -142,7 +142,7 @@ impl Value {
         }
     }
 
-    /// About how many bytes the value takes in memory.
+    /// Returns the approximate size of the value in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let outside = match self {
             Self::Text(v) | Self::Decimal(v) => v.len(),
@@ -154,7 +154,7 @@ impl Value {
     }
 }
 
-/// The bits of a float, the two zeros taken as one.
+/// Returns the bits of a float, with `-0.0` as `0.0`.
 fn float_bits(value: f64) -> u64 {
     if value == 0.0 { 0 } else { value.to_bits() }
 }

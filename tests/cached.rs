@@ -551,7 +551,7 @@ fn a_record_with_another_key_is_refused() {
     }
     let panic = std::panic::catch_unwind(|| other("a")).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
-    assert!(message.contains("unique columns key: say `key = ...`"), "{message}");
+    assert!(message.contains("unique columns key: set `key = ...`"), "{message}");
 }
 
 static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -12,13 +12,13 @@ use crate::registry::Registry;
 use crate::store::{Options, Store};
 use crate::{Result, Schema, Schemas};
 
-/// What a cache is opened on.
+/// The source of a cache's store.
 pub(super) enum Source {
     Uri(String),
     Store(Arc<dyn Store>),
 }
 
-/// Builds a [`Cache`]; made by [`Cache::builder`].
+/// Builds a [`Cache`]. Created by [`Cache::builder`].
 #[must_use = "a builder does nothing until it is opened"]
 pub struct CacheBuilder {
     source: Source,
@@ -55,21 +55,22 @@ impl CacheBuilder {
         }
     }
 
-    /// Opens the URI by a registry, which may have schemes of one's own.
+    /// Opens the URI with the schemes of `registry`, which may include custom ones.
     pub fn registry(mut self, registry: &Registry) -> Self {
         self.registry = registry.clone();
         self
     }
 
-    /// Declares scopes, for [`Cache::dynamic`]. Given again, it adds to those before; of two with
-    /// one name the last one counts.
+    /// Declares scopes, for [`Cache::dynamic`].
+    ///
+    /// Repeated calls add schemas. If two have the same name, the last one applies.
     pub fn schemas(mut self, schemas: Schemas) -> Self {
         self.schemas.extend(schemas);
         self
     }
 
-    /// Makes the schema of a scope that is not declared, when it is asked for; `None` leaves it
-    /// undeclared.
+    /// Sets a function that makes the schema of an undeclared scope when it is opened. If it
+    /// returns `None`, the scope is unknown.
     pub fn new_scope<S: Into<Option<Schema>>>(
         mut self,
         make: impl Fn(&str) -> S + Send + Sync + 'static,
@@ -78,40 +79,43 @@ impl CacheBuilder {
         self
     }
 
-    /// Declares a scope for each table that stands in the database and has a primary key. A
-    /// declared scope of the same name goes before. [`Cache::skipped_tables`] tells which tables cannot
-    /// be scopes, and why.
+    /// Declares a scope for each existing table that has a primary key.
+    ///
+    /// A declared scope of the same name takes precedence. [`Cache::skipped_tables`] lists the
+    /// tables that cannot be scopes, with the reasons.
     pub fn adopt_tables(mut self) -> Self {
         self.adopt_tables = true;
         self
     }
 
-    /// Sets the deadline of one call; 5 seconds by default. An option in the URI goes before.
+    /// Sets the deadline of one call; 5 seconds by default. An option in the URI takes precedence.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
     }
 
-    /// Sets how many connections are kept at the most; 8 by default, and at least 1. An option in
-    /// the URI goes before.
+    /// Sets the maximum number of connections; 8 by default, and at least 1. An option in the URI
+    /// takes precedence.
     pub fn pool_size(mut self, pool_size: u32) -> Self {
         self.options.pool_size = pool_size.max(1);
         self
     }
 
-    /// Opens the cache to be read: nothing that is stored is changed, not even by opening it or a
-    /// scope. No file, directory, table, column, index or registry is made, and nothing is left
-    /// behind; every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly). `read_only=true` is the same in a URI.
+    /// Opens the cache read-only: neither opening it nor opening a scope changes the store.
     ///
-    /// A scope without a table has no records. A column that its records lack reads as its default,
-    /// or NULL; if they cannot be read under the schema as they are, opening the scope is
-    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange). A file or directory that does not exist is
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable). A `get` that finds nothing computes, and is an error as the write
-    /// that it needs is; `fetch` never writes.
+    /// No file, directory, table, column, index or registry is created. Every write fails with
+    /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly). The URI option is `read_only=true`.
+    ///
+    /// A scope without a table has no records. A column that is missing from the stored records
+    /// reads as its default, or NULL. Opening a scope fails with
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) if its records cannot be read
+    /// under the schema, and with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if its
+    /// file or directory does not exist. A `get` of a missing key computes, and then fails because
+    /// it cannot store the record; `fetch` never writes.
     ///
     /// SQLite files and directories of files can be read without write permission and on a file
-    /// system that is mounted read-only. A tiered cache reads its far store only, and a staged cache
-    /// its storage.
+    /// system that is mounted read-only. A tiered cache reads only its far store, and a staged
+    /// cache only its storage.
     ///
     /// ```
     /// use hilcat::{Cache, ErrorKind};
@@ -128,13 +132,14 @@ impl CacheBuilder {
         self
     }
 
-    /// Opens the cache without contacting its server: the first call connects, and a failure is
-    /// tried again by later calls. Opening a scope does not contact it either, so that an error of
-    /// its schema comes with the first call that uses the scope. `lazy=true` is the same in a URI;
-    /// an option in the URI goes before. What is wrong in the URI is an error nonetheless.
+    /// Opens the cache without contacting its server: the first call connects.
     ///
-    /// So a cache in a `static` is there whether or not its server is up when the program starts. A
-    /// backend without a server is opened at once.
+    /// If connecting fails, later calls try again. Opening a scope does not contact the server
+    /// either, so the first call on the scope reports errors of its schema. An invalid URI is still
+    /// an error here. The URI option is `lazy=true`; an option in the URI takes precedence.
+    ///
+    /// A lazy cache in a `static` can be opened while its server is down. A backend without a
+    /// server is opened immediately.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "redis"))] {
@@ -152,7 +157,7 @@ impl CacheBuilder {
     ///     Ok(n * n)
     /// }
     ///
-    /// // No server is there: it computes.
+    /// // The server cannot be reached, so the function computes.
     /// assert_eq!(square(7)?, 49);
     /// # }
     /// # Ok::<(), hilcat::Error>(())
@@ -162,9 +167,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Opens the cache for [`Cache::plan`]: [`read_only`](CacheBuilder::read_only), and a file or
-    /// directory that does not exist counts as an empty one, so that the plan says what would be
-    /// made.
+    /// Opens the cache for [`Cache::plan`]: [`read_only`](CacheBuilder::read_only), and a missing
+    /// file or directory counts as empty, so that the plan lists what would be created.
     pub fn plan_only(mut self) -> Self {
         self.options.read_only = true;
         self.options.missing_is_empty = true;
@@ -175,8 +179,8 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Cache::from_uri`]; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where tables are to be adopted from a
-    /// backend that has none.
+    /// As [`Cache::from_uri`]. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if tables
+    /// are to be adopted and the backend has no tables.
     pub fn open(self) -> Result<Cache> {
         self.options.freshness.validate()?;
         let (store, options) = match self.source {

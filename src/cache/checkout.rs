@@ -9,14 +9,17 @@ use crate::compute::TransactionWrites;
 use crate::{Error, Result};
 
 impl Cache {
-    /// Lends a connection of the cache's pool, for Diesel queries of your own over the cached rows.
+    /// Runs Diesel queries over the cached rows on a connection of the cache's pool.
     ///
-    /// The closure says which engine's: `|connection: &mut diesel::SqliteConnection|`, `PostgresConnection` or
-    /// `MysqlConnection` (in [`backend`](crate::backend)). In SQLite it is the one connection that
-    /// writes, and meanwhile every other write to the cache waits, one from within the closure
-    /// until its deadline: use [`Scope::on`](crate::Scope::on) there. On a server all that the closure asks has to
-    /// end by the deadline of one call. A transaction that is left open is rolled back; leave
-    /// settings of the connection as they were.
+    /// The type of the closure's argument selects the engine: `diesel::SqliteConnection`,
+    /// `PostgresConnection` or `MysqlConnection` (the latter two are in
+    /// [`backend`](crate::backend)).
+    ///
+    /// In SQLite it is the only connection that writes, and every other write to the cache waits
+    /// until the closure returns. A write to the cache from within the closure would wait until its
+    /// deadline: use [`Scope::on`](crate::Scope::on) instead. On a server, all queries of the
+    /// closure have to end by the deadline of one call. An open transaction is rolled back when the
+    /// closure returns. The closure must not change settings of the connection.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
@@ -50,10 +53,13 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming both, where the cache is not on the connection's engine;
-    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) where no connection is free until the deadline. What the closure
-    /// gives: an error of hilcat's as it is, one of Diesel's as the kind that it is, and any other
-    /// as [`ErrorKind::Compute`](crate::ErrorKind::Compute); the latter two as the [source](StdError::source).
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the cache uses a different
+    /// engine; the message names both. [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if no
+    /// connection is free before the deadline.
+    ///
+    /// An error of hilcat that the closure returns is passed on. An error of Diesel is mapped to
+    /// the matching kind, and any other error to [`ErrorKind::Compute`](crate::ErrorKind::Compute),
+    /// both with the original as the [source](StdError::source).
     pub fn diesel<C, T, E>(&self, call: impl FnOnce(&mut C) -> Result<T, E>) -> Result<T>
     where
         C: Pooled,
@@ -62,8 +68,8 @@ impl Cache {
         self.checkout("diesel", Access::Write, call)
     }
 
-    /// The same as [`diesel`](Cache::diesel) for queries that only read: in SQLite it is one of
-    /// the connections that read beside the one that writes.
+    /// Like [`diesel`](Cache::diesel), for queries that only read. In SQLite it uses one of the
+    /// read connections, so writes do not wait for it.
     ///
     /// # Errors
     ///
@@ -92,12 +98,12 @@ impl Cache {
         }
         let _writes = TransactionWrites::begin();
         if self.inner.store.database().is_none() {
-            // A lazy cache has none while its server cannot be reached.
+            // A lazy cache has no database until it has connected.
             self.inner.store.ping().map_err(|error| error.in_operation(backend, operation))?;
         }
         let result = C::checkout(&*self.inner.store, access, call).unwrap_or_else(|| {
             Err(Error::unsupported(format!(
-                "the cache is on `{backend}`, and the closure wants a connection to `{}`",
+                "the cache uses `{backend}`, and the closure takes a connection to `{}`",
                 <C::Backend as Engine>::NAME
             )))
         });

@@ -1,4 +1,4 @@
-//! What a cache says of the freshness of records, and how it is honoured.
+//! The freshness options of a cache: the defaults of its scopes, and checks of what is supported.
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use crate::store::ExpirySupport;
 use crate::{Error, Result, Schema};
 
 impl Cache {
-    /// A schema with what the cache says for those that do not say it themselves, as far as a scope
-    /// of that schema can honour it here.
+    /// Fills options that the schema does not set with the defaults that its scope can honour here.
     pub(super) fn with_defaults(&self, mut schema: Schema) -> Schema {
-        // A scope of hilcat's own says all that is to be said of it.
+        // hilcat's internal scopes set all their options.
         if schema.name.starts_with(ABSENT) {
             return schema;
         }
@@ -25,7 +24,7 @@ impl Cache {
     fn honoured_in(&self, schema: &Schema) -> Freshness {
         let able = self.capabilities();
         let mut defaults = self.inner.defaults.clone();
-        // Where it cannot be told, opening the scope says why.
+        // An error here is reported when the scope is opened.
         let expiry = match defaults.uses_expiry() {
             true => self.expiry_in(schema).unwrap_or(able.expiry),
             false => able.expiry,
@@ -46,8 +45,8 @@ impl Cache {
         defaults
     }
 
-    /// What becomes of the expiry of records in a scope. A table of another program has no column
-    /// for it.
+    /// Returns how the expiry of records is supported in a scope. A table created by another
+    /// program has no column for it.
     fn expiry_in(&self, schema: &Schema) -> Result<ExpirySupport> {
         let by_column = schema.freshness.expires_at.is_some();
         match self.inner.store.expiry_of(schema)? {
@@ -59,18 +58,18 @@ impl Cache {
         }
     }
 
-    /// Refuses what a scope says of freshness and cannot have.
+    /// Returns an error if the schema sets a freshness option that its scope cannot honour.
     pub(super) fn check_freshness(&self, schema: &Schema) -> Result<()> {
-        let (able, said) = (self.capabilities(), &schema.freshness);
+        let (able, freshness) = (self.capabilities(), &schema.freshness);
         if schema.has_own_expiry_column() {
             return Err(Error::invalid_schema(format!(
-                "the column name `{EXPIRES_AT}` is hilcat's own: give the column another name"
+                "the column name `{EXPIRES_AT}` is reserved by hilcat: rename the column"
             )));
         }
         let unsupported = |option: &str, why: &str| {
             Err(Error::unsupported(format!("`{option}` cannot be honoured: {why}")))
         };
-        let needed = expiry_options(said);
+        let needed = expiry_options(freshness);
         let unmet = |expiry| needed.iter().find(|(_, needed)| !needed.is_met_by(expiry));
         if unmet(ExpirySupport::Unsupported).is_some() {
             let expiry = self.expiry_in(schema)?;
@@ -78,15 +77,15 @@ impl Cache {
                 return unsupported(option, self.why_not());
             }
         }
-        if said.max_records.is_some() && !able.max_records {
+        if freshness.max_records.is_some() && !able.max_records {
             return unsupported(
                 "max_records",
-                "the number of records can be bounded in tables, files and sqlite+kv; for memory say `max_entries` in the URI",
+                "the number of records can be bounded in tables, files and sqlite+kv; for memory, set `max_entries` in the URI",
             );
         }
-        if said.lease().is_some() && !able.shared_single_flight {
+        if freshness.lease().is_some() && !able.shared_single_flight {
             let why = match able.persistent {
-                true => "the backend, in this layout, has no place for leases",
+                true => "the backend cannot store leases in this layout",
                 false => "no other process uses the store",
             };
             return unsupported("single_flight = \"shared\"", why);
@@ -97,27 +96,27 @@ impl Cache {
     fn why_not(&self) -> &'static str {
         match self.capabilities().expiry {
             ExpirySupport::Full => {
-                "the table is that of another program and has no column for the expiry; name one of its columns by `expires_at`"
+                "the table was created by another program and has no column for the expiry; name one of its columns with `expires_at`"
             }
             ExpirySupport::ByColumn => {
-                "in this layout a record has no place for its expiry but a column of its own; name one by `expires_at`"
+                "in this layout the expiry of a record can only be stored in one of its own columns; name one with `expires_at`"
             }
             ExpirySupport::Removal => {
-                "in this layout the server removes expired records, and there is no place for their expiry: `ttl` alone is honoured; the other layouts and backends honour all options"
+                "in this layout the server removes expired records, and their expiry is not stored: only `ttl` is supported; the other layouts and backends support all options"
             }
-            ExpirySupport::Unsupported => "the backend keeps no expiry of records",
+            ExpirySupport::Unsupported => "the backend does not support the expiry of records",
         }
     }
 
-    /// Removes the records that are past their last stale window, in all scopes of the store, be
-    /// they opened or not, and gives how many they were.
+    /// Removes the records that are past their last stale window, and returns how many.
     ///
-    /// They are removed in batches of up to 1,000, each in a step of its own that has its own
-    /// deadline, and holds no lock longer; an error leaves what was removed before it.
+    /// It covers all scopes of the store, opened or not. Records are removed in batches of up to
+    /// 1,000. Each batch has its own deadline, and no lock is held from one batch to the next.
+    /// After an error, the batches before it stay removed.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     pub fn purge(&self) -> Result<u64> {
         let store = &self.inner.store;
         let scopes = store.scopes();
@@ -125,7 +124,7 @@ impl Cache {
         scopes.iter().try_fold(0, |removed, scope| Ok(removed + self.purge_scope(scope)?))
     }
 
-    /// Removes the same in one scope, be it opened or not.
+    /// Like [`purge`](Cache::purge), for one scope, opened or not.
     ///
     /// # Errors
     ///
@@ -147,7 +146,7 @@ impl Cache {
     }
 }
 
-/// What an option needs of a backend.
+/// The support for expiry that an option needs.
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
@@ -165,19 +164,19 @@ impl Needs {
     }
 }
 
-fn expiry_options(said: &Freshness) -> [(&'static str, Needs); 5] {
+fn expiry_options(freshness: &Freshness) -> [(&'static str, Needs); 5] {
     let needs = |given: bool, needs: Needs| if given { needs } else { Needs::Nothing };
     [
-        ("ttl", needs(said.ttl.is_some(), Needs::Removal)),
-        ("stale_while_revalidate", needs(said.stale_while_revalidate.is_some(), Needs::Full)),
-        ("stale_if_error", needs(said.stale_if_error.is_some(), Needs::Full)),
-        ("negative_ttl", needs(said.negative_ttl.is_some(), Needs::Full)),
-        ("expires_at", needs(said.expires_at.is_some(), Needs::Full)),
+        ("ttl", needs(freshness.ttl.is_some(), Needs::Removal)),
+        ("stale_while_revalidate", needs(freshness.stale_while_revalidate.is_some(), Needs::Full)),
+        ("stale_if_error", needs(freshness.stale_if_error.is_some(), Needs::Full)),
+        ("negative_ttl", needs(freshness.negative_ttl.is_some(), Needs::Full)),
+        ("expires_at", needs(freshness.expires_at.is_some(), Needs::Full)),
     ]
 }
 
-/// What is said of freshness for scopes that do not say it themselves. It applies where a scope can
-/// honour it. An option in the URI goes before.
+/// Freshness options of scopes that do not set them, applied where the scope can honour them. An
+/// option in the URI takes precedence.
 impl CacheBuilder {
     /// Sets how long records are fresh after each write.
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -185,7 +184,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how long after a record's expiry `get` may serve it while one caller computes a new one.
+    /// Sets how long after a record's expiry `get` may serve it while one caller computes a new
+    /// one.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.options.freshness.stale_while_revalidate = Some(window);
         self
@@ -197,8 +197,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the part of the time to live, more than 0 and less than 1, by which each write shortens
-    /// it at random at the most.
+    /// Sets the maximum fraction, more than 0 and less than 1, by which each write randomly
+    /// shortens the time to live.
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.options.freshness.jitter = Some(jitter);
         self
@@ -210,7 +210,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets how many records each scope keeps; those that expire first go first.
+    /// Sets how many records each scope keeps; those that expire first are removed first.
     pub fn max_records(mut self, records: u64) -> Self {
         self.options.freshness.max_records = Some(records);
         self
@@ -228,20 +228,22 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets what `get` and its kin do while the store cannot be reached; they fail by default.
+    /// Sets what `get` and its variants do while the store cannot be reached; they fail by default.
     ///
-    /// Whatever is set, a cache on a server has a circuit breaker: after five calls in a row that
-    /// ended as [`Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) calls fail or compute at once, until the server answers
-    /// a probe, which is sent after 100 ms and then with pauses that grow to 2 s. Waiting for a
-    /// connection of the pool or for a lock does not count.
+    /// With either setting, a cache on a server has a circuit breaker. It opens after five
+    /// consecutive calls that ended as [`Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`Timeout`](crate::ErrorKind::Timeout): calls then fail or compute immediately, until the
+    /// server answers a probe. Probes are sent after 100 ms, and then with pauses that grow to 2 s.
+    /// Waiting for a connection of the pool or for a lock does not count as a failure.
     pub fn on_unavailable(mut self, on_unavailable: OnUnavailable) -> Self {
         self.options.freshness.on_unavailable = Some(on_unavailable);
         self
     }
 
-    /// Sets the clock by which records expire, also in the members of layers that the URI names;
-    /// that of the system by default. See [`ManualClock`](crate::testing::ManualClock).
+    /// Sets the clock that decides when records expire; the system clock by default.
+    ///
+    /// It also applies to the members of layers in the URI. See
+    /// [`ManualClock`](crate::testing::ManualClock).
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.options.clock = SharedClock::new(clock);
         self

@@ -7,11 +7,11 @@ use super::Cache;
 use crate::scope::Core;
 use crate::{Result, Schema};
 
-/// The number of a function in this process.
+/// The number of a cached function in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Number(OnceLock<usize>);
+pub(crate) struct FunctionId(OnceLock<usize>);
 
-impl Number {
+impl FunctionId {
     pub(crate) const fn new() -> Self {
         Self(OnceLock::new())
     }
@@ -22,48 +22,49 @@ impl Number {
     }
 }
 
-/// How many places the first part has; each one after it has twice as many.
+/// The number of slots in the first part; each further part has double the slots of the previous.
 const FIRST: usize = 16;
 
-/// As many as there can be functions in a program.
+/// Enough parts for 268 million functions.
 const PARTS: usize = 24;
 
 type Part = OnceLock<Box<[OnceLock<Arc<Core>>]>>;
 
-/// Places by the numbers of functions. They never move, so that nobody waits who reads one.
+/// The scopes by function number. A slot never moves once its part is allocated, so reads take no
+/// lock.
 #[derive(Default)]
 pub(super) struct Functions {
     parts: [Part; PARTS],
 }
 
 impl Functions {
-    fn place(&self, number: usize) -> Option<&OnceLock<Arc<Core>>> {
+    fn slot(&self, number: usize) -> Option<&OnceLock<Arc<Core>>> {
         let part = ((number / FIRST) + 1).ilog2() as usize;
         let before = FIRST * ((1 << part) - 1);
-        let places = || (0..FIRST << part).map(|_| OnceLock::new()).collect();
-        self.parts.get(part)?.get_or_init(places).get(number - before)
+        let slots = || (0..FIRST << part).map(|_| OnceLock::new()).collect();
+        self.parts.get(part)?.get_or_init(slots).get(number - before)
     }
 }
 
 impl Cache {
-    /// The scope of a function, where it was called before.
+    /// Returns the scope of a function that was called before.
     #[inline]
-    pub(crate) fn known_function(&self, number: &Number) -> Option<Arc<Core>> {
-        self.inner.functions.place(number.get())?.get().cloned()
+    pub(crate) fn opened_function(&self, number: &FunctionId) -> Option<Arc<Core>> {
+        self.inner.functions.slot(number.get())?.get().cloned()
     }
 
-    /// The scope of a function; opened where it is called for the first time.
-    pub(crate) fn of_function(
+    /// Returns the scope of a function, and opens it on the first call.
+    pub(crate) fn function_scope(
         &self,
-        number: &Number,
+        number: &FunctionId,
         schema: impl FnOnce() -> Result<Schema>,
     ) -> Result<Arc<Core>> {
-        if let Some(core) = self.known_function(number) {
+        if let Some(core) = self.opened_function(number) {
             return Ok(core);
         }
         let core = self.open(schema()?)?;
-        Ok(match self.inner.functions.place(number.get()) {
-            Some(place) => place.get_or_init(|| core).clone(),
+        Ok(match self.inner.functions.slot(number.get()) {
+            Some(slot) => slot.get_or_init(|| core).clone(),
             None => core,
         })
     }
@@ -74,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_has_a_place_of_its_own() {
+    fn every_number_has_its_own_slot() {
         let functions = Functions::default();
         let mut seen = std::collections::HashSet::new();
         for number in 0..1_000 {
-            let place = functions.place(number).unwrap();
-            assert!(seen.insert(std::ptr::from_ref(place)), "{number}");
-            assert!(std::ptr::eq(place, functions.place(number).unwrap()));
+            let slot = functions.slot(number).unwrap();
+            assert!(seen.insert(std::ptr::from_ref(slot)), "{number}");
+            assert!(std::ptr::eq(slot, functions.slot(number).unwrap()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Caches made of caches.
+//! Caches composed of other caches.
 
 use std::sync::Arc;
 
@@ -14,34 +14,33 @@ use crate::layers::tiered::Tiered;
 use crate::layers::{LayerStore, OnFailure, ReadOnly, Tiers};
 use crate::store::Store;
 
-/// What a cache shares with the layers shared it, however many of them there are.
+/// The state that a cache shares with all layers over it.
 #[derive(Default)]
 pub(super) struct SharedState {
     tiers: Arc<Tiers>,
-    /// The computations under way: those of a cache under a prefix are with the one beneath, and
-    /// those of a layer with the part that has the records, so that a write through either voids them.
+    /// The computations in progress. A cache with a prefix shares those of its base cache, and a
+    /// layer those of the member that has the records, so that a write through either voids them.
     flights: Arc<AllFlights>,
-    /// The namespaces by which a scope of this cache is named there, from the innermost on.
+    /// The namespaces of this cache's scopes in `flights`, innermost first.
     under: Vec<Namespace>,
-    /// Where it is a cache under a prefix: the one beneath, and the whole prefix.
+    /// For a cache with a prefix: the base cache, and the full prefix.
     beneath: Option<(Cache, Namespace)>,
 }
 
 impl SharedState {
-    /// The computations under way in a scope, whoever opened it and under whichever schema.
+    /// Returns the flights of a scope, shared by all handles and schemas that it is opened with.
     pub(super) fn flights(&self, scope: &str) -> Arc<Flights> {
         let named = |name: String, namespace: &Namespace| namespace.join(&name);
         self.flights.of(&self.under.iter().fold(scope.to_owned(), named))
     }
 
-    /// Of a cache whose computations are with those of this one.
+    /// Returns the state of a new cache that shares its flights with this one.
     fn with_its_flights(&self) -> Self {
         let (flights, under) = (self.flights.clone(), self.under.clone());
         Self { flights, under, ..Self::default() }
     }
 
-    /// Voids the computations under way in scopes (in all for `None`), whose records are about to
-    /// be replaced.
+    /// Voids the flights of scopes (`None` for all) whose records are about to be replaced.
     pub(super) fn void(&self, scopes: Option<&[String]>) {
         match scopes {
             Some(scopes) => scopes.iter().for_each(|scope| self.flights(scope).void_all()),
@@ -51,21 +50,23 @@ impl SharedState {
 }
 
 impl Cache {
-    /// A near cache in front of a far one: reads go to the near one and, where it has nothing, to
-    /// the far one, which fills it; writes go to the far one first, and then to the near one.
+    /// Creates a cache with a near cache in front of a far one.
     ///
-    /// The far cache has the truth: `keys`, `iter`, `len` and `scopes` are its own, `pop` and
-    /// `clear` reach both, and a write that it did not take, or of which nobody knows whether it
-    /// did, leaves the near one without the value. The near one can have a bound or lose records
-    /// at any time (`memory:?max_entries=10000`). In one process a read never gives anything older
-    /// than the last write that was acknowledged before it, whatever goes on at the same time: so
-    /// make one such cache and clone it, or several over clones of one `near` and one `far`. What other
-    /// processes write to the far store is seen when the near record is gone: give `near` a `ttl`
-    /// for that. A record that is read from the far store is good for its time to live once more
-    /// in the near one.
+    /// Reads go to the near cache. If it has no record, they go to the far cache, and the result
+    /// fills the near one. Writes go to the far cache first, and then to the near one.
     ///
-    /// A near store that fails is passed over: the far one answers, and nothing of the near one is
-    /// used until it could be emptied.
+    /// The far cache is authoritative: `keys`, `iter`, `len` and `scopes` read it, and `pop` and
+    /// `clear` apply to both. A far write that failed, or whose outcome is unknown, removes the
+    /// value from the near cache. The near cache may have a bound or lose records at any time
+    /// (`memory:?max_entries=10000`).
+    ///
+    /// In one process a read never returns anything older than the last write acknowledged before
+    /// it, also under concurrency. For that, create one such cache and clone it, or create several
+    /// over clones of one `near` and one `far`. Writes of other processes to the far store are seen
+    /// when the near record is gone: give `near` a `ttl` for that. The time to live of a record
+    /// starts anew when it is copied to the near cache.
+    ///
+    /// If the near store fails, the far one is used alone until the near one could be cleared.
     ///
     /// ```
     /// use hilcat::Cache;
@@ -86,18 +87,21 @@ impl Cache {
         Self::layer(store, &far, &far, &[&near])
     }
 
-    /// A cache that does all work in one store and has another one to keep it: [`load`](Cache::load)
-    /// and [`backup`](Cache::backup) move whole scopes, and nothing else does.
+    /// Creates a cache that works in `memory` and is saved to `storage` on request.
     ///
-    /// `load` puts what the storage has in place of what is there, for scopes that are opened
-    /// later when they are; unsaved work on them is lost. `backup` puts what is there in place of
-    /// what the storage has: all or nothing for each scope, also when the process is killed in the
-    /// middle. Without names it writes the scopes that were written to since they were loaded or
-    /// backed up, and leaves the others in the storage as they are. A scope that was never loaded
-    /// replaces what the storage had of it, too: load first. [`unsaved`](Cache::unsaved) says which
-    /// scopes have work that only this process has; when the cache is dropped it is gone.
+    /// Only [`load`](Cache::load) and [`backup`](Cache::backup) access the storage; they copy whole
+    /// scopes.
     ///
-    /// `memory` has no bound: opening a scope where it has one is an error.
+    /// - `load` replaces the scopes in memory by those of the storage; unsaved changes are lost. A
+    ///   scope that is not open yet is loaded when it is opened.
+    /// - `backup` replaces the scopes in the storage by those in memory. Each scope is replaced
+    ///   atomically, also if the process is killed. Without names it writes the scopes changed since
+    ///   they were loaded or backed up, and leaves the others in the storage as they are. A scope
+    ///   that was never loaded is replaced as well: load first.
+    /// - [`unsaved`](Cache::unsaved) lists the scopes with changes that are lost when the cache is
+    ///   dropped.
+    ///
+    /// `memory` must not have a bound: with one, opening a scope is an error.
     ///
     /// ```
     /// use hilcat::Cache;
@@ -122,14 +126,14 @@ impl Cache {
         Self::layer(store, &memory, &storage, &[&memory])
     }
 
-    /// A cache that reads from a primary cache and writes to it and then, in their order, to
-    /// others.
+    /// Creates a cache that reads from `primary` and writes to it and then to `writers`, in order.
     ///
-    /// A write is acknowledged when all have it. Where one does not take it those after it are not
-    /// written to, and the error says which have the write and which have not; its kind is
-    /// [`ErrorKind::PartialWrite`](crate::ErrorKind::PartialWrite) where some have.
-    /// [`fan_out_with`](Cache::fan_out_with) can write to all nonetheless. `load` and `backup`
-    /// reach all. Writes of one key reach all stores in one order.
+    /// A write succeeds when all stores have it. If one store fails, the stores after it are not
+    /// written to, and the error lists the stores with and without the write. Its kind is
+    /// [`ErrorKind::PartialWrite`](crate::ErrorKind::PartialWrite) if at least one store has the
+    /// write. [`fan_out_with`](Cache::fan_out_with) can write to the remaining stores nonetheless.
+    /// `load` and `backup` apply to all stores. All stores receive the writes of a key in the same
+    /// order.
     ///
     /// ```
     /// use hilcat::Cache;
@@ -144,7 +148,7 @@ impl Cache {
         Self::fan_out_with(primary, writers, OnFailure::Stop)
     }
 
-    /// As [`fan_out`](Cache::fan_out), told what to do where a store does not take a write.
+    /// Like [`fan_out`](Cache::fan_out), with a choice of what happens if a store fails to write.
     pub fn fan_out_with(
         primary: Cache,
         writers: impl IntoIterator<Item = Cache>,
@@ -156,15 +160,17 @@ impl Cache {
         Self::layer(store, &primary, &primary, &writers.iter().collect::<Vec<_>>())
     }
 
-    /// The same stores under a namespace: scopes of one name are others than without it, and
-    /// [`scopes`](Cache::scopes) lists its own alone. Keep it where it is used often: asked again
-    /// for the same prefix, it has to open its scopes again.
+    /// Returns a cache on the same stores whose scopes are in a namespace of their own.
     ///
-    /// Beneath, the scope and the table `articles` of the prefix `tenant1` are named
-    /// `tenant1__articles`. Letters, digits and single underscores stay as they are in a prefix
-    /// (`x-` and two digits stand for any other byte, capitals among them), so that the names are
-    /// good on every backend, and no two prefixes ever share a table. A prefix can be taken of a
-    /// cache under a prefix. An empty one is an error when a scope is opened.
+    /// A scope is distinct from the scope of the same name without the prefix, and
+    /// [`scopes`](Cache::scopes) lists only the scopes with the prefix. Keep the returned cache: a
+    /// new one for the same prefix opens its scopes again.
+    ///
+    /// In the base cache, the scope and the table `articles` of the prefix `tenant1` are named
+    /// `tenant1__articles`. Lower-case letters, digits and single underscores of a prefix are kept;
+    /// any other byte is written as `x-` and two digits. So the names are valid on every backend,
+    /// and no two prefixes share a table. Prefixes can be nested. With an empty prefix, opening a
+    /// scope is an error.
     ///
     /// ```
     /// use hilcat::Cache;
@@ -185,14 +191,17 @@ impl Cache {
         let mut shared = beneath.inner.shared.with_its_flights();
         shared.under.insert(0, namespace.clone());
         shared.beneath = Some((beneath, namespace));
-        self.made(store, self.inner.schemas.clone(), shared)
+        self.derived(store, self.inner.schemas.clone(), shared)
     }
 
-    /// The same cache, only read: every write to it is [`crate::ErrorKind::ReadOnly`], and opening a scope
-    /// changes nothing that is stored. A scope that does not exist has no records, and none is made.
+    /// Returns a read-only view of this cache.
     ///
-    /// What this cache needs was made when it was opened: where that is to change nothing either,
-    /// open it by [`CacheBuilder::read_only`](crate::CacheBuilder::read_only).
+    /// Every write fails with [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly), and opening a
+    /// scope changes nothing in the store. A scope that does not exist has no records and is not
+    /// created.
+    ///
+    /// Opening this cache itself may have created files or tables. To open a cache without any
+    /// change, use [`CacheBuilder::read_only`](crate::CacheBuilder::read_only).
     ///
     /// ```
     /// use hilcat::{Cache, ErrorKind};
@@ -224,20 +233,24 @@ impl Cache {
         )
     }
 
-    /// The cache as another process has it, for tests: it shares the stores and nothing else.
+    /// Returns a cache that shares only the stores, as if opened by a different process; for tests.
     #[doc(hidden)]
     pub fn detached(&self) -> Cache {
-        self.made_on(self.inner.store.clone(), self.inner.schemas.clone(), SharedState::default())
+        self.derived_on(
+            self.inner.store.clone(),
+            self.inner.schemas.clone(),
+            SharedState::default(),
+        )
     }
 
-    /// The cache as a part of a layer.
+    /// Returns this cache as a member of a layer.
     fn member(&self) -> LayerStore {
         let Inner { store, defaults, shared, .. } = &*self.inner;
         LayerStore { store: store.clone(), defaults: defaults.clone(), tiers: shared.tiers.clone() }
     }
 
-    /// The cache on a layer, with the declared scopes of its parts: of two with one name that of
-    /// the first counts. Its computations are with those of the part that it `works_in`.
+    /// Creates the cache on a layer, with the declared scopes of its members. If two have the same
+    /// name, that of `first` applies. It shares the flights of the member `works_in`.
     fn layer(
         store: impl Store + 'static,
         works_in: &Cache,
@@ -248,16 +261,15 @@ impl Cache {
         for cache in others.iter().rev().copied().chain([first]) {
             schemas.extend(cache.inner.schemas.iter().cloned());
         }
-        first.made(store, schemas, works_in.inner.shared.with_its_flights())
+        first.derived(store, schemas, works_in.inner.shared.with_its_flights())
     }
 
-    /// A cache on a store that makes new scopes as this one does, and has its defaults and its
-    /// clock.
-    fn made(&self, store: impl Store + 'static, schemas: Schemas, shared: SharedState) -> Cache {
-        self.made_on(Arc::new(store), schemas, shared)
+    /// Creates a cache on a store with the `new_scope` function, defaults and clock of this one.
+    fn derived(&self, store: impl Store + 'static, schemas: Schemas, shared: SharedState) -> Cache {
+        self.derived_on(Arc::new(store), schemas, shared)
     }
 
-    fn made_on(&self, store: Arc<dyn Store>, schemas: Schemas, shared: SharedState) -> Cache {
+    fn derived_on(&self, store: Arc<dyn Store>, schemas: Schemas, shared: SharedState) -> Cache {
         let inner = Inner {
             store,
             schemas,

@@ -1,4 +1,4 @@
-//! Writes that take effect when a transaction is committed.
+//! Tracks the writes of a transaction, which take effect when it is committed.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use crate::Key;
 type Written = Vec<(Arc<Flights>, Key)>;
 
 thread_local! {
-    /// What this thread wrote on the connection that it is lent, if it is lent one.
+    /// The keys written by this thread on its checked-out connection, if it has one.
     static WRITTEN: RefCell<Option<Written>> = const { RefCell::new(None) };
 }
 
-/// Collects the writes of this thread while it is lent a connection. When this is dropped, which is
-/// after the commit, the computations of their keys are void once more: those that began in between
-/// may have seen what was there before.
+/// Collects the writes of this thread while it has a connection checked out.
+///
+/// Dropping it, after the commit, voids the flights of the written keys again: a computation that
+/// began between the write and the commit may have read the old value.
 #[derive(Debug)]
 pub(crate) struct TransactionWrites {
     outer: Option<Written>,
@@ -36,10 +37,9 @@ impl Drop for TransactionWrites {
 }
 
 impl Flights {
-    /// Voids the computations of these keys: called by a write in a transaction before it is sent.
+    /// Voids the flights of these keys. A write in a transaction calls this before it is sent.
     ///
-    /// It does not wait for one that is being stored, which may itself wait for a lock of the
-    /// transaction.
+    /// It does not wait for a storing flight, whose insert may wait for a lock of the transaction.
     pub(crate) fn void_in_transaction(self: &Arc<Self>, keys: impl IntoIterator<Item = Key>) {
         let keys: Vec<Key> = keys.into_iter().collect();
         WRITTEN.with_borrow_mut(|written| {

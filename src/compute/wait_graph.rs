@@ -1,8 +1,8 @@
 //! The graph of waiting computations, in which a cycle is an error.
 //!
-//! A computation runs in a thread or in a future. A computation that starts another one is its
-//! parent, and the children of one parent may run concurrently. A computation ends after its
-//! descendants, so that a descendant that waits makes all its ancestors wait.
+//! A computation runs in a thread or in a future. It is the parent of the computations that it
+//! starts, and the children of one parent may run concurrently. A computation ends after its
+//! descendants, so a waiting descendant makes all its ancestors wait.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Computation {
         Self(self.0.iter().copied().chain([number()]).collect())
     }
 
-    /// Makes a call as this computation.
+    /// Runs a call as this computation.
     pub(super) fn run<T>(&self, call: impl FnOnce() -> T) -> T {
         struct Restore(Option<Computation>);
         impl Drop for Restore {
@@ -63,7 +63,7 @@ impl Computation {
     }
 }
 
-/// A wait: an edge of the graph, from a computation to the number of the one it waits for.
+/// A wait: an edge of the graph, from a computation to the number of its target.
 struct Wait {
     number: u64,
     waiter: Computation,
@@ -80,22 +80,22 @@ static WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new());
 pub(super) struct Waiting(u64);
 
 impl Waiting {
-    /// Adds the wait of this thread's computation for another one.
+    /// Adds a wait of this thread's computation for `owner`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ComputeCycle`] if the other one can end only after this thread's computation.
+    /// [`ErrorKind::ComputeCycle`] if `owner` can end only after this thread's computation.
     pub(super) fn begin(owner: &Computation) -> Result<Self> {
         let waiter = Computation::current();
         let mut waits = WAITS.lock();
-        // The computations that have to end before this one can continue.
+        // The computations that have to end before the waiter can continue.
         let mut needed = vec![owner.own()];
         let mut at = 0;
         while let Some(next) = needed.get(at).copied() {
             if waiter.0.contains(&next) {
                 return Err(Error::new(
                     ErrorKind::ComputeCycle,
-                    "the value is asked for by its own computation, which would wait for itself for ever",
+                    "the computation needs the value that it computes, directly or through other computations, and would wait for itself for ever",
                 ));
             }
             for wait in waits.iter().filter(|wait| wait.waiter.0.contains(&next)) {

@@ -1,4 +1,4 @@
-//! How long records are fresh, and what is served when they no longer are.
+//! The freshness of records: how long they are fresh, and what is served afterwards.
 
 mod options;
 pub(crate) mod text;
@@ -7,6 +7,6 @@ mod validate;
 pub use self::options::{Freshness, OnUnavailable, SingleFlight, Ttl};
 pub(crate) use self::validate::invalid;
 
-/// The name of the column that says when a record stops being fresh, in the tables, documents and
-/// serialised records of scopes that use expiry and have no column of their own for it.
+/// The name of hilcat's own expiry column. Tables, documents and serialised records have it if
+/// their scope uses expiry and names no column of its own for it.
 pub const EXPIRES_AT: &str = "hilcat_expires_at";

@@ -1,14 +1,14 @@
-//! The options of a scope that say how long its records are fresh.
+//! The freshness options of a scope.
 
 use std::time::Duration;
 
-/// How long a record is fresh after a write.
+/// The time to live: how long a record is fresh after a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ttl {
-    /// For this long.
+    /// For this duration.
     After(Duration),
-    /// For ever, unless a write gives the record a time to live of its own.
+    /// For ever, unless a write sets a time to live for its record.
     Never,
 }
 
@@ -16,63 +16,63 @@ pub enum Ttl {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SingleFlight {
-    /// Those of one process.
+    /// The callers in one process.
     Process,
-    /// Those of all processes that use the store.
+    /// The callers in all processes that use the store.
     Shared {
-        /// How long a process that computes keeps the right to do so without renewing it. It renews
-        /// it every third of this time; if it dies, another process takes over afterwards.
+        /// The duration of the lease on a computation. It is renewed at intervals of one third of
+        /// this time. If the process dies, a different one computes after the lease has ended.
         lease: Duration,
     },
 }
 
 impl SingleFlight {
-    /// The lease of a shared single flight that names none: 30 seconds.
+    /// The default lease of [`SingleFlight::Shared`]: 30 seconds.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 }
 
-/// What `get` and its kin do while the store cannot be reached: the calls that are given a
-/// computation, and cached functions.
+/// What calls with a computation (`get`, its variants and cached functions) do while the store
+/// cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnUnavailable {
-    /// They fail.
+    /// Return an error.
     Fail,
-    /// They compute and return, without storing. A scope that cannot be opened is opened by a later
-    /// call. `fetch` and what writes report the error nonetheless.
+    /// Compute and return the result without storing it. A scope that cannot be opened is opened by
+    /// a later call. `fetch` and writes still return the error.
     Compute,
 }
 
-/// What a scope says about the freshness of its records, or what a cache says for all scopes that
-/// say nothing themselves. Whatever is `None` is not said.
+/// The freshness options of a scope, or the defaults that a cache has for its scopes. An option
+/// that is `None` is not set.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Freshness {
     /// How long a record is fresh after each write.
     pub ttl: Option<Ttl>,
-    /// After that, how long `get` may serve the old record while one caller computes a new one.
+    /// How long after the expiry `get` may serve the old record while one caller computes a new
+    /// one.
     pub stale_while_revalidate: Option<Duration>,
-    /// After that, how long the old record is served if the computation fails.
+    /// How long after the expiry the old record is served if the computation fails.
     pub stale_if_error: Option<Duration>,
-    /// The part of the time to live, from 0 to 1, by which each write shortens it at random at the
-    /// most.
+    /// The maximum fraction, from 0 to 1, by which each write randomly shortens the time to live.
     pub jitter: Option<f64>,
     /// How long `get_optional` remembers that there is no record.
     pub negative_ttl: Option<Duration>,
-    /// The column that says when a record stops being fresh.
+    /// The column that has the expiry of a record.
     pub expires_at: Option<String>,
-    /// How many records are kept about; those that expire first go first.
+    /// About how many records are kept; those that expire first are removed first.
     pub max_records: Option<u64>,
     /// Whether writes remove expired records in small steps.
     pub auto_purge: Option<bool>,
     /// Which callers share a computation.
     pub single_flight: Option<SingleFlight>,
-    /// What is done while the store cannot be reached.
+    /// What calls with a computation do while the store cannot be reached.
     pub on_unavailable: Option<OnUnavailable>,
 }
 
 impl Freshness {
-    /// Nothing is said.
+    /// No option is set.
     pub(crate) const NONE: Self = Self {
         ttl: None,
         stale_while_revalidate: None,
@@ -86,23 +86,23 @@ impl Freshness {
         on_unavailable: None,
     };
 
-    /// Whether records can expire: then they carry when.
+    /// Returns whether records can expire. If so, they are stored with their expiry.
     pub fn uses_expiry(&self) -> bool {
         self.ttl.is_some() || self.expires_at.is_some() || self.negative_ttl.is_some()
     }
 
-    /// Whether something says when a record stops being fresh.
+    /// Returns whether records have an expiry: by a `ttl` or a column.
     pub(crate) fn expires(&self) -> bool {
         matches!(self.ttl, Some(Ttl::After(_))) || self.expires_at.is_some()
     }
 
-    /// How long after its expiry a record may still be served: the longer of the stale windows.
+    /// Returns how long after its expiry a record may be served: the longer of the stale windows.
     pub fn stale_window(&self) -> Duration {
         let windows = [self.stale_while_revalidate, self.stale_if_error];
         windows.into_iter().flatten().max().unwrap_or_default()
     }
 
-    /// The lease of a shared single flight; `None` if computations are not shared by processes.
+    /// Returns the lease of a shared single flight; `None` if processes do not share computations.
     pub fn lease(&self) -> Option<Duration> {
         match self.single_flight {
             Some(SingleFlight::Shared { lease }) => Some(lease),
@@ -110,7 +110,7 @@ impl Freshness {
         }
     }
 
-    /// These options, and what they leave out from others.
+    /// Returns these options, with those that are not set taken from `others`.
     pub(crate) fn or(&self, others: &Self) -> Self {
         let (own, given) = (self.clone(), others.clone());
         Self {
@@ -127,9 +127,9 @@ impl Freshness {
         }
     }
 
-    /// The options of a scope with those of its cache: what the scope leaves out and what of that
-    /// applies. Windows and jitter need something that expires, and a column that says when records
-    /// expire leaves no room for a time to live.
+    /// Returns the options of a scope, with those that are not set taken from the defaults of its
+    /// cache where they apply. Windows and jitter apply only to records that expire. A time to live
+    /// does not apply to a scope with an expiry column.
     pub(crate) fn with_defaults(&self, defaults: &Self) -> Self {
         let mut merged = self.clone();
         if merged.expires_at.is_none() {

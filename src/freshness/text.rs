@@ -1,4 +1,4 @@
-//! The options as text, spelled alike in TOML files and in URIs.
+//! The text form of the options, the same in TOML files and URIs.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const FLIGHTS: [(&str, SingleFlight); 2] = [
 const UNAVAILABLE: [(&str, OnUnavailable); 2] =
     [("fail", OnUnavailable::Fail), ("compute", OnUnavailable::Compute)];
 
-/// Options that are being read.
+/// Parses options one by one.
 #[derive(Default)]
 pub(crate) struct Words {
     freshness: Freshness,
@@ -37,12 +37,12 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Reads one of the options.
+    /// Parses one option.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the option and what it
-    /// can be.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the option and its
+    /// valid values.
     pub(crate) fn set(&mut self, name: &str, text: &str) -> Result<()> {
         let wrong = |error: Error| Error::invalid_config(format!("`{name}`: {}", error.message()));
         let time = || duration::parse(text).map(Some).map_err(wrong);
@@ -54,7 +54,7 @@ impl Words {
             "stale_if_error" => freshness.stale_if_error = time()?,
             "negative_ttl" => freshness.negative_ttl = time()?,
             "lease" => self.lease = time()?,
-            "jitter" => freshness.jitter = Some(part(text).map_err(wrong)?),
+            "jitter" => freshness.jitter = Some(fraction(text).map_err(wrong)?),
             "expires_at" => freshness.expires_at = Some(text.to_owned()),
             "max_records" => freshness.max_records = Some(number(text).map_err(wrong)?),
             "auto_purge" => freshness.auto_purge = Some(word(name, text, &SWITCH)?),
@@ -65,12 +65,12 @@ impl Words {
         Ok(())
     }
 
-    /// The options that were read.
+    /// Returns the parsed options.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if there is a lease that no
-    /// process takes.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if `lease` is set without a
+    /// shared single flight.
     pub(crate) fn finish(self) -> Result<Freshness> {
         let mut freshness = self.freshness;
         match (self.lease, &mut freshness.single_flight) {
@@ -78,7 +78,7 @@ impl Words {
             (Some(given), Some(SingleFlight::Shared { lease })) => *lease = given,
             _ => {
                 return Err(Error::invalid_config(
-                    "`lease` is of computations that processes share: give `single_flight = \"shared\"`, too",
+                    "`lease` applies only to computations shared by processes: set `single_flight = \"shared\"` as well",
                 ));
             }
         }
@@ -86,16 +86,16 @@ impl Words {
     }
 }
 
-/// Reads `10%` or `0.1`.
-fn part(text: &str) -> Result<f64> {
+/// Parses `10%` or `0.1`.
+fn fraction(text: &str) -> Result<f64> {
     let (digits, whole) = match text.strip_suffix('%') {
         Some(percent) => (percent, 100.0),
         None => (text, 1.0),
     };
-    let part = digits.parse::<f64>().ok().map(|digits| digits / whole);
-    part.filter(|part| *part > 0.0 && *part < 1.0).ok_or_else(|| {
+    let fraction = digits.parse::<f64>().ok().map(|digits| digits / whole);
+    fraction.filter(|fraction| *fraction > 0.0 && *fraction < 1.0).ok_or_else(|| {
         Error::invalid_config(
-            "write a part of the time to live as 10% or 0.1, more than 0 and less than 100%",
+            "write a fraction of the time to live as 10% or 0.1, more than 0 and less than 100%",
         )
     })
 }
@@ -118,7 +118,7 @@ fn word<T: Copy>(name: &str, text: &str, words: &[(&str, T)]) -> Result<T> {
 }
 
 impl Freshness {
-    /// The options that are given, as [`Words::set`] reads them.
+    /// Returns the options that are set, in the form that [`Words::set`] parses.
     pub(crate) fn words(&self) -> Vec<(&'static str, String)> {
         let ttl = self.ttl.map(|ttl| match ttl {
             Ttl::After(ttl) => duration::format(ttl),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_back() {
+    fn options_round_trip() {
         let given = [
             ("ttl", "1h"),
             ("stale_while_revalidate", "10m"),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_names_the_option() {
+    fn errors_name_the_option() {
         for (name, text) in [
             ("ttl", "soon"),
             ("jitter", "100%"),

@@ -1,15 +1,15 @@
-//! Whether the options of a scope go together.
+//! Validation of the options of a scope.
 
 use std::time::Duration;
 
 use super::{Freshness, Ttl};
 use crate::{Error, Result};
 
-/// The shortest lease: a process renews it every third of it.
+/// The shortest lease. A process renews a lease at intervals of one third of its duration.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
 impl Freshness {
-    /// Checks the options by themselves, as those of a cache are.
+    /// Checks each option by itself, independent of a schema.
     ///
     /// # Errors
     ///
@@ -28,16 +28,19 @@ impl Freshness {
         ];
         durations.into_iter().try_for_each(|(name, duration)| check_duration(name, duration))?;
         if self.lease().is_some_and(|lease| lease < SHORTEST_LEASE) {
-            return invalid("`lease` is at least 100ms: it is renewed every third of it".into());
+            return invalid(
+                "`lease` must be at least 100ms: it is renewed at intervals of one third of it"
+                    .into(),
+            );
         }
         if self.jitter.is_some_and(|jitter| !(jitter > 0.0 && jitter < 1.0)) {
             return invalid(
-                "`jitter` is a part of the time to live: more than 0 and less than 1, or 100%"
+                "`jitter` must be a fraction of the time to live: more than 0 and less than 1, or 100%"
                     .into(),
             );
         }
         match self.max_records {
-            Some(0) => invalid("`max_records` is a number from 1".into()),
+            Some(0) => invalid("`max_records` must be at least 1".into()),
             _ => Ok(()),
         }
     }
@@ -50,7 +53,7 @@ pub(crate) fn invalid(message: String) -> Result<()> {
 fn check_duration(name: &str, duration: Option<Duration>) -> Result<()> {
     match duration {
         Some(time) if time.is_zero() || time.subsec_nanos() % 1_000_000 != 0 => {
-            invalid(format!("`{name}` is in whole milliseconds, from 1"))
+            invalid(format!("`{name}` must be in whole milliseconds, at least 1"))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The same calls for functions that are `async`: a thin face over the blocking store.
+//! The calls for `async` functions: a thin adapter over the blocking store.
 //!
 //! Calls of a store that may wait run on the threads of the cache's executor, and calls of a store in
 //! memory at once. Futures that wait for one another's values hold no thread.
@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Ask, Failed, Function, Kind, Left, Part, function_failed};
+use super::{CallError, Function, Kind, Mode, Outcome, Part, function_failed};
 use crate::scope::Core;
 use crate::{Cache, Error, Key, Result};
 
@@ -15,86 +15,87 @@ async fn open<K: Kind + 'static>(
     cache: Cache,
     parts: Vec<Part>,
 ) -> Result<(Arc<Core>, Key)> {
-    let core = match cache.known_function(&function.number) {
+    let core = match cache.opened_function(&function.number) {
         Some(core) => core,
         None => {
             let types = parts.clone();
             let executor = cache.executor().clone();
-            let open = move || cache.of_function(&function.number, || K::schema(function, &types));
+            let open =
+                move || cache.function_scope(&function.number, || K::schema(function, &types));
             let opened = executor.run(open).await;
-            opened.inspect_err(|error| function.say_refused(error))?
+            opened.inspect_err(|error| function.warn_refused(error))?
         }
     };
     Ok((core, Key::new(parts.into_iter().map(|part| part.value))))
 }
 
-/// As [`try_call`](super::try_call).
+/// Like [`try_call`](super::try_call).
 ///
 /// # Errors
 ///
-/// The function's own, or the cache's.
+/// The error of the function or of the cache.
 pub async fn try_call_async<K, E, F>(
     _: K,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
     compute: impl FnOnce() -> F,
-) -> Result<K::Value, Failed<K::Value, E>>
+) -> Result<K::Value, CallError<K::Value, E>>
 where
     K: Kind + 'static,
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    try_once::<K, E, F>(Ask::Get, function, cache, parts, &mut compute).await
+    try_once::<K, E, F>(Mode::Get, function, cache, parts, &mut compute).await
 }
 
-/// The closure, as one that may move what it captures into its future.
+/// Fixes the type of a closure as `FnOnce`, so that it may move its captures into its future.
 fn called_once<F>(closure: impl FnOnce() -> F) -> impl FnOnce() -> F {
     closure
 }
 
 async fn try_once<K, E, F>(
-    ask: Ask,
+    mode: Mode,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
     compute: &mut Option<impl FnOnce() -> F>,
-) -> Result<K::Value, Failed<K::Value, E>>
+) -> Result<K::Value, CallError<K::Value, E>>
 where
     K: Kind + 'static,
     F: Future<Output = Result<K::Value, E>>,
 {
     let opened = open::<K>(function, cache, parts).await;
-    let (core, key) = opened.map_err(|error| Failed::Cache(error, None))?;
-    let mut left = Left::NOTHING;
-    let asked = key.clone();
+    let (core, key) = opened.map_err(|error| CallError::Cache(error, None))?;
+    let mut outcome = Outcome::NONE;
+    let row_key = key.clone();
     let compute = called_once(|| async {
         match compute.take() {
-            Some(compute) => left.keep::<K>(&asked, compute().await),
+            Some(compute) => outcome.keep::<K>(&row_key, compute().await),
             None => Err(function_failed()),
         }
     });
-    let row = match ask {
-        Ask::Get => core.get_async(Ok(key), compute).await,
-        Ask::Refresh => core.refresh_async(Ok(key), compute).await,
+    let row = match mode {
+        Mode::Get => core.get_async(Ok(key), compute).await,
+        Mode::Refresh => core.refresh_async(Ok(key), compute).await,
     };
     match row {
-        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
-        Err(error) => Err(left.finish(error)),
+        Ok(row) => K::from_row(row).map_err(|error| CallError::Cache(error, outcome.value)),
+        Err(error) => Err(outcome.finish(error)),
     }
 }
 
-/// As [`call`](super::call).
+/// Like [`call`](super::call).
 ///
 /// # Errors
 ///
-/// The function's own.
+/// The error of the function.
 pub async fn call_async<K, E, F>(
     _: K,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
-    told: impl FnOnce(&Error),
+    on_error: impl FnOnce(&Error),
     compute: impl FnOnce() -> F,
 ) -> Result<K::Value, E>
 where
@@ -102,14 +103,14 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    let called = try_once::<K, E, F>(Ask::Get, function, cache, parts, &mut compute).await;
-    without_cache(called, told, compute).await
+    let called = try_once::<K, E, F>(Mode::Get, function, cache, parts, &mut compute).await;
+    without_cache(called, on_error, compute).await
 }
 
-/// What a call gives where the function computes if the cache failed.
+/// Returns the result of a call, and computes if the cache failed before the function ran.
 async fn without_cache<V, E, F>(
-    called: Result<V, Failed<V, E>>,
-    told: impl FnOnce(&Error),
+    called: Result<V, CallError<V, E>>,
+    on_error: impl FnOnce(&Error),
     compute: Option<impl FnOnce() -> F>,
 ) -> Result<V, E>
 where
@@ -117,48 +118,48 @@ where
 {
     let (error, value) = match called {
         Ok(value) => return Ok(value),
-        Err(Failed::Function(error)) => return Err(error),
-        Err(Failed::Cache(error, value)) => (error, value),
+        Err(CallError::Function(error)) => return Err(error),
+        Err(CallError::Cache(error, value)) => (error, value),
     };
-    told(&error);
+    on_error(&error);
     match (value, compute) {
         (Some(value), _) => Ok(value),
         (None, Some(compute)) => compute().await,
-        (None, None) => unreachable!("what was computed is kept"),
+        (None, None) => unreachable!("a computed value is kept"),
     }
 }
 
-/// As [`try_refresh`](super::try_refresh).
+/// Like [`try_refresh`](super::try_refresh).
 ///
 /// # Errors
 ///
-/// The function's own, or the cache's.
+/// The error of the function or of the cache.
 pub async fn try_refresh_async<K, E, F>(
     _: K,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
     compute: impl FnOnce() -> F,
-) -> Result<K::Value, Failed<K::Value, E>>
+) -> Result<K::Value, CallError<K::Value, E>>
 where
     K: Kind + 'static,
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    try_once::<K, E, F>(Ask::Refresh, function, cache, parts, &mut compute).await
+    try_once::<K, E, F>(Mode::Refresh, function, cache, parts, &mut compute).await
 }
 
-/// As [`refresh`](super::refresh).
+/// Like [`refresh`](super::refresh).
 ///
 /// # Errors
 ///
-/// The function's own.
+/// The error of the function.
 pub async fn refresh_async<K, E, F>(
     _: K,
     function: &'static Function,
     cache: Cache,
     parts: Vec<Part>,
-    told: impl FnOnce(&Error),
+    on_error: impl FnOnce(&Error),
     compute: impl FnOnce() -> F,
 ) -> Result<K::Value, E>
 where
@@ -166,15 +167,15 @@ where
     F: Future<Output = Result<K::Value, E>>,
 {
     let mut compute = Some(compute);
-    let called = try_once::<K, E, F>(Ask::Refresh, function, cache, parts, &mut compute).await;
-    without_cache(called, told, compute).await
+    let called = try_once::<K, E, F>(Mode::Refresh, function, cache, parts, &mut compute).await;
+    without_cache(called, on_error, compute).await
 }
 
-/// As [`forget`](super::forget).
+/// Like [`forget`](super::forget).
 ///
 /// # Errors
 ///
-/// The cache's.
+/// The error of the cache.
 pub async fn forget_async<K: Kind + 'static>(
     _: K,
     function: &'static Function,

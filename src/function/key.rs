@@ -1,4 +1,4 @@
-//! The arguments of a function as the key of its value.
+//! Converts the arguments of a function to a key.
 
 use crate::{ColumnType, ColumnValue, Value};
 
@@ -9,15 +9,15 @@ pub struct Part {
     pub(super) value: Value,
 }
 
-/// A type that can be a part of a key, borrowed or not.
+/// A type that can be part of a key, owned or borrowed.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a type that a key can be of",
+    message = "`{Self}` cannot be used as a key",
     label = "not a key type",
     note = "the arguments of a cached function are its key: each is of a type that a column can be of, such as i64, String or &str",
-    note = "say `key = ...` with an expression of the arguments, such as `key = format!(\"{{x:?}}\")` or a tuple, where one is not"
+    note = "use `key = ...` with an expression of the arguments, such as `key = format!(\"{{x:?}}\")` or a tuple, if one is not"
 )]
 pub trait KeyPart {
-    /// The value.
+    /// Returns the value with its column type.
     fn key_part(&self) -> Part;
 }
 

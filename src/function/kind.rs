@@ -1,7 +1,7 @@
-//! How the value of a function is kept: as a record, in a column, or as JSON in a column.
+//! How the value of a function is stored: as a record, in a column, or as JSON in a column.
 //!
-//! The macro does not know types. It writes `(&&Return::<T>::NEW).kind()`, and method resolution
-//! finds the first trait whose bounds the type meets.
+//! The macro has no type information. It expands to `(&&Return::<T>::NEW).kind()`, and method
+//! resolution selects the first trait whose bounds the type satisfies.
 
 use std::marker::PhantomData;
 
@@ -14,7 +14,7 @@ use crate::{
     Column, ColumnType, ColumnValue, Error, Key, Result, Row, Schema, ScopeRecord, Value, json,
 };
 
-/// The type that a function returns.
+/// The return type of a function.
 #[derive(Debug)]
 pub struct Return<T>(PhantomData<fn() -> T>);
 
@@ -22,15 +22,15 @@ impl<T> Return<T> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-/// A record.
+/// A value stored as a record.
 #[derive(Debug)]
 pub struct Record<T>(PhantomData<fn() -> T>);
 
-/// A value in a column.
+/// A value stored in a column.
 #[derive(Debug)]
 pub struct InColumn<T>(PhantomData<fn() -> T>);
 
-/// A serde type as JSON in a column, which can be NULL where it is an `Option`.
+/// A value stored as JSON in a column, which can be NULL if the type is an `Option`.
 #[derive(Debug)]
 pub struct Json<T, const NULLABLE: bool>(PhantomData<fn() -> T>);
 
@@ -38,7 +38,7 @@ impl<T, const NULLABLE: bool> Json<T, NULLABLE> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-/// What can be kept in none of these ways.
+/// A value that cannot be stored.
 #[derive(Debug)]
 pub struct Neither<T>(PhantomData<fn() -> T>);
 
@@ -62,7 +62,8 @@ impl<T: ColumnValue> OfColumn<T> for &Return<T> {
     }
 }
 
-/// What is left: it is asked where the type stands, so that it is one error there.
+/// The fallback for all other types. Its bound is checked at the return type, so that the compiler
+/// reports one error there.
 pub trait OfNothing<T> {
     fn kind(&self) -> Neither<T>
     where
@@ -78,38 +79,39 @@ impl<T> OfNothing<T> for Return<T> {
     }
 }
 
-/// A type whose values can be kept: implemented for none, as those that can be are told before.
+/// A type whose values can be stored. It has no implementations: the other traits are selected
+/// first for such types, and the others get this trait's error message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
-    label = "neither a record nor a type that a column can be of",
-    note = "derive `hilcat::ScopeRecord` for it, or say `json` to keep any serde type as JSON",
-    note = "of a `Result` what is in it is cached: write the return type as `Result<T, E>`"
+    label = "neither a record nor a column type",
+    note = "derive `hilcat::ScopeRecord` for it, or use `json` to store any serde type as JSON",
+    note = "the value in a `Result` is cached: write the return type as `Result<T, E>`"
 )]
 pub trait Returned {}
 
-/// How values of a type are kept.
+/// How values of a type are stored.
 pub trait Kind {
     type Value;
 
-    /// The schema of a function that returns them, for a key of these parts.
+    /// Returns the schema of a function that returns such values, for a key of these parts.
     ///
     /// # Errors
     ///
-    /// Where the function does not go with its record.
+    /// If the function does not match the key of its record.
     fn schema(function: &Function, parts: &[Part]) -> Result<Schema>;
 
-    /// The row of a value under a key.
+    /// Returns the row of a key and a value.
     ///
     /// # Errors
     ///
-    /// Where the value cannot be written.
+    /// If the value cannot be serialized.
     fn to_row(key: &Key, value: &Self::Value) -> Result<Row>;
 
-    /// Reads a value back.
+    /// Reads the value of a row.
     ///
     /// # Errors
     ///
-    /// Where what is stored is of another type.
+    /// If the stored value is not of this type.
     fn from_row(row: Row) -> Result<Self::Value>;
 }
 
@@ -140,13 +142,14 @@ impl<T: ScopeRecord> Kind for Record<T> {
     }
 }
 
-/// The key of a call has to be the key of the record that it returns.
+/// Checks that the key of a function is the key of the record that it returns.
 fn check_record(function: &Function, parts: &[Part], schema: &Schema) -> Result<()> {
     let unique: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
     let wrong = |what: String| Err(Error::invalid_schema(what).with_scope(&schema.name));
     if function.column.is_some() {
         return wrong(
-            "a function that returns a record has the record's columns: leave `column` out".into(),
+            "a function that returns a record uses the columns of the record: remove `column`"
+                .into(),
         );
     }
     let (given, wanted) = (function.keys.join(", "), unique.join(", "));
@@ -156,13 +159,13 @@ fn check_record(function: &Function, parts: &[Part], schema: &Schema) -> Result<
             parts.len()
         )),
         false if function.keys != unique => wrong(format!(
-            "the arguments of the function are {given}, and the record that it returns has the unique columns {wanted}: say `key = ...`"
+            "the arguments of the function are {given}, and the record that it returns has the unique columns {wanted}: set `key = ...`"
         )),
         _ => Ok(()),
     }
 }
 
-/// The schema of one value a key.
+/// Returns the schema of a function with one value per key.
 fn of_value(function: &Function, parts: &[Part], ty: ColumnType, nullable: bool) -> Schema {
     let name = function.scope.unwrap_or(function.name);
     let mut schema = Schema::new(name).table(function.table.unwrap_or(name));
@@ -179,7 +182,7 @@ fn of_value(function: &Function, parts: &[Part], ty: ColumnType, nullable: bool)
     schema.column(Column::new(value_column(function), ty).nullable(nullable))
 }
 
-/// `value`, unless an argument is named so.
+/// Returns the name of the value column: `value`, unless an argument has this name.
 fn value_column(function: &Function) -> &'static str {
     let named = |name| function.keys.contains(&name);
     function.column.unwrap_or(if named("value") { "result" } else { "value" })
@@ -228,7 +231,7 @@ impl<T: Serialize + DeserializeOwned, const NULLABLE: bool> Kind for Json<T, NUL
         };
         serde_json::from_value(json).map_err(|error| {
             let what = json::describe(&error);
-            Error::invalid_data(format!("the JSON is not of the function's type: {what}"))
+            Error::invalid_data(format!("the stored JSON does not match the return type: {what}"))
         })
     }
 }
@@ -237,7 +240,7 @@ impl<T> Kind for Neither<T> {
     type Value = T;
 
     fn schema(function: &Function, _: &[Part]) -> Result<Schema> {
-        Err(Error::unsupported(format!("the value of `{}` cannot be kept", function.name)))
+        Err(Error::unsupported(format!("the value of `{}` cannot be stored", function.name)))
     }
 
     fn to_row(_: &Key, _: &T) -> Result<Row> {
@@ -245,6 +248,6 @@ impl<T> Kind for Neither<T> {
     }
 
     fn from_row(_: Row) -> Result<T> {
-        Err(Error::unsupported("the value cannot be kept"))
+        Err(Error::unsupported("the value cannot be stored"))
     }
 }

@@ -1,6 +1,6 @@
-//! What `#[cached]` expands to: data and one call of this module. Not for use by hand.
+//! The runtime of `#[cached]`, whose expansion is data and one call of this module. Not public API.
 
-#![expect(missing_docs, reason = "code that the macro writes is all that sees it")]
+#![expect(missing_docs, reason = "used only by the expansion of `#[cached]`")]
 
 #[cfg(feature = "async")]
 mod futures;
@@ -19,34 +19,34 @@ pub use self::futures::{
 };
 pub use self::key::{KeyPart, Part};
 pub use self::kind::{Json, Kind, OfColumn, OfNothing, OfRecord, Return};
-use crate::cache::Number;
+use crate::cache::FunctionId;
 use crate::freshness::{Freshness, OnUnavailable, SingleFlight, Ttl};
 use crate::scope::Core;
 use crate::{Cache, Error, ErrorKind, Key, Migrate, Result, Row};
 
-/// What the macro knows of a function; one for each place that calls the cache for it.
+/// The data of a cached function; one for each call site in the expansion.
 #[derive(Debug)]
 pub struct Function {
     scope: Option<&'static str>,
     table: Option<&'static str>,
-    /// The column of the value.
+    /// The name of the value column.
     column: Option<&'static str>,
     freshness: Freshness,
     migrate: Option<Migrate>,
-    /// Whether it was said that the stored schema is that of another signature.
+    /// Whether the event of `warn_refused` was emitted.
     #[cfg(feature = "tracing")]
-    said: AtomicBool,
-    /// The function's own name.
+    warned: AtomicBool,
+    /// The name of the function.
     name: &'static str,
-    /// The names of the key's columns, where the arguments are the key.
+    /// The names of the key columns, if the arguments are the key.
     keys: &'static [&'static str],
-    number: Number,
+    number: FunctionId,
 }
 
 impl Function {
     pub const fn new(name: &'static str, keys: &'static [&'static str]) -> Self {
         let (scope, table, column, migrate) = (None, None, None, None);
-        let number = Number::new();
+        let number = FunctionId::new();
         Self {
             scope,
             table,
@@ -54,7 +54,7 @@ impl Function {
             freshness: Freshness::NONE,
             migrate,
             #[cfg(feature = "tracing")]
-            said: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             name,
             keys,
             number,
@@ -76,7 +76,7 @@ impl Function {
         self
     }
 
-    /// All durations are in milliseconds.
+    /// Sets the time to live. All durations are in milliseconds.
     pub const fn ttl(mut self, millis: u64) -> Self {
         self.freshness.ttl = Some(Ttl::After(Duration::from_millis(millis)));
         self
@@ -127,17 +127,17 @@ impl Function {
         self
     }
 
-    /// Says once for each process, through `tracing`, that the values of the function are not
-    /// stored since the stored schema is that of another signature: a function that returns no
-    /// `Result` has no other place to say it.
-    fn say_refused(&self, error: &Error) {
+    /// Emits a `tracing` event, once per process, if the values of the function are not stored
+    /// since the stored schema is that of a different signature. A function that does not return a
+    /// `Result` cannot report it otherwise.
+    fn warn_refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
-        if error.kind() == ErrorKind::SchemaChange && !self.said.swap(true, Ordering::Relaxed) {
+        if error.kind() == ErrorKind::SchemaChange && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 function = self.name,
                 scope = error.scope(),
                 plan = error.message(),
-                "the values of a cached function are not stored: its signature does not go with the stored schema"
+                "the values of a cached function are not stored: its signature does not match the stored schema"
             );
         }
         #[cfg(not(feature = "tracing"))]
@@ -145,12 +145,12 @@ impl Function {
     }
 }
 
-/// How a call failed.
+/// The error of a call.
 #[derive(Debug)]
-pub enum Failed<V, E> {
-    /// The function itself did.
+pub enum CallError<V, E> {
+    /// The error of the function.
     Function(E),
-    /// The cache did; with the value, where it was computed already.
+    /// The error of the cache, with the value if it was already computed.
     Cache(Error, Option<V>),
 }
 
@@ -158,10 +158,10 @@ pub enum Failed<V, E> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold an error of the cache",
     label = "does not implement `From<hilcat::Error>`",
-    note = "implement `From<hilcat::Error>` for it, or say `map_error = ...` with a function from `hilcat::Error` to it, or `on_error = \"compute\"` to compute where the cache fails"
+    note = "implement `From<hilcat::Error>` for it, or use `map_error = ...` with a function from `hilcat::Error` to it, or `on_error = \"compute\"` to compute if the cache fails"
 )]
 pub trait FromCacheError {
-    /// Holds it.
+    /// Converts an error of the cache.
     fn from_cache_error(error: Error) -> Self;
 }
 
@@ -172,7 +172,8 @@ impl<E: From<Error>> FromCacheError for E {
     }
 }
 
-/// The error that goes through the cache's core where the function failed; its own is beside it.
+/// Returns the error that passes through the core if the function failed. [`Outcome`] keeps the
+/// error of the function.
 fn function_failed() -> Error {
     Error::new(ErrorKind::Compute, "the function failed")
 }
@@ -183,22 +184,22 @@ fn open<K: Kind>(
     cache: &Cache,
     parts: Vec<Part>,
 ) -> Result<(Arc<Core>, Key)> {
-    let core = cache.of_function(&function.number, || K::schema(function, &parts));
-    let core = core.inspect_err(|error| function.say_refused(error))?;
+    let core = cache.function_scope(&function.number, || K::schema(function, &parts));
+    let core = core.inspect_err(|error| function.warn_refused(error))?;
     Ok((core, Key::new(parts.into_iter().map(|part| part.value))))
 }
 
-/// What is left of a computation for whoever asked: the value or the error that did not go through
-/// the core.
-struct Left<V, E> {
+/// The result of the function, kept for its caller: only rows and errors of hilcat pass through the
+/// core.
+struct Outcome<V, E> {
     value: Option<V>,
     error: Option<E>,
 }
 
-impl<V, E> Left<V, E> {
-    const NOTHING: Self = Self { value: None, error: None };
+impl<V, E> Outcome<V, E> {
+    const NONE: Self = Self { value: None, error: None };
 
-    /// Keeps what was computed, and gives the row that is stored of it.
+    /// Keeps the result of the function, and returns the row to store.
     fn keep<K: Kind<Value = V>>(&mut self, key: &Key, computed: Result<V, E>) -> Result<Row> {
         match computed {
             Ok(value) => {
@@ -213,140 +214,141 @@ impl<V, E> Left<V, E> {
         }
     }
 
-    fn finish(self, error: Error) -> Failed<V, E> {
+    fn finish(self, error: Error) -> CallError<V, E> {
         match self.error {
-            Some(own) => Failed::Function(own),
-            None => Failed::Cache(error, self.value),
+            Some(own) => CallError::Function(own),
+            None => CallError::Cache(error, self.value),
         }
     }
 }
 
-/// The stored value of a call, or the one that the function computes.
+/// Returns the stored value of a call, or computes and stores it.
 ///
 /// # Errors
 ///
-/// The function's own, or the cache's.
+/// The error of the function or of the cache.
 pub fn try_call<K: Kind, E>(
     kind: K,
     function: &Function,
     cache: &Cache,
     parts: Vec<Part>,
     compute: impl FnOnce() -> Result<K::Value, E>,
-) -> Result<K::Value, Failed<K::Value, E>> {
+) -> Result<K::Value, CallError<K::Value, E>> {
     let mut compute = Some(compute);
-    try_once(Ask::Get, &kind, function, cache, parts, &mut compute)
+    try_once(Mode::Get, &kind, function, cache, parts, &mut compute)
 }
 
-/// What a call asks of the scope of its function.
+/// Whether a stored value is used.
 #[derive(Clone, Copy)]
-enum Ask {
-    /// The stored value, or a computed one.
+enum Mode {
+    /// Use a stored value, or compute.
     Get,
-    /// A computed value, whatever is stored.
+    /// Compute even if a value is stored.
     Refresh,
 }
 
 fn try_once<K: Kind, E>(
-    ask: Ask,
+    mode: Mode,
     kind: &K,
     function: &Function,
     cache: &Cache,
     parts: Vec<Part>,
     compute: &mut Option<impl FnOnce() -> Result<K::Value, E>>,
-) -> Result<K::Value, Failed<K::Value, E>> {
-    let cache_failed = |error| Failed::Cache(error, None);
+) -> Result<K::Value, CallError<K::Value, E>> {
+    let cache_failed = |error| CallError::Cache(error, None);
     let (core, key) = open(kind, function, cache, parts).map_err(cache_failed)?;
-    let mut left = Left::NOTHING;
+    let mut outcome = Outcome::NONE;
     let compute = || match compute.take() {
-        Some(compute) => left.keep::<K>(&key, compute()),
+        Some(compute) => outcome.keep::<K>(&key, compute()),
         None => Err(function_failed()),
     };
-    let row = match ask {
-        Ask::Get => core.get(Ok(key.clone()), compute),
-        Ask::Refresh => core.refresh(Ok(key.clone()), compute),
+    let row = match mode {
+        Mode::Get => core.get(Ok(key.clone()), compute),
+        Mode::Refresh => core.refresh(Ok(key.clone()), compute),
     };
     match row {
-        Ok(row) => K::from_row(row).map_err(|error| Failed::Cache(error, left.value)),
-        Err(error) => Err(left.finish(error)),
+        Ok(row) => K::from_row(row).map_err(|error| CallError::Cache(error, outcome.value)),
+        Err(error) => Err(outcome.finish(error)),
     }
 }
 
-/// The same where the function computes if the cache fails, which `told` is told.
+/// Like [`try_call`], but computes if the cache fails; `on_error` receives the error of the cache.
 ///
 /// # Errors
 ///
-/// The function's own.
+/// The error of the function.
 pub fn call<K: Kind, E>(
     kind: K,
     function: &Function,
     cache: &Cache,
     parts: Vec<Part>,
-    told: impl FnOnce(&Error),
+    on_error: impl FnOnce(&Error),
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
     let mut compute = Some(compute);
-    let called = try_once(Ask::Get, &kind, function, cache, parts, &mut compute);
-    without_cache(called, told, compute)
+    let called = try_once(Mode::Get, &kind, function, cache, parts, &mut compute);
+    without_cache(called, on_error, compute)
 }
 
-/// What a call gives where the function computes if the cache failed.
+/// Returns the result of a call, and computes if the cache failed before the function ran.
 fn without_cache<V, E>(
-    called: Result<V, Failed<V, E>>,
-    told: impl FnOnce(&Error),
+    called: Result<V, CallError<V, E>>,
+    on_error: impl FnOnce(&Error),
     compute: Option<impl FnOnce() -> Result<V, E>>,
 ) -> Result<V, E> {
     let (error, value) = match called {
         Ok(value) => return Ok(value),
-        Err(Failed::Function(error)) => return Err(error),
-        Err(Failed::Cache(error, value)) => (error, value),
+        Err(CallError::Function(error)) => return Err(error),
+        Err(CallError::Cache(error, value)) => (error, value),
     };
-    told(&error);
+    on_error(&error);
     match (value, compute) {
         (Some(value), _) => Ok(value),
         (None, Some(compute)) => compute(),
-        (None, None) => unreachable!("what was computed is kept"),
+        (None, None) => unreachable!("a computed value is kept"),
     }
 }
 
-/// Computes, and stores in place of what there is.
+/// Computes a value even if one is stored, and stores it.
 ///
 /// # Errors
 ///
-/// The function's own, or the cache's.
+/// The error of the function or of the cache.
 pub fn try_refresh<K: Kind, E>(
     kind: K,
     function: &Function,
     cache: &Cache,
     parts: Vec<Part>,
     compute: impl FnOnce() -> Result<K::Value, E>,
-) -> Result<K::Value, Failed<K::Value, E>> {
+) -> Result<K::Value, CallError<K::Value, E>> {
     let mut compute = Some(compute);
-    try_once(Ask::Refresh, &kind, function, cache, parts, &mut compute)
+    try_once(Mode::Refresh, &kind, function, cache, parts, &mut compute)
 }
 
-/// The same where a failure of the cache, which `told` is told, leaves what was computed.
+/// Like [`try_refresh`], but returns the computed value if the cache fails; `on_error` receives the
+/// error of the cache.
 ///
 /// # Errors
 ///
-/// The function's own.
+/// The error of the function.
 pub fn refresh<K: Kind, E>(
     kind: K,
     function: &Function,
     cache: &Cache,
     parts: Vec<Part>,
-    told: impl FnOnce(&Error),
+    on_error: impl FnOnce(&Error),
     compute: impl FnOnce() -> Result<K::Value, E>,
 ) -> Result<K::Value, E> {
     let mut compute = Some(compute);
-    let called = try_once(Ask::Refresh, &kind, function, cache, parts, &mut compute);
-    without_cache(called, told, compute)
+    let called = try_once(Mode::Refresh, &kind, function, cache, parts, &mut compute);
+    without_cache(called, on_error, compute)
 }
 
-/// Removes what is stored of a call; says whether there was anything.
+/// Removes the stored value of a call. Returns whether there was one.
 ///
 /// # Errors
 ///
-/// The cache's.
+/// The error of the cache.
 pub fn forget<K: Kind>(
     kind: K,
     function: &Function,
@@ -357,7 +359,7 @@ pub fn forget<K: Kind>(
     Ok(core.pop(Ok(key))?.is_some())
 }
 
-/// A function that cannot fail, for those above.
+/// Wraps the value of a function that cannot fail.
 ///
 /// # Errors
 ///
@@ -366,7 +368,7 @@ pub fn fine<V>(value: V) -> Result<V, Infallible> {
     Ok(value)
 }
 
-/// The value of a call that cannot fail.
+/// Unwraps the result of a call that cannot fail.
 pub fn unfailing<V>(result: Result<V, Infallible>) -> V {
     match result {
         Ok(value) => value,
@@ -374,7 +376,7 @@ pub fn unfailing<V>(result: Result<V, Infallible>) -> V {
     }
 }
 
-/// What is done under `on_error = "panic"`.
+/// Panics, for `on_error = "panic"`.
 pub fn panic_with(function: &Function, error: &Error) -> ! {
     panic!("the cache of the function `{}` failed: {error}", function.name)
 }

@@ -1,14 +1,14 @@
 //! The circuit breaker of one cache.
 //!
-//! It is closed until [`LIMIT`] calls in a row ended as [`Error::is_outage`], and open from then on
-//! until a probe succeeds. While it is open no call reaches the server.
+//! It is closed until [`LIMIT`] consecutive calls have failed with [`Error::is_outage`], and then
+//! open until a probe succeeds. While it is open, no call reaches the server.
 //!
 //! Invariant: the counter is at [`LIMIT`] exactly while the breaker is open. Only the call whose
 //! failure moves it from `LIMIT - 1` to `LIMIT` opens the breaker, and that call starts the probe;
-//! only the probe, or the failure to start one, sets it back from there. So there is one probe while
-//! the breaker is open, and none otherwise. A call that succeeds sets the counter back only from
-//! below `LIMIT`, by a comparison with the value that it read: the late success of a call that began
-//! before the breaker opened does not close it.
+//! only the probe, or the failure to start one, resets it from there. So there is one probe while
+//! the breaker is open, and none otherwise. A call that succeeds resets the counter only from below
+//! `LIMIT`, by a compare-and-exchange with the value that it read: the late success of a call that
+//! began before the breaker opened does not close it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,18 +16,18 @@ use parking_lot::Mutex;
 
 use crate::{Error, ErrorKind, Result};
 
-/// How many calls in a row fail before the breaker opens.
+/// The number of consecutive failures that opens the breaker.
 const LIMIT: u32 = 5;
 
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
-    /// The failures in a row.
+    /// The number of consecutive failures.
     failures: AtomicU32,
     last: Mutex<Option<Error>>,
 }
 
 impl Breaker {
-    /// Refuses a call while the breaker is open. A closed one costs one load.
+    /// Returns an error while the breaker is open. If it is closed, this costs one load.
     pub(super) fn check(&self) -> Result<()> {
         match self.failures.load(Ordering::Relaxed) < LIMIT {
             true => Ok(()),
@@ -47,15 +47,15 @@ impl Breaker {
         )
     }
 
-    /// Notes how a call ended. Returns whether that opened the breaker.
-    pub(super) fn note<T>(&self, result: &Result<T>) -> bool {
+    /// Records the result of a call. Returns whether it opened the breaker.
+    pub(super) fn record<T>(&self, result: &Result<T>) -> bool {
         match result {
             Ok(_) => {
                 self.succeeded();
                 false
             }
             Err(error) if error.is_outage() => self.failed(error),
-            // It does not tell whether the server can be reached.
+            // Other errors do not show whether the server can be reached.
             Err(_) => false,
         }
     }
@@ -70,7 +70,7 @@ impl Breaker {
 
     #[cold]
     fn failed(&self, error: &Error) -> bool {
-        // Before the counter: a call that is refused finds the failure.
+        // Set before the counter, so that every refused call finds it.
         *self.last.lock() = Some(error.clone());
         let more = |failures: u32| (failures < LIMIT).then(|| failures + 1);
         let before = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -81,7 +81,7 @@ impl Breaker {
         self.failures.load(Ordering::Relaxed) == LIMIT
     }
 
-    /// Closes the breaker: called by the probe, or if there can be none.
+    /// Closes the breaker. Called by the probe, or if the probe cannot be started.
     pub(super) fn close(&self) {
         self.failures.store(0, Ordering::Relaxed);
     }
@@ -98,34 +98,34 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row() {
+    fn it_opens_after_consecutive_failures() {
         let breaker = Breaker::default();
         for _ in 0..3 {
             for _ in 1..LIMIT {
-                assert!(!breaker.note(&failure(ErrorKind::Unavailable)));
+                assert!(!breaker.record(&failure(ErrorKind::Unavailable)));
             }
-            breaker.note(&Ok(()));
+            breaker.record(&Ok(()));
         }
         let opened: Vec<bool> =
-            (0..LIMIT).map(|_| breaker.note(&failure(ErrorKind::Timeout))).collect();
+            (0..LIMIT).map(|_| breaker.record(&failure(ErrorKind::Timeout))).collect();
         assert_eq!(opened.iter().filter(|opened| **opened).count(), 1);
         assert!(opened[LIMIT as usize - 1] && breaker.is_open());
         let error = breaker.check().unwrap_err();
         assert!(error.is_retryable() && error.message().contains("no answer"), "{error}");
-        // A call that began before.
-        breaker.note(&Ok(()));
-        assert!(breaker.is_open() && !breaker.note(&failure(ErrorKind::Timeout)));
+        // A call that began before the breaker opened.
+        breaker.record(&Ok(()));
+        assert!(breaker.is_open() && !breaker.record(&failure(ErrorKind::Timeout)));
         breaker.close();
         breaker.check().unwrap();
     }
 
     #[test]
-    fn waiting_for_others_says_nothing_of_the_server() {
+    fn waiting_for_a_connection_is_no_failure_of_the_server() {
         let breaker = Breaker::default();
         for _ in 0..10 * LIMIT {
             let busy = Error::new(ErrorKind::Timeout, "no connection was free").while_waiting();
-            assert!(!breaker.note::<()>(&Err(busy)));
-            assert!(!breaker.note(&failure(ErrorKind::Backend)));
+            assert!(!breaker.record::<()>(&Err(busy)));
+            assert!(!breaker.record(&failure(ErrorKind::Backend)));
         }
         breaker.check().unwrap();
     }

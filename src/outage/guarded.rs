@@ -1,4 +1,4 @@
-//! The store of a server behind a circuit breaker.
+//! The store of a server, behind a circuit breaker.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::scope::GuardedScope;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
-/// A store each of whose calls passes the circuit breaker of its cache.
+/// A store whose calls pass the circuit breaker of its cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Guarded(pub(super) Arc<Remote>);
 
@@ -62,8 +62,8 @@ impl Store for Guarded {
         self.0.with_store(|store| store.adopt())
     }
 
-    /// `None` while the server cannot be connected to. What is done on a connection that is lent
-    /// does not pass the breaker.
+    /// `None` while the server cannot be connected to. Queries on a checked-out connection do not
+    /// pass the breaker.
     fn database(&self) -> Option<&dyn Any> {
         self.0.store().ok()?.database()
     }

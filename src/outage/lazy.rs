@@ -1,4 +1,4 @@
-//! A store whose scopes are opened when they are first used.
+//! A store whose scopes are opened on first use.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::layers::ReadOnly;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
-/// A store that opens a scope without asking the server.
+/// A store that opens a scope without contacting the server.
 #[derive(Debug)]
 pub(crate) struct Lazy(Guarded);
 
@@ -37,7 +37,7 @@ impl Store for Lazy {
         Ok(self.scope(Arc::new(self.0.clone()), schema))
     }
 
-    /// Whether the server has anything of the scope is asked by the first call.
+    /// Returns a lazy scope. The first call checks whether the scope exists on the server.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         Ok(Some(self.scope(ReadOnly::wrap(Arc::new(self.0.clone())), schema)))
     }
@@ -66,7 +66,8 @@ impl Store for Lazy {
         self.0.database()
     }
 
-    /// Whether the table is that of another program is found out by the first call.
+    /// Returns the capability of the backend. The first call checks whether the table belongs to
+    /// another program.
     fn expiry_of(&self, _: &Schema) -> Result<ExpirySupport> {
         Ok(self.capabilities().expiry)
     }

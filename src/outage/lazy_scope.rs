@@ -1,10 +1,10 @@
-//! A scope that is opened when it is first used.
+//! A scope that is opened on first use.
 //!
-//! Whether stored rows end with hilcat's own column for the expiry is known only when the scope is
-//! opened: another program may have given the scope a time to live. So a lazy scope promises rows
-//! with that column wherever the backend can have it, and turns rows into the form that the opened
-//! scope has. It never opens the scope with the column where the schema does not ask for it: no
-//! table gets a column because it was opened lazily.
+//! Whether stored rows end with hilcat's own expiry column is known only when the scope is opened:
+//! another program may have set a time to live for it. So a lazy scope promises rows with that
+//! column wherever the backend supports it, and converts rows to and from the form of the opened
+//! scope. It opens the scope with the column only if the schema requires it, so that no table gets
+//! the column because it was opened lazily.
 
 use std::any::Any;
 use std::fmt;
@@ -19,15 +19,15 @@ use crate::{Key, Result, Row, Schema, Value};
 
 type Open = Box<dyn Fn(&Arc<Schema>) -> Result<Arc<dyn ScopeStore>> + Send + Sync>;
 
-/// A scope that its first call opens. A failure is tried again by later calls.
+/// A scope that its first call opens. If opening fails, later calls try again.
 ///
-/// Calls that find it unopened may open it several times at once: all get a handle on the same
-/// records, and one of the handles is kept.
+/// Concurrent first calls may open it several times: each opens the same records, and one of the
+/// handles is kept.
 pub(crate) struct LazyScope {
-    /// What is promised.
+    /// The schema of the rows that callers see.
     schema: Arc<Schema>,
-    /// What the scope is opened with.
-    asked: Arc<Schema>,
+    /// The schema that the scope is opened with.
+    requested: Arc<Schema>,
     open: Open,
     opened: OnceLock<Opened>,
 }
@@ -50,27 +50,27 @@ impl LazyScope {
         capabilities: Capabilities,
         open: impl Fn(&Arc<Schema>) -> Result<Arc<dyn ScopeStore>> + Send + Sync + 'static,
     ) -> Self {
-        // A table of another program has no such column.
+        // A table created by another program has no such column.
         let can = capabilities.expiry == ExpirySupport::Full && !schema.verbatim_keys;
         let promised = match can && !schema.has_own_expiry_column() {
             true => Arc::new(schema.with_expiry_column()),
             false => schema.clone(),
         };
-        // A layer that holds this scope asks for what is promised.
+        // A layer passes the promised schema, which may have the column without requiring it.
         let freshness = &schema.freshness;
         let carries = freshness.uses_expiry() && freshness.expires_at.is_none();
-        let asked = match carries {
+        let requested = match carries {
             true => schema.clone(),
             false => Arc::new(schema.without_own_expiry()),
         };
-        Self { schema: promised, asked, open: Box::new(open), opened: OnceLock::new() }
+        Self { schema: promised, requested, open: Box::new(open), opened: OnceLock::new() }
     }
 
     fn opened(&self) -> Result<&Opened> {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let scope = (self.open)(&self.asked)?;
+        let scope = (self.open)(&self.requested)?;
         let forms = Forms::of(self.schema.has_own_expiry_column(), &*scope);
         Ok(self.opened.get_or_init(|| Opened { scope, forms }))
     }
@@ -79,7 +79,7 @@ impl LazyScope {
         Ok(&*self.opened()?.scope)
     }
 
-    /// The opened scope if its records expire.
+    /// Returns the opened scope if its records expire.
     fn expiring(&self) -> Result<Option<&dyn ScopeStore>> {
         let scope = self.scope()?;
         Ok(scope.schema().expiry_column().is_some().then_some(scope))
@@ -218,8 +218,8 @@ impl ScopeStore for LazyScope {
         self.expiring()?.map_or_else(|| self.len(), |scope| scope.live_len(at))
     }
 
-    /// Those of the opened scope; before, what the schema asks for is checked against what the
-    /// backend has.
+    /// Returns the leases if the schema requires them. The cache has already checked that the
+    /// backend supports them.
     fn leases(&self) -> Option<&dyn Leases> {
         self.schema.freshness.lease().map(|_| self as &dyn Leases)
     }

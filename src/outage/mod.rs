@@ -1,8 +1,8 @@
-//! Servers that cannot be reached: the circuit breaker, and caches that connect when they are used.
+//! Servers that cannot be reached: the circuit breaker and lazy connections.
 //!
-//! [`Remote`] is a server as one cache uses it: how it is connected to, and its
-//! [breaker](breaker::Breaker). [`Guarded`] is the store around it, each of whose calls passes the
-//! breaker. [`Lazy`] is the store that opens scopes when they are first used, by [`LazyScope`].
+//! [`Remote`] is the connection of one cache to a server, with its [breaker](breaker::Breaker).
+//! [`Guarded`] is the store around it; each of its calls passes the breaker. [`Lazy`] is a store
+//! that opens scopes on first use, as [`LazyScope`]s.
 
 #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
 mod breaker;

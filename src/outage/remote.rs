@@ -1,4 +1,4 @@
-//! A server as one cache uses it.
+//! The connection of one cache to a server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
@@ -18,15 +18,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause before a probe.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long a probe waits for its answer.
+/// The time limit of a probe.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 type Connect = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
 
-/// A server whose URI is read and that was not asked for anything yet.
+/// A server whose URI is parsed and that has not been contacted.
 pub(crate) struct Unconnected {
     pub(crate) name: &'static str,
-    /// What is known of them before the server is.
+    /// The capabilities known before the server is contacted.
     pub(crate) capabilities: Capabilities,
     pub(crate) options: Options,
     pub(crate) connect: Connect,
@@ -38,7 +38,7 @@ impl fmt::Debug for Unconnected {
     }
 }
 
-/// A server, connected to when it is first used, and its circuit breaker.
+/// A server, connected to on first use, and its circuit breaker.
 pub(crate) struct Remote {
     name: &'static str,
     capabilities: Capabilities,
@@ -80,9 +80,10 @@ impl Remote {
         self.store.get().map_or(self.capabilities, |store| store.capabilities())
     }
 
-    /// The store; the first call connects to the server. A failure is tried again by later calls.
+    /// Returns the store, and connects to the server first if necessary.
     ///
-    /// One call at a time connects. The others wait for it, each until its own deadline.
+    /// One call at a time connects. The others wait for it, each until its own deadline. If
+    /// connecting fails, later calls try again.
     pub(crate) fn store(&self) -> Result<&Arc<dyn Store>> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -90,7 +91,7 @@ impl Remote {
         let deadline = Deadline::of_call(self.timeout).instant();
         let connecting = self.connecting.try_lock_until(deadline);
         let _connecting = connecting.ok_or_else(|| {
-            let message = "another call was connecting to the server until the deadline passed; nothing was changed";
+            let message = "the deadline passed while a concurrent call was connecting to the server; nothing was changed";
             Error::new(ErrorKind::Timeout, message)
         })?;
         if let Some(store) = self.store.get() {
@@ -100,17 +101,17 @@ impl Remote {
         Ok(self.store.get_or_init(|| store))
     }
 
-    /// Makes a call of the server, unless the breaker is open.
+    /// Runs a call of the server, unless the breaker is open.
     pub(super) fn call<T>(self: &Arc<Self>, call: impl FnOnce() -> Result<T>) -> Result<T> {
         self.breaker.check()?;
         let result = call();
-        if self.breaker.note(&result) {
+        if self.breaker.record(&result) {
             self.start_probe();
         }
         result
     }
 
-    /// Makes a call of the store, unless the breaker is open.
+    /// Runs a call of the store, unless the breaker is open.
     pub(super) fn with_store<T>(
         self: &Arc<Self>,
         call: impl FnOnce(&dyn Store) -> Result<T>,
@@ -118,7 +119,7 @@ impl Remote {
         self.call(|| call(&**self.store()?))
     }
 
-    /// The thread ends when the breaker closes or the cache is dropped.
+    /// Starts the probe thread, which ends when the breaker closes or the cache is dropped.
     #[cold]
     fn start_probe(self: &Arc<Self>) {
         #[cfg(feature = "tracing")]
@@ -126,16 +127,16 @@ impl Remote {
         let remote = Arc::downgrade(self);
         let probe = thread::Builder::new().name("hilcat-probe".to_owned());
         if probe.spawn(move || probe_until_closed(&remote)).is_err() {
-            // Without a thread the calls find out.
+            // Without a probe, the next calls test the server.
             self.breaker.close();
         }
     }
 
-    /// Whether the server answers.
+    /// Returns whether the server answers. Errors other than outages count as answers.
     fn answers(&self) -> bool {
         let clock = CallClock::with_spent(self.timeout.saturating_sub(PROBE_TIME));
-        let asked = catch_unwind(AssertUnwindSafe(|| clock.step(|| self.store()?.ping())));
-        match asked {
+        let pinged = catch_unwind(AssertUnwindSafe(|| clock.step(|| self.store()?.ping())));
+        match pinged {
             Ok(Ok(())) => true,
             Ok(Err(error)) => !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout),
             Err(_) => false,

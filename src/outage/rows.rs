@@ -1,9 +1,9 @@
-//! Rows between the form that a lazy scope promises and the one that the opened scope has.
+//! Converts rows between the form that a lazy scope promises and that of the opened scope.
 
 use crate::store::{Rows, ScopeStore};
 use crate::{Result, Row, Value};
 
-/// Whether the promised rows and the stored ones end with hilcat's own column for the expiry.
+/// Whether the promised rows and the stored rows end with hilcat's own expiry column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Forms {
     pub(super) promised: bool,
@@ -15,8 +15,8 @@ impl Forms {
         Self { promised, stored: scope.schema().has_own_expiry_column() }
     }
 
-    /// A row as the opened scope has it. An expiry that has no place there is dropped: only scopes
-    /// that use none have no place.
+    /// Converts a row to the form of the opened scope. Without an expiry column the expiry is
+    /// dropped; only scopes that do not use expiry lack the column.
     pub(super) fn stored(self, row: Row) -> Row {
         convert(row, self.promised, self.stored)
     }
@@ -25,7 +25,7 @@ impl Forms {
         rows.into_iter().map(|row| self.stored(row)).collect()
     }
 
-    /// A row as it was promised.
+    /// Converts a row to the promised form.
     pub(super) fn promised(self, row: Row) -> Row {
         convert(row, self.stored, self.promised)
     }

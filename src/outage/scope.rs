@@ -1,4 +1,4 @@
-//! A scope of a server behind a circuit breaker.
+//! A scope of a server, behind a circuit breaker.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use super::Remote;
 use crate::store::{Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// A scope each of whose calls passes the circuit breaker of its cache. A listing passes it where it
-/// begins.
+/// A scope whose calls pass the circuit breaker of its cache. A listing passes it only at its
+/// start.
 #[derive(Debug)]
 pub(super) struct GuardedScope {
     remote: Arc<Remote>,
@@ -136,7 +136,7 @@ impl ScopeStore for GuardedScope {
         self.scope.leases().map(|_| self as &dyn Leases)
     }
 
-    /// What is done on a connection of the caller's does not pass the breaker.
+    /// Calls on the caller's own connection do not pass the breaker.
     fn table(&self) -> Option<&dyn Any> {
         self.scope.table()
     }

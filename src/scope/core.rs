@@ -1,4 +1,4 @@
-//! What all handles rest on: checks what goes in, adds the context of errors, computes once.
+//! The common core of all handles: validates input, adds context to errors, computes once.
 
 mod absent;
 #[cfg(feature = "async")]
@@ -31,15 +31,15 @@ use crate::{Error, Key, Result, Row, Schema, Value};
 pub(crate) struct Core {
     pub(super) backend: &'static str,
     pub(crate) schema: Arc<Schema>,
-    /// Its rows have hilcat's own column for the expiry besides those of the schema, if there is one.
+    /// The store of the scope. Its rows may end with hilcat's own column for the expiry.
     pub(super) store: Arc<dyn ScopeStore>,
     pub(super) flights: Arc<Flights>,
     /// No call of the store waits for a file or a server.
-    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures ask"))]
+    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only futures read it"))]
     pub(super) non_blocking: bool,
     /// How records expire, if they do.
     pub(super) expiry: Option<Expiry>,
-    /// What is remembered not to be there.
+    /// The keys remembered as absent, with a `negative_ttl`.
     pub(super) absent: Option<Absent>,
     pub(super) leases: Arc<LeaseKeeper>,
     pace: Pace,
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     batches: Batches,
 }
 
-/// What a scope is opened with.
+/// The arguments of [`Core::new`].
 pub(crate) struct Opening {
     pub(crate) backend: &'static str,
     pub(crate) schema: Arc<Schema>,
@@ -58,7 +58,7 @@ pub(crate) struct Opening {
     pub(crate) flights: Arc<Flights>,
     pub(crate) non_blocking: bool,
     pub(crate) clock: SharedClock,
-    /// The scope of what is remembered not to be there.
+    /// The internal scope of absent keys.
     pub(crate) absent: Option<Arc<Core>>,
     #[cfg(feature = "async")]
     pub(crate) executor: Arc<Executor>,
@@ -99,7 +99,7 @@ impl Core {
         &self.store
     }
 
-    /// Adds where an error happened.
+    /// Adds the backend, operation, scope and key to an error.
     pub(super) fn with_context(
         &self,
         operation: &'static str,
@@ -122,14 +122,14 @@ impl Core {
     }
 
     pub(super) fn validate_row(&self, operation: &'static str, row: Result<Row>) -> Result<Row> {
-        let admitted = row.and_then(|mut row| match self.schema.validate_row(&mut row) {
+        let validated = row.and_then(|mut row| match self.schema.validate_row(&mut row) {
             Ok(()) => Ok(row),
             Err(error) => Err(error.with_key(self.schema.key_of(&row))),
         });
-        admitted.map_err(|error| self.with_context(operation, None, error))
+        validated.map_err(|error| self.with_context(operation, None, error))
     }
 
-    /// Runs one call on one key, with the context for its error.
+    /// Runs a call on a validated key, and adds context to its error.
     pub(super) fn with_key<T>(
         &self,
         operation: &'static str,
@@ -151,7 +151,7 @@ impl Core {
         self.with_key("fetch", key, |key| Ok(self.live(self.store.fetch(key)?)))
     }
 
-    /// The record of a key that is fresh or stale, whether it is stale, and when it expires.
+    /// Returns the fresh or stale record of a key, whether it is stale, and when it expires.
     pub(crate) fn entry(
         &self,
         key: Result<Key>,
@@ -192,7 +192,7 @@ impl Core {
         })
     }
 
-    /// A stored row as it is given to handles: `None` if it is expired.
+    /// Converts a stored row for a handle: `None` if it is expired.
     pub(super) fn live(&self, row: Option<Row>) -> Option<Row> {
         match &self.expiry {
             Some(expiry) => row.and_then(|row| expiry.live(row)),
@@ -207,7 +207,7 @@ impl Core {
         }
     }
 
-    /// A row as it is stored: with its expiry.
+    /// Adds the expiry to a row that is about to be stored.
     pub(super) fn stamp(&self, row: Row, ttl: Option<Duration>) -> Row {
         match &self.expiry {
             Some(expiry) => expiry.stamp(row, ttl),
@@ -215,7 +215,7 @@ impl Core {
         }
     }
 
-    /// Runs one call on many keys, with the context for its error.
+    /// Runs a call on validated keys, and adds context to its error.
     pub(super) fn with_keys<T>(
         &self,
         operation: &'static str,
@@ -254,8 +254,9 @@ impl Core {
         Ok(self.live(old))
     }
 
-    /// Voids the computations of the keys of rows that are about to be written, and has a record
-    /// that is expired count as missing where columns of it would be kept.
+    /// Voids the computations of the keys of rows that are about to be written.
+    ///
+    /// It also removes expired records that a partial row would otherwise be merged into.
     fn prepare_write<'a>(&self, rows: impl IntoIterator<Item = &'a Row> + Clone) -> Result<()> {
         let keys = || rows.clone().into_iter().map(|row| self.schema.key_of(row));
         self.flights.void(keys());
@@ -271,7 +272,7 @@ impl Core {
         }
     }
 
-    /// Runs one call that writes a row, with the context for its error.
+    /// Runs a call that writes a validated row, and adds context to its error.
     pub(super) fn write<T>(
         &self,
         operation: &'static str,
@@ -307,7 +308,7 @@ impl Core {
         Ok(count)
     }
 
-    /// Runs one call that writes rows, with the context for its error; gives how many they are.
+    /// Runs a call that writes validated rows, and adds context to its error. Returns their number.
     pub(super) fn write_many(
         &self,
         operation: &'static str,
@@ -322,14 +323,14 @@ impl Core {
         Ok(count)
     }
 
-    /// Restarts the time to live of a record that is fresh.
+    /// Restarts the time to live of a fresh record.
     pub(crate) fn touch(&self, key: Result<Key>) -> Result<bool> {
         let expiry = self.own_expiry("touch")?;
         let expires = expiry.expiry_of_write(None);
         self.with_key("touch", key, |key| self.store.touch(key, expiry.now(), expires))
     }
 
-    /// Checks a time to live that is given with a write.
+    /// Checks the time to live of a write.
     pub(super) fn check_ttl(&self, operation: &'static str, ttl: Option<Duration>) -> Result<()> {
         let Some(ttl) = ttl else { return Ok(()) };
         self.own_expiry(operation)?;
@@ -337,18 +338,18 @@ impl Core {
             true => Err(self.with_context(
                 operation,
                 None,
-                Error::invalid_input("a time to live is at least one millisecond"),
+                Error::invalid_input("the time to live must be at least one millisecond"),
             )),
             false => Ok(()),
         }
     }
 
-    /// How records expire, if writes say it.
+    /// Returns how records expire, or an error if a write cannot set their expiry.
     pub(super) fn own_expiry(&self, operation: &'static str) -> Result<&Expiry> {
         let wrong = |error| Err(self.with_context(operation, None, error));
         match &self.expiry {
             Some(expiry) if expiry.is_by_column() => wrong(Error::invalid_input(
-                "a column of the record says when it expires: write the record with another value in it",
+                "the expiry of a record is stored in one of its columns: write the record with a new value in that column",
             )),
             Some(expiry) if self.schema.freshness.uses_expiry() => Ok(expiry),
             _ => wrong(Error::unsupported(
@@ -381,16 +382,16 @@ impl Core {
         Ok(self.listed("iter", rows.map_err(|error| self.with_context("iter", None, error))?))
     }
 
-    /// A listing whose errors have their context.
+    /// Adds context to the errors of a listing.
     fn listed<T: 'static>(
         &self,
         operation: &'static str,
         items: Box<dyn Iterator<Item = Result<T>> + Send>,
     ) -> Box<dyn Iterator<Item = Result<T>> + Send> {
         let (backend, schema) = (self.backend, self.schema.clone());
-        let place =
+        let with_context =
             move |error: Error| error.in_operation(backend, operation).with_scope(&schema.name);
-        Box::new(items.map(move |item| item.map_err(&place)))
+        Box::new(items.map(move |item| item.map_err(&with_context)))
     }
 
     pub(crate) fn len(&self) -> Result<u64> {
@@ -411,7 +412,7 @@ impl Core {
     }
 }
 
-/// Runs a call whose steps in the store have one deadline.
+/// Runs a call whose store operations share one deadline.
 pub(super) fn in_one_step<T>(call: impl FnOnce() -> T) -> T {
     CallClock::default().step(call)
 }

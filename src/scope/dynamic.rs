@@ -13,9 +13,9 @@ use crate::{DynKey, Error, Key, Result, Row, Schema};
 
 /// A scope whose records are JSON, for schemas known only at run time. Cheap to clone.
 ///
-/// The value of a record has the declared columns; where one column is declared and it is not
-/// unique, it is that column's bare value (see [`Shape`](crate::Shape)). `set` with only some of the columns
-/// leaves the others as they were.
+/// The value of a record is an object of the declared columns. With one declared column that is not
+/// unique, it is the value of that column (see [`Shape`](crate::Shape)). `set` with some of the
+/// columns keeps the stored values of the others.
 ///
 /// ```
 /// use hilcat::{Cache, Schemas};
@@ -50,23 +50,23 @@ impl DynScope {
         Self { core }
     }
 
-    /// The schema of the scope.
+    /// Returns the schema of the scope.
     pub fn schema(&self) -> &Schema {
         &self.core.schema
     }
 
-    /// Whether there is a record of this key.
+    /// Returns whether there is a record for the key.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the key is not one of the
-    /// scope, here and below; and where the backend fails.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the key does not match the
+    /// key columns (for every method with a key), and any error of the backend.
     #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl DynKey) -> Result<bool> {
         self.core.exists(self.key(key))
     }
 
-    /// The record of this key, if there is one.
+    /// Returns the record of the key, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl DynScope {
         self.json_or_none(self.core.fetch(self.key(key))?)
     }
 
-    /// The records of these keys, in the order asked.
+    /// Returns the records of the keys, in their order.
     ///
     /// # Errors
     ///
@@ -89,34 +89,33 @@ impl DynScope {
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
-    /// Inserts or overwrites a record. Columns that the value does not name stay as they were, and
-    /// have their default in a new record.
+    /// Inserts or overwrites a record. Columns that the value does not name keep their stored
+    /// values, or have their default in a new record.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, where a
-    /// value is outside its column's type, a column is not declared, or the value's own key
-    /// contradicts the key; and as [`Scope::set`](crate::Scope::set).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the column, if a value
+    /// is outside its column's type, a column is not declared, or a key column of the value
+    /// contradicts the key. Otherwise as [`Scope::set`](crate::Scope::set).
     #[doc(alias("insert", "put"))]
     pub fn set(&self, key: impl DynKey, value: Json) -> Result<()> {
         self.core.set(self.row(key, value), None)
     }
 
-    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
+    /// Like [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
     pub fn set_with_ttl(&self, key: impl DynKey, value: Json, ttl: Duration) -> Result<()> {
         self.core.set(self.row(key, value), Some(ttl))
     }
 
-    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl); gives how many entries
-    /// there were.
+    /// Like [`set_many`](DynScope::set_many), with a time to live that replaces the scope's `ttl`.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
     pub fn set_many_with_ttl<K: DynKey>(
         &self,
         entries: impl IntoIterator<Item = (K, Json)>,
@@ -126,39 +125,39 @@ impl DynScope {
         self.core.set_many(rows, Some(ttl))
     }
 
-    /// As [`Scope::touch`](super::Scope::touch).
+    /// Like [`Scope::touch`](super::Scope::touch).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::touch`](super::Scope::touch).
     pub fn touch(&self, key: impl DynKey) -> Result<bool> {
         self.core.touch(self.key(key))
     }
 
-    /// As [`Scope::entry`](super::Scope::entry).
+    /// Like [`Scope::entry`](super::Scope::entry).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::entry`](super::Scope::entry).
     pub fn entry(&self, key: impl DynKey) -> Result<Option<Entry<Json>>> {
         let entry = self.core.entry(self.key(key))?;
         entry.map(|entry| Entry::read(entry, |row| self.json(row))).transpose()
     }
 
-    /// As [`Scope::purge`](super::Scope::purge).
+    /// Like [`Scope::purge`](super::Scope::purge).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::purge`](super::Scope::purge).
     pub fn purge(&self) -> Result<u64> {
         self.core.purge()
     }
 
-    /// As [`Scope::get_optional`](super::Scope::get_optional).
+    /// Like [`Scope::get_optional`](super::Scope::get_optional).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::get_optional`](super::Scope::get_optional).
     pub fn get_optional(
         &self,
         key: impl DynKey,
@@ -169,32 +168,33 @@ impl DynScope {
         self.json_or_none(self.core.get_optional(Ok(key.clone()), computed)?)
     }
 
-    /// As [`Scope::refresh`](super::Scope::refresh).
+    /// Like [`Scope::refresh`](super::Scope::refresh).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::refresh`](super::Scope::refresh).
     pub fn refresh(&self, key: impl DynKey, compute: impl FnOnce() -> Json) -> Result<Json> {
         let key = self.key(key)?;
         self.json(self.core.refresh(Ok(key.clone()), || self.new_row(key, compute()))?)
     }
 
-    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
+    /// Like [`Scope::get_in_background`](super::Scope::get_in_background).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
     pub fn get_in_background(
         &self,
         key: impl DynKey,
         compute: impl FnOnce() -> Json + Send + 'static,
     ) -> Result<Json> {
         let key = self.key(key)?;
-        let (scope, asked) = (self.clone(), key.clone());
-        self.json(self.core.get_in_background(Ok(asked), move || scope.new_row(key, compute()))?)
+        let (scope, owned) = (self.clone(), key.clone());
+        self.json(self.core.get_in_background(Ok(owned), move || scope.new_row(key, compute()))?)
     }
 
-    /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
+    /// Inserts or overwrites records atomically, and returns the number of entries. The last entry
+    /// of a key applies.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl DynScope {
         self.core.set_many(entries.into_iter().map(|(key, value)| self.row(key, value)), None)
     }
 
-    /// Inserts or overwrites a record, and gives the one that it replaced.
+    /// Inserts or overwrites a record, and returns the replaced one, if any.
     ///
     /// # Errors
     ///
@@ -216,8 +216,7 @@ impl DynScope {
         self.json_or_none(self.core.update(self.row(key, value))?)
     }
 
-    /// The stored record, or the one that `compute` gives, which is stored; computed once however
-    /// many threads ask at once.
+    /// Returns the stored record, or computes and stores it. Concurrent callers compute once.
     ///
     /// # Errors
     ///
@@ -228,7 +227,7 @@ impl DynScope {
         self.json(self.core.get(Ok(key.clone()), || self.new_row(key, compute()))?)
     }
 
-    /// The same as [`get`](DynScope::get) for a computation that can fail: then nothing is stored.
+    /// Like [`get`](DynScope::get), for a fallible computation. If it fails, nothing is stored.
     ///
     /// # Errors
     ///
@@ -242,13 +241,15 @@ impl DynScope {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let key = self.key(key)?;
-        let asked = Ok(key.clone());
+        let requested = Ok(key.clone());
         let compute = || self.new_row(key, compute().map_err(Error::of_closure)?);
-        self.json(self.core.get(asked, compute)?)
+        self.json(self.core.get(requested, compute)?)
     }
 
-    /// The records of these keys, in the order asked: those that are missing are computed in one
-    /// call, which gives them with their keys, and stored together.
+    /// Returns the records of the keys, in their order.
+    ///
+    /// Missing records are computed in one call, which returns them with their keys, and are stored
+    /// together.
     ///
     /// # Errors
     ///
@@ -269,7 +270,7 @@ impl DynScope {
         rows.into_iter().map(|row| self.json(row)).collect()
     }
 
-    /// Removes a record and gives it.
+    /// Removes a record and returns it, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -279,7 +280,7 @@ impl DynScope {
         self.json_or_none(self.core.pop(self.key(key))?)
     }
 
-    /// Removes records and gives them, in the order asked; all or none.
+    /// Removes records atomically and returns them, in the order of the keys.
     ///
     /// # Errors
     ///
@@ -292,8 +293,8 @@ impl DynScope {
         rows.into_iter().map(|row| self.json_or_none(row)).collect()
     }
 
-    /// All keys, streaming in bounded memory, in no promised order: a key of one column as its
-    /// value, of several as an array.
+    /// Returns all keys in no particular order, streamed in bounded memory. A key of several
+    /// columns is an array.
     ///
     /// # Errors
     ///
@@ -302,7 +303,7 @@ impl DynScope {
         Ok(self.core.keys()?.map(|key| Ok(key_json(key?))))
     }
 
-    /// All records, streaming in bounded memory, in no promised order.
+    /// Returns all records in no particular order, streamed in bounded memory.
     ///
     /// # Errors
     ///
@@ -312,7 +313,7 @@ impl DynScope {
         Ok(self.core.rows()?.map(move |row| value_json(&schema, row?)))
     }
 
-    /// All records as rows: a value for each column of the schema, in its order.
+    /// Returns all records as rows, with a value for each column of the schema in its order.
     ///
     /// # Errors
     ///
@@ -321,9 +322,8 @@ impl DynScope {
         self.core.rows()
     }
 
-    /// Inserts or overwrites rows, all or none: a value for each column of the schema, in its
-    /// order. Values of near kinds are brought into the column's type (text that spells a date,
-    /// for one).
+    /// Inserts or overwrites rows atomically, with a value for each column of the schema in its
+    /// order. Values are converted to the column type where possible, such as a date in text form.
     ///
     /// # Errors
     ///
@@ -344,12 +344,12 @@ impl DynScope {
         columns.iter().zip(row).map(|(column, value)| column.coerce(value)).collect()
     }
 
-    /// How many records there are.
+    /// Returns the number of records.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
-    #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
+    /// Any error of the backend.
+    #[expect(clippy::len_without_is_empty, reason = "the length is read from the backend")]
     pub fn len(&self) -> Result<u64> {
         self.core.len()
     }
@@ -358,7 +358,7 @@ impl DynScope {
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()
@@ -382,7 +382,7 @@ impl DynScope {
         row_of(&self.core.schema, &key, value).map_err(|error| error.with_key(key))
     }
 
-    /// A row that is complete, as a computed record is.
+    /// Builds the complete row of a computed record.
     pub(super) fn new_row(&self, key: Key, value: Json) -> Result<Row> {
         let mut row = row_of(&self.core.schema, &key, value)?;
         self.core.schema.fill_absent(&mut row)?;

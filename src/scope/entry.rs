@@ -1,4 +1,4 @@
-//! A record with what is known of its freshness.
+//! A record with its freshness.
 
 use std::time::SystemTime;
 
@@ -30,13 +30,13 @@ impl<T> Entry<T> {
         self.record
     }
 
-    /// Returns whether the record is past its expiry: then every method but `get` and its kin
-    /// treats it as missing.
+    /// Returns whether the record is past its expiry. Methods other than `get` and its variants
+    /// treat a stale record as missing.
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// Returns when the record stops being fresh, or stopped; `None` if it never does.
+    /// Returns when the record expires or expired, or `None` if it never does.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
     }

@@ -1,11 +1,11 @@
-//! The JSON values of dynamic scopes as rows, and rows as JSON.
+//! Converts between the JSON values of dynamic scopes and rows.
 
 use serde_json::{Map, Value as Json};
 
 use crate::schema::Shape;
 use crate::{Column, ColumnType, Error, Key, Result, Row, Schema, Value, json};
 
-/// The row of a key and a JSON value; columns that the value does not name are absent.
+/// Builds the row of a key and a JSON value; columns that the value does not name are absent.
 pub(super) fn row_of(schema: &Schema, key: &Key, value: Json) -> Result<Row> {
     let mut row: Row = vec![Value::Absent; schema.columns.len()];
     for (&at, value) in schema.key.iter().zip(key.values()) {
@@ -60,7 +60,7 @@ fn fill_first(schema: &Schema, row: &mut Row, value: Json) -> Result<()> {
     }
 }
 
-/// Puts one column's value into a row. A value for a key column must be the one of the key.
+/// Sets a column of a row. The value of a key column must equal that of the key.
 fn fill(schema: &Schema, row: &mut Row, at: usize, value: Json) -> Result<()> {
     let column = &schema.columns[at];
     let value = match is_json_as_text(schema, at) {
@@ -68,8 +68,10 @@ fn fill(schema: &Schema, row: &mut Row, at: usize, value: Json) -> Result<()> {
         false => column_value(column, value)?,
     };
     if schema.is_key(at) && !value.same(&row[at]) {
-        return Err(Error::invalid_input("the value's own key contradicts the key that is given")
-            .with_column(&column.name));
+        return Err(Error::invalid_input(
+            "the key column of the value differs from the key of the call",
+        )
+        .with_column(&column.name));
     }
     row[at] = value;
     Ok(())
@@ -86,7 +88,7 @@ fn column_value(column: &Column, value: Json) -> Result<Value> {
     column.coerce(value)
 }
 
-/// Whether a column holds JSON as text: in a scope of any JSON a column of text does.
+/// Returns whether a column stores JSON as text, as text columns do with [`Shape::Json`].
 fn is_json_as_text(schema: &Schema, at: usize) -> bool {
     let of_text = matches!(schema.columns[at].ty, ColumnType::Text | ColumnType::Varchar(_));
     schema.shape == Shape::Json && of_text && !schema.is_key(at)
@@ -124,7 +126,7 @@ pub(super) fn value_json(schema: &Schema, row: Row) -> Result<Json> {
     }
 }
 
-/// A key of one column is its value, of several an array.
+/// Converts a key: one of a single column to its value, one of several columns to an array.
 pub(super) fn key_json(key: Key) -> Json {
     let mut values: Vec<Json> = key.into_values().map(json::from_value).collect();
     match values.len() {

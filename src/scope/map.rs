@@ -1,4 +1,4 @@
-//! The handle on a scope of one value a key, without a struct.
+//! The handle on a scope with one value per key, without a struct.
 
 use std::borrow::Borrow;
 use std::error::Error as StdError;
@@ -11,9 +11,9 @@ use super::{Core, Entry};
 use crate::schema::Shape;
 use crate::{Column, ColumnValue, Error, IntoKey, Key, RecordKey, Result, Row, Schema};
 
-/// A scope of one value of type `V` for each key of type `K`. Cheap to clone.
+/// A scope with one value of type `V` for each key of type `K`. Cheap to clone.
 ///
-/// The key columns are named `key`, or `key1`, `key2` and so on; the other one is `value`.
+/// The key columns are named `key`, or `key1`, `key2` and so on; the value column is named `value`.
 ///
 /// ```
 /// use hilcat::Cache;
@@ -47,7 +47,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         Self { core, types: PhantomData }
     }
 
-    /// The schema of a map of this name: key columns that are only unique, and `value`.
+    /// Returns the schema of a map: key columns that are not part of the value, and `value`.
     pub(crate) fn schema_of(name: &str) -> Schema {
         let key = |(name, ty)| Column::new(name, ty).key_only();
         let keys = K::columns().into_iter().map(key);
@@ -56,22 +56,22 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
             .shape(Shape::Single)
     }
 
-    /// The schema of the scope.
+    /// Returns the schema of the scope.
     pub fn schema(&self) -> &Schema {
         &self.core.schema
     }
 
-    /// Whether there is a value of this key.
+    /// Returns whether there is a value for the key.
     ///
     /// # Errors
     ///
-    /// As those of [`Scope`](crate::Scope), here and below.
+    /// As [`Scope::exists`](crate::Scope::exists).
     #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl IntoKey<K>) -> Result<bool> {
         self.core.exists(key.into_key())
     }
 
-    /// The value of this key, if there is one.
+    /// Returns the value of the key, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.fetch(key.into_key())?.map(value).transpose()
     }
 
-    /// The values of these keys, in the order asked.
+    /// Returns the values of the keys, in their order.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.set(key.into_key().map(|key| row(key, value)), None)
     }
 
-    /// Inserts or overwrites values, all or none. Of two with one key the last one counts.
+    /// Inserts or overwrites values atomically. If two have the same key, the last one applies.
     ///
     /// # Errors
     ///
@@ -116,20 +116,20 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.set_many(rows, None).map(drop)
     }
 
-    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
+    /// Like [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::set_with_ttl`](super::Scope::set_with_ttl).
     pub fn set_with_ttl(&self, key: impl IntoKey<K>, value: &V, ttl: Duration) -> Result<()> {
         self.core.set(key.into_key().map(|key| row(key, value)), Some(ttl))
     }
 
-    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
+    /// Like [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::set_many_with_ttl`](super::Scope::set_many_with_ttl).
     pub fn set_many_with_ttl<T: IntoKey<K>, B: Borrow<V>>(
         &self,
         entries: impl IntoIterator<Item = (T, B)>,
@@ -139,39 +139,39 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.set_many(rows, Some(ttl)).map(drop)
     }
 
-    /// As [`Scope::touch`](super::Scope::touch).
+    /// Like [`Scope::touch`](super::Scope::touch).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::touch`](super::Scope::touch).
     pub fn touch(&self, key: impl IntoKey<K>) -> Result<bool> {
         self.core.touch(key.into_key())
     }
 
-    /// As [`Scope::entry`](super::Scope::entry).
+    /// Like [`Scope::entry`](super::Scope::entry).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::entry`](super::Scope::entry).
     pub fn entry(&self, key: impl IntoKey<K>) -> Result<Option<Entry<V>>> {
         let entry = self.core.entry(key.into_key())?;
         entry.map(|entry| Entry::read(entry, value)).transpose()
     }
 
-    /// As [`Scope::purge`](super::Scope::purge).
+    /// Like [`Scope::purge`](super::Scope::purge).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::purge`](super::Scope::purge).
     pub fn purge(&self) -> Result<u64> {
         self.core.purge()
     }
 
-    /// As [`Scope::get_optional`](super::Scope::get_optional).
+    /// Like [`Scope::get_optional`](super::Scope::get_optional).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::get_optional`](super::Scope::get_optional).
     pub fn get_optional(
         &self,
         key: impl IntoKey<K>,
@@ -183,32 +183,32 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.get_optional(key.clone(), computed)?.map(value).transpose()
     }
 
-    /// As [`Scope::refresh`](super::Scope::refresh).
+    /// Like [`Scope::refresh`](super::Scope::refresh).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::refresh`](super::Scope::refresh).
     pub fn refresh(&self, key: impl IntoKey<K>, compute: impl FnOnce() -> V) -> Result<V> {
         let key = key.into_key();
         value(self.core.refresh(key.clone(), || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
-    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
+    /// Like [`Scope::get_in_background`](super::Scope::get_in_background).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Scope::get_in_background`](super::Scope::get_in_background).
     pub fn get_in_background(
         &self,
         key: impl IntoKey<K>,
         compute: impl FnOnce() -> V + Send + 'static,
     ) -> Result<V> {
         let key = key.into_key();
-        let asked = key.clone();
-        value(self.core.get_in_background(asked, move || Ok::<_, Error>(row(key?, &compute())))?)
+        let owned = key.clone();
+        value(self.core.get_in_background(owned, move || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
-    /// Inserts or overwrites a value, and gives the one that it replaced.
+    /// Inserts or overwrites a value, and returns the replaced one, if any.
     ///
     /// # Errors
     ///
@@ -218,8 +218,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.update(key.into_key().map(|key| row(key, new)))?.map(value).transpose()
     }
 
-    /// The stored value, or the one that `compute` gives, which is stored; computed once however
-    /// many threads ask at once.
+    /// Returns the stored value, or computes and stores it. Concurrent callers compute once.
     ///
     /// # Errors
     ///
@@ -230,7 +229,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         value(self.core.get(key.clone(), || Ok::<_, Error>(row(key?, &compute())))?)
     }
 
-    /// The same as [`get`](MapScope::get) for a computation that can fail: then nothing is stored.
+    /// Like [`get`](MapScope::get), for a fallible computation. If it fails, nothing is stored.
     ///
     /// # Errors
     ///
@@ -250,8 +249,10 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         })?)
     }
 
-    /// The values of these keys, in the order asked: those that are missing are computed in one
-    /// call, which gives them with their keys, and stored together.
+    /// Returns the values of the keys, in their order.
+    ///
+    /// Missing values are computed in one call, which returns them with their keys, and are stored
+    /// together.
     ///
     /// # Errors
     ///
@@ -272,7 +273,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         rows.into_iter().map(value).collect()
     }
 
-    /// Removes a value and gives it.
+    /// Removes a value and returns it, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -282,7 +283,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         self.core.pop(key.into_key())?.map(value).transpose()
     }
 
-    /// Removes values and gives them, in the order asked; all or none.
+    /// Removes values atomically and returns them, in the order of the keys.
     ///
     /// # Errors
     ///
@@ -294,7 +295,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         values(self.core.pop_many(keys.into_iter().map(IntoKey::into_key))?)
     }
 
-    /// All keys, streaming in bounded memory, in no promised order.
+    /// Returns all keys in no particular order, streamed in bounded memory.
     ///
     /// # Errors
     ///
@@ -303,7 +304,7 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         Ok(self.core.keys()?.map(|key| K::from_key(key?)))
     }
 
-    /// All keys with their values, streaming in bounded memory, in no promised order.
+    /// Returns all keys with their values in no particular order, streamed in bounded memory.
     ///
     /// # Errors
     ///
@@ -316,12 +317,12 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
         }))
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
-    #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
+    /// Any error of the backend.
+    #[expect(clippy::len_without_is_empty, reason = "the length is read from the backend")]
     pub fn len(&self) -> Result<u64> {
         self.core.len()
     }
@@ -330,14 +331,14 @@ impl<K: RecordKey, V: ColumnValue> MapScope<K, V> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()
     }
 }
 
-/// The row of an entry: the key columns come first.
+/// Builds the row of an entry: the key columns come first.
 pub(super) fn row<V: ColumnValue>(key: Key, value: &V) -> Row {
     key.into_values().chain([value.to_value()]).collect()
 }

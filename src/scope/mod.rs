@@ -1,6 +1,6 @@
-//! The handles that users hold: [`Scope`] of typed records, [`MapScope`] of one value a key, and
-//! [`DynScope`] of records known only at run time. All three are thin: they turn what they are
-//! given into rows and keys, and leave the rest to one core.
+//! The public handles: [`Scope`] for typed records, [`MapScope`] for one value per key, and
+//! [`DynScope`] for records known only at run time. Each converts its arguments to rows and keys,
+//! and calls the shared [`Core`].
 
 #[cfg(feature = "async")]
 mod asynchronous;

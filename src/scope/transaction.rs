@@ -1,4 +1,4 @@
-//! The handle on a scope of typed records in a Diesel transaction of the caller's own.
+//! The handle on a scope of typed records in a Diesel transaction of the caller.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,8 +13,9 @@ use crate::backends::sql::diesel::engine::sealed::Engine as _;
 use crate::backends::sql::diesel::transaction::TransactionStore;
 use crate::{Error, IntoKey, Key, Result, Row, ScopeRecord, Value};
 
-/// A scope on a Diesel connection that the caller owns: what is written is committed and rolled
-/// back with the transaction that is open there. Made by [`Scope::on`].
+/// A scope on a Diesel connection that the caller owns. Created by [`Scope::on`].
+///
+/// Writes are committed and rolled back with the transaction that is open on the connection.
 #[doc(alias = "Joined")]
 pub struct TransactionScope<'a, R> {
     core: &'a Core,
@@ -31,26 +32,26 @@ impl<R> fmt::Debug for TransactionScope<'_, R> {
 }
 
 impl<R: ScopeRecord> Scope<R> {
-    /// The scope on a Diesel connection that you own, to the database of its cache: its calls are
-    /// part of the transaction that is open there, see what that has written, and are committed
-    /// and rolled back with it. A call that writes several records is all or nothing, in the
-    /// transaction as well. (In PostgreSQL, an error of the engine in any other call ends the
-    /// transaction, as there every error does.)
+    /// Returns the scope on a Diesel connection that you own, to the database of its cache.
     ///
-    /// Any Diesel connection to SQLite or PostgreSQL will do, and in MySQL one that
-    /// [`Cache::diesel`](crate::Cache::diesel) lends, of this cache or of another one. Open the
-    /// scope before the transaction begins: its table is made on a connection of the cache's own.
-    /// There is no `get` here: what one transaction computes is not for others before it is
-    /// committed. In SQLite, begin a transaction that is going to write as
-    /// `immediate_transaction`.
+    /// Its calls are part of the transaction that is open on the connection: they see its writes,
+    /// and are committed and rolled back with it. A call that writes several records is atomic
+    /// within the transaction. In PostgreSQL, as usual, an error of the engine in any other call
+    /// aborts the transaction.
     ///
-    /// A write voids the computations of its keys that run in this process, as every write does:
-    /// `get` returns what they compute, and does not store it. Inside
-    /// [`Cache::diesel`](crate::Cache::diesel) it does so again when the closure has ended. When a
-    /// transaction of your own is committed cannot be known: a `get` that begins after the write
-    /// and before the commit may store what it computes, if the key is missing then. So may one
-    /// whose value is on its way to the database while a `pop` runs here. If a computation reads
-    /// what your transaction changes, `pop` the key through the [`Scope`] after the commit.
+    /// Any Diesel connection to SQLite or PostgreSQL can be used. In MySQL, use a connection from
+    /// [`Cache::diesel`](crate::Cache::diesel), of this cache or a different one. Open the scope
+    /// before the transaction begins: its table is created on a connection of the cache. There is
+    /// no `get`, since other transactions must not see a computed record before the commit. In
+    /// SQLite, begin a transaction that writes with `immediate_transaction`.
+    ///
+    /// A write voids the computations of its keys in this process: `get` returns their results and
+    /// does not store them. In [`Cache::diesel`](crate::Cache::diesel) the keys are voided again
+    /// when the closure has returned. The commit of your own transaction cannot be detected: a
+    /// `get` that begins between the write and the commit may store its result, if the key is
+    /// missing then. So may a `get` that is storing its result while a `pop` runs here. If a
+    /// computation reads data that your transaction changes, `pop` the key through the [`Scope`]
+    /// after the commit.
     ///
     /// ```
     /// # #[cfg(all(feature = "derive", feature = "sqlite"))] {
@@ -84,8 +85,8 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming both, where the scope is
-    /// not in a database of the connection's engine.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the database of the scope has a
+    /// different engine; the message names both.
     pub fn on<'a, C>(&'a self, connection: &'a mut C) -> Result<TransactionScope<'a, R>>
     where
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
@@ -108,16 +109,16 @@ impl Core {
         C: diesel::Connection<Backend: Engine> + LoadConnection + 'static,
     {
         if self.store().table().is_none() {
-            // A scope that is opened when it is first used has none before; this asks for nothing else.
+            // A lazy scope has no table before its first call; an empty fetch opens it.
             let opened = self.store().fetch_many(&[]);
             opened.map_err(|error| self.with_context("on", None, error))?;
         }
         C::Backend::transaction_store(&**self.store(), connection).ok_or_else(|| {
-            let (kept_by, engine) = (self.backend(), <C::Backend as Engine>::NAME);
-            let message = match kept_by == engine {
-                true => "the scope has no table of its own, but is in one with all others".to_owned(),
+            let (stored_in, engine) = (self.backend(), <C::Backend as Engine>::NAME);
+            let message = match stored_in == engine {
+                true => "the scope is stored in the single table that all scopes share".to_owned(),
                 false => format!(
-                    "the scope is kept by `{kept_by}`, and the connection is to `{engine}`: give it one to the database of its cache",
+                    "the scope is stored in `{stored_in}`, and the connection is to `{engine}`: use a connection to the database of its cache",
                 ),
             };
             self.with_context("on", None, Error::unsupported(message))
@@ -132,7 +133,7 @@ impl Core {
 }
 
 impl<R: ScopeRecord> TransactionScope<'_, R> {
-    /// Runs one call on one key.
+    /// Runs a call on a validated key.
     fn with_key<T>(
         &mut self,
         operation: &'static str,
@@ -143,11 +144,11 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.core.with_key(operation, key, |key| call(store, key))
     }
 
-    /// Whether there is a record of this key.
+    /// Returns whether there is a record for the key.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     #[doc(alias = "contains_key")]
     pub fn exists(&mut self, key: impl IntoKey<R::Key>) -> Result<bool> {
         let core = self.core;
@@ -157,7 +158,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         })
     }
 
-    /// The record of this key, if there is one.
+    /// Returns the record of the key, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -168,7 +169,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.core.live(row).map(R::from_row).transpose()
     }
 
-    /// The records of these keys, in the order asked.
+    /// Returns the records of the keys, in their order.
     ///
     /// # Errors
     ///
@@ -190,7 +191,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.write_one("set", record, None)
     }
 
-    /// Inserts a record, or overwrites the one with its key, that is fresh for this time.
+    /// Inserts or overwrites a record with a time to live that replaces the scope's `ttl`.
     ///
     /// # Errors
     ///
@@ -213,7 +214,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         })
     }
 
-    /// Removes the expired records of rows that are written in part: they count as missing.
+    /// Removes expired records that a partial row would otherwise be merged into.
     fn end_expired<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Result<()> {
         let Some(expiry) = &self.core.expiry else { return Ok(()) };
         let partial = rows.into_iter().filter(|row| row.iter().any(Value::is_absent));
@@ -224,7 +225,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         }
     }
 
-    /// Restarts the time to live of a record. Returns `false` if there is none that is fresh.
+    /// Restarts the time to live of a record. Returns `false` if the record is missing or expired.
     ///
     /// # Errors
     ///
@@ -235,7 +236,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.with_key("touch", key.into_key(), |store, key| store.touch(key, now, expires))
     }
 
-    /// The record of this key, fresh or stale, with its expiry.
+    /// Returns the record with its expiry if it is fresh, or expired and within a stale window.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         entry.map(|entry| Entry::read(entry, R::from_row)).transpose()
     }
 
-    /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
+    /// Inserts or overwrites records atomically. If two have the same key, the last one applies.
     ///
     /// # Errors
     ///
@@ -261,7 +262,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         written.map(drop)
     }
 
-    /// Inserts a record, or overwrites the one with its key and gives that one.
+    /// Inserts or overwrites a record, and returns the replaced one, if any.
     ///
     /// # Errors
     ///
@@ -276,7 +277,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.core.live(old).map(R::from_row).transpose()
     }
 
-    /// Removes a record and gives it.
+    /// Removes a record and returns it, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -291,7 +292,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         self.core.live(row).map(R::from_row).transpose()
     }
 
-    /// Removes records and gives them, in the order asked; all or none.
+    /// Removes records atomically and returns them, in the order of the keys.
     ///
     /// # Errors
     ///
@@ -307,7 +308,7 @@ impl<R: ScopeRecord> TransactionScope<'_, R> {
         })
     }
 
-    /// Runs one call on many keys.
+    /// Runs a call on validated keys.
     fn many<K: IntoKey<R::Key>>(
         &mut self,
         operation: &'static str,

@@ -60,33 +60,34 @@ impl<R: ScopeRecord> Scope<R> {
         &self.core
     }
 
-    /// The schema of the scope.
+    /// Returns the schema of the scope.
     pub fn schema(&self) -> &Schema {
         &self.core.schema
     }
 
-    /// Whether there is a record of this key.
+    /// Returns whether there is a record for the key.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     #[doc(alias = "contains_key")]
     pub fn exists(&self, key: impl IntoKey<R::Key>) -> Result<bool> {
         self.core.exists(key.into_key())
     }
 
-    /// The record of this key, if there is one.
+    /// Returns the record of the key, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// Where the backend fails, or with [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData)
-    /// where what is stored is not such a record.
+    /// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData) if the stored row is not a valid
+    /// record, and any error of the backend.
     #[doc(alias = "get")]
     pub fn fetch(&self, key: impl IntoKey<R::Key>) -> Result<Option<R>> {
         self.core.fetch(key.into_key())?.map(R::from_row).transpose()
     }
 
-    /// The records of these keys, in the order asked, in as few round trips as the backend allows.
+    /// Returns the records of the keys, in their order, in as few round trips as the backend
+    /// allows.
     ///
     /// # Errors
     ///
@@ -103,15 +104,15 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a value is outside its
-    /// column's type, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend
-    /// cannot hold it, and where the backend fails.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a value is outside its
+    /// column's type, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the backend
+    /// cannot store it, and any error of the backend.
     #[doc(alias("insert", "put"))]
     pub fn set(&self, record: &R) -> Result<()> {
         self.core.set(record.to_row(), None)
     }
 
-    /// Inserts or overwrites records, all or none. Of two with one key the last one counts.
+    /// Inserts or overwrites records atomically. If two have the same key, the last one applies.
     ///
     /// # Errors
     ///
@@ -121,19 +122,20 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.set_many(rows, None).map(drop)
     }
 
-    /// Inserts or overwrites a record that is fresh for this long, whatever the scope's `ttl`.
+    /// Inserts or overwrites a record with a time to live that replaces the scope's `ttl`.
     ///
     /// # Errors
     ///
     /// As [`set`](Scope::set); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the
     /// records of the scope carry no expiry, and
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a field says when a record
-    /// expires or `ttl` is less than a millisecond.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a field of the record is the
+    /// expiry or `ttl` is less than a millisecond.
     pub fn set_with_ttl(&self, record: &R, ttl: Duration) -> Result<()> {
         self.core.set(record.to_row(), Some(ttl))
     }
 
-    /// Inserts or overwrites records that are fresh for this long, all or none.
+    /// Inserts or overwrites records atomically, with a time to live that replaces the scope's
+    /// `ttl`.
     ///
     /// # Errors
     ///
@@ -147,8 +149,8 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.set_many(rows, Some(ttl)).map(drop)
     }
 
-    /// Restarts the scope's `ttl` for a record without writing it anew. Returns `false` if there is
-    /// no such record, or it is expired.
+    /// Restarts the scope's `ttl` for a record without rewriting it. Returns `false` if the record
+    /// is missing or expired.
     ///
     /// # Errors
     ///
@@ -171,12 +173,12 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails; what was removed before stays removed.
+    /// Any error of the backend; the batches before it stay removed.
     pub fn purge(&self) -> Result<u64> {
         self.core.purge()
     }
 
-    /// Inserts a record, or overwrites the one with its key and gives that one.
+    /// Inserts or overwrites a record, and returns the replaced one, if any.
     ///
     /// # Errors
     ///
@@ -186,38 +188,39 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.update(record.to_row())?.map(R::from_row).transpose()
     }
 
-    /// The stored record, or the one that `compute` gives, which is stored.
+    /// Returns the stored record, or computes and stores it.
     ///
-    /// However many threads of the process ask for one key at once, one of them computes and the
-    /// others wait for it. A panic in `compute` stores nothing and lets the next caller compute.
+    /// Concurrent calls for one key in this process compute once: one caller computes, and the
+    /// others wait for its result. If `compute` panics, nothing is stored and the next caller
+    /// computes.
     ///
-    /// The computed record never overwrites what is written meanwhile. A write of the key in this
-    /// process, be it by [`set`](Scope::set), [`pop`](Scope::pop) or any other call, makes the
-    /// computation void: its record is returned to the callers that wait for it, and is not
-    /// stored, and a later `get` begins anew. If another process stores a record meanwhile, that
-    /// one is kept and returned. A removal in another process is not noticed. If the outcome of
-    /// storing the record is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)),
-    /// the record may still appear afterwards.
+    /// The computed record never overwrites a newer write. A write of the key in this process, by
+    /// [`set`](Scope::set), [`pop`](Scope::pop) or any other call, voids the computation: its
+    /// record is returned to the callers that already wait for it, but is not stored, and a later
+    /// `get` computes again. If a different process stores a record meanwhile, that record is kept
+    /// and returned. A removal by a different process is not detected. If the outcome of storing
+    /// the record is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)), the
+    /// record may still appear afterwards.
     ///
-    /// What is returned is as a later call would return it: skipped fields have their default.
+    /// The returned record equals what a later call returns: skipped fields have their default.
     ///
     /// # Errors
     ///
-    /// As [`set`](Scope::set) and [`fetch`](Scope::fetch);
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the computed record has
-    /// another key; [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) where `compute` asks for
-    /// the very same key.
+    /// As [`set`](Scope::set) and [`fetch`](Scope::fetch).
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the computed record has a
+    /// different key. [`ErrorKind::ComputeCycle`](crate::ErrorKind::ComputeCycle) if `compute`
+    /// calls `get` for the same key.
     #[doc(alias("get_with", "get_or_insert_with"))]
     pub fn get(&self, key: impl IntoKey<R::Key>, compute: impl FnOnce() -> R) -> Result<R> {
         R::from_row(self.core.get(key.into_key(), || compute().to_row())?)
     }
 
-    /// The same as [`get`](Scope::get) for a computation that can fail: then nothing is stored.
+    /// Like [`get`](Scope::get), for a fallible computation. If it fails, nothing is stored.
     ///
     /// # Errors
     ///
-    /// As [`get`](Scope::get); [`ErrorKind::Compute`](crate::ErrorKind::Compute) with the error of
-    /// `compute` as its source.
+    /// As [`get`](Scope::get), and [`ErrorKind::Compute`](crate::ErrorKind::Compute) with the error
+    /// of `compute` as its source.
     pub fn try_get<E>(
         &self,
         key: impl IntoKey<R::Key>,
@@ -230,9 +233,10 @@ impl<R: ScopeRecord> Scope<R> {
         R::from_row(self.core.get(key.into_key(), compute)?)
     }
 
-    /// The stored record, or the one that `compute` gives, which is stored; `None` if there is
-    /// neither. If the scope has a `negative_ttl`, that there is none is remembered for this long:
-    /// then `compute` is not called again, unless the key is written or removed meanwhile.
+    /// Returns the stored record, or computes and stores it; `None` if `compute` returns `None`.
+    ///
+    /// If the scope has a `negative_ttl`, the absence is remembered for this time: `compute` is not
+    /// called again, unless the key is written or removed meanwhile.
     ///
     /// # Errors
     ///
@@ -246,11 +250,11 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.get_optional(key.into_key(), compute)?.map(R::from_row).transpose()
     }
 
-    /// Computes the record whatever is stored, and stores it. Callers that ask for the key
-    /// meanwhile wait for it, and a refresh that is under way is joined.
+    /// Computes the record even if one is stored, and stores it.
     ///
-    /// If the record was written or removed since the computation began, what was computed is not
-    /// stored, and the stored record is returned.
+    /// A `get` of the missing key waits for the result, and a concurrent refresh joins it. If the
+    /// key was written or removed since the computation began, the computed record is not stored,
+    /// and the stored one is returned.
     ///
     /// # Errors
     ///
@@ -259,12 +263,12 @@ impl<R: ScopeRecord> Scope<R> {
         R::from_row(self.core.refresh(key.into_key(), || compute().to_row())?)
     }
 
-    /// As [`get`](Scope::get), but a record that is stale within `stale_while_revalidate` is
-    /// returned at once to every caller: a thread of its own computes the new one.
+    /// Like [`get`](Scope::get), but returns a record that is stale within `stale_while_revalidate`
+    /// immediately, to every caller, and computes the new one in a background thread.
     ///
     /// # Errors
     ///
-    /// As [`get`](Scope::get). A computation in the background that fails leaves the stale record.
+    /// As [`get`](Scope::get). If the background computation fails, the stale record stays.
     pub fn get_in_background(
         &self,
         key: impl IntoKey<R::Key>,
@@ -273,13 +277,15 @@ impl<R: ScopeRecord> Scope<R> {
         R::from_row(self.core.get_in_background(key.into_key(), move || compute().to_row())?)
     }
 
-    /// The records of these keys, in the order asked: those that are stored are fetched together,
-    /// those that are missing are computed in one call and stored together.
+    /// Returns the records of the keys, in their order.
+    ///
+    /// Stored records are fetched together. Missing ones are computed in one call and stored
+    /// together.
     ///
     /// # Errors
     ///
-    /// As [`get`](Scope::get); also where `compute` gives no record for a key that was missing (the
-    /// ones that it gives are stored).
+    /// As [`get`](Scope::get), and if `compute` returns no record for one of the missing keys; the
+    /// records that it returned are stored.
     pub fn get_many<K, I>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -296,7 +302,7 @@ impl<R: ScopeRecord> Scope<R> {
         rows.into_iter().map(R::from_row).collect()
     }
 
-    /// Removes a record and gives it.
+    /// Removes a record and returns it, or `None` if there is none.
     ///
     /// # Errors
     ///
@@ -306,7 +312,7 @@ impl<R: ScopeRecord> Scope<R> {
         self.core.pop(key.into_key())?.map(R::from_row).transpose()
     }
 
-    /// Removes records and gives them, in the order asked; all or none.
+    /// Removes records atomically and returns them, in the order of the keys.
     ///
     /// # Errors
     ///
@@ -319,16 +325,16 @@ impl<R: ScopeRecord> Scope<R> {
         rows.into_iter().map(|row| row.map(R::from_row).transpose()).collect()
     }
 
-    /// All keys, streaming in bounded memory, in no promised order.
+    /// Returns all keys in no particular order, streamed in bounded memory.
     ///
     /// # Errors
     ///
-    /// Where the backend fails at the start; later failures are items.
+    /// Any error of the backend at the start. Later errors are items of the iterator.
     pub fn keys(&self) -> Result<impl Iterator<Item = Result<R::Key>> + Send + use<R>> {
         Ok(self.core.keys()?.map(|key| R::Key::from_key(key?)))
     }
 
-    /// All records, streaming in bounded memory, in no promised order.
+    /// Returns all records in no particular order, streamed in bounded memory.
     ///
     /// # Errors
     ///
@@ -337,12 +343,12 @@ impl<R: ScopeRecord> Scope<R> {
         Ok(self.core.rows()?.map(|row| R::from_row(row?)))
     }
 
-    /// How many records there are.
+    /// Returns the number of records.
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
-    #[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
+    /// Any error of the backend.
+    #[expect(clippy::len_without_is_empty, reason = "the length is read from the backend")]
     pub fn len(&self) -> Result<u64> {
         self.core.len()
     }
@@ -351,7 +357,7 @@ impl<R: ScopeRecord> Scope<R> {
     ///
     /// # Errors
     ///
-    /// Where the backend fails.
+    /// Any error of the backend.
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) -> Result<()> {
         self.core.clear()

@@ -89,8 +89,8 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
             "unknown op `nope`; the ops are set, update, fetch, exists, pop, touch, entry, keys, purge, scopes, \
              set_many, fetch_many, pop_many",
         ),
-        ("", "not JSON: it ends too early at line 1 column 0"),
-        ("{", "not JSON: it ends too early at line 1 column 1"),
+        ("", "not JSON: unexpected end of the text at line 1 column 0"),
+        ("{", "not JSON: unexpected end of the text at line 1 column 1"),
         ("[1]", r#"the line is not a JSON object; write {"op": "fetch", ...}"#),
         ("{}", "the field `op` is missing"),
         (r#"{"op":1}"#, "the field `op` is to be a string"),
@@ -111,13 +111,13 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
         ),
         (
             r#"{"op":"fetch","scope":"a","key":18446744073709551616}"#,
-            "the JSON holds an integer beyond 64 bits, which would lose digits; write it as a \
+            "the JSON has an integer beyond 64 bits, which would lose digits; write it as a \
              string",
         ),
         (
             r#"{"op":"set","scope":"a","key":"a1","value":{"id":"a2"}}"#,
-            "memory set, scope `a`, key `a1`, column `id`: the value's own key contradicts the \
-             key that is given",
+            "memory set, scope `a`, key `a1`, column `id`: the key column of the value \
+             differs from the key of the call",
         ),
     ];
     let lines: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();

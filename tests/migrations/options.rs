@@ -54,11 +54,11 @@ fn invalid_options_are_named() {
             "synchronous=fulll",
             "the option `synchronous` is one of full, normal, off; did you mean `full`?",
         ),
-        ("pool_size=0", "the option `pool_size` is to be a number from 1"),
-        ("pool_size=-1", "the option `pool_size` is to be a number from 1"),
+        ("pool_size=0", "the option `pool_size` must be a number from 1"),
+        ("pool_size=-1", "the option `pool_size` must be a number from 1"),
         ("timeout=soon", "the option `timeout`: `soon` is not a duration; write it as 30s"),
         ("timeout", "write it as name=value"),
-        ("timeout=1s&timeout=2s", "the option `timeout` stands twice"),
+        ("timeout=1s&timeout=2s", "duplicate option `timeout` in the URI"),
     ] {
         let error = Cache::from_uri(&format!("{}?{options}", file.uri())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");

@@ -279,10 +279,10 @@ fn finished(function: &Function<'_>, called: &TokenStream, names: &Names) -> Tok
     quote! {
         match #called {
             ::core::result::Result::Ok(#value) => ::core::result::Result::Ok(#value),
-            ::core::result::Result::Err(#krate::__private::cached::Failed::Function(#error)) => {
+            ::core::result::Result::Err(#krate::__private::cached::CallError::Function(#error)) => {
                 ::core::result::Result::Err(#error)
             }
-            ::core::result::Result::Err(#krate::__private::cached::Failed::Cache(#error, _)) => {
+            ::core::result::Result::Err(#krate::__private::cached::CallError::Cache(#error, _)) => {
                 ::core::result::Result::Err(#convert)
             }
         }

@@ -1,4 +1,4 @@
-//! What is remembered not to be there: the scope of hilcat's own beside one with a `negative_ttl`.
+//! Remembered absence: the internal scope that belongs to a scope with a `negative_ttl`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::Core;
 use crate::store::ABSENT;
 use crate::{Column, ColumnType, Key, Result, Row, Schema, Value};
 
-/// The keys of a scope for which a computation gave no record.
+/// The keys of a scope for which a computation returned no record.
 #[derive(Debug)]
 pub(crate) struct Absent(Arc<Core>);
 
@@ -15,8 +15,8 @@ impl Absent {
         Self(core)
     }
 
-    /// The schema of the scope beside another one; `None` if that remembers nothing.
-    pub(crate) fn schema_beside(schema: &Schema) -> Option<Schema> {
+    /// Returns the schema of the internal scope for `schema`, or `None` without a `negative_ttl`.
+    pub(crate) fn absence_schema(schema: &Schema) -> Option<Schema> {
         let ttl = schema.freshness.negative_ttl?;
         let mut absent = Schema::new(format!("{ABSENT}{}", schema.name))
             .table(format!("{ABSENT}{}", schema.table))
@@ -36,7 +36,7 @@ impl Absent {
 }
 
 impl Core {
-    /// Whether a key is remembered to have no record.
+    /// Returns whether a key is remembered as absent.
     pub(super) fn is_absent(&self, key: &Key) -> Result<bool> {
         match &self.absent {
             Some(Absent(core)) => Ok(core.live(core.store.fetch(key)?).is_some()),
@@ -44,7 +44,7 @@ impl Core {
         }
     }
 
-    /// Remembers that a key has no record.
+    /// Remembers a key as absent, if the scope has a `negative_ttl`.
     pub(super) fn remember_absence(&self, key: &Key) -> Result<()> {
         let Some(Absent(core)) = &self.absent else { return Ok(()) };
         core.store.set(core.stamp(Absent::row(key), None))?;
@@ -52,7 +52,7 @@ impl Core {
         Ok(())
     }
 
-    /// Forgets that keys had no records, as they are about to be written or removed.
+    /// Forgets the absence of keys that are about to be written or removed.
     pub(super) fn end_absence(&self, keys: &[Key]) -> Result<()> {
         match &self.absent {
             Some(Absent(core)) => core.store.pop_many(keys).map(drop),

@@ -1,4 +1,4 @@
-//! Between the records that handles see and those that a store keeps with their expiry.
+//! Converts between the rows that handles see and stored rows, which have an expiry.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -7,18 +7,18 @@ use crate::clock::{SharedClock, after, before, from_micros};
 use crate::freshness::{Freshness, Ttl};
 use crate::{Row, Schema, Value};
 
-/// What a store has of a key, as the time says.
+/// The state of a key in the store at the current time.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
-    /// A record that every read gives.
+    /// A record that every read returns.
     Fresh(Row),
-    /// A record that is expired, and may still be served by `get` in a window.
+    /// An expired record that `get` may still serve within a stale window.
     Stale(Stale),
-    /// Nothing, or a record that is past all windows.
+    /// No record, or one past all stale windows.
     Missing,
 }
 
-/// A record that is expired.
+/// An expired record.
 #[derive(Debug, Clone)]
 pub(crate) struct Stale {
     pub(crate) row: Row,
@@ -30,14 +30,14 @@ pub(crate) struct Stale {
 pub(crate) struct Expiry {
     clock: SharedClock,
     freshness: Freshness,
-    /// The column of the schema that says when a record expires.
+    /// The column of the schema that has the expiry.
     column: Option<usize>,
-    /// Stored rows end with hilcat's own column.
+    /// Stored rows end with hilcat's own expiry column.
     own: bool,
 }
 
 impl Expiry {
-    /// How records of `schema` expire that are stored as `stored`; `None` if they do not.
+    /// Returns how records of `schema`, stored as `stored`, expire; `None` if they do not.
     pub(crate) fn new(schema: &Schema, stored: &Schema, clock: &SharedClock) -> Option<Self> {
         let freshness = schema.freshness.clone();
         let column = freshness.expires_at.as_ref().and_then(|_| schema.expiry_column());
@@ -50,17 +50,17 @@ impl Expiry {
         self.clock.micros()
     }
 
-    /// Whether a column of the schema says when a record expires.
+    /// Returns whether a column of the schema has the expiry.
     pub(crate) fn is_by_column(&self) -> bool {
         self.column.is_some()
     }
 
-    /// The time before which an expiry lies that no window reaches.
+    /// Returns the time before which an expired record is past all stale windows.
     pub(crate) fn horizon(&self) -> i64 {
         before(self.now(), self.freshness.stale_window())
     }
 
-    /// Gives a row that is to be stored its expiry: that of a time to live, or of the scope's.
+    /// Adds the expiry to a row that is to be stored, from `ttl` or the scope's time to live.
     pub(crate) fn stamp(&self, mut row: Row, ttl: Option<Duration>) -> Row {
         if self.own {
             row.push(self.expiry_of_write(ttl));
@@ -68,7 +68,7 @@ impl Expiry {
         row
     }
 
-    /// The expiry of what is written now.
+    /// Returns the expiry of a record written now.
     pub(crate) fn expiry_of_write(&self, ttl: Option<Duration>) -> Value {
         let ttl = ttl.or(match self.freshness.ttl {
             Some(Ttl::After(ttl)) => Some(self.jittered(ttl)),
@@ -77,7 +77,7 @@ impl Expiry {
         ttl.map_or(Value::Null, |ttl| Value::Timestamp(after(self.now(), ttl)))
     }
 
-    /// A time to live, shortened by a random part of the jitter.
+    /// Shortens a time to live by a random fraction, up to the jitter.
     fn jittered(&self, ttl: Duration) -> Duration {
         match self.freshness.jitter {
             Some(jitter) => ttl.mul_f64(1.0 - jitter * random_unit()),
@@ -85,7 +85,7 @@ impl Expiry {
         }
     }
 
-    /// Takes the expiry off a stored row.
+    /// Splits a stored row into the handle's row and its expiry.
     fn split(&self, mut row: Row) -> (Row, Option<i64>) {
         let own = if self.own { row.pop() } else { None };
         let named = self.column.map(|column| row[column].clone());
@@ -93,12 +93,12 @@ impl Expiry {
             Value::Timestamp(expires) => Some(expires),
             _ => None,
         };
-        // A record may have been written when the scope had no column of its own for it.
+        // The record may have been written before the schema named an expiry column.
         let expires = [own, named].into_iter().flatten().filter_map(timestamp).min();
         (row, expires)
     }
 
-    /// What a stored row is at this time.
+    /// Returns the state of a stored row at the current time.
     pub(crate) fn judge(&self, row: Row) -> Found {
         let (row, expires) = self.split(row);
         match expires {
@@ -113,7 +113,7 @@ impl Expiry {
         }
     }
 
-    /// A stored row as reads give it: `None` if it is expired.
+    /// Converts a stored row for a read: `None` if it is expired.
     pub(crate) fn live(&self, row: Row) -> Option<Row> {
         let (row, expires) = self.split(row);
         expires.is_none_or(|expires| self.clock.is_before(expires)).then_some(row)
@@ -124,7 +124,7 @@ impl Expiry {
         expires.is_none_or(|expires| now < expires).then_some(row)
     }
 
-    /// The row, whether it is stale, and when it expires; `None` if it is past all windows.
+    /// Returns the row, whether it is stale, and when it expires; `None` if past all windows.
     pub(crate) fn entry(&self, row: Row) -> Option<(Row, bool, Option<SystemTime>)> {
         let (row, expires) = self.split(row);
         let now = self.now();
@@ -133,17 +133,17 @@ impl Expiry {
         (!stale || !expires.is_some_and(gone)).then(|| (row, stale, expires.map(from_micros)))
     }
 
-    /// Whether a stale record is served while another caller computes.
+    /// Returns whether a stale record is served while a new one is computed.
     pub(crate) fn serves_while_computed(&self, stale: &Stale) -> bool {
         self.is_within(stale, self.freshness.stale_while_revalidate)
     }
 
-    /// Whether a stale record is served if the computation fails.
+    /// Returns whether a stale record is served if the computation fails.
     pub(crate) fn serves_after_error(&self, stale: &Stale) -> bool {
         self.is_within(stale, Some(self.freshness.stale_window()))
     }
 
-    /// Whether a stale record is served if what was computed cannot be stored.
+    /// Returns whether a stale record is served if the computed one cannot be stored.
     pub(crate) fn serves_if_unstored(&self, stale: &Stale) -> bool {
         self.is_within(stale, self.freshness.stale_if_error)
     }
@@ -153,7 +153,7 @@ impl Expiry {
     }
 }
 
-/// A random number from 0 to 1.
+/// Returns a random number in `0.0..1.0`.
 fn random_unit() -> f64 {
     let random = RandomState::new().build_hasher().finish() >> 11;
     random as f64 / (1_u64 << 53) as f64

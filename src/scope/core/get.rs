@@ -1,12 +1,12 @@
-//! The calls that compute what is missing: `get` and its kin.
+//! The calls that compute a missing record: `get` and its variants.
 //!
-//! A call looks at the store, claims the computation, looks again, computes, and stores what it
-//! computed unless the key was written meanwhile. What it finds decides how far it goes: a fresh
-//! record is returned at once, and so is a stale one that another caller is replacing.
+//! A call reads the store, claims the computation, reads again, computes, and stores the result
+//! unless the key was written meanwhile. It returns early with a fresh record, or with a stale one
+//! while a different caller computes the new one.
 //!
-//! Where processes share computations, the lease of the key is taken between the claim and the
-//! second look. A process stores what it computed and gives the lease back in one step, so that
-//! whichever process has the lease next finds the record.
+//! With shared single flight, the lease of the key is acquired between the claim and the second
+//! read. Invariant: a process stores its result and releases the lease in one atomic step, so the
+//! next holder of the lease finds the record.
 
 mod background;
 #[cfg(feature = "async")]
@@ -26,47 +26,47 @@ use crate::remote::CallClock;
 use crate::store::LeasedFill;
 use crate::{Error, ErrorKind, Key, Result, Row};
 
-/// The pause between two looks for what another process computes.
+/// The pause between two reads while a different process computes.
 pub(super) const POLL: Duration = Duration::from_millis(25);
 
-/// What is asked for.
+/// The key to look up, and for which operation.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Request {
     operation: &'static str,
     pub(super) key: Key,
-    /// That there is no record is an answer.
+    /// The absence of a record is a valid result.
     optional: bool,
 }
 
-/// A computation that is to be run, and what is known of its key.
+/// A computation to run, and the state of its key.
 pub(super) struct Task {
     pub(super) guard: ComputeGuard,
-    /// The record that is to be replaced.
+    /// The stale record to replace.
     pub(super) old: Option<Stale>,
-    /// When the key was found to be missing: what was stored later is not replaced.
+    /// When the key was found missing: records stored later are not replaced.
     pub(super) at: i64,
     /// The store cannot be reached: nothing is stored.
     pub(super) down: bool,
     pub(super) lease: Option<HeldLease>,
 }
 
-/// What follows the claim of a key.
+/// The next step after the claim of a key.
 enum Ready {
     Return(Option<Row>),
     Compute(Task),
-    /// Another process computes: look again later.
+    /// A different process computes: read again later.
     Wait(ComputeGuard),
 }
 
-/// What a look at the store says.
-enum Look {
+/// The result of reading the store.
+enum Lookup {
     Return(Option<Row>),
     Missing { old: Option<Stale>, down: bool },
 }
 
 impl Core {
-    /// The stored row, or the one that `compute` gives, which is stored; computed once however
-    /// many threads ask at once. A hit costs one call of the store.
+    /// Returns the stored row, or computes and stores it. Concurrent callers compute once. A hit
+    /// costs one call of the store.
     pub(crate) fn get<E>(
         &self,
         key: Result<Key>,
@@ -75,11 +75,12 @@ impl Core {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let asked = self.asked("get", key, false)?;
-        self.row_of(&asked, self.obtain(&asked, || compute().map(Some))?)
+        let request = self.request("get", key, false)?;
+        self.row_of(&request, self.obtain(&request, || compute().map(Some))?)
     }
 
-    /// The same where there may be no record, which is remembered if the scope says so.
+    /// Like [`get`](Core::get), but the computation may return no record. The absence is remembered
+    /// if the scope has a `negative_ttl`.
     pub(crate) fn get_optional<E>(
         &self,
         key: Result<Key>,
@@ -88,102 +89,107 @@ impl Core {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let asked = self.asked("get_optional", key, true)?;
-        self.obtain(&asked, compute)
+        let request = self.request("get_optional", key, true)?;
+        self.obtain(&request, compute)
     }
 
-    fn asked(&self, operation: &'static str, key: Result<Key>, optional: bool) -> Result<Asked> {
-        Ok(Asked { operation, key: self.validate_key(operation, key)?, optional })
+    fn request(
+        &self,
+        operation: &'static str,
+        key: Result<Key>,
+        optional: bool,
+    ) -> Result<Request> {
+        Ok(Request { operation, key: self.validate_key(operation, key)?, optional })
     }
 
-    /// A row where there always is one.
-    fn row_of(&self, asked: &Asked, row: Option<Row>) -> Result<Row> {
+    /// Unwraps the row of a request that is not optional.
+    fn row_of(&self, request: &Request, row: Option<Row>) -> Result<Row> {
         row.ok_or_else(|| {
-            self.failed(asked, Error::new(ErrorKind::Compute, "the closure returned no record"))
+            self.failed(request, Error::new(ErrorKind::Compute, "the closure returned no record"))
         })
     }
 
     fn obtain<E>(
         &self,
-        asked: &Asked,
+        request: &Request,
         compute: impl FnOnce() -> Result<Option<Row>, E>,
     ) -> Result<Option<Row>>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // One deadline for all that is asked of the store, and none for the computation.
+        // All calls of the store share one deadline; the computation has none.
         let clock = CallClock::default();
-        let look = clock.step(|| self.look(asked))?;
-        self.obtain_after(asked, clock, look, compute)
+        let lookup = clock.step(|| self.lookup(request))?;
+        self.obtain_after(request, clock, lookup, compute)
     }
 
-    /// The same after a first look.
+    /// Like `obtain`, after a first lookup.
     fn obtain_after<E>(
         &self,
-        asked: &Asked,
+        request: &Request,
         clock: CallClock,
-        look: Look,
+        lookup: Lookup,
         compute: impl FnOnce() -> Result<Option<Row>, E>,
     ) -> Result<Option<Row>>
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let mut first = Some(look);
+        let mut first = Some(lookup);
         let (mut guard, down) = loop {
-            let look = first.take().map_or_else(|| clock.step(|| self.look(asked)), Ok)?;
-            let (old, down) = match look {
-                Look::Return(row) => return Ok(row),
-                Look::Missing { old, down } => (old, down),
+            let lookup = first.take().map_or_else(|| clock.step(|| self.lookup(request)), Ok)?;
+            let (old, down) = match lookup {
+                Lookup::Return(row) => return Ok(row),
+                Lookup::Missing { old, down } => (old, down),
             };
             if let Some(old) = self.served_while_computed(&old) {
-                match self.flights.try_claim(&asked.key) {
+                match self.flights.try_claim(&request.key) {
                     Some(guard) => break (guard, down),
                     None => return Ok(Some(old)),
                 }
             }
-            let role = self.flights.claim(&asked.key, &self.schema);
-            match role.map_err(|error| self.failed(asked, error))? {
+            let role = self.flights.claim(&request.key, &self.schema);
+            match role.map_err(|error| self.failed(request, error))? {
                 Role::Compute(guard) => break (guard, down),
-                Role::Take(row) if row.is_some() || asked.optional => return Ok(row),
+                Role::Take(row) if row.is_some() || request.optional => return Ok(row),
                 Role::Take(_) | Role::Retry => {}
             }
         };
         let mut polled = None;
         let task = loop {
-            let prepare = || self.prepare(asked, guard, down);
+            let prepare = || self.prepare(request, guard, down);
             match polled.as_ref().unwrap_or(&clock).step(prepare)? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
             }
             thread::sleep(POLL);
-            // Waiting for another process is not part of the deadline.
+            // Waiting for a different process is not part of the deadline.
             polled = Some(CallClock::default());
         };
         let computed = compute();
-        clock.step(|| self.finish(asked, task, computed))
+        clock.step(|| self.finish(request, task, computed))
     }
 
-    fn look(&self, asked: &Asked) -> Result<Look> {
-        self.looked(asked, self.store.fetch(&asked.key))
+    fn lookup(&self, request: &Request) -> Result<Lookup> {
+        self.looked(request, self.store.fetch(&request.key))
     }
 
-    fn looked(&self, asked: &Asked, stored: Result<Option<Row>>) -> Result<Look> {
+    fn looked(&self, request: &Request, stored: Result<Option<Row>>) -> Result<Lookup> {
         let looked = stored.and_then(|row| match self.found(row) {
-            Found::Fresh(row) => Ok(Look::Return(Some(row))),
-            _ if asked.optional && self.is_absent(&asked.key)? => Ok(Look::Return(None)),
-            Found::Stale(old) => Ok(Look::Missing { old: Some(old), down: false }),
-            Found::Missing => Ok(Look::Missing { old: None, down: false }),
+            Found::Fresh(row) => Ok(Lookup::Return(Some(row))),
+            _ if request.optional && self.is_absent(&request.key)? => Ok(Lookup::Return(None)),
+            Found::Stale(old) => Ok(Lookup::Missing { old: Some(old), down: false }),
+            Found::Missing => Ok(Lookup::Missing { old: None, down: false }),
         });
         match looked {
             Err(error) if self.computes_despite(&error) => {
-                Ok(Look::Missing { old: None, down: true })
+                Ok(Lookup::Missing { old: None, down: true })
             }
-            looked => looked.map_err(|error| self.failed(asked, error)),
+            looked => looked.map_err(|error| self.failed(request, error)),
         }
     }
 
-    /// What a stored row is at this time.
+    /// Returns the state of a stored row at the current time.
     pub(super) fn found(&self, row: Option<Row>) -> Found {
         match (&self.expiry, row) {
             (_, None) => Found::Missing,
@@ -192,18 +198,18 @@ impl Core {
         }
     }
 
-    /// Whether `get` computes though the store gave this error.
+    /// Returns whether `get` computes although the store returned this error.
     pub(super) fn computes_despite(&self, error: &Error) -> bool {
         self.schema.freshness.on_unavailable == Some(OnUnavailable::Compute)
             && error.is_unreachable()
     }
 
-    /// The stale row that is served to callers that do not compute.
+    /// Returns the stale row if it is served to callers that do not compute.
     pub(super) fn served_while_computed(&self, old: &Option<Stale>) -> Option<Row> {
         self.served(old, Expiry::serves_while_computed)
     }
 
-    /// The stale row if it is within a window.
+    /// Returns the stale row if it is within a window.
     fn served(
         &self,
         old: &Option<Stale>,
@@ -217,42 +223,42 @@ impl Core {
         self.expiry.as_ref().map_or(0, |expiry| expiry.now())
     }
 
-    /// What the caller that has claimed a key does: the key may have been stored between its look
-    /// and the claim, and another process may be computing it.
-    fn prepare(&self, asked: &Asked, guard: ComputeGuard, down: bool) -> Result<Ready> {
+    /// Decides what a caller does after it has claimed a key: the key may have been stored between
+    /// the lookup and the claim, and a different process may be computing it.
+    fn prepare(&self, request: &Request, guard: ComputeGuard, down: bool) -> Result<Ready> {
         if down {
             return Ok(Ready::Compute(Task { guard, old: None, at: 0, down, lease: None }));
         }
         let (lease, leased) = match self.schema.freshness.lease() {
             None => (None, true),
-            Some(time) => match self.leases.acquire(&asked.key, time) {
+            Some(time) => match self.leases.acquire(&request.key, time) {
                 Ok(lease) => {
                     let leased = lease.is_some();
                     (lease, leased)
                 }
                 Err(error) if self.computes_despite(&error) => {
-                    return self.prepare(asked, guard, true);
+                    return self.prepare(request, guard, true);
                 }
-                Err(error) => return Err(self.failed(asked, error)),
+                Err(error) => return Err(self.failed(request, error)),
             },
         };
         let at = self.now();
-        match self.look(asked)? {
-            Look::Return(row) => Ok(Ready::Return(row)),
-            Look::Missing { old, down } if leased || down => {
+        match self.lookup(request)? {
+            Lookup::Return(row) => Ok(Ready::Return(row)),
+            Lookup::Missing { old, down } if leased || down => {
                 Ok(Ready::Compute(Task { guard, old, at, down, lease }))
             }
-            Look::Missing { old, .. } => Ok(match self.served_while_computed(&old) {
+            Lookup::Missing { old, .. } => Ok(match self.served_while_computed(&old) {
                 Some(row) => Ready::Return(Some(row)),
                 None => Ready::Wait(guard),
             }),
         }
     }
 
-    /// Stores what was computed, and gives what the call returns.
+    /// Stores the result of a computation, and returns the result of the call.
     fn finish<E>(
         &self,
-        asked: &Asked,
+        request: &Request,
         task: Task,
         computed: Result<Option<Row>, E>,
     ) -> Result<Option<Row>>
@@ -260,23 +266,23 @@ impl Core {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         match computed {
-            Ok(Some(row)) => self.fill(asked, task, row).map(Some),
-            Ok(None) => self.fill_absence(asked, task).map(|()| None),
+            Ok(Some(row)) => self.fill(request, task, row).map(Some),
+            Ok(None) => self.fill_absence(request, task).map(|()| None),
             Err(error) => match self.served(&task.old, Expiry::serves_after_error) {
                 Some(row) => Ok(Some(row)),
-                None => Err(self.computing_failed(asked, error)),
+                None => Err(self.computing_failed(request, error)),
             },
         }
     }
 
-    /// Stores a computed row, unless the key was written meanwhile, and gives what `get` returns:
-    /// that row, or the one that another process stored.
-    fn fill(&self, asked: &Asked, task: Task, row: Row) -> Result<Row> {
-        let row = self.validate_row(asked.operation, Ok(row))?;
-        self.check_computed(asked, &row)?;
+    /// Stores a computed row, unless the key was written meanwhile. Returns that row, or the one
+    /// stored by a different process.
+    fn fill(&self, request: &Request, task: Task, row: Row) -> Result<Row> {
+        let row = self.validate_row(request.operation, Ok(row))?;
+        self.check_computed(request, &row)?;
         let Task { guard, old, at, down, lease } = task;
         if !down && guard.begin_storing() {
-            match self.store_computed(&asked.key, &row, at, lease) {
+            match self.store_computed(&request.key, &row, at, lease) {
                 Ok(LeasedFill::Stored) => {
                     guard.land(&self.schema, Some(&row));
                     self.after_writes(1);
@@ -291,7 +297,7 @@ impl Core {
                 Err(error) if self.computes_despite(&error) => {}
                 Err(error) => {
                     let served = self.served(&old, Expiry::serves_if_unstored);
-                    return served.ok_or_else(|| self.failed(asked, error));
+                    return served.ok_or_else(|| self.failed(request, error));
                 }
             }
         }
@@ -299,7 +305,7 @@ impl Core {
         Ok(row)
     }
 
-    /// Inserts a computed row, in place of one that is expired.
+    /// Inserts a computed row, or replaces an expired one.
     pub(super) fn store_computed(
         &self,
         key: &Key,
@@ -319,14 +325,14 @@ impl Core {
         Ok(stored.map_or(LeasedFill::Stored, LeasedFill::Existing))
     }
 
-    /// Remembers that there is no record, and removes the one that is expired.
-    fn fill_absence(&self, asked: &Asked, task: Task) -> Result<()> {
+    /// Remembers the absence of a record, and removes an expired one.
+    fn fill_absence(&self, request: &Request, task: Task) -> Result<()> {
         let Task { guard, at, down, lease, .. } = task;
         if !down && guard.begin_storing() {
-            let stored = self.store_absence(&asked.key, at);
+            let stored = self.store_absence(&request.key, at);
             match stored {
                 Err(error) if !self.computes_despite(&error) => {
-                    return Err(self.failed(asked, error));
+                    return Err(self.failed(request, error));
                 }
                 _ => {}
             }
@@ -343,27 +349,27 @@ impl Core {
         self.remember_absence(key)
     }
 
-    fn failed(&self, asked: &Asked, error: Error) -> Error {
-        self.with_context(asked.operation, Some(&asked.key), error)
+    fn failed(&self, request: &Request, error: Error) -> Error {
+        self.with_context(request.operation, Some(&request.key), error)
     }
 
     fn computing_failed(
         &self,
-        asked: &Asked,
+        request: &Request,
         error: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Error {
-        // What a handle says of its closure's error is passed on.
+        // A handle may already have wrapped the error of its closure.
         let failed = error.into().downcast::<Error>();
-        self.failed(asked, failed.map_or_else(Error::of_closure, |error| *error))
+        self.failed(request, failed.map_or_else(Error::of_closure, |error| *error))
     }
 
-    fn check_computed(&self, asked: &Asked, row: &Row) -> Result<()> {
+    fn check_computed(&self, request: &Request, row: &Row) -> Result<()> {
         let computed = self.schema.key_of(row);
-        if computed == asked.key {
+        if computed == request.key {
             return Ok(());
         }
         let message =
             format!("the computed record has the key `{computed}`, which is not the key asked for");
-        Err(self.failed(asked, Error::invalid_input(message)))
+        Err(self.failed(request, Error::invalid_input(message)))
     }
 }

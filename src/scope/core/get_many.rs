@@ -1,4 +1,4 @@
-//! `get_many`: what is missing is computed together.
+//! `get_many`: computes the missing records together.
 
 #[cfg(feature = "async")]
 mod future;
@@ -17,12 +17,12 @@ use crate::{Error, Key, Result, Row};
 /// Rows by their keys.
 type ByKey = HashMap<Key, Row>;
 
-/// What is known of the keys of one call.
+/// The state of the keys of one call.
 #[derive(Default)]
 struct Known {
-    /// What the call returns.
+    /// The rows that the call returns.
     rows: ByKey,
-    /// The records that are expired, and are within a window.
+    /// The expired records within a stale window.
     stale: HashMap<Key, Stale>,
     /// The store cannot be reached: nothing is stored.
     down: bool,
@@ -46,10 +46,11 @@ impl Known {
 }
 
 impl Core {
-    /// The stored rows, those that are missing computed together and stored; in the order asked.
+    /// Returns the rows of `keys` in their order. The missing ones are computed together and
+    /// stored.
     ///
-    /// `compute` is called once, and once more only where another thread that was computing some
-    /// of the keys failed.
+    /// `compute` is called once, and again only if a concurrent computation of some of the keys
+    /// failed.
     pub(crate) fn get_many<I>(
         &self,
         keys: impl Iterator<Item = Result<Key>>,
@@ -60,7 +61,7 @@ impl Core {
     {
         let keys = self.validate_keys("get_many", keys)?;
         let mut known = Known::default();
-        self.look_many(&keys, &mut known)?;
+        self.lookup_many(&keys, &mut known)?;
         loop {
             let missing = known.missing(&keys);
             if missing.is_empty() {
@@ -70,7 +71,7 @@ impl Core {
         }
     }
 
-    fn look_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
+    fn lookup_many(&self, keys: &[Key], known: &mut Known) -> Result<()> {
         let rows = known.clock.step(|| self.store.fetch_many(keys));
         let rows = match rows {
             Err(error) if self.computes_despite(&error) => {
@@ -90,17 +91,17 @@ impl Core {
         Ok(())
     }
 
-    /// Returns a stale record for a key that is computed elsewhere, if it may be served. Returns
-    /// whether it was.
+    /// Adds the stale record of a key that is computed elsewhere, if it may be served. Returns
+    /// whether it was added.
     fn serve_stale(&self, key: &Key, known: &mut Known) -> bool {
         let old = known.stale.get(key).cloned();
         let row = self.served_while_computed(&old);
         row.map(|row| known.rows.insert(key.clone(), row)).is_some()
     }
 
-    /// Computes those of the missing keys that no other caller computes, or if there are none,
-    /// waits for one of them. No guard is held while waiting, so that two calls whose keys overlap
-    /// cannot wait for one another.
+    /// Computes the missing keys that it can claim. If there are none, waits for one of them.
+    ///
+    /// No guard is held while waiting, so two calls with overlapping keys cannot deadlock.
     fn find_missing<I>(
         &self,
         missing: &[Key],
@@ -165,7 +166,7 @@ impl Core {
     /// Returns the tasks of the keys that were not stored before they were claimed.
     fn look_again(&self, tasks: Vec<Task>, known: &mut Known) -> Result<Vec<Task>> {
         if !known.down {
-            self.look_many(&keys_of(&tasks), known)?;
+            self.lookup_many(&keys_of(&tasks), known)?;
         }
         let missing = tasks.into_iter().filter(|task| !known.rows.contains_key(task.guard.key()));
         Ok(missing
@@ -213,8 +214,8 @@ impl Core {
         let rows =
             computed.map(|row| self.validate_row("get_many", row)).collect::<Result<Vec<_>>>()?;
         let rows: ByKey = rows.into_iter().map(|row| (self.schema.key_of(&row), row)).collect();
-        let asked: HashSet<&Key> = keys.iter().collect();
-        if let Some(key) = rows.keys().find(|key| !asked.contains(key)) {
+        let requested: HashSet<&Key> = keys.iter().collect();
+        if let Some(key) = rows.keys().find(|key| !requested.contains(key)) {
             return wrong(
                 key,
                 "the closure of `get_many` returned a record for this key, which it was not called with",
@@ -238,8 +239,8 @@ impl Core {
         }
     }
 
-    /// Stores those computed rows whose keys were not written meanwhile, and adds to `known` what
-    /// `get_many` returns.
+    /// Stores the computed rows whose keys were not written meanwhile, and adds the result of
+    /// `get_many` to `known`.
     fn fill_many(&self, tasks: Vec<Task>, mut rows: ByKey, known: &mut Known) -> Result<()> {
         let computed = tasks.into_iter().filter_map(|task| {
             let row = rows.remove(task.guard.key())?;
@@ -288,7 +289,7 @@ impl Core {
         }
     }
 
-    /// Ends a computation whose key had the row `stored` when it was to be stored, if any.
+    /// Lands a computation. `stored` is the row that the store already had for the key, if any.
     fn land(&self, task: Task, row: Row, stored: Option<Row>, known: &mut Known) {
         let key = task.guard.key().clone();
         let row = match self.live(stored) {

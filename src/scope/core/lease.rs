@@ -1,4 +1,4 @@
-//! The leases that this process holds, and their renewal.
+//! The leases held by this process, and their renewal.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,11 +13,11 @@ use crate::executor::Executor;
 use crate::store::{LeasedFill, ScopeStore, no_leases};
 use crate::{Key, Result, Row};
 
-/// Renews the leases of one scope, each every third of it.
+/// Renews the leases of one scope, each at intervals of one third of its duration.
 ///
-/// A thread runs while there are leases to renew. It holds no lock while it asks the store. A lease
-/// that cannot be renewed is left alone: whether it is lost is decided by the store, in the step
-/// that would store the computed record.
+/// A thread runs while there are leases to renew, and holds no lock during calls of the store. A
+/// renewal that fails with an error is tried again at the next interval. Invariant: only the store
+/// decides whether a lease is lost, in the same atomic step that stores the computed record.
 pub(crate) struct LeaseKeeper {
     store: Arc<dyn ScopeStore>,
     held: Mutex<Held>,
@@ -49,7 +49,7 @@ impl LeaseKeeper {
         Arc::new(Self { store, held: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Takes the lease of a key, unless another holder has it.
+    /// Acquires the lease of a key, or returns `None` if a different holder has it.
     pub(crate) fn acquire(
         self: &Arc<Self>,
         key: &Key,
@@ -87,7 +87,7 @@ impl LeaseKeeper {
         held.runs = spawned.is_ok();
     }
 
-    /// Waits for the next renewal and does it. Returns `false` if there are no leases any more.
+    /// Waits for the next renewal and executes it. Returns `false` if there are no leases left.
     fn run_once(keeper: &Weak<Self>) -> bool {
         let Some(keeper) = keeper.upgrade() else { return false };
         let mut held = keeper.held.lock();
@@ -108,7 +108,7 @@ impl LeaseKeeper {
         true
     }
 
-    /// Notes a renewal, or that there is nothing to renew any more.
+    /// Schedules the next renewal of a lease, or drops it if it is no longer held.
     fn renewed(&self, lease: &Lease, is_held: bool) {
         let mut held = self.held.lock();
         match is_held {
@@ -127,7 +127,7 @@ impl LeaseKeeper {
     }
 }
 
-/// The lease of one key, which is given back when this is dropped.
+/// The lease of one key, released on drop.
 pub(crate) struct HeldLease {
     keeper: Arc<LeaseKeeper>,
     lease: Lease,
@@ -138,7 +138,7 @@ pub(crate) struct HeldLease {
 }
 
 impl HeldLease {
-    /// Stores a record under the lease, and gives that back.
+    /// Stores a record under the lease, and releases the lease in the same step.
     pub(crate) fn fill(mut self, row: Row, at: i64) -> Result<LeasedFill> {
         let leases = self.keeper.store.leases().ok_or_else(no_leases)?;
         let filled = leases.fill(row, at, &self.lease.holder)?;
@@ -174,7 +174,7 @@ impl Drop for HeldLease {
     }
 }
 
-/// A text that no other computation has.
+/// Returns a text that is unique to one computation.
 fn new_holder() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:08x}{:016x}{:016x}", std::process::id(), random(), random())

@@ -6,21 +6,21 @@ use super::{Core, in_one_step};
 use crate::Result;
 use crate::freshness::Freshness;
 
-/// After how many written records a step of removal follows at the latest.
+/// The maximum number of writes between two removal steps.
 const STEP: usize = 64;
 
-/// How many records one step of [`Core::purge`] removes at the most.
+/// The maximum number of records removed by one step of [`Core::purge`].
 const BATCH: usize = 1_000;
 
-/// Says when writes pay for the removal of expired records.
+/// Decides which writes remove expired records.
 ///
-/// A step removes up to twice as many records as were written since the one before it, so that
-/// removal keeps up with any steady stream of writes. Each handle counts its own writes: with `n`
-/// processes up to `n` times the step is written between two of them.
+/// A step removes up to double the number of records written since the previous step, so removal
+/// keeps up with any steady stream of writes. Each opened scope counts its own writes: with
+/// `n` processes, up to `n * step` records are written between two steps.
 #[derive(Debug)]
 pub(super) struct Pace {
     written: AtomicUsize,
-    /// After how many written records a step follows.
+    /// The number of writes after which a step follows.
     step: usize,
     purges: bool,
     max_records: Option<u64>,
@@ -29,14 +29,14 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(freshness: &Freshness) -> Self {
         let max_records = freshness.max_records;
-        // A bound is exceeded by what is written between two steps.
+        // Writes between two steps may exceed the bound.
         let quarter = max_records.map(|most| usize::try_from(most / 4).unwrap_or(STEP).max(1));
         let step = quarter.map_or(STEP, |quarter| quarter.min(STEP));
         let purges = freshness.auto_purge.unwrap_or(true);
         Self { written: AtomicUsize::new(0), step, purges, max_records }
     }
 
-    /// Counts written records. Returns how many were written since the last step if one is due.
+    /// Counts writes. If a step is due, returns how many records were written since the last one.
     fn due(&self, count: usize) -> Option<usize> {
         let written = self.written.fetch_add(count, Ordering::Relaxed) + count;
         (written >= self.step)
@@ -46,9 +46,9 @@ impl Pace {
 }
 
 impl Core {
-    /// Removes some of what is expired, and of what is beyond the bound, if it is time to. The
-    /// writes were acknowledged by the store, so that an error here is not theirs: the next step
-    /// makes up for it.
+    /// Removes some expired records, and some beyond the bound, if a step is due.
+    ///
+    /// An error is ignored, since the writes have succeeded; the next step removes the records.
     pub(super) fn after_writes(&self, count: usize) {
         let Some(expiry) = &self.expiry else { return };
         let Some(due) = self.pace.due(count) else { return };
@@ -63,7 +63,7 @@ impl Core {
         });
     }
 
-    /// Removes all records that are past their last window, in batches, and gives how many.
+    /// Removes all records past their last stale window, in batches, and returns how many.
     pub(crate) fn purge(&self) -> Result<u64> {
         let Some(expiry) = &self.expiry else { return Ok(0) };
         let mut removed = 0;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures_timer::Delay;
 
-use super::{Asked, Look, POLL, Ready, Task};
+use super::{Lookup, POLL, Ready, Request, Task};
 use crate::compute::{ComputeGuard, Role};
 use crate::remote::CallClock;
 use crate::scope::Core;
@@ -32,10 +32,11 @@ impl Core {
         E: Into<Failure>,
         F: Future<Output = Result<Row, E>>,
     {
-        let asked = Arc::new(self.asked("get", key, false)?);
-        let look = self.look_async(&asked).await?;
-        let row = self.obtain_async(&asked, look, || async { compute().await.map(Some) }).await?;
-        self.row_of(&asked, row)
+        let request = Arc::new(self.request("get", key, false)?);
+        let lookup = self.lookup_async(&request).await?;
+        let row =
+            self.obtain_async(&request, lookup, || async { compute().await.map(Some) }).await?;
+        self.row_of(&request, row)
     }
 
     /// As [`get_optional`](Core::get_optional).
@@ -48,9 +49,9 @@ impl Core {
         E: Into<Failure>,
         F: Future<Output = Result<Option<Row>, E>>,
     {
-        let asked = Arc::new(self.asked("get_optional", key, true)?);
-        let look = self.look_async(&asked).await?;
-        self.obtain_async(&asked, look, compute).await
+        let request = Arc::new(self.request("get_optional", key, true)?);
+        let lookup = self.lookup_async(&request).await?;
+        self.obtain_async(&request, lookup, compute).await
     }
 
     /// As [`get_in_background`](Core::get_in_background); the executor runs the computation.
@@ -63,22 +64,22 @@ impl Core {
         E: Into<Failure>,
         F: Future<Output = Result<Row, E>> + Send + 'static,
     {
-        let asked = Arc::new(self.asked("get_in_background", key, false)?);
-        let look = self.look_async(&asked).await?;
-        let stale = match &look {
-            Look::Return(_) => None,
-            Look::Missing { old, .. } => self.served_while_computed(old),
+        let request = Arc::new(self.request("get_in_background", key, false)?);
+        let lookup = self.lookup_async(&request).await?;
+        let stale = match &lookup {
+            Lookup::Return(_) => None,
+            Lookup::Missing { old, .. } => self.served_while_computed(old),
         };
         let compute = || async { compute().await.map(Some) };
         let Some(stale) = stale else {
-            let row = self.obtain_async(&asked, look, compute).await?;
-            return self.row_of(&asked, row);
+            let row = self.obtain_async(&request, lookup, compute).await?;
+            return self.row_of(&request, row);
         };
-        if let Some(guard) = self.flights.try_claim_elsewhere(&asked.key) {
+        if let Some(guard) = self.flights.try_claim_elsewhere(&request.key) {
             let core = self.clone();
             self.executor.spawn_future(async move {
                 // A failure leaves the stale record for as long as its windows last.
-                let _ = core.compute_once(&asked, guard, compute).await;
+                let _ = core.compute_once(&request, guard, compute).await;
             });
         }
         Ok(stale)
@@ -87,7 +88,7 @@ impl Core {
     /// Computes a record unless it is stored or another process computes it.
     async fn compute_once<E, F>(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        request: &Arc<Request>,
         guard: ComputeGuard,
         compute: impl FnOnce() -> F,
     ) -> Result<()>
@@ -96,58 +97,58 @@ impl Core {
         F: Future<Output = Result<Option<Row>, E>>,
     {
         let clock = Arc::new(CallClock::default());
-        if let Ready::Compute(task) = self.prepare_async(asked, &clock, guard, false).await? {
+        if let Ready::Compute(task) = self.prepare_async(request, &clock, guard, false).await? {
             let computed = task.guard.compute(compute).await.map_err(Into::into);
-            self.finish_async(asked, clock, task, computed).await?;
+            self.finish_async(request, clock, task, computed).await?;
         }
         Ok(())
     }
 
-    async fn look_async(self: &Arc<Self>, asked: &Arc<Asked>) -> Result<Look> {
-        if asked.optional {
-            let asked = asked.clone();
-            return self.run_blocking(move |core| core.look(&asked)).await;
+    async fn lookup_async(self: &Arc<Self>, request: &Arc<Request>) -> Result<Lookup> {
+        if request.optional {
+            let request = request.clone();
+            return self.run_blocking(move |core| core.lookup(&request)).await;
         }
-        let row = self.fetch_stored(asked.key.clone()).await;
-        self.looked(asked, row)
+        let row = self.fetch_stored(request.key.clone()).await;
+        self.looked(request, row)
     }
 
     async fn obtain_async<E, F>(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
-        look: Look,
+        request: &Arc<Request>,
+        lookup: Lookup,
         compute: impl FnOnce() -> F,
     ) -> Result<Option<Row>>
     where
         E: Into<Failure>,
         F: Future<Output = Result<Option<Row>, E>>,
     {
-        let mut first = Some(look);
+        let mut first = Some(lookup);
         let (mut guard, down) = loop {
-            let look = match first.take() {
-                Some(look) => look,
-                None => self.look_async(asked).await?,
+            let lookup = match first.take() {
+                Some(lookup) => lookup,
+                None => self.lookup_async(request).await?,
             };
-            let (old, down) = match look {
-                Look::Return(row) => return Ok(row),
-                Look::Missing { old, down } => (old, down),
+            let (old, down) = match lookup {
+                Lookup::Return(row) => return Ok(row),
+                Lookup::Missing { old, down } => (old, down),
             };
             if let Some(old) = self.served_while_computed(&old) {
-                match self.flights.try_claim_elsewhere(&asked.key) {
+                match self.flights.try_claim_elsewhere(&request.key) {
                     Some(guard) => break (guard, down),
                     None => return Ok(Some(old)),
                 }
             }
-            let role = self.flights.claim_async(&asked.key, &self.schema).await;
-            match role.map_err(|error| self.failed(asked, error))? {
+            let role = self.flights.claim_async(&request.key, &self.schema).await;
+            match role.map_err(|error| self.failed(request, error))? {
                 Role::Compute(guard) => break (guard, down),
-                Role::Take(row) if row.is_some() || asked.optional => return Ok(row),
+                Role::Take(row) if row.is_some() || request.optional => return Ok(row),
                 Role::Take(_) | Role::Retry => {}
             }
         };
         let mut clock = Arc::new(CallClock::default());
         let task = loop {
-            match self.prepare_async(asked, &clock, guard, down).await? {
+            match self.prepare_async(request, &clock, guard, down).await? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
@@ -157,19 +158,19 @@ impl Core {
             clock = Arc::default();
         };
         let computed = task.guard.compute(compute).await.map_err(Into::into);
-        self.finish_async(asked, clock, task, computed).await
+        self.finish_async(request, clock, task, computed).await
     }
 
     async fn prepare_async(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        request: &Arc<Request>,
         clock: &Arc<CallClock>,
         guard: ComputeGuard,
         down: bool,
     ) -> Result<Ready> {
-        let (asked, clock) = (asked.clone(), clock.clone());
+        let (request, clock) = (request.clone(), clock.clone());
         let prepare = move |core: &Self| {
-            let mut ready = clock.step(|| core.prepare(&asked, guard, down))?;
+            let mut ready = clock.step(|| core.prepare(&request, guard, down))?;
             if let Ready::Compute(Task { lease: Some(lease), .. }) = &mut ready {
                 lease.release_by(&core.executor);
             }
@@ -180,13 +181,13 @@ impl Core {
 
     async fn finish_async(
         self: &Arc<Self>,
-        asked: &Arc<Asked>,
+        request: &Arc<Request>,
         clock: Arc<CallClock>,
         task: Task,
         computed: Result<Option<Row>, Failure>,
     ) -> Result<Option<Row>> {
-        let asked = asked.clone();
-        self.finish_blocking(move |core| clock.step(|| core.finish(&asked, task, computed))).await
+        let request = request.clone();
+        self.finish_blocking(move |core| clock.step(|| core.finish(&request, task, computed))).await
     }
 
     /// Makes a call on a thread of the executor, unless the store never waits. It is not made if the

@@ -37,7 +37,7 @@ impl Core {
         F: Future<Output = Result<I>>,
     {
         let keys = self.validate_keys("get_many", keys?.into_iter().map(Ok))?;
-        let mut known = self.look_many_async(keys.clone()).await?;
+        let mut known = self.lookup_many_async(keys.clone()).await?;
         let (claims, tasks) = loop {
             let mut missing = known.missing(&keys);
             if missing.is_empty() {
@@ -68,10 +68,10 @@ impl Core {
         Ok(self.finish_blocking(finish).await?.in_order(&keys))
     }
 
-    async fn look_many_async(self: &Arc<Self>, keys: Vec<Key>) -> Result<Known> {
+    async fn lookup_many_async(self: &Arc<Self>, keys: Vec<Key>) -> Result<Known> {
         let look = move |core: &Self| {
             let mut known = Known::default();
-            core.look_many(&keys, &mut known).map(|()| known)
+            core.lookup_many(&keys, &mut known).map(|()| known)
         };
         self.run_blocking(look).await
     }

@@ -149,7 +149,7 @@ fn wrong_toml_is_reported_with_its_place() {
 fn wrong_unique_columns_are_reported() {
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_columns = ['id']\n",
-        "s.toml:3:1: both `unique_column` and `unique_columns`; keep the one that is meant",
+        "s.toml:3:1: both `unique_column` and `unique_columns`; keep one of them",
     );
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_column = 'id'\n",

@@ -1,4 +1,4 @@
-//! Whether the options of freshness fit the columns of a scope.
+//! Checks the freshness options against the columns of a scope.
 
 use super::{ColumnType, Schema};
 use crate::freshness::{EXPIRES_AT, Freshness, invalid};
@@ -48,7 +48,7 @@ fn check_column(schema: &Schema, name: &str) -> Result<()> {
     let column = &schema.columns[at];
     if column.ty != ColumnType::Timestamp {
         return invalid(format!(
-            "`expires_at` names the column `{name}` of type {}: it is to be a timestamp",
+            "`expires_at` names the column `{name}` of type {}: it must be a timestamp",
             column.ty
         ));
     }

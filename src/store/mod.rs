@@ -52,8 +52,8 @@ pub type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
 ///
 /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the schema's
 /// policy does not allow it.
-pub fn upgrade(standing: &Schema, schema: &Schema) -> Result<Upgrade> {
-    crate::schema::upgrade(standing, schema, Apply::OnOpen)
+pub fn upgrade(current: &Schema, schema: &Schema) -> Result<Upgrade> {
+    crate::schema::upgrade(current, schema, Apply::OnOpen)
 }
 
 /// Checks, when a scope is opened to be read, that records which are stored under one schema can be

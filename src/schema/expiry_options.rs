@@ -16,13 +16,14 @@ impl Freshness {
             check_column(schema, column)?;
             if self.ttl.is_some() {
                 return invalid(
-                    "`ttl` and `expires_at` both say when a record expires: give one of them"
+                    "`ttl` and `expires_at` both set the expiry of a record: keep one of them"
                         .into(),
                 );
             }
             if self.jitter.is_some() {
                 return invalid(
-                    "`jitter` shortens a `ttl`, and the scope has `expires_at` instead".into(),
+                    "`jitter` shortens a `ttl`, but the scope has `expires_at`: remove `jitter`"
+                        .into(),
                 );
             }
         }

@@ -126,7 +126,8 @@ impl Spec {
     /// layer takes its freshness options from the part that holds the authoritative records.
     fn store(self, options: Options, open_part: &OpenPart<'_>) -> Opened {
         let open = |spec: Spec, part: &str| spec.open(part, &options, open_part);
-        // A cache that is only read never uses its near or working store, so it is not opened.
+        // A cache that is only read or planned never uses its near or working store, which is not
+        // opened.
         let unread = |spec: Spec, part: &str| match options.read_only {
             true => {
                 let (store, _) = open_part("noop:", Options::default())?;

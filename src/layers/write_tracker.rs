@@ -78,7 +78,8 @@ struct KeyState {
     active: u32,
     /// The writes among `active`.
     writing: u32,
-    /// Counts the writes that began. The state, and with it the count, lives while `active > 0`.
+    /// Counts the writes that began. The state is never removed while `active > 0`, so an active
+    /// call sees every write that began after it.
     begun: u64,
     /// Until when a write with an unknown outcome may still take effect.
     uncertain_until: Option<Instant>,

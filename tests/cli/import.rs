@@ -77,7 +77,7 @@ fn the_header_names_the_columns() {
              you mean `name`?"
         )
     );
-    assert_eq!(header("id,id\n"), told("line 1, the header: it names the column `id` twice"));
+    assert_eq!(header("id,id\n"), told("line 1, the header: duplicate column `id`"));
     assert_eq!(
         header("\nname\n"),
         told("line 2, the header: it lacks the column `id`, which is unique")

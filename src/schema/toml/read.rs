@@ -321,7 +321,7 @@ impl<'a> Fields<'a> {
         match words.iter().find(|word| !seen.insert(word.text)) {
             None => Ok(()),
             Some(word) => {
-                let message = format!("the column `{}` is named twice", word.text);
+                let message = format!("duplicate column `{}`", word.text);
                 Err(self.source.error(word.span.clone(), message))
             }
         }

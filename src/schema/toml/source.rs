@@ -12,8 +12,8 @@ pub(super) type Span = Option<Range<usize>>;
 pub(super) struct Source<'a> {
     file: Option<&'a str>,
     text: &'a str,
-    /// The last result of [`place`](Self::place). Places are mostly requested in the order of the
-    /// text, so each is counted from the one before.
+    /// The last position that was computed. Places are mostly requested in the order of the text, so
+    /// each is counted from the one before.
     last: Cell<Position>,
 }
 

@@ -159,7 +159,7 @@ fn columns_of_others_are_named_without_being_declared() {
         error("[scopes.a]\ncolumns = ['v']\ndropped = ['v']"),
         "3:12: `dropped` names the column `v`, which is declared"
     );
-    assert!(error("[scopes.a]\nkeep = ['x', 'x']").contains("named twice"));
+    assert!(error("[scopes.a]\nkeep = ['x', 'x']").contains("duplicate column `x`"));
     assert!(error("[scopes.a]\nkeep = ['x']\ndropped = ['x']").contains("only once"));
     assert!(error("[scopes.a]\nkeep = ['x']\nwas = { data = 'x' }").contains("it is renamed"));
     assert!(error("[scopes.a]\ndropped = ['id']").contains("which is declared"));

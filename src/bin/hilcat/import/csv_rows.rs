@@ -45,7 +45,7 @@ fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
         let position = schema.position(name).map_err(wrong)?;
         if positions.contains(&position) {
             let name = &schema.columns()[position].name;
-            return Err(wrong(invalid(format!("it names the column `{name}` twice"))));
+            return Err(wrong(invalid(format!("duplicate column `{name}`"))));
         }
         positions.push(position);
     }

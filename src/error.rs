@@ -112,7 +112,7 @@ struct Inner {
     source: Option<Source>,
 }
 
-/// Where an error happened.
+/// The context of an error.
 #[derive(Debug, Clone, Default)]
 struct Context {
     backend: Option<&'static str>,

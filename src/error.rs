@@ -1,4 +1,4 @@
-//! The one error type of the crate.
+//! The error type of the crate.
 
 #[cfg(test)]
 mod tests;
@@ -13,51 +13,49 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Arc<dyn StdError + Send + Sync>;
 
-/// What went wrong, as a program may want to tell it apart.
+/// The kind of an [`Error`], for programs that handle errors differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument was wrong: a value outside its column's type, a key that contradicts its
-    /// record, a line that is not an operation. Nothing was changed.
+    /// An argument is invalid: a value outside its column's type, a key that contradicts its record,
+    /// a line that is not an operation. Nothing was changed.
     InvalidInput,
-    /// A schema, in TOML or built by a program, is not a valid one.
+    /// A schema, in TOML or built by a program, is invalid.
     InvalidSchema,
     /// A URI or an option is unknown or malformed.
     InvalidConfig,
     /// No scope of that name is declared.
     UnknownScope,
-    /// The table that stands differs from the schema in a way that is not changed without being
-    /// told to. The message holds the plan.
+    /// The existing table differs from the schema, and the policy does not allow the change. The
+    /// message contains the plan.
     SchemaChange,
-    /// What is stored cannot be read as the schema says.
+    /// A stored record cannot be read under the schema.
     InvalidData,
     /// The backend cannot do this, or cannot hold this value.
     Unsupported,
-    /// The cache is opened read-only, and the call would have changed it. Nothing was changed.
+    /// The cache is opened read-only, and the call would change it. Nothing was changed.
     ReadOnly,
-    /// The backend cannot be reached, or the connection was lost while a call was under way: a
-    /// write may or may not have happened.
+    /// The backend cannot be reached, or the connection was lost during a call. A write may or may
+    /// not have happened.
     Unavailable,
-    /// The deadline of the call passed before it could be done; nothing was changed.
+    /// The deadline passed before the call could be done. Nothing was changed.
     Timeout,
     /// A computation requested the value that it is computing.
     #[doc(alias = "Recursion")]
     ComputeCycle,
-    /// A closure that was given, to `try_get` for one, failed; its error is the
-    /// [source](StdError::source).
+    /// A closure, such as that of `try_get`, failed. Its error is the [source](StdError::source).
     Compute,
     /// The file system or a stream failed.
     Io,
+    /// Some stores of a fan-out have the write and others do not. The message lists them.
     #[doc(alias = "PartlyDone")]
-    /// Some of the stores that a fan-out writes to have the write and some have not; the message
-    /// says which.
     PartialWrite,
-    /// The engine refused or failed for another reason.
+    /// The engine rejected the call or failed for another reason.
     Backend,
 }
 
 impl ErrorKind {
-    /// The name of the kind in snake case, as `hilcat batch` writes it.
+    /// Returns the name of the kind in snake case, as `hilcat batch` writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidInput => "invalid_input",
@@ -87,9 +85,9 @@ impl fmt::Display for ErrorKind {
 
 /// The error of every fallible call: opaque, cheap to clone, and free of values and secrets.
 ///
-/// A miss is never an error. [`kind`](Error::kind) tells what happened,
-/// [`is_retryable`](Error::is_retryable) whether the same call may succeed later; the message
-/// names the backend, the operation, the scope, the key and the column where they are known.
+/// A miss is never an error. [`kind`](Error::kind) returns the kind of the failure, and
+/// [`is_retryable`](Error::is_retryable) whether the same call may succeed later. The message names
+/// the backend, the operation, the scope, the key and the column as far as they are known.
 ///
 /// ```
 /// use hilcat::{Cache, ErrorKind};
@@ -106,15 +104,15 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     retryable: bool,
-    /// Whether it is that a scope's table, or a column of it, does not stand.
+    /// Whether a scope's table, or a column of it, is missing.
     changed_table: bool,
-    /// Whether the call waited for other calls and not for an answer.
+    /// Whether the call waited for other calls and not for a response.
     waited: bool,
     context: Context,
     source: Option<Source>,
 }
 
-/// Where an error happened.
+/// The context of an error.
 #[derive(Debug, Clone, Default)]
 struct Context {
     backend: Option<&'static str>,
@@ -125,10 +123,10 @@ struct Context {
 }
 
 impl Error {
-    /// An error of a kind, with a message that says what was wrong and what would be right.
+    /// Creates an error with a message that says what failed and what to do.
     ///
     /// For implementations of [`ColumnValue`](crate::ColumnValue) and of
-    /// [`Store`](crate::store::Store) outside this crate. The message must not hold a value or a
+    /// [`Store`](crate::store::Store) outside this crate. The message must not contain a value or a
     /// secret.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let retryable = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout);
@@ -149,7 +147,7 @@ impl Error {
         self
     }
 
-    /// Says whether the same call may succeed when it is made again.
+    /// Sets whether the same call may succeed if it is repeated.
     pub fn with_retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
         self
@@ -186,7 +184,7 @@ impl Error {
         self
     }
 
-    /// The error that a scope's table, or a column of it, does not stand, though it should.
+    /// Returns the error for a table of a scope that is missing, or lacks a column.
     #[cfg(any(feature = "sql", feature = "elasticsearch"))]
     pub(crate) fn changed_table(found: &str) -> Self {
         let message = format!("another program dropped or changed the table: {found}");
@@ -195,8 +193,8 @@ impl Error {
         error
     }
 
-    /// Says that the call waited for other calls, for a connection or a lock that they had: it does
-    /// not tell that the server is down.
+    /// Marks the error of a call that waited for a connection or a lock of another call. Such an
+    /// error is no sign that the server is down.
     #[cfg_attr(
         not(any(feature = "sql", feature = "redis", feature = "elasticsearch")),
         allow(dead_code, reason = "no other backend has a server")
@@ -206,13 +204,13 @@ impl Error {
         self
     }
 
-    /// Whether it is one of those of a server that cannot be reached.
+    /// Returns whether the error is a sign that the server is down.
     #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
     pub(crate) fn is_outage(&self) -> bool {
         self.is_unreachable() && !self.0.waited
     }
 
-    /// Whether the store could not be reached, for whatever reason.
+    /// Returns whether the store could not be reached, for whatever reason.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
@@ -237,8 +235,8 @@ impl Error {
         Self::new(ErrorKind::InvalidData, message)
     }
 
-    /// The error of a call whose closure failed, with the closure's error as its source. It is of the
-    /// kind of that error if that is one of hilcat's own.
+    /// Returns the error of a call whose closure failed, with the closure's error as its source. If
+    /// that is an error of hilcat, its kind is kept.
     pub(crate) fn of_closure<E: Into<Box<dyn StdError + Send + Sync>>>(error: E) -> Self {
         match error.into().downcast::<Self>() {
             Ok(error) => {
@@ -256,7 +254,7 @@ impl Error {
         }
     }
 
-    /// The refusal of a call that would change a cache which is opened read-only.
+    /// Returns the error of a write to a cache that is opened read-only.
     pub(crate) fn read_only() -> Self {
         Self::new(
             ErrorKind::ReadOnly,
@@ -264,7 +262,7 @@ impl Error {
         )
     }
 
-    /// The result of such a call.
+    /// Returns [`read_only`](Self::read_only) as a result.
     pub(crate) fn refused_write<T>() -> Result<T, Self> {
         Err(Self::read_only())
     }
@@ -273,37 +271,37 @@ impl Error {
         Self::new(ErrorKind::Unsupported, message)
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the same call may succeed when it is made again.
+    /// Returns whether the same call may succeed if it is repeated.
     ///
-    /// Of a write that ended as [`ErrorKind::Unavailable`] it is not known whether it happened;
-    /// `set` and `pop` can be repeated without harm.
+    /// A write that failed with [`ErrorKind::Unavailable`] may or may not have happened; `set` and
+    /// `pop` can be repeated without harm.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// The message alone, without the place where it happened.
+    /// Returns the message without its context (backend, operation, scope, key and column).
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The scope that the error is about, where it is known.
+    /// Returns the scope that the error is about, if it is known.
     pub fn scope(&self) -> Option<&str> {
         self.0.context.scope.as_deref()
     }
 
-    /// The column that the error is about, where it is known.
+    /// Returns the column that the error is about, if it is known.
     pub fn column(&self) -> Option<&str> {
         self.0.context.column.as_deref()
     }
 }
 
 /// `{}` writes the error alone. `{:#}` appends its [sources](StdError::source), each after a colon.
-/// A source comes from another library, or from a closure, and may say more than hilcat does.
+/// A source comes from another library or a closure, so its text may contain values.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Context { backend, operation, scope, key, column } = &self.0.context;
@@ -323,7 +321,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Writes the sources of an error, except where the message before has the same text already.
+/// Writes the sources of an error, except for those that the preceding message already quotes.
 fn write_sources(error: &Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut written = error.0.message.clone();
     let mut next = error.source();
@@ -355,7 +353,7 @@ impl StdError for Error {
     }
 }
 
-/// Keeps a long key from filling a log line.
+/// Shortens a long key for a log line.
 fn shorten(text: &str) -> String {
     const LIMIT: usize = 120;
     match text.char_indices().nth(LIMIT) {

@@ -149,7 +149,7 @@ fn wrong_toml_is_reported_with_its_place() {
 fn wrong_unique_columns_are_reported() {
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_columns = ['id']\n",
-        "s.toml:3:1: both `unique_column` and `unique_columns`; keep the one that is meant",
+        "s.toml:3:1: both `unique_column` and `unique_columns`; keep one of them",
     );
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_column = 'id'\n",
@@ -166,7 +166,7 @@ fn wrong_unique_columns_are_reported() {
     );
     assert_error(
         "[scopes.a]\nunique_columns = ['x', 'y', 'x']\n",
-        "s.toml:2:29: the column `x` is named twice",
+        "s.toml:2:29: duplicate column `x`",
     );
     assert_error(
         "[scopes.a]\ncolumn_types = { id = 'json' }\n",
@@ -176,10 +176,7 @@ fn wrong_unique_columns_are_reported() {
 
 #[test]
 fn wrong_columns_are_reported() {
-    assert_error(
-        "[scopes.a]\ncolumns = ['id', 'n', 'n']\n",
-        "s.toml:2:23: the column `n` is named twice",
-    );
+    assert_error("[scopes.a]\ncolumns = ['id', 'n', 'n']\n", "s.toml:2:23: duplicate column `n`");
     assert_error(
         "[scopes.a]\ncolumns = ['count']\ncolumn_types = { conut = 'int' }\n",
         "s.toml:3:18: `column_types` names the column `conut`, which is not declared; the \

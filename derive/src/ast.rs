@@ -1,4 +1,4 @@
-//! The record as the macro understands it: nothing in here can be wrong.
+//! The validated model of a record.
 
 use proc_macro2::Span;
 use syn::{Expr, Ident, Path, Type};
@@ -6,7 +6,7 @@ use syn::{Expr, Ident, Path, Type};
 use crate::column_type::ColumnType;
 use crate::freshness::FreshnessAttrs;
 
-/// A struct that is to be a record.
+/// A struct that becomes a record.
 pub(crate) struct Record {
     pub(crate) ident: Ident,
     /// The path of the library.
@@ -15,52 +15,52 @@ pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) table: Option<String>,
     pub(crate) freshness: FreshnessAttrs,
-    /// The column that says when a record expires.
+    /// The column that holds the expiry of a record.
     pub(crate) expires_at: Option<String>,
     pub(crate) migrate: Option<Migrate>,
     /// The columns that are removed from the table.
     pub(crate) dropped: Vec<String>,
     /// The columns of the table that belong to other programs.
     pub(crate) keep: Vec<String>,
-    /// The module of the Diesel table that goes with it, where one is asked for.
+    /// The module of the Diesel table, if `diesel` is set.
     pub(crate) diesel: Option<Ident>,
     /// All fields in the order of the struct.
     pub(crate) fields: Vec<Field>,
 }
 
-/// One field.
+/// A field of the struct.
 pub(crate) struct Field {
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
-    /// Its column; none where it is skipped.
+    /// The column, or `None` if the field is skipped.
     pub(crate) column: Option<Column>,
 }
 
 /// The column of a field.
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// Where its name stands.
+    /// The span of the name.
     pub(crate) name_span: Span,
     pub(crate) unique: bool,
     pub(crate) kind: Kind,
     pub(crate) default: Option<Fallback>,
-    /// Its former name, and where that stands.
+    /// The former name and its span.
     pub(crate) was: Option<(String, Span)>,
-    /// Its type and whether it can be NULL, as far as that can be seen without the compiler.
+    /// The type and whether it can be NULL, as far as the tokens show it.
     pub(crate) seen: Option<(ColumnType, bool)>,
 }
 
-/// Where the type of a column comes from.
+/// The source of a column's type.
 pub(crate) enum Kind {
-    /// From the Rust type.
+    /// The Rust type of the field.
     Natural,
-    /// From `type = "..."`, which stands there.
+    /// `type = "..."` at this span.
     Typed(ColumnType, Span),
-    /// Any serde type in JSON, NULL where the field is an `Option`.
+    /// `json`: any serde type. Nullable if the field is an `Option`.
     Json { nullable: bool },
 }
 
-/// What the column holds where a record does not give it.
+/// The value of a column in a record that omits it.
 #[derive(Clone)]
 pub(crate) enum Fallback {
     /// The `Default` of the field's type.
@@ -78,7 +78,7 @@ pub(crate) enum Migrate {
 }
 
 impl Record {
-    /// The fields that are columns, with their columns.
+    /// Iterates over the fields that are columns, with their columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&Field, &Column)> {
         self.fields.iter().filter_map(|field| Some((field, field.column.as_ref()?)))
     }

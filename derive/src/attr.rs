@@ -1,5 +1,4 @@
-//! Reads `#[scope(...)]`: which attributes there are, and what each takes. What goes together is
-//! the business of `valid`.
+//! Parses `#[scope(...)]`. `valid` checks which attributes can be combined.
 
 use proc_macro2::Span;
 use syn::ext::IdentExt;
@@ -37,13 +36,13 @@ const OF_STRUCT: [&str; 17] = [
 const OF_FIELD: [&str; 8] =
     ["unique", "column", "type", "json", "default", "skip", "was", "expires_at"];
 
-/// What an attribute says, and where.
+/// The value of an attribute and its span.
 pub(crate) struct Given<T> {
     pub(crate) value: T,
     pub(crate) span: Span,
 }
 
-/// What is said of the struct.
+/// The attributes of a struct.
 #[derive(Default)]
 pub(crate) struct StructAttrs {
     pub(crate) name: Option<Given<String>>,
@@ -54,12 +53,12 @@ pub(crate) struct StructAttrs {
     pub(crate) dropped: Option<Given<Vec<Given<String>>>>,
     /// Columns of the table that belong to other programs.
     pub(crate) keep: Option<Given<Vec<Given<String>>>>,
-    /// The module of the table, where it is named.
+    /// The module of the table, if it is named.
     pub(crate) diesel: Option<Given<Option<Ident>>>,
     pub(crate) krate: Option<Given<Path>>,
 }
 
-/// What is said of a field.
+/// The attributes of a field.
 #[derive(Default)]
 pub(crate) struct FieldAttrs {
     pub(crate) unique: Option<Given<()>>,
@@ -73,8 +72,8 @@ pub(crate) struct FieldAttrs {
 }
 
 impl FieldAttrs {
-    /// The attributes that say something of a column.
-    pub(crate) fn names_besides_skip(&self) -> Vec<&'static str> {
+    /// Returns the names of the given attributes other than `skip`, all of which describe a column.
+    pub(crate) fn column_attributes(&self) -> Vec<&'static str> {
         let given = [
             ("unique", self.unique.is_some()),
             ("column", self.column.is_some()),
@@ -88,50 +87,50 @@ impl FieldAttrs {
     }
 }
 
-/// Reads the attributes of a struct; what is wrong goes to `errors` and counts as not said.
+/// Parses the attributes of a struct. Invalid ones are reported in `errors` and ignored.
 pub(crate) fn of_struct(attrs: &[Attribute], errors: &mut Errors) -> StructAttrs {
-    let mut said = StructAttrs::default();
+    let mut parsed = StructAttrs::default();
     for item in items(attrs, &OF_STRUCT, errors) {
-        if let Some(done) = said.freshness.read(&item) {
+        if let Some(done) = parsed.freshness.read(&item) {
             errors.keep(done);
             continue;
         }
         let done = match item.name.unraw().to_string().as_str() {
-            "name" => item.put(&mut said.name, Item::name),
-            "table" => item.put(&mut said.table, Item::name),
-            "migrate" => item.put(&mut said.migrate, Item::migrate),
-            "dropped" => item.put(&mut said.dropped, Item::names),
-            "keep" => item.put(&mut said.keep, Item::names),
-            "diesel" => item.put(&mut said.diesel, Item::module),
-            "crate" => item.put(&mut said.krate, Item::path),
+            "name" => item.put(&mut parsed.name, Item::name),
+            "table" => item.put(&mut parsed.table, Item::name),
+            "migrate" => item.put(&mut parsed.migrate, Item::migrate),
+            "dropped" => item.put(&mut parsed.dropped, Item::names),
+            "keep" => item.put(&mut parsed.keep, Item::names),
+            "diesel" => item.put(&mut parsed.diesel, Item::module),
+            "crate" => item.put(&mut parsed.krate, Item::path),
             name => Err(item.unknown(name, "the struct", &OF_STRUCT, "a field", &OF_FIELD)),
         };
         errors.keep(done);
     }
-    said
+    parsed
 }
 
-/// Reads the attributes of a field; what is wrong goes to `errors` and counts as not said.
+/// Parses the attributes of a field. Invalid ones are reported in `errors` and ignored.
 pub(crate) fn of_field(attrs: &[Attribute], errors: &mut Errors) -> FieldAttrs {
-    let mut said = FieldAttrs::default();
+    let mut parsed = FieldAttrs::default();
     for item in items(attrs, &OF_FIELD, errors) {
         let done = match item.name.unraw().to_string().as_str() {
-            "unique" => item.put(&mut said.unique, Item::flag),
-            "column" => item.put(&mut said.column, Item::name),
-            "type" => item.put(&mut said.ty, |item| item.text(column_type::parse)),
-            "json" => item.put(&mut said.json, Item::flag),
-            "default" => item.put(&mut said.default, Item::fallback),
-            "skip" => item.put(&mut said.skip, Item::flag),
-            "was" => item.put(&mut said.was, Item::name),
-            "expires_at" => item.put(&mut said.expires_at, Item::flag),
+            "unique" => item.put(&mut parsed.unique, Item::flag),
+            "column" => item.put(&mut parsed.column, Item::name),
+            "type" => item.put(&mut parsed.ty, |item| item.text(column_type::parse)),
+            "json" => item.put(&mut parsed.json, Item::flag),
+            "default" => item.put(&mut parsed.default, Item::fallback),
+            "skip" => item.put(&mut parsed.skip, Item::flag),
+            "was" => item.put(&mut parsed.was, Item::name),
+            "expires_at" => item.put(&mut parsed.expires_at, Item::flag),
             name => Err(item.unknown(name, "a field", &OF_FIELD, "the struct", &OF_STRUCT)),
         };
         errors.keep(done);
     }
-    said
+    parsed
 }
 
-/// One part of a `#[scope(...)]` or `#[cached(...)]`: a name, and a value where one follows.
+/// A part of `#[scope(...)]` or `#[cached(...)]`: a name and an optional value.
 pub(crate) struct Item {
     name: Ident,
     value: Option<Expr>,
@@ -159,7 +158,9 @@ impl Item {
             return Ok(Self { name, value: None });
         }
         if !input.peek(Token![=]) {
-            return Err(input.error(format!("after `{name}` goes a comma, or `=` and a value")));
+            return Err(
+                input.error(format!("expected a comma, or `=` and a value, after `{name}`"))
+            );
         }
         input.parse::<Token![=]>()?;
         if ends() {
@@ -169,7 +170,7 @@ impl Item {
     }
 }
 
-/// The parts of all `#[scope(...)]`, of which `known` are known here.
+/// Returns the parts of all `#[scope(...)]`; `known` are the attributes to name in errors.
 fn items(attrs: &[Attribute], known: &[&str], errors: &mut Errors) -> Vec<Item> {
     let (mut items, takes) = (Vec::new(), takes(known));
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("scope")) {
@@ -189,26 +190,26 @@ fn takes(known: &[&str]) -> String {
 }
 
 impl Item {
-    /// Reads the value into the place of this attribute, which must be empty.
+    /// Reads the value into the slot of this attribute, which must be empty.
     pub(crate) fn put<T>(
         &self,
         place: &mut Option<Given<T>>,
         read: impl FnOnce(&Self) -> syn::Result<T>,
     ) -> syn::Result<()> {
         if place.is_some() {
-            return Err(self.wrong(format!("`{}` is given twice; once is enough", self.name)));
+            return Err(self.wrong(format!("duplicate attribute `{}`", self.name)));
         }
         let span = self.value.as_ref().map_or(self.name.span(), Spanned::span);
         *place = Some(Given { value: read(self)?, span });
         Ok(())
     }
 
-    /// An error at the name.
+    /// Returns an error at the name.
     pub(crate) fn wrong(&self, message: String) -> syn::Error {
         syn::Error::new(self.name.span(), message)
     }
 
-    /// No value.
+    /// Checks that there is no value.
     pub(crate) fn flag(&self) -> syn::Result<()> {
         match &self.value {
             None => Ok(()),
@@ -219,7 +220,7 @@ impl Item {
         }
     }
 
-    /// A string literal.
+    /// Returns the value, which must be a string literal.
     fn literal(&self) -> syn::Result<&LitStr> {
         let takes = format!("`{name}` takes a string: `{name} = \"...\"`", name = self.name);
         let value = self.value.as_ref().ok_or_else(|| self.wrong(takes.clone()))?;
@@ -229,13 +230,13 @@ impl Item {
         }
     }
 
-    /// A string literal that `parse` reads.
+    /// Parses the value, which must be a string literal.
     pub(crate) fn text<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
         let literal = self.literal()?;
         parse(&literal.value()).map_err(|message| syn::Error::new(literal.span(), message))
     }
 
-    /// A literal of a string, a number or a boolean, whose text `parse` reads.
+    /// Parses the text of the value, which must be a literal string, number or boolean.
     pub(crate) fn plain<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> syn::Result<T> {
         let value = self.value.as_ref().map(ungrouped);
         let text = match value {
@@ -248,18 +249,18 @@ impl Item {
         parse(&text).map_err(|message| syn::Error::new(span, message))
     }
 
-    /// The name as it is written.
+    /// Returns the name of the attribute.
     pub(crate) fn key(&self) -> String {
         self.name.unraw().to_string()
     }
 
-    /// An expression.
+    /// Returns the value, which can be any expression.
     pub(crate) fn expr(&self) -> syn::Result<Expr> {
         let takes = format!("`{name}` takes an expression: `{name} = ...`", name = self.name);
         self.value.as_ref().map(|value| ungrouped(value).clone()).ok_or_else(|| self.wrong(takes))
     }
 
-    /// A string literal that is not empty.
+    /// Returns the value, which must be a string literal that is not empty.
     pub(crate) fn name(&self) -> syn::Result<String> {
         self.text(|text| match text {
             "" => Err(format!("`{}` cannot be empty", self.name)),
@@ -267,12 +268,12 @@ impl Item {
         })
     }
 
-    /// The policy for migrations.
+    /// Parses the value as the policy for migrations.
     pub(crate) fn migrate(&self) -> syn::Result<Migrate> {
         self.text(migrate)
     }
 
-    /// An array of string literals that are not empty.
+    /// Returns the value, which must be an array of string literals that are not empty.
     fn names(&self) -> syn::Result<Vec<Given<String>>> {
         let takes =
             format!("`{name}` takes names of columns: `{name} = [\"...\"]`", name = self.name);
@@ -289,7 +290,7 @@ impl Item {
         array.elems.iter().map(name).collect()
     }
 
-    /// A path, bare or in a string literal.
+    /// Returns the value, which must be a path, bare or in a string literal.
     pub(crate) fn path(&self) -> syn::Result<Path> {
         if let Some(Expr::Path(path)) = self.value.as_ref().map(ungrouped) {
             return Ok(path.path.clone());
@@ -301,7 +302,7 @@ impl Item {
         })
     }
 
-    /// Nothing, or a string literal that is the name of a module.
+    /// Returns the name of a module if there is a value, which must be a string literal.
     fn module(&self) -> syn::Result<Option<Ident>> {
         if self.value.is_none() {
             return Ok(None);
@@ -317,7 +318,7 @@ impl Item {
         Ok(self.value.clone().map_or(Fallback::OfType, Fallback::Value))
     }
 
-    /// The error for an attribute that there is not, or not there.
+    /// Returns the error for an unknown or misplaced attribute.
     pub(crate) fn unknown(
         &self,
         name: &str,
@@ -339,7 +340,7 @@ impl Item {
     }
 }
 
-/// The expression without the invisible groups that `macro_rules` puts around what it inserts.
+/// Returns the expression without the invisible groups that `macro_rules` puts around fragments.
 pub(crate) fn ungrouped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => ungrouped(&group.expr),

@@ -1,16 +1,16 @@
-//! The column types that Rust types have by their names.
+//! The column types of Rust types, by the names of the types.
 
 use syn::{GenericArgument, PathArguments, Type};
 
 use crate::spelling::column_type::PLAIN_DECIMAL;
 pub(crate) use crate::spelling::column_type::{ColumnType, parse, same_kind, what_fits};
 
-/// The Rust types that [`of_rust`] knows, for messages.
+/// The Rust types that [`of_rust`] supports, for messages.
 pub(crate) const RUST_NAMES: &str = "bool, i8 to i64, u8 to u64, f32, f64, String, Vec<u8>, \
     serde_json::Value, Uuid, Decimal, NaiveDate, NaiveTime, NaiveDateTime and DateTime<Utc>";
 
-/// The column of a Rust type as its name stands there, and whether it can be NULL: what the
-/// `hilcat::ColumnValue` of a type of this name usually says.
+/// Returns the column type of a Rust type and whether it can be NULL, judged by the name of the
+/// type. They equal those of `hilcat::ColumnValue` unless the name means another type than usual.
 pub(crate) fn of_rust(ty: &Type) -> Option<(ColumnType, bool)> {
     let path = match ty {
         Type::Group(group) => return of_rust(&group.elem),
@@ -52,12 +52,13 @@ pub(crate) fn of_rust(ty: &Type) -> Option<(ColumnType, bool)> {
     Some((ty, false))
 }
 
-/// Whether a type is written by this name, in whatever module.
+/// Returns whether the last segment of a type is this name.
 fn is_named(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == name))
 }
 
-/// The column of a type of the language or of `std`, whose name can hardly be another type's.
+/// Returns the column type of a type of the language or of `std`, whose name hardly means another
+/// type.
 pub(crate) fn of_std(ty: &Type) -> Option<ColumnType> {
     let name = match ty {
         Type::Path(path) => path.path.segments.last()?.ident.to_string(),

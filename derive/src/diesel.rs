@@ -1,7 +1,7 @@
-//! Writes what `#[scope(diesel)]` asks for: Diesel's table, and the struct as a row of it.
+//! Generates the code of `#[scope(diesel)]`: Diesel's table, and the struct as a row of it.
 //!
-//! Diesel sees cells, one a column, and never a field: how a field becomes the value of a column
-//! and back is what `expand` has written already.
+//! Diesel reads and writes cells, one per column. The code that `expand` generates converts fields
+//! to column values and back.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
@@ -12,11 +12,11 @@ use crate::ast::{Column, Field, Kind, Record};
 use crate::column_type::ColumnType;
 use crate::expand::check_written;
 
-/// The names that Diesel's macro uses in the module of a table.
-const TAKEN: [&str; 9] =
+/// The names that Diesel's macro uses itself in the module of a table.
+const RESERVED: [&str; 9] =
     ["table", "columns", "dsl", "star", "all_columns", "SqlType", "BoxedQuery", "bool", "str"];
 
-/// The table and the implementations, where they are asked for.
+/// Generates the table and the implementations, if `diesel` is set.
 pub(crate) fn record(record: &Record) -> Option<TokenStream> {
     let module = record.diesel.as_ref()?;
     let columns: Vec<_> = record
@@ -51,10 +51,10 @@ struct DieselColumn<'a> {
     nullable: bool,
 }
 
-/// The field's name, unless Diesel has it for itself.
+/// Returns the name of the field, with a `_` appended if Diesel uses the name itself.
 fn column_ident(field: &Ident, module: &Ident) -> Ident {
     let name = field.unraw().to_string();
-    match TAKEN.contains(&name.as_str()) || *module == name {
+    match RESERVED.contains(&name.as_str()) || *module == name {
         true => format_ident!("{name}_", span = field.span()),
         false => field.clone(),
     }
@@ -113,7 +113,7 @@ impl DieselColumn<'_> {
         }
     }
 
-    /// What can only be known once the code is compiled: that a type is what its name says.
+    /// Generates a check at compile time that a type is the one that usually has this name.
     fn check(&self, krate: &Path) -> Option<TokenStream> {
         let Self { field, column, ty, nullable, .. } = self;
         match column.kind {
@@ -125,7 +125,7 @@ impl DieselColumn<'_> {
     }
 }
 
-/// `Queryable` and `Selectable`.
+/// Generates `Queryable` and `Selectable`.
 fn reading(record: &Record, module: &Ident, columns: &[DieselColumn<'_>]) -> TokenStream {
     let Record { ident, krate, .. } = record;
     let idents: Vec<_> = columns.iter().map(|column| &column.ident).collect();
@@ -155,7 +155,7 @@ fn reading(record: &Record, module: &Ident, columns: &[DieselColumn<'_>]) -> Tok
     }
 }
 
-/// `Insertable`, of the struct and of a reference to it.
+/// Generates `Insertable` for the struct and for a reference to it.
 fn inserting(record: &Record, module: &Ident, columns: &[DieselColumn<'_>]) -> TokenStream {
     let Record { ident, krate, .. } = record;
     let table = quote!(#module::table);

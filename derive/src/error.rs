@@ -1,8 +1,8 @@
-//! Errors that are collected, so that every misuse is reported in one run of the compiler.
+//! Collects errors, so that one run of the compiler reports all of them.
 
 use proc_macro2::Span;
 
-/// All that is wrong with one input.
+/// The errors of one input.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -15,12 +15,12 @@ impl Errors {
         }
     }
 
-    /// Adds an error with this message at a place of the source.
+    /// Adds an error with this message at a span.
     pub(crate) fn at(&mut self, span: Span, message: impl std::fmt::Display) {
         self.push(syn::Error::new(span, message));
     }
 
-    /// The value of a result; its error is added.
+    /// Returns the value of a result, or adds its error.
     pub(crate) fn keep<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
@@ -29,7 +29,7 @@ impl Errors {
         self.0.is_none()
     }
 
-    /// The value, unless there is an error.
+    /// Returns the value, or the errors if there are any.
     pub(crate) fn finish<T>(self, value: T) -> syn::Result<T> {
         self.0.map_or(Ok(value), Err)
     }

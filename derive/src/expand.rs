@@ -1,7 +1,7 @@
-//! Writes the implementation: data and thin conversions; the logic is in the library.
+//! Generates the implementation: data and thin conversions. The library contains the logic.
 //!
-//! Whatever needs a trait of a field's type stands at the span of that type and is written in the
-//! same way, so that a type that lacks the trait is one error, at the field.
+//! All code that needs a trait of a field's type has the span of that type and the same form. So the
+//! compiler reports a type without the trait once, at the field.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -11,7 +11,7 @@ use syn::{DeriveInput, Ident, Path, Type};
 use crate::ast::{Column, Fallback, Field, Kind, Migrate, Record};
 use crate::column_type::ColumnType;
 
-/// The implementation for a record.
+/// Generates the implementation for a record.
 pub(crate) fn record(record: &Record) -> TokenStream {
     let Record { ident, krate, .. } = record;
     let checks = record.columns().filter_map(|(field, column)| check(krate, field, column));
@@ -35,7 +35,7 @@ pub(crate) fn record(record: &Record) -> TokenStream {
     }
 }
 
-/// An implementation that does nothing, for a struct that has errors: its uses add none.
+/// Generates a stub for a struct with errors, so that uses of the struct add no further errors.
 pub(crate) fn stub(input: &DeriveInput, krate: &Path, key: &[Type]) -> TokenStream {
     let ident = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
@@ -62,7 +62,7 @@ pub(crate) fn stub(input: &DeriveInput, krate: &Path, key: &[Type]) -> TokenStre
     }
 }
 
-/// The type of a single unique field, or the tuple of several.
+/// Returns the type of the unique field, or the tuple of several.
 fn key(record: &Record) -> TokenStream {
     key_of(record.columns().filter(|(_, column)| column.unique).map(|(field, _)| &field.ty))
 }
@@ -74,8 +74,8 @@ fn key_of<'a>(types: impl Iterator<Item = &'a Type>) -> TokenStream {
     }
 }
 
-/// What can only be known of a field's type once it is compiled: that its values go into a column
-/// of the type given, and that a key is never NULL or JSON.
+/// Generates the checks that need the compiler: the values of a field fit the given column type, and
+/// a key is never NULL or JSON.
 fn check(krate: &Path, field: &Field, column: &Column) -> Option<TokenStream> {
     let natural = column_value(krate, &field.ty, "TYPE");
     match &column.kind {
@@ -91,7 +91,7 @@ fn check(krate: &Path, field: &Field, column: &Column) -> Option<TokenStream> {
     }
 }
 
-/// A call that is made when the code is compiled. Its error is shown from `first` to `last`.
+/// Generates a call at compile time. Its error is shown from `first` to `last`.
 fn checked(
     krate: &Path,
     function: &str,
@@ -104,7 +104,7 @@ fn checked(
     quote!(const _: () = #function #arguments;)
 }
 
-/// The check that a field's column is what `#[scope(diesel)]` took it for.
+/// Generates the check that a field's column is the one that `#[scope(diesel)]` assumed.
 pub(crate) fn check_written(
     krate: &Path,
     field: &Field,
@@ -139,7 +139,7 @@ fn schema(record: &Record) -> TokenStream {
     }
 }
 
-/// The policy for migrations, as the library has it.
+/// Returns the library's variant of a policy for migrations.
 pub(crate) fn policy_of(krate: &Path, policy: Migrate) -> TokenStream {
     let policy = match policy {
         Migrate::Safe => quote!(Safe),
@@ -149,7 +149,7 @@ pub(crate) fn policy_of(krate: &Path, policy: Migrate) -> TokenStream {
     quote!(#krate::Migrate::#policy)
 }
 
-/// `.unique(..)` or `.column(..)`.
+/// Generates `.unique(..)` or `.column(..)`.
 fn schema_column(krate: &Path, field: &Field, column: &Column) -> TokenStream {
     let name = &column.name;
     let ty = column_type(krate, field, column);
@@ -186,7 +186,7 @@ fn default_value(krate: &Path, field: &Field, column: &Column, default: &Fallbac
     }
 }
 
-/// The type of a column, as an expression.
+/// Returns the type of a column as an expression.
 fn column_type(krate: &Path, field: &Field, column: &Column) -> TokenStream {
     match &column.kind {
         Kind::Json { .. } => quote!(#krate::ColumnType::Json),
@@ -247,7 +247,7 @@ fn to_row(record: &Record) -> TokenStream {
 fn from_row(record: &Record) -> TokenStream {
     let krate = &record.krate;
     let names = record.columns().map(|(_, column)| &column.name);
-    // Fields are given their values in the order that they are written: that of the columns.
+    // The fields are in the order of the columns, so the cells are read in sequence.
     let fields = record.fields.iter().map(|field| {
         let Field { ident, ty, column } = field;
         let value = match column.as_ref().map(|column| &column.kind) {
@@ -272,25 +272,25 @@ fn from_row(record: &Record) -> TokenStream {
     }
 }
 
-/// `<T as ColumnValue>::item`.
+/// Generates `<T as ColumnValue>::item`.
 ///
-/// It stands where the type stands, from its first token to its last, as if written by hand: the
-/// compiler then says but once of all such paths that `T` is not a `ColumnValue`. (A call is written
-/// as `{ path }(argument)`, or else it would say it of the argument, too.)
+/// The path has the span of the type, from its first token to its last. So the compiler reports once
+/// for all such paths that `T` is not a `ColumnValue`. Calls have the form `{ path }(argument)`, since
+/// the compiler would report `path(argument)` at the argument, too.
 fn column_value(krate: &Path, ty: &Type, item: &str) -> TokenStream {
     let (first, last) = ends(ty);
     let item = Ident::new(item, last);
     quote_spanned!(first=> <#ty as #krate::ColumnValue>::#item)
 }
 
-/// `<T as JsonField>::item`, written as [`column_value`] is for the same reason.
+/// Generates `<T as JsonField>::item`, in the form of [`column_value`] for the same reason.
 fn json_field(krate: &Path, ty: &Type, item: &str) -> TokenStream {
     let (first, last) = ends(ty);
     let item = Ident::new(item, last);
     quote_spanned!(first=> <#ty as #krate::__private::JsonField>::#item)
 }
 
-/// Where the first token of a type stands, and the last one.
+/// Returns the spans of the first and the last token of a type.
 fn ends(ty: &Type) -> (Span, Span) {
     let mut tokens = ty.to_token_stream().into_iter();
     let first = tokens.next().map_or_else(Span::call_site, |token| token.span());
@@ -301,13 +301,13 @@ fn ends(ty: &Type) -> (Span, Span) {
     (first, last)
 }
 
-/// `<T as Default>::default()`.
+/// Generates `<T as Default>::default()`.
 fn default_of(ty: &Type) -> TokenStream {
     quote_spanned!(at(ty.span())=> <#ty as ::core::default::Default>::default())
 }
 
-/// A place of the source for what the macro wrote: errors point there, and lints still know that
-/// nobody wrote it by hand.
+/// Returns a span for generated code: errors point to `span`, and lints still treat the code as
+/// generated.
 fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

@@ -1,4 +1,4 @@
-//! The attributes that say how long records are fresh, for records and cached functions alike.
+//! The freshness attributes of records and cached functions.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,7 +9,7 @@ use crate::error::Errors;
 use crate::spelling::did_you_mean;
 use crate::spelling::duration;
 
-/// The attributes, but for `negative_ttl`, which cached functions do not have.
+/// The attributes except `negative_ttl`, which cached functions do not have.
 pub(crate) const NAMES: [&str; 9] = [
     "ttl",
     "stale_while_revalidate",
@@ -22,10 +22,10 @@ pub(crate) const NAMES: [&str; 9] = [
     "on_unavailable",
 ];
 
-/// What is said of freshness. Durations are in milliseconds.
+/// The freshness attributes. Durations are in milliseconds.
 #[derive(Default)]
 pub(crate) struct FreshnessAttrs {
-    /// `None` is never.
+    /// `Some(None)` is `"never"`.
     ttl: Option<Given<Option<u64>>>,
     stale_while_revalidate: Option<Given<u64>>,
     stale_if_error: Option<Given<u64>>,
@@ -33,15 +33,15 @@ pub(crate) struct FreshnessAttrs {
     negative_ttl: Option<Given<u64>>,
     max_records: Option<Given<u64>>,
     auto_purge: Option<Given<bool>>,
-    /// Whether it is shared.
+    /// Whether it is `"shared"`.
     single_flight: Option<Given<bool>>,
     lease: Option<Given<u64>>,
-    /// Whether it computes.
+    /// Whether it is `"compute"`.
     on_unavailable: Option<Given<bool>>,
 }
 
 impl FreshnessAttrs {
-    /// Reads an attribute; `None` if it is another one.
+    /// Parses an attribute, or returns `None` if it is no freshness attribute.
     pub(crate) fn read(&mut self, item: &Item) -> Option<syn::Result<()>> {
         let time = |item: &Item| item.text(duration::parse);
         Some(match item.key().as_str() {
@@ -68,8 +68,7 @@ impl FreshnessAttrs {
         })
     }
 
-    /// Reports what does not go together. `expires_at` says whether a field says when a record
-    /// expires.
+    /// Reports attributes that cannot be combined. `expires_at` is whether a field holds the expiry.
     pub(crate) fn check(&self, expires_at: bool, errors: &mut Errors) {
         let expires = expires_at || self.ttl.as_ref().is_some_and(|ttl| ttl.value.is_some());
         let needs = [
@@ -83,34 +82,31 @@ impl FreshnessAttrs {
         ];
         for (name, span) in needs {
             if let Some(span) = span.filter(|_| !expires) {
-                errors.at(
-                    span,
-                    format!("`{name}` needs records that expire: say `ttl = \"1h\"`, too"),
-                );
+                errors.at(span, format!("`{name}` needs records that expire: add `ttl = \"1h\"`"));
             }
         }
         if let (Some(ttl), true) = (&self.ttl, expires_at) {
             errors.at(
                 ttl.span,
-                "`ttl` and `expires_at` both say when a record expires: give one of them",
+                "`ttl` and `expires_at` both set the expiry of a record: keep one of them",
             );
         }
         if let (Some(jitter), true) = (&self.jitter, expires_at) {
             errors.at(
                 jitter.span,
-                "`jitter` shortens a `ttl`, and a field says when a record expires instead",
+                "`jitter` shortens a `ttl`, but the expiry is in a field here: remove `jitter`",
             );
         }
         let shared = self.single_flight.as_ref().is_some_and(|given| given.value);
         if let Some(lease) = self.lease.as_ref().filter(|_| !shared) {
             errors.at(
                 lease.span,
-                "`lease` is of computations that processes share: say `single_flight = \"shared\"`, too",
+                "`lease` needs computations that processes share: add `single_flight = \"shared\"`",
             );
         }
     }
 
-    /// The calls of builder methods; `time` makes an argument of milliseconds.
+    /// Returns the calls of builder methods; `time` converts milliseconds to an argument.
     pub(crate) fn calls(&self, krate: &Path, time: impl Fn(u64) -> TokenStream) -> TokenStream {
         let ttl = self.ttl.as_ref().map(|ttl| match ttl.value {
             Some(millis) => {
@@ -153,7 +149,7 @@ fn ttl(text: &str) -> Result<Option<u64>, String> {
     if text == "never" { Ok(None) } else { duration::parse(text).map(Some) }
 }
 
-/// Reads `10%` or `0.1`.
+/// Parses `10%` or `0.1`.
 fn part(text: &str) -> Result<f64, String> {
     let (digits, whole) = match text.strip_suffix('%') {
         Some(percent) => (percent, 100.0),
@@ -176,6 +172,6 @@ fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     found.map(|(_, meant)| *meant).ok_or_else(|| {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let meant = did_you_mean(text, names.iter().copied());
-        format!("`{text}` is none of `{}`{meant}", names.join("`, `"))
+        format!("unknown value `{text}`; the values are `{}`{meant}", names.join("`, `"))
     })
 }

@@ -1,7 +1,7 @@
 //! The macros of hilcat. Use them through `hilcat`, which exports them.
 //!
-//! Four rooms: `attr` reads what is written in `#[scope(...)]`, `valid` has the rules and makes an
-//! `ast::Record` of it, `expand` writes the implementation. `#[cached]` has the same four, in `cached`.
+//! A derive has four stages: `attr` parses `#[scope(...)]`, `valid` checks it and builds the model in
+//! `ast`, and `expand` generates the implementation. `#[cached]` has the same stages in `cached`.
 
 mod ast;
 mod attr;
@@ -21,7 +21,8 @@ use syn::DeriveInput;
 
 use crate::error::Errors;
 
-/// Makes a struct with named fields a record of a scope: implements `hilcat::ScopeRecord`.
+/// Implements `hilcat::ScopeRecord` for a struct with named fields, which makes it a record of a
+/// scope.
 ///
 /// ```
 /// use hilcat::{Cache, ScopeRecord};
@@ -61,71 +62,71 @@ use crate::error::Errors;
 ///
 /// # Attributes of the struct
 ///
-/// | `#[scope(...)]` | what it says |
+/// | `#[scope(...)]` | meaning |
 /// | --- | --- |
-/// | `name = "a"` | the name of the scope; without it, the struct's name in snake case |
-/// | `table = "t"` | the name of its table; without it, the name of the scope |
+/// | `name = "a"` | the name of the scope; by default the struct's name in snake case |
+/// | `table = "t"` | the name of its table; by default the name of the scope |
 /// | `ttl = "1h"` | how long a record is fresh after each write: `30s`, `5m`, `1h30m`, `2d`, `250ms`; `"never"` lets single writes have a time to live |
-/// | `stale_while_revalidate = "10m"` | how long after that `get` may serve the old record while one caller computes a new one |
-/// | `stale_if_error = "1d"` | how long after that the old record is served if the computation fails |
-/// | `jitter = "10%"` | the part of the `ttl` by which each write shortens it at random at the most |
+/// | `stale_while_revalidate = "10m"` | how long after its expiry `get` may serve a record while one caller computes a new one |
+/// | `stale_if_error = "1d"` | how long after its expiry a record is served if the computation fails |
+/// | `jitter = "10%"` | the maximum part of the `ttl` by which each write shortens it at random |
 /// | `negative_ttl = "30s"` | how long `get_optional` remembers that there is no record |
-/// | `max_records = 1000000` | how many records are kept; those that expire first go first |
+/// | `max_records = 1000000` | the maximum number of records; those that expire first are removed first |
 /// | `auto_purge = "off"` | writes do not remove expired records in small steps |
-/// | `single_flight = "shared"`, `lease = "30s"` | one computation of a missing record across processes, and how long a process that computes keeps the right to without renewing it |
-/// | `on_unavailable = "compute"` | `get` and `try_get` compute and return while the store cannot be reached |
-/// | `migrate = "safe"` | what is done with a table that differs: `safe` (as without it), `recreate` or `manual`; see `hilcat::Migrate` |
-/// | `dropped = ["old"]` | columns that are removed from the table, with their values; one that is not there is no error |
-/// | `keep = ["old"]` | columns of the table that belong to other programs, so that none is taken for the former name of a new field |
-/// | `diesel` | makes a Diesel table, too: see below. `diesel = "m"` names its module |
-/// | `crate = "path"` | where the library is, if not at `::hilcat` |
+/// | `single_flight = "shared"`, `lease = "30s"` | a missing record is computed once across processes; `lease` is how long the right of a process to compute is valid without a renewal |
+/// | `on_unavailable = "compute"` | while the store cannot be reached, `get` and `try_get` compute and return the result |
+/// | `migrate = "safe"` | the policy for a table that differs: `safe` (the default), `recreate` or `manual`; see `hilcat::Migrate` |
+/// | `dropped = ["old"]` | columns to remove from the table, with their values; a missing one is no error |
+/// | `keep = ["old"]` | columns of the table that belong to other programs, and are not former names of new fields |
+/// | `diesel` | also generates a Diesel table, see below; `diesel = "m"` names its module |
+/// | `crate = "path"` | the path of the library, if it is not `::hilcat` |
 ///
 /// # Attributes of a field
 ///
-/// | `#[scope(...)]` | what it says |
+/// | `#[scope(...)]` | meaning |
 /// | --- | --- |
-/// | `unique` | the field is the key; of several, each is a part of it, in field order, and the key is a tuple. One is needed, eight are the most; not for an `Option` or JSON |
-/// | `column = "c"` | the name of the column; without it, the field's |
-/// | `type = "varchar(50)"` | the type of the column, one that holds the same kind of value as the field's type: an integer field can be `smallint`, `int` or `bigint`, a `String` can be `text` or `varchar(n)`, a float `real` or `double`, a decimal `decimal(p,s)` |
-/// | `json` | the field is any serde type, kept as JSON in one column |
-/// | `default` | a record that does not give the column has the `Default` of the field's type; older records get it when the column is added |
+/// | `unique` | the field is the key. With several unique fields, the key is a tuple of them in field order. At least one is required, and at most eight are allowed; they cannot be an `Option` or JSON |
+/// | `column = "c"` | the name of the column; by default that of the field |
+/// | `type = "varchar(50)"` | the type of the column, which must hold the same kind of value as the field's type: an integer field can be `smallint`, `int` or `bigint`, a `String` can be `text` or `varchar(n)`, a float `real` or `double`, a decimal `decimal(p,s)` |
+/// | `json` | the field is any serde type, stored as JSON in one column |
+/// | `default` | the column of a record that omits it is the `Default` of the field's type; older records get it when the column is added |
 /// | `default = expr` | the same with an expression of the field's type |
-/// | `expires_at` | the field, a timestamp or an `Option` of one, says when the record stops being fresh; `None` is never |
-/// | `skip` | the field is not kept; what is read has the `Default` of its type |
-/// | `was = "old"` | the column's former name: a column that has it is renamed |
+/// | `expires_at` | the field, a timestamp or an `Option` of one, is the end of the record's freshness; `None` means never |
+/// | `skip` | the field is not stored; when a record is read, it is the `Default` of its type |
+/// | `was = "old"` | the former name of the column: a column with that name is renamed |
 ///
-/// Without `type` and `json` the column has the type of the field's `hilcat::ColumnValue`, and can
-/// be NULL where the field is an `Option`.
+/// Without `type` and `json`, the column has the type of the field's `hilcat::ColumnValue`, and can
+/// be NULL if the field is an `Option`.
 ///
 /// # Times
 ///
-/// Columns hold whole microseconds. A time is cut to them, towards the past, when a record is turned
-/// into a row: a `chrono::DateTime<Utc>` as `Utc::now()` gives it, with nanoseconds, comes back
-/// without its last three digits, so that the record that is fetched does not equal the one that
-/// was set. `get` returns what was stored, and so does `update` of what it replaced. Cut the time
-/// first where it is compared: `Utc::now().trunc_subsecs(6)`, of `chrono::SubsecRound`. Two keys
-/// that differ by less are one key. All other values come back exactly, or are refused: see
-/// `hilcat::ColumnType`.
+/// Columns hold whole microseconds. When a record is converted to a row, times are truncated to
+/// microseconds, towards the past. So a `chrono::DateTime<Utc>` from `Utc::now()`, which has
+/// nanoseconds, loses its last three digits, and the fetched record does not equal the one that was
+/// set. `get` returns the stored values, and so does `update` for the replaced record. To compare
+/// records, truncate the time first: `Utc::now().trunc_subsecs(6)`, of `chrono::SubsecRound`. Keys
+/// that are equal after this are the same key. All other values are returned exactly, or rejected:
+/// see `hilcat::ColumnType`.
 ///
 /// # Diesel
 ///
-/// `#[scope(diesel)]` declares Diesel's table of the scope beside the struct (`diesel::table!`), in
-/// a module that is named as the table, or as the struct in snake case where the table's name is
-/// no identifier; its columns are named as the fields are (with a `_` behind where Diesel has that
-/// name for itself, as `table` and `columns`). The struct is then `Queryable`, `Selectable` and
-/// `Insertable`, on the engines that hilcat is built for: see `hilcat::Cache::diesel`.
+/// `#[scope(diesel)]` declares Diesel's table of the scope next to the struct (`diesel::table!`). Its
+/// module has the name of the table, or that of the struct in snake case if the table's name is no
+/// identifier. Its columns have the names of the fields, with a `_` appended if Diesel uses the name
+/// itself, such as `table` and `columns`. The struct is then `Queryable`, `Selectable` and
+/// `Insertable` on the engines that hilcat is built for: see `hilcat::Cache::diesel`.
 ///
-/// Your crate needs `diesel` among its own dependencies, and hilcat a backend with tables
-/// (`sqlite`). The type of a column is seen from the field's type as it is written, so that a type
-/// of your own needs a `type = "..."`. Columns of types that engines keep differently are of the
-/// SQL types in `hilcat::sql_types`, and what is inserted is checked as `Scope::set` does. Diesel
-/// counts columns: more than 32 need its feature `64-column-tables`.
+/// Your crate needs the dependency `diesel`, and hilcat a backend with tables, such as `sqlite`. The
+/// type of a column is determined by the name of the field's type, so types of your own need a
+/// `type = "..."`. Types that engines store differently use the SQL types in `hilcat::sql_types`.
+/// Inserted values are checked as by `Scope::set`. More than 32 columns need Diesel's feature
+/// `64-column-tables`.
 #[proc_macro_derive(ScopeRecord, attributes(scope))]
 pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(&syn::parse_macro_input!(input as DeriveInput)).into()
 }
 
-/// Keeps the values of a function in a cache: a call whose value is stored does not run it.
+/// Caches the values of a function: a call whose value is stored does not run it.
 ///
 /// ```
 /// use std::sync::LazyLock;
@@ -153,72 +154,72 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 ///
 /// # Attributes
 ///
-/// | `#[cached(...)]` | what it says |
+/// | `#[cached(...)]` | meaning |
 /// | --- | --- |
-/// | `cache = EXPR` | the cache: a static, a `LazyLock`, a call, `self.cache`; whatever gives a `hilcat::Cache` or derefs to one |
-/// | `scope = "s"` | the name of the scope and, unless `table` says otherwise, of its table; without it, the function's name, or that of the record it returns |
+/// | `cache = EXPR` | the cache: a static, a `LazyLock`, a call, `self.cache`, or any other expression that is a `hilcat::Cache` or derefs to one |
+/// | `scope = "s"` | the name of the scope and, without `table`, of its table; by default the name of the function, or that of the scope of the returned record |
 /// | `table = "t"` | the name of the table |
-/// | `column = "c"` | the name of the value's column; without it `value`, or `result` where an argument is named `value` |
-/// | `ttl = "1h"` | how long a value is fresh; also `stale_while_revalidate`, `stale_if_error`, `jitter`, `max_records`, `auto_purge`, `single_flight`, `lease` and `on_unavailable`, as the derive of `ScopeRecord` has them |
-/// | `migrate = "recreate"` | what is done where the stored schema is that of another signature: the stored values are dropped; without it they stay, and nothing is stored; see `hilcat::Migrate` |
-/// | `key = EXPR` | the key, made of the arguments, in place of them: a value, or a tuple for a key of several columns |
-/// | `json` | the value is any serde type, kept as JSON |
-/// | `map_error = EXPR` | makes the function's error of a `hilcat::Error`: a function or closure |
-/// | `on_error = "compute"` | where the cache fails, the value is computed and not stored; `"panic"` panics; a function or closure is told the `&hilcat::Error` before the value is computed |
-/// | `crate = "path"` | where the library is, if not at `::hilcat` |
+/// | `column = "c"` | the name of the value's column; by default `value`, or `result` if an argument is named `value` |
+/// | `ttl = "1h"` | how long a value is fresh; also `stale_while_revalidate`, `stale_if_error`, `jitter`, `max_records`, `auto_purge`, `single_flight`, `lease` and `on_unavailable`, as for the derive macro `ScopeRecord` |
+/// | `migrate = "recreate"` | drops the stored values if they have another signature; by default they are kept, and nothing is stored; see `hilcat::Migrate` |
+/// | `key = EXPR` | the key, computed from the arguments and used instead of them: a value, or a tuple for a key of several columns |
+/// | `json` | the value is any serde type, stored as JSON |
+/// | `map_error = EXPR` | a function or closure that converts a `hilcat::Error` to the function's error |
+/// | `on_error = "compute"` | if the cache fails, the value is computed and not stored; `"panic"` panics; a function or closure is called with the `&hilcat::Error` before the value is computed |
+/// | `crate = "path"` | the path of the library, if it is not `::hilcat` |
 ///
 /// # The key
 ///
 /// The arguments are the unique columns, by name and type; `&str` and `&[u8]` are text and bytes.
-/// `self` is no part of it: two objects on one cache share their values. A function without
-/// arguments needs a `key`. With `key = (a, b)` the columns are `key1` and `key2`, with a single
-/// value `key`.
+/// `self` is not part of the key: two objects with the same cache share their values. A function
+/// without arguments needs a `key`. With `key = (a, b)` the columns are `key1` and `key2`, with a
+/// single value `key`.
 ///
 /// # The value
 ///
-/// A `ScopeRecord` is kept in its own columns: the arguments, or `key`, are the values of its unique
-/// columns. Any other type that a column can be of is kept in one column, an `Option` as NULL for
-/// `None`, which is a value as any other. Of a `Result` the `Ok` is kept; an `Err` is returned and
-/// the next call computes again. What is returned is always as a later call would return it.
+/// A `ScopeRecord` is stored in its own columns: the arguments, or `key`, are the values of its
+/// unique columns. Any other `hilcat::ColumnValue` is stored in one column. `None` is stored as NULL
+/// and is a value like any other. Of a `Result`, only the `Ok` is stored; after an `Err`, the next
+/// call computes again. The returned value always equals the one that a later call returns.
 ///
-/// However many threads, or futures, ask for one value at once, the function runs once, and the
-/// others wait. If it panics, fails or is cancelled, the next caller runs it. No table is touched
-/// before the first call.
+/// If several threads or futures request the same value at once, the function runs once, and the
+/// others wait. If it panics, fails or is cancelled, the next caller runs it. The table is first
+/// accessed by the first call.
 ///
 /// # When the cache is down
 ///
-/// A function that returns no `Result` computes, and nothing is stored: as if it was not cached. One
-/// that returns a `Result` returns the cache's error: its own error type is `From<hilcat::Error>`,
-/// or `map_error` says how. `on_error` chooses for either. What was computed before the cache failed
-/// is never computed twice.
+/// A function that returns no `Result` computes, and nothing is stored. A function that returns a
+/// `Result` returns the cache's error, converted by `From<hilcat::Error>` or `map_error`. `on_error`
+/// changes this for both. A value that was computed before the cache failed is not computed again.
 ///
-/// A function whose arguments or return type changed does not go with the values that are stored.
-/// Where a schema is stored beside them, the scope is refused
+/// If the arguments or the return type of a function changed, the stored values do not fit it. If
+/// the backend stores schemas, opening the scope is an error
 /// (`hilcat::ErrorKind::SchemaChange`, with the plan), and nothing is stored until `migrate` or
-/// another `scope` says what is to be done. A function that returns no `Result` goes on computing; the
-/// error is given to `on_error`, by each call of `NAME_forget`, and, with the feature `tracing` of
-/// hilcat, once for each process as an event of level WARN.
+/// `scope` is changed. A function that returns no `Result` computes; the error is passed to
+/// `on_error`, returned by each call of `NAME_forget`, and, with hilcat's feature `tracing`, emitted
+/// once per process as an event of level WARN.
 ///
-/// # Beside the function
+/// # Companion functions
 ///
-/// `NAME_refresh` takes the same arguments, always runs the function, and stores and returns what it
-/// gives. `NAME_forget` takes them, too, and removes the stored value: `hilcat::Result<bool>` says
-/// whether there was one. Both are as visible as the function. Its body stands in the first of them
-/// a second time: a `static` inside it would be two.
+/// `NAME_refresh` takes the same arguments, always runs the function, and stores and returns its
+/// result. `NAME_forget` takes the same arguments, removes the stored value, and returns whether
+/// there was one as `hilcat::Result<bool>`. Both have the visibility of the function. `NAME_refresh`
+/// contains a copy of the function's body, so each has its own copy of a `static` inside it.
 ///
 /// # `async fn`
 ///
-/// It needs the feature `async` of hilcat, and no runtime: what may wait for a store runs in threads
-/// of the `blocking` crate, and a store in memory is asked at once. A future that is dropped while
-/// it computes lets the next caller compute. A function that awaits its own value is an error of
-/// the cache as it is for threads, unless it does so in a task of its own, which is not known to
-/// belong to it.
+/// An `async fn` needs hilcat's feature `async`, and no particular runtime. Calls that may wait for a
+/// store run on threads of the `blocking` crate; a store in memory is called directly. If a future is
+/// dropped while it computes, the next caller computes. A function that awaits its own value is an
+/// error of the cache, as for threads, unless it does so in a separate task, which cannot be
+/// detected.
 ///
-/// # What cannot be
+/// # Limitations
 ///
-/// Generic types and `impl Trait`, since a table is of one type; a returned reference, since the
-/// value is read from a store; `const` and `unsafe` functions; functions of a trait's implementation,
-/// which has no place for those beside it.
+/// Generic types and `impl Trait` are not supported, since a table has one type. The function cannot
+/// return a reference, since the value is read from a store. `const` and `unsafe` functions are not
+/// supported, nor are functions of a trait implementation, which cannot contain the companion
+/// functions.
 #[proc_macro_attribute]
 pub fn cached(
     attributes: proc_macro::TokenStream,
@@ -229,9 +230,9 @@ pub fn cached(
 
 fn derive(input: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
-    let said = attr::of_struct(&input.attrs, &mut errors);
-    let krate = valid::library(&said);
-    match valid::record(input, said, errors) {
+    let attrs = attr::of_struct(&input.attrs, &mut errors);
+    let krate = valid::library(&attrs);
+    match valid::record(input, attrs, errors) {
         Ok(record) => {
             let (implementation, diesel) = (expand::record(&record), diesel::record(&record));
             quote::quote!(#implementation #diesel)

@@ -1,4 +1,4 @@
-//! The rules: makes a [`Record`] of what was written, or says everything that is wrong with it.
+//! Validates a struct: returns a [`Record`], or all its errors.
 
 use std::collections::HashSet;
 
@@ -11,46 +11,46 @@ use crate::attr::{self, FieldAttrs, Given, StructAttrs};
 use crate::column_type::{self, ColumnType};
 use crate::error::Errors;
 
-/// How many unique fields a record can have: as many as a tuple that is a `hilcat::RecordKey`.
+/// The maximum number of unique fields: that of the tuples that are `hilcat::RecordKey`s.
 const MAX_KEY: usize = 8;
 
-/// The record that was written.
+/// Validates a struct and its attributes.
 pub(crate) fn record(
     input: &DeriveInput,
-    said: StructAttrs,
+    attrs: StructAttrs,
     mut errors: Errors,
 ) -> syn::Result<Record> {
     check_generics(input, &mut errors);
     let fields = fields(input, &mut errors);
     check_columns(&fields, &mut errors);
-    check_others(&fields, &said, &mut errors);
+    check_others(&fields, &attrs, &mut errors);
     let expires_at = expires_at(input, &fields, &mut errors);
-    said.freshness.check(expires_at.is_some(), &mut errors);
-    // A mistyped attribute may have been the one that is missed here.
+    attrs.freshness.check(expires_at.is_some(), &mut errors);
+    // Otherwise, the missing attribute may be a mistyped one.
     if errors.is_empty() {
         check_key(input, &fields, &mut errors);
     }
-    let diesel = said.diesel.as_ref().map(|diesel| {
+    let diesel = attrs.diesel.as_ref().map(|diesel| {
         check_diesel(&fields, &mut errors);
-        let table = said.table.as_ref().or(said.name.as_ref()).map(|name| name.value.as_str());
+        let table = attrs.table.as_ref().or(attrs.name.as_ref()).map(|name| name.value.as_str());
         diesel.value.clone().unwrap_or_else(|| module(table, &input.ident))
     });
     errors.finish(Record {
         diesel,
         ident: input.ident.clone(),
-        krate: library(&said),
-        name: said.name.map_or_else(|| snake_case(&input.ident), |name| name.value),
-        table: said.table.map(|table| table.value),
-        freshness: said.freshness,
+        krate: library(&attrs),
+        name: attrs.name.map_or_else(|| snake_case(&input.ident), |name| name.value),
+        table: attrs.table.map(|table| table.value),
+        freshness: attrs.freshness,
         expires_at,
-        migrate: said.migrate.map(|migrate| migrate.value),
-        dropped: names(said.dropped),
-        keep: names(said.keep),
+        migrate: attrs.migrate.map(|migrate| migrate.value),
+        dropped: names(attrs.dropped),
+        keep: names(attrs.keep),
         fields,
     })
 }
 
-/// The column of the field that says when a record expires.
+/// Returns the column of the field with `expires_at`.
 fn expires_at(input: &DeriveInput, fields: &[Field], errors: &mut Errors) -> Option<String> {
     let mut found: Option<String> = None;
     for (at, field) in named_fields(input).ok()?.iter().enumerate() {
@@ -60,10 +60,10 @@ fn expires_at(input: &DeriveInput, fields: &[Field], errors: &mut Errors) -> Opt
         let column = fields.get(at).and_then(|field| field.column.as_ref());
         match column {
             _ if found.is_some() => {
-                errors.at(given.span, "two fields say when a record expires: one is enough");
+                errors.at(given.span, "two fields have `expires_at`: keep one of them");
             }
             Some(column) if column.unique => {
-                errors.at(given.span, "a unique field cannot say when a record expires");
+                errors.at(given.span, "a unique field cannot be the expiry of a record");
             }
             column => found = column.map(|column| column.name.clone()),
         }
@@ -76,30 +76,29 @@ fn names(given: Option<Given<Vec<Given<String>>>>) -> Vec<String> {
     names.map(|name| name.value).collect()
 }
 
-/// The columns that the struct names without having them are none of its own, and each is named
-/// once.
-fn check_others(fields: &[Field], said: &StructAttrs, errors: &mut Errors) {
+/// Checks that the columns of `dropped` and `keep` are not columns of the struct, and are distinct.
+fn check_others(fields: &[Field], attrs: &StructAttrs, errors: &mut Errors) {
     let columns = || fields.iter().filter_map(|field| field.column.as_ref());
     let mut named = HashSet::new();
-    for (list, given) in [("dropped", &said.dropped), ("keep", &said.keep)] {
+    for (list, given) in [("dropped", &attrs.dropped), ("keep", &attrs.keep)] {
         for Given { value: name, span } in given.iter().flat_map(|given| &given.value) {
             if columns().any(|column| column.name == *name) {
                 errors.at(
                     *span,
-                    format!("`{list}` names the column `{name}`, which a field is for: leave out one of the two"),
+                    format!("`{list}` names the column `{name}`, which is the column of a field: remove one of the two"),
                 );
             } else if columns()
                 .any(|column| column.was.as_ref().is_some_and(|(was, _)| was == name))
             {
                 errors.at(
                     *span,
-                    format!("`{list}` names the column `{name}`, which is renamed by `was`: leave out one of the two"),
+                    format!("`{list}` names the column `{name}`, which is renamed by `was`: remove one of the two"),
                 );
             } else if !named.insert(name.as_str()) {
                 errors.at(
                     *span,
                     format!(
-                        "the column `{name}` is named twice: once in `dropped` or `keep` is enough"
+                        "the column `{name}` is repeated: name it once, in `dropped` or `keep`"
                     ),
                 );
             }
@@ -107,22 +106,22 @@ fn check_others(fields: &[Field], said: &StructAttrs, errors: &mut Errors) {
     }
 }
 
-/// The path of the library.
-pub(crate) fn library(said: &StructAttrs) -> Path {
-    match &said.krate {
+/// Returns the path of the library.
+pub(crate) fn library(attrs: &StructAttrs) -> Path {
+    match &attrs.krate {
         Some(path) => path.value.clone(),
         None => syn::parse_quote!(::hilcat),
     }
 }
 
-/// The types of the key as far as they are known to be right: what stands in for the key of a
-/// struct that has errors, so that its uses do not add to them.
+/// Returns the types of the valid unique fields. They are the key in the stub of a struct with
+/// errors, so that uses of the struct add no further errors.
 pub(crate) fn key_types(input: &DeriveInput) -> Vec<Type> {
     let Ok(fields) = named_fields(input) else { return Vec::new() };
     let is_key = |field: &&syn::Field| {
-        let said = attr::of_field(&field.attrs, &mut Errors::default());
-        said.unique.is_some()
-            && said.json.is_none()
+        let attrs = attr::of_field(&field.attrs, &mut Errors::default());
+        attrs.unique.is_some()
+            && attrs.json.is_none()
             && !is_option(&field.ty)
             && !matches!(field.ty, Type::Reference(_))
     };
@@ -144,7 +143,7 @@ fn check_generics(input: &DeriveInput, errors: &mut Errors) {
     }
 }
 
-/// The fields of a struct that has named ones.
+/// Returns the fields of a struct with named fields.
 fn named_fields(input: &DeriveInput) -> syn::Result<Vec<&syn::Field>> {
     let found = match &input.data {
         Data::Struct(data) => match &data.fields {
@@ -170,15 +169,15 @@ fn fields(input: &DeriveInput, errors: &mut Errors) -> Vec<Field> {
 
 fn field(field: &syn::Field, errors: &mut Errors) -> Option<Field> {
     let ident = field.ident.clone()?;
-    let said = attr::of_field(&field.attrs, errors);
-    check_field(field, &said, errors);
-    let column = said.skip.is_none().then(|| column(&ident, &field.ty, said));
+    let attrs = attr::of_field(&field.attrs, errors);
+    check_field(field, &attrs, errors);
+    let column = attrs.skip.is_none().then(|| column(&ident, &field.ty, attrs));
     Some(Field { ident, ty: field.ty.clone(), column })
 }
 
-fn column(ident: &Ident, ty: &Type, said: FieldAttrs) -> Column {
-    let name_span = said.column.as_ref().map_or(ident.span(), |name| name.span);
-    let kind = match (&said.json, said.ty) {
+fn column(ident: &Ident, ty: &Type, attrs: FieldAttrs) -> Column {
+    let name_span = attrs.column.as_ref().map_or(ident.span(), |name| name.span);
+    let kind = match (&attrs.json, attrs.ty) {
         (Some(_), _) => Kind::Json { nullable: is_option(ty) },
         (None, Some(ty)) => Kind::Typed(ty.value, ty.span),
         (None, None) => Kind::Natural,
@@ -190,21 +189,21 @@ fn column(ident: &Ident, ty: &Type, said: FieldAttrs) -> Column {
     };
     Column {
         seen,
-        name: said.column.map_or_else(|| ident.unraw().to_string(), |name| name.value),
+        name: attrs.column.map_or_else(|| ident.unraw().to_string(), |name| name.value),
         name_span,
-        unique: said.unique.is_some(),
+        unique: attrs.unique.is_some(),
         kind,
-        default: said.default.map(|default| default.value),
-        was: said.was.map(|was| (was.value, was.span)),
+        default: attrs.default.map(|default| default.value),
+        was: attrs.was.map(|was| (was.value, was.span)),
     }
 }
 
-/// What the attributes of one field say must go together; one error at the most.
-fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
-    let unique = said.unique.as_ref();
-    let json_type = said.ty.as_ref().filter(|ty| ty.value == ColumnType::Json);
-    if let Some(skip) = &said.skip {
-        let others = said.names_besides_skip();
+/// Checks that the attributes of a field can be combined; reports at most one error.
+fn check_field(field: &syn::Field, attrs: &FieldAttrs, errors: &mut Errors) {
+    let unique = attrs.unique.as_ref();
+    let json_type = attrs.ty.as_ref().filter(|ty| ty.value == ColumnType::Json);
+    if let Some(skip) = &attrs.skip {
+        let others = attrs.column_attributes();
         if !others.is_empty() {
             let others = others.join("` and `");
             errors.at(
@@ -212,7 +211,7 @@ fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
                 format!("a skipped field is no column: `skip` does not go with `{others}`"),
             );
         }
-    // Another lifetime than this one makes the struct generic, which is an error already.
+    // Any other lifetime makes the struct generic, which is already an error.
     } else if let Type::Reference(reference) = &field.ty
         && reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static")
     {
@@ -220,14 +219,14 @@ fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
             reference,
             "a record owns its values, as it is read from a store: use `String`, `Vec<u8>` or another owned type, or put `#[scope(skip)]` on the field",
         ));
-    } else if let (Some(json), Some(_)) = (&said.json, &said.ty) {
+    } else if let (Some(json), Some(_)) = (&attrs.json, &attrs.ty) {
         errors.at(json.span, "`json` is the type of the column: it does not go with `type`");
-    } else if let (Some(given), Some(natural)) = (&said.ty, column_type::of_std(&field.ty))
+    } else if let (Some(given), Some(natural)) = (&attrs.ty, column_type::of_std(&field.ty))
         && !column_type::same_kind(given.value, natural)
     {
         errors.at(given.span, column_type::what_fits(natural));
     } else if let (Some(_), Some(span)) =
-        (unique, said.json.as_ref().map(|json| json.span).or(json_type.map(|ty| ty.span)))
+        (unique, attrs.json.as_ref().map(|json| json.span).or(json_type.map(|ty| ty.span)))
     {
         errors.at(span, "a unique field cannot be json: a key is of plain values, such as text, integers or bytes");
     } else if unique.is_some() && is_option(&field.ty) {
@@ -235,7 +234,7 @@ fn check_field(field: &syn::Field, said: &FieldAttrs, errors: &mut Errors) {
     }
 }
 
-/// Each column, and each former name, stands once.
+/// Checks that names of columns, and former names, are distinct.
 fn check_columns(fields: &[Field], errors: &mut Errors) {
     let (mut names, mut former) = (HashSet::new(), HashSet::new());
     for column in fields.iter().filter_map(|field| field.column.as_ref()) {
@@ -243,29 +242,29 @@ fn check_columns(fields: &[Field], errors: &mut Errors) {
         if !names.insert(name) {
             errors.at(
                 column.name_span,
-                format!("two fields are for the column `{name}`; name one of them otherwise with `column = \"...\"`"),
+                format!("two fields have the column `{name}`; rename one of them with `column = \"...\"`"),
             );
         }
         let Some((was, span)) = &column.was else { continue };
         if was == name {
             errors.at(
                 *span,
-                format!("`was` is a former name of the column; `{was}` is its name now"),
+                format!("`was` takes a former name of the column; `{was}` is its current name"),
             );
         } else if !former.insert(was.as_str()) {
-            errors.at(*span, format!("two columns cannot both have been `{was}`"));
+            errors.at(*span, format!("two columns have the former name `{was}`"));
         }
     }
 }
 
-/// Diesel's table has to be told the type of each column.
+/// Checks that the column type of each field is visible in the tokens, for Diesel's table.
 fn check_diesel(fields: &[Field], errors: &mut Errors) {
     for field in fields {
         if field.column.as_ref().is_some_and(|column| column.seen.is_none()) {
             errors.push(syn::Error::new_spanned(
                 &field.ty,
                 format!(
-                    "`diesel` does not know the column of this type by its name; it knows {}, and an Option of these: name the column type of any other with `type = \"...\"`",
+                    "`diesel` cannot determine the column type of this field by the name of its type; it supports {}, and an Option of these: set the column type of any other with `type = \"...\"`",
                     column_type::RUST_NAMES
                 ),
             ));
@@ -273,8 +272,8 @@ fn check_diesel(fields: &[Field], errors: &mut Errors) {
     }
 }
 
-/// The module of Diesel's table: named as the table, or as the struct where the name of the table
-/// cannot be that of a module.
+/// Returns the module of Diesel's table. It has the name of the table, or that of the struct if the
+/// name of the table is no identifier.
 fn module(table: Option<&str>, ident: &Ident) -> Ident {
     let named = table.and_then(|table| syn::parse_str::<Ident>(table).ok());
     let mut module = named.unwrap_or_else(|| {
@@ -301,7 +300,7 @@ fn check_key(input: &DeriveInput, fields: &[Field], errors: &mut Errors) {
     }
 }
 
-/// Whether a type is written `Option<..>`.
+/// Returns whether a type is written as `Option<..>`.
 pub(crate) fn is_option(ty: &Type) -> bool {
     match ty {
         Type::Group(group) => is_option(&group.elem),
@@ -315,7 +314,7 @@ pub(crate) fn is_option(ty: &Type) -> bool {
     }
 }
 
-/// `HTTPServer2Log` is `http_server2_log`.
+/// Converts `HTTPServer2Log` to `http_server2_log`.
 fn snake_case(ident: &Ident) -> String {
     let chars: Vec<char> = ident.unraw().to_string().chars().collect();
     let mut snake = String::new();
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_is_known_as_it_is_written() {
+    fn an_option_is_recognized_by_its_tokens() {
         for (ty, option) in [
             ("Option<String>", true),
             ("::core::option::Option<u8>", true),

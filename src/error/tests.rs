@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_message_names_its_place() {
+fn a_message_names_its_context() {
     let error = Error::invalid_input("too long").with_column("name").with_scope("a");
     assert_eq!(error.to_string(), "scope `a`, column `name`: too long");
     assert_eq!(
@@ -27,7 +27,7 @@ fn a_source_that_the_message_quotes_is_not_repeated() {
 }
 
 #[test]
-fn the_error_of_a_closure_says_of_what_kind_it_is() {
+fn the_error_of_a_closure_names_its_kind() {
     let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "secret");
     let error = Error::of_closure(missing);
     assert_eq!(error.kind(), ErrorKind::Compute);
@@ -42,7 +42,7 @@ fn the_error_of_a_closure_says_of_what_kind_it_is() {
 }
 
 #[test]
-fn the_first_context_stays() {
+fn the_first_context_is_kept() {
     let error = Error::invalid_input("x").with_column("inner").with_column("outer");
     assert_eq!(error.column(), Some("inner"));
 }

@@ -1,4 +1,4 @@
-//! Layers by URI and by TOML, so that a configuration can choose them.
+//! Layers configured by URI or TOML.
 //!
 //! | URI | layer |
 //! | --- | --- |
@@ -8,7 +8,7 @@
 //! | `prefix:?name=tenant1&cache=URI` | [`Cache::prefix`](crate::Cache::prefix) |
 //! | `layers:///cache.toml` | the layers of a file |
 //!
-//! A URI within a URI is percent-encoded. In a file there is no need for it.
+//! A URI within a URI is percent-encoded. In a TOML file it is written as it is.
 
 mod toml;
 
@@ -25,19 +25,19 @@ use crate::store::uri::decode;
 use crate::store::{Options, Store, Uri};
 use crate::{Error, Result};
 
-/// What a fan-out does on a failure, as configurations name it.
+/// The values of the option `on_failure`.
 const ON_FAILURE: [(&str, OnFailure); 2] =
     [("stop", OnFailure::Stop), ("continue", OnFailure::Continue)];
 
-/// How deep layers can stand in one another: a file that names itself would have no end.
+/// The maximum depth of nested layers. Without it, a file that names itself would recurse forever.
 const DEEPEST: u32 = 16;
 
 type Opened = Result<(Arc<dyn Store>, Options)>;
 
-/// Opens the store that the URI of a part names.
+/// Opens the store at the URI of a part.
 pub(crate) type OpenPart<'a> = dyn Fn(&str, Options) -> Opened + 'a;
 
-/// A cache as a configuration has it. No `Debug`: there may be a password in it.
+/// The configuration of a cache. It is not `Debug`, since a URI may contain a password.
 enum Spec {
     Uri(String),
     Tiered { near: Box<Spec>, far: Box<Spec> },
@@ -100,7 +100,7 @@ fn from_uri(
 ) -> Opened {
     if !uri.rest().is_empty() {
         return Err(Error::invalid_config(format!(
-            "`{}:` has options alone: {}",
+            "`{}:` takes only options: {}",
             uri.scheme(),
             known.join(", ")
         )));
@@ -122,11 +122,12 @@ fn given(uri: &mut Uri, name: &str) -> Result<String> {
 }
 
 impl Spec {
-    /// Opens the store, its parts by `open_part`. The options are those of its parts where they
-    /// say nothing themselves; what the part with the truth says of freshness is said for the layer.
+    /// Opens the store and, by `open_part`, its parts. `options` are the defaults of the parts. The
+    /// layer takes its freshness options from the part that holds the authoritative records.
     fn store(self, options: Options, open_part: &OpenPart<'_>) -> Opened {
         let open = |spec: Spec, part: &str| spec.open(part, &options, open_part);
-        // What is only read needs no store to be filled, and what is only planned no less of them.
+        // A cache that is only read or planned never uses its near or working store, which is not
+        // opened.
         let unread = |spec: Spec, part: &str| match options.read_only {
             true => {
                 let (store, _) = open_part("noop:", Options::default())?;
@@ -164,7 +165,7 @@ impl Spec {
         Ok((store, Options { freshness, ..options }))
     }
 
-    /// Opens it as a part of a layer; an error names the part.
+    /// Opens the cache as a part of a layer. An error names the part.
     fn open(self, part: &str, options: &Options, open_part: &OpenPart<'_>) -> Result<LayerStore> {
         let (store, options) = self.store(options.clone(), open_part).map_err(|error| {
             let message = format!("`{part}`: {}", error.message());
@@ -174,13 +175,13 @@ impl Spec {
     }
 }
 
-/// Opens what stands in a layer, unless that has no end.
+/// Opens a cache inside a layer, unless it is nested more than [`DEEPEST`] levels deep.
 fn deeper(open: impl FnOnce() -> Opened) -> Opened {
     thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
     let depth = DEPTH.get();
     if depth == DEEPEST {
         return Err(Error::invalid_config(format!(
-            "the layers stand in one another more than {DEEPEST} deep; does a file name itself?"
+            "layers are nested more than {DEEPEST} deep; does a file name itself?"
         )));
     }
     DEPTH.set(depth + 1);

@@ -1,4 +1,4 @@
-//! One of the stores that a layer is made of.
+//! A store inside a layer.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use crate::freshness::Freshness;
 use crate::store::{ScopeStore, Store};
 use crate::{Error, Result, Schema};
 
-/// A store, with what the cache that it was of adds to it.
+/// A store inside a layer, with the options of the cache that it came from.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerStore {
     pub(crate) store: Arc<dyn Store>,
-    /// What its cache says of freshness. That of the member which has the truth is the layer's.
+    /// The freshness options of its cache. A layer uses those of the member that holds the
+    /// authoritative records.
     pub(crate) defaults: Freshness,
-    /// What is under way in the store where it is the near one of tiers: shared by all of them.
+    /// The calls in progress on the store as a near store, shared by all tiers over it.
     pub(crate) tiers: Arc<Tiers>,
 }
 
@@ -22,12 +23,12 @@ impl LayerStore {
         Self { store, defaults, tiers: Arc::default() }
     }
 
-    /// Refuses what the cache of this member says of freshness, where another member has the truth.
-    pub(super) fn check_says_nothing(&self, part: &str) -> Result<()> {
+    /// Checks that the cache of this member has no freshness options, which would have no effect.
+    pub(super) fn check_no_freshness(&self, part: &str) -> Result<()> {
         match self.defaults == Freshness::default() {
             true => Ok(()),
             false => Err(Error::unsupported(format!(
-                "the options of freshness of `{part}` cannot be honoured: give them to the part of the layer that has the records"
+                "the freshness options of `{part}` have no effect there: set them on the part of the layer that holds the records"
             ))),
         }
     }
@@ -37,7 +38,7 @@ impl LayerStore {
         self.call(|store| store.open(schema))
     }
 
-    /// Opens a scope to be read, as [`Store::open_read_only`]; an error names this store.
+    /// Opens a scope by [`Store::open_read_only`]; an error names this store.
     pub(super) fn open_read_only(
         &self,
         schema: &Arc<Schema>,
@@ -45,17 +46,17 @@ impl LayerStore {
         self.call(|store| store.open_read_only(schema))
     }
 
-    /// Makes a call of the store; an error names it.
+    /// Calls the store; an error names it.
     pub(super) fn call<T>(&self, call: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
         call(&*self.store).map_err(|error| error.in_backend(self.store.name()))
     }
 }
 
-/// One of the scopes that are opened.
+/// A scope in one of the stores.
 type Opened = Arc<dyn ScopeStore>;
 
-/// Opens a scope in several stores under one schema. If one of them has hilcat's own column for the
-/// expiry, all have.
+/// Opens a scope in several stores under one schema. If one of them has hilcat's own expiry column,
+/// all get it.
 pub(super) fn open_alike<const N: usize>(
     members: [&LayerStore; N],
     schema: &Arc<Schema>,
@@ -65,7 +66,7 @@ pub(super) fn open_alike<const N: usize>(
     Ok((schema, scopes))
 }
 
-/// The same for any number of stores.
+/// Like [`open_alike`], for any number of stores.
 pub(super) fn open_all_alike(
     members: &[&LayerStore],
     schema: &Arc<Schema>,

@@ -1,9 +1,9 @@
-//! What one store of a layer cannot hold is refused before another one has it.
+//! Rejects values that one store of a layer cannot hold before another store gets them.
 
 use crate::store::Capabilities;
 use crate::{Error, Result, Row, Schema, Value};
 
-/// What the stores of a layer can hold between them.
+/// The values that all stores of a layer can hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     nan: bool,
@@ -17,25 +17,25 @@ impl Limits {
         Self { nan, negative_zero, nul_in_text }
     }
 
-    /// A row as it can be written to all of the stores.
+    /// Returns the row in the form in which all stores can hold it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the column.
-    pub(super) fn admit(&self, schema: &Schema, mut row: Row) -> Result<Row> {
+    pub(super) fn validate(&self, schema: &Schema, mut row: Row) -> Result<Row> {
         if self.nan && self.negative_zero && self.nul_in_text {
             return Ok(row);
         }
         for (column, value) in schema.columns.iter().zip(&mut row) {
             self.check(value).map_err(|error| error.with_column(&column.name))?;
-            self.unsign(value);
+            self.clear_zero_sign(value);
         }
         Ok(row)
     }
 
-    /// The same for rows.
+    /// Returns the rows in the form in which all stores can hold them.
     pub(super) fn validate_all(&self, schema: &Schema, rows: Vec<Row>) -> Result<Vec<Row>> {
-        rows.into_iter().map(|row| self.admit(schema, row)).collect()
+        rows.into_iter().map(|row| self.validate(schema, row)).collect()
     }
 
     fn check(&self, value: &Value) -> Result<()> {
@@ -55,9 +55,8 @@ impl Limits {
         }
     }
 
-    /// Takes the sign off a zero where a store would lose it: what one store gives back is what
-    /// the other one does.
-    fn unsign(&self, value: &mut Value) {
+    /// Clears the sign of a zero if a store would lose it, so that all stores return the same value.
+    fn clear_zero_sign(&self, value: &mut Value) {
         if !self.negative_zero
             && let Value::Float(zero) = value
             && *zero == 0.0

@@ -1,6 +1,7 @@
-//! Caches made of caches: each layer is a store around stores, and sees nothing else of them.
+//! Caches made of caches. A layer is a [`Store`](crate::store::Store) that wraps other stores and
+//! uses only their public interface.
 //!
-//! What a layer promises beyond the contract of a store is said where it is made:
+//! Guarantees beyond the contract of a store are documented at the constructors:
 //! [`Cache::tiered`](crate::Cache::tiered), [`staged`](crate::Cache::staged),
 //! [`fan_out`](crate::Cache::fan_out) and [`prefix`](crate::Cache::prefix).
 

@@ -1,4 +1,4 @@
-//! A store that is only read.
+//! A layer that refuses writes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{Error, Key, Plan, Result, Row, Schema, Value};
 pub(crate) struct ReadOnly(Arc<dyn Store>);
 
 impl ReadOnly {
-    /// Wraps a store, unless it is only read already.
+    /// Wraps a store, unless it is read-only already.
     pub(crate) fn wrap(store: Arc<dyn Store>) -> Arc<dyn Store> {
         match store.capabilities().read_only {
             true => store,
@@ -75,12 +75,12 @@ impl Store for ReadOnly {
         self.0.database()
     }
 
-    /// Scopes are read where they are kept: there is nothing to load.
+    /// Does nothing: scopes are read directly from the store.
     fn load(&self, _: Option<&[String]>) -> Result<()> {
         Ok(())
     }
 
-    /// There is never unsaved work.
+    /// Does nothing: there is never unsaved work.
     fn backup(&self, _: Option<&[String]>) -> Result<()> {
         Ok(())
     }
@@ -90,8 +90,8 @@ impl Store for ReadOnly {
     }
 }
 
-/// A scope of a store that is only read. While the store has nothing of the scope, every read is a
-/// miss, and each asks the store again.
+/// A scope of a read-only store. While the scope does not exist in the store, every read tries to
+/// open it again, and is a miss.
 #[derive(Debug)]
 struct ReadOnlyScope {
     store: Arc<dyn Store>,
@@ -108,7 +108,8 @@ impl ReadOnlyScope {
         Ok(Self { store, schema, found: Mutex::new(found) })
     }
 
-    /// The lock is not held while the store works.
+    /// Returns the scope, or `None` if the store has none. The lock is not held during calls of the
+    /// store.
     fn scope(&self) -> Result<Option<Arc<dyn ScopeStore>>> {
         if let Some(scope) = &*self.found.lock() {
             return Ok(Some(scope.clone()));
@@ -132,7 +133,7 @@ impl ReadOnlyScope {
     }
 }
 
-/// A listing that may be of a scope without records.
+/// A listing with an empty default, for scopes without records.
 struct Listed<T>(Box<dyn Iterator<Item = Result<T>> + Send>);
 
 impl<T: 'static> Default for Listed<T> {

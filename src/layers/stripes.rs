@@ -1,4 +1,4 @@
-//! Locks for keys: a fixed number of them, a key always at the same one.
+//! Striped locks: a fixed number of locks, to each of which a part of the keys is mapped.
 
 use std::hash::BuildHasher;
 
@@ -9,7 +9,7 @@ use crate::Key;
 
 const COUNT: usize = 64;
 
-/// Values behind locks, each for a part of all keys.
+/// Values behind locks, each for a part of the keys.
 #[derive(Debug)]
 pub(super) struct Stripes<T> {
     stripes: Vec<Mutex<T>>,
@@ -25,14 +25,13 @@ impl<T: Default> Default for Stripes<T> {
 
 /// The locked stripes of some keys.
 pub(super) struct Held<'a, T> {
-    /// By their places, which ascend.
+    /// Sorted by index.
     stripes: Vec<(usize, MutexGuard<'a, T>)>,
     hash: &'a RandomState,
 }
 
 impl<T> Stripes<T> {
-    /// Locks the stripes of keys, always in one order, so that two who do so cannot wait for one
-    /// another.
+    /// Locks the stripes of keys in ascending order, so that two calls cannot deadlock.
     pub(super) fn lock(&self, keys: &[Key]) -> Held<'_, T> {
         let mut places: Vec<usize> = keys.iter().map(|key| place(&self.hash, key)).collect();
         places.sort_unstable();
@@ -40,7 +39,7 @@ impl<T> Stripes<T> {
         self.lock_places(places)
     }
 
-    /// Locks all of them.
+    /// Locks all stripes.
     pub(super) fn lock_all(&self) -> Held<'_, T> {
         self.lock_places(0..COUNT)
     }
@@ -52,14 +51,14 @@ impl<T> Stripes<T> {
 }
 
 impl<T> Held<'_, T> {
-    /// The value for a key, which is one of those that were locked.
+    /// Returns the value for a key, or `None` if its stripe is not locked.
     pub(super) fn of(&mut self, key: &Key) -> Option<&mut T> {
         let place = place(self.hash, key);
         let at = self.stripes.binary_search_by_key(&place, |(place, _)| *place).ok()?;
         Some(&mut self.stripes[at].1)
     }
 
-    /// All values that are locked.
+    /// Iterates over the values of all locked stripes.
     pub(super) fn values(&mut self) -> impl Iterator<Item = &mut T> {
         self.stripes.iter_mut().map(|(_, value)| &mut **value)
     }

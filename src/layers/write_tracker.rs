@@ -1,12 +1,13 @@
-//! What is under way in one scope of a near store.
+//! Tracks the calls in progress on one scope of a near store.
 //!
-//! The near store may hold what the far one has and nothing older. Two things could put something
-//! older there: a read that found its row in the far store before a write changed it, and one of
-//! two writes of a key, whose order in the far store nobody knows. So each of them notes itself
-//! before it asks the far store ([`WriteTracker::enter`]) and is told, when it is about to change the near
-//! one, whether a write was under way at the same time ([`WriteGuard::leave`]): then a read leaves the
-//! near store alone, and a write empties it of the key instead of setting it. The near store is
-//! changed under the lock that the notes are under. A hit does none of this.
+//! Invariant: for each key, the near store holds the current row of the far store or nothing.
+//! Two races could break it. A read may find its row in the far store before a write changes it,
+//! and fill the near store afterwards. Two concurrent writes of a key have an unknown order in the
+//! far store. So each call registers before it reaches the far store ([`WriteTracker::enter`]).
+//! When it leaves, it learns whether a write overlapped it ([`WriteGuard::leave_keys`]). After an
+//! overlap, a read does not fill the near store, and a write removes the key from it instead of
+//! setting it. The near store is changed under the lock that guards the key's state. A hit in the
+//! near store does none of this.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use super::stripes::{Held, Stripes};
 use crate::store::ScopeStore;
 use crate::{ColumnType, ErrorKind, Key, Result, Schema};
 
-/// How long a write of which nobody knows whether it happened may still happen.
-const DOUBT: Duration = Duration::from_secs(10);
+/// How long a write with an unknown outcome may still take effect.
+const UNCERTAIN_FOR: Duration = Duration::from_secs(10);
 
-/// How long a near store that failed is left alone before it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The pause between two attempts to repair a near store that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is under way in the scopes of a near store, by their names.
+/// The trackers of the scopes of a near store, by scope name.
 #[derive(Debug, Default)]
 pub(crate) struct Tiers(Mutex<HashMap<String, Arc<WriteTracker>>>);
 
@@ -34,7 +35,7 @@ impl Tiers {
         self.0.lock().entry(scope.to_owned()).or_default().clone()
     }
 
-    /// Those of the named scopes, of all where none is named.
+    /// Returns the trackers of the named scopes, or of all scopes if `scopes` is `None`.
     pub(super) fn among(&self, scopes: Option<&[String]>) -> Vec<Arc<WriteTracker>> {
         let tiers = self.0.lock();
         let wanted = |name: &String| scopes.is_none_or(|scopes| scopes.contains(name));
@@ -42,19 +43,19 @@ impl Tiers {
     }
 }
 
-/// One scope of a near store, shared by all handles on it.
+/// The calls in progress on one scope of a near store, shared by all handles on it.
 #[derive(Debug, Default)]
 pub(super) struct WriteTracker {
     stripes: Stripes<Notes>,
     layout: Mutex<Option<Layout>>,
-    /// How often the layout changed.
+    /// Counts the changes of the layout.
     generation: AtomicU64,
-    /// The near store may have what is not so any more: nothing of it is used until it is empty.
+    /// Whether the near store may hold outdated rows. It is not read until it was emptied.
     distrusted: AtomicBool,
     tried: Mutex<Option<Instant>>,
 }
 
-/// What rows look like, and the near store that has them so.
+/// The layout of rows, and the near store whose rows have it.
 #[derive(Debug)]
 struct Layout {
     columns: Vec<(String, ColumnType)>,
@@ -62,46 +63,47 @@ struct Layout {
     near: Arc<dyn ScopeStore>,
 }
 
-/// The notes of the keys of one stripe.
+/// The states of the keys of one stripe.
 #[derive(Debug, Default)]
 struct Notes {
     keys: HashMap<Key, KeyState, foldhash::fast::RandomState>,
-    /// Those of calls that change all keys.
+    /// The state of calls that change all keys.
     all: KeyState,
 }
 
-/// Who is at a key.
+/// The calls in progress on a key.
 #[derive(Debug, Default, Clone, Copy)]
 struct KeyState {
     /// Calls that have entered and not left.
-    here: u32,
-    /// Those of them that write.
+    active: u32,
+    /// The writes among `active`.
     writing: u32,
-    /// The writes that ever began, as long as somebody is here.
+    /// Counts the writes that began. The state is never removed while `active > 0`, so an active
+    /// call sees every write that began after it.
     begun: u64,
-    /// Until when a write may still happen whose end is not known.
-    doubt: Option<Instant>,
+    /// Until when a write with an unknown outcome may still take effect.
+    uncertain_until: Option<Instant>,
 }
 
 impl KeyState {
-    fn in_doubt(&self) -> bool {
-        self.doubt.is_some_and(|until| Instant::now() < until)
+    fn is_uncertain(&self) -> bool {
+        self.uncertain_until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn enter(&mut self, what: What) {
-        self.here += 1;
-        if what == What::Write {
+    fn enter(&mut self, access: Access) {
+        self.active += 1;
+        if access == Access::Write {
             self.writing += 1;
             self.begun += 1;
         }
     }
 
-    fn leave(&mut self, what: What, call: Call) {
-        self.here -= 1;
-        if what == What::Write {
+    fn leave(&mut self, access: Access, outcome: Outcome) {
+        self.active -= 1;
+        if access == Access::Write {
             self.writing -= 1;
-            if call == Call::Unknown {
-                self.doubt = Some(Instant::now() + DOUBT);
+            if outcome == Outcome::Unknown {
+                self.uncertain_until = Some(Instant::now() + UNCERTAIN_FOR);
             }
         }
     }
@@ -109,21 +111,21 @@ impl KeyState {
 
 /// What a call does to a key in the far store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Access {
     Read,
     Write,
 }
 
 /// How a call of the far store ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum Outcome {
     Done,
     Failed,
-    /// It may have been done, and may be done yet.
+    /// The call may have taken effect, or may still do so.
     Unknown,
 }
 
-impl Call {
+impl Outcome {
     pub(super) fn of<T>(result: &Result<T>) -> Self {
         match result {
             Ok(_) => Self::Done,
@@ -133,49 +135,57 @@ impl Call {
     }
 }
 
-/// What a key's notes said when a call entered.
+/// The state of a key when a call entered.
 #[derive(Debug, Clone, Copy)]
 struct Ticket {
     alone: bool,
     begun: (u64, u64),
 }
 
-/// A call that has entered: it leaves when this is dropped, whatever happens.
+/// A call that has entered. It leaves when the guard is dropped, also during a panic.
 pub(super) struct WriteGuard<'a> {
     tier: &'a WriteTracker,
-    what: What,
-    /// The keys, each once; none where it is all of them.
+    access: Access,
+    /// The distinct keys, or `None` for all keys.
     keys: Option<&'a [Key]>,
     tickets: Vec<Ticket>,
     left: bool,
 }
 
 impl WriteTracker {
-    /// Notes a call on keys, of which none stands twice.
-    pub(super) fn enter<'a>(&'a self, what: What, keys: &'a [Key]) -> WriteGuard<'a> {
+    /// Registers a call on distinct keys.
+    pub(super) fn enter<'a>(&'a self, access: Access, keys: &'a [Key]) -> WriteGuard<'a> {
         let mut held = self.stripes.lock(keys);
         let tickets = keys.iter().filter_map(|key| {
             let notes = held.of(key)?;
             let all = notes.all;
             let note = notes.keys.entry(key.clone()).or_default();
-            let alone =
-                note.writing == 0 && all.writing == 0 && !note.in_doubt() && !all.in_doubt();
-            note.enter(what);
+            let alone = note.writing == 0
+                && all.writing == 0
+                && !note.is_uncertain()
+                && !all.is_uncertain();
+            note.enter(access);
             Some(Ticket { alone, begun: (note.begun, all.begun) })
         });
         let tickets = tickets.collect();
-        WriteGuard { tier: self, what, keys: Some(keys), tickets, left: false }
+        WriteGuard { tier: self, access, keys: Some(keys), tickets, left: false }
     }
 
-    /// Notes a call that changes all keys.
+    /// Registers a call that changes all keys.
     pub(super) fn enter_all(&self) -> WriteGuard<'_> {
-        self.stripes.lock_all().values().for_each(|notes| notes.all.enter(What::Write));
-        WriteGuard { tier: self, what: What::Write, keys: None, tickets: Vec::new(), left: false }
+        self.stripes.lock_all().values().for_each(|notes| notes.all.enter(Access::Write));
+        WriteGuard {
+            tier: self,
+            access: Access::Write,
+            keys: None,
+            tickets: Vec::new(),
+            left: false,
+        }
     }
 
-    /// Opens the scope under a schema: the number of its layout. Where that is another one than
-    /// before, or the records were dropped, the near store is emptied: it may have rows that say
-    /// nothing of a column which the far store knows of.
+    /// Opens the scope under a schema and returns the generation of its layout. The near store is
+    /// emptied if the layout changed or the records were dropped, since its rows may lack a column
+    /// of the far store.
     pub(super) fn enter_layout(
         &self,
         schema: &Schema,
@@ -195,46 +205,47 @@ impl WriteTracker {
         if same && !dropped {
             return self.generation.load(Ordering::Acquire);
         }
-        // Who is at work under the old layout is told that he was not alone.
-        let pass = self.enter_all();
+        // Counts as a write of every key, so calls under the old layout do not fill the near store.
+        let guard = self.enter_all();
         let mut generation = 0;
-        pass.leave(Call::Done, || {
+        guard.leave(Outcome::Done, || {
             generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
             self.empty();
         });
         generation
     }
 
-    /// Whether a handle of this generation may use what the near store has.
+    /// Returns whether a handle of this generation may read the near store; tries to repair it
+    /// first if it is distrusted.
     pub(super) fn trusts(&self, generation: u64) -> bool {
         if self.distrusted.load(Ordering::Acquire) {
-            self.mend();
+            self.try_repair();
         }
         self.is_trusted(generation)
     }
 
-    /// The same, asked under the lock of a key.
+    /// Returns the same without a repair, which would lock stripes: callers hold the lock of a key.
     pub(super) fn is_trusted(&self, generation: u64) -> bool {
         !self.distrusted.load(Ordering::Acquire)
             && self.generation.load(Ordering::Acquire) == generation
     }
 
-    /// Something that should be gone from the near store, or changed, could not be.
+    /// Marks the near store as possibly outdated, since a row in it could not be removed or changed.
     pub(super) fn distrust(&self) {
         self.distrusted.store(true, Ordering::Release);
     }
 
-    /// Empties the near store; under the locks of all keys.
+    /// Empties the near store. The caller holds the locks of all keys.
     pub(super) fn empty(&self) {
         let near = self.layout.lock().as_ref().map(|layout| layout.near.clone());
         let emptied = near.is_none_or(|near| near.clear().is_ok());
         self.distrusted.store(!emptied, Ordering::Release);
     }
 
-    /// Tries to make the near store one to trust again, once in a while.
-    fn mend(&self) {
+    /// Empties the near store so that it can be trusted again, at most once per [`RETRY_PAUSE`].
+    fn try_repair(&self) {
         let Some(mut tried) = self.tried.try_lock() else { return };
-        if tried.is_none_or(|tried| tried.elapsed() > PAUSE) {
+        if tried.is_none_or(|tried| tried.elapsed() > RETRY_PAUSE) {
             let _held = self.stripes.lock_all();
             self.empty();
             *tried = Some(Instant::now());
@@ -243,9 +254,9 @@ impl WriteTracker {
 }
 
 impl WriteGuard<'_> {
-    /// Leaves; `settle` changes the near store for each key that is alone, or not. It is called
-    /// under the locks of the keys.
-    pub(super) fn leave_keys(mut self, call: Call, settle: impl FnOnce(&[bool])) {
+    /// Ends the call. `settle` changes the near store under the locks of the keys; its argument says
+    /// for each key whether no write overlapped the call.
+    pub(super) fn leave_keys(mut self, outcome: Outcome, settle: impl FnOnce(&[bool])) {
         let Some(keys) = self.keys else { return };
         let mut held = self.tier.stripes.lock(keys);
         let alone = keys.iter().zip(&self.tickets).map(|(key, ticket)| {
@@ -257,29 +268,29 @@ impl WriteGuard<'_> {
         let alone: Vec<bool> = alone.collect();
         settle(&alone);
         self.left = true;
-        sign_off(&mut held, keys, self.what, call);
+        leave_locked(&mut held, keys, self.access, outcome);
     }
 
-    /// The same for a call on all keys.
-    pub(super) fn leave(mut self, call: Call, settle: impl FnOnce()) {
+    /// Ends a call on all keys.
+    pub(super) fn leave(mut self, outcome: Outcome, settle: impl FnOnce()) {
         let mut held = self.tier.stripes.lock_all();
         settle();
         self.left = true;
-        held.values().for_each(|notes| notes.all.leave(self.what, call));
+        held.values().for_each(|notes| notes.all.leave(self.access, outcome));
     }
 }
 
-fn sign_off(held: &mut Held<'_, Notes>, keys: &[Key], what: What, call: Call) {
+fn leave_locked(held: &mut Held<'_, Notes>, keys: &[Key], access: Access, outcome: Outcome) {
     for key in keys {
         let Some(notes) = held.of(key) else { continue };
         if let Some(note) = notes.keys.get_mut(key) {
-            note.leave(what, call);
-            if note.here == 0 && !note.in_doubt() {
+            note.leave(access, outcome);
+            if note.active == 0 && !note.is_uncertain() {
                 notes.keys.remove(key);
             }
         }
-        if call == Call::Unknown {
-            notes.keys.retain(|_, note| note.here > 0 || note.in_doubt());
+        if outcome == Outcome::Unknown {
+            notes.keys.retain(|_, note| note.active > 0 || note.is_uncertain());
         }
     }
 }
@@ -289,16 +300,18 @@ impl Drop for WriteGuard<'_> {
         if self.left {
             return;
         }
-        // A write that did not come to its end, by a panic, may have been done.
-        let call = if self.what == What::Write { Call::Unknown } else { Call::Failed };
+        // A write that ended in a panic may have taken effect.
+        let outcome = if self.access == Access::Write { Outcome::Unknown } else { Outcome::Failed };
         match self.keys {
-            Some(keys) => sign_off(&mut self.tier.stripes.lock(keys), keys, self.what, call),
+            Some(keys) => {
+                leave_locked(&mut self.tier.stripes.lock(keys), keys, self.access, outcome)
+            }
             None => {
                 let mut held = self.tier.stripes.lock_all();
-                held.values().for_each(|notes| notes.all.leave(self.what, call));
+                held.values().for_each(|notes| notes.all.leave(self.access, outcome));
             }
         }
-        if self.what == What::Write {
+        if self.access == Access::Write {
             self.tier.distrust();
         }
     }

@@ -1,4 +1,4 @@
-//! What other crates read of a [`Schema`].
+//! The public accessors of a [`Schema`].
 
 use super::{Column, Migrate, Schema, Shape};
 use crate::freshness::Freshness;
@@ -26,7 +26,7 @@ impl Schema {
         &self.columns
     }
 
-    /// Returns the columns in table order, to be changed. Columns are added by
+    /// Returns the columns in table order, mutably. Columns are added by
     /// [`unique`](Schema::unique) and [`column`](Schema::column).
     pub fn columns_mut(&mut self) -> &mut [Column] {
         &mut self.columns
@@ -43,12 +43,13 @@ impl Schema {
         self.shape
     }
 
-    /// Returns the options of freshness.
+    /// Returns the freshness options.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
     }
 
-    /// Returns what is done with a table that differs, as [`migrate`](Schema::migrate) sets it.
+    /// Returns the policy for an existing table that differs from the schema, as
+    /// [`migrate`](Schema::migrate) sets it.
     pub fn migrate_policy(&self) -> Migrate {
         self.migrate
     }

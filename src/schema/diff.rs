@@ -1,4 +1,4 @@
-//! What has to change in a table for it to be as its schema says.
+//! The differences between an existing table and a schema.
 
 #[cfg(test)]
 mod tests;
@@ -8,20 +8,20 @@ use std::fmt;
 use super::{Column, ColumnType, Schema};
 use crate::freshness::EXPIRES_AT;
 
-/// A table as it stands in a database.
+/// An existing table of a database.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ExistingTable {
     pub(crate) columns: Vec<ExistingColumn>,
     /// The names of the columns of the primary key, in key order.
     pub(crate) key: Vec<String>,
-    /// The names of the columns that an engine keeps beside those of a schema.
+    /// The names of hilcat's auxiliary columns, which hold keys too long for an index.
     pub(crate) full_key_columns: Vec<String>,
-    /// The names of the columns whose values the database makes itself: nothing is written there.
+    /// The names of generated columns, which are never written.
     pub(crate) computed: Vec<String>,
 }
 
 impl ExistingTable {
-    /// What stands where there are records of a schema, and no table has types of its own.
+    /// Describes a stored schema as a table, for stores without typed tables.
     pub(crate) fn of(schema: &Schema) -> Self {
         let column = |column: &Column| ExistingColumn {
             name: column.name.clone(),
@@ -40,15 +40,15 @@ impl ExistingTable {
     }
 }
 
-/// A column as it stands in a database.
+/// A column of an existing table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ExistingColumn {
     pub(crate) name: String,
-    /// Its type as the engine spells it, for comparing and for messages.
+    /// The type as the engine spells it, for comparisons and messages.
     pub(crate) declared: String,
-    /// What hilcat reads this type as; none where it knows no such type.
+    /// The corresponding column type, or `None` if there is none.
     pub(crate) ty: Option<ColumnType>,
-    /// Whether the type is known from hilcat's own bookkeeping and not from its spelling.
+    /// Whether `ty` comes from the stored schema and not from the engine's spelling.
     pub(crate) known: bool,
     pub(crate) nullable: bool,
     /// Whether a record cannot be inserted without a value for it.
@@ -59,18 +59,18 @@ pub(crate) struct ExistingColumn {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The table does not stand yet.
+    /// The table does not exist yet.
     CreateTable,
-    /// A column that is nullable or has a default is new.
+    /// A new column is nullable or has a default.
     AddColumn(Column),
-    /// A column has another name; its schema says what it was.
+    /// A column has its former name, which the schema declares by `was`.
     RenameColumn {
-        /// The name it has.
+        /// The name in the table.
         from: String,
-        /// The name it gets.
+        /// The name in the schema.
         to: String,
     },
-    /// A column's type becomes one that holds all its values.
+    /// The new type of a column holds all its values.
     WidenColumn {
         /// The column.
         column: String,
@@ -79,24 +79,24 @@ pub enum Change {
         /// Its type in the schema.
         to: ColumnType,
     },
-    /// A column that could not be NULL now can.
+    /// A column becomes nullable.
     AllowNull(String),
-    /// A column that must have a value is new, and nothing says what older records have in it.
+    /// A new column is neither nullable nor has a default, so existing records would have no value.
     AddRequiredColumn(Column),
-    /// The schema says that a column of the table is removed.
+    /// The schema removes a column of the table by `dropped`.
     DropColumn(String),
-    /// A column is new, and the table has others that the schema does not know: one of them may be
-    /// this column under a former name.
+    /// A column is new, and the table has columns that are not in the schema. One of them may be the
+    /// new column under a former name.
     PossibleRename {
         /// The new column.
         column: Column,
-        /// The columns of the table that the schema does not know.
+        /// The columns of the table that are not in the schema.
         unknown: Vec<String>,
     },
-    /// The table has a column that the schema does not know, and without a value for it no record
-    /// can be inserted.
+    /// The table has a column that is not in the schema, and no record can be inserted without a
+    /// value for it.
     UnknownRequiredColumn(String),
-    /// A column's type becomes one that may not hold all its values.
+    /// The new type of a column may not hold all its values.
     ChangeType {
         /// The column.
         column: String,
@@ -105,22 +105,22 @@ pub enum Change {
         /// Its type in the schema.
         to: ColumnType,
     },
-    /// The unique columns are others.
+    /// The unique columns differ from the primary key of the table.
     ChangeKey {
         /// The primary key in the table.
         from: Vec<String>,
         /// The unique columns of the schema.
         to: Vec<String>,
     },
-    /// An index of hilcat's own is made, by which expired records are found.
+    /// The index that finds expired records is missing.
     AddIndex(Vec<String>),
-    /// The table is dropped with its records and made anew.
+    /// The table is dropped with its records and created again.
     Recreate,
 }
 
 impl Change {
-    /// Whether it is applied without being told to: no value is lost that the schema does not
-    /// say is to be removed, and no reader is misled.
+    /// Returns whether opening a scope applies the change: it loses no value, except of columns that
+    /// the schema removes by `dropped`, and never gives a stored value another meaning.
     pub fn is_safe(&self) -> bool {
         use Change::{
             AddColumn, AddIndex, AllowNull, CreateTable, DropColumn, RenameColumn, WidenColumn,
@@ -161,7 +161,7 @@ impl fmt::Display for Change {
             ),
             Self::ChangeType { column, from, to } => write!(
                 f,
-                "change column `{column}` from {from} to {to}, which may not hold every value that stands"
+                "change column `{column}` from {from} to {to}, which may not hold every stored value"
             ),
             Self::ChangeKey { from, to } => {
                 write!(f, "change the key from ({}) to ({})", from.join(", "), to.join(", "))
@@ -185,18 +185,18 @@ fn possible_rename(f: &mut fmt::Formatter<'_>, column: &Column, unknown: &[Strin
     )
 }
 
-/// One step of a [`Plan`]: a change, and the SQL that makes it.
+/// One step of a [`Plan`]: a change, and the SQL that applies it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Step {
-    /// What changes.
+    /// The change.
     pub change: Change,
-    /// The statements; none for a change that is not applied, or that is made together with the
-    /// step before it.
+    /// The statements. Empty if the change is not applied, or is applied together with the step
+    /// before it.
     pub sql: Vec<String>,
 }
 
-/// What has to be done for a scope's table to be as its schema says. Empty where it is.
+/// The steps that make a scope's table match its schema. Empty if it does.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -204,29 +204,29 @@ pub struct Plan {
     pub scope: String,
     /// Its table.
     pub table: String,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// A plan of no steps.
+    /// Creates a plan without steps.
     pub fn empty(schema: &Schema) -> Self {
         Self { scope: schema.name.clone(), table: schema.table.clone(), steps: Vec::new() }
     }
 
-    /// Whether nothing has to be done.
+    /// Returns whether the plan has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Whether every step is applied without being told to.
+    /// Returns whether every step is [safe](Change::is_safe).
     pub fn is_safe(&self) -> bool {
         self.steps.iter().all(|step| step.change.is_safe())
     }
 }
 
-/// The plan as people read it: a line for each step, `+` where it is safe and `!` where it is
-/// not, and below it the SQL.
+/// Writes the plan for people: a line for each step, which begins with `+` if it is safe and with
+/// `!` if not, and its SQL below.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "scope `{}`, table `{}`:", self.scope, self.table)?;
@@ -244,21 +244,21 @@ impl fmt::Display for Plan {
     }
 }
 
-/// The differences between a table that stands and its schema, in the order in which they are
-/// to be made. `same_type` says whether the engine's type of a column is the very one that the
-/// schema's would be given.
+/// Returns the differences between an existing table and a schema, in the order in which they are
+/// applied. `same_type` returns whether the engine's type of a column is exactly the one for the
+/// column of the schema.
 ///
-/// A column that the schema says is never NULL and that the table lets be NULL is no difference:
-/// hilcat itself sees to it that none is written. Neither is a column that the schema does not
-/// know, as long as records can be inserted without a value for it.
+/// A column that is NOT NULL in the schema and nullable in the table is no difference, since hilcat
+/// never writes the NULL. Neither is a column that is not in the schema, if records can be inserted
+/// without a value for it.
 pub(crate) fn diff(
-    standing: &ExistingTable,
+    existing: &ExistingTable,
     schema: &Schema,
     same_type: impl Fn(&ExistingColumn, &Column) -> bool,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut left: Vec<&ExistingColumn> = standing.columns.iter().collect();
-    let mut key_names = standing.key.clone();
+    let mut left: Vec<&ExistingColumn> = existing.columns.iter().collect();
+    let mut key_names = existing.key.clone();
     let mut new = Vec::new();
     for column in &schema.columns {
         let by = |name: &str| left.iter().position(|have| have.name == name);
@@ -287,18 +287,18 @@ pub(crate) fn diff(
     }));
     let required = unknown
         .iter()
-        .filter(|have| (have.required || schema.exact) && !standing.key.contains(&have.name));
+        .filter(|have| (have.required || schema.exact) && !existing.key.contains(&have.name));
     changes.extend(required.map(|have| Change::UnknownRequiredColumn(have.name.clone())));
     let wanted: Vec<String> = schema.key_columns().map(|column| column.name.clone()).collect();
     if wanted != key_names {
-        changes.push(Change::ChangeKey { from: standing.key.clone(), to: wanted });
+        changes.push(Change::ChangeKey { from: existing.key.clone(), to: wanted });
     }
     changes.sort_by_key(rank);
     changes
 }
 
-/// Names come first, so that what follows can use them; a table is made anew, where an engine has
-/// to, when it has all its columns, and what is dropped is dropped last.
+/// Orders changes. Renames come first, since later steps use the new names. Columns are added
+/// before an engine copies the table for a wider type. Columns are dropped last.
 fn rank(change: &Change) -> u8 {
     match change {
         Change::RenameColumn { .. } => 0,
@@ -309,8 +309,8 @@ fn rank(change: &Change) -> u8 {
     }
 }
 
-/// What a new column is beside columns that the schema does not know. Neither is hilcat's own column
-/// another one renamed, nor another one that.
+/// Returns the change for a new column. hilcat's own expiry column is never taken for a renamed
+/// column, nor for the former name of one.
 fn added(column: &Column, unknown: &[&ExistingColumn], keep: &[String]) -> Change {
     let own = |name: &str| name == EXPIRES_AT;
     let unknown = unknown.iter().map(|have| &have.name);

@@ -1,4 +1,4 @@
-//! Whether the options of freshness fit the columns of a scope.
+//! Checks the freshness options against the columns of a scope.
 
 use super::{ColumnType, Schema};
 use crate::freshness::{EXPIRES_AT, Freshness, invalid};
@@ -16,13 +16,14 @@ impl Freshness {
             check_column(schema, column)?;
             if self.ttl.is_some() {
                 return invalid(
-                    "`ttl` and `expires_at` both say when a record expires: give one of them"
+                    "`ttl` and `expires_at` both set the expiry of a record: keep one of them"
                         .into(),
                 );
             }
             if self.jitter.is_some() {
                 return invalid(
-                    "`jitter` shortens a `ttl`, and the scope has `expires_at` instead".into(),
+                    "`jitter` shortens a `ttl`, but the scope has `expires_at`: remove `jitter`"
+                        .into(),
                 );
             }
         }
@@ -48,7 +49,7 @@ fn check_column(schema: &Schema, name: &str) -> Result<()> {
     let column = &schema.columns[at];
     if column.ty != ColumnType::Timestamp {
         return invalid(format!(
-            "`expires_at` names the column `{name}` of type {}: it is to be a timestamp",
+            "`expires_at` names the column `{name}` of type {}: it must be a timestamp",
             column.ty
         ));
     }

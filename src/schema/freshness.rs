@@ -1,4 +1,4 @@
-//! The options of freshness in a schema, and the column that carries the expiry of a record.
+//! The freshness options of a schema, and the column that holds the expiry of a record.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ impl Schema {
         self
     }
 
-    /// Lets records carry an expiry though the scope gives them none: only writes with a time to
-    /// live of their own do.
+    /// Lets records have an expiry without a time to live of the scope: only writes with a time to
+    /// live of their own set one.
     pub fn ttl_never(mut self) -> Self {
         self.freshness.ttl = Some(Ttl::Never);
         self
@@ -44,20 +44,20 @@ impl Schema {
         self
     }
 
-    /// Names the column, a timestamp, that says when a record stops being fresh; NULL is never.
+    /// Names the timestamp column that holds the end of a record's freshness; NULL means never.
     pub fn expires_at(mut self, column: impl Into<String>) -> Self {
         self.freshness.expires_at = Some(column.into());
         self
     }
 
-    /// Sets how many records are kept: more than that and half as many again are never stored, and
-    /// those that expire first go first.
+    /// Sets the maximum number of records. It may be exceeded temporarily, by at most a half; the
+    /// records that expire first are removed first.
     pub fn max_records(mut self, records: u64) -> Self {
         self.freshness.max_records = Some(records);
         self
     }
 
-    /// Sets whether writes remove expired records in small steps; they do by default.
+    /// Sets whether writes remove expired records in small steps. The default is `true`.
     pub fn auto_purge(mut self, on: bool) -> Self {
         self.freshness.auto_purge = Some(on);
         self
@@ -75,15 +75,15 @@ impl Schema {
         self
     }
 
-    /// The position of the column that says when a record stops being fresh: the one that the schema
-    /// names, or hilcat's own where the schema has it. `None` if records of the schema do not expire.
+    /// Returns the position of the column that holds the expiry of a record, or `None` if records do
+    /// not expire. The column is the one that `expires_at` names, or hilcat's own.
     pub fn expiry_column(&self) -> Option<usize> {
         let name = self.freshness.expires_at.as_deref().unwrap_or(EXPIRES_AT);
         self.columns.iter().position(|column| column.name == name)
     }
 
-    /// The schema that a store is given: with hilcat's own column for the expiry if records carry
-    /// one and no column of the schema does.
+    /// Returns the schema to open in a store: with hilcat's own expiry column if records can expire
+    /// and no column of the schema holds the expiry.
     pub(crate) fn stored_form(&self) -> Self {
         match self.freshness.uses_expiry() && self.freshness.expires_at.is_none() {
             true => self.with_expiry_column(),
@@ -91,12 +91,12 @@ impl Schema {
         }
     }
 
-    /// The schema with hilcat's own column for the expiry.
+    /// Returns the schema with hilcat's own expiry column.
     pub(crate) fn with_expiry_column(&self) -> Self {
         let mut schema = self.clone();
         if !schema.has_own_expiry_column() {
             let column = Column::new(EXPIRES_AT, ColumnType::Timestamp).nullable(true);
-            // A value of a dynamic scope is made above the store, where the column is not.
+            // The values of a dynamic scope are built above the store, without the column.
             schema.shape_of_records = Some(schema.shape);
             schema.shape = Shape::Record;
             schema.columns.push(column);
@@ -104,7 +104,7 @@ impl Schema {
         schema
     }
 
-    /// The schema as a program has it whose records are stored under this one.
+    /// Returns the schema of a program for records that are stored under this one.
     pub(crate) fn without_expiry_column(&self) -> Self {
         let mut schema = self.without_own_expiry();
         if !schema.freshness.uses_expiry() {
@@ -113,7 +113,7 @@ impl Schema {
         schema
     }
 
-    /// The schema without hilcat's own column for the expiry.
+    /// Returns the schema without hilcat's own expiry column.
     pub(crate) fn without_own_expiry(&self) -> Self {
         let mut schema = self.clone();
         if let Some(own) = self.columns.iter().position(|column| column.name == EXPIRES_AT) {
@@ -124,9 +124,9 @@ impl Schema {
         schema
     }
 
-    /// Returns the schema with hilcat's own column for the expiry if the stored schema has it: a
-    /// program that gives records no expiry still has to see and to clear that of others. A
-    /// [`Store`](crate::store::Store) opens a scope with it.
+    /// Returns the schema with hilcat's own expiry column if the stored schema has it. A
+    /// [`Store`](crate::store::Store) opens a scope with this schema: a program without a time to
+    /// live must still read and clear the expiries that other programs set.
     pub fn with_expiry_of(&self, stored: &Self) -> Self {
         match stored.has_own_expiry_column() {
             true => self.with_expiry_column(),
@@ -134,7 +134,7 @@ impl Schema {
         }
     }
 
-    /// Whether hilcat's own column for the expiry is among the columns.
+    /// Returns whether hilcat's own expiry column is among the columns.
     pub(crate) fn has_own_expiry_column(&self) -> bool {
         self.columns.iter().any(|column| column.name == EXPIRES_AT)
     }

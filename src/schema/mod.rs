@@ -1,7 +1,7 @@
-//! What a scope looks like: its table, columns and key, as plain data.
+//! The table, columns and key of a scope, as plain data.
 //!
-//! A [`Schema`] comes from a `#[derive(ScopeRecord)]`, from TOML ([`Schemas`]) or from
-//! [`Schema::new`], and the same schema is equal wherever it came from.
+//! A [`Schema`] comes from `#[derive(ScopeRecord)]`, from TOML ([`Schemas`]) or from
+//! [`Schema::new`]. Schemas from different sources are equal if they mean the same.
 
 mod accessors;
 mod column;
@@ -10,7 +10,7 @@ mod expiry_options;
 mod freshness;
 mod project;
 mod readable;
-mod standing;
+mod stored_schema;
 #[cfg(test)]
 mod tests;
 mod toml;
@@ -29,13 +29,13 @@ pub(crate) use self::readable::readable;
 #[cfg(feature = "elasticsearch")]
 pub(crate) use self::readable::unreadable;
 #[cfg(any(feature = "sql", feature = "elasticsearch"))]
-pub(crate) use self::standing::refused;
+pub(crate) use self::stored_schema::refused;
 #[cfg(any(feature = "redis", feature = "elasticsearch"))]
-pub(crate) use self::standing::stored_freshness;
-pub(crate) use self::standing::{Apply, merged, unknown_columns, upgrade};
-pub use self::standing::{Upgrade, plan, table_of_another};
+pub(crate) use self::stored_schema::stored_freshness;
+pub(crate) use self::stored_schema::{Apply, merged, unknown_columns, upgrade};
+pub use self::stored_schema::{Upgrade, plan, table_of_another};
 #[cfg(feature = "elasticsearch")]
-pub(crate) use self::standing::{has_new_default, new_defaults};
+pub(crate) use self::stored_schema::{has_new_default, new_defaults};
 pub use self::toml::Schemas;
 #[cfg(feature = "sql")]
 pub(crate) use self::toml::scope_of;
@@ -55,28 +55,28 @@ pub enum Shape {
     Single,
     /// An array of the declared columns' values, in their order.
     Tuple,
-    /// Any JSON, whole in the one declared column; or an object of columns that each hold JSON. A
-    /// column of type `text` holds its text.
+    /// Any JSON in the one declared column, or an object of columns that each hold JSON. A column
+    /// of type `text` holds the text of the JSON.
     Json,
 }
 
-/// What is done with a table that differs from its schema.
+/// The policy for an existing table that differs from its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Migrate {
-    /// Safe steps are applied (a new table, a new column that is nullable or has a default, a
-    /// wider type, a rename declared by `was`); anything else is an error that holds the plan.
+    /// Applies safe steps: a new table, a new column that is nullable or has a default, a wider
+    /// type, a rename declared by `was`. Anything else is an error that contains the plan.
     #[default]
     Safe,
-    /// Safe steps are applied; where more is needed, the table is dropped and made anew, and its
-    /// records are lost.
+    /// Applies safe steps. If they are not sufficient, the table is dropped and created again, and
+    /// its records are lost.
     Recreate,
-    /// Nothing is applied when a scope is opened: a difference is an error that holds the plan,
-    /// and [`Cache::migrate`](crate::Cache::migrate) or `hilcat migrate` applies it.
+    /// Applies nothing when a scope is opened. A difference is an error that contains the plan, and
+    /// [`Cache::migrate`](crate::Cache::migrate) or `hilcat migrate` applies it.
     Manual,
 }
 
-/// What a scope looks like: plain data, equal where it means the same.
+/// The table, columns, key and options of a scope, as plain data.
 ///
 /// ```
 /// use hilcat::{Column, ColumnType, Schema};
@@ -103,27 +103,27 @@ pub struct Schema {
     pub(crate) shape: Shape,
     /// How long records are fresh, and what is served when they no longer are.
     pub(crate) freshness: Freshness,
-    /// What is done with a table that differs.
+    /// The policy for an existing table that differs.
     pub(crate) migrate: Migrate,
     /// Columns of an existing table that are removed from it.
     pub(crate) dropped: Vec<String>,
     /// Columns of an existing table that belong to other programs: none of them is taken for the
     /// former name of a new column.
     pub(crate) keep: Vec<String>,
-    /// Whether existing records are of no use unless they have the columns of the schema and no
-    /// others: those of a near store, which a far one has whole.
+    /// Whether existing records are used only if they have exactly the columns of the schema. Set
+    /// for near stores, whose records a far store has, too.
     pub(crate) exact: bool,
-    /// Whether the keys of the table are known to stand in clear, however long: it is another
-    /// program's, and has no columns for the whole of those that an index cannot hold.
+    /// Whether the table holds all keys verbatim, however long. This is so in tables of other
+    /// programs, which lack the auxiliary columns for keys that are too long for an index.
     pub(crate) verbatim_keys: bool,
-    /// How many of the unique columns say which scope a record is of, where all are in one table.
+    /// The number of unique columns that identify the scope, if all scopes share one table.
     pub(crate) sections: usize,
-    /// The shape of the values of programs, where the columns have that of the expiry besides.
+    /// The original shape, if hilcat's own expiry column was added.
     pub(crate) shape_of_records: Option<Shape>,
 }
 
 impl Schema {
-    /// A schema without columns; the table is named as the scope.
+    /// Creates a schema without columns. The table has the name of the scope.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
@@ -143,7 +143,7 @@ impl Schema {
         }
     }
 
-    /// Names the table.
+    /// Sets the name of the table.
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
@@ -174,59 +174,60 @@ impl Schema {
         self
     }
 
-    /// Sets what is done with a table that differs.
+    /// Sets the policy for an existing table that differs.
     pub fn migrate(mut self, migrate: Migrate) -> Self {
         self.migrate = migrate;
         self
     }
 
-    /// Removes these columns, with their values, from an existing table. A column that the table
-    /// does not have is no error: it was removed before.
+    /// Sets the columns to remove, with their values, from an existing table. A column that the
+    /// table does not have is no error: it was removed before.
     pub fn dropped(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.dropped = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Says that these columns of an existing table belong to other programs. A column that the
-    /// schema does not name is left alone anyway; where the schema has a new column, though, any
-    /// other unknown one may be that column under a former name.
+    /// Sets the columns of an existing table that belong to other programs. Columns that the schema
+    /// does not name are kept anyway. But next to a new column of the schema, an unnamed one is an
+    /// error unless it is listed here, since it may be the new column under a former name.
     pub fn keep(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.keep = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Says whether the keys of the table stand in clear, however long.
+    /// Sets whether the table holds all keys verbatim, however long.
     #[cfg(feature = "sql")]
     pub(crate) fn with_verbatim_keys(mut self, verbatim_keys: bool) -> Self {
         self.verbatim_keys = verbatim_keys;
         self
     }
 
-    /// The unique columns, in key order.
+    /// Returns the unique columns, in key order.
     pub fn key_columns(&self) -> impl Iterator<Item = &Column> {
         self.key.iter().map(|&at| &self.columns[at])
     }
 
-    /// The columns that are part of a dynamic scope's values, with their positions.
+    /// Returns the columns that are part of a dynamic scope's values, with their positions.
     pub(crate) fn value_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| column.in_value)
     }
 
-    /// Whether a unique column has this name.
+    /// Returns whether a unique column has this name.
     pub(crate) fn is_key_name(&self, name: &str) -> bool {
         self.key_columns().any(|column| column.name == name)
     }
 
-    /// Whether the column at a position is unique.
+    /// Returns whether the column at a position is unique.
     pub(crate) fn is_key(&self, position: usize) -> bool {
         self.key.contains(&position)
     }
 
-    /// The position of a column.
+    /// Returns the position of a column.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), naming the columns there are.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is no such column. The
+    /// message lists the columns.
     pub fn position(&self, name: &str) -> Result<usize> {
         let names = || self.columns.iter().map(|column| column.name.as_str());
         names().position(|known| known == name).ok_or_else(|| {
@@ -238,7 +239,7 @@ impl Schema {
         })
     }
 
-    /// The key of a row.
+    /// Returns the key of a row.
     pub fn key_of(&self, row: &Row) -> Key {
         match self.key[..] {
             [at] => Key::single(row[at].clone()),
@@ -246,19 +247,21 @@ impl Schema {
         }
     }
 
-    /// Checks the values of a record that is to be written.
+    /// Checks the values of a record to be written.
     pub(crate) fn validate_row(&self, row: &mut Row) -> Result<()> {
         debug_assert_eq!(row.len(), self.columns.len());
-        self.columns.iter().zip(row).try_for_each(|(column, value)| column.admit(value))
+        self.columns.iter().zip(row).try_for_each(|(column, value)| column.validate(value))
     }
 
     /// Checks the values of a record's key.
     pub(crate) fn validate_key(&self, key: &mut Key) -> Result<()> {
         self.check_key_length(key.values().len())?;
-        self.key_columns().zip(key.values_mut()).try_for_each(|(column, value)| column.admit(value))
+        self.key_columns()
+            .zip(key.values_mut())
+            .try_for_each(|(column, value)| column.validate(value))
     }
 
-    /// Brings the values of a key into the types of the unique columns.
+    /// Converts the values of a key to the types of the unique columns.
     pub(crate) fn coerce_key(&self, key: Key) -> Result<Key> {
         self.check_key_length(key.values().len())?;
         let values = self.key_columns().zip(key.into_values());
@@ -267,12 +270,12 @@ impl Schema {
         Ok(Key::new(values))
     }
 
-    /// A key of words, as on a command line: each is read as its column's type.
+    /// Parses a key from words, as on a command line. Each word is read as its column's type.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where the words are too few or
-    /// too many, or one is not of its column's type.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there are too few or too many
+    /// words, or one is not of its column's type.
     pub fn key_from_text<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Key> {
         let words: Vec<&str> = words.into_iter().collect();
         self.check_key_length(words.len())?;
@@ -295,11 +298,11 @@ impl Schema {
         )))
     }
 
-    /// Gives the columns that are absent from a row of a new record their default.
+    /// Sets the absent columns of a new record to their default or NULL.
     ///
     /// # Errors
     ///
-    /// Where a column is absent that has no default and cannot be NULL.
+    /// If an absent column has no default and cannot be NULL.
     pub(crate) fn fill_absent(&self, row: &mut Row) -> Result<()> {
         for (column, value) in self.columns.iter().zip(row) {
             if value.is_absent() {
@@ -318,8 +321,9 @@ impl Schema {
         Ok(())
     }
 
-    /// A short text that is the same for schemas that need the same table: the FNV-1a hash (64
-    /// bits, <http://www.isthe.com/chongo/tech/comp/fnv/>) of table, columns and key.
+    /// Returns a short text that is equal for schemas with the same table layout: the FNV-1a hash
+    /// (64 bits, <http://www.isthe.com/chongo/tech/comp/fnv/>) of table, columns and key. It is
+    /// stored with records, so it must not change between releases.
     pub fn fingerprint(&self) -> String {
         let mut text = format!("{:?}", self.table);
         for (at, column) in self.columns.iter().enumerate() {
@@ -332,7 +336,7 @@ impl Schema {
     }
 }
 
-/// The FNV-1a hash of bytes, 64 bits wide.
+/// Returns the 64-bit FNV-1a hash of bytes.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)

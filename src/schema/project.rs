@@ -1,16 +1,15 @@
-//! Reading a row of one schema as one of another.
+//! Converts rows between schemas.
 
 use super::{ColumnType, Schema};
 use crate::{Error, Result, Row, Value};
 
-/// Brings a row that was written under one schema into the shape of another: columns are found by
-/// name or former name (in either schema), added ones get their default or NULL, widened types are
-/// widened.
+/// Converts a row of one schema to another. Columns are matched by name or former name (in either
+/// schema). Added columns get their default or NULL, and values are converted to wider types.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, where a value
-/// cannot be one of the new type or a column is missing that must have a value.
+/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column, if a value does not
+/// fit the new type, or a column without default and NULL is missing.
 pub(crate) fn project(mut row: Row, from: &Schema, to: &Schema) -> Result<Row> {
     let find = |name: &str| from.columns.iter().position(|column| column.name == name);
     let find_later =
@@ -24,7 +23,7 @@ pub(crate) fn project(mut row: Row, from: &Schema, to: &Schema) -> Result<Row> {
                 (Some(default), _) => Ok(default.clone()),
                 (None, true) => Ok(Value::Null),
                 (None, false) => Err(Error::invalid_data(
-                    "the stored record is of an older schema without this column, and nothing says what it has in it",
+                    "the stored record is of an older schema without this column, which has no default and cannot be NULL",
                 )),
             },
         }

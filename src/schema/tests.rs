@@ -7,9 +7,9 @@ fn article() -> Schema {
 }
 
 #[test]
-fn a_bad_schema_says_why() {
-    let twice = article().column(Column::new("id", ColumnType::Text));
-    assert!(twice.validate().unwrap_err().to_string().contains("two columns are named `id`"));
+fn an_invalid_schema_is_an_error_with_a_reason() {
+    let repeated = article().column(Column::new("id", ColumnType::Text));
+    assert!(repeated.validate().unwrap_err().to_string().contains("two columns are named `id`"));
     let keyless = Schema::new("a").column(Column::new("x", ColumnType::Int));
     assert!(keyless.validate().is_err());
     let null_key = Schema::new("a").unique(Column::new("x", ColumnType::Int).nullable(true));

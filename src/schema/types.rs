@@ -34,19 +34,19 @@ impl fmt::Display for ColumnType {
 impl FromStr for ColumnType {
     type Err = Error;
 
-    /// Reads a type by its name or one of the usual spellings (`str`, `integer`, `float8`, `blob`,
+    /// Parses a type from its name or a usual spelling (`str`, `integer`, `float8`, `blob`,
     /// `bytea`, `boolean`, `bigint unsigned`, `datetime`, ...), in any case.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), naming the types there are.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema); the message lists the types.
     fn from_str(text: &str) -> Result<Self> {
         column_type::parse(text).map_err(Error::invalid_schema)
     }
 }
 
 impl ColumnType {
-    /// Whether every value of the type `other` is one of this type, too.
+    /// Returns whether every value of the type `other` is a value of this type, too.
     pub fn widens(self, other: Self) -> bool {
         use ColumnType::{BigInt, Decimal, Double, Int, Real, SmallInt, Text, Varchar};
         match (other, self) {
@@ -60,18 +60,18 @@ impl ColumnType {
         }
     }
 
-    /// Checks that a value is one of this type, NULL included.
+    /// Checks that a value is of this type. NULL is a value of every type.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where it is of another kind or
-    /// out of the type's range.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is of another kind or out
+    /// of the type's range.
     pub fn check(self, value: &Value) -> Result<()> {
         range::check(self, value)
     }
 
-    /// Brings a value of a near kind into this type: an integer of another width, a number or a
-    /// text that spells a decimal, a text that spells a date, time, timestamp or uuid, or JSON.
+    /// Converts a value of a similar kind to this type: an integer of another width, a number or
+    /// text to a decimal, text to a date, time, timestamp or UUID, or any value to or from JSON.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn near_kinds_are_brought_into_the_type() {
+    fn similar_kinds_are_converted() {
         assert_eq!(ColumnType::UBigInt.coerce(Value::Int(7)).unwrap(), Value::UInt(7));
         assert_eq!(ColumnType::Double.coerce(Value::Int(7)).unwrap(), Value::Float(7.0));
         assert_eq!(ColumnType::Date.coerce("1970-01-02".into()).unwrap(), Value::Date(1));

@@ -1,4 +1,4 @@
-//! Whether a schema is valid.
+//! The validation of schemas.
 
 use std::collections::HashSet;
 
@@ -6,16 +6,19 @@ use super::{ColumnType, Schema, Shape};
 use crate::{Error, Result, Value};
 
 impl Schema {
-    /// Checks that the schema can be one.
+    /// Checks that the schema is valid.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) where a name is empty or
-    /// stands twice, there is no unique column, a unique column is nullable or of type `json`, a
-    /// default is not of its column's type or is NULL, the shape does not fit the columns, the
-    /// columns that are not part of the value are not the first unique ones in key order, the
-    /// options of freshness do not go together, or a column of `dropped` or `keep` is one of the
-    /// schema or is named twice.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema) if
+    ///
+    /// - a name is empty, or two columns have the same name;
+    /// - there is no unique column, or one is nullable or of type `json`;
+    /// - a default is NULL or not of its column's type;
+    /// - the shape does not fit the columns, or the columns outside the value are not the first
+    ///   unique ones in key order;
+    /// - the freshness options contradict each other;
+    /// - a column of `dropped` or `keep` is in the schema or is repeated.
     pub fn validate(&self) -> Result<()> {
         let fail = |message: String| Err(Error::invalid_schema(message).with_scope(&self.name));
         if self.name.is_empty() || self.table.is_empty() {
@@ -27,7 +30,7 @@ impl Schema {
         let mut positions = HashSet::new();
         if !self.key.iter().all(|&at| at < self.columns.len() && positions.insert(at)) {
             return fail(
-                "the key names a column more than once, or one that the scope has not".into(),
+                "the key names a column more than once, or one that does not exist".into(),
             );
         }
         let mut names = HashSet::new();
@@ -63,7 +66,7 @@ impl Schema {
         let outside = self.columns.iter().filter(|column| !column.in_value).count();
         if outside != first || !key_only.copied().eq(0..outside) {
             return fail(
-                "columns that are not part of the value have to be unique ones and to stand first, in key order"
+                "columns that are not part of the value must be unique columns and come first, in key order"
                     .into(),
             );
         }
@@ -71,14 +74,14 @@ impl Schema {
         let values = self.value_columns().count();
         match self.shape {
             Shape::Single if values != 1 => fail(format!(
-                "a scope of single values has one column besides those that are only unique, not {values}"
+                "a scope of single values has one column that is part of the value, not {values}"
             )),
             _ if values == 0 => fail("a scope needs at least one column in its values".into()),
             _ => Ok(()),
         }
     }
 
-    /// Checks the columns that the schema names without having them.
+    /// Checks the columns of `dropped` and `keep`.
     fn check_others(&self) -> Result<()> {
         let dropped = self.dropped.iter().map(|name| ("dropped", name));
         let others: Vec<_> = dropped.chain(self.keep.iter().map(|name| ("keep", name))).collect();
@@ -90,10 +93,10 @@ impl Schema {
                 return Err(Error::invalid_schema(format!("`{list}` has an empty name")));
             }
             if self.columns.iter().any(|column| &column.name == *name) {
-                return wrong("which the schema has: leave it out of one of the two");
+                return wrong("which is a column of the schema: remove it from one of the two");
             }
             if self.columns.iter().any(|column| column.was.as_ref() == Some(*name)) {
-                return wrong("which another column was: it is renamed, not left or removed");
+                return wrong("which is the former name of another column: it is renamed instead");
             }
             if others[..at].iter().any(|(_, other)| other == name) {
                 return wrong("which `dropped` and `keep` can name only once");

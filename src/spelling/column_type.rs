@@ -2,24 +2,24 @@
 
 use super::did_you_mean;
 
-/// The type of a column, by one set of names on every engine.
+/// The type of a column, with the same name on every engine.
 ///
 /// # Ranges
 ///
-/// The same value has the same verdict wherever it comes from: a field, a cell of a CSV, a JSON
-/// number, a key on the command line, a default in TOML.
+/// The rules are the same for all sources of a value: a field, a cell of a CSV, a JSON number, a key
+/// on the command line, a default in TOML.
 ///
-/// - A value out of its type's range is an error, never cut or wrapped.
+/// - A value out of its type's range is an error; it is never truncated or wrapped.
 /// - An integer literal in a `real` or `double` column must be exactly a float of that type
 ///   (`16777217` is no `real`). A literal with a point or an exponent is rounded to the nearest
 ///   float, as in Rust. One beyond the largest float is an error, and so is one other than zero
 ///   that would be rounded to zero. Infinities and NaN are spelled out (`inf`, `NaN`).
 /// - A `Value::Float` or an `f64` field in a `real` column must be exactly an `f32`.
-/// - Times and timestamps are cut to whole microseconds, towards the past, when a record is turned
-///   into a row: `DateTime<Utc>` of `12:00:00.000000999` is stored as `12:00:00`, and so is the text
-///   `12:00:00.000000999`. A leap second is cut to the last microsecond before it. `get` returns
-///   what was stored, so that a computed record equals the one that is fetched later; compare
-///   with a fetched record, or cut times before `set`.
+/// - Times and timestamps are truncated to whole microseconds, towards the past, when a record is
+///   converted to a row: `DateTime<Utc>` of `12:00:00.000000999` is stored as `12:00:00`, and so is
+///   the text `12:00:00.000000999`. A leap second becomes the last microsecond before it. `get`
+///   returns the stored values, so a computed record equals the one that is fetched later. In tests,
+///   compare with a fetched record, or truncate times before `set`.
 /// - A decimal is never rounded: digits beyond its scale are an error, unless they are zeros.
 ///
 /// ```
@@ -50,9 +50,9 @@ pub enum ColumnType {
     Double,
     /// `decimal(p,s)`: `precision` digits, `scale` of them after the point.
     Decimal {
-        /// All digits, 1 to 65.
+        /// The total number of digits, 1 to 65.
         precision: u16,
-        /// The digits after the point, 0 to 30 and no more than the precision.
+        /// The number of digits after the point, 0 to 30 and no more than the precision.
         scale: u16,
     },
     /// `text`: any Unicode text.
@@ -73,11 +73,11 @@ pub enum ColumnType {
     Uuid,
 }
 
-/// The type that `decimal` without precision and scale means: it holds every `rust_decimal::Decimal`
-/// of up to nine digits after the point.
+/// The meaning of `decimal` without precision and scale. It holds every `rust_decimal::Decimal` with
+/// up to nine digits after the point.
 pub(crate) const PLAIN_DECIMAL: ColumnType = ColumnType::Decimal { precision: 38, scale: 9 };
 
-/// The names that are written and suggested.
+/// The canonical names, which are written and suggested.
 pub(crate) const NAMES: [&str; 16] = [
     "bool",
     "smallint",
@@ -97,7 +97,7 @@ pub(crate) const NAMES: [&str; 16] = [
     "uuid",
 ];
 
-/// Every spelling of the types that have nothing in parentheses, or whose parentheses say nothing.
+/// Every spelling of the types without arguments, or whose arguments are ignored.
 pub(crate) const PLAIN: [(ColumnType, &[&str]); 14] = [
     (ColumnType::Bool, &["bool", "boolean"]),
     (
@@ -154,11 +154,11 @@ pub(crate) const DECIMAL: [&str; 4] = ["decimal", "numeric", "dec", "number"];
 pub(crate) const VARCHAR: [&str; 6] =
     ["varchar", "character varying", "nvarchar", "char", "character", "nchar"];
 
-/// Reads a type by its name or one of the usual spellings, in any case.
+/// Parses a type from its name or a usual spelling, in any case.
 ///
 /// # Errors
 ///
-/// A message that names the types, or says what is out of range.
+/// A message that lists the types, or the allowed range.
 pub(crate) fn parse(text: &str) -> Result<ColumnType, String> {
     let lower = text.to_ascii_lowercase();
     let (name, arguments) =
@@ -177,7 +177,8 @@ pub(crate) fn parse(text: &str) -> Result<ColumnType, String> {
     plain.map(|(ty, _)| *ty).ok_or_else(|| unknown(text, name))
 }
 
-/// `decimal(10, 2) unsigned` is `decimal unsigned` with the arguments 10 and 2.
+/// Splits a type into name and arguments: `decimal(10, 2) unsigned` is `decimal unsigned` with the
+/// arguments 10 and 2.
 fn split_arguments(text: &str) -> Option<(String, Vec<u32>)> {
     let (before, inside, after) = match text.split_once('(') {
         None => (text, None, ""),
@@ -224,13 +225,13 @@ fn unknown(text: &str, name: &str) -> String {
     )
 }
 
-/// Returns whether the columns of two types hold the same kind of value, so that a field whose type
-/// has columns of the one can be given the other.
+/// Returns whether columns of the two types hold the same kind of value, so that a field can have a
+/// column of either type.
 pub(crate) const fn same_kind(a: ColumnType, b: ColumnType) -> bool {
     kind(a) == kind(b)
 }
 
-/// A number for each kind of value.
+/// Returns a number for each kind of value.
 const fn kind(ty: ColumnType) -> u8 {
     match ty {
         ColumnType::Bool => 0,
@@ -248,7 +249,7 @@ const fn kind(ty: ColumnType) -> u8 {
     }
 }
 
-/// Says which column types a field of this type can be given.
+/// Returns a message with the column types that a field of this type can have.
 pub(crate) const fn what_fits(natural: ColumnType) -> &'static str {
     match natural {
         ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt => {

@@ -1,10 +1,10 @@
-//! Durations as they are spelled everywhere: `1h`, `90s`, `250ms`, `1h30m`.
+//! The spelling of durations: `1h`, `90s`, `250ms`, `1h30m`.
 
-/// The units, in milliseconds, the longest first.
+/// The units in milliseconds, longest first.
 pub(crate) const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Reads a duration, a sequence of numbers with a unit, as milliseconds.
+/// Parses a duration, a sequence of numbers with a unit, as milliseconds.
 ///
 /// # Errors
 ///

@@ -1,13 +1,13 @@
 //! The spellings that the library and its macros share: column types, durations and suggestions.
 //!
-//! `derive/src/spelling` is a symbolic link to this folder, so that both crates are compiled from
-//! the same source. The code here uses nothing else of either crate.
+//! `derive/src/spelling` is a symbolic link to this folder, so both crates are compiled from the
+//! same source. The code here uses nothing else of either crate.
 
 pub(crate) mod column_type;
 pub(crate) mod duration;
 
-/// Returns the end of a message that names the candidate nearest to what was given, or an empty
-/// text if none is near.
+/// Returns the end of a message that suggests the candidate most similar to `given`, or an empty
+/// text if none is similar.
 pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     known
         .into_iter()

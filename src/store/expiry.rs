@@ -1,31 +1,31 @@
-//! What stores do with records that expire, in terms of their other methods.
+//! Default implementations of the methods for expired records, by the other methods of a store.
 
 use super::ScopeStore;
 use crate::{Error, Key, Result, Row, Schema, Value};
 
-/// What a backend does with the expiry of records.
+/// How a backend supports the expiry of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum ExpirySupport {
-    /// Nothing: its records do not expire.
+    /// Records cannot expire.
     #[default]
     Unsupported,
-    /// It removes expired records itself, and has no place where a record could carry its expiry:
-    /// there is a time to live, and nothing can be served stale.
+    /// The backend removes expired records itself, but records have no place for their expiry. There
+    /// is a time to live, and no record can be served stale.
     Removal,
-    /// Its records have no place for an expiry of their own, but a column of the scope can carry it.
+    /// Records have no place for an expiry of hilcat's own, but a column of the scope can hold it.
     ByColumn,
-    /// Records carry their expiry.
+    /// Records hold their expiry.
     Full,
 }
 
-/// Whether a stored row is expired at a time.
+/// Returns whether a stored row is expired at a time.
 pub(crate) fn is_expired(schema: &Schema, row: &Row, at: i64) -> bool {
     let expiry = schema.expiry_column().map(|column| &row[column]);
     matches!(expiry, Some(Value::Timestamp(expires)) if *expires <= at)
 }
 
-/// The opposite of [`is_expired`].
+/// Returns the opposite of [`is_expired`].
 pub(crate) fn is_live(schema: &Schema, row: &Row, at: i64) -> bool {
     !is_expired(schema, row, at)
 }

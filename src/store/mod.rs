@@ -1,8 +1,9 @@
-//! What a backend is: the two traits that every engine and every layer implements.
+//! The two traits that every backend and every layer implements.
 //!
-//! A [`Store`] is an opened engine; [`Store::open`] gives the [`ScopeStore`] of one scope, which
-//! does the work. Both are blocking and object-safe, and see nothing but [`Row`]s and [`Key`]s:
-//! records, JSON, single flight and the context of errors are above them.
+//! A [`Store`] is an opened engine. [`Store::open`] returns the [`ScopeStore`] of one scope, which
+//! reads and writes records. Both traits are blocking and object-safe, and work on [`Row`]s and
+//! [`Key`]s only. Typed records, JSON, single flight and the context of errors belong to the layers
+//! above them.
 
 mod expiry;
 mod lease;
@@ -36,28 +37,28 @@ pub(crate) use crate::uri;
 pub use crate::uri::Uri;
 use crate::{Key, Result, Row, Schema};
 
-/// The prefix of the names of the scopes that remember which keys have no record.
+/// The name prefix of the scopes that remember keys without a record.
 pub(crate) const ABSENT: &str = "hilcat_absent_";
 
-/// The keys of a scope, streaming.
+/// An iterator over the keys of a scope, read in pages.
 pub type Keys = Box<dyn Iterator<Item = Result<Key>> + Send>;
 
-/// The rows of a scope, streaming.
+/// An iterator over the rows of a scope, read in pages.
 pub type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
 
-/// Decides, when a scope is opened, about a schema whose records stand under another: what is to be
-/// done in a backend that keeps its rows by a [`Codec`].
+/// Returns how to change the stored schema of a scope that is opened with `schema`, in a backend that
+/// stores its rows by a [`Codec`].
 ///
 /// # Errors
 ///
-/// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the schema's
-/// policy does not allow it.
-pub fn upgrade(standing: &Schema, schema: &Schema) -> Result<Upgrade> {
-    crate::schema::upgrade(standing, schema, Apply::OnOpen)
+/// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if the policy of
+/// `schema` does not allow the change.
+pub fn upgrade(current: &Schema, schema: &Schema) -> Result<Upgrade> {
+    crate::schema::upgrade(current, schema, Apply::OnOpen)
 }
 
-/// Checks, when a scope is opened to be read, that records which are stored under one schema can be
-/// read under another as they are.
+/// Checks that records that are stored under one schema can be read under another without a
+/// migration.
 ///
 /// # Errors
 ///
@@ -70,45 +71,46 @@ pub fn check_readable(stored: &Schema, schema: &Schema) -> Result<()> {
 ///
 /// # Contract
 ///
-/// - Rows have a value for each column of the schema, in its order, already of the column's type;
-///   keys have a value for each unique column, in key order. A row that is read never holds
-///   [`Value::Absent`](crate::Value::Absent); one that is written may, outside its key: such a
-///   column stays as it was, and a new record has its default, or NULL, or the write is an error.
-/// - Keys are exact, and values come back as they went in. What the engine cannot hold is an error
-///   before anything is changed.
-/// - A batch of writes is all or nothing. Of two rows with one key the last one counts.
-/// - What was acknowledged is seen by every later call.
-/// - The bodies that some methods have here are right for any backend that has the others; one
-///   that can do better does.
-/// - Freshness is decided above the store: a record whose expiry has passed is read, replaced and
-///   removed as any other, except by the methods that are given a time. All times are
-///   microseconds since 1970-01-01 00:00:00 UTC, as [`Value::Timestamp`](crate::Value::Timestamp)
-///   holds them. The expiry is in the column [`Schema::expiry_column`]; NULL is never, and a
-///   record is expired from that very microsecond on.
-/// - Every call ends by the deadline of the store. A failure says whether the call was not done or
-///   whether that is unknown ([`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable)).
-#[expect(clippy::len_without_is_empty, reason = "the number is asked of a server")]
+/// - Rows have a value for each column of the schema, in its order, already of the column's type.
+///   Keys have a value for each unique column, in key order.
+/// - A returned row never contains [`Value::Absent`](crate::Value::Absent). A written row may, outside
+///   its key: an existing record keeps its value in such a column. A new record gets the default or
+///   NULL; if the column has no default and cannot be NULL, the write is an error.
+/// - Keys are compared exactly, and values are returned as they were written. A value that the
+///   engine cannot hold is an error before anything is changed.
+/// - A batch of writes is all or nothing. If two rows have the same key, the last one is stored.
+/// - Every call sees all writes that were acknowledged before it began.
+/// - The default implementations are correct for any backend that implements the other methods. A
+///   backend overrides them to be faster or stricter.
+/// - Freshness is decided above the store. An expired record is read, replaced and removed as any
+///   other, except by the methods with a time parameter. All times are microseconds since
+///   1970-01-01 00:00:00 UTC, as in [`Value::Timestamp`](crate::Value::Timestamp). The expiry is in
+///   the column [`Schema::expiry_column`]; NULL means never, and a record is expired if its expiry
+///   is at or before the time.
+/// - Every call ends by the deadline of the store. An error means that the call was not done, or,
+///   for [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), that this is unknown.
+#[expect(clippy::len_without_is_empty, reason = "the number is requested from a server")]
 pub trait ScopeStore: Send + Sync + fmt::Debug {
-    /// The schema that the scope was opened with.
+    /// Returns the schema that the scope was opened with.
     fn schema(&self) -> &Arc<Schema>;
 
-    /// Whether there is a record of this key.
+    /// Returns whether there is a record with this key.
     ///
     /// # Errors
     ///
-    /// Where the engine fails.
+    /// If the engine fails.
     fn exists(&self, key: &Key) -> Result<bool> {
         Ok(self.fetch(key)?.is_some())
     }
 
-    /// The record of this key.
+    /// Returns the record with this key, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// Where the engine fails or what it has is not of the schema.
+    /// If the engine fails or the stored record does not fit the schema.
     fn fetch(&self, key: &Key) -> Result<Option<Row>>;
 
-    /// The records of these keys, in the order asked.
+    /// Returns the records with these keys, in the order of the keys.
     ///
     /// # Errors
     ///
@@ -121,24 +123,24 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Where the engine fails or cannot hold the row.
+    /// If the engine fails or cannot hold the row.
     fn set(&self, row: Row) -> Result<()> {
         self.update(row).map(drop)
     }
 
-    /// Inserts or overwrites a record, and gives the one that it replaced.
+    /// Inserts or overwrites a record. Returns the replaced record, or `None` if there was none.
     ///
     /// # Errors
     ///
     /// As [`set`](ScopeStore::set).
     fn update(&self, row: Row) -> Result<Option<Row>>;
 
-    /// Inserts a record if its key has none. Returns `None` if the record was inserted; otherwise
-    /// the stored record, which is left as it is.
+    /// Inserts a record if its key has none. Returns `None` if the record was inserted, and otherwise
+    /// the stored record, which is not changed.
     ///
-    /// The check and the insertion are one atomic step: of any number of concurrent calls for one
-    /// key, in one process or in many, exactly one inserts. A column that the row leaves
-    /// [`Absent`](crate::Value::Absent) has its default.
+    /// The check and the insertion are one atomic step: of any number of concurrent calls with the
+    /// same key, in one process or in many, exactly one inserts. An
+    /// [`Absent`](crate::Value::Absent) column gets its default.
     ///
     /// # Errors
     ///
@@ -146,9 +148,9 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     /// read.
     fn insert(&self, row: Row) -> Result<Option<Row>>;
 
-    /// Inserts those records whose keys have none, as [`insert`](ScopeStore::insert) does for one.
-    /// Returns, in the order of the rows, `None` for each that was inserted and the stored record
-    /// for each other. No key occurs twice.
+    /// Inserts those records whose keys have none, each as [`insert`](ScopeStore::insert) does.
+    /// Returns, in the order of the rows, `None` for each inserted row and the stored record for
+    /// each other row. The keys are distinct.
     ///
     /// # Errors
     ///
@@ -157,14 +159,14 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         rows.into_iter().map(|row| self.insert(row)).collect()
     }
 
-    /// Inserts or overwrites records, all or none.
+    /// Inserts or overwrites records, all or nothing.
     ///
     /// # Errors
     ///
     /// As [`set`](ScopeStore::set).
     fn set_many(&self, rows: Vec<Row>) -> Result<()>;
 
-    /// Removes a record and gives it.
+    /// Removes a record. Returns it, or `None` if there was none.
     ///
     /// # Errors
     ///
@@ -173,38 +175,38 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         Ok(self.pop_many(std::slice::from_ref(key))?.pop().flatten())
     }
 
-    /// Removes records and gives them, in the order asked; all or none. Of a key that is asked
-    /// twice the first gets the record.
+    /// Removes records, all or nothing, and returns them in the order of the keys. If a key is
+    /// repeated, only its first occurrence returns the record.
     ///
     /// # Errors
     ///
     /// As [`fetch`](ScopeStore::fetch).
     fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>>;
 
-    /// All keys, in no promised order, in bounded memory. A record that is written or removed
-    /// meanwhile may or may not be seen; every other is seen once.
+    /// Returns all keys, in unspecified order and bounded memory. A record that is written or
+    /// removed meanwhile may or may not be listed; every other record is listed once.
     ///
     /// # Errors
     ///
-    /// Where the engine fails at the start; later failures are items, and the listing may go on
-    /// behind one that is about a single record.
+    /// If the engine fails at the start. Later failures are items; after an error of a single
+    /// record, the listing may continue.
     fn keys(&self) -> Result<Keys> {
         let schema = self.schema().clone();
         Ok(Box::new(self.rows()?.map(move |row| row.map(|row| schema.key_of(&row)))))
     }
 
-    /// All records, as [`keys`](ScopeStore::keys).
+    /// Returns all records, with the guarantees of [`keys`](ScopeStore::keys).
     ///
     /// # Errors
     ///
     /// As [`keys`](ScopeStore::keys).
     fn rows(&self) -> Result<Rows>;
 
-    /// How many records there are.
+    /// Returns the number of records.
     ///
     /// # Errors
     ///
-    /// Where the engine fails.
+    /// If the engine fails.
     fn len(&self) -> Result<u64> {
         self.keys()?.try_fold(0, |count, key| key.map(|_| count + 1))
     }
@@ -213,14 +215,14 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// Where the engine fails.
+    /// If the engine fails.
     fn clear(&self) -> Result<()> {
         let keys = self.keys()?.collect::<Result<Vec<_>>>()?;
         self.pop_many(&keys).map(drop)
     }
 
-    /// All records as they stand at one moment, in memory: whoever replaces them meanwhile is seen
-    /// whole or not at all where the engine can tell.
+    /// Returns all records in memory. If the engine supports it, they are a consistent snapshot: a
+    /// concurrent [`replace_all`](ScopeStore::replace_all) is visible completely or not at all.
     ///
     /// # Errors
     ///
@@ -229,12 +231,12 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         self.rows()?.collect()
     }
 
-    /// Removes all records and writes these instead, all or nothing: whoever looks afterwards, or
-    /// after the process was killed in the middle, finds the old records or the new ones, whole.
+    /// Replaces all records by these, all or nothing. Later calls see either the old records or the
+    /// new ones, even if the process is killed meanwhile.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing changed, where the
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with nothing changed, if the
     /// engine cannot do that; and as [`set`](ScopeStore::set).
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
         let _ = rows;
@@ -243,12 +245,12 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         ))
     }
 
-    /// Inserts records as [`insert_many`](ScopeStore::insert_many) does, and replaces those whose
-    /// expiry is at or before `at`: they count as missing.
+    /// Inserts records as [`insert_many`](ScopeStore::insert_many) does. Stored records with an
+    /// expiry at or before `at` count as missing and are replaced.
     ///
-    /// Each record is checked and written in one atomic step, or is at least never removed after it
-    /// was written anew. The body here removes an expired record and inserts the new one if the key
-    /// is still free then.
+    /// Each record is checked and written in one atomic step, or a record that was written meanwhile
+    /// is at least never removed. The default implementation removes the expired record, and inserts
+    /// the new one if the key is still free.
     ///
     /// # Errors
     ///
@@ -257,23 +259,23 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         expiry::replace_expired(self, rows, at)
     }
 
-    /// Removes those records of these keys whose expiry is at or before `at`, each in one atomic
-    /// step: a record that is written at the same time stays.
+    /// Removes the records with these keys and an expiry at or before `at`. Each is checked and
+    /// removed in one atomic step, so a record that is written meanwhile is kept.
     ///
     /// # Errors
     ///
-    /// Where the engine fails; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if
-    /// [`Capabilities::expiry`] says so.
+    /// If the engine fails; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if
+    /// [`Capabilities::expiry`] is [`ExpirySupport::Unsupported`].
     fn remove_expired(&self, keys: &[Key], at: i64) -> Result<()> {
         let _ = (keys, at);
         Err(expiry::unsupported())
     }
 
-    /// Stores a record in place of `old`, or as a new one for `None`, unless the stored record of
-    /// its key is another one by now. Returns whether it was stored.
+    /// Stores a record if the stored record of its key equals `old`, or if there is none and `old`
+    /// is `None`. Returns whether it was stored.
     ///
-    /// The body here compares before it writes, so that a write of another process in between is
-    /// overwritten.
+    /// The default implementation compares before it writes, so it overwrites a write of another
+    /// process in between.
     ///
     /// # Errors
     ///
@@ -282,9 +284,8 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         expiry::replace_unchanged(self, old, row)
     }
 
-    /// Gives the record of a key another expiry, [`Value::Timestamp`](crate::Value::Timestamp) or
-    /// NULL, in one atomic step if it is not expired at `at`. Returns whether there was such a
-    /// record.
+    /// Sets the expiry of a record, [`Value::Timestamp`](crate::Value::Timestamp) or NULL, in one
+    /// atomic step if it is not expired at `at`. Returns whether there was such a record.
     ///
     /// # Errors
     ///
@@ -294,9 +295,9 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         Err(expiry::unsupported())
     }
 
-    /// Removes up to `limit` of the records whose expiry is at or before `before`, the earliest ones
-    /// if the engine can tell, and returns how many it removed: fewer than `limit` only if there are
-    /// no more. It finds them without reading the others where the engine can.
+    /// Removes up to `limit` records with an expiry at or before `before`, and returns the number of
+    /// removed records. It is less than `limit` only if there are no more. If the engine supports it,
+    /// the earliest ones are removed, and the other records are not read.
     ///
     /// # Errors
     ///
@@ -305,19 +306,19 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         expiry::purge(self, before, limit)
     }
 
-    /// Removes the records that expire first until there are `records` left, up to `limit` of
-    /// them, and returns how many it removed. Records without an expiry go last.
+    /// Removes the records that expire first until `records` are left, but at most `limit`, and
+    /// returns the number of removed records. Records without an expiry are removed last.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if
-    /// [`Capabilities::max_records`] says so.
+    /// [`Capabilities::max_records`] is `false`.
     fn trim(&self, records: u64, limit: usize) -> Result<usize> {
         let _ = (records, limit);
         Err(crate::Error::unsupported("the backend cannot bound the number of records in a scope"))
     }
 
-    /// The keys of the records that are not expired at `at`, as [`keys`](ScopeStore::keys).
+    /// Returns the keys of the records that are not expired at `at`, as [`keys`](ScopeStore::keys).
     ///
     /// # Errors
     ///
@@ -327,7 +328,7 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         Ok(Box::new(self.live_rows(at)?.map(move |row| row.map(|row| schema.key_of(&row)))))
     }
 
-    /// The records that are not expired at `at`, as [`rows`](ScopeStore::rows).
+    /// Returns the records that are not expired at `at`, as [`rows`](ScopeStore::rows).
     ///
     /// # Errors
     ///
@@ -340,22 +341,22 @@ pub trait ScopeStore: Send + Sync + fmt::Debug {
         })))
     }
 
-    /// How many records are not expired at `at`.
+    /// Returns the number of records that are not expired at `at`.
     ///
     /// # Errors
     ///
-    /// Where the engine fails.
+    /// If the engine fails.
     fn live_len(&self, at: i64) -> Result<u64> {
         self.live_keys(at)?.try_fold(0, |count, key| key.map(|_| count + 1))
     }
 
-    /// The leases by which processes share computations; `None` if
-    /// [`Capabilities::shared_single_flight`] says that there are none.
+    /// Returns the leases by which processes share computations, or `None` if
+    /// [`Capabilities::shared_single_flight`] is `false`.
     fn leases(&self) -> Option<&dyn Leases> {
         None
     }
 
-    /// The table behind it, as calls on a Diesel connection use it; none where there is none.
+    /// Returns the table of the scope for calls on a Diesel connection, or `None` if there is none.
     #[doc(hidden)]
     fn table(&self) -> Option<&dyn Any> {
         None

@@ -1,4 +1,4 @@
-//! [`Store`] for pointers to a store, so that one store can be given to several caches.
+//! [`Store`] for pointers to a store, so that several caches can share a store.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A scope that is stored under one schema and read as another.
+//! A read-only scope that converts records from their stored schema to another one.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::{Keys, Rows, ScopeStore};
 use crate::schema::project;
 use crate::{Column, Error, Key, Result, Row, Schema};
 
-/// A scope of fewer or narrower columns than its schema has, which is only read.
+/// A read-only scope that is stored with fewer or narrower columns than its schema has.
 #[derive(Debug)]
 pub(crate) struct Projected {
     schema: Arc<Schema>,
@@ -14,7 +14,7 @@ pub(crate) struct Projected {
 }
 
 impl Projected {
-    /// A scope as it is read under a schema: the scope itself if it has the very columns.
+    /// Wraps a scope to be read under a schema. Returns the scope itself if the columns are equal.
     pub(crate) fn wrap(schema: &Arc<Schema>, stored: Arc<dyn ScopeStore>) -> Arc<dyn ScopeStore> {
         let same = |(a, b): (&Column, &Column)| a.name == b.name && a.ty == b.ty;
         let (have, want) = (stored.schema(), schema);
@@ -25,7 +25,8 @@ impl Projected {
         }
     }
 
-    /// A key as it is stored; `None` if it is outside the stored types, so that no record has it.
+    /// Returns the key with the stored types, or `None` if these cannot hold it, so that no record
+    /// has it.
     fn stored_key(&self, key: &Key) -> Option<Key> {
         let columns = self.stored.schema().key_columns();
         let values = columns.zip(key.values()).map(|(column, value)| {
@@ -35,8 +36,7 @@ impl Projected {
         values.collect::<Result<Vec<_>>>().ok().map(Key::new)
     }
 
-    /// Whether the stored records have the column that says when one expires; where it is to be
-    /// added, none does.
+    /// Returns whether the stored records have the expiry column. If not, none of them expires.
     fn is_stored_with_expiry(&self) -> bool {
         self.stored.schema().expiry_column().is_some()
     }
@@ -62,8 +62,8 @@ impl ScopeStore for Projected {
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         let stored: Vec<Option<Key>> = keys.iter().map(|key| self.stored_key(key)).collect();
-        let asked: Vec<Key> = stored.iter().flatten().cloned().collect();
-        let mut rows = self.stored.fetch_many(&asked)?.into_iter();
+        let keys: Vec<Key> = stored.iter().flatten().cloned().collect();
+        let mut rows = self.stored.fetch_many(&keys)?.into_iter();
         let row = |key: &Option<Key>| match key {
             Some(_) => rows.next().flatten().map(|row| self.projected(row)).transpose(),
             None => Ok(None),

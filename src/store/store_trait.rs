@@ -1,4 +1,4 @@
-//! The trait of opened engines, and what it says of them.
+//! The trait of opened engines, and their capabilities.
 
 use std::any::Any;
 use std::fmt;
@@ -8,46 +8,47 @@ use super::{ExpirySupport, ScopeStore};
 use crate::schema::{Migrate, Plan};
 use crate::{Result, Schema};
 
-/// What a backend does beyond the contract that all share.
+/// The capabilities of a backend beyond the common contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// Records outlive the process.
     pub persistent: bool,
-    /// NaN can be stored. Where it cannot, it is an error before anything is written.
+    /// NaN can be stored. If not, it is an error before anything is written.
     pub nan: bool,
-    /// The sign of a negative zero is kept. Where it is not, it comes back as zero.
+    /// The sign of a negative zero is kept. If not, zero is returned.
     pub negative_zero: bool,
-    /// Text can hold the character NUL. Where it cannot, it is an error before anything is
-    /// written.
+    /// Text can contain the character NUL. If not, it is an error before anything is written.
     pub nul_in_text: bool,
-    /// Records are kept in tables of typed columns, which `plan` and `migrate` know.
+    /// Records are stored in tables of typed columns, to which `plan` and `migrate` apply.
     pub tables: bool,
-    /// Something is stored at all.
+    /// Records are stored at all; `false` for `noop:`.
     pub stores: bool,
-    /// Records may go before anybody removes them, because there is room for so many only.
+    /// The size is bounded, and records may be evicted.
     pub evicts: bool,
-    /// No call ever waits for a file or a server, so that futures need no thread for it.
+    /// No call ever waits for a file or a server, so futures call the store on their own thread.
     #[doc(alias = "immediate")]
     pub non_blocking: bool,
-    /// It is opened read-only: every write is [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
+    /// The store is opened read-only: every write is an error of
+    /// [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly).
     pub read_only: bool,
-    /// What it does with the expiry of records. Where it is
-    /// [`Unsupported`](ExpirySupport::Unsupported), a scope with a time to live is an error.
+    /// The support for the expiry of records. With [`Unsupported`](ExpirySupport::Unsupported), a
+    /// scope with a time to live is an error.
     pub expiry: ExpirySupport,
-    /// It removes expired records itself, after their last stale window, so that
+    /// The backend removes expired records itself, after their last stale window, so
     /// [`purge`](ScopeStore::purge) finds none.
     pub removes_expired: bool,
     /// The number of records in a scope can be bounded by
     /// [`max_records`](crate::Schema::max_records).
     pub max_records: bool,
-    /// Processes can share computations:
-    /// [`SingleFlight::Shared`](crate::SingleFlight::Shared) is honoured.
+    /// Processes can share computations by
+    /// [`SingleFlight::Shared`](crate::SingleFlight::Shared).
     pub shared_single_flight: bool,
 }
 
 impl Capabilities {
-    /// Everything that the contract asks for and nothing beyond: in memory, any value.
+    /// Returns the capabilities of a store in memory that holds any value and supports nothing
+    /// beyond the common contract.
     pub const fn new() -> Self {
         Self {
             persistent: false,
@@ -73,7 +74,7 @@ impl Default for Capabilities {
     }
 }
 
-/// The tables that stand in a database, as scopes.
+/// The existing tables of a database, as scopes.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Adopted {
@@ -86,57 +87,56 @@ pub struct Adopted {
 
 /// An opened engine that stores rows.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// The name of the backend, for messages.
+    /// Returns the name of the backend, for messages.
     fn name(&self) -> &'static str;
 
-    /// What the backend does beyond the common contract.
+    /// Returns the capabilities of the backend beyond the common contract.
     fn capabilities(&self) -> Capabilities {
         Capabilities::new()
     }
 
-    /// Opens a scope: makes its table, or upgrades it as the schema's policy says.
+    /// Opens a scope. Creates its table, or migrates it as the schema's policy allows.
     ///
-    /// The schema is valid. Opening a scope twice, in one process or in many, gives two handles on
-    /// the same records.
+    /// The schema is valid. All handles on a scope, in one process or in many, see the same records.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan where the table
+    /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if the table
     /// differs in a way that the policy does not allow to change;
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the engine cannot hold such
-    /// a schema.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the engine cannot hold the
+    /// schema.
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>>;
 
-    /// Opens a scope to be read, and changes nothing that is stored: no table, directory, column or
-    /// registry is made, and records are never dropped. `None` if the backend has nothing of the
-    /// scope.
+    /// Opens a scope for reading, or returns `None` if it does not exist. Changes nothing that is
+    /// stored: it creates no table, directory, column or registry, and never drops records.
     ///
     /// A column of the schema that the stored records lack reads as its default, or NULL. Only the
-    /// methods of the returned scope that read are called. A backend without this method cannot be
+    /// reading methods of the returned scope are called. A backend without this method cannot be
     /// opened read-only.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::SchemaChange`](crate::ErrorKind::SchemaChange) with the plan if the records
-    /// cannot be read under the schema as they are stored;
+    /// cannot be read under the schema without a migration;
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) as [`open`](Store::open), and if
-    /// the backend has no such method.
+    /// the backend does not implement this method.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         let _ = schema;
         Err(crate::Error::unsupported(format!("{} cannot be opened read-only", self.name())))
     }
 
-    /// What [`open`](Store::open) or [`migrate`](Store::migrate) would change. Changes nothing.
+    /// Returns what [`open`](Store::open) or [`migrate`](Store::migrate) would change. Changes
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Where the engine cannot be asked.
+    /// If the engine cannot be queried.
     fn plan(&self, schema: &Schema) -> Result<Plan> {
         Ok(Plan::empty(schema))
     }
 
-    /// Applies the safe steps, and under [`Migrate::Recreate`] whatever
-    /// else is needed; gives the plan that was applied.
+    /// Applies the safe steps, and under [`Migrate::Recreate`] also the others. Returns the applied
+    /// plan.
     ///
     /// # Errors
     ///
@@ -151,97 +151,97 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(plan)
     }
 
-    /// The names of the scopes that the backend has, sorted: every one whose opening or first
-    /// write was acknowledged before the call.
-    /// A backend that has scopes nowhere but in their records may leave out those without any.
+    /// Returns the sorted names of the scopes. The list contains every scope whose opening or first
+    /// write was acknowledged before the call. A backend that stores nothing but records may omit
+    /// empty scopes.
     ///
     /// # Errors
     ///
-    /// Where the engine cannot be asked.
+    /// If the engine cannot be queried.
     fn scopes(&self) -> Result<Vec<String>>;
 
-    /// Returns the schema of a scope that needs no declaration, since the backend keeps all scopes
-    /// in one form.
+    /// Returns the schema of a scope that needs no declaration, if the backend stores all scopes in
+    /// the same form.
     #[doc(alias = "undeclared")]
     fn implicit_schema(&self, scope: &str) -> Option<Schema> {
         let _ = scope;
         None
     }
 
-    /// The tables that stand, as scopes.
+    /// Returns the existing tables as scopes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the backend has no tables.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the backend has no tables.
     fn adopt(&self) -> Result<Adopted> {
         Err(crate::Error::unsupported(format!("{} has no tables to adopt", self.name())))
     }
 
-    /// The database behind it, as Diesel is lent its connections; none where there is none.
+    /// Returns the database whose connections Diesel can use, or `None` if there is none.
     #[doc(hidden)]
     fn database(&self) -> Option<&dyn Any> {
         None
     }
 
-    /// What is done with the expiry of the records of a scope of this schema, be it opened or not:
-    /// what [`Capabilities::expiry`] says, unless its records have no place for it, as in a table
-    /// that another program made.
+    /// Returns the support for expiry in a scope with this schema, opened or not. It is
+    /// [`Capabilities::expiry`], unless the records have no place for an expiry, as in a table of
+    /// another program.
     ///
     /// # Errors
     ///
-    /// Where the engine cannot be asked.
+    /// If the engine cannot be queried.
     fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
         let _ = schema;
         Ok(self.capabilities().expiry)
     }
 
-    /// The schema under which the records of a scope are stored, as [`open`](Store::open) was given
-    /// it; `None` if there is no such scope or the backend does not keep schemas.
+    /// Returns the stored schema of a scope, as passed to [`open`](Store::open), or `None` if there
+    /// is no such scope or the backend does not store schemas.
     ///
     /// # Errors
     ///
-    /// Where the engine cannot be asked.
+    /// If the engine cannot be queried.
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         Ok(self.implicit_schema(scope))
     }
 
-    /// Asks the engine something cheap, to find out whether it answers.
+    /// Makes a cheap request, to check that the engine responds.
     ///
     /// # Errors
     ///
-    /// Where the engine cannot be asked.
+    /// If the engine cannot be queried.
     fn ping(&self) -> Result<()> {
         self.scopes().map(drop)
     }
 
-    /// Reads scopes (all where none is named) from the storage behind a staged cache; elsewhere
-    /// there is nothing to do.
+    /// Loads the named scopes, or all for `None`, from the storage of a staged cache. Other stores do
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Where the storage fails.
+    /// If the storage fails.
     fn load(&self, scopes: Option<&[String]>) -> Result<()> {
         let _ = scopes;
         Ok(())
     }
 
-    /// Writes scopes (all where none is named) to the storage behind a staged cache; elsewhere
-    /// there is nothing to do.
+    /// Writes the named scopes, or all for `None`, to the storage of a staged cache. Other stores do
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Where the storage fails.
+    /// If the storage fails.
     fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let _ = scopes;
         Ok(())
     }
 
-    /// The names of the scopes, sorted, of which a staged cache has work that no
-    /// [`backup`](Store::backup) wrote; elsewhere there are none.
+    /// Returns the sorted names of the scopes of a staged cache with changes since the last
+    /// [`backup`](Store::backup). Other stores have none.
     ///
     /// # Errors
     ///
-    /// Where that cannot be told.
+    /// If a member of the cache fails.
     fn unsaved(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

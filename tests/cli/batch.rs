@@ -93,21 +93,21 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
         ("{", "not JSON: unexpected end of the text at line 1 column 1"),
         ("[1]", r#"the line is not a JSON object; write {"op": "fetch", ...}"#),
         ("{}", "the field `op` is missing"),
-        (r#"{"op":1}"#, "the field `op` is to be a string"),
+        (r#"{"op":1}"#, "the field `op` must be a string"),
         (r#"{"op":"fetch","scope":"a"}"#, "the field `key` is missing; `fetch` has op, scope, key"),
         (
             r#"{"op":"fetch","scope":"a","key":"a1","kee":1}"#,
             "unknown field `kee`; `fetch` has op, scope, key",
         ),
         (r#"{"op":"scopes","x":1}"#, "unknown field `x`; `scopes` has no field but `op`"),
-        (r#"{"op":"keys","scope":1}"#, "the field `scope` is to be a string"),
+        (r#"{"op":"keys","scope":1}"#, "the field `scope` must be a string"),
         (
             r#"{"op":"fetch_many","scope":"a","keys":"a1"}"#,
-            "the field `keys` is to be an array of keys",
+            "the field `keys` must be an array of keys",
         ),
         (
             r#"{"op":"set_many","scope":"a","items":[["a1",{}],["a2"]]}"#,
-            "the field `items` is to be an array of [KEY, VALUE] pairs",
+            "the field `items` must be an array of [KEY, VALUE] pairs",
         ),
         (
             r#"{"op":"fetch","scope":"a","key":18446744073709551616}"#,

@@ -25,7 +25,7 @@ line 3: column `count`: the text is not of type int
 line 5: it has 2 cells; the header names 3 columns
 line 7: column `count`: the value is out of the range of type int
 line 8: column `count`: the text is not of type int
-2 rows imported, 4 bad rows left out
+2 rows imported, 4 bad rows skipped
 ";
     assert_eq!(import(&["a", "--format", "csv"], csv), ended(2, "", expected));
     let strict = "\
@@ -47,10 +47,10 @@ fn bad_lines_of_json_are_reported_and_the_rest_is_imported() {
 "#;
     let expected = "\
 line 3: column `count`: expected an integer for type int, found a number with a fraction
-line 4: column `id`: it is missing, and it is unique: a part of the key
+line 4: column `id`: the value is missing, and the column is part of the key
 line 5: no column `cuont`; the columns are id, name, comment, count; did you mean `count`?
 line 6: it is not a JSON object of the scope's columns
-2 rows imported, 4 bad rows left out
+2 rows imported, 4 bad rows skipped
 ";
     assert_eq!(import(&["a", "--format", "jsonl"], jsonl), ended(2, "", expected));
 }
@@ -62,7 +62,7 @@ fn a_row_that_the_store_refuses_does_not_stop_the_others() {
     let told = import(&["airlines", "--format", "jsonl"], jsonl);
     let (bad, summary) = told.stderr.split_once('\n').unwrap();
     assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
-    assert_eq!((told.code, summary), (2, "2 rows imported, 1 bad row left out\n"));
+    assert_eq!((told.code, summary), (2, "2 rows imported, 1 bad row skipped\n"));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_header_names_the_columns() {
              you mean `name`?"
         )
     );
-    assert_eq!(header("id,id\n"), told("line 1, the header: it names the column `id` twice"));
+    assert_eq!(header("id,id\n"), told("line 1, the header: duplicate column `id`"));
     assert_eq!(
         header("\nname\n"),
         told("line 2, the header: it lacks the column `id`, which is unique")
@@ -87,7 +87,7 @@ fn the_header_names_the_columns() {
 
 #[test]
 fn the_format_is_told_by_the_file_or_by_an_option() {
-    let expected = "hilcat: neither the name of the file nor --format tells the format; give \
+    let expected = "hilcat: neither the file name nor --format determines the format; give \
                     --format csv or --format jsonl\n";
     assert_eq!(import(&["a"], ""), ended(2, "", expected));
     assert_eq!(import(&["a", "x.txt"], ""), ended(2, "", expected));
@@ -125,7 +125,7 @@ line 3: column `r`: the value is out of the range of type real
 line 4: column `r`: the value is out of the range of type real
 line 5: column `d`: the integer has more digits than a value of type double holds; with a point, as in 1.0, it is rounded
 line 6: column `r`: the integer has more digits than a value of type real holds; with a point, as in 1.0, it is rounded
-1 row imported, 5 bad rows left out
+1 row imported, 5 bad rows skipped
 ";
     let csv = "id,r,d\n1,0,1e400\n2,1e400,0\n3,1e-50,0\n4,0,9007199254740993\n5,16777217,0\n6,0.1,9007199254740993.0\n";
     assert_eq!(told(&["import", "f", "--format", "csv"], csv), ended(2, "", refused));

@@ -105,9 +105,9 @@ fn the_lines_of_a_quote_that_is_never_closed_are_named() {
     let rows: String = (0..995).map(|n| format!("k{n},x\n")).collect();
     let csv = format!("id,name\ngood,x\n\"bad,x\n{rows}");
     let told = in_memory(&["import", "a", "--format", "csv"], &csv);
-    let expected = "lines 3 to 998: a quote is never closed, so that everything behind it is one \
-                    row; close it, or write it twice\n\
-                    1 row imported, 1 bad row left out\n";
+    let expected = "lines 3 to 998: a quote is never closed, so everything after it is one \
+                    row; close it, or double it\n\
+                    1 row imported, 1 bad row skipped\n";
     assert_eq!(told, ended(2, "", expected));
 }
 

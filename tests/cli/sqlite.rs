@@ -165,7 +165,7 @@ fn many_rows_pass_in_batches() {
     let bad = csv.replace("k1700,,,1700", "k1700,,,x");
     let told = cache.run_with(&["import", "a", "--format", "csv"], &bad);
     let expected = "line 1702: column `count`: the text is not of type int\n\
-                    2499 rows imported, 1 bad row left out\n";
+                    2499 rows imported, 1 bad row skipped\n";
     assert_eq!(told, ended(2, "", expected));
     assert_eq!(cache.run_with(&["import", "a", "--format", "csv"], &csv).code, 0);
     assert_eq!(cache.run(&["export", "a", "--format", "csv"]), ended(0, &csv, ""));
@@ -180,7 +180,7 @@ fn a_row_that_the_store_refuses_does_not_stop_its_batch() {
     let told = cache.run_with(&["import", "airlines", "--format", "csv"], csv);
     let (bad, summary) = told.stderr.split_once('\n').unwrap();
     assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
-    assert_eq!((told.code, summary), (2, "1 row imported, 1 bad row left out\n"));
+    assert_eq!((told.code, summary), (2, "1 row imported, 1 bad row skipped\n"));
     let expected = "{\"carrier\":\"UA\",\"name\":\"old\"}\n";
     assert_eq!(cache.run(&["export", "airlines", "--format", "jsonl"]), ended(0, expected, ""));
 }

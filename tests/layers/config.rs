@@ -92,7 +92,7 @@ fn what_is_wrong_is_said_without_secrets() {
     assert!(error_of("fan-out:?primary=memory:&writers=secret").starts_with("`writers`: "));
     let error = error_of("fan-out:?primary=memory:&writers=memory:&on_failure=secret");
     assert!(error.contains("one of stop, continue"), "{error}");
-    assert!(error_of("tiered://secret").contains("options alone"));
+    assert!(error_of("tiered://secret").contains("takes only options"));
     assert!(error_of("layers:secret.toml").contains("layers:///"));
     for (text, expected) in [
         ("layer = 'teired'", "did you mean `tiered`?"),

@@ -108,7 +108,7 @@ fn the_first_failure_stops() {
             [
                 "the primary store (spied) has it",
                 "writer 1 (spied) does not have it: on purpose",
-                "writer 2 (spied) was not asked and does not have it",
+                "writer 2 (spied) was skipped and does not have it",
             ]
         );
         assert!(error.to_string().starts_with(&format!("fan-out {name}, scope `m`")), "{error}");

@@ -289,7 +289,7 @@ fn one_table_for_two_scopes_is_refused(mut context: TestContext) -> Result<()> {
         ];
         for error in refused {
             assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
-            let names = format!("{}`; give this one another by `table`", context.scope);
+            let names = format!("{}`; choose another one by `table`", context.scope);
             assert!(error.to_string().contains(&names), "{error}");
         }
         assert!(!context.cache.scopes()?.contains(&second.name().to_owned()));
@@ -321,7 +321,7 @@ fn a_refusal_names_a_way_that_works(mut context: TestContext) -> Result<()> {
         context.cache.migrate(&manual(lossy.clone())).unwrap_err(),
     ] {
         let error = error.to_string();
-        assert!(error.contains("say migrate = \"recreate\" in the schema"), "{error}");
+        assert!(error.contains("set migrate = \"recreate\" in the schema"), "{error}");
         assert!(!error.contains("the schema's policy is manual"), "{error}");
     }
     context.cache.migrate(&lossy.clone().migrate(Migrate::Recreate))?;

@@ -1,4 +1,4 @@
-//! Reads what stands in `#[cached(...)]`. What goes together is the business of `valid`.
+//! Parses `#[cached(...)]`. `valid` checks which attributes can be combined.
 
 use proc_macro2::TokenStream;
 use syn::parse::{ParseStream, Parser};
@@ -33,7 +33,7 @@ const KNOWN: [&str; 19] = [
     "crate",
 ];
 
-/// What is said of a function.
+/// The attributes of a function.
 #[derive(Default)]
 pub(super) struct FunctionAttrs {
     pub(super) cache: Option<Given<Expr>>,
@@ -49,7 +49,7 @@ pub(super) struct FunctionAttrs {
     pub(super) krate: Option<Given<Path>>,
 }
 
-/// Reads the attributes; what is wrong goes to `errors` and counts as not said.
+/// Parses the attributes. Invalid ones are reported in `errors` and ignored.
 pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> FunctionAttrs {
     let takes = format!(
         "write `#[cached(cache = ...)]` with attributes in the parentheses: `{}`",
@@ -57,25 +57,25 @@ pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> Funct
     );
     let parse = |input: ParseStream<'_>| Item::parse_all(input, &takes);
     let items = errors.keep(parse.parse2(attributes)).unwrap_or_default();
-    let mut said = FunctionAttrs::default();
+    let mut parsed = FunctionAttrs::default();
     for item in items {
         if NAMES.contains(&item.key().as_str())
-            && let Some(done) = said.freshness.read(&item)
+            && let Some(done) = parsed.freshness.read(&item)
         {
             errors.keep(done);
             continue;
         }
         let done = match item.key().as_str() {
-            "cache" => item.put(&mut said.cache, Item::expr),
-            "scope" => item.put(&mut said.scope, Item::name),
-            "table" => item.put(&mut said.table, Item::name),
-            "column" => item.put(&mut said.column, Item::name),
-            "migrate" => item.put(&mut said.migrate, Item::migrate),
-            "key" => item.put(&mut said.key, Item::expr),
-            "json" => item.put(&mut said.json, Item::flag),
-            "map_error" => item.put(&mut said.map_error, Item::expr),
-            "on_error" => item.put(&mut said.on_error, on_error),
-            "crate" => item.put(&mut said.krate, Item::path),
+            "cache" => item.put(&mut parsed.cache, Item::expr),
+            "scope" => item.put(&mut parsed.scope, Item::name),
+            "table" => item.put(&mut parsed.table, Item::name),
+            "column" => item.put(&mut parsed.column, Item::name),
+            "migrate" => item.put(&mut parsed.migrate, Item::migrate),
+            "key" => item.put(&mut parsed.key, Item::expr),
+            "json" => item.put(&mut parsed.json, Item::flag),
+            "map_error" => item.put(&mut parsed.map_error, Item::expr),
+            "on_error" => item.put(&mut parsed.on_error, on_error),
+            "crate" => item.put(&mut parsed.krate, Item::path),
             name => Err(item.wrong(format!(
                 "unknown attribute `{name}`; the attributes of a cached function are `{}`{}",
                 KNOWN.join("`, `"),
@@ -84,14 +84,14 @@ pub(super) fn of_function(attributes: TokenStream, errors: &mut Errors) -> Funct
         };
         errors.keep(done);
     }
-    said
+    parsed
 }
 
-/// A word, or an expression that is told the error.
+/// Parses `on_error`: a word, or an expression that is called with the error.
 fn on_error(item: &Item) -> syn::Result<OnError> {
     let expr = item.expr()?;
     let Expr::Lit(ExprLit { lit: Lit::Str(word), .. }) = &expr else {
-        return Ok(OnError::Tell(expr));
+        return Ok(OnError::Call(expr));
     };
     match word.value().as_str() {
         "compute" => Ok(OnError::Compute),
@@ -99,7 +99,7 @@ fn on_error(item: &Item) -> syn::Result<OnError> {
         other => Err(syn::Error::new(
             word.span(),
             format!(
-                "`{other}` is not what can be done where the cache fails: `compute`, `panic`, or a function that is told the error{}",
+                "unknown value `{other}`; `on_error` is `compute`, `panic`, or a function that takes the error{}",
                 did_you_mean(other, ["compute", "panic"])
             ),
         )),

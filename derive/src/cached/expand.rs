@@ -1,7 +1,8 @@
-//! Writes the function and those beside it: data, and a call of the library, which has the logic.
+//! Generates the function and its companions. They contain data and a call of the library, which
+//! contains the logic.
 //!
-//! The names that the macro makes up are of its own hygiene (`mixed_site`): the body of the function
-//! cannot see them. What needs a trait of a type stands at the span of that type.
+//! Generated names have the hygiene `mixed_site`, so the body of the function cannot see them. Code
+//! that needs a trait of a type has the span of that type, so that errors point there.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -13,7 +14,7 @@ use crate::expand::policy_of;
 
 use super::model::{Argument, Failure, Function, Key, Nullable, OnError};
 
-/// The names that the macro makes up.
+/// The generated names.
 struct Names {
     function: Ident,
     cache: Ident,
@@ -37,33 +38,37 @@ impl Names {
     }
 }
 
-/// What a call does.
+/// The generated functions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Generated {
     Call,
     Refresh,
     Forget,
 }
 
 pub(super) fn function(function: &Function<'_>) -> TokenStream {
-    let [call, refresh, forget] =
-        [What::Call, What::Refresh, What::Forget].map(|what| one(function, what));
+    let [call, refresh, forget] = [Generated::Call, Generated::Refresh, Generated::Forget]
+        .map(|generated| one(function, generated));
     quote!(#call #refresh #forget)
 }
 
-/// One of the three functions.
-fn one(function: &Function<'_>, what: What) -> TokenStream {
+/// Generates one of the three functions.
+fn one(function: &Function<'_>, generated: Generated) -> TokenStream {
     let item = function.item;
-    let (attributes, sig) = match what {
-        What::Call => {
+    let (attributes, sig) = match generated {
+        Generated::Call => {
             (item.attrs.iter().map(ToTokens::to_token_stream).collect(), item.sig.clone())
         }
-        What::Refresh => (beside(function, what), renamed(function, "refresh")),
-        What::Forget => (beside(function, what), forgetting(function)),
+        Generated::Refresh => {
+            (companion_attributes(function, generated), renamed(function, "refresh"))
+        }
+        Generated::Forget => {
+            (companion_attributes(function, generated), forget_signature(function))
+        }
     };
     let vis = &item.vis;
     let attributes: TokenStream = attributes;
-    let body = body(function, what, &sig);
+    let body = body(function, generated, &sig);
     quote! {
         #attributes
         #vis #sig {
@@ -72,20 +77,20 @@ fn one(function: &Function<'_>, what: What) -> TokenStream {
     }
 }
 
-/// The attributes of a function beside the one that was written.
-fn beside(function: &Function<'_>, what: What) -> TokenStream {
+/// Returns the attributes of a companion function.
+fn companion_attributes(function: &Function<'_>, generated: Generated) -> TokenStream {
     let kept = |attribute: &&Attribute| {
         let path = attribute.path();
         path.is_ident("cfg") || path.is_ident("allow")
     };
     let kept = function.item.attrs.iter().filter(kept);
     let name = function.item.sig.ident.unraw();
-    let doc = match what {
-        What::Refresh => {
-            format!("Runs `{name}` whatever is stored, and stores and returns what it gives.")
+    let doc = match generated {
+        Generated::Refresh => {
+            format!("Runs `{name}` even if its value is stored, and stores and returns the result.")
         }
         _ => format!(
-            "Removes what is stored of a call of `{name}`; says whether there was anything.\n\n# Errors\n\nWhere the cache fails."
+            "Removes the stored value of a call of `{name}`. Returns whether there was one.\n\n# Errors\n\nIf the cache fails."
         ),
     };
     quote! {
@@ -101,20 +106,20 @@ fn renamed(function: &Function<'_>, suffix: &str) -> Signature {
     Signature { ident: Ident::new(&name, sig.ident.span()), ..sig.clone() }
 }
 
-fn forgetting(function: &Function<'_>) -> Signature {
+fn forget_signature(function: &Function<'_>) -> Signature {
     let krate = &function.krate;
     let output: ReturnType = syn::parse_quote!(-> #krate::Result<::core::primitive::bool>);
     Signature { output, ..renamed(function, "forget") }
 }
 
-fn body(function: &Function<'_>, what: What, sig: &Signature) -> TokenStream {
+fn body(function: &Function<'_>, generated: Generated, sig: &Signature) -> TokenStream {
     let names = Names::new();
     let Names { function: data, cache, parts, kind, .. } = &names;
     let opened = cache_of(function, cache);
     let (described, key, how) = (describe(function), key(function, &names), kind_of(function));
-    let call = match what {
-        What::Forget => forget(function, &names),
-        _ => call(function, what, sig, &names),
+    let call = match generated {
+        Generated::Forget => forget(function, &names),
+        _ => call(function, generated, sig, &names),
     };
     quote! {
         let #data = #described;
@@ -125,7 +130,8 @@ fn body(function: &Function<'_>, what: What, sig: &Signature) -> TokenStream {
     }
 }
 
-/// Takes the cache: borrowed (what is made for the call lives as long as that), or where the body or a future may outlive that, a clone.
+/// Binds the cache: borrowed, or a clone if the body may change or move `self`, or a future may
+/// outlive the borrow. A temporary cache lives as long as the call.
 fn cache_of(function: &Function<'_>, name: &Ident) -> TokenStream {
     let (krate, cache) = (&function.krate, &function.cache);
     let cache_span = Span::call_site().located_at(cache.span());
@@ -138,7 +144,7 @@ fn cache_of(function: &Function<'_>, name: &Ident) -> TokenStream {
     }
 }
 
-/// The static data of one of the functions.
+/// Generates the static data of a function.
 fn describe(function: &Function<'_>) -> TokenStream {
     let krate = &function.krate;
     let name = function.item.sig.ident.unraw().to_string();
@@ -163,7 +169,7 @@ fn describe(function: &Function<'_>) -> TokenStream {
     }}
 }
 
-/// The parts of the key.
+/// Generates the parts of the key.
 fn key(function: &Function<'_>, names: &Names) -> TokenStream {
     let krate = &function.krate;
     let parts: Vec<TokenStream> = match &function.key {
@@ -202,7 +208,7 @@ fn part_of(function: &Function<'_>, argument: &Argument) -> TokenStream {
     quote!({ #part }(#value))
 }
 
-/// How the value is kept.
+/// Generates the kind of the value: a column, JSON or a record.
 fn kind_of(function: &Function<'_>) -> TokenStream {
     let (krate, value) = (&function.krate, &function.value);
     if let Some(Nullable(nullable)) = function.json {
@@ -234,34 +240,39 @@ fn borrowed(function: &Function<'_>, cache: &Ident) -> TokenStream {
     if function.clones_cache { quote!(&#cache) } else { quote!(#cache) }
 }
 
-/// The call of the library that runs the function where it has to, and what becomes of its result.
-fn call(function: &Function<'_>, what: What, sig: &Signature, names: &Names) -> TokenStream {
+/// Generates the call of the library, which runs the function if needed, and converts its result.
+fn call(
+    function: &Function<'_>,
+    generated: Generated,
+    sig: &Signature,
+    names: &Names,
+) -> TokenStream {
     let Names { function: data, cache, parts, kind, .. } = names;
     let krate = &function.krate;
     let is_async = sig.asyncness.is_some();
-    let told = match &function.failure {
+    let handler = match &function.failure {
         Failure::From(_) | Failure::Map(_) => None,
         Failure::Plain(on_error) | Failure::Hidden(on_error) => {
-            let told = tell(function, on_error, names);
-            Some(quote!(#told,))
+            let handler = error_handler(function, on_error, names);
+            Some(quote!(#handler,))
         }
     };
     let callee = format_ident!(
         "{}{}{}",
-        if told.is_none() { "try_" } else { "" },
-        if what == What::Refresh { "refresh" } else { "call" },
+        if handler.is_none() { "try_" } else { "" },
+        if generated == Generated::Refresh { "refresh" } else { "call" },
         if is_async { "_async" } else { "" },
     );
     let cache = if is_async { quote!(#cache) } else { borrowed(function, cache) };
     let compute = compute(function, sig);
     let wait = is_async.then(|| quote!(.await));
     let called = quote! {
-        #krate::__private::cached::#callee(#kind, #data, #cache, #parts, #told #compute) #wait
+        #krate::__private::cached::#callee(#kind, #data, #cache, #parts, #handler #compute) #wait
     };
     finished(function, &called, names)
 }
 
-/// The result of a call as the function returns it.
+/// Converts the result of a call to the return type of the function.
 fn finished(function: &Function<'_>, called: &TokenStream, names: &Names) -> TokenStream {
     let Names { value, error, .. } = names;
     let krate = &function.krate;
@@ -289,8 +300,8 @@ fn finished(function: &Function<'_>, called: &TokenStream, names: &Names) -> Tok
     }
 }
 
-/// What is told of an error of the cache before the value is computed.
-fn tell(function: &Function<'_>, on_error: &OnError, names: &Names) -> TokenStream {
+/// Generates the closure that is called with an error of the cache before the value is computed.
+fn error_handler(function: &Function<'_>, on_error: &OnError, names: &Names) -> TokenStream {
     let Names { function: data, error, .. } = names;
     let krate = &function.krate;
     match on_error {
@@ -298,17 +309,17 @@ fn tell(function: &Function<'_>, on_error: &OnError, names: &Names) -> TokenStre
         OnError::Panic => {
             quote!(|#error| -> () { #krate::__private::cached::panic_with(#data, #error) })
         }
-        OnError::Tell(tell) => quote!(|#error: &#krate::Error| { (#tell)(#error); }),
+        OnError::Call(call) => quote!(|#error: &#krate::Error| { (#call)(#error); }),
     }
 }
 
-/// The body as a closure that is run where the value is not stored.
+/// Generates a closure of the body, which is called if the value is not stored.
 fn compute(function: &Function<'_>, sig: &Signature) -> TokenStream {
     let (krate, block) = (&function.krate, &function.item.block);
     let ReturnType::Type(_, ty) = &sig.output else { return TokenStream::new() };
     let plain = matches!(function.failure, Failure::Plain(_));
     if sig.asyncness.is_some() {
-        // A block has no place for its type: it is told by what it would return.
+        // An async block cannot declare its type: the unreachable `return` determines it.
         let never = Ident::new("never", Span::mixed_site());
         let run = quote! {
             async move {

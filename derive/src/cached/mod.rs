@@ -1,4 +1,4 @@
-//! `#[cached]`: the same four rooms as those of the derive.
+//! `#[cached]`, in the same four stages as the derive macro.
 
 mod attr;
 mod expand;
@@ -11,7 +11,7 @@ use syn::ItemFn;
 
 use crate::error::Errors;
 
-/// The function, and those beside it; or the function as it was and all that is wrong with it.
+/// Returns the function and its companions, or the unchanged function and its errors.
 pub(crate) fn function(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
@@ -25,8 +25,8 @@ pub(crate) fn function(attributes: TokenStream, item: TokenStream) -> TokenStrea
         }
     };
     let mut errors = Errors::default();
-    let said = attr::of_function(attributes, &mut errors);
-    match valid::function(&function, said, errors) {
+    let attrs = attr::of_function(attributes, &mut errors);
+    match valid::function(&function, attrs, errors) {
         Ok(function) => expand::function(&function),
         Err(errors) => {
             let errors = errors.into_compile_error();

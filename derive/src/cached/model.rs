@@ -1,4 +1,4 @@
-//! The function as the macro understands it: nothing in here can be wrong.
+//! The validated model of a cached function.
 
 use proc_macro2::Span;
 use syn::{Expr, Ident, ItemFn, Path, Type};
@@ -6,14 +6,14 @@ use syn::{Expr, Ident, ItemFn, Path, Type};
 use crate::ast::Migrate;
 use crate::freshness::FreshnessAttrs;
 
-/// A function that is to be cached.
+/// A cached function.
 pub(super) struct Function<'a> {
-    /// As it was written.
+    /// The original function.
     pub(super) item: &'a ItemFn,
     /// The path of the library.
     pub(super) krate: Path,
     pub(super) cache: Expr,
-    /// The cache is a part of what the body may change or move.
+    /// Whether the cache must be cloned: it is in `self`, which the body may change or move.
     pub(super) clones_cache: bool,
     pub(super) scope: Option<String>,
     pub(super) table: Option<String>,
@@ -21,48 +21,49 @@ pub(super) struct Function<'a> {
     pub(super) freshness: FreshnessAttrs,
     pub(super) migrate: Option<Migrate>,
     pub(super) key: Key,
-    /// The type of what is kept: what is in a `Result`, or what is returned.
+    /// The type of the stored value: the return type, or the type in a `Result`.
     pub(super) value: Type,
-    /// It is kept as JSON; NULL for `None`.
+    /// Set if the value is stored as JSON.
     pub(super) json: Option<Nullable>,
     pub(super) failure: Failure,
 }
 
-/// Whether a type is an `Option`.
+/// Whether a type is an `Option`, whose `None` is stored as NULL.
 pub(super) struct Nullable(pub(super) bool);
 
-/// What a value is found by.
+/// The key of a value.
 pub(super) enum Key {
     /// The arguments.
     Arguments(Vec<Argument>),
-    /// Expressions of them.
+    /// The expressions of `key`.
     Expressions(Vec<Expr>),
 }
 
-/// An argument that is a part of the key.
+/// An argument that is part of the key.
 pub(super) struct Argument {
     pub(super) ident: Ident,
-    /// Its type behind all references, and how many there are.
+    /// The type without references, and the number of those.
     pub(super) ty: Type,
     pub(super) references: usize,
 }
 
-/// What `on_error` says.
+/// The value of `on_error`.
 #[derive(Clone)]
 pub(super) enum OnError {
     Compute,
     Panic,
-    Tell(Expr),
+    /// Calls a function with the error, and computes.
+    Call(Expr),
 }
 
-/// What is done where the cache fails.
+/// The behavior on an error of the cache.
 pub(super) enum Failure {
     /// The function returns no `Result`.
     Plain(OnError),
-    /// It returns one, and an error of its own for that of the cache: by `From`, shown here.
+    /// It returns a `Result` at this span, whose error is converted by `From<hilcat::Error>`.
     From(Span),
-    /// The same by a function.
+    /// It returns a `Result`, whose error is converted by this function.
     Map(Expr),
-    /// It returns one, and does not see errors of the cache.
+    /// It returns a `Result`, and errors of the cache are hidden.
     Hidden(OnError),
 }

@@ -1,4 +1,4 @@
-//! The rules: makes a [`Function`] of what was written, or says everything that is wrong with it.
+//! Validates a function: returns a [`Function`], or all its errors.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -14,38 +14,39 @@ use super::model::{Argument, Failure, Function, Key, Nullable, OnError};
 use crate::error::Errors;
 use crate::valid::is_option;
 
-/// The function that was written.
+/// Validates a function and its attributes.
 pub(super) fn function(
     item: &ItemFn,
-    said: FunctionAttrs,
+    attrs: FunctionAttrs,
     mut errors: Errors,
 ) -> syn::Result<Function<'_>> {
-    let errors_at_first = errors.is_empty();
+    let parsed_without_errors = errors.is_empty();
     check_signature(&item.sig, &mut errors);
-    if said.cache.is_none() && errors_at_first {
-        errors.at(item.sig.ident.span(), "say where the values are kept: `#[cached(cache = ...)]`");
+    // Otherwise, the missing attribute may be a mistyped one.
+    if attrs.cache.is_none() && parsed_without_errors {
+        errors.at(item.sig.ident.span(), "no cache is given: write `#[cached(cache = ...)]`");
     }
-    said.freshness.check(false, &mut errors);
-    let key = key(item, &said, &mut errors);
-    check_column(&said, &key, &mut errors);
+    attrs.freshness.check(false, &mut errors);
+    let key = key(item, &attrs, &mut errors);
+    check_column(&attrs, &key, &mut errors);
     let returned = returned(&item.sig, &mut errors);
-    let failure = failure(&said, &returned, &mut errors);
-    let cache = said.cache.map(|cache| cache.value);
+    let failure = failure(&attrs, &returned, &mut errors);
+    let cache = attrs.cache.map(|cache| cache.value);
     let placeholder = || syn::parse_quote!(());
     let cache: Expr = cache.unwrap_or_else(placeholder);
     errors.finish(Function {
         item,
-        krate: library(said.krate.map(|krate| krate.value)),
-        clones_cache: takes_self_whole(&item.sig)
+        krate: library(attrs.krate.map(|krate| krate.value)),
+        clones_cache: may_consume_self(&item.sig)
             && word(cache.to_token_stream(), "self").is_some(),
         cache,
-        scope: said.scope.map(|scope| scope.value),
-        table: said.table.map(|table| table.value),
-        column: said.column.map(|column| column.value),
-        freshness: said.freshness,
-        migrate: said.migrate.map(|migrate| migrate.value),
+        scope: attrs.scope.map(|scope| scope.value),
+        table: attrs.table.map(|table| table.value),
+        column: attrs.column.map(|column| column.value),
+        freshness: attrs.freshness,
+        migrate: attrs.migrate.map(|migrate| migrate.value),
         key,
-        json: said.json.map(|_| Nullable(is_option(&returned.value))),
+        json: attrs.json.map(|_| Nullable(is_option(&returned.value))),
         value: returned.value,
         failure,
     })
@@ -94,12 +95,12 @@ fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
     })
 }
 
-/// Where `impl Trait` stands in a type.
+/// Returns the span of an `impl Trait` in a type.
 fn impl_trait(ty: &Type) -> Option<Span> {
     word(ty.to_token_stream(), "impl")
 }
 
-/// Where a word stands.
+/// Returns the span of an identifier in tokens.
 fn word(tokens: TokenStream, wanted: &str) -> Option<Span> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(ident) => (ident == wanted).then(|| ident.span()),
@@ -108,8 +109,8 @@ fn word(tokens: TokenStream, wanted: &str) -> Option<Span> {
     })
 }
 
-fn key(item: &ItemFn, said: &FunctionAttrs, errors: &mut Errors) -> Key {
-    if let Some(key) = &said.key {
+fn key(item: &ItemFn, attrs: &FunctionAttrs, errors: &mut Errors) -> Key {
+    if let Some(key) = &attrs.key {
         return Key::Expressions(match &key.value {
             Expr::Tuple(tuple) if !tuple.elems.is_empty() => tuple.elems.iter().cloned().collect(),
             other => vec![other.clone()],
@@ -118,11 +119,11 @@ fn key(item: &ItemFn, said: &FunctionAttrs, errors: &mut Errors) -> Key {
     if typed(&item.sig).next().is_none() {
         errors.at(
             item.sig.ident.span(),
-            "the arguments of a cached function are its key, and it has none: say `key = ...`, for example `key = \"all\"`",
+            "the arguments of a cached function are its key, and this one has none: add `key = ...`, for example `key = \"all\"`",
         );
     }
     let arguments = typed(&item.sig).filter_map(|argument| {
-        // What cannot be a type of an argument at all was said before.
+        // `check_signature` has already reported these.
         let wrong = impl_trait(&argument.ty).is_some();
         errors.keep(self::argument(argument)).filter(|_| !wrong)
     });
@@ -137,7 +138,7 @@ fn argument(argument: &PatType) -> syn::Result<Argument> {
         other => {
             return Err(syn::Error::new_spanned(
                 other,
-                "an argument is a column of the key and needs a name for it: give it one, or say `key = ...`",
+                "an argument is a column of the key and needs a name: name it, or add `key = ...`",
             ));
         }
     };
@@ -156,29 +157,29 @@ fn argument(argument: &PatType) -> syn::Result<Argument> {
     if is_option(ty) {
         return Err(syn::Error::new_spanned(
             ty,
-            "an argument that is an Option cannot be a part of the key, which is never NULL: say `key = ...`, for example `key = format!(\"{x:?}\")`",
+            "an argument that is an Option cannot be part of the key, which is never NULL: add `key = ...`, for example `key = format!(\"{x:?}\")`",
         ));
     }
     Ok(Argument { ident, ty: ty.clone(), references })
 }
 
-fn check_column(said: &FunctionAttrs, key: &Key, errors: &mut Errors) {
-    let (Some(column), Key::Arguments(arguments)) = (&said.column, key) else { return };
+fn check_column(attrs: &FunctionAttrs, key: &Key, errors: &mut Errors) {
+    let (Some(column), Key::Arguments(arguments)) = (&attrs.column, key) else { return };
     if arguments.iter().any(|argument| argument.ident.unraw() == column.value) {
         errors.at(
             column.span,
             format!(
-                "`{}` is the column of an argument; name that of the value otherwise",
+                "`{}` is the column of an argument; choose another name for the column of the value",
                 column.value
             ),
         );
     }
 }
 
-/// What a function returns.
+/// The return type of a function.
 struct Returned {
     value: Type,
-    /// It is in a `Result`, written here.
+    /// The span of the `Result` that contains the value, if there is one.
     result: Option<Span>,
 }
 
@@ -198,15 +199,15 @@ fn returned(sig: &Signature, errors: &mut Errors) -> Returned {
                 || reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident != "_") =>
         {
             Some(
-                "the value is read from a store, so that the function has to return an owned one, as `String` instead of `&str`",
+                "the value is read from a store, so the function must return an owned type, such as `String` instead of `&str`",
             )
         }
-        Type::Never(_) => Some("the function never returns, so that there is nothing to be cached"),
+        Type::Never(_) => Some("the function never returns, so there is nothing to cache"),
         Type::Tuple(tuple) if tuple.elems.is_empty() => {
             Some("the function returns nothing that could be cached")
         }
         other if impl_trait(other).is_some() => Some(
-            "the value is read from a store, so that its type has to be known: name it instead of `impl Trait`",
+            "the value is read from a store, so its type must be known: name it instead of `impl Trait`",
         ),
         _ => None,
     };
@@ -216,7 +217,7 @@ fn returned(sig: &Signature, errors: &mut Errors) -> Returned {
     Returned { value: value.clone(), result }
 }
 
-/// The first type in what is written `Result<..>`.
+/// Returns the first type argument of a type that is written `Result<..>`.
 fn ok_of(ty: &Type) -> Option<&Type> {
     let path = match ty {
         Type::Group(group) => return ok_of(&group.elem),
@@ -232,20 +233,20 @@ fn ok_of(ty: &Type) -> Option<&Type> {
     })
 }
 
-fn failure(said: &FunctionAttrs, returned: &Returned, errors: &mut Errors) -> Failure {
-    let on_error = said.on_error.as_ref();
-    match (&said.map_error, on_error, returned.result) {
+fn failure(attrs: &FunctionAttrs, returned: &Returned, errors: &mut Errors) -> Failure {
+    let on_error = attrs.on_error.as_ref();
+    match (&attrs.map_error, on_error, returned.result) {
         (Some(map), Some(_), _) => {
-            errors.at(map.span, "`map_error` returns the error of the cache, `on_error` hides it: say one of them");
+            errors.at(map.span, "`map_error` returns the error of the cache, `on_error` hides it: keep one of them");
         }
         (Some(map), None, None) => errors.at(
             map.span,
-            "`map_error` is for a function that returns a `Result`; this one computes where the cache fails, or says `on_error = ...`",
+            "`map_error` needs a function that returns a `Result`; use `on_error = ...` for this one",
         ),
         _ => {}
     }
     let hidden = on_error.map(|on_error| on_error.value.clone());
-    match (&said.map_error, returned.result, hidden) {
+    match (&attrs.map_error, returned.result, hidden) {
         (_, None, hidden) => Failure::Plain(hidden.unwrap_or(OnError::Compute)),
         (_, Some(_), Some(hidden)) => Failure::Hidden(hidden),
         (Some(map), Some(_), None) => Failure::Map(map.value.clone()),
@@ -253,8 +254,8 @@ fn failure(said: &FunctionAttrs, returned: &Returned, errors: &mut Errors) -> Fa
     }
 }
 
-/// Whether the body can change `self` or move it.
-fn takes_self_whole(sig: &Signature) -> bool {
+/// Returns whether the body can change `self` or move it.
+fn may_consume_self(sig: &Signature) -> bool {
     let shared =
         |receiver: &Receiver| receiver.reference.is_some() && receiver.mutability.is_none();
     sig.receiver().is_some_and(|receiver| !shared(receiver))

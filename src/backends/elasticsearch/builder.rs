@@ -22,22 +22,22 @@ use crate::{Error, Result};
 pub(super) const OPTIONS: [&str; 7] =
     ["api_key", "prefix", "refresh", "sslrootcert", "ca", "shards", "replicas"];
 
-/// When what is written can be searched by other programs. hilcat's own listings see every write
-/// that was acknowledged, whatever it is.
+/// When other programs can search a write. hilcat's own listings see every acknowledged write,
+/// whatever the setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Refresh {
-    /// When the index is refreshed next, which is once a second by default. The default.
+    /// After the next refresh of the index, which is once a second by default. The default.
     #[default]
     None,
-    /// When the write is acknowledged, which waits for the next refresh.
+    /// When the write is acknowledged. Each write waits for the next refresh.
     WaitFor,
-    /// When the write is acknowledged, which has the index refreshed: costly.
+    /// When the write is acknowledged. Each write refreshes the index, which is expensive.
     True,
 }
 
 impl Refresh {
-    /// The words for it in a URI, as Elasticsearch has them.
+    /// The values in a URI, which are those of Elasticsearch.
     const CHOICES: [(&'static str, Self); 4] = [
         ("none", Self::None),
         ("false", Self::None),
@@ -45,7 +45,7 @@ impl Refresh {
         ("true", Self::True),
     ];
 
-    /// What a write asks for.
+    /// Returns the parameter of a write request.
     pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::None => "",
@@ -55,8 +55,8 @@ impl Refresh {
     }
 }
 
-/// Builds an [`Elasticsearch`]; made by [`Elasticsearch::builder`]. Its `Debug` shows nothing of
-/// the login.
+/// Builds an [`Elasticsearch`]; created by [`Elasticsearch::builder`]. Its `Debug` does not show the
+/// login.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct ElasticsearchBuilder {
@@ -106,7 +106,7 @@ impl ElasticsearchBuilder {
         }
     }
 
-    /// Reads a URI, whose scheme says whether it is HTTPS.
+    /// Reads the options of a URI, whose scheme determines whether HTTPS is used.
     pub(super) fn from_uri(uri: &mut Uri, options: Options) -> Result<Self> {
         let place = ClusterUri::parse(uri.rest())?;
         let number = "a number from 0";
@@ -128,27 +128,27 @@ impl ElasticsearchBuilder {
         })
     }
 
-    /// One more node of the cluster, as `name`, `name:port` or `[address]:port`. The nodes are
-    /// asked in turn; where one cannot be reached, the next one is.
+    /// Adds a node of the cluster, as `name`, `name:port` or `[address]:port`. Requests go to the
+    /// nodes in turn; if a node cannot be reached, the next one is used.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push(host.into());
         self
     }
 
-    /// Whether the nodes are spoken to by HTTPS; their certificates are checked then.
+    /// Sets whether to use HTTPS. The certificates of the nodes are then verified.
     pub fn https(mut self, https: bool) -> Self {
         self.https = https;
         self
     }
 
-    /// The path under which the cluster is found, where a proxy has it under one.
+    /// Sets the path of the cluster behind a proxy.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// An API key in place of a user: as Elasticsearch gives it encoded, or its id and itself with
-    /// a colon between.
+    /// Sets an API key, which is used instead of a user: in the encoded form that Elasticsearch
+    /// returns, or as `id:key`.
     pub fn api_key(mut self, api_key: impl Into<String>) -> Self {
         self.api_key = Some(api_key.into());
         self
@@ -161,27 +161,27 @@ impl ElasticsearchBuilder {
         self
     }
 
-    /// What the names of all indices begin with; nothing by default.
+    /// Sets the prefix of the names of all indices. The default is empty.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// When other programs can search what is written; [`Refresh::None`] by default.
+    /// Sets when other programs can search a write. The default is [`Refresh::None`].
     pub fn refresh(mut self, refresh: Refresh) -> Self {
         self.refresh = refresh;
         self
     }
 
-    /// How many shards a new index has; by default as many as the cluster's own settings say,
-    /// which is one unless they were changed.
+    /// Sets the number of shards of a new index. The default is that of the cluster's settings,
+    /// which is 1 unless it was changed.
     pub fn shards(mut self, shards: u32) -> Self {
         self.shards = Some(shards);
         self
     }
 
-    /// How many copies a new index has of each shard; by default as many as the cluster's own
-    /// settings say.
+    /// Sets the number of replicas of each shard of a new index. The default is that of the cluster's
+    /// settings.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.replicas = Some(replicas);
         self
@@ -190,21 +190,21 @@ impl ElasticsearchBuilder {
     server_option_methods!("none by default.");
     pool_option_methods!("concurrent requests");
 
-    /// Opens the cluster: asks it once, so that what is wrong is said now.
+    /// Opens the cluster. Sends one request, so that a wrong configuration is an error now.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no node can be reached or
-    /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
-    /// an option is wrong.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if no node can be reached or
+    /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if
+    /// an option is invalid.
     pub fn open(self) -> Result<Elasticsearch> {
-        let cluster = self.unasked()?;
+        let cluster = self.open_unconnected()?;
         cluster.ping()?;
         Ok(cluster)
     }
 
-    /// The cluster, without asking it.
-    pub(super) fn unasked(self) -> Result<Elasticsearch> {
+    /// Opens the cluster without contacting it.
+    pub(super) fn open_unconnected(self) -> Result<Elasticsearch> {
         names::check_prefix(&self.prefix)?;
         if self.shards == Some(0) {
             return Err(Error::invalid_config("`shards` is 0; give a number from 1"));
@@ -239,7 +239,7 @@ impl ElasticsearchBuilder {
         };
         let url = format!("{scheme}://{host}:{port}/{path}");
         let url = Url::parse(&url)
-            .map_err(|_| Error::invalid_config("the host or the path is none that a URL has"))?;
+            .map_err(|_| Error::invalid_config("the host or the path is not valid in a URL"))?;
         let credentials = self.credentials()?;
         let limit = self.server_options.max_response;
         Transport::new(url, credentials.as_ref(), self.authorities()?, limit)
@@ -250,7 +250,7 @@ impl ElasticsearchBuilder {
         match (&self.user, &self.password, &self.api_key) {
             (None, None, None) => Ok(None),
             (Some(user), _, None) if user.contains(':') => {
-                wrong("a user's name has no colon in it")
+                wrong("the name of the user contains a colon")
             }
             (Some(user), password, None) => {
                 let password = password.clone().unwrap_or_default();
@@ -259,7 +259,7 @@ impl ElasticsearchBuilder {
             (None, None, Some(key))
                 if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) =>
             {
-                wrong("the API key is empty or holds characters that none has")
+                wrong("the API key is empty or contains invalid characters")
             }
             (None, None, Some(key)) => Ok(Some(match key.split_once(':') {
                 Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),

@@ -84,10 +84,10 @@ pub(crate) fn open(mut uri: Uri, options: Options) -> Result<Unconnected> {
     let options = builder.options();
     uri.finish(&[&builder::OPTIONS[..], &ServerOptions::NAMES].concat())?;
     // Errors of the URI itself are reported without contacting the cluster.
-    let unasked = builder.clone().unasked()?;
+    let unconnected = builder.clone().open_unconnected()?;
     Ok(Unconnected {
-        name: unasked.name(),
-        capabilities: unasked.capabilities(),
+        name: unconnected.name(),
+        capabilities: unconnected.capabilities(),
         options,
         connect: Box::new(move || Ok(Arc::new(builder.clone().open()?))),
     })

@@ -21,33 +21,33 @@ use crate::remote::{
 use crate::store::{Options, Store, pool_option_methods};
 use crate::{Error, Result};
 
-/// The port of a Redis server where none is named.
+/// The default port of a Redis server.
 const PORT: u16 = 6379;
-/// That of a sentinel.
+/// The default port of a sentinel.
 const SENTINEL_PORT: u16 = 26379;
-/// What the names of a cache's records begin with where nothing else is said.
+/// The default prefix of the keys of a cache.
 const PREFIX: &str = "hilcat";
 
-/// What a record is in the server.
+/// The form in which the server stores a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RedisLayout {
-    /// A string: JSON (or MessagePack) of all columns by their names. The default.
+    /// A string of JSON (or MessagePack) with all columns by name. The default.
     #[default]
     Record,
-    /// A hash: a field for each column, with its value as JSON.
+    /// A hash with a field for each column, whose value is JSON.
     Hash,
-    /// A string: the bare value of the one column that is no key, under the bare key, as the
-    /// Python package keeps it. The cache has one scope.
+    /// A string of the bare value of the one column outside the key, under the bare key. This is the
+    /// layout of the Python package. The cache has one scope.
     Plain,
 }
 
-/// The servers as they were named.
+/// The servers, as configured.
 #[derive(Debug, Clone)]
 pub(super) enum Named {
     One(Address),
     Cluster(Vec<String>),
-    /// The sentinels, and the name of the master that they watch.
+    /// The sentinels, and the name of the master that they monitor.
     Sentinel(Vec<String>, String),
 }
 
@@ -81,29 +81,29 @@ impl std::fmt::Debug for RedisBuilder {
 }
 
 impl Redis {
-    /// A builder for one server, on a host: a name or an address.
+    /// Returns a builder for one server on a host, a name or an address.
     pub fn builder(host: impl Into<String>) -> RedisBuilder {
         RedisBuilder::new(Named::One(Address::Tcp(host.into(), PORT)))
     }
 
-    /// A builder for one server, by the path of its socket.
+    /// Returns a builder for one server at the path of a Unix socket.
     pub fn unix(path: impl Into<PathBuf>) -> RedisBuilder {
         RedisBuilder::new(Named::One(Address::Unix(path.into())))
     }
 
-    /// A builder for a cluster, some nodes of which are named: as `host` or `host:port`.
+    /// Returns a builder for a cluster. `nodes` are some of its nodes, as `host` or `host:port`.
     ///
-    /// A batch of writes is all or nothing in one slot of a cluster. Across slots nothing is
-    /// written before all of it was found to be such as can be, and every server has been
-    /// connected to; where one is lost in the middle, the batch fails as
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) with some of it written. A cache
-    /// with [`slot_per_scope`](RedisBuilder::slot_per_scope) has no such batches.
+    /// Within one slot of a cluster, a batch of writes is all or nothing. A batch across slots is
+    /// written after all of it was checked and all servers were connected. If a server is lost in
+    /// between, the batch fails with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and
+    /// a part of it is written. A cache with [`slot_per_scope`](RedisBuilder::slot_per_scope) has no
+    /// such batches.
     pub fn cluster<N: Into<String>>(nodes: impl IntoIterator<Item = N>) -> RedisBuilder {
         RedisBuilder::new(Named::Cluster(nodes.into_iter().map(Into::into).collect()))
     }
 
-    /// A builder for the master of this name that sentinels watch, some of which are named: as
-    /// `host` or `host:port`.
+    /// Returns a builder for the master with this name. `sentinels` are some of the sentinels that
+    /// monitor it, as `host` or `host:port`.
     pub fn sentinel<N: Into<String>>(
         sentinels: impl IntoIterator<Item = N>,
         master: impl Into<String>,
@@ -133,71 +133,72 @@ impl RedisBuilder {
         }
     }
 
-    /// The port of a single server; 6379 by default.
+    /// Sets the port of a single server. The default is 6379.
     pub fn port(mut self, port: u16) -> Self {
-        if let Named::One(Address::Tcp(_, standing)) = &mut self.named {
-            *standing = port;
+        if let Named::One(Address::Tcp(_, current)) = &mut self.named {
+            *current = port;
         }
         self
     }
 
-    /// Who logs in to the sentinels; by default nobody does.
+    /// Sets the user for the sentinels. By default there is no login.
     pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
         self.sentinel.0 = Some(user.into());
         self
     }
 
-    /// The sentinels' password.
+    /// Sets the password for the sentinels.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel.1 = Some(password.into());
         self
     }
 
-    /// The number of the database; 0 by default, and the only one of a cluster.
+    /// Sets the number of the database. The default is 0, the only database of a cluster.
     pub fn database(mut self, database: u32) -> Self {
         self.login.database = database;
         self
     }
 
-    /// The version of the protocol; [`Resp::Resp2`] by default.
+    /// Sets the version of the protocol. The default is [`Resp::Resp2`].
     pub fn protocol(mut self, protocol: Resp) -> Self {
         self.login.protocol = protocol;
         self
     }
 
-    /// What the names of all records begin with; `hilcat` by default, and nothing in the plain
-    /// layout. Braces in it put the whole cache into one slot of a cluster.
+    /// Sets the prefix of all keys. The default is `hilcat`, and empty in the plain layout. Braces in
+    /// it put the whole cache into one slot of a cluster.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// What a record is in the server; [`RedisLayout::Record`] by default.
+    /// Sets the form in which the server stores a record. The default is [`RedisLayout::Record`].
     pub fn layout(mut self, layout: RedisLayout) -> Self {
         self.layout = layout;
         self
     }
 
-    /// Puts each scope into one slot of a cluster: its batches are all or nothing then, and one
-    /// server has all of it. By default the records of a scope are spread over all servers.
+    /// Puts each scope into one slot of a cluster. Its batches are then all or nothing, and one
+    /// server stores the whole scope. By default the records of a scope are spread over all servers.
     pub fn slot_per_scope(mut self, on: bool) -> Self {
         self.together = on;
         self
     }
 
-    /// Has every write wait until so many replicas have it; 0 by default.
+    /// Sets the number of replicas that must have a write before it is acknowledged. The default is
+    /// 0.
     ///
-    /// Redis acknowledges a write before its replicas have it, so that one that a master
-    /// acknowledged just before it died is lost with it. With 1, and one replica to each master,
-    /// none is. Fewer replicas are [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) at
-    /// the deadline, and the write stands at the master.
+    /// Redis acknowledges a write before its replicas have it, so the last writes before a failure of
+    /// the master are lost. With 1, and one replica per master, none is lost. If fewer replicas have
+    /// the write at the deadline, the call fails with
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable); the master keeps the write.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.replicas = replicas;
         self
     }
 
-    /// Writes records as MessagePack, which is shorter than JSON and not as readable. Records are
-    /// read whatever they were written as.
+    /// Writes records as MessagePack, which is shorter and less readable than JSON. Records in either
+    /// format are read.
     #[cfg(feature = "msgpack")]
     pub fn message_pack(mut self, on: bool) -> Self {
         use crate::codec::Format;
@@ -205,7 +206,7 @@ impl RedisBuilder {
         self
     }
 
-    /// Compresses records of more bytes than this; by default none is.
+    /// Compresses records of more bytes than this. By default none is compressed.
     #[cfg(feature = "zstd")]
     pub fn compress_above(mut self, bytes: usize) -> Self {
         self.codec.compress_above = Some(bytes);
@@ -218,28 +219,28 @@ impl RedisBuilder {
     );
     pool_option_methods!("open connections per server");
 
-    /// The clock by which records expire: the server is told to remove a record after the time that
-    /// is left by it. That of the system by default.
+    /// Sets the clock by which records expire. The default is that of the system. The server removes
+    /// a record after the remaining time to live by this clock.
     pub fn clock(mut self, clock: impl crate::Clock + 'static) -> Self {
         self.options.clock = crate::store::SharedClock::new(clock);
         self
     }
 
-    /// Opens the store: asks a server once, so that what is wrong is said now.
+    /// Opens the store. Sends one request to a server, so that a wrong configuration is an error now.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no server can be reached or
-    /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) where
-    /// an option is wrong.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if no server can be reached or
+    /// the login is refused, [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if
+    /// an option is invalid.
     pub fn open(self) -> Result<Redis> {
-        let redis = self.unasked()?;
+        let redis = self.open_unconnected()?;
         redis.ping()?;
         Ok(redis)
     }
 
-    /// The store, without asking a server.
-    pub(super) fn unasked(self) -> Result<Redis> {
+    /// Opens the store without contacting a server.
+    pub(super) fn open_unconnected(self) -> Result<Redis> {
         let prefix = self.checked_prefix()?;
         let naming = match (self.layout, self.together) {
             (RedisLayout::Plain, _) => Naming::Plain,
@@ -271,7 +272,7 @@ impl RedisBuilder {
         let plain = self.layout == RedisLayout::Plain;
         if self.layout != RedisLayout::Record && self.codec != CodecOptions::default() {
             return Err(Error::invalid_config(
-                "`format` and `compress` are of the layout `record` alone: the others have values as they are",
+                "`format` and `compress` need the layout `record`; the other layouts store values as they are",
             ));
         }
         if plain && self.together {
@@ -283,9 +284,9 @@ impl RedisBuilder {
         let prefix = prefix.unwrap_or_else(|| if plain { "" } else { PREFIX }.to_owned());
         match !plain && prefix.is_empty() || prefix.chars().any(char::is_control) {
             false => Ok(prefix),
-            true => Err(Error::invalid_config(
-                "the prefix of a cache's names is empty or holds a control character",
-            )),
+            true => {
+                Err(Error::invalid_config("the prefix is empty or contains a control character"))
+            }
         }
     }
 
@@ -314,13 +315,13 @@ impl RedisBuilder {
 
     fn check_login(&self, login: &Login) -> Result<()> {
         let wrong = match &self.named {
-            Named::Cluster(_) if login.database != 0 => "a cluster has the database 0 alone",
+            Named::Cluster(_) if login.database != 0 => "a cluster has only the database 0",
             Named::Sentinel(_, master) if master.is_empty() => {
-                "the master that the sentinels watch has to be named: redis+sentinel://host/name"
+                "the name of the master is missing; write redis+sentinel://host/name"
             }
             Named::One(Address::Unix(_)) if login.tls.is_some() => "a Unix socket is not encrypted",
             _ if login.user.is_some() && login.password.is_none() => {
-                "a user is named, and no password is given"
+                "a user is given, but no password"
             }
             _ => return Ok(()),
         };
@@ -339,7 +340,7 @@ impl RedisBuilder {
     }
 }
 
-/// Reads `host` or `host:port`.
+/// Parses `host` or `host:port`.
 fn addresses(named: &[String], port: u16) -> Result<Vec<Address>> {
     let address = |text: &String| {
         let server = Server::parse(&format!("//{text}"))?;

@@ -17,10 +17,10 @@ use crate::{Error, Result};
 pub(crate) fn open(uri: Uri, options: Options) -> Result<Unconnected> {
     let builder = read(uri, options)?;
     // Errors of the URI itself are reported without contacting the server.
-    let unasked = builder.clone().unasked()?;
+    let unconnected = builder.clone().open_unconnected()?;
     Ok(Unconnected {
-        name: unasked.name(),
-        capabilities: unasked.capabilities(),
+        name: unconnected.name(),
+        capabilities: unconnected.capabilities(),
         options: builder.options.clone(),
         connect: Box::new(move || Ok(Arc::new(builder.clone().open()?))),
     })

@@ -1,5 +1,4 @@
-//! The words of the command line: as they are typed ([`Typed`]), and as they are used
-//! ([`Options`], [`Command`]).
+//! The arguments of the command line, as parsed ([`Typed`]) and as used ([`Options`], [`Command`]).
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,14 +15,14 @@ use crate::failure::Failure;
 #[derive(Parser)]
 #[command(name = "hilcat", version)]
 struct Typed {
-    /// The cache, as memory:, sqlite:///rel.db or sqlite:////abs.db; the environment keeps a
-    /// password out of the list of processes
+    /// The cache, such as memory:, sqlite:///rel.db or sqlite:////abs.db; set it by the environment
+    /// to keep a password out of the list of processes
     #[arg(long, value_name = "URI", env = "HILCAT_CACHE", hide_env_values = true, global = true)]
     cache: Option<String>,
     /// The TOML file that declares the scopes, or a directory of such files
     #[arg(long, value_name = "PATH", env = "HILCAT_SCHEMAS", global = true)]
     schemas: Option<OsString>,
-    /// Make a scope of each table that stands in the database, too
+    /// Use each existing table of the database as a scope, too
     #[arg(long, global = true)]
     adopt: bool,
     #[command(subcommand)]
@@ -32,15 +31,15 @@ struct Typed {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make or upgrade the tables of all declared scopes, and print what was done
+    /// Create or migrate the tables of all declared scopes, and print what was done
     Migrate {
-        /// Print what would be done, and do nothing; nothing is printed where nothing has to be
+        /// Print what would be done, and change nothing; prints nothing if nothing has to be done
         #[arg(long)]
         plan: bool,
     },
-    /// Print the names of the scopes that the cache has, one a line
+    /// Print the names of the scopes of the cache, one per line
     Scopes,
-    /// Print the keys of a scope as JSON, one a line
+    /// Print the keys of a scope as JSON, one per line
     Keys {
         /// The name of the scope
         scope: String,
@@ -49,9 +48,9 @@ pub(crate) enum Command {
     Exists(Record),
     /// Print a record as JSON
     Get(Get),
-    /// Insert or overwrite a record; columns that are not given stay as they were
+    /// Insert or overwrite a record; omitted columns of an existing record keep their values
     Set(Set),
-    /// As set, and print the record that was replaced
+    /// Like set, and print the replaced record
     Update(Write),
     /// Remove a record and print it
     Pop(Record),
@@ -59,32 +58,33 @@ pub(crate) enum Command {
     Import(Import),
     /// Write all records of a scope as CSV with a header line, or as JSON Lines
     Export(Export),
-    /// Remove the records of scopes, of all where none is named, that are past their last stale
-    /// window, and print how many they were
+    /// Remove the records that are past their last stale window, and print their number
     Purge {
-        /// The names of scopes
+        /// The names of the scopes; all scopes if none is named
         scopes: Vec<String>,
     },
-    /// Take operations from standard input, one JSON object a line, and answer each with a line
+    /// Read operations from standard input, one JSON object per line, and answer each with a line
     ///
-    /// An operation names its `op`: scopes; or with a `scope` set and update (`key`, `value`),
-    /// fetch, exists, pop, touch and entry (`key`), keys, purge, set_many (`items`: [KEY, VALUE]
-    /// pairs), fetch_many and pop_many (`keys`). set and set_many can have a `ttl`, as "2s". A key of several columns is an array. Answers are
+    /// An operation has a field `op`. scopes has no other field. All others have a `scope`: set and
+    /// update (`key`, `value`), fetch, exists, pop, touch and entry (`key`), keys, purge, set_many
+    /// (`items`: [KEY, VALUE] pairs), fetch_many and pop_many (`keys`). set and set_many can have a
+    /// `ttl`, such as "2s". A key of several columns is an array. Answers are
     /// {"ok":true,"result":...} or {"ok":false,"error":{"kind":...,"message":...}}.
     Batch,
 }
 
-/// What a command does with the cache.
+/// How a command accesses the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
-    /// To say what a write would change.
+    /// Determines what a write would change.
     Plan,
     Write,
 }
 
 impl Command {
-    /// A command that only reads changes nothing that is stored, not even by opening the cache.
+    /// Returns the access that the command needs. A command that only reads changes nothing that is
+    /// stored, not even by opening the cache.
     pub(crate) fn access(&self) -> Access {
         match self {
             Self::Migrate { plan: true } => Access::Plan,
@@ -115,7 +115,7 @@ pub(crate) struct Record {
 pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) record: Record,
-    /// Print the record with whether it is stale and when it expires; a stale one is found, too
+    /// Also print whether the record is stale and when it expires; finds stale records, too
     #[arg(long)]
     pub(crate) entry: bool,
 }
@@ -124,7 +124,7 @@ pub(crate) struct Get {
 pub(crate) struct Set {
     #[command(flatten)]
     pub(crate) write: Write,
-    /// How long the record is fresh, as 30s, 5m, 1h30m or 2d, whatever its scope says
+    /// The time to live of the record, such as 30s, 5m, 1h30m or 2d, instead of that of the scope
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,
 }
@@ -147,7 +147,7 @@ pub(crate) struct Import {
     pub(crate) scope: String,
     #[command(flatten)]
     transfer: Transfer,
-    /// Stop at the first row that cannot be imported, instead of leaving it out
+    /// Stop at the first row that cannot be imported, instead of skipping it
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -162,14 +162,13 @@ pub(crate) struct Export {
 
 #[derive(Args)]
 struct Transfer {
-    /// The file; - or nothing is the standard stream
+    /// The file; the standard stream if omitted or -
     file: Option<PathBuf>,
-    /// What the file is; where it is not told, its ending tells: .csv, .jsonl or .ndjson
+    /// The format of the file; by default that of its ending: .csv, .jsonl or .ndjson
     #[arg(long)]
     format: Option<Format>,
-    /// What stands for NULL in a CSV, where it is not quoted. With the default, an empty cell, a
-    /// text that is empty is written "" and an empty cell of a text column that cannot be NULL is
-    /// read as empty text
+    /// The unquoted text of NULL in a CSV. By default it is an empty cell: empty text is written as
+    /// "", and an empty cell of a text column that cannot be NULL is read as empty text
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     null: String,
 }
@@ -178,13 +177,13 @@ struct Transfer {
 pub(crate) enum Format {
     /// A header line that names the columns, and a line for each record
     Csv,
-    /// A JSON object for each record, one a line
+    /// A JSON object for each record, one per line
     Jsonl,
 }
 
-/// Where records come from or go to.
+/// The source of an import or the destination of an export.
 pub(crate) struct Place {
-    /// None is the standard stream.
+    /// `None` is the standard stream.
     pub(crate) file: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) null: String,
@@ -212,7 +211,7 @@ impl Transfer {
             _ => None,
         };
         let format = self.format.or(by_ending).ok_or_else(|| {
-            Failure::usage("neither the name of the file nor --format tells the format; give --format csv or --format jsonl")
+            Failure::usage("neither the file name nor --format determines the format; give --format csv or --format jsonl")
         })?;
         match self.null.contains([',', '"', '\n', '\r']) {
             true => Err(Failure::usage("--null can have no comma, quote or end of line")),
@@ -221,7 +220,7 @@ impl Transfer {
     }
 }
 
-/// What a cache is opened with.
+/// The options of a cache.
 pub(crate) struct Options {
     cache: String,
     schemas: Schemas,
@@ -251,7 +250,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The scopes that are tables of the database, and that no schema declares.
+    /// Returns the scopes that are tables of the database and not declared by a schema.
     pub(crate) fn adopted(&self) -> impl Iterator<Item = &str> {
         let names = self.cache.schemas().iter().map(|schema| schema.name());
         names.filter(|name| !self.declared.contains(*name))
@@ -263,28 +262,27 @@ impl Source {
         self.cache.dynamic(name).map_err(|error| match error.kind() {
             ErrorKind::UnknownScope if none => Error::new(
                 ErrorKind::UnknownScope,
-                format!("no scope `{name}`: {}", self.implicit_schema()),
+                format!("no scope `{name}`: {}", self.no_scope_declared()),
             ),
             _ => error,
         })
     }
 
-    /// Why no scope is declared.
-    pub(crate) fn implicit_schema(&self) -> &'static str {
+    /// Returns the message for a cache without declared scopes.
+    pub(crate) fn no_scope_declared(&self) -> &'static str {
         match self.adopt {
             true => "no scope is declared, and the database has no table that could be one",
             false => {
-                "no scope is declared; name the file or directory of schemas by --schemas PATH or by the variable HILCAT_SCHEMAS, or have a scope made of each table of the database by --adopt"
+                "no scope is declared; name the file or directory of schemas by --schemas PATH or by the variable HILCAT_SCHEMAS, or use each table of the database as a scope by --adopt"
             }
         }
     }
 }
 
-/// The options and the command of the process. Ends it on `--help` and on a wrong word, as clap
-/// does.
+/// Parses the arguments of the process. On `--help` or an invalid argument, clap ends the process.
 pub(crate) fn parse() -> Result<(Options, Command), Failure> {
     let typed = Typed::try_parse().map_err(without_uri)?;
-    // A variable that is set to nothing is not set.
+    // An empty variable counts as unset.
     let schemas = typed.schemas.filter(|path| !path.is_empty());
     let cache = typed.cache.filter(|uri| !uri.is_empty()).ok_or_else(|| {
         Failure::usage("no cache is given; name it by --cache URI or by the variable HILCAT_CACHE")
@@ -293,8 +291,8 @@ pub(crate) fn parse() -> Result<(Options, Command), Failure> {
     Ok((Options { cache, schemas, adopt: typed.adopt }, typed.command))
 }
 
-/// Ends the process as clap does, unless its message would quote a URI that stands in the place
-/// of a command: there may be a password in it.
+/// Ends the process as clap does, unless clap's message would quote a URI in place of the command,
+/// which may contain a password.
 fn without_uri(error: clap::Error) -> Failure {
     match error.kind() == clap::error::ErrorKind::InvalidSubcommand
         && error.to_string().contains("://")

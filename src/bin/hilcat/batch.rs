@@ -1,4 +1,4 @@
-//! `hilcat batch`: one JSON object a line in, one a line out, in order.
+//! `hilcat batch`: reads and writes one JSON object per line, in order.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read};
@@ -14,7 +14,7 @@ use crate::lines::{self, Line};
 use crate::output::{EntryOf, InOrder, Output};
 use crate::request::{Operation, Request};
 
-/// Answers the lines of an input, each before it waits for the next.
+/// Answers the lines of an input. Each answer is written before the next line is waited for.
 pub(crate) fn run(
     source: &Source,
     input: impl Read,
@@ -25,14 +25,14 @@ pub(crate) fn run(
     let mut line = Vec::new();
     let mut first = true;
     loop {
-        // A line that is there already need not wait for the answers before it to be written.
+        // While complete lines are buffered, their answers are written together.
         if !input.buffer().contains(&b'\n') {
             output.flush()?;
         }
         line.clear();
         let read = lines::read(&mut input, &mut line, lines::LIMIT);
         if std::mem::take(&mut first) {
-            lines::skip_mark(&mut line);
+            lines::skip_byte_order_mark(&mut line);
         }
         let answer = match read.map_err(Failure::io(None, "standard input"))? {
             Line::End => return Ok(ExitCode::SUCCESS),
@@ -46,7 +46,7 @@ pub(crate) fn run(
     }
 }
 
-/// The scopes that are in use, by name.
+/// The opened scopes, by name.
 struct Scopes<'a> {
     source: &'a Source,
     opened: HashMap<String, DynScope>,
@@ -114,7 +114,7 @@ fn perform(scope: DynScope, operation: Operation) -> hilcat::Result<Answer> {
     })
 }
 
-/// What a line is answered with.
+/// The answer to a line.
 enum Answer {
     Json(Json),
     Record(DynScope, Option<Json>),
@@ -150,7 +150,7 @@ fn in_order<'a>(scope: &'a DynScope, record: Option<&'a Json>) -> Option<InOrder
     record.map(|value| InOrder { schema: scope.schema(), value })
 }
 
-/// An error as it is answered.
+/// An error in an answer.
 struct Reported<'a>(&'a Error);
 
 impl Serialize for Reported<'_> {

@@ -1,4 +1,4 @@
-//! What the commands do.
+//! The commands.
 
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ fn plan(source: &Source, output: &mut Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Migrates every scope that can be; one that cannot does not keep the others from it.
+/// Migrates the declared scopes. A scope that cannot be migrated does not stop the others.
 fn migrate(source: &Source, output: &mut Output) -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for schema in declared(source)? {
@@ -72,7 +72,7 @@ fn declared(source: &Source) -> Result<impl Iterator<Item = &hilcat::Schema>> {
     }
 }
 
-/// Those that the cache has, and with `--adopt` the tables that are scopes through it.
+/// Prints the scopes of the cache and, with `--adopt`, the tables that are used as scopes.
 fn scopes(source: &Source, output: &mut Output) -> Result<ExitCode> {
     let mut names = source.cache.scopes()?;
     names.extend(source.adopted().map(str::to_owned));
@@ -90,7 +90,7 @@ fn keys(scope: &DynScope, output: &mut Output) -> Result<ExitCode> {
     for key in scope.keys()? {
         match key {
             Ok(key) => output.json(&key)?,
-            // A record that cannot be told does not keep the others from it.
+            // A record that cannot be read does not stop the listing.
             Err(error) => {
                 progress::to_stderr(&format!("hilcat: {error}"));
                 code = ExitCode::from(ERROR);
@@ -107,7 +107,7 @@ fn exists(source: &Source, record: &Record, output: &mut Output) -> Result<ExitC
     Ok(found_or_not(found))
 }
 
-/// Prints the record that `take` gives.
+/// Prints the record that `take` returns.
 fn show(
     source: &Source,
     record: &Record,
@@ -145,7 +145,7 @@ fn set(source: &Source, set: &Set) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A scope that is neither declared nor in the cache is mistyped.
+/// Purges scopes. A scope that is neither declared nor in the cache is an error.
 fn purge(source: &Source, scopes: &[String], output: &mut Output) -> Result<ExitCode> {
     let mut removed = 0;
     if scopes.is_empty() {

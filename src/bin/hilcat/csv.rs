@@ -1,5 +1,5 @@
-//! CSV as RFC 4180 has it, in UTF-8, with one thing more: a cell that is quoted is told apart from
-//! one that is not, so that NULL (not quoted) and the text that stands for it (quoted) are two.
+//! CSV according to RFC 4180, in UTF-8. Quoted and unquoted cells are distinguished, so that the
+//! unquoted text of NULL differs from the same text in quotes.
 
 use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
@@ -7,19 +7,19 @@ use std::ops::RangeInclusive;
 use crate::lines::{self, Line};
 
 const UNCLOSED: &str =
-    "a quote is never closed, so that everything behind it is one row; close it, or write it twice";
+    "a quote is never closed, so everything after it is one row; close it, or double it";
 
 /// A record of a CSV.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// The text of all cells, one after the other.
+    /// The concatenated text of all cells.
     text: Vec<u8>,
     cells: Vec<Cell>,
-    /// The line that it begins on, counted from 1.
+    /// The first line of the record, counted from 1.
     pub(crate) line: u64,
-    /// The line that it ends on.
+    /// The last line of the record.
     last: u64,
-    /// What is wrong with it, if anything.
+    /// The error in the record, if there is one.
     pub(crate) fault: Option<&'static str>,
 }
 
@@ -30,7 +30,7 @@ struct Cell {
 }
 
 impl Record {
-    /// The cells: their text, and whether they are quoted.
+    /// Returns the text of each cell, and whether it is quoted.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (&[u8], bool)> {
         let starts = std::iter::once(0).chain(self.cells.iter().map(|cell| cell.end));
         starts.zip(&self.cells).map(|(start, cell)| (&self.text[start..cell.end], cell.quoted))
@@ -44,7 +44,7 @@ impl Record {
         self.text.len()
     }
 
-    /// The lines that it is on: of one that is as it should be the first stands for all.
+    /// Returns the lines to report: the first one, or all lines of a malformed record.
     pub(crate) fn lines(&self) -> RangeInclusive<u64> {
         self.line..=if self.fault.is_some() { self.last } else { self.line }
     }
@@ -60,17 +60,17 @@ impl Record {
     }
 }
 
-/// Where in a cell the reader is.
+/// The state of the reader within a cell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Start,
     Plain,
     Quoted,
-    /// After a quote inside quotes: the end of them, or the first of two that mean one.
+    /// After a quote inside quotes: it closes them, or is the first of two that mean one.
     Closing,
 }
 
-/// Reads records one after the other.
+/// A reader of records.
 pub(crate) struct Reader<R> {
     input: R,
     line: Vec<u8>,
@@ -83,7 +83,7 @@ impl<R: BufRead> Reader<R> {
         Self { input, line: Vec::new(), number: 0, limit }
     }
 
-    /// Reads the next record; lines that are empty are passed over. False at the end.
+    /// Reads the next record, skipping empty lines. Returns `false` at the end of the input.
     pub(crate) fn read(&mut self, record: &mut Record) -> io::Result<bool> {
         record.clear();
         loop {
@@ -125,20 +125,20 @@ impl<R: BufRead> Reader<R> {
             self.number += 1;
         }
         if self.number == 1 {
-            lines::skip_mark(&mut self.line);
+            lines::skip_byte_order_mark(&mut self.line);
         }
         Ok(read)
     }
 }
 
-/// A line without the characters that end it.
+/// Returns a line without its line ending.
 fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Takes a line into a record. Gives the state at its end; if quotes are open there, the end of
-/// the line is part of the cell.
+/// Adds a line to a record and returns the state at its end. If quotes are open there, the line
+/// ending is part of the cell.
 fn scan(line: &[u8], mut state: State, record: &mut Record) -> State {
     let content = without_end(line);
     for &byte in content {
@@ -158,7 +158,7 @@ fn scan(line: &[u8], mut state: State, record: &mut Record) -> State {
                 State::Quoted
             }
             (State::Closing, byte) => {
-                record.fault = Some("text stands behind a closing quote");
+                record.fault = Some("text follows a closing quote");
                 record.text.push(byte);
                 State::Closing
             }
@@ -178,7 +178,7 @@ fn scan(line: &[u8], mut state: State, record: &mut Record) -> State {
     state
 }
 
-/// Writes a record; `None` is NULL, and `null` is how it is written.
+/// Writes a record. `None` is NULL, which is written as `null`.
 pub(crate) fn write<'a>(
     output: &mut impl Write,
     cells: impl IntoIterator<Item = Option<&'a str>>,
@@ -190,7 +190,7 @@ pub(crate) fn write<'a>(
         }
         match cell {
             None => output.write_all(null.as_bytes())?,
-            // A record of one empty cell would be an empty line, were it not quoted.
+            // Unquoted, a record of one empty cell would be an empty line, which is skipped.
             Some(text) if text == null || text.is_empty() && at == 0 || needs_quotes(text) => {
                 write!(output, "\"{}\"", text.replace('"', "\"\""))?;
             }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_and_plain_cells_are_told_apart() {
+    fn quoted_and_plain_cells_are_distinguished() {
         let quoted = |text: &str| (text.to_owned(), true);
         let empty = (String::new(), false);
         assert_eq!(
@@ -252,11 +252,7 @@ mod tests {
     fn a_faulty_record_does_not_stop_the_rest() {
         assert_eq!(
             read("\"a\"b,c\nd\n5\" disk,\"\n", 99),
-            [
-                (1, Err("text stands behind a closing quote")),
-                (2, Ok(plain(&["d"]))),
-                (3, Err(UNCLOSED)),
-            ]
+            [(1, Err("text follows a closing quote")), (2, Ok(plain(&["d"]))), (3, Err(UNCLOSED)),]
         );
         assert_eq!(
             read("5\" disk,x\nabcdefghijklmnopq\ny\n", 12),

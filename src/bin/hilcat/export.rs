@@ -1,4 +1,4 @@
-//! `hilcat export`: all records of a scope, streaming, and all or nothing where it goes to a file.
+//! `hilcat export`: writes all records of a scope in bounded memory. A file is replaced atomically.
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ pub(crate) fn write(
     let schema = scope.schema();
     if place.format == Format::Csv {
         let names = schema.columns().iter().map(|column| Some(column.name.as_str()));
-        // A name is a name even where it is spelled as NULL is.
+        // The header has no NULL, so a name that equals its text is not quoted.
         csv::write(output, names, "").map_err(failed)?;
     }
     for row in scope.rows()? {
@@ -62,7 +62,7 @@ fn json_row(output: &mut impl Write, schema: &Schema, row: Row) -> io::Result<()
     output.write_all(b"\n")
 }
 
-/// A row as an object of all columns, in their order.
+/// Serializes a row as an object of all columns, in table order.
 struct Columns<'a> {
     schema: &'a Schema,
     row: &'a [Value],

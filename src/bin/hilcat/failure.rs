@@ -1,19 +1,19 @@
-//! Why the program ends with an error.
+//! The errors of the program.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Why the program ends with an error.
+/// An error that ends the program.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The words of the command line do not fit together.
+    /// Invalid arguments.
     Usage(String),
-    /// The cache or the schemas.
+    /// An error of the cache or the schemas.
     Cache(hilcat::Error),
-    /// A file or a stream, by its name.
+    /// An error of the named file or stream.
     Io(String, io::Error),
-    /// A row was bad, and is reported already.
+    /// A bad row, which was already reported.
     BadRow,
 }
 
@@ -22,13 +22,13 @@ impl Failure {
         Self::Usage(message.into())
     }
 
-    /// That of a file, or of a standard stream where there is none.
+    /// Returns a conversion for errors of a file or, for `None`, of a standard stream.
     pub(crate) fn io(file: Option<&Path>, stream: &str) -> impl FnOnce(io::Error) -> Self {
         let name = file.map_or_else(|| stream.to_owned(), |file| file.display().to_string());
         move |error| Self::Io(name, error)
     }
 
-    /// Whether who reads the output has gone.
+    /// Returns whether the reader of the output closed it.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Io(_, error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

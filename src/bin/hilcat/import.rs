@@ -1,4 +1,4 @@
-//! `hilcat import`: records from a file, streaming; a bad row is reported and left out.
+//! `hilcat import`: reads records in bounded memory. A bad row is reported and skipped.
 
 mod csv_rows;
 mod json_rows;
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// How many rows are written at once, and about how many bytes of them.
+/// The maximum number of rows in a batch, and their approximate maximum size.
 const BATCH_ROWS: usize = 1000;
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -44,12 +44,12 @@ pub(crate) fn run(source: &Source, options: &Import) -> Result<ExitCode> {
     }
 }
 
-/// Takes rows and writes them in batches.
+/// Collects rows and writes them in batches.
 pub(crate) struct Importer {
     scope: DynScope,
     strict: bool,
     progress: Progress,
-    /// The rows that are not written or reported yet, with their lines.
+    /// The rows that are not yet written or reported, with their lines.
     pending: Vec<(RangeInclusive<u64>, hilcat::Result<Row>)>,
     pending_bytes: usize,
     pub(crate) imported: u64,
@@ -78,14 +78,14 @@ impl Importer {
         self.write()
     }
 
-    /// Takes one row of about `size` bytes, or why it is none.
+    /// Adds a row of about `size` bytes, or the error of a bad one.
     fn take(
         &mut self,
         lines: RangeInclusive<u64>,
         row: hilcat::Result<Row>,
         size: usize,
     ) -> Result<()> {
-        // Rows before a bad one are there when it stops the import.
+        // The rows before a bad one are written before it stops the import.
         let stops = self.strict && row.is_err();
         self.pending.push((lines, row));
         self.pending_bytes += size;
@@ -95,8 +95,8 @@ impl Importer {
         }
     }
 
-    /// Writes the rows that are pending: together, or where that fails, one by one. Bad ones are
-    /// reported in the order of the lines.
+    /// Writes the pending rows in one batch or, if that fails, one by one. Bad rows are reported in
+    /// the order of the lines.
     fn write(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
@@ -133,7 +133,7 @@ impl Importer {
 
     fn report(&mut self, lines: &RangeInclusive<u64>, error: &Error) -> Result<()> {
         self.bad += 1;
-        self.progress.tell(&format!("{}: {error}", lines_of(lines)));
+        self.progress.print(&format!("{}: {error}", lines_of(lines)));
         if self.strict { Err(Failure::BadRow) } else { Ok(()) }
     }
 
@@ -144,20 +144,20 @@ impl Importer {
             (0, _) => format!("{imported} {} imported", rows(imported)),
             (_, true) => format!("{imported} {} imported, stopped at a bad one", rows(imported)),
             _ => {
-                format!("{imported} {} imported, {bad} bad {} left out", rows(imported), rows(bad))
+                format!("{imported} {} imported, {bad} bad {} skipped", rows(imported), rows(bad))
             }
         };
-        self.progress.tell(&summary);
+        self.progress.print(&summary);
     }
 }
 
-/// Whether an error is of what is written, so that other rows may be written yet.
+/// Returns whether an error is about a row, so that other rows can still be written.
 fn is_of_row(error: &Error) -> bool {
     use ErrorKind::{Backend, InvalidData, InvalidInput, Unsupported};
     matches!(error.kind(), InvalidInput | InvalidData | Unsupported | Backend)
 }
 
-/// Names the lines of the input that a row is on.
+/// Formats the lines of a row.
 fn lines_of(lines: &RangeInclusive<u64>) -> String {
     match (lines.start(), lines.end()) {
         (first, last) if first == last => format!("line {first}"),

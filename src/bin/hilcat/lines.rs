@@ -1,29 +1,29 @@
-//! Lines of an input, of a bounded length each.
+//! Reads lines of bounded length.
 
 use std::io::{self, BufRead, Read};
 
-/// The longest line that is read, and the longest record of a CSV: 256 MiB.
+/// The maximum length of a line and of a CSV record: 256 MiB.
 pub(crate) const LIMIT: usize = 256 << 20;
 
-/// What came instead of a line.
+/// The result of reading a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// One that is now in the buffer, with its end.
+    /// The line is in the buffer, with its line ending.
     Read,
-    /// One that is longer than the limit; all of it is passed over.
+    /// The line is longer than the limit and was skipped.
     TooLong,
     /// The end of the input.
     End,
 }
 
-/// Passes over the byte order mark, which some programs write at the beginning of UTF-8.
-pub(crate) fn skip_mark(line: &mut Vec<u8>) {
+/// Removes the byte order mark that some programs write at the beginning of UTF-8.
+pub(crate) fn skip_byte_order_mark(line: &mut Vec<u8>) {
     if line.starts_with("\u{feff}".as_bytes()) {
         line.drain(..3);
     }
 }
 
-/// Reads a line behind what the buffer has; the line may make it as long as the limit.
+/// Appends a line to the buffer, which may become as long as the limit.
 pub(crate) fn read(
     input: &mut impl BufRead,
     buffer: &mut Vec<u8>,
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_is_passed_over() {
+    fn a_long_line_is_skipped() {
         let mut input = io::BufReader::with_capacity(3, &b"abc\nabcdefg\nabcd\nx"[..]);
         let mut lines = Vec::new();
         loop {

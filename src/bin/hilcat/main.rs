@@ -22,7 +22,7 @@ use crate::failure::Failure;
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
-        // Nobody reads any more: there is nobody to tell, and nothing is wrong.
+        // The reader closed the output, as `head` does. That is no error.
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             progress::to_stderr(&format!("hilcat: {failure}"));
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Failure> {
     let (options, command) = args::parse()?;
     let source = options.open(command.access())?;
-    // What a staged cache has is in its storage between two runs; other caches do nothing here, and
-    // neither does one that is only read.
+    // Between two runs, the records of a staged cache are in its storage. Other caches, and those
+    // that are opened read-only, do nothing here.
     source.cache.load(None)?;
     let code = commands::run(&source, command)?;
     source.cache.backup(None)?;

@@ -1,7 +1,6 @@
-//! What is written to standard output.
+//! Standard output.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
-
 use std::time::UNIX_EPOCH;
 
 use hilcat::{DynScope, Entry, Schema, Shape, Value};
@@ -27,7 +26,7 @@ impl Output {
         writeln!(self.0, "{line}").map_err(failed)
     }
 
-    /// Writes out what is buffered: a command is not done before.
+    /// Writes out the buffer. A command is done only after this.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.0.flush().map_err(failed)
     }
@@ -37,7 +36,7 @@ fn failed(error: io::Error) -> Failure {
     Failure::io(None, "standard output")(error)
 }
 
-/// A record with whether it is stale and when it expires.
+/// Serializes a record, whether it is stale and when it expires.
 pub(crate) struct EntryOf<'a> {
     pub(crate) scope: &'a DynScope,
     pub(crate) entry: &'a Entry<Json>,
@@ -60,7 +59,7 @@ impl Serialize for EntryOf<'_> {
     }
 }
 
-/// The value of a record, its columns in the order of the schema.
+/// Serializes the value of a record with its columns in the order of the schema.
 pub(crate) struct InOrder<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) value: &'a Json,

@@ -1,21 +1,21 @@
-//! What is told on standard error: messages, and a progress bar where a person looks.
+//! Standard error: messages, and a progress bar if it is a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Read, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar on standard error, or nothing where that is no terminal.
+/// A bar on standard error, or nothing if that is no terminal.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Of the bytes of a file that are read; where their number is not known, of rows.
+    /// Counts the bytes that are read from a file.
     pub(crate) fn of_bytes(total: Option<u64>) -> Self {
         let bar = "{bar:30} {bytes}/{total_bytes}, {elapsed}, {msg}";
         Self::new(|| total, bar, "{spinner} {bytes}, {elapsed}, {msg}")
     }
 
-    /// Of rows that are written. Their number is asked only where it is shown.
+    /// Counts the rows that are written. `total` is called only if the bar is shown.
     pub(crate) fn of_rows(total: impl FnOnce() -> Option<u64>) -> Self {
         Self::new(total, "{bar:30} {pos}/{len} rows, {elapsed}", "{spinner} {pos} rows, {elapsed}")
     }
@@ -28,13 +28,13 @@ impl Progress {
             Some(total) => (ProgressBar::new(total), bar),
             None => (ProgressBar::new_spinner(), spinner),
         };
-        // A malformed template would leave the default style, which does as well.
+        // With a malformed template, the default style is used.
         Self(Some(made.with_style(
             ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
         )))
     }
 
-    /// Counts what is read.
+    /// Counts the bytes that are read from an input.
     pub(crate) fn reading<'a>(&self, input: impl Read + 'a) -> Box<dyn Read + 'a> {
         match &self.0 {
             Some(bar) => Box::new(bar.wrap_read(input)),
@@ -55,7 +55,7 @@ impl Progress {
     }
 
     /// Writes a line to standard error, above the bar.
-    pub(crate) fn tell(&self, line: &str) {
+    pub(crate) fn print(&self, line: &str) {
         match &self.0 {
             Some(bar) => bar.suspend(|| to_stderr(line)),
             None => to_stderr(line),
@@ -71,8 +71,8 @@ impl Drop for Progress {
     }
 }
 
-/// Writes a line to standard error, if that is open. Names that come from outside can hold control
-/// characters, which a terminal would obey: they are escaped.
+/// Writes a line to standard error, if that is open. Control characters, which names from outside
+/// can contain, are escaped, since a terminal would execute them.
 pub(crate) fn to_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{}", escaped(line));
 }

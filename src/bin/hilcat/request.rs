@@ -1,4 +1,4 @@
-//! The operations of `hilcat batch`, as lines say them.
+//! The operations of `hilcat batch`, parsed from lines.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) enum Operation {
     PopMany(Vec<Json>),
 }
 
-/// The operations, and the fields of each.
+/// The operations with their required fields.
 const OPS: [(&str, &[&str]); 13] = [
     ("set", &["scope", "key", "value"]),
     ("update", &["scope", "key", "value"]),
@@ -47,9 +47,9 @@ const OPS: [(&str, &[&str]); 13] = [
 ];
 
 impl Request {
-    /// Reads a line.
+    /// Parses a line.
     pub(crate) fn parse(line: &[u8]) -> Result<Self> {
-        // Without its end, so that a place in it is one of line 1.
+        // Without the line ending, so that all errors of JSON are in line 1.
         let line = line.trim_ascii_end();
         let text = str::from_utf8(line).map_err(|_| invalid("the line is not UTF-8"))?;
         let Json::Object(map) = hilcat::parse_json(text)? else {
@@ -93,11 +93,11 @@ fn unknown_op(op: &str) -> Error {
     invalid(format!("unknown op `{op}`; the ops are {ops}"))
 }
 
-/// The fields of an operation that are not read yet.
+/// The fields of an operation that were not yet read.
 struct Fields(Map<String, Json>);
 
 impl Fields {
-    /// Checks that there are all fields of an operation and no other.
+    /// Checks that an operation has all its fields and no other.
     fn check(&self, op: &str, names: &[&str]) -> Result<()> {
         let optional: &[&str] = if op.starts_with("set") { &["ttl"] } else { &[] };
         let has = match names {
@@ -122,7 +122,7 @@ impl Fields {
     fn text(&mut self, name: &str) -> Result<String> {
         match self.take(name)? {
             Json::String(text) => Ok(text),
-            _ => Err(invalid(format!("the field `{name}` is to be a string"))),
+            _ => Err(invalid(format!("the field `{name}` must be a string"))),
         }
     }
 
@@ -132,14 +132,14 @@ impl Fields {
             Some(Json::String(text)) => hilcat::parse_duration(&text)
                 .map(Some)
                 .map_err(|error| invalid(format!("the field `ttl`: {}", error.message()))),
-            Some(_) => Err(invalid("the field `ttl` is to be a string, as \"2s\"")),
+            Some(_) => Err(invalid("the field `ttl` must be a string, such as \"2s\"")),
         }
     }
 
     fn list(&mut self, name: &str, expected: &str) -> Result<Vec<Json>> {
         match self.take(name)? {
             Json::Array(items) => Ok(items),
-            _ => Err(invalid(format!("the field `{name}` is to be {expected}"))),
+            _ => Err(invalid(format!("the field `{name}` must be {expected}"))),
         }
     }
 
@@ -151,6 +151,6 @@ impl Fields {
         };
         let items = self.list("items", expected)?.into_iter().map(pair);
         let items: Option<Vec<(Json, Json)>> = items.collect();
-        items.ok_or_else(|| invalid(format!("the field `items` is to be {expected}")))
+        items.ok_or_else(|| invalid(format!("the field `items` must be {expected}")))
     }
 }

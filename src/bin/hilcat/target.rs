@@ -1,35 +1,35 @@
-//! Where an export goes: a file that is replaced whole, or a stream.
+//! The destination of an export: a file that is replaced atomically, or a stream.
 //!
-//! A file is written beside its place and moved there when it is complete and on the disk, so that
-//! a failure leaves the previous file as it was. On Linux the new file has no name until then:
-//! nothing is left of it however the process ends. Elsewhere it has a name of its own, and is
-//! removed if the export fails.
+//! The new file is written in the same directory and synced to disk before it is renamed to its
+//! final name, so a failure leaves the previous file unchanged. On Linux the new file has no name
+//! until then, so nothing is left of it even if the process is killed. Elsewhere it has a temporary
+//! name, and is removed if the export fails.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A target that is being written.
+/// A destination that is being written.
 pub(crate) enum Target {
-    /// Standard output, a pipe, a device: what is written is gone.
+    /// Standard output, a pipe or a device, which cannot be replaced.
     Stream(Box<dyn Write>),
     File(Replacement),
 }
 
-/// A file that takes the place of another one when it is complete.
+/// A file that replaces another one when it is complete.
 pub(crate) struct Replacement {
     file: File,
     place: PathBuf,
-    /// The name that it has meanwhile.
+    /// The temporary name, if the file has one.
     temporary: Option<Temporary>,
 }
 
-/// A file that is removed unless it is moved to its place.
+/// A temporary file, which is removed on drop.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What cannot be removed stays; the failure that led here is the one to be reported.
+        // An error is ignored, since the failure of the export is reported.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -40,10 +40,10 @@ impl Target {
         let Some(file) = file else { return Ok(Self::Stream(Box::new(io::stdout().lock()))) };
         let place = place_of(file);
         match fs::metadata(&place) {
-            // A descriptor that is named by a path is written to where it stands.
+            // The path names an open descriptor, which is written directly.
             _ if is_descriptor(file) => {}
             Ok(there) if there.is_file() => {
-                // It has to be writable, as if it were written over.
+                // A file without write permission is not replaced.
                 OpenOptions::new().write(true).open(&place)?;
                 return Replacement::new(place, Some(&there)).map(Self::File);
             }
@@ -55,7 +55,7 @@ impl Target {
         Ok(Self::Stream(Box::new(File::create(file)?)))
     }
 
-    /// Has all that was written stand in its place.
+    /// Completes the export: flushes a stream, or moves a file to its place.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Self::Stream(mut stream) => stream.flush(),
@@ -80,11 +80,11 @@ impl Write for Target {
     }
 }
 
-/// The file that a path names: a symbolic link stays, and what it leads to is replaced.
+/// Returns the file to replace: for a symbolic link, its target.
 fn place_of(file: &Path) -> PathBuf {
     match (fs::canonicalize(file), fs::read_link(file)) {
         (Ok(place), _) => place,
-        // It leads to a file that is to be made.
+        // The target of the link does not exist yet.
         (Err(_), Ok(link)) => directory_of(file).join(link),
         _ => file.to_owned(),
     }
@@ -104,7 +104,8 @@ impl Replacement {
         let made = match unnamed(directory_of(&place)) {
             Some(file) => Self { file, place, temporary: None },
             None => {
-                let (file, temporary) = named(&place).map_err(|error| beside(&place, &error))?;
+                let (file, temporary) =
+                    named(&place).map_err(|error| no_temporary_file(&place, &error))?;
                 Self { file, place, temporary: Some(temporary) }
             }
         };
@@ -122,12 +123,12 @@ impl Replacement {
             None => self.give_name()?,
         };
         fs::rename(&temporary.0, &self.place)?;
-        // The name is gone: there is nothing to be removed.
+        // The temporary name no longer exists.
         std::mem::forget(temporary);
         sync(directory_of(&self.place))
     }
 
-    /// A name for a file that has none yet.
+    /// Gives the unnamed file a temporary name.
     fn give_name(&mut self) -> io::Result<Temporary> {
         for number in 0.. {
             let temporary = temporary_name(&self.place, number);
@@ -137,7 +138,7 @@ impl Replacement {
                 Err(_) => break,
             }
         }
-        // Without /proc a file cannot be given a name: its bytes go into one that has.
+        // Without /proc, an unnamed file cannot be linked, so its content is copied.
         let (mut copy, temporary) = named(&self.place)?;
         copy.set_permissions(self.file.metadata()?.permissions())?;
         io::Seek::rewind(&mut self.file)?;
@@ -164,17 +165,17 @@ fn named(place: &Path) -> io::Result<(File, Temporary)> {
     }
 }
 
-fn beside(place: &Path, error: &io::Error) -> io::Error {
+fn no_temporary_file(place: &Path, error: &io::Error) -> io::Error {
     let directory = directory_of(place).display();
     io::Error::new(
         error.kind(),
         format!(
-            "a temporary file cannot be made beside it, in {directory}: {error}; name a file in a directory that can be written, or export to standard output"
+            "cannot create a temporary file in {directory}: {error}; name a file in a writable directory, or export to standard output"
         ),
     )
 }
 
-/// A file without a name in a directory; `None` where there are none.
+/// Creates a file without a name in a directory; `None` if that is not supported.
 #[cfg(target_os = "linux")]
 fn unnamed(directory: &Path) -> Option<File> {
     use rustix::fs::{Mode, OFlags, open};
@@ -201,7 +202,7 @@ fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Gives a file the owner of the one that it replaces, where that is allowed.
+/// Gives a file the owner of the replaced file, if that is permitted.
 #[cfg(unix)]
 fn keep_owner(file: &File, old: &fs::Metadata) {
     use std::os::unix::fs::{MetadataExt as _, fchown};
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_is_no_file_in_memory() {
+    fn a_file_in_dev_shm_is_no_descriptor() {
         let is = |file: &str| is_descriptor(Path::new(file));
         assert!(["/dev/stdout", "/dev/fd/3", "/proc/self/fd/1"].iter().all(|file| is(file)));
         assert!(!["/dev/shm/old.csv", "/dev/stdouts", "old.csv"].iter().any(|file| is(file)));

@@ -1,4 +1,4 @@
-//! Export and import in one process, on a cache in memory: what goes out comes back.
+//! Export and import in one process, on a cache in memory: exported records are imported unchanged.
 
 use hilcat::{Cache, Column, ColumnType, DynScope, Row, Schema, Value};
 use serde_json::json;
@@ -91,14 +91,14 @@ fn exported(scope: &DynScope, place: &Place) -> Vec<u8> {
     output
 }
 
-/// The rows of a scope, which have no order, in one.
+/// Returns the rows of a scope in a stable order.
 fn sorted(scope: &DynScope) -> Vec<String> {
     let mut rows: Vec<_> = scope.rows().unwrap().map(|row| format!("{:?}", row.unwrap())).collect();
     rows.sort();
     rows
 }
 
-fn assert_comes_back(rows: Vec<Row>) {
+fn assert_round_trip(rows: Vec<Row>) {
     let first = scope();
     first.set_rows(rows).unwrap();
     for place in [place(Format::Csv, ""), place(Format::Csv, "NA"), place(Format::Jsonl, "")] {
@@ -112,8 +112,8 @@ fn assert_comes_back(rows: Vec<Row>) {
 }
 
 #[test]
-fn extreme_values_come_back() {
-    assert_comes_back(extremes());
+fn extreme_values_round_trip() {
+    assert_round_trip(extremes());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn texts() -> Vec<String> {
 }
 
 #[test]
-fn any_text_number_and_bytes_come_back() {
+fn any_text_number_and_bytes_round_trip() {
     let base = &extremes()[0];
     let texts = texts();
     let rows = texts.iter().zip(texts.iter().rev()).zip(0_u64..).map(|((key, value), n)| {
@@ -161,5 +161,5 @@ fn any_text_number_and_bytes_come_back() {
         row[15] = json!([value, number]).into();
         row
     });
-    assert_comes_back(rows.collect());
+    assert_round_trip(rows.collect());
 }

@@ -13,7 +13,7 @@ use crate::{Error, Result, text_file};
 
 const LAYERS: [&str; 4] = ["tiered", "staged", "fan-out", "prefix"];
 
-/// Reads the file of a cache. No error shows what stands in it: there may be a password.
+/// Reads the file of a cache. Errors never quote its content, which may contain a password.
 pub(super) fn read(path: &str) -> Result<Spec> {
     let bytes = text_file::read(Path::new(path), "the TOML file of the layers")?;
     let text = String::from_utf8(bytes).map_err(|_| {
@@ -31,7 +31,7 @@ fn parse(text: &str) -> Result<Spec> {
     Table { place: String::new(), table: document.as_table() }.spec()
 }
 
-/// A table, and where it stands.
+/// A table and its dotted path in the document.
 struct Table<'a> {
     place: String,
     table: &'a dyn TableLike,
@@ -52,7 +52,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The cache that the table is.
+    /// Reads the cache that the table describes.
     fn spec(&self) -> Result<Spec> {
         if self.table.contains_key("env") {
             self.only(&["env"])?;

@@ -1,4 +1,4 @@
-//! One store that is read, and others that are written with it.
+//! A layer that reads from one store and writes to several.
 
 mod outcome;
 mod scope;
@@ -18,24 +18,25 @@ use super::stripes::Stripes;
 use crate::store::{Adopted, Capabilities, ExpirySupport, ScopeStore, Store};
 use crate::{Plan, Result, Schema};
 
-/// What a fan-out does where one of its stores does not take a write.
+/// What a fan-out does if a write to one of its stores fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// The stores after it are not written to. The default.
+    /// Skips the stores after the failed one. The default.
     #[default]
     Stop,
-    /// The stores after it are written to all the same, and the error reports all that failed.
+    /// Writes to the remaining stores. The error reports every store that failed.
     Continue,
 }
 
 /// The store of [`Cache::fan_out`](crate::Cache::fan_out).
 #[derive(Debug)]
 pub(crate) struct FanOut {
-    /// The primary one first.
+    /// The stores, starting with the primary one.
     members: Vec<LayerStore>,
     on_failure: OnFailure,
-    /// Writes of one key reach all stores in one order.
+    /// The locks of each scope: a write holds those of its keys until all stores have it, so
+    /// writes of a key reach all stores in the same order.
     orders: Mutex<HashMap<String, Arc<Stripes<()>>>>,
 }
 
@@ -53,7 +54,7 @@ impl FanOut {
         &self.members[0]
     }
 
-    /// Makes a call of every store that has no result, and says which have done it.
+    /// Calls every store. An error reports which stores completed the call.
     fn all(&self, call: impl Fn(&dyn Store) -> Result<()>) -> Result<()> {
         let names = self.members.iter().map(|member| member.store.name());
         let mut outcomes = Outcomes::new(names, self.on_failure);
@@ -79,7 +80,7 @@ impl Store for FanOut {
         "fan-out"
     }
 
-    /// What the primary one can, of which all have to be able to hold what is written.
+    /// Returns the capabilities of the primary store, limited to the values that all stores can hold.
     fn capabilities(&self) -> Capabilities {
         let all = |able: fn(Capabilities) -> bool| {
             self.members.iter().all(|member| able(member.store.capabilities()))
@@ -99,7 +100,7 @@ impl Store for FanOut {
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         for member in &self.members[1..] {
-            member.check_says_nothing("writers")?;
+            member.check_no_freshness("writers")?;
         }
         let members: Vec<&LayerStore> = self.members.iter().collect();
         let (schema, scopes) = open_all_alike(&members, schema)?;
@@ -146,7 +147,7 @@ impl Store for FanOut {
         self.primary().call(|store| store.adopt())
     }
 
-    /// What is written to one store's database directly would not reach the others.
+    /// Returns `None`: direct writes to one store's database would not reach the others.
     fn database(&self) -> Option<&dyn std::any::Any> {
         None
     }

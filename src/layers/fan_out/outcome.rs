@@ -1,18 +1,18 @@
-//! Which of several stores have a write, and which have not.
+//! The outcomes of one write in several stores.
 
 use super::OnFailure;
 use crate::{Error, ErrorKind, Result};
 
-/// What a write came to in each store.
+/// The outcome of a write in each store.
 pub(super) struct Outcomes {
     names: Vec<&'static str>,
-    /// In the order of the names, as far as they were asked.
+    /// In the order of `names`; stores that were not called have no entry.
     results: Vec<Result<()>>,
     on_failure: OnFailure,
 }
 
 impl Outcomes {
-    /// Of stores of these names, the primary one first.
+    /// Starts with the names of the stores, the primary one first.
     pub(super) fn new(
         names: impl IntoIterator<Item = &'static str>,
         on_failure: OnFailure,
@@ -20,7 +20,7 @@ impl Outcomes {
         Self { names: names.into_iter().collect(), results: Vec::new(), on_failure }
     }
 
-    /// Whether the next store is to be asked.
+    /// Returns whether the next store is to be called.
     pub(super) fn go_on(&self) -> bool {
         self.on_failure == OnFailure::Continue || self.results.iter().all(Result::is_ok)
     }
@@ -29,12 +29,12 @@ impl Outcomes {
         self.results.push(result);
     }
 
-    /// The value of a write that all stores have.
+    /// Returns `value` if all stores have the write.
     ///
     /// # Errors
     ///
-    /// One that says which store has the write and which has not: of the kind of the first failure
-    /// where no store has it, and else [`ErrorKind::PartialWrite`].
+    /// The message lists the stores with and without the write. The kind is
+    /// [`ErrorKind::PartialWrite`] if a store has it, and else the kind of the first failure.
     pub(super) fn finish<T>(self, value: T) -> Result<T> {
         let first = self.results.iter().find_map(|result| result.as_ref().err());
         match first {
@@ -48,8 +48,8 @@ impl Outcomes {
             true => ErrorKind::PartialWrite,
             false => first.kind(),
         };
-        let told = (0..self.names.len()).map(|at| self.tell(at));
-        let message = told.collect::<Vec<_>>().join("; ");
+        let stores = (0..self.names.len()).map(|at| self.describe(at));
+        let message = stores.collect::<Vec<_>>().join("; ");
         let error = Error::new(kind, message).with_retryable(first.is_retryable());
         let error = match first.column() {
             Some(column) => error.with_column(column),
@@ -58,14 +58,14 @@ impl Outcomes {
         error.with_source(first.clone())
     }
 
-    fn tell(&self, at: usize) -> String {
+    fn describe(&self, at: usize) -> String {
         let name = self.names[at];
         let name = match at {
             0 => format!("the primary store ({name})"),
             at => format!("writer {at} ({name})"),
         };
         match self.results.get(at) {
-            None => format!("{name} was not asked and does not have it"),
+            None => format!("{name} was skipped and does not have it"),
             Some(Ok(())) => format!("{name} has it"),
             Some(Err(error)) if error.kind() == ErrorKind::Unavailable => {
                 format!("{name} may have it or not: {}", error.message())
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_stops() {
+    fn stop_skips_stores_after_a_failure() {
         let error = outcomes(OnFailure::Stop, [Ok(()), failed(ErrorKind::Backend), Ok(())])
             .finish(())
             .unwrap_err();
@@ -105,12 +105,12 @@ mod tests {
         assert_eq!(
             error.message(),
             "the primary store (memory) has it; writer 1 (sqlite) does not have it: it is full; \
-             writer 2 (redis) was not asked and does not have it"
+             writer 2 (redis) was skipped and does not have it"
         );
     }
 
     #[test]
-    fn or_all_are_asked() {
+    fn continue_calls_all_stores() {
         let results = [failed(ErrorKind::Unavailable), failed(ErrorKind::Backend), Ok(())];
         let error = outcomes(OnFailure::Continue, results).finish(()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PartialWrite);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_store_has_is_the_first_failure() {
+    fn a_write_that_no_store_has_is_the_first_failure() {
         let results = [failed(ErrorKind::Unsupported), Ok(()), Ok(())];
         let error = outcomes(OnFailure::Stop, results).finish(()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);

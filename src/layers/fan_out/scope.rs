@@ -1,4 +1,4 @@
-//! One scope of several stores.
+//! A scope that is written to several stores.
 
 use std::cell::Cell;
 use std::slice;
@@ -30,15 +30,15 @@ pub(super) struct FanOutScope {
 }
 
 impl FanOutScope {
-    /// Reads the primary store.
+    /// Calls the primary store; an error names it.
     fn read<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
         let primary = &self.targets[0];
         call(&*primary.scope).map_err(|error| error.in_backend(primary.name))
     }
 
-    /// Writes to all stores: to the primary one, whose result counts, by `first`, and to the
-    /// others, one after the other, by `rest`. What is held keeps other writes of the same keys
-    /// from reaching two stores in two orders.
+    /// Writes to the primary store by `first`, whose result is returned, and then to each other
+    /// store by `rest`. `held` locks the keys, so writes of a key reach all stores in the same
+    /// order.
     fn write<T: Default>(
         &self,
         held: Held<'_, ()>,
@@ -48,8 +48,8 @@ impl FanOutScope {
         self.write_with(held, first, |_, _| (), |store, ()| rest(store))
     }
 
-    /// The same where `rest` needs something that is known once the primary store has the write, or
-    /// has not.
+    /// Like [`write`](Self::write), but passes `rest` the result of `after`. `after` runs after the
+    /// primary store; its second argument says whether that write succeeded.
     fn write_with<T: Default, W>(
         &self,
         _held: Held<'_, ()>,
@@ -91,8 +91,8 @@ impl FanOutScope {
         self.write_with(self.order.lock(&self.keys_of(rows)), first, given, rest)
     }
 
-    /// Inserts rows: the primary store decides which, and the others are given those. What it has
-    /// already changes nothing anywhere. If it fails, the others decide for themselves.
+    /// Inserts rows. The primary store decides which are new, and only those are written to the
+    /// others. If the primary store fails, each other store decides for itself.
     fn insert_rows(
         &self,
         rows: &[Row],
@@ -120,8 +120,8 @@ impl FanOutScope {
         rows.iter().map(|row| self.schema.key_of(row)).collect()
     }
 
-    /// Rows that the primary store was given, as the others are given them: of a record that was
-    /// given in part what the primary one has of it, since they may not have had it before.
+    /// Returns the rows to write to the other stores. Partial rows are replaced by the complete
+    /// records of the primary store, since another store may not have the record yet.
     fn completed(&self, primary: &dyn ScopeStore, rows: Vec<Row>) -> Result<Vec<Row>> {
         match rows.iter().flatten().any(Value::is_absent) {
             false => Ok(rows),
@@ -157,17 +157,17 @@ impl ScopeStore for FanOutScope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.write_rows(slice::from_ref(&row), |store| store.set(row.clone()))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.write_rows(slice::from_ref(&row), |store| store.update(row.clone()))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         let insert = |store: &dyn ScopeStore| Ok(vec![store.insert(row.clone())?]);
         Ok(self.insert_rows(slice::from_ref(&row), insert)?.pop().flatten())
     }
@@ -230,7 +230,7 @@ impl ScopeStore for FanOutScope {
     }
 
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         let replace = |store: &dyn ScopeStore| {
             let stored = store.replace_unchanged(old, row.clone())?;
             Ok(vec![(!stored).then(Row::new)])
@@ -245,7 +245,7 @@ impl ScopeStore for FanOutScope {
         self.write(held, touch, |store| touch(store).map(drop))
     }
 
-    /// Each store removes what is expired there: the records of all are the same.
+    /// Each store removes its own expired records; all stores have the same records.
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
         let purge = |store: &dyn ScopeStore| store.purge(before, limit);
         self.write(self.order.lock_all(), purge, |store| purge(store).map(drop))
@@ -268,12 +268,12 @@ impl ScopeStore for FanOutScope {
         self.read(|store| store.live_len(at))
     }
 
-    /// A fill under a lease would reach the primary store alone.
+    /// Returns `None`: a fill under a lease would reach only the primary store.
     fn leases(&self) -> Option<&dyn Leases> {
         None
     }
 
-    /// What joins a transaction of one store would not reach the others.
+    /// Returns `None`: writes in a transaction of one store would not reach the others.
     fn table(&self) -> Option<&dyn std::any::Any> {
         None
     }

@@ -1,4 +1,4 @@
-//! The scopes of a store under a namespace.
+//! A layer that keeps its scopes in a namespace of a store.
 
 mod names;
 mod scope;
@@ -23,11 +23,11 @@ impl Prefixed {
         Self { inner, namespace }
     }
 
-    /// The schema as the store beneath has it.
-    fn under(&self, schema: &Schema) -> Result<Schema> {
+    /// Returns the schema under its name in the inner store.
+    fn inner_schema(&self, schema: &Schema) -> Result<Schema> {
         if self.namespace.is_empty() {
             return Err(Error::invalid_config(
-                "the prefix is empty: the scopes of a namespace need one that is not",
+                "the prefix is empty: name a prefix for the scopes of the namespace",
             ));
         }
         let mut schema = schema.clone();
@@ -36,23 +36,23 @@ impl Prefixed {
         Ok(schema)
     }
 
-    /// Its own schema of one of the store beneath, if it is of this namespace.
-    fn own(&self, mut schema: Schema) -> Option<Schema> {
+    /// Returns a schema of the inner store under its name in this namespace, or `None` if it
+    /// belongs to another one.
+    fn outer_schema(&self, mut schema: Schema) -> Option<Schema> {
         schema.name = self.namespace.split(&schema.name)?;
         schema.table = self.namespace.split(&schema.table)?;
         Some(schema)
     }
 
-    fn own_names(&self, names: Vec<String>) -> Vec<String> {
+    fn outer_names(&self, names: Vec<String>) -> Vec<String> {
         let mut names: Vec<String> =
             names.iter().filter_map(|name| self.namespace.split(name)).collect();
         names.sort_unstable();
         names
     }
 
-    /// The names of scopes as the store beneath has them; all of this namespace where none is
-    /// named.
-    fn names_under(&self, scopes: Option<&[String]>) -> Result<Vec<String>> {
+    /// Returns the names of scopes in the inner store; `None` means all scopes of this namespace.
+    fn inner_names(&self, scopes: Option<&[String]>) -> Result<Vec<String>> {
         let own = match scopes {
             Some(scopes) => scopes.to_vec(),
             None => self.scopes()?,
@@ -60,7 +60,7 @@ impl Prefixed {
         Ok(own.iter().map(|name| self.namespace.join(name)).collect())
     }
 
-    /// A plan as it reads in this namespace; its SQL is that of the store beneath.
+    /// Returns a plan with the name of the scope in this namespace. Its SQL has the inner names.
     fn own_plan(schema: &Schema, plan: Plan) -> Plan {
         Plan { scope: schema.name.clone(), ..plan }
     }
@@ -77,13 +77,13 @@ impl Store for Prefixed {
     }
 
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        let inner = self.inner.open(&Arc::new(self.under(schema)?))?;
+        let inner = self.inner.open(&Arc::new(self.inner_schema(schema)?))?;
         let schema = Arc::new(schema.with_expiry_of(inner.schema()));
         Ok(Arc::new(PrefixedScope { schema, inner }))
     }
 
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
-        let inner = self.inner.open_read_only(&Arc::new(self.under(schema)?))?;
+        let inner = self.inner.open_read_only(&Arc::new(self.inner_schema(schema)?))?;
         let own = |inner: Arc<dyn ScopeStore>| -> Arc<dyn ScopeStore> {
             let schema = Arc::new(schema.with_expiry_of(inner.schema()));
             Arc::new(PrefixedScope { schema, inner })
@@ -92,17 +92,17 @@ impl Store for Prefixed {
     }
 
     fn plan(&self, schema: &Schema) -> Result<Plan> {
-        let under = self.under(schema)?;
+        let under = self.inner_schema(schema)?;
         Ok(Self::own_plan(schema, self.inner.call(|inner| inner.plan(&under))?))
     }
 
     fn migrate(&self, schema: &Schema) -> Result<Plan> {
-        let under = self.under(schema)?;
+        let under = self.inner_schema(schema)?;
         Ok(Self::own_plan(schema, self.inner.call(|inner| inner.migrate(&under))?))
     }
 
     fn scopes(&self) -> Result<Vec<String>> {
-        Ok(self.own_names(self.inner.call(|inner| inner.scopes())?))
+        Ok(self.outer_names(self.inner.call(|inner| inner.scopes())?))
     }
 
     fn implicit_schema(&self, scope: &str) -> Option<Schema> {
@@ -112,17 +112,18 @@ impl Store for Prefixed {
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         let under = self.inner.call(|inner| inner.stored_schema(&self.namespace.join(scope)))?;
-        Ok(under.and_then(|schema| self.own(schema)))
+        Ok(under.and_then(|schema| self.outer_schema(schema)))
     }
 
     fn expiry_of(&self, schema: &Schema) -> Result<ExpirySupport> {
-        let under = self.under(schema)?;
+        let under = self.inner_schema(schema)?;
         self.inner.call(|inner| inner.expiry_of(&under))
     }
 
     fn adopt(&self) -> Result<Adopted> {
         let adopted = self.inner.call(|inner| inner.adopt())?;
-        let schemas = adopted.schemas.into_iter().filter_map(|schema| self.own(schema)).collect();
+        let schemas =
+            adopted.schemas.into_iter().filter_map(|schema| self.outer_schema(schema)).collect();
         let own = |(table, reason): (String, String)| Some((self.namespace.split(&table)?, reason));
         let skipped_tables = adopted.skipped_tables.into_iter().filter_map(own).collect();
         Ok(Adopted { schemas, skipped_tables })
@@ -133,15 +134,15 @@ impl Store for Prefixed {
     }
 
     fn load(&self, scopes: Option<&[String]>) -> Result<()> {
-        let names = self.names_under(scopes)?;
+        let names = self.inner_names(scopes)?;
         self.inner.call(|inner| inner.load(Some(&names)))
     }
 
-    /// Without names those of which there is unsaved work: of no other one a backup is wanted.
+    /// Without names, only the scopes with unsaved work are backed up.
     fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let names = match scopes {
-            Some(_) => self.names_under(scopes)?,
-            None => self.names_under(Some(&self.unsaved()?))?,
+            Some(_) => self.inner_names(scopes)?,
+            None => self.inner_names(Some(&self.unsaved()?))?,
         };
         self.inner.call(|inner| inner.backup(Some(&names)))
     }
@@ -151,6 +152,6 @@ impl Store for Prefixed {
     }
 
     fn unsaved(&self) -> Result<Vec<String>> {
-        Ok(self.own_names(self.inner.call(|inner| inner.unsaved())?))
+        Ok(self.outer_names(self.inner.call(|inner| inner.unsaved())?))
     }
 }

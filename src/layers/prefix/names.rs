@@ -1,11 +1,11 @@
 //! Names under a namespace: `tenant1__articles`.
 //!
-//! They have to be names of tables, of indices and of directories wherever hilcat keeps records,
-//! and readable; and two names must never become one. So a prefix is written in small ASCII
-//! letters, digits and single underscores, whatever else is in it as `x-` and the two digits of
-//! each byte; two underscores stand behind it and nowhere else.
+//! The names are valid as names of tables, indices and directories on every backend, are readable,
+//! and never collide. A prefix keeps its lower-case ASCII letters, digits and single underscores.
+//! Each other byte becomes `x-` and two hexadecimal digits. Two underscores end the prefix and
+//! occur nowhere else.
 
-/// The beginning of all names in a namespace; that of one in another is added to it.
+/// The start of all names in a namespace. The start of a nested namespace is appended to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Namespace {
     start: String,
@@ -23,7 +23,7 @@ impl Namespace {
         Self { start }
     }
 
-    /// A namespace within this one.
+    /// Returns a namespace nested in this one.
     pub(crate) fn within(&self, prefix: &str) -> Self {
         let inner = Self::new(prefix);
         match inner.is_empty() {
@@ -36,17 +36,16 @@ impl Namespace {
         self.start.is_empty()
     }
 
-    /// A name in the namespace, as it stands beneath.
+    /// Returns the full name in the inner store.
     pub(crate) fn join(&self, name: &str) -> String {
         format!("{}{}", self.start, escape_name(name))
     }
 
-    /// The name in the namespace of one that stands beneath; none where it is not of it, or of a
-    /// namespace within it.
+    /// Returns the name within the namespace, or `None` if the full name belongs to another
+    /// namespace, nested ones included.
     pub(crate) fn split(&self, name: &str) -> Option<String> {
         let rest = name.strip_prefix(&self.start).filter(|_| !self.is_empty())?;
-        // Two underscores were never left in a name; the first may be one that follows on those
-        // of the prefix.
+        // An escaped name never contains two underscores, so these end a nested prefix.
         if rest.contains(SEPARATOR) { None } else { unescape(rest) }
     }
 }
@@ -65,7 +64,7 @@ fn escape_prefix(prefix: &str) -> String {
     out
 }
 
-/// A name stays as it is, but for what would look like a separator or an escape.
+/// Escapes only what would look like a separator or an escape.
 fn escape_name(name: &str) -> String {
     let mut out = String::new();
     let mut before = None;
@@ -80,7 +79,7 @@ fn escape_name(name: &str) -> String {
     out
 }
 
-/// Reads a name back; none where it was not written so.
+/// Reverses [`escape_name`]; returns `None` if it cannot have written this name.
 fn unescape(name: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = name;
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_in_another_is_apart_from_it() {
+    fn a_nested_namespace_is_separate() {
         let (outer, inner) = (Namespace::new("a"), Namespace::new("a").within("b"));
         let joined = inner.join("c");
         assert_eq!(joined, "a__b__c");

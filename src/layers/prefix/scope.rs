@@ -1,11 +1,11 @@
-//! One scope of a namespace: that of the store beneath under another name.
+//! A scope of a namespace: a scope of the inner store under another name.
 
 use std::sync::Arc;
 
 use crate::store::{Keys, Leases, Rows, ScopeStore};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// A handle that has the schema of the namespace.
+/// A handle with the schema of the namespace; every call is forwarded.
 #[derive(Debug)]
 pub(super) struct PrefixedScope {
     pub(super) schema: Arc<Schema>,

@@ -1,4 +1,4 @@
-//! Work in one store, saved to another one a whole scope at a time.
+//! A layer that works in one store and saves whole scopes to another.
 
 mod scope;
 mod stage;
@@ -30,7 +30,7 @@ pub(crate) struct Staged {
 struct Inner {
     /// The scopes that were opened.
     stages: BTreeMap<String, Arc<Stage>>,
-    /// Those that are to be loaded when they are opened.
+    /// The scopes to load when they are opened.
     wanted: Wanted,
 }
 
@@ -45,7 +45,7 @@ impl Staged {
         Self { memory, storage, inner: Mutex::default() }
     }
 
-    /// The stage of a scope, and whether it is new and to be loaded.
+    /// Returns the stage of a scope, and whether it is new and must be loaded.
     fn stage(&self, schema: &Arc<Schema>, stores: Stores) -> (Arc<Stage>, bool) {
         let mut inner = self.inner.lock();
         if let Some(stage) = inner.stages.get(&schema.name) {
@@ -62,7 +62,7 @@ impl Staged {
         self.inner.lock().stages.values().cloned().collect()
     }
 
-    /// The opened ones among the named scopes, and the names of the others.
+    /// Splits the named scopes into the stages of opened ones and the names of the others.
     fn opened(&self, scopes: &[String]) -> (Vec<Arc<Stage>>, Vec<String>) {
         let inner = self.inner.lock();
         let mut opened = Vec::new();
@@ -82,7 +82,7 @@ impl Staged {
         let opened = names().collect::<Vec<_>>().join(", ");
         let suggestion = did_you_mean(name, names());
         let message = format!(
-            "the scope is not opened, so there is nothing of it to back up, and nothing was; opened are: {opened}{suggestion}"
+            "the scope is not open, so nothing was backed up; open scopes: {opened}{suggestion}"
         );
         Error::new(ErrorKind::UnknownScope, message).with_scope(name)
     }
@@ -94,8 +94,8 @@ impl Store for Staged {
         "staged"
     }
 
-    /// What both can, since what is worked out in one is to go into the other. Nothing outlives
-    /// the process by itself.
+    /// Returns what both stores support, since the records of one are saved to the other. Work is
+    /// not persistent until it is backed up.
     fn capabilities(&self) -> Capabilities {
         let (memory, storage) =
             (self.memory.store.capabilities(), self.storage.store.capabilities());
@@ -110,15 +110,15 @@ impl Store for Staged {
         }
     }
 
-    /// Opens the scope in both stores, so that a schema which the storage refuses is known before
-    /// there is any work to save.
+    /// Opens the scope in both stores, so that a schema that the storage rejects is an error before
+    /// there is work to save.
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         if self.memory.store.capabilities().evicts {
             return Err(Error::unsupported(
-                "the store that a staged cache works in has a bound: what it lets go would be missing from the next backup; use one without, as `memory:` is",
+                "the working store of a staged cache evicts records, and they would be missing from the next backup; use a store without a bound, such as `memory:`",
             ));
         }
-        self.memory.check_says_nothing("memory")?;
+        self.memory.check_no_freshness("memory")?;
         let (schema, [storage, memory]) = open_alike([&self.storage, &self.memory], schema)?;
         let (stage, wanted) = self.stage(&schema, Stores { memory: memory.clone(), storage });
         if wanted {
@@ -128,7 +128,7 @@ impl Store for Staged {
         Ok(Arc::new(StagedScope::new(schema, memory, stage, limits)))
     }
 
-    /// A scope that is worked on is read as it is here, any other one as it is in the storage.
+    /// Opens the work if the scope is open, and else the records of the storage.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         match self.inner.lock().stages.contains_key(&schema.name) {
             true => self.memory.open_read_only(schema),
@@ -146,7 +146,7 @@ impl Store for Staged {
         Ok(merged(plan, self.memory.call(|memory| memory.migrate(schema))?))
     }
 
-    /// Those of both: a scope of the storage is there to be loaded.
+    /// Returns the scopes of both stores, since a scope of the storage can be loaded.
     fn scopes(&self) -> Result<Vec<String>> {
         let mut scopes = self.storage.call(|storage| storage.scopes())?;
         scopes.extend(self.memory.call(|memory| memory.scopes())?);
@@ -159,7 +159,7 @@ impl Store for Staged {
         self.storage.store.implicit_schema(scope)
     }
 
-    /// Of the work alone: what is in the storage is as it was backed up.
+    /// Returns the schema of the work; the storage has the schema of the last backup.
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
         self.memory.call(|memory| memory.stored_schema(scope))
     }
@@ -173,7 +173,7 @@ impl Store for Staged {
         self.storage.call(|storage| storage.adopt())
     }
 
-    /// The work is not in the storage's database.
+    /// Returns `None`: the work is not in the database of the storage.
     fn database(&self) -> Option<&dyn std::any::Any> {
         None
     }
@@ -193,8 +193,8 @@ impl Store for Staged {
         stages.iter().try_for_each(|stage| stage.load())
     }
 
-    /// Without names those of which there is unsaved work: the others are in the storage, or
-    /// somebody else wrote them there since.
+    /// Without names, only the scopes with unsaved work are backed up. The others are already in
+    /// the storage, where another process may have changed them since.
     fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
         let stages = match scopes {
             None => {

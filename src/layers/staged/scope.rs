@@ -1,4 +1,4 @@
-//! A handle on a scope that is worked on in one store and saved to another one.
+//! A handle on a scope that works in one store and is saved to another.
 
 use std::sync::Arc;
 
@@ -50,17 +50,17 @@ impl ScopeStore for StagedScope {
     }
 
     fn set(&self, row: Row) -> Result<()> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.write(|memory| memory.set(row))
     }
 
     fn update(&self, row: Row) -> Result<Option<Row>> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.write(|memory| memory.update(row))
     }
 
     fn insert(&self, row: Row) -> Result<Option<Row>> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.stage.write(|| self.memory.insert(row), Option::is_none)
     }
 
@@ -120,7 +120,7 @@ impl ScopeStore for StagedScope {
     }
 
     fn replace_unchanged(&self, old: Option<&Row>, row: Row) -> Result<bool> {
-        let row = self.limits.admit(&self.schema, row)?;
+        let row = self.limits.validate(&self.schema, row)?;
         self.stage.write(|| self.memory.replace_unchanged(old, row), |stored| *stored)
     }
 
@@ -148,12 +148,12 @@ impl ScopeStore for StagedScope {
         self.memory.live_len(at)
     }
 
-    /// No other process sees the work.
+    /// Returns `None`: no other process sees the work.
     fn leases(&self) -> Option<&dyn Leases> {
         None
     }
 
-    /// The work is not in the storage's table.
+    /// Returns `None`: the work is not in the table of the storage.
     fn table(&self) -> Option<&dyn std::any::Any> {
         None
     }

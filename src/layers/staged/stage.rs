@@ -1,4 +1,4 @@
-//! One scope that is worked on in one store and saved to another one.
+//! The shared state of a scope that works in one store and is saved to another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,24 +8,25 @@ use parking_lot::{Mutex, RwLock};
 use crate::store::ScopeStore;
 use crate::{Result, Row};
 
-/// The scope in both stores, as it was opened last.
+/// The scope in both stores, as opened most recently.
 #[derive(Debug, Clone)]
 pub(super) struct Stores {
     pub(super) memory: Arc<dyn ScopeStore>,
     pub(super) storage: Arc<dyn ScopeStore>,
 }
 
-/// What all handles on a scope share.
+/// The state that all handles on a scope share.
 #[derive(Debug)]
 pub(super) struct Stage {
     scope: String,
-    /// Who writes holds it with others; who takes all records, or replaces them, alone.
+    /// A write holds the shared lock. A snapshot or a replacement of all records holds the
+    /// exclusive lock, so it happens between two writes.
     stores: RwLock<Stores>,
-    /// How often something was written.
+    /// Counts the writes.
     changes: AtomicU64,
-    /// How many of these changes the storage has.
+    /// The value of `changes` that the storage has.
     saved: AtomicU64,
-    /// Of two backups the later one must not be overwritten by the earlier one.
+    /// Serializes loads and backups, so that an older snapshot never overwrites a newer one.
     moving: Mutex<()>,
 }
 
@@ -44,7 +45,7 @@ impl Stage {
         &self.scope
     }
 
-    /// The scope was opened again, it may be under a newer schema.
+    /// Takes the stores of a scope that was opened again, perhaps under a newer schema.
     pub(super) fn reopen(&self, stores: Stores) {
         *self.stores.write() = stores;
     }
@@ -53,22 +54,22 @@ impl Stage {
         self.changes.load(Ordering::Acquire) != self.saved.load(Ordering::Acquire)
     }
 
-    /// Runs a call that writes; `changed` says of its result whether it changed something.
+    /// Runs a write; `changed` returns whether its result means that something changed.
     pub(super) fn write<T>(
         &self,
         call: impl FnOnce() -> Result<T>,
         changed: impl FnOnce(&T) -> bool,
     ) -> Result<T> {
-        let _with_others = self.stores.read();
+        let _shared = self.stores.read();
         let result = call();
-        // Of one that failed it is not always known that it changed nothing.
+        // A failed write may still have changed something.
         if result.as_ref().map_or(true, changed) {
             self.changes.fetch_add(1, Ordering::AcqRel);
         }
         result
     }
 
-    /// Puts what the storage has in place of what is there; unsaved work is lost.
+    /// Replaces the work with the records of the storage; unsaved work is lost.
     pub(super) fn load(&self) -> Result<()> {
         let _moving = self.moving.lock();
         let storage = self.stores.read().storage.clone();
@@ -79,7 +80,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Puts what is there in place of what the storage has. Nobody waits for the storage.
+    /// Replaces the records of the storage with the work. The lock on the stores is released before
+    /// the storage is written, so no other call waits for it.
     pub(super) fn backup(&self) -> Result<()> {
         let _moving = self.moving.lock();
         let (rows, storage, changes) = self.take()?;
@@ -88,7 +90,7 @@ impl Stage {
         Ok(())
     }
 
-    /// All records between two writes, and how many writes there were.
+    /// Returns a snapshot of the records, the storage, and the number of writes in the snapshot.
     fn take(&self) -> Result<(Vec<Row>, Arc<dyn ScopeStore>, u64)> {
         let stores = self.stores.write();
         let rows = self.named(stores.memory.snapshot())?;

@@ -1,4 +1,4 @@
-//! A near store in front of a far one.
+//! A layer with a near store in front of a far store.
 
 mod near;
 mod scope;
@@ -10,7 +10,7 @@ use self::near::{NEAR_UNTIL, Near};
 use self::scope::TieredScope;
 use super::LayerStore;
 use super::layer_store::open_alike;
-use super::write_tracker::Call;
+use super::write_tracker::Outcome;
 use crate::clock::SharedClock;
 use crate::freshness::Ttl;
 use crate::schema::Shape;
@@ -30,8 +30,8 @@ impl Tiered {
         Self { near, far, clock }
     }
 
-    /// The near store keeps nothing for longer than anybody says, and nothing of other columns:
-    /// what it has of a record is all that there is of it.
+    /// Returns the schema of the near store. It has exactly the columns of the scope, so a record
+    /// in it is complete, and a column for the near time to live if there is one.
     fn near_schema(&self, schema: &Schema) -> Schema {
         let mut near = schema.clone().migrate(Migrate::Recreate);
         near.exact = true;
@@ -43,7 +43,7 @@ impl Tiered {
         near
     }
 
-    /// How long the near store keeps a record that it was given.
+    /// Returns the time to live of records in the near store, if it has one.
     fn near_ttl(&self) -> Option<Duration> {
         match self.near.defaults.ttl {
             Some(Ttl::After(ttl)) => Some(ttl),
@@ -51,14 +51,14 @@ impl Tiered {
         }
     }
 
-    /// Refuses what the near cache says of freshness besides its time to live.
+    /// Checks that the near cache has no freshness option other than a time to live.
     fn check_near(&self) -> Result<()> {
         let mut defaults = self.near.defaults.clone();
         defaults.ttl = None;
-        LayerStore { defaults, ..self.near.clone() }.check_says_nothing("near")
+        LayerStore { defaults, ..self.near.clone() }.check_no_freshness("near")
     }
 
-    /// Whether opening a scope will drop what the far store has of it.
+    /// Returns whether opening the scope will drop its records in the far store.
     fn is_to_be_recreated(&self, schema: &Schema) -> Result<bool> {
         if schema.migrate != Migrate::Recreate {
             return Ok(false);
@@ -74,7 +74,8 @@ impl Store for Tiered {
         "tiered"
     }
 
-    /// What the far store can, but for what the near one would give back otherwise.
+    /// Returns the capabilities of the far store, except for values that the near store would
+    /// return differently.
     fn capabilities(&self) -> Capabilities {
         let (near, far) = (self.near.store.capabilities(), self.far.store.capabilities());
         Capabilities {
@@ -85,8 +86,8 @@ impl Store for Tiered {
         }
     }
 
-    /// The near store is made anew where its records do not go with the schema: the far one has
-    /// them.
+    /// Opens the scope in both stores. The near store is recreated if its records do not fit the
+    /// schema; the far store still has them.
     fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
         let recreated = self.is_to_be_recreated(schema)?;
         self.check_near()?;
@@ -99,7 +100,7 @@ impl Store for Tiered {
         Ok(Arc::new(scope.named(self.far.store.name()).limited(self.capabilities())))
     }
 
-    /// The far store has the truth.
+    /// Opens the scope in the far store, which is authoritative.
     fn open_read_only(&self, schema: &Arc<Schema>) -> Result<Option<Arc<dyn ScopeStore>>> {
         self.far.open_read_only(schema)
     }
@@ -132,18 +133,18 @@ impl Store for Tiered {
         self.far.call(|far| far.adopt())
     }
 
-    /// What is written to the far store's database directly would not reach the near one.
+    /// Returns `None`: direct writes to the far store's database would not reach the near store.
     fn database(&self) -> Option<&dyn std::any::Any> {
         None
     }
 
     fn load(&self, scopes: Option<&[String]>) -> Result<()> {
         let tiers = self.near.tiers.among(scopes);
-        let passes: Vec<_> = tiers.iter().map(|tier| tier.enter_all()).collect();
+        let guards: Vec<_> = tiers.iter().map(|tier| tier.enter_all()).collect();
         let loaded = self.far.call(|far| far.load(scopes));
-        passes.into_iter().zip(&tiers).for_each(|(pass, tier)| {
-            let outcome = Call::of(&loaded);
-            pass.leave(outcome, || tier.empty());
+        guards.into_iter().zip(&tiers).for_each(|(guard, tier)| {
+            let outcome = Outcome::of(&loaded);
+            guard.leave(outcome, || tier.empty());
         });
         loaded
     }

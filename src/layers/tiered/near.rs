@@ -1,5 +1,5 @@
-//! What the near store of a tier holds: records of the far one, and until when it may answer with
-//! them.
+//! The near store of a tier: copies of records of the far store, each with an optional end of its
+//! time to live.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,21 +9,21 @@ use crate::clock::{SharedClock, after};
 use crate::store::{ScopeStore, is_live};
 use crate::{Key, Result, Row, Schema, Value};
 
-/// The column of the near store that says until when it may answer.
+/// The column of the near store for the end of a record's time to live there.
 pub(super) const NEAR_UNTIL: &str = "hilcat_near_until";
 
-/// After how many records that the near store is given it removes some that are over.
+/// The number of added records after which expired ones are removed.
 const STEP: usize = 64;
 
-/// A near scope. A record that is expired is not in it: the far store says what has become of it.
+/// A near scope. It never returns an expired record, so expired keys are read from the far store.
 #[derive(Debug)]
 pub(super) struct Near {
     store: Arc<dyn ScopeStore>,
     schema: Arc<Schema>,
-    /// How long it answers with a record that it was given.
+    /// The time to live of a record in the near store.
     ttl: Option<Duration>,
     clock: SharedClock,
-    /// The records that it was given since it removed those that are over.
+    /// The number of records added since expired ones were last removed.
     given: AtomicUsize,
 }
 
@@ -38,7 +38,7 @@ impl Near {
         Self { store, schema, ttl, clock, given }
     }
 
-    /// Whether a record in it may be over.
+    /// Returns whether records can expire.
     fn expires(&self) -> bool {
         self.ttl.is_some() || self.schema.expiry_column().is_some()
     }
@@ -59,7 +59,7 @@ impl Near {
         Ok(rows.map(|row| row.and_then(|row| self.answer(row))).collect())
     }
 
-    /// A record as the far store has it, if it is not over.
+    /// Returns the record without hilcat's near column, or `None` if it is expired.
     fn answer(&self, mut row: Row) -> Option<Row> {
         if !self.expires() {
             return Some(row);
@@ -71,7 +71,7 @@ impl Near {
         Some(row).filter(|row| is_live(&self.schema, row, now))
     }
 
-    /// Gives it records of the far store, whole ones.
+    /// Stores complete records of the far store.
     pub(super) fn set_many(&self, mut rows: Vec<Row>) -> Result<()> {
         let given = rows.len();
         if let Some(ttl) = self.ttl {
@@ -87,7 +87,7 @@ impl Near {
         self.store.pop_many(keys).map(drop)
     }
 
-    /// Removes records that are over in step with those that are given. One that stays is not seen.
+    /// Removes expired records, in step with added ones. Those that remain are never returned.
     fn make_room(&self, given: usize) {
         let given = self.given.fetch_add(given, Ordering::Relaxed) + given;
         if given >= STEP && self.expires() {

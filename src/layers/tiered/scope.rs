@@ -1,4 +1,4 @@
-//! One scope of a near and a far store.
+//! A scope in a near and a far store.
 
 use std::collections::{HashMap, HashSet};
 use std::slice;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::limits::Limits;
 use super::near::Near;
-use crate::layers::write_tracker::{Call, What, WriteTracker};
+use crate::layers::write_tracker::{Access, Outcome, WriteTracker};
 use crate::store::{Capabilities, Keys, LeasedFill, Leases, Rows, ScopeStore, no_leases};
 use crate::{Key, Result, Row, Schema, Value};
 
@@ -21,15 +21,15 @@ pub(super) struct TieredScope {
     /// The layout that this handle reads and writes.
     generation: u64,
     far_name: &'static str,
-    /// What the near store is given is what the far one will give back.
+    /// Makes rows for the near store equal to those that the far store will return.
     limits: Limits,
 }
 
-/// What the near store says of a key.
-enum Look {
+/// The result of a lookup in the near store.
+enum Lookup {
     Hit(Row),
     Miss,
-    /// It cannot be asked: the far store has the answer.
+    /// The near store cannot be used; the far store is read instead.
     Down,
 }
 
@@ -54,50 +54,51 @@ impl TieredScope {
         self
     }
 
-    /// Makes a call of the far store; an error names it.
-    fn ask<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
+    /// Calls the far store; an error names it.
+    fn call_far<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
         call(&*self.far).map_err(|error| error.in_backend(self.far_name))
     }
 
-    fn look(&self, key: &Key) -> Look {
+    fn lookup(&self, key: &Key) -> Lookup {
         if !self.tier.trusts(self.generation) {
-            return Look::Down;
+            return Lookup::Down;
         }
         match self.near.fetch(key) {
-            Ok(Some(row)) => Look::Hit(row),
-            Err(error) if error.is_retryable() => Look::Down,
-            // What it has and cannot be read is written over.
-            Ok(None) | Err(_) => Look::Miss,
+            Ok(Some(row)) => Lookup::Hit(row),
+            Err(error) if error.is_retryable() => Lookup::Down,
+            // An unreadable record is overwritten by the fill.
+            Ok(None) | Err(_) => Lookup::Miss,
         }
     }
 
-    /// Gives the near store rows that were read from the far one; under the locks of their keys.
+    /// Copies rows of the far store into the near store. The caller holds the locks of their keys.
     fn fill(&self, rows: Vec<Row>) {
         if rows.is_empty() || !self.tier.is_trusted(self.generation) {
             return;
         }
-        // It holds them whole or not at all, or else it is not to be trusted.
+        // After such an error the near store may hold a part of the rows, so it must be emptied.
         if self.near.set_many(rows).is_err_and(|error| error.is_retryable()) {
             self.tier.distrust();
         }
     }
 
-    /// Takes keys from the near store; under their locks.
+    /// Removes keys from the near store. The caller holds their locks.
     fn forget(&self, keys: &[Key]) {
         if !keys.is_empty() && self.near.pop_many(keys).is_err() {
             self.tier.distrust();
         }
     }
 
-    /// Gives the near store rows that the far one has now, each where it may; under their locks.
+    /// Stores written rows in the near store where no other write overlapped, and removes the other
+    /// keys from it. The caller holds the locks of the keys.
     fn settle(&self, keys: &[Key], rows: Vec<Row>, alone: &[bool]) {
-        // Of rows with one key the last one counts.
+        // If several rows have the same key, the last one is stored.
         let mut last: HashMap<Key, Row> = HashMap::with_capacity(rows.len());
         let mut partial = HashSet::new();
         for row in rows {
             let key = self.schema.key_of(&row);
             if row.iter().any(Value::is_absent) {
-                // What the record has in the other columns the far store alone knows.
+                // Only the far store has the other columns of the record.
                 partial.insert(key.clone());
             }
             last.insert(key, row);
@@ -108,7 +109,7 @@ impl TieredScope {
             let whole = trusted && *alone && !partial.contains(key);
             match last.remove(key).filter(|_| whole) {
                 Some(row) => {
-                    rows.extend(self.limits.admit(&self.schema, row));
+                    rows.extend(self.limits.validate(&self.schema, row));
                     fresh.push(key.clone());
                 }
                 None => stale.push(key.clone()),
@@ -116,39 +117,39 @@ impl TieredScope {
         }
         self.forget(&stale);
         if !rows.is_empty() && self.near.set_many(rows).is_err() {
-            // The values before these must not stay.
+            // The previous rows are outdated.
             self.forget(&fresh);
         }
     }
 
-    /// Writes rows: to the far store by `call`, and where that is done to the near one.
+    /// Writes rows to the far store by `call` and, if that succeeds, to the near store.
     fn write<T>(
         &self,
         rows: Vec<Row>,
         call: impl FnOnce(&dyn ScopeStore, Vec<Row>) -> Result<T>,
     ) -> Result<T> {
         let keys = unique(rows.iter().map(|row| self.schema.key_of(row)));
-        let pass = self.tier.enter(What::Write, &keys);
-        let written = self.ask(|far| call(far, rows.clone()));
-        let ended = Call::of(&written);
-        pass.leave_keys(ended, |alone| match ended {
-            Call::Done => self.settle(&keys, rows, alone),
-            Call::Failed | Call::Unknown => self.forget(&keys),
+        let guard = self.tier.enter(Access::Write, &keys);
+        let written = self.call_far(|far| call(far, rows.clone()));
+        let ended = Outcome::of(&written);
+        guard.leave_keys(ended, |alone| match ended {
+            Outcome::Done => self.settle(&keys, rows, alone),
+            Outcome::Failed | Outcome::Unknown => self.forget(&keys),
         });
         written
     }
 
-    /// Inserts rows: the far store decides by `call` which, and the near one is given what that has
-    /// now, be it one of them or what was there.
+    /// Inserts rows into the far store by `call`, and stores the resulting records, inserted or
+    /// already present, in the near store.
     fn insert_rows(
         &self,
         rows: Vec<Row>,
         call: impl FnOnce(&dyn ScopeStore, Vec<Row>) -> Result<Vec<Option<Row>>>,
     ) -> Result<Vec<Option<Row>>> {
         let keys = unique(rows.iter().map(|row| self.schema.key_of(row)));
-        let pass = self.tier.enter(What::Write, &keys);
-        let inserted = self.ask(|far| call(far, rows.clone()));
-        pass.leave_keys(Call::of(&inserted), |alone| match &inserted {
+        let guard = self.tier.enter(Access::Write, &keys);
+        let inserted = self.call_far(|far| call(far, rows.clone()));
+        guard.leave_keys(Outcome::of(&inserted), |alone| match &inserted {
             Ok(stored) => {
                 let held = rows.into_iter().zip(stored.iter().cloned());
                 let held = held.map(|(row, stored)| stored.unwrap_or(row)).collect();
@@ -159,35 +160,35 @@ impl TieredScope {
         inserted
     }
 
-    /// Removes keys: from the far store by `call`, and from the near one whatever that gave.
+    /// Removes keys from the far store by `call`, and from the near store whatever the result.
     fn remove<T>(
         &self,
         keys: &[Key],
         call: impl FnOnce(&dyn ScopeStore) -> Result<T>,
     ) -> Result<T> {
-        let pass = self.tier.enter(What::Write, keys);
-        let removed = self.ask(call);
-        pass.leave_keys(Call::of(&removed), |_| self.forget(keys));
+        let guard = self.tier.enter(Access::Write, keys);
+        let removed = self.call_far(call);
+        guard.leave_keys(Outcome::of(&removed), |_| self.forget(keys));
         removed
     }
 
-    /// Changes all keys of the far store by `call`, and empties the near one.
+    /// Changes all keys of the far store by `call`, and empties the near store.
     fn change_all<T>(&self, call: impl FnOnce(&dyn ScopeStore) -> Result<T>) -> Result<T> {
-        let pass = self.tier.enter_all();
-        let changed = self.ask(call);
-        pass.leave(Call::of(&changed), || self.tier.empty());
+        let guard = self.tier.enter_all();
+        let changed = self.call_far(call);
+        guard.leave(Outcome::of(&changed), || self.tier.empty());
         changed
     }
 
-    /// Reads keys, each of which stands once, from the far store, and gives the near one what
-    /// nobody wrote meanwhile.
+    /// Reads distinct keys from the far store, and stores those rows in the near store that no write
+    /// overlapped.
     fn read(&self, keys: &[Key], fill: bool) -> Result<Vec<Option<Row>>> {
-        let pass = self.tier.enter(What::Read, keys);
+        let guard = self.tier.enter(Access::Read, keys);
         let rows = match keys {
-            [key] => self.ask(|far| far.fetch(key)).map(|row| vec![row]),
-            keys => self.ask(|far| far.fetch_many(keys)),
+            [key] => self.call_far(|far| far.fetch(key)).map(|row| vec![row]),
+            keys => self.call_far(|far| far.fetch_many(keys)),
         }?;
-        pass.leave_keys(Call::Done, |alone| {
+        guard.leave_keys(Outcome::Done, |alone| {
             if fill {
                 let known = rows.iter().zip(alone).filter(|(_, alone)| **alone);
                 self.fill(known.filter_map(|(row, _)| row.clone()).collect());
@@ -196,8 +197,8 @@ impl TieredScope {
         Ok(rows)
     }
 
-    /// What the near store has of keys, and whether it can be given the rest.
-    fn look_many(&self, keys: &[Key]) -> (Vec<Option<Row>>, bool) {
+    /// Reads keys from the near store. Also returns whether it may be filled with the missing rows.
+    fn lookup_many(&self, keys: &[Key]) -> (Vec<Option<Row>>, bool) {
         if !self.tier.trusts(self.generation) {
             return (vec![None; keys.len()], false);
         }
@@ -209,13 +210,13 @@ impl TieredScope {
 }
 
 impl TieredScope {
-    /// Makes a call of the far store's leases; an error names it.
+    /// Calls the leases of the far store; an error names it.
     fn lease<T>(&self, call: impl FnOnce(&dyn Leases) -> Result<T>) -> Result<T> {
-        self.ask(|far| call(far.leases().ok_or_else(no_leases)?))
+        self.call_far(|far| call(far.leases().ok_or_else(no_leases)?))
     }
 }
 
-/// The leases of the far store. The near one is filled by a later read.
+/// The leases of the far store. The near store is filled by a later read.
 impl Leases for TieredScope {
     fn acquire(&self, key: &Key, holder: &str, lease: Duration) -> Result<bool> {
         self.lease(|leases| leases.acquire(key, holder, lease))
@@ -231,14 +232,14 @@ impl Leases for TieredScope {
 
     fn fill(&self, row: Row, at: i64, holder: &str) -> Result<LeasedFill> {
         let keys = [self.schema.key_of(&row)];
-        let pass = self.tier.enter(What::Write, &keys);
+        let guard = self.tier.enter(Access::Write, &keys);
         let filled = self.lease(|leases| leases.fill(row, at, holder));
-        pass.leave_keys(Call::of(&filled), |_| self.forget(&keys));
+        guard.leave_keys(Outcome::of(&filled), |_| self.forget(&keys));
         filled
     }
 }
 
-/// Keys, each once, in the order of their first.
+/// Removes duplicate keys, keeping the order of their first occurrences.
 fn unique(keys: impl IntoIterator<Item = Key>) -> Vec<Key> {
     let mut seen = HashSet::new();
     keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
@@ -254,20 +255,20 @@ impl ScopeStore for TieredScope {
         if self.tier.trusts(self.generation) && self.near.exists(key).unwrap_or(false) {
             return Ok(true);
         }
-        self.ask(|far| far.exists(key))
+        self.call_far(|far| far.exists(key))
     }
 
     fn fetch(&self, key: &Key) -> Result<Option<Row>> {
-        let fill = match self.look(key) {
-            Look::Hit(row) => return Ok(Some(row)),
-            Look::Miss => true,
-            Look::Down => false,
+        let fill = match self.lookup(key) {
+            Lookup::Hit(row) => return Ok(Some(row)),
+            Lookup::Miss => true,
+            Lookup::Down => false,
         };
         Ok(self.read(slice::from_ref(key), fill)?.pop().flatten())
     }
 
     fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        let (mut rows, fill) = self.look_many(keys);
+        let (mut rows, fill) = self.lookup_many(keys);
         let missing = keys.iter().zip(&rows).filter(|(_, row)| row.is_none());
         let missing = unique(missing.map(|(key, _)| key.clone()));
         if missing.is_empty() {
@@ -313,15 +314,15 @@ impl ScopeStore for TieredScope {
     }
 
     fn keys(&self) -> Result<Keys> {
-        self.ask(|far| far.keys())
+        self.call_far(|far| far.keys())
     }
 
     fn rows(&self) -> Result<Rows> {
-        self.ask(|far| far.rows())
+        self.call_far(|far| far.rows())
     }
 
     fn len(&self) -> Result<u64> {
-        self.ask(|far| far.len())
+        self.call_far(|far| far.len())
     }
 
     fn clear(&self) -> Result<()> {
@@ -329,7 +330,7 @@ impl ScopeStore for TieredScope {
     }
 
     fn snapshot(&self) -> Result<Vec<Row>> {
-        self.ask(|far| far.snapshot())
+        self.call_far(|far| far.snapshot())
     }
 
     fn replace_all(&self, rows: Vec<Row>) -> Result<()> {
@@ -353,35 +354,35 @@ impl ScopeStore for TieredScope {
         self.remove(slice::from_ref(key), |far| far.touch(key, at, expires))
     }
 
-    /// The near store never answers with what is removed.
+    /// Purges the far store only: the near store never returns expired records.
     fn purge(&self, before: i64, limit: usize) -> Result<usize> {
-        self.ask(|far| far.purge(before, limit))
+        self.call_far(|far| far.purge(before, limit))
     }
 
     fn trim(&self, records: u64, limit: usize) -> Result<usize> {
-        match self.ask(|far| far.trim(records, limit))? {
+        match self.call_far(|far| far.trim(records, limit))? {
             0 => Ok(0),
             removed => self.change_all(|_| Ok(removed)),
         }
     }
 
     fn live_keys(&self, at: i64) -> Result<Keys> {
-        self.ask(|far| far.live_keys(at))
+        self.call_far(|far| far.live_keys(at))
     }
 
     fn live_rows(&self, at: i64) -> Result<Rows> {
-        self.ask(|far| far.live_rows(at))
+        self.call_far(|far| far.live_rows(at))
     }
 
     fn live_len(&self, at: i64) -> Result<u64> {
-        self.ask(|far| far.live_len(at))
+        self.call_far(|far| far.live_len(at))
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
         self.far.leases().map(|_| self as &dyn Leases)
     }
 
-    /// What joins a transaction of the far store would not reach the near one.
+    /// Returns `None`: writes in a transaction of the far store would not reach the near store.
     fn table(&self) -> Option<&dyn std::any::Any> {
         None
     }

@@ -1,7 +1,7 @@
 use super::*;
 use Change::*;
 
-fn standing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> ExistingTable {
+fn existing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> ExistingTable {
     let column = |&(name, ty, nullable): &(&str, ColumnType, bool)| ExistingColumn {
         name: name.into(),
         declared: ty.to_string(),
@@ -18,8 +18,8 @@ fn standing(columns: &[(&str, ColumnType, bool)], key: &[&str]) -> ExistingTable
     }
 }
 
-fn changes(standing: &ExistingTable, schema: &Schema) -> Vec<Change> {
-    diff(standing, schema, |have, want| have.ty == Some(want.ty))
+fn changes(existing: &ExistingTable, schema: &Schema) -> Vec<Change> {
+    diff(existing, schema, |have, want| have.ty == Some(want.ty))
 }
 
 fn schema() -> Schema {
@@ -31,14 +31,14 @@ fn schema() -> Schema {
 #[test]
 fn an_equal_table_needs_nothing() {
     let table =
-        standing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, true)], &["id"]);
+        existing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, true)], &["id"]);
     assert_eq!(changes(&table, &schema()), []);
 }
 
 #[test]
-fn safe_and_unsafe_are_told_apart() {
+fn safe_and_unsafe_changes_are_distinguished() {
     let table =
-        standing(&[("id", ColumnType::Text, false), ("n", ColumnType::Int, false)], &["id"]);
+        existing(&[("id", ColumnType::Text, false), ("n", ColumnType::Int, false)], &["id"]);
     let new = Column::new("m", ColumnType::Int);
     let wanted = schema().column(new.clone().nullable(true));
     let found = changes(&table, &wanted);
@@ -52,13 +52,13 @@ fn safe_and_unsafe_are_told_apart() {
 }
 
 #[test]
-fn the_expiry_is_no_other_column_renamed() {
+fn the_expiry_column_is_no_possible_rename() {
     let schema = |name: &str| {
         let id = Column::new("id", ColumnType::Text);
         Schema::new("a").unique(id).column(Column::new(name, ColumnType::Int).nullable(true))
     };
-    let changes = |standing: &Schema, schema: &Schema| {
-        diff(&ExistingTable::of(standing), schema, |have, want| have.ty == Some(want.ty))
+    let changes = |existing: &Schema, schema: &Schema| {
+        diff(&ExistingTable::of(existing), schema, |have, want| have.ty == Some(want.ty))
     };
     let found = changes(&schema("n"), &schema(EXPIRES_AT));
     assert!(matches!(&found[..], [Change::AddColumn(_)]), "{found:?}");
@@ -80,7 +80,7 @@ fn an_unknown_column_is_left_alone_unless_it_is_required_or_may_be_renamed() {
             ("v", ColumnType::Int, false),
             ("n", ColumnType::Int, nullable),
         ];
-        standing(&columns, &["id"])
+        existing(&columns, &["id"])
     };
     assert_eq!(changes(&of(true), &narrow()), []);
     assert_eq!(changes(&of(false), &narrow()), [UnknownRequiredColumn("n".into())]);
@@ -107,13 +107,13 @@ fn an_unknown_column_is_left_alone_unless_it_is_required_or_may_be_renamed() {
 #[test]
 fn a_renamed_key_column_keeps_the_key() {
     let table =
-        standing(&[("old", ColumnType::Text, false), ("n", ColumnType::BigInt, false)], &["old"]);
+        existing(&[("old", ColumnType::Text, false), ("n", ColumnType::BigInt, false)], &["old"]);
     let renamed = Schema::new("a")
         .unique(Column::new("id", ColumnType::Text).was("old"))
         .column(Column::new("n", ColumnType::BigInt));
     assert_eq!(changes(&table, &renamed), [RenameColumn { from: "old".into(), to: "id".into() }]);
     let rekeyed =
-        standing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, false)], &["n"]);
+        existing(&[("id", ColumnType::Text, false), ("n", ColumnType::BigInt, false)], &["n"]);
     assert_eq!(
         changes(&rekeyed, &schema()),
         [ChangeKey { from: vec!["n".into()], to: vec!["id".into()] }]

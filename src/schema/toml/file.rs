@@ -1,4 +1,4 @@
-//! The files that schemas are read from.
+//! Reads files of schemas.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::spelling::did_you_mean;
 use crate::text_file::{self, unreadable};
 use crate::{Error, Result, Schema};
 
-/// What a path of schemas is.
+/// What the path of the schemas names, for error messages.
 const WHAT: &str = "the TOML file of the schemas, or a directory of such files";
 
-/// The `.toml` files that a path stands for, sorted.
+/// Returns the file at a path, or the sorted `.toml` files of the directory at it.
 pub(super) fn toml_files(path: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error| unreadable(path, WHAT, error);
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
@@ -41,13 +41,13 @@ pub(super) fn toml_files(path: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Files that begin with a dot are hidden, and those of editors begin with one or with `#`.
+/// Returns whether a file is hidden or a backup of an editor: its name begins with a dot or `#`.
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.as_encoded_bytes());
     name.is_some_and(|name| name.starts_with(b".") || name.starts_with(b"#"))
 }
 
-/// The text of a file.
+/// Reads the text of a file.
 pub(super) fn read_text(path: &Path) -> Result<String> {
     let bytes = text_file::read(path, WHAT)?;
     String::from_utf8(bytes).map_err(|error| {
@@ -59,17 +59,17 @@ pub(super) fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// The schemas of the files that are read so far, and where each stands.
+/// The schemas that were read, each with its place.
 #[derive(Default)]
 pub(super) struct Files {
     read: Vec<(Schema, String)>,
-    /// Where in `read` the scope of a name, and that of a table, is.
+    /// The indexes in `read`, by scope and by table.
     names: HashMap<String, usize>,
     tables: HashMap<String, usize>,
 }
 
 impl Files {
-    /// Reads one more file.
+    /// Adds the schemas of a file.
     pub(super) fn add(&mut self, file: Option<&str>, text: &str) -> Result<()> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source::new(file, text);
@@ -121,7 +121,7 @@ impl Files {
     }
 }
 
-/// The schema of a scope whose table a program made: it stands in no text that errors could name.
+/// Reads the schema of a scope from a TOML table that a program built. Errors have no place.
 #[cfg(feature = "sql")]
 pub(super) fn scope_of(name: &str, table: &dyn TableLike) -> Result<Schema> {
     let schema = read::scope(&Source::new(None, ""), name, table)?;
@@ -135,7 +135,7 @@ fn read_scope(source: &Source<'_>, name: &str, item: &Item, key: Span) -> Result
         source.error(key.clone(), message)
     })?;
     let schema = read::scope(source, name, table)?;
-    // What the reader does not find itself is reported for the scope as a whole.
+    // Errors of the whole schema have the place of the scope's key.
     schema.validate().map_err(|error| source.error(key, error))?;
     Ok(schema)
 }

@@ -1,4 +1,4 @@
-//! Schemas written in TOML.
+//! Schemas in TOML.
 
 mod file;
 mod read;
@@ -16,7 +16,7 @@ use self::file::Files;
 use super::Schema;
 use crate::{Error, Result};
 
-/// Schemas by the names of their scopes, as TOML has them.
+/// Schemas by the names of their scopes, read from and written as TOML.
 ///
 /// ```
 /// use hilcat::{ColumnType, Schemas};
@@ -43,46 +43,45 @@ use crate::{Error, Result};
 ///
 /// # The format
 ///
-/// A table `[scopes.NAME]` for each scope. All its keys can be left out:
+/// A file has a table `[scopes.NAME]` for each scope. All its keys are optional:
 ///
-/// | key | what it says | left out |
+/// | key | meaning | default |
 /// | --- | --- | --- |
 /// | `table` | the name of the table | the name of the scope |
-/// | `unique_column` | the one unique column; `uniq_column` is read, too | `"id"` |
-/// | `unique_columns` | instead of it: several, in key order; `uniq_columns` is read, too | |
-/// | `columns` | the columns that a value has, in table order | `["data"]` |
+/// | `unique_column` | the unique column; `uniq_column` is read, too | `"id"` |
+/// | `unique_columns` | several unique columns in key order, instead of `unique_column`; `uniq_columns` is read, too | |
+/// | `columns` | the columns of a value, in table order | `["data"]` |
 /// | `column_types` | the types of columns by name, spelled as [`ColumnType`](crate::ColumnType) reads them | |
 /// | `default_column_type` | the type of all other columns | `"text"`; with `value = "json"`, `"json"` for those that are not unique |
 /// | `value` | the shape of a value, below | `"default"` |
 /// | `not_null` | the columns that cannot be NULL besides the unique ones | none |
-/// | `defaults` | what columns hold where a record does not give them, below | |
-/// | `was` | the former names of columns, by their names now | |
+/// | `defaults` | the values of columns that a record omits, below | |
+/// | `was` | the former names of columns, by their current names | |
 /// | `ttl` | how long a record is fresh after each write, as `"1h30m"`, `"2d"`, `"250ms"`, or `"never"` | for ever, and records carry no expiry |
-/// | `stale_while_revalidate` | how long after that `get` may serve the old record while one caller computes a new one | |
-/// | `stale_if_error` | how long after that the old record is served if the computation fails | |
-/// | `jitter` | the part of the `ttl`, `"10%"` or `0.1`, by which each write shortens it at random at the most | 0 |
+/// | `stale_while_revalidate` | how long after its expiry `get` may serve a record while one caller computes a new one | |
+/// | `stale_if_error` | how long after its expiry a record is served if the computation fails | |
+/// | `jitter` | the maximum part of the `ttl`, `"10%"` or `0.1`, by which each write shortens it at random | 0 |
 /// | `negative_ttl` | how long `get_optional` remembers that there is no record | |
-/// | `expires_at` | instead of `ttl`: the column, a timestamp, that says when a record stops being fresh | |
-/// | `max_records` | how many records are kept; those that expire first go first | no bound |
+/// | `expires_at` | instead of `ttl`: the timestamp column that holds the end of a record's freshness | |
+/// | `max_records` | the maximum number of records; those that expire first are removed first | no bound |
 /// | `auto_purge` | whether writes remove expired records in small steps, `"on"` or `"off"` | `"on"` |
-/// | `single_flight` | the callers that share a computation: those of a `"process"`, or `"shared"` by all processes | `"process"` |
-/// | `lease` | with `"shared"`: how long a process that computes keeps the right to do so without renewing it | `"30s"` |
-/// | `on_unavailable` | while the store cannot be reached, `get` and `try_get` `"fail"`, or `"compute"` and return | `"fail"` |
+/// | `single_flight` | the callers that share a computation: those of one `"process"`, or of all processes (`"shared"`) | `"process"` |
+/// | `lease` | with `"shared"`: how long the right of a process to compute is valid without a renewal | `"30s"` |
+/// | `on_unavailable` | what `get` and `try_get` do while the store cannot be reached: `"fail"`, or `"compute"` and return the result | `"fail"` |
 /// | `migrate` | `"safe"`, `"recreate"` or `"manual"`, see [`Migrate`](crate::Migrate) | `"safe"` |
 /// | `dropped` | columns that are removed from the table, see [`Schema::dropped`] | none |
 /// | `keep` | columns of the table that belong to other programs, see [`Schema::keep`] | none |
 ///
-/// A unique column that is not among `columns` is part of the key only and stands first in the
-/// table; one that is stays in its place there.
+/// A unique column that is not among `columns` is part of the key only, and comes first in the
+/// table.
 ///
 /// The shapes of a value are `"record"` or `"immutable"` (an object), `"single"` (the bare value of
 /// the one column), `"tuple"` or `"list"` (an array in the order of `columns`) and `"json"` (any
-/// JSON, whose text is held where the column's type is said to be `text`; see
-/// [`Shape`](crate::Shape)). `"default"` is `"single"` where one column is declared and it is not
-/// unique, and `"record"` otherwise.
+/// JSON, see [`Shape`](crate::Shape)). `"default"` is `"single"` if one column is declared and it
+/// is not unique, and `"record"` otherwise.
 ///
-/// A default is a TOML boolean, number, date or time, or a string with the text of the column's
-/// type as a cell of a CSV has it ([`Value::from_text`](crate::Value::from_text)): base64 for
+/// A default is a TOML boolean, number, date or time, or a string in the format of
+/// [`Value::from_text`](crate::Value::from_text), which is also that of CSV cells: base64 for
 /// `bytes`, JSON for `json`, digits for `decimal` and for integers that TOML cannot hold.
 ///
 /// ```toml
@@ -91,7 +90,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Schemas(BTreeMap<String, Schema>);
 
-/// The schema that the table of a scope says which a program made.
+/// Reads the schema of a scope from a TOML table that a program built.
 ///
 /// # Errors
 ///
@@ -102,15 +101,15 @@ pub(crate) fn scope_of(name: &str, table: &dyn toml_edit::TableLike) -> Result<S
 }
 
 impl Schemas {
-    /// Reads a TOML file, or every `.toml` file of a directory but for those whose names begin with
-    /// `.` or `#`. A file is a regular one, of up to 64 MiB.
+    /// Reads a TOML file, or every `.toml` file of a directory except those with a name that begins
+    /// with `.` or `#`. Files must be regular files of up to 64 MiB.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), as `FILE:LINE:COLUMN: what
-    /// was wrong`; also where a directory has no such file, or two scopes have one name or one
-    /// table. [`ErrorKind::Io`](crate::ErrorKind::Io) where a file cannot be read, is not a regular one or
-    /// is too large.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), with the message
+    /// `FILE:LINE:COLUMN: REASON`; also if a directory has no such file, or two scopes have the same
+    /// name or table. [`ErrorKind::Io`](crate::ErrorKind::Io) if a file cannot be read, is not a
+    /// regular file or is too large.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
         let mut files = Files::default();
         for path in file::toml_files(path.as_ref())? {
@@ -123,11 +122,11 @@ impl Schemas {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), as `LINE:COLUMN: what was
-    /// wrong`; also where two scopes have one table.
+    /// [`ErrorKind::InvalidSchema`](crate::ErrorKind::InvalidSchema), with the message
+    /// `LINE:COLUMN: REASON`; also if two scopes have the same table.
     #[expect(
         clippy::should_implement_trait,
-        reason = "called without an import of FromStr, which there is, too"
+        reason = "callable without an import of FromStr, which is implemented, too"
     )]
     pub fn from_str(text: &str) -> Result<Self> {
         let mut files = Files::default();
@@ -135,46 +134,46 @@ impl Schemas {
         Ok(files.into_schemas())
     }
 
-    /// The schemas as TOML, which reads back as equal schemas.
+    /// Returns the schemas as TOML. Reading it returns equal schemas.
     pub fn to_toml(&self) -> String {
         write::document(self.iter())
     }
 
-    /// The schema of a scope.
+    /// Returns the schema of a scope, or `None` if there is none.
     pub fn get(&self, name: &str) -> Option<&Schema> {
         self.0.get(name)
     }
 
-    /// The schemas, sorted by the names of their scopes.
+    /// Iterates over the schemas, sorted by the names of their scopes.
     pub fn iter(&self) -> impl Iterator<Item = &Schema> {
         self.0.values()
     }
 
-    /// How many schemas there are.
+    /// Returns the number of schemas.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no schemas.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds a schema; gives the one of the same scope that it replaces.
+    /// Adds a schema. Returns the replaced schema of the same scope, if there was one.
     pub fn insert(&mut self, schema: Schema) -> Option<Schema> {
         self.0.insert(schema.name.clone(), schema)
     }
 }
 
 impl Schema {
-    /// The schema as TOML, in the format of [`Schemas`]: a document of this one scope. A valid
-    /// schema reads back as an equal one.
+    /// Returns the schema as TOML, in the format of [`Schemas`]: a document with this one scope.
+    /// Reading the TOML of a valid schema returns an equal schema.
     pub fn to_toml(&self) -> String {
         write::document([self])
     }
 }
 
-/// The schemas as TOML.
+/// Writes the schemas as TOML.
 impl fmt::Display for Schemas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_toml())

@@ -12,7 +12,7 @@ use crate::range;
 use crate::spelling::did_you_mean;
 use crate::{Column, ColumnType, Migrate, Result, Schema, Shape, Value};
 
-/// The keys of a scope before and after those of freshness.
+/// The keys of a scope before and after the freshness options.
 const FIRST_KEYS: [&str; 10] = [
     "table",
     "unique_column",
@@ -32,7 +32,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     FIRST_KEYS.into_iter().chain(NAMES).chain(LAST_KEYS)
 }
 
-/// Other spellings of keys, and what they stand for.
+/// Other spellings of keys.
 const ALIASES: [(&str, &str); 2] =
     [("uniq_column", "unique_column"), ("uniq_columns", "unique_columns")];
 const VALUES: [&str; 7] = ["default", "immutable", "record", "single", "tuple", "list", "json"];
@@ -46,7 +46,7 @@ struct Word<'a> {
     span: Span,
 }
 
-/// The schema that the table of a scope says.
+/// Reads the schema of a scope from its table.
 pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> Result<Schema> {
     let fields = Fields { source, table };
     fields.check_keys()?;
@@ -70,7 +70,7 @@ pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> R
     Ok(schema)
 }
 
-/// The options that say how long records are fresh.
+/// Reads the freshness options.
 fn freshness(fields: &Fields<'_>) -> Result<Freshness> {
     let mut words = Words::default();
     for name in NAMES {
@@ -81,7 +81,7 @@ fn freshness(fields: &Fields<'_>) -> Result<Freshness> {
     words.finish().map_err(|error| fields.source.error(fields.key_span("lease"), error))
 }
 
-/// The columns that a key names though the schema does not have them.
+/// Reads the columns of `dropped` or `keep`, which are not in the schema.
 fn others(fields: &Fields<'_>, key: &str, schema: &Schema) -> Result<Vec<String>> {
     let words = fields.words(key)?.unwrap_or_default();
     fields.check_repeats(&words)?;
@@ -104,7 +104,7 @@ fn unique_columns<'a>(fields: &Fields<'a>) -> Result<Vec<Word<'a>>> {
     match (one, several) {
         (Some(_), Some(_)) => {
             let span = fields.key_span("unique_columns");
-            let message = "both `unique_column` and `unique_columns`; keep the one that is meant";
+            let message = "both `unique_column` and `unique_columns`; keep one of them";
             Err(fields.source.error(span, message))
         }
         (_, Some(words)) if words.is_empty() => {
@@ -146,7 +146,7 @@ fn shape(fields: &Fields<'_>, unique: &[Word<'_>], declared: &[Word<'_>]) -> Res
     }
 }
 
-/// The columns in table order: those that are only unique, then the declared ones.
+/// Reads the columns in table order: those that are only in the key, then the declared ones.
 fn columns(
     fields: &Fields<'_>,
     unique: &[Word<'_>],
@@ -199,16 +199,16 @@ fn names_of<'a>(words: &[Word<'a>]) -> HashSet<&'a str> {
 /// The entries of a table by the names of columns.
 type Entries<'a> = HashMap<&'a str, &'a Item>;
 
-/// The names of the columns there are.
+/// The names of the columns of the scope.
 struct Known<'f, 'a> {
     fields: &'f Fields<'a>,
     names: Vec<&'f str>,
-    /// The same, to be looked up.
+    /// The same names, for lookups.
     set: HashSet<&'f str>,
 }
 
 impl<'a> Known<'_, 'a> {
-    /// The entries of a key whose value is a table of columns.
+    /// Returns the entries of a key whose value is a table by column names.
     fn entries(&self, key: &str) -> Result<Entries<'a>> {
         let Some(item) = self.fields.get(key) else { return Ok(Entries::new()) };
         let table = item.as_table_like().ok_or_else(|| {
@@ -263,7 +263,7 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// The key as it is spelled in the text.
+    /// Returns a key, or its alias, as spelled in the text.
     fn spelled(&self, key: &str) -> Option<(&'a Key, &'a Item)> {
         let alias = ALIASES.iter().find(|(_, meant)| *meant == key).map(|(alias, _)| *alias);
         let spelled = self.table.get_key_value(key);
@@ -291,7 +291,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The text of an option that can be a string, a number or a boolean.
+    /// Returns the text of an option that can be a string, a number or a boolean.
     fn scalar(&self, key: &str, item: &'a Item) -> Result<Cow<'a, str>> {
         match item.as_value() {
             Some(Toml::String(text)) => Ok(text.value().into()),
@@ -321,7 +321,7 @@ impl<'a> Fields<'a> {
         match words.iter().find(|word| !seen.insert(word.text)) {
             None => Ok(()),
             Some(word) => {
-                let message = format!("the column `{}` is named twice", word.text);
+                let message = format!("duplicate column `{}`", word.text);
                 Err(self.source.error(word.span.clone(), message))
             }
         }
@@ -345,7 +345,7 @@ impl<'a> Fields<'a> {
         word.text.parse().map_err(|error| self.source.error(word.span.clone(), error))
     }
 
-    /// The value of a TOML float: what is written tells whether it was rounded to zero.
+    /// Converts a TOML float. The literal shows whether the value was rounded to zero.
     fn float(&self, item: &Item, value: f64, ty: ColumnType) -> Result<Value> {
         match (ty, self.source.written(item.span())) {
             (ColumnType::Real | ColumnType::Double, Some(literal)) => {

@@ -1,4 +1,4 @@
-//! The places in a TOML text that errors name.
+//! Places in a TOML text, for error messages.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -8,11 +8,11 @@ use crate::Error;
 /// A place in a TOML text, in bytes.
 pub(super) type Span = Option<Range<usize>>;
 
-/// A TOML text, and the name of its file where it has one.
+/// A TOML text, and the name of its file if it has one.
 pub(super) struct Source<'a> {
     file: Option<&'a str>,
     text: &'a str,
-    /// The place that was asked for last: places are mostly asked for in the order of the text, and
+    /// The last position that was computed. Places are mostly requested in the order of the text, so
     /// each is counted from the one before.
     last: Cell<Position>,
 }
@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
         Self { file, text, last: Cell::default() }
     }
 
-    /// An error at a place of the text, where there is one.
+    /// Returns an error that begins with its place, unless there is no text.
     pub(super) fn error(&self, span: Span, message: impl std::fmt::Display) -> Error {
         if self.text.is_empty() {
             return Error::invalid_schema(message.to_string());
@@ -50,12 +50,12 @@ impl<'a> Source<'a> {
         Error::invalid_schema(format!("{}: {message}", self.place(span)))
     }
 
-    /// What is written at a place.
+    /// Returns the text at a place.
     pub(super) fn written(&self, span: Span) -> Option<&str> {
         self.text.get(span?)
     }
 
-    /// `FILE:LINE:COLUMN`, both counted from 1 and the column in characters.
+    /// Returns `FILE:LINE:COLUMN`, with both numbers counted from 1 and the column in characters.
     pub(super) fn place(&self, span: Span) -> String {
         let start = span.map_or(0, |span| span.start).min(self.text.len());
         let last = Some(self.last.get()).filter(|last| last.offset <= start).unwrap_or_default();

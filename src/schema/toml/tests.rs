@@ -1,4 +1,4 @@
-//! What is read and written, and that the one is the other turned round.
+//! Reading and writing schemas, and the round trip.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn omitted_keys_have_defaults() {
     let schemas = Schemas::from_str("[scopes.a]").unwrap();
     let data = Column::new("data", ColumnType::Text).nullable(true);
     let expected = Schema::new("a")
@@ -21,7 +21,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn unique_columns_stand_first_or_where_they_are_declared() {
+fn undeclared_unique_columns_come_first() {
     let text = "[scopes.a]\nuniq_columns = ['k', 'b', 'j']\ncolumns = ['a', 'b']\n";
     let schemas = Schemas::from_str(text).unwrap();
     let schema = schemas.get("a").unwrap();
@@ -102,7 +102,7 @@ fn defaults_are_read_by_the_type_of_their_column() {
 }
 
 #[test]
-fn a_schema_is_written_with_what_it_says_and_no_more() {
+fn a_schema_is_written_without_defaults() {
     let schema = Schema::new("a")
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("name", ColumnType::Varchar(9)).was("title"))
@@ -125,7 +125,7 @@ migrate = \"manual\"
 }
 
 #[test]
-fn an_error_has_its_place() {
+fn an_error_names_its_place() {
     assert_eq!(
         error("\n[scopes.a]\n  colums = ['x']"),
         "3:3: unknown key `colums`; the keys of a scope are table, unique_column, \
@@ -146,7 +146,7 @@ fn an_error_has_its_place() {
 }
 
 #[test]
-fn columns_of_others_are_named_without_being_declared() {
+fn dropped_and_kept_columns_are_not_declared() {
     let text = "[scopes.a]\nunique_column = \"id\"\ncolumns = [\"v\"]\ndropped = [\"old\", \"x\"]\nkeep = [\"y\"]\n";
     let schemas = Schemas::from_str(text).unwrap();
     let schema = schemas.get("a").unwrap();
@@ -159,7 +159,7 @@ fn columns_of_others_are_named_without_being_declared() {
         error("[scopes.a]\ncolumns = ['v']\ndropped = ['v']"),
         "3:12: `dropped` names the column `v`, which is declared"
     );
-    assert!(error("[scopes.a]\nkeep = ['x', 'x']").contains("named twice"));
+    assert!(error("[scopes.a]\nkeep = ['x', 'x']").contains("duplicate column `x`"));
     assert!(error("[scopes.a]\nkeep = ['x']\ndropped = ['x']").contains("only once"));
     assert!(error("[scopes.a]\nkeep = ['x']\nwas = { data = 'x' }").contains("it is renamed"));
     assert!(error("[scopes.a]\ndropped = ['id']").contains("which is declared"));

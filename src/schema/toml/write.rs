@@ -4,7 +4,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
 
 use crate::{Column, ColumnType, Migrate, Schema, Shape, Value, text};
 
-/// A document of these schemas.
+/// Returns a document with these schemas.
 pub(super) fn document<'a>(schemas: impl IntoIterator<Item = &'a Schema>) -> String {
     let mut scopes = Table::new();
     scopes.set_implicit(true);
@@ -30,7 +30,7 @@ fn scope(schema: &Schema) -> Table {
     let declared = || schema.value_columns().map(|(_, column)| column);
     put("columns", Array::from_iter(declared().map(|column| column.name.as_str())).into());
     let columns = || schema.columns.iter().enumerate();
-    let types = columns().filter(|(at, column)| column.ty != untold(schema, *at));
+    let types = columns().filter(|(at, column)| column.ty != default_type(schema, *at));
     put_table(&mut put, "column_types", types, |column| Some(column.ty.to_string().into()));
     if let Some(value) = value(schema) {
         put("value", value.into());
@@ -58,7 +58,7 @@ fn scope(schema: &Schema) -> Table {
     table
 }
 
-/// The value of an option: numbers are written as such.
+/// Returns the value of an option, as a number if it is one.
 fn option(name: &str, text: String) -> Toml {
     let number = match name {
         "jitter" => text.parse::<f64>().ok().map(Toml::from),
@@ -68,7 +68,7 @@ fn option(name: &str, text: String) -> Toml {
     number.unwrap_or_else(|| text.into())
 }
 
-/// Puts a table of something that columns have, unless none has it.
+/// Writes a table of a property of columns by name, unless no column has it.
 fn put_table<'a>(
     put: &mut impl FnMut(&str, Toml),
     key: &str,
@@ -86,15 +86,15 @@ fn put_table<'a>(
     }
 }
 
-/// The type that a column has where none is told.
-fn untold(schema: &Schema, at: usize) -> ColumnType {
+/// Returns the type of a column that is not in `column_types`.
+fn default_type(schema: &Schema, at: usize) -> ColumnType {
     match schema.shape == Shape::Json && !schema.is_key(at) {
         true => ColumnType::Json,
         false => ColumnType::Text,
     }
 }
 
-/// The name of the shape, where it is not the one that the columns have by themselves.
+/// Returns the name of the shape, unless it is the default for these columns.
 fn value(schema: &Schema) -> Option<&'static str> {
     let mut columns = schema.value_columns();
     let single = match (columns.next(), columns.next()) {
@@ -110,7 +110,7 @@ fn value(schema: &Schema) -> Option<&'static str> {
     }
 }
 
-/// A default as TOML: what it has a kind for as that, the rest as text.
+/// Returns a default as a TOML value: natively if TOML has the type, and else as text.
 fn default(value: &Value) -> Toml {
     match value {
         Value::Bool(value) => (*value).into(),

@@ -9,7 +9,7 @@ use crate::csv::{Reader, Record};
 use crate::failure::Failure;
 use crate::lines;
 
-/// Imports all rows; `null` is what stands for NULL where it is not quoted.
+/// Imports all rows; `null` is the unquoted text of NULL.
 pub(super) fn import(
     importer: &mut Importer,
     input: impl BufRead,
@@ -30,7 +30,7 @@ pub(super) fn import(
     Ok(())
 }
 
-/// The positions of the columns that a header names.
+/// Returns the positions of the columns of a header.
 fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
     let wrong = |error: hilcat::Error| {
         let lines = lines_of(&record.lines());
@@ -45,7 +45,7 @@ fn header(schema: &Schema, record: &Record) -> Result<Vec<usize>> {
         let position = schema.position(name).map_err(wrong)?;
         if positions.contains(&position) {
             let name = &schema.columns()[position].name;
-            return Err(wrong(invalid(format!("it names the column `{name}` twice"))));
+            return Err(wrong(invalid(format!("duplicate column `{name}`"))));
         }
         positions.push(position);
     }
@@ -83,8 +83,8 @@ fn cell(column: &Column, text: &[u8], quoted: bool, null: &str) -> hilcat::Resul
     }
 }
 
-/// Whether an empty cell of a column is empty text: it stands for NULL, too, but the column
-/// cannot be that.
+/// Returns whether an empty cell of a column is empty text, although it is the text of NULL: the
+/// column cannot be NULL.
 fn is_empty_text(column: &Column, null: &str) -> bool {
     let is_text = matches!(column.ty, ColumnType::Text | ColumnType::Varchar(_));
     is_text && !column.nullable && null.is_empty()

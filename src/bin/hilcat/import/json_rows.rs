@@ -1,4 +1,4 @@
-//! Rows from JSON Lines: an object of columns a line.
+//! Rows from JSON Lines: an object of columns per line.
 
 use std::io::{self, BufRead};
 
@@ -9,7 +9,7 @@ use super::{Importer, Result, check, invalid};
 use crate::failure::Failure;
 use crate::lines::{self, Line};
 
-/// Imports all rows; lines that are empty are passed over.
+/// Imports all rows; empty lines are skipped.
 pub(super) fn import(
     importer: &mut Importer,
     mut input: impl BufRead,
@@ -21,7 +21,7 @@ pub(super) fn import(
         line.clear();
         let read = lines::read(&mut input, &mut line, lines::LIMIT).map_err(&failed)?;
         if number == 1 {
-            lines::skip_mark(&mut line);
+            lines::skip_byte_order_mark(&mut line);
         }
         let row = match read {
             Line::End => break,
@@ -52,7 +52,7 @@ fn row(schema: &Schema, line: &[u8]) -> hilcat::Result<Row> {
     match schema.key_columns().zip(schema.key_positions()).find(|(_, at)| row[**at].is_absent()) {
         None => Ok(row),
         Some((column, _)) => {
-            let error = invalid("it is missing, and it is unique: a part of the key");
+            let error = invalid("the value is missing, and the column is part of the key");
             Err(error.with_column(&column.name))
         }
     }

@@ -1,39 +1,38 @@
-//! The schema that the records of a scope stand under, where no table of typed columns says it: in
-//! memory, and in the stores that keep serialised values.
+//! The stored schema of a scope, in stores without typed tables: in memory, and in stores of
+//! serialised values.
 
 use super::{Change, Column, ExistingTable, Plan, Schema, Schemas, Shape, Step, diff};
 use crate::freshness::Freshness;
 use crate::{Error, ErrorKind, Migrate, Result};
 
-/// When a change of the schema is asked for.
+/// The call that a schema change comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apply {
-    /// When the scope is opened: the schema's policy counts.
+    /// The opening of a scope, for which the schema's [`Migrate`] policy is decisive.
     OnOpen,
-    /// By a call of its own.
+    /// An explicit migration.
     OnDemand,
 }
 
-/// What is to be done with the records of a scope for them to stand under a schema.
+/// The decision about a schema that differs from the stored schema of a scope.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Upgrade {
-    /// What changes.
+    /// The changes.
     pub plan: Plan,
-    /// The records are dropped.
+    /// Whether all records must be removed.
     pub recreate: bool,
-    /// The schema that the records stand under afterwards: the one that is opened, and what other
-    /// programs have besides.
+    /// The new stored schema: the opened one, with the columns that only other programs have.
     pub stored: Schema,
-    /// It is another than the one that stood before, and is to be written down.
+    /// Whether `stored` differs from the current stored schema, and must be stored.
     pub other: bool,
 }
 
-/// What a schema would change of records that stand under another, and are brought over when they
-/// are read.
-pub fn plan(standing: &Schema, schema: &Schema) -> Plan {
+/// Returns the plan for opening a scope with `schema`, if `current` is its stored schema. Its steps
+/// have no SQL, since records are converted when they are read.
+pub fn plan(current: &Schema, schema: &Schema) -> Plan {
     let mut changes =
-        diff(&ExistingTable::of(standing), schema, |have, want| have.ty == Some(want.ty));
+        diff(&ExistingTable::of(current), schema, |have, want| have.ty == Some(want.ty));
     if schema.migrate == Migrate::Recreate && !changes.iter().all(Change::is_safe) {
         changes = vec![Change::Recreate];
     }
@@ -41,31 +40,31 @@ pub fn plan(standing: &Schema, schema: &Schema) -> Plan {
     Plan { steps: steps.collect(), ..Plan::empty(schema) }
 }
 
-/// Decides about a schema.
+/// Decides about a schema that is opened or migrated, if `current` is the stored schema.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::SchemaChange`] with the plan where the policy does not allow it.
-pub(crate) fn upgrade(standing: &Schema, schema: &Schema, when: Apply) -> Result<Upgrade> {
-    let plan = plan(standing, schema);
+/// [`ErrorKind::SchemaChange`] with the plan if the policy does not allow it.
+pub(crate) fn upgrade(current: &Schema, schema: &Schema, when: Apply) -> Result<Upgrade> {
+    let plan = plan(current, schema);
     let manual = schema.migrate == Migrate::Manual && when == Apply::OnOpen;
     let recreate = plan.steps.iter().any(|step| step.change == Change::Recreate);
     if !recreate && (!plan.is_safe() || manual && !plan.is_empty()) {
         return Err(refused("the stored schema differs", &plan, manual));
     }
-    let stored = merged((!recreate).then_some(standing), schema);
-    let moved = standing.table != schema.table || standing.freshness != stored.freshness;
-    let other = !plan.is_empty() || moved || has_new_default(standing, &stored);
+    let stored = merged((!recreate).then_some(current), schema);
+    let moved = current.table != schema.table || current.freshness != stored.freshness;
+    let other = !plan.is_empty() || moved || has_new_default(current, &stored);
     Ok(Upgrade { plan, recreate, stored, other })
 }
 
-/// Whether a column has a default that it lacked before: then a program that does not know the
-/// column can insert records.
+/// Returns whether a column has a default that it lacked before. If so, a program without the
+/// column in its schema can now insert records.
 pub(crate) fn has_new_default(old: &Schema, new: &Schema) -> bool {
     new_defaults(old, new).next().is_some()
 }
 
-/// The columns that have a default and lacked it before.
+/// Returns the columns with a default that they lacked before.
 pub(crate) fn new_defaults<'a>(
     old: &'a Schema,
     new: &'a Schema,
@@ -76,7 +75,8 @@ pub(crate) fn new_defaults<'a>(
     new.columns.iter().filter(move |column| column.default.is_some() && lacked(&column.name))
 }
 
-/// The columns of a stored schema that another schema does not know: what its writes have to keep.
+/// Returns the columns of the stored schema that are not in `schema`. Writes under `schema` must
+/// keep them.
 pub(crate) fn unknown_columns<'a>(
     stored: &'a Schema,
     schema: &'a Schema,
@@ -91,11 +91,11 @@ pub(crate) fn unknown_columns<'a>(
     })
 }
 
-/// The schema that records stand under once a scope was opened with `schema`, for which the plan
-/// was carried out: its own columns, and after them those that it does not know.
+/// Returns the new stored schema after a scope was opened with `schema`: the columns of `schema`,
+/// and after them the other columns of the stored schema.
 ///
-/// Opening a scope by two programs in turns gives the same columns each time, so that neither has
-/// to write the schema down again.
+/// The result has the same columns whichever of two programs opens the scope last, so programs that
+/// open it in turns do not store the schema again each time.
 pub(crate) fn merged(stored: Option<&Schema>, schema: &Schema) -> Schema {
     let mut merged =
         Schema { dropped: Vec::new(), keep: Vec::new(), exact: false, ..schema.clone() };
@@ -117,30 +117,31 @@ pub(crate) fn merged(stored: Option<&Schema>, schema: &Schema) -> Schema {
     merged
 }
 
-/// The options of freshness that are stored once a scope was opened with `schema`: its own, unless
-/// only other programs give its records an expiry.
+/// Returns the freshness options to store after a scope was opened with `schema`: its own, unless
+/// only the stored ones use expiry.
 pub(crate) fn stored_freshness(stored: &Schema, schema: &Schema) -> Freshness {
     let keeps = stored.freshness.uses_expiry() && !schema.freshness.uses_expiry();
     if keeps { stored.freshness.clone() } else { schema.freshness.clone() }
 }
 
-/// The error for a schema whose table another scope has: each would read the records of the other.
+/// Returns the error for a schema with the table of another scope: each scope would read the records
+/// of the other.
 pub fn table_of_another(schema: &Schema, other: &str) -> Error {
     Error::invalid_schema(format!(
-        "the table `{}` is that of the scope `{other}`; give this one another by `table`",
+        "the table `{}` is that of the scope `{other}`; choose another one by `table`",
         schema.table
     ))
 }
 
-/// The error for a plan that is not applied to what `differs` from a schema, which says what to do
-/// for it to be. `manual` says whether it was the schema's policy that forbade it.
+/// Returns the error for a plan that was not applied, with instructions how to apply it. `differs`
+/// is the start of the message; `manual` means that the schema's policy forbade the plan.
 pub(crate) fn refused(differs: &str, plan: &Plan, manual: bool) -> Error {
     let why = match manual && plan.is_safe() {
         true => {
             "the schema's policy is manual: apply the plan by the command `hilcat --cache URI --schemas PATH migrate`, with the URI of this cache and a file that has this schema, or by a call of Cache::migrate with this schema"
         }
         false => {
-            "nothing applies the steps marked with !, since they can lose records or values: change the schema or the stored table as they say; or, where the records can be lost, say migrate = \"recreate\" in the schema in place of another policy and open the scope or run `hilcat --cache URI --schemas PATH migrate`"
+            "the steps marked with ! are never applied, since they can lose records or values: change the schema or the stored table as they say; or, if the records can be lost, set migrate = \"recreate\" in the schema and open the scope or run `hilcat --cache URI --schemas PATH migrate`"
         }
     };
     Error::new(
@@ -150,11 +151,11 @@ pub(crate) fn refused(differs: &str, plan: &Plan, manual: bool) -> Error {
 }
 
 impl Schema {
-    /// Reads the one schema of a text that [`to_toml`](Schema::to_toml) wrote.
+    /// Reads a schema that [`to_toml`](Schema::to_toml) wrote.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidData`] where it is none.
+    /// [`ErrorKind::InvalidData`] if the text is not exactly one schema.
     #[allow(dead_code, reason = "not every choice of features has a backend for it")]
     pub(crate) fn from_stored(toml: &str) -> Result<Self> {
         let broken =

@@ -68,7 +68,7 @@ fn f3(x: i64, y: i64) -> Product {
 }
 
 #[test]
-fn a_record_is_kept_in_its_columns() {
+fn a_record_is_stored_in_its_columns() {
     for _ in 0..2 {
         assert_eq!(f3(1, 2), Product { key: "1-2".into(), value: 3 });
     }
@@ -88,7 +88,7 @@ mod own_scope {
     }
 
     #[test]
-    fn without_a_scope_it_is_that_of_the_record() {
+    fn the_default_scope_is_that_of_the_record() {
         let products = CACHE.scope::<Product>().unwrap();
         assert_eq!(by_key("a").value, 7);
         assert_eq!(products.fetch("a").unwrap(), Some(by_key("a")));
@@ -98,7 +98,7 @@ mod own_scope {
 }
 
 #[test]
-fn what_is_forgotten_meanwhile_is_not_stored() {
+fn a_value_forgotten_during_its_computation_is_not_stored() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE, scope = "forgotten")]
     fn counted(name: &str) -> u32 {
@@ -115,7 +115,7 @@ fn what_is_forgotten_meanwhile_is_not_stored() {
 }
 
 #[test]
-fn what_another_process_stored_meanwhile_is_returned() {
+fn a_value_stored_by_another_process_meanwhile_is_returned() {
     #[cached(cache = CACHE, scope = "elsewhere", column = "v")]
     fn slow(name: &str) -> i64 {
         let schema = hilcat::Schema::new("elsewhere")
@@ -130,7 +130,7 @@ fn what_another_process_stored_meanwhile_is_returned() {
 }
 
 #[test]
-fn refresh_and_forget_are_beside_it() {
+fn refresh_and_forget_are_generated() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn counted(name: &str) -> u32 {
@@ -241,7 +241,7 @@ impl From<Error> for AppError {
 struct Bare(String);
 
 #[test]
-fn only_what_is_ok_is_kept() {
+fn only_ok_results_are_stored() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn checked(text: &str) -> Result<usize_like::Size, AppError> {
@@ -296,17 +296,17 @@ fn down() -> Cache {
 }
 
 #[test]
-fn what_is_done_when_the_cache_is_down() {
+fn an_unreachable_cache_is_handled_as_declared() {
     static TOLD: Mutex<Vec<ErrorKind>> = Mutex::new(Vec::new());
-    fn tell(error: &Error) {
+    fn report(error: &Error) {
         TOLD.lock().unwrap().push(error.kind());
     }
     #[cached(cache = down())]
     fn plain(x: i64) -> i64 {
         x
     }
-    #[cached(cache = down(), on_error = tell)]
-    fn told(x: i64) -> i64 {
+    #[cached(cache = down(), on_error = report)]
+    fn reporting(x: i64) -> i64 {
         x
     }
     #[cached(cache = down(), on_error = "panic")]
@@ -325,7 +325,7 @@ fn what_is_done_when_the_cache_is_down() {
     fn computes(x: i64) -> Result<i64, Bare> {
         if x < 0 { Err(Bare("negative".into())) } else { Ok(x) }
     }
-    assert_eq!((plain(1), plain_refresh(2), told(3)), (1, 2, 3));
+    assert_eq!((plain(1), plain_refresh(2), reporting(3)), (1, 2, 3));
     assert_eq!(*TOLD.lock().unwrap(), [ErrorKind::Unavailable]);
     assert!(std::panic::catch_unwind(|| panics(1)).is_err());
     assert!(matches!(from(1), Err(AppError::Cache(ErrorKind::Unavailable))));
@@ -337,7 +337,7 @@ fn what_is_done_when_the_cache_is_down() {
 
 /// The value cannot be written: it is returned, and not computed once more.
 #[test]
-fn what_was_computed_is_not_computed_again() {
+fn a_value_that_cannot_be_written_is_not_computed_again() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn nan(x: i64) -> f64 {
@@ -457,7 +457,7 @@ fn no_table_is_touched_before_the_first_call() {
 }
 
 #[test]
-fn ttl_is_carried() {
+fn the_ttl_is_applied() {
     static OWN: LazyLock<Cache> = LazyLock::new(Cache::memory);
     static RUNS: Runs = Runs::new();
     #[cached(cache = OWN, ttl = "30ms")]
@@ -471,7 +471,7 @@ fn ttl_is_carried() {
 }
 
 #[test]
-fn a_value_is_computed_once_however_many_ask() {
+fn concurrent_calls_compute_once() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn slow(x: i64) -> i64 {
@@ -502,7 +502,7 @@ fn a_recursive_function() {
 }
 
 #[test]
-fn a_panic_lets_the_next_one_compute() {
+fn after_a_panic_the_next_call_computes() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn fragile(x: i64) -> i64 {
@@ -571,7 +571,7 @@ mod signatures {
     }
 
     #[cached(cache = CACHE, scope = "signature", on_error = |error: &Error| TOLD.lock().unwrap().push(error.to_string()))]
-    pub fn telling(x: i64) -> String {
+    pub fn reporting(x: i64) -> String {
         x.to_string()
     }
 
@@ -582,14 +582,14 @@ mod signatures {
 }
 
 #[test]
-fn another_signature_is_told_and_taken_by_recreate() {
+fn a_changed_signature_is_an_error_or_recreates_the_scope() {
     assert_eq!(signatures::before(1), 1);
     assert_eq!([signatures::after(1), signatures::after(1)], ["1", "1"], "it is computed");
     let error = signatures::after_forget(1).unwrap_err();
     assert_eq!((error.kind(), error.scope()), (ErrorKind::SchemaChange, Some("signature")));
     assert!(error.to_string().contains("change column `value` from bigint to text"), "{error}");
     assert!(error.to_string().contains("recreate"), "{error}");
-    assert_eq!(signatures::telling(1), "1");
+    assert_eq!(signatures::reporting(1), "1");
     assert!(TOLD.lock().unwrap()[0].contains("change column `value`"));
     assert_eq!(signatures::recreating(1), "new 1");
     assert!(signatures::recreating_forget(1).unwrap(), "it was stored");

@@ -166,7 +166,7 @@ async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
 }
 
 #[test]
-fn values_are_kept_and_forgotten() {
+fn values_are_stored_and_forgotten() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW)]
     async fn kept(name: &str) -> u32 {
@@ -222,7 +222,7 @@ fn methods_and_threads() {
 }
 
 #[test]
-fn however_many_ask_it_runs_once() {
+fn concurrent_calls_run_once() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW, scope = "once")]
     async fn once(x: i64) -> i64 {
@@ -247,7 +247,7 @@ fn however_many_ask_it_runs_once() {
 
 /// A call that waits for its store lets other tasks of the same thread go on.
 #[test]
-fn the_executor_is_not_held_up() {
+fn the_executor_is_not_blocked() {
     static VERY_SLOW: LazyLock<Cache> = LazyLock::new(|| slow(60));
     #[cached(cache = VERY_SLOW)]
     async fn held(x: i64) -> i64 {
@@ -269,7 +269,7 @@ fn the_executor_is_not_held_up() {
 }
 
 #[test]
-fn a_cancelled_future_lets_the_next_one_compute() {
+fn after_a_cancelled_future_the_next_call_computes() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = MEMORY, scope = "cancelled")]
     async fn sometimes(x: i64) -> i64 {
@@ -295,7 +295,7 @@ fn a_cancelled_future_lets_the_next_one_compute() {
 }
 
 #[test]
-fn what_is_forgotten_meanwhile_is_not_stored() {
+fn a_value_forgotten_during_its_computation_is_not_stored() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW, scope = "forgotten")]
     async fn counted(x: i64) -> u32 {
@@ -350,7 +350,7 @@ fn a_future_that_awaits_itself_is_an_error() {
 
 /// One asks for what the other one computes, and the other way around.
 #[test]
-fn a_circle_of_two_futures_is_an_error() {
+fn a_cycle_of_two_futures_is_an_error() {
     #[cached(cache = SLOW, scope = "circle")]
     async fn circle(x: i64) -> Result<i64, Error> {
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -363,7 +363,7 @@ fn a_circle_of_two_futures_is_an_error() {
 
 /// What is computed side by side for one value may wait for one another.
 #[test]
-fn siblings_may_wait_for_one_another() {
+fn sibling_futures_can_wait_for_each_other() {
     #[cached(cache = SLOW, scope = "leaf")]
     async fn leaf(x: i64) -> Result<i64, Error> {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -383,7 +383,7 @@ fn siblings_may_wait_for_one_another() {
 
 /// A thread that waits and a future that waits are told when the value is there.
 #[test]
-fn threads_and_futures_wait_for_one_another() {
+fn threads_and_futures_wait_for_each_other() {
     let map = MEMORY.map::<String, i64>("mixed").unwrap();
     #[cached(cache = MEMORY, scope = "mixed", key = key)]
     async fn mixed(key: String) -> i64 {

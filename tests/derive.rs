@@ -19,7 +19,7 @@ fn scope<R: ScopeRecord>() -> Scope<R> {
 }
 
 /// Sets the record and reads it in every way.
-fn comes_back<R>(record: R, key: impl IntoKey<R::Key> + Copy)
+fn assert_round_trip<R>(record: R, key: impl IntoKey<R::Key> + Copy)
 where
     R: ScopeRecord + PartialEq + Debug + Clone,
 {
@@ -67,7 +67,7 @@ struct Scalars {
 }
 
 #[test]
-fn scalars_have_their_types_and_come_back_at_their_limits() {
+fn scalars_have_their_types_and_round_trip_at_their_limits() {
     assert_eq!(
         columns::<Scalars>(),
         "id bigint, truth bool, i_8 smallint, i_16 smallint, i_32 int, i_64 bigint, \
@@ -91,7 +91,7 @@ fn scalars_have_their_types_and_come_back_at_their_limits() {
         bytes: Vec::new(),
         json: json!(null),
     };
-    comes_back(least, i64::MIN);
+    assert_round_trip(least, i64::MIN);
     let greatest = Scalars {
         id: i64::MAX,
         truth: true,
@@ -109,7 +109,7 @@ fn scalars_have_their_types_and_come_back_at_their_limits() {
         bytes: vec![0, 255],
         json: json!({"a": [1, null, "x"], "b": 1.5}),
     };
-    comes_back(greatest, i64::MAX);
+    assert_round_trip(greatest, i64::MAX);
 }
 
 #[derive(Debug, Clone, PartialEq, Default, ScopeRecord)]
@@ -129,13 +129,13 @@ struct Options {
 }
 
 #[test]
-fn an_option_is_null_and_apart_from_empty() {
+fn none_is_null_and_distinct_from_empty() {
     assert_eq!(
         columns::<Options>(),
         "id ubigint, truth bool?, small smallint?, int int?, big bigint?, unsigned ubigint?, \
          real real?, double double?, text text?, bytes bytes?, json json?"
     );
-    comes_back(Options { id: u64::MAX, ..Options::default() }, u64::MAX);
+    assert_round_trip(Options { id: u64::MAX, ..Options::default() }, u64::MAX);
     assert_eq!(Options::default().to_row().unwrap()[1..], vec![Value::Null; 10]);
     let some = Options {
         id: 1,
@@ -150,7 +150,7 @@ fn an_option_is_null_and_apart_from_empty() {
         bytes: Some(Vec::new()),
         json: Some(json!({})),
     };
-    comes_back(some, 1);
+    assert_round_trip(some, 1);
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -191,8 +191,8 @@ fn any_serde_type_goes_into_one_json_column() {
     let row = nested.to_row().unwrap();
     assert_eq!(row[1], Value::from(json!({"width": 7, "names": {"a": [1, -1]}})));
     assert_eq!(row[2], Value::Null);
-    comes_back(nested.clone(), "n");
-    comes_back(Nested { perhaps: Some(size), ..nested }, "n");
+    assert_round_trip(nested.clone(), "n");
+    assert_round_trip(Nested { perhaps: Some(size), ..nested }, "n");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn json_of_another_shape_names_the_column() {
 }
 
 #[test]
-fn what_json_cannot_hold_names_the_column() {
+fn a_value_that_json_cannot_hold_names_the_column() {
     #[derive(Debug, ScopeRecord)]
     struct Points {
         #[scope(unique)]
@@ -237,7 +237,7 @@ struct Route {
 fn several_unique_fields_are_a_key_in_field_order() {
     assert_eq!(Route::schema().key_positions(), [1, 2, 3]);
     let route = Route { miles: 2475, origin: "JFK".into(), dest: "LAX".into(), year: 2013 };
-    comes_back(route.clone(), ("JFK", "LAX", 2013));
+    assert_round_trip(route.clone(), ("JFK", "LAX", 2013));
     let routes = scope::<Route>();
     routes.set(&route).unwrap();
     assert_eq!(routes.fetch(("LAX", "JFK", 2013)).unwrap(), None);
@@ -299,7 +299,7 @@ struct Painted {
 fn own_types_are_columns_and_keys() {
     assert_eq!(columns::<Painted>(), "by ubigint, color varchar(5), other text?");
     let painted = Painted { by: UserId(7), color: Color::Green, other: Some(Color::Red) };
-    comes_back(painted, &UserId(7));
+    assert_round_trip(painted, &UserId(7));
     let error = Painted::from_row(vec![7_u64.into(), "blue".into(), Value::Null]).unwrap_err();
     assert_eq!(error.to_string(), "column `color`: a color is red or green");
 }
@@ -341,7 +341,7 @@ fn the_schema_is_the_one_built_by_hand() {
 }
 
 #[test]
-fn the_rest_of_a_schema_is_as_it_is_without_attributes() {
+fn without_attributes_a_schema_has_its_defaults() {
     let by_hand = Schema::new("http_page").unique(Column::new("id", ColumnType::Int));
     #[derive(ScopeRecord)]
     struct HTTPPage {
@@ -434,7 +434,7 @@ spelled! {
 }
 
 #[test]
-fn type_is_read_as_the_library_reads_it() {
+fn the_type_attribute_accepts_the_spellings_of_the_library() {
     let schema = Spelled::schema();
     let types: Vec<ColumnType> = schema.columns().iter().skip(1).map(|column| column.ty).collect();
     let read: Vec<ColumnType> = SPELLINGS.iter().map(|text| text.parse().unwrap()).collect();
@@ -465,7 +465,7 @@ mod types_of_other_crates {
     }
 
     #[test]
-    fn they_have_their_types_and_come_back() {
+    fn types_of_other_crates_round_trip() {
         assert_eq!(
             columns::<Others>(),
             "id uuid, day date, time time, at timestamp, local timestamp?, price decimal(10,2), \
@@ -482,8 +482,8 @@ mod types_of_other_crates {
             price: Decimal::new(-1250, 2),
             plain: Some(Decimal::new(1, 9)),
         };
-        comes_back(others.clone(), (others.id, day));
-        comes_back(Others { local: Some(day.and_time(time)), ..others }, (&others.id, day));
+        assert_round_trip(others.clone(), (others.id, day));
+        assert_round_trip(Others { local: Some(day.and_time(time)), ..others }, (&others.id, day));
     }
 
     #[test]
@@ -515,7 +515,7 @@ mod types_of_other_crates {
 
 /// The attributes of freshness.
 #[test]
-fn freshness_is_told_by_attributes() {
+fn freshness_is_set_by_attributes() {
     use std::time::{Duration, SystemTime};
 
     use hilcat::{OnUnavailable, SingleFlight, Ttl};

@@ -28,7 +28,7 @@ type Module = Vec<String>;
 type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 #[test]
-fn no_modules_depend_on_each_other_in_a_circle() {
+fn modules_have_no_dependency_cycles() {
     let src = source_folder();
     let library = Crate::read(&src, "lib.rs");
     let program = Crate::read(&src.join("bin/hilcat"), "main.rs");
@@ -41,7 +41,7 @@ fn no_modules_depend_on_each_other_in_a_circle() {
 }
 
 #[test]
-fn a_circle_is_found_through_re_exports() {
+fn a_cycle_is_found_through_re_exports() {
     let mut modules = BTreeMap::new();
     for (module, text) in [
         (vec![], "mod a; mod b; pub use crate::b::{Thing, other as renamed};"),

@@ -112,7 +112,7 @@ fn the_key_of_flights_is_in_key_order() {
 }
 
 #[test]
-fn the_examples_come_back_from_what_they_are_written_as() {
+fn the_examples_round_trip() {
     let schemas = examples();
     assert_eq!(Schemas::from_str(&schemas.to_string()).unwrap(), schemas);
     for schema in &schemas {
@@ -121,7 +121,7 @@ fn the_examples_come_back_from_what_they_are_written_as() {
 }
 
 #[test]
-fn wrong_toml_is_reported_with_its_place() {
+fn invalid_toml_is_reported_with_its_position() {
     assert_error("[scopes.a]\ncolumns = [\"a\"\n", "s.toml:2:15: unclosed array, expected `]`");
     assert_error(
         "[scope.a]\n",
@@ -146,7 +146,7 @@ fn wrong_toml_is_reported_with_its_place() {
 }
 
 #[test]
-fn wrong_unique_columns_are_reported() {
+fn invalid_unique_columns_are_reported() {
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_columns = ['id']\n",
         "s.toml:3:1: both `unique_column` and `unique_columns`; keep the one that is meant",
@@ -175,7 +175,7 @@ fn wrong_unique_columns_are_reported() {
 }
 
 #[test]
-fn wrong_columns_are_reported() {
+fn invalid_columns_are_reported() {
     assert_error(
         "[scopes.a]\ncolumns = ['id', 'n', 'n']\n",
         "s.toml:2:23: the column `n` is named twice",
@@ -213,7 +213,7 @@ fn wrong_columns_are_reported() {
 }
 
 #[test]
-fn wrong_options_are_reported() {
+fn invalid_options_are_reported() {
     assert_error(
         "[scopes.a]\nvalue = 'tupel'\n",
         "s.toml:2:9: `value = \"tupel\"` is unknown; it is one of default, immutable, record, \
@@ -236,7 +236,7 @@ fn wrong_options_are_reported() {
 }
 
 #[test]
-fn a_scope_or_a_table_stands_once_over_all_files() {
+fn a_duplicate_scope_or_table_is_an_error() {
     let twice = error_of(&[("a.toml", "[scopes.x]\n"), ("b.toml", "\n[scopes.x]\ntable = 'y'\n")]);
     assert_eq!(twice.0, ErrorKind::InvalidSchema);
     assert!(twice.1.starts_with("b.toml:2:9: the scope `x` is declared at "), "{}", twice.1);
@@ -261,7 +261,7 @@ fn a_directory_has_schemas_and_a_file_can_be_read() {
 }
 
 #[test]
-fn a_file_that_is_not_utf_8_is_reported_with_its_place() {
+fn a_file_that_is_not_utf_8_is_reported_with_its_position() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s.toml");
     std::fs::write(&file, b"[scopes.a]\ntable = '\xff'\n").unwrap();

@@ -56,7 +56,7 @@ fn after(word: &str) -> String {
 }
 
 #[test]
-fn another_signature_is_said_once() {
+fn a_changed_signature_is_logged_once() {
     tracing::subscriber::set_global_default(Events).unwrap();
     before("secret");
     for _ in 0..3 {

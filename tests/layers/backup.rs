@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use hilcat::{Cache, MapScope};
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, tests};
 
-pub const TESTS: &[PlaceTest] = tests![a_killed_backup_leaves_the_old_scope_or_the_new_one];
+pub const TESTS: &[BackendTest] = tests![a_killed_backup_leaves_the_old_scope_or_the_new_one];
 
 /// What a child is told: the URI of the storage and the prefix.
 const JOB: &str = "HILCAT_TEST_BACKUP";
@@ -60,14 +60,14 @@ fn start(uri: &str, prefix: &str) -> Child {
 
 /// Kills a child at moments that are spread over several backups; after each of them the storage
 /// holds one generation, whole, and none older than before.
-fn a_killed_backup_leaves_the_old_scope_or_the_new_one(place: &Place) {
-    if !place.keeps {
+fn a_killed_backup_leaves_the_old_scope_or_the_new_one(backend: &Backend) {
+    if !backend.persistent {
         return;
     }
-    let ((uri, _directory), prefix) = ((place.uri)().unwrap(), unique());
+    let ((uri, _directory), prefix) = ((backend.uri)().unwrap(), unique());
     let took = time_of_a_backup(&uri, &prefix);
     let (mut last, mut stepped) = (0, 0);
-    for kill in 0..place.kills {
+    for kill in 0..backend.kills {
         let mut child = start(&uri, &prefix);
         // A number without a pattern between no time and that of three backups.
         let moment = took * 3 * u32::try_from(kill * 7919 % 1000).unwrap() / 1000;
@@ -79,7 +79,7 @@ fn a_killed_backup_leaves_the_old_scope_or_the_new_one(place: &Place) {
         stepped += usize::from(generation > last);
         last = generation;
     }
-    assert!(stepped > place.kills / 4, "{stepped} of {} made a step", place.kills);
+    assert!(stepped > backend.kills / 4, "{stepped} of {} made a step", backend.kills);
     scope(&storage(&uri, &prefix)).clear().unwrap();
 }
 

@@ -7,12 +7,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
+mod backends;
 mod backup;
 mod config;
 mod fan_out;
-mod once;
-mod places;
 mod prefix;
+mod single_flight;
 mod spy;
 mod staged;
 mod tiered;
@@ -21,13 +21,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::places::{PLACES, Place};
+use crate::backends::{BACKENDS, Backend};
 
 /// A test that needs no server.
 type Test = (&'static str, fn());
 
 /// A test of a place: it is asked of each of them.
-type PlaceTest = (&'static str, fn(&Place));
+type BackendTest = (&'static str, fn(&Backend));
 
 /// Lists functions under their names.
 macro_rules! tests {
@@ -61,15 +61,18 @@ fn main() -> ExitCode {
     };
     let alone = lists.iter().flat_map(|(list, tests)| tests.iter().map(|&test| trial(list, test)));
     let mut trials: Vec<Trial> = alone.collect();
-    let lists: [(&str, &[PlaceTest]); 3] =
-        [("backup", backup::TESTS), ("once", once::TESTS), ("prefix", prefix::ON_PLACES)];
-    for place in PLACES {
+    let lists: [(&str, &[BackendTest]); 3] = [
+        ("backup", backup::TESTS),
+        ("single_flight", single_flight::TESTS),
+        ("prefix", prefix::ON_BACKENDS),
+    ];
+    for backend in BACKENDS {
         for (list, tests) in lists {
             trials.extend(tests.iter().map(|&(name, run)| {
-                let name = format!("{}::{list}::{name}", place.name);
-                Trial::ignorable_test(name, move || match (place.uri)() {
+                let name = format!("{}::{list}::{name}", backend.name);
+                Trial::ignorable_test(name, move || match (backend.uri)() {
                     Ok(_) => {
-                        run(place);
+                        run(backend);
                         Ok(Completion::Completed)
                     }
                     Err(reason) => Ok(Completion::ignored_with(reason)),

@@ -6,19 +6,19 @@ use std::thread;
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, Schemas};
 use serde_json::json;
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, Test, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    namespaces_do_not_see_one_another,
+    namespaces_are_separate,
     a_namespace_in_a_namespace,
     an_empty_prefix_is_refused,
     one_prefix_computes_once,
-    declared_scopes_are_there,
+    declared_scopes_are_available,
     a_prefix_of_a_staged_cache_moves_its_own_scopes,
 ];
 
-pub const ON_PLACES: &[PlaceTest] =
+pub const ON_BACKENDS: &[BackendTest] =
     tests![every_prefix_works, tables_are_adopted_under_their_names];
 
 fn put(cache: &Cache, value: i64) {
@@ -29,7 +29,7 @@ fn held(cache: &Cache) -> Option<i64> {
     cache.map::<String, i64>("m").unwrap().fetch("a").unwrap()
 }
 
-fn namespaces_do_not_see_one_another() {
+fn namespaces_are_separate() {
     let cache = Cache::memory();
     let (one, two) = (cache.prefix("tenant1"), cache.prefix("tenant2"));
     put(&cache, 0);
@@ -81,7 +81,7 @@ fn one_prefix_computes_once() {
     assert_eq!(computed.load(Ordering::SeqCst), 1);
 }
 
-fn declared_scopes_are_there() {
+fn declared_scopes_are_available() {
     let schemas: Schemas = [schema("a")].into_iter().collect();
     let cache = Cache::builder("memory:").schemas(schemas).open().unwrap();
     let scope = cache.prefix("t").dynamic("a").unwrap();
@@ -114,8 +114,8 @@ fn schema(name: &str) -> Schema {
 }
 
 /// The names that they make are good on every backend; what is too long is said so.
-fn every_prefix_works(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn every_prefix_works(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let root = Cache::from_uri(&uri).unwrap().prefix(&unique());
     let odd = ["a", "A", "a_b", "a__b", "_", "a.b", "/", "Ünï", "a b", "%", "'", "x-", "1"];
     for (at, prefix) in odd.iter().enumerate() {
@@ -131,8 +131,8 @@ fn every_prefix_works(place: &Place) {
     }
 }
 
-fn tables_are_adopted_under_their_names(place: &Place) {
-    let ((uri, _directory), prefix) = ((place.uri)().unwrap(), unique());
+fn tables_are_adopted_under_their_names(backend: &Backend) {
+    let ((uri, _directory), prefix) = ((backend.uri)().unwrap(), unique());
     let cache = Cache::from_uri(&uri).unwrap();
     let own = cache.prefix(&prefix);
     if !cache.capabilities().tables {

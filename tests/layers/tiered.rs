@@ -18,21 +18,21 @@ pub const TESTS: &[Test] = tests![
     a_hit_is_one_call_of_the_near_store,
     writes_go_to_the_far_store_first,
     a_failed_write_leaves_the_near_store_without_the_value,
-    a_write_of_unknown_end_leaves_the_near_store_without_the_value,
-    what_may_be_written_yet_is_not_kept_near,
+    a_write_with_unknown_outcome_leaves_the_near_store_without_the_value,
+    a_key_with_an_unfinished_write_is_not_kept_near,
     a_read_overtaken_by_a_write_does_not_keep_the_older_value,
     a_read_overtaken_by_a_removal_does_not_bring_it_back,
     a_read_overtaken_by_a_clear_does_not_bring_it_back,
-    of_two_writes_at_once_neither_stays_near,
-    a_partial_write_does_not_make_up_the_rest,
-    a_near_store_that_fails_is_passed_over,
-    a_near_store_that_could_not_forget_is_emptied,
+    two_concurrent_writes_leave_no_value_in_the_near_store,
+    a_partial_write_does_not_invent_other_columns,
+    a_failing_near_store_is_bypassed,
+    a_near_store_that_missed_a_write_is_emptied,
     a_panic_in_the_far_store_is_survived,
-    an_older_handle_does_not_fill_what_a_newer_one_reads,
-    two_caches_over_one_near_store_are_one,
-    nothing_is_kept_near_for_longer_than_anybody_says,
-    nobody_reads_what_is_older_than_was_acknowledged,
-    both_stores_agree_when_all_is_done,
+    an_older_handle_does_not_fill_the_near_store,
+    two_caches_can_share_a_near_store,
+    the_shortest_ttl_applies_to_the_near_store,
+    reads_are_never_older_than_acknowledged_writes,
+    both_stores_agree_after_concurrent_writes,
 ];
 
 type Map = MapScope<String, i64>;
@@ -153,7 +153,7 @@ fn a_failed_write_leaves_the_near_store_without_the_value() {
     }
 }
 
-fn a_write_of_unknown_end_leaves_the_near_store_without_the_value() {
+fn a_write_with_unknown_outcome_leaves_the_near_store_without_the_value() {
     for (name, write) in WRITES {
         for when in [When::Before, When::After] {
             let tiers = Tiers::new();
@@ -169,7 +169,7 @@ fn a_write_of_unknown_end_leaves_the_near_store_without_the_value() {
 }
 
 /// The connection is lost after the write was sent, somebody reads, and only then it is done.
-fn what_may_be_written_yet_is_not_kept_near() {
+fn a_key_with_an_unfinished_write_is_not_kept_near() {
     for (name, write) in WRITES {
         let tiers = Tiers::new();
         tiers.scope.set("a", &1).unwrap();
@@ -250,7 +250,7 @@ fn a_read_overtaken_by_a_clear_does_not_bring_it_back() {
 
 /// The far store has the first write and then the second one; the near store is told of the
 /// second one and then of the first.
-fn of_two_writes_at_once_neither_stays_near() {
+fn two_concurrent_writes_leave_no_value_in_the_near_store() {
     let tiers = Tiers::new();
     let (arrived, resume) = stop_at(&tiers.far.1, When::After, "set");
     thread::scope(|threads| {
@@ -273,7 +273,7 @@ fn two_columns(name: &str) -> Schema {
         .column(null("y").default_value(5_i32))
 }
 
-fn a_partial_write_does_not_make_up_the_rest() {
+fn a_partial_write_does_not_invent_other_columns() {
     let (near, far) = (Cache::from_uri("memory:?max_entries=100").unwrap(), Cache::memory());
     let scope = Cache::tiered(near.clone(), far).dynamic_with(two_columns("p")).unwrap();
     scope.set("a", json!({"x": 1, "y": 2})).unwrap();
@@ -284,7 +284,7 @@ fn a_partial_write_does_not_make_up_the_rest() {
     assert_eq!(scope.fetch("a").unwrap(), Some(json!({"id": "a", "x": 7, "y": 4})));
 }
 
-fn a_near_store_that_fails_is_passed_over() {
+fn a_failing_near_store_is_bypassed() {
     let tiers = Tiers::new();
     tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
     tiers.scope.set("a", &1).unwrap();
@@ -296,7 +296,7 @@ fn a_near_store_that_fails_is_passed_over() {
 }
 
 /// It holds 1 and cannot be told that it is 2 now.
-fn a_near_store_that_could_not_forget_is_emptied() {
+fn a_near_store_that_missed_a_write_is_emptied() {
     let tiers = Tiers::new();
     tiers.scope.set("a", &1).unwrap();
     tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
@@ -330,7 +330,7 @@ fn a_panic_in_the_far_store_is_survived() {
 }
 
 /// What the older one reads lacks a column: another handle must not take it for NULL.
-fn an_older_handle_does_not_fill_what_a_newer_one_reads() {
+fn an_older_handle_does_not_fill_the_near_store() {
     let old = Schema::new("p")
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("x", ColumnType::Int).nullable(true));
@@ -349,7 +349,7 @@ fn an_older_handle_does_not_fill_what_a_newer_one_reads() {
     assert_eq!(newer.fetch("a").unwrap(), None);
 }
 
-fn two_caches_over_one_near_store_are_one() {
+fn two_caches_can_share_a_near_store() {
     let (near, far) = (Cache::memory(), Cache::memory());
     let open = || Cache::tiered(near.clone(), far.clone()).map::<String, i64>("m").unwrap();
     let (here, there) = (open(), open());
@@ -361,7 +361,7 @@ fn two_caches_over_one_near_store_are_one() {
     }
 }
 
-fn nothing_is_kept_near_for_longer_than_anybody_says() {
+fn the_shortest_ttl_applies_to_the_near_store() {
     let open = |uri: &str| Cache::from_uri(uri).unwrap();
     // The far store lets it go, and the near one must not bring it back.
     let cache = Cache::tiered(open("memory:"), open("memory:?ttl=30ms"));
@@ -399,7 +399,7 @@ const KEYS: usize = 6;
 
 /// One writer a key counts up; readers never see less than was acknowledged before they asked. The
 /// near store holds less than all keys, so that reads fill it all the time.
-fn nobody_reads_what_is_older_than_was_acknowledged() {
+fn reads_are_never_older_than_acknowledged_writes() {
     let near = Cache::from_uri("memory:?max_entries=3").unwrap();
     let cache = Cache::tiered(near, slow_far());
     let scope: MapScope<i64, i64> = cache.map("m").unwrap();
@@ -438,7 +438,7 @@ fn nobody_reads_what_is_older_than_was_acknowledged() {
 
 /// Many writers of the same keys, with removals and clears: when nobody writes any more, what is
 /// read is what the far store has.
-fn both_stores_agree_when_all_is_done() {
+fn both_stores_agree_after_concurrent_writes() {
     for round in 0..20_i64 {
         let far = slow_far();
         let cache = Cache::tiered(Cache::memory(), far.clone());

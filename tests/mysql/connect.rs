@@ -11,10 +11,10 @@ use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
     a_wrong_password_is_not_shown,
-    tls_as_the_modes_say,
-    a_place_where_nobody_answers,
-    a_socket_of_the_file_system,
-    inside_of_a_runtime,
+    tls_modes,
+    an_unresponsive_server_is_an_error_in_time,
+    a_unix_socket,
+    calls_inside_a_runtime,
     sessions_are_strict_and_in_utc,
 ];
 
@@ -31,7 +31,7 @@ fn a_wrong_password_is_not_shown(server: &Server) -> Result<Completion, Failed> 
     PASSED
 }
 
-fn tls_as_the_modes_say(server: &Server) -> Result<Completion, Failed> {
+fn tls_modes(server: &Server) -> Result<Completion, Failed> {
     let mut raw = server.raw();
     let encrypts: Option<(String, String)> =
         raw.query_first("SHOW VARIABLES LIKE 'have_ssl'").unwrap();
@@ -69,7 +69,7 @@ fn tls_as_the_modes_say(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn a_place_where_nobody_answers(server: &Server) -> Result<Completion, Failed> {
+fn an_unresponsive_server_is_an_error_in_time(server: &Server) -> Result<Completion, Failed> {
     // It takes the connection and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
@@ -88,7 +88,7 @@ fn a_place_where_nobody_answers(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn a_socket_of_the_file_system(server: &Server) -> Result<Completion, Failed> {
+fn a_unix_socket(server: &Server) -> Result<Completion, Failed> {
     let path: Option<String> = server.raw().query_first("SELECT @@socket").unwrap();
     let path = path.unwrap();
     if !std::path::Path::new(&path).exists() {
@@ -103,7 +103,7 @@ fn a_socket_of_the_file_system(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn inside_of_a_runtime(server: &Server) -> Result<Completion, Failed> {
+fn calls_inside_a_runtime(server: &Server) -> Result<Completion, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let scope = server.open().dynamic_with(texts(&name()))?;

@@ -6,7 +6,7 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use libtest_mimic::{Completion, Failed};
 use serde_json::json;
 
-use crate::load::{self, DEADLINE, Fault, TORMENTS, survives};
+use crate::load::{self, DEADLINE, FAULTS, Fault, survives};
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
@@ -63,15 +63,15 @@ fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, 
 }
 
 fn no_write_is_lost_when_the_server_is_killed(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[0])
+    under_load(server, FAULTS[0])
 }
 
 fn no_write_is_lost_when_the_server_is_stopped(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[1])
+    under_load(server, FAULTS[1])
 }
 
 fn no_write_is_lost_when_the_server_is_restarted(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[2])
+    under_load(server, FAULTS[2])
 }
 
 fn under_load(server: &Server, fault_injection: Fault) -> Result<Completion, Failed> {

@@ -14,7 +14,7 @@ use crate::server::{Case, PASSED, Server, cases};
 pub const CASES: &[Case] = cases![
     malformed_packets_are_errors,
     mutated_sessions_are_errors,
-    the_password_is_not_given_to_any_key,
+    the_password_is_not_encrypted_with_an_untrusted_key,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -193,7 +193,7 @@ fn mutated_sessions_are_errors(_: &Server) -> Result<Completion, Failed> {
 }
 
 /// Asks for the password's own text, by a key of its own, over a connection without TLS.
-fn the_password_is_not_given_to_any_key(_: &Server) -> Result<Completion, Failed> {
+fn the_password_is_not_encrypted_with_an_untrusted_key(_: &Server) -> Result<Completion, Failed> {
     // On a loopback address the password is given as it is; only another one tells.
     let Some(address) = own_address() else {
         return Ok(Completion::ignored_with("this machine has a loopback address alone"));

@@ -12,12 +12,12 @@ use serde_json::json;
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
-    connections_that_were_killed_while_idle,
-    connections_that_waited_too_long,
+    idle_connections_that_were_killed,
+    idle_connections_past_the_wait_timeout,
     the_first_login_of_a_user_on_this_machine,
-    a_server_that_takes_no_writes_for_a_while,
-    a_server_that_takes_no_writes,
-    a_write_is_not_sent_twice_where_that_is_refused,
+    a_server_that_is_read_only_for_a_while,
+    a_read_only_server,
+    a_write_is_not_repeated_with_retry_never,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ fn once(scope: &DynScope, mut before: impl FnMut()) {
     }
 }
 
-fn connections_that_were_killed_while_idle(server: &Server) -> Result<Completion, Failed> {
+fn idle_connections_that_were_killed(server: &Server) -> Result<Completion, Failed> {
     let mut raw = server.raw();
     once(&scope(server, "timeout=10s"), || kill_all(&mut raw));
     PASSED
@@ -81,7 +81,7 @@ impl Drop for Global<'_> {
     }
 }
 
-fn connections_that_waited_too_long(server: &Server) -> Result<Completion, Failed> {
+fn idle_connections_past_the_wait_timeout(server: &Server) -> Result<Completion, Failed> {
     let schema = texts(&name());
     server.open().dynamic_with(schema.clone())?;
     let _two_seconds = Global::set(server, "wait_timeout", 2);
@@ -123,7 +123,7 @@ fn the_first_login_of_a_user_on_this_machine(server: &Server) -> Result<Completi
     PASSED
 }
 
-fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completion, Failed> {
+fn a_server_that_is_read_only_for_a_while(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     let scope = scope_of_user(server, "timeout=10s");
     scope.set("a", json!({"v": "1"})).unwrap();
@@ -145,7 +145,7 @@ fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completi
     PASSED
 }
 
-fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> {
+fn a_read_only_server(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     let scope = scope_of_user(server, "timeout=1s");
     scope.set("a", json!({"v": "1"})).unwrap();
@@ -162,7 +162,7 @@ fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> 
     PASSED
 }
 
-fn a_write_is_not_sent_twice_where_that_is_refused(server: &Server) -> Result<Completion, Failed> {
+fn a_write_is_not_repeated_with_retry_never(server: &Server) -> Result<Completion, Failed> {
     use crate::proxy::{Mode, Proxy};
     let (proxy, uri) = Proxy::before(&server.uri);
     for (retry, done) in [("idempotent", true), ("never", false)] {

@@ -15,10 +15,10 @@ use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
     eight_processes_migrate_at_once,
-    an_upgrade_that_is_killed_is_taken_up_again,
-    a_recreation_that_is_killed_is_taken_up_again,
-    the_lock_is_given_back,
-    a_second_process_finds_it_done,
+    a_killed_upgrade_is_completed,
+    a_killed_recreation_is_completed,
+    the_migration_lock_is_released,
+    a_migration_done_by_another_node_is_accepted,
 ];
 
 /// What a child is told: the job, the table, a number and the URI.
@@ -89,7 +89,7 @@ fn second(task: &str) {
 }
 
 /// The table is there already [1050], or the row of the migration is [1062].
-fn a_second_process_finds_it_done(server: &Server) -> Result<Completion, Failed> {
+fn a_migration_done_by_another_node_is_accepted(server: &Server) -> Result<Completion, Failed> {
     for number in [1, 2] {
         let table = name();
         let done = start("second", &table, number, server).wait_with_output()?;
@@ -163,7 +163,7 @@ fn kill_at_each(server: &Server, job: &str, check: fn(&Server, &str)) {
     }
 }
 
-fn an_upgrade_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+fn a_killed_upgrade_is_completed(server: &Server) -> Result<Completion, Failed> {
     kill_at_each(server, "upgrade", |server, table| {
         let scope = server.open().dynamic_with(newest("upgrade", table)).unwrap();
         assert_eq!(scope.len().unwrap(), 20);
@@ -173,7 +173,7 @@ fn an_upgrade_that_is_killed_is_taken_up_again(server: &Server) -> Result<Comple
     PASSED
 }
 
-fn a_recreation_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+fn a_killed_recreation_is_completed(server: &Server) -> Result<Completion, Failed> {
     kill_at_each(server, "recreate", |server, table| {
         let scope = server.open().dynamic_with(newest("recreate", table)).unwrap();
         assert_eq!(scope.len().unwrap(), 0);
@@ -187,7 +187,7 @@ fn a_recreation_that_is_killed_is_taken_up_again(server: &Server) -> Result<Comp
 }
 
 /// Also after a migration that is refused.
-fn the_lock_is_given_back(server: &Server) -> Result<Completion, Failed> {
+fn the_migration_lock_is_released(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = Cache::from_uri(&server.with("timeout=1s"))?;
     cache.dynamic_with(texts(&table))?;

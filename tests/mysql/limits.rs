@@ -13,13 +13,13 @@ pub const CASES: &[Case] = cases![
     a_record_over_the_packet_limit,
     rows_that_are_too_wide,
     json_that_is_too_deep,
-    columns_that_hold_less,
-    a_change_takes_the_time_that_it_needs,
+    columns_narrower_than_their_type,
+    a_migration_is_not_bound_by_the_deadline,
     a_batch_of_large_records,
-    a_row_that_another_holds,
+    a_row_locked_by_another_transaction,
     reads_are_never_stale,
-    a_deadlock_is_tried_again,
-    refusals_hold_no_value,
+    a_deadlock_is_retried,
+    errors_of_the_server_contain_no_value,
 ];
 
 fn a_record_over_the_packet_limit(server: &Server) -> Result<Completion, Failed> {
@@ -87,7 +87,7 @@ fn json_that_is_too_deep(server: &Server) -> Result<Completion, Failed> {
 
 /// Columns of another program that hold less than the type they are read as: a value that fits is
 /// written, another one is an error before anything is sent.
-fn columns_that_hold_less(server: &Server) -> Result<Completion, Failed> {
+fn columns_narrower_than_their_type(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id INT PRIMARY KEY, at DATETIME, at3 DATETIME(3), ts TIMESTAMP NULL, ts6 TIMESTAMP(6) NULL, tm TIME, t1 TINYTEXT, t TEXT, c CHAR(5), e ENUM('X','1x'), old VARCHAR(9) CHARACTER SET latin1, f FLOAT(7,3), d DOUBLE(7,3), n TINYINT, u INT UNSIGNED, b BINARY(3), bl BLOB) DEFAULT CHARSET=utf8mb4"
@@ -158,7 +158,7 @@ fn a_batch_of_large_records(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn a_row_that_another_holds(server: &Server) -> Result<Completion, Failed> {
+fn a_row_locked_by_another_transaction(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = Cache::from_uri(&server.with("timeout=2s"))?;
     let scope = cache.dynamic_with(texts(&table))?;
@@ -199,7 +199,7 @@ fn reads_are_never_stale(server: &Server) -> Result<Completion, Failed> {
 }
 
 /// Two raw transactions and ours in a circle: ours is rolled back, or theirs; ours is done.
-fn a_deadlock_is_tried_again(server: &Server) -> Result<Completion, Failed> {
+fn a_deadlock_is_retried(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = server.open();
     let scope = cache.dynamic_with(texts(&table))?;
@@ -228,7 +228,7 @@ fn a_deadlock_is_tried_again(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
+fn errors_of_the_server_contain_no_value(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE TABLE `{table}` (id INT PRIMARY KEY, v TEXT, CHECK (v <> 'secret-value')) DEFAULT CHARSET=latin1"))?;
     let schema = Schema::new(&table)
@@ -246,7 +246,7 @@ fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
 }
 
 /// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
-fn a_change_takes_the_time_that_it_needs(server: &Server) -> Result<Completion, Failed> {
+fn a_migration_is_not_bound_by_the_deadline(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let of = |ty| {
         Schema::new(&table).unique(Column::new("id", ColumnType::Int)).column(Column::new("n", ty))

@@ -6,7 +6,6 @@
 
 mod connect;
 mod fault_injection;
-mod folding;
 mod galera;
 mod hostile;
 mod idle;
@@ -14,6 +13,7 @@ mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
 mod load;
+mod lower_case_names;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod redefine;
@@ -69,7 +69,7 @@ fn main() -> std::process::ExitCode {
             }));
         }
     };
-    of_one(folding::CASES, server::LOWER);
+    of_one(lower_case_names::CASES, server::LOWER);
     of_one(galera::CASES, galera::NODES[0]);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -8,10 +8,10 @@ use serde_json::json;
 use crate::server::{Case, PASSED, Server, cases, name, shown};
 
 pub const CASES: &[Case] = cases![
-    what_others_gave_a_column_stays,
-    a_renamed_column_keeps_the_rest,
-    what_cannot_be_kept_is_refused,
-    a_change_that_fails_leaves_the_others_undone,
+    attributes_of_columns_are_kept,
+    a_renamed_column_keeps_its_attributes,
+    a_change_that_would_break_a_trigger_is_refused,
+    a_failed_change_undoes_the_others,
 ];
 
 /// A table of another program, with what its columns can have.
@@ -54,7 +54,7 @@ fn assert_has(shown: &str, column: &str, parts: &[&str]) {
     }
 }
 
-fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed> {
+fn attributes_of_columns_are_kept(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     foreign(server, &table);
     let scope = server.open().dynamic_with(schema(&table))?;
@@ -94,7 +94,7 @@ fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-fn a_renamed_column_keeps_the_rest(server: &Server) -> Result<Completion, Failed> {
+fn a_renamed_column_keeps_its_attributes(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id INT PRIMARY KEY, a VARCHAR(9) NOT NULL DEFAULT 'x' COMMENT 'one', b SMALLINT NOT NULL COMMENT 'two', j JSON NOT NULL)"
@@ -118,7 +118,7 @@ fn a_renamed_column_keeps_the_rest(server: &Server) -> Result<Completion, Failed
 }
 
 /// The table is afterwards as it was, to the byte.
-fn what_cannot_be_kept_is_refused(server: &Server) -> Result<Completion, Failed> {
+fn a_change_that_would_break_a_trigger_is_refused(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE TABLE `{table}` (id INT PRIMARY KEY, a INT, n SMALLINT)"))?;
     raw.query_drop(format!(
@@ -138,7 +138,7 @@ fn what_cannot_be_kept_is_refused(server: &Server) -> Result<Completion, Failed>
 }
 
 /// A column that is to be added is there already, as a generated one.
-fn a_change_that_fails_leaves_the_others_undone(server: &Server) -> Result<Completion, Failed> {
+fn a_failed_change_undoes_the_others(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     foreign(server, &table);
     let before = shown(&mut raw, &table);

@@ -9,17 +9,17 @@ use crate::server::{Case, PASSED, Server, cases, name, shown, texts};
 
 pub const CASES: &[Case] = cases![
     golden_ddl,
-    keys_stand_in_clear,
+    short_keys_are_stored_in_clear,
     long_keys_in_pairs,
     a_varchar_key_becomes_a_text,
-    tables_are_adopted_as_they_are,
-    inexact_keys_become_exact_where_that_is_allowed,
+    tables_are_adopted_unchanged,
+    inexact_keys_become_exact_if_the_policy_allows_it,
     a_reader_of_inexact_keys_finds_its_own,
     a_generated_column_is_refused,
     another_unique_index_is_refused,
     a_foreign_column_is_widened,
-    names_that_cannot_be,
-    a_dropped_registry_is_made_again,
+    invalid_names_are_refused,
+    a_dropped_registry_is_recreated,
 ];
 
 fn every_type(name: &str) -> Schema {
@@ -112,7 +112,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn keys_stand_in_clear(server: &Server) -> Result<Completion, Failed> {
+fn short_keys_are_stored_in_clear(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let scope = server.open().dynamic_with(texts(&table))?;
     let long = "k".repeat(2_700);
@@ -182,7 +182,7 @@ fn a_varchar_key_becomes_a_text(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn tables_are_adopted_as_they_are(server: &Server) -> Result<Completion, Failed> {
+fn tables_are_adopted_unchanged(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (format!("{} Mixed", name()), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (`B` INT UNSIGNED NOT NULL, `a b` VARCHAR(20) CHARACTER SET utf8mb4 COLLATE {} NOT NULL, flag BOOLEAN, n DECIMAL(8,3), at DATETIME, body TEXT, kind ENUM('x','y'), r FLOAT, PRIMARY KEY (`a b`, `B`))",
@@ -204,7 +204,9 @@ fn tables_are_adopted_as_they_are(server: &Server) -> Result<Completion, Failed>
 }
 
 /// Another program created the key with a collation that treats different texts as equal.
-fn inexact_keys_become_exact_where_that_is_allowed(server: &Server) -> Result<Completion, Failed> {
+fn inexact_keys_become_exact_if_the_policy_allows_it(
+    server: &Server,
+) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v LONGTEXT)"
@@ -269,7 +271,7 @@ fn a_foreign_column_is_widened(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn names_that_cannot_be(server: &Server) -> Result<Completion, Failed> {
+fn invalid_names_are_refused(server: &Server) -> Result<Completion, Failed> {
     let cache = server.open();
     let wide = "\u{e9}".repeat(65 - name().len());
     for odd in ["ends with a space ", "nul\0", "\u{1f600}", wide.as_str()] {
@@ -288,7 +290,7 @@ fn names_that_cannot_be(server: &Server) -> Result<Completion, Failed> {
 }
 
 /// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
-fn a_dropped_registry_is_made_again(server: &Server) -> Result<Completion, Failed> {
+fn a_dropped_registry_is_recreated(server: &Server) -> Result<Completion, Failed> {
     let (database, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE DATABASE {database}"))?;
     raw.query_drop(format!("USE {database}"))?;

@@ -9,7 +9,7 @@ use hilcat::{Cache, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
-use crate::place::{Server, name, schema};
+use crate::server::{Server, name, schema};
 use crate::tests;
 
 pub(crate) const TESTS: &[Test] =

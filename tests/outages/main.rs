@@ -5,7 +5,7 @@
 
 mod busy;
 mod lazy;
-mod place;
+mod server;
 mod stopped;
 mod unreachable;
 
@@ -13,14 +13,14 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::place::{ENGINES, Server};
+use crate::server::{ENGINES, Server};
 
 /// A test: its name, and what it does on a server.
 type Test = (&'static str, fn(&Server));
 
 /// Names the functions of a list of tests.
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&crate::place::Server))),*] };
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&crate::server::Server))),*] };
 }
 pub(crate) use tests;
 

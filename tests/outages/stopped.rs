@@ -6,7 +6,7 @@ use hilcat::{DynScope, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
-use crate::place::{SECOND, Server, median, name, schema, timed, until};
+use crate::server::{SECOND, Server, median, name, schema, timed, until};
 use crate::tests;
 
 pub(crate) const TESTS: &[Test] = tests![

@@ -17,8 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_hidden_row_is_an_error", a_hidden_row_is_an_error),
     ("a_table_with_children_is_refused", a_table_with_children_is_refused),
     ("a_partitioned_table_is_a_scope", a_partitioned_table_is_a_scope),
-    ("what_depends_on_a_column_is_named", what_depends_on_a_column_is_named),
-    ("a_dropped_registry_is_made_again", a_dropped_registry_is_made_again),
+    ("a_dependency_on_a_column_is_named", a_dependency_on_a_column_is_named),
+    ("a_dropped_registry_is_recreated", a_dropped_registry_is_recreated),
 ];
 
 /// A refusal that another attempt does not change.
@@ -86,7 +86,7 @@ fn as_another_role(server: &Server) -> Cache {
     Cache::from_uri(&server.uri().replacen(&login, &format!("{role}:secret"), 1)).unwrap()
 }
 
-fn without_that_role(server: &Server) {
+fn drop_role(server: &Server) {
     let role = server.schema.replace(' ', "").to_lowercase();
     server.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
@@ -116,7 +116,7 @@ fn a_hidden_row_is_an_error(server: &Server) {
     server.run(&format!("REVOKE INSERT ON a FROM {role}"));
     refused(a.set("y", json!({"n": 1, "t": "y"})), "permission denied");
     drop((a, cache));
-    without_that_role(server);
+    drop_role(server);
 }
 
 fn a_table_with_children_is_refused(server: &Server) {
@@ -160,7 +160,7 @@ fn a_partitioned_table_is_a_scope(server: &Server) {
 }
 
 /// A refusal that lasts, which was taken for an outdated statement.
-fn what_depends_on_a_column_is_named(server: &Server) {
+fn a_dependency_on_a_column_is_named(server: &Server) {
     let wider = || scope([null(Column::new("n", ColumnType::BigInt)), null(text("t"))]);
     let start = Instant::now();
     with_two(server);
@@ -173,7 +173,7 @@ fn what_depends_on_a_column_is_named(server: &Server) {
     server.cache().dynamic_with(wider()).unwrap();
 }
 
-fn a_dropped_registry_is_made_again(server: &Server) {
+fn a_dropped_registry_is_recreated(server: &Server) {
     let named = |name: &str| scope([null(int("n"))]).renamed(name).table(name);
     let cache = server.cache();
     let a = cache.dynamic_with(named("a")).unwrap();
@@ -242,7 +242,7 @@ fn a_row_that_may_not_be_removed(server: &Server) {
     refused(a.pop_many(["x"]), "row-level security");
     refused(a.clear(), "row-level security");
     assert_eq!(server.query("SELECT id FROM a"), ["x"]);
-    without_that_role(server);
+    drop_role(server);
 }
 
 fn a_generated_column_is_refused(server: &Server) {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod adopt;
+mod concurrent;
 mod connect;
 mod foreign;
 mod idle;
@@ -14,11 +15,10 @@ mod load;
 mod outages;
 mod pooler;
 mod processes;
+mod round_trips;
 #[path = "../servers/stopped.rs"]
 mod stopped;
 mod support;
-mod together;
-mod trips;
 mod values;
 
 use std::process::ExitCode;
@@ -42,12 +42,12 @@ fn main() -> ExitCode {
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
-        ("together", together::TESTS),
-        ("trips", trips::TESTS),
+        ("concurrent", concurrent::TESTS),
+        ("round_trips", round_trips::TESTS),
         ("values", values::TESTS),
     ];
     // What these are about is between the server and its client.
-    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "trips");
+    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "round_trips");
     let on = |engine: &'static str| {
         let lists = lists
             .into_iter()

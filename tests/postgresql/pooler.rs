@@ -10,9 +10,9 @@ use crate::support::{Server, Sql, int, scope, text};
 
 /// Behind a pooler in transaction mode and in session mode.
 pub(crate) const TESTS: &[Test] = &[
-    ("two_programs_do_not_meet", two_programs_do_not_meet),
-    ("six_programs_do_not_meet", six_programs_do_not_meet),
-    ("settings_of_others_do_not_count", settings_of_others_do_not_count),
+    ("two_programs_do_not_interfere", two_programs_do_not_interfere),
+    ("six_programs_do_not_interfere", six_programs_do_not_interfere),
+    ("settings_of_other_programs_have_no_effect", settings_of_other_programs_have_no_effect),
     ("what_others_left_does_not_count_in_the_default_schema", in_the_default_schema),
     ("nothing_is_left_in_a_session", nothing_is_left_in_a_session),
     ("the_first_error_ends_a_call", the_first_error_ends_a_call),
@@ -22,8 +22,8 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) const OTHERS: &[(&str, &str, Test)] = &[
     ("pooler", "pgbouncer_statement", ("is_refused", statement_mode_is_refused)),
     ("pooler", "pgbouncer_session", ("can_prepare", statements_can_be_prepared)),
-    ("pooler", "postgresql15", ("names_of_others", statements_that_have_names_of_others)),
-    ("pooler", "postgresql15", ("as_behind_one", a_direct_connection_as_behind_a_pooler)),
+    ("pooler", "postgresql15", ("names_of_others", statement_names_that_are_taken)),
+    ("pooler", "postgresql15", ("as_behind_one", a_direct_connection_can_be_treated_as_pooled)),
 ];
 
 /// What a child is told: its job, and the URI of the database.
@@ -36,7 +36,7 @@ pub(crate) fn child() -> Option<ExitCode> {
     let cache = Cache::from_uri(uri).unwrap();
     match job.parse() {
         Ok(number) => write_and_read(&cache, number),
-        Err(_) => meet_names(&cache),
+        Err(_) => prepare_under_taken_names(&cache),
     }
     Some(ExitCode::SUCCESS)
 }
@@ -114,15 +114,15 @@ fn check(record: Option<Json>, number: usize) {
     assert!(owner.as_ref().is_none_or(|owner| *owner == json!(number.to_string())), "{owner:?}");
 }
 
-fn two_programs_do_not_meet(server: &Server) {
-    programs_do_not_meet(server, 2);
+fn two_programs_do_not_interfere(server: &Server) {
+    programs_do_not_interfere(server, 2);
 }
 
-fn six_programs_do_not_meet(server: &Server) {
-    programs_do_not_meet(server, 6);
+fn six_programs_do_not_interfere(server: &Server) {
+    programs_do_not_interfere(server, 6);
 }
 
-fn programs_do_not_meet(server: &Server, programs: usize) {
+fn programs_do_not_interfere(server: &Server, programs: usize) {
     let uri = server.with("pool_size=2&timeout=30s");
     let children: Vec<Child> = (0..programs).map(|at| start(&at.to_string(), &uri)).collect();
     children.into_iter().for_each(succeed);
@@ -163,7 +163,7 @@ const ASKED: &[(&str, &str)] = &[
     ("transaction_isolation", "read committed"),
 ];
 
-fn settings_of_others_do_not_count(server: &Server) {
+fn settings_of_other_programs_have_no_effect(server: &Server) {
     server
         .run("CREATE TABLE a (id text COLLATE \"C\" PRIMARY KEY, at timestamp, f float8, b bytea)");
     in_both_sessions(server, SETTINGS);
@@ -295,12 +295,12 @@ fn statements_can_be_prepared(server: &Server) {
 }
 
 /// Another statement has the name that one is to be prepared under.
-fn statements_that_have_names_of_others(server: &Server) {
+fn statement_names_that_are_taken(server: &Server) {
     succeed(start("names", &server.with("pool_size=1")));
 }
 
 /// In a process of its own, where nothing else takes names.
-fn meet_names(cache: &Cache) {
+fn prepare_under_taken_names(cache: &Cache) {
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
     cache
@@ -321,7 +321,7 @@ fn meet_names(cache: &Cache) {
 }
 
 /// A pooler that hands the server's process ids on can be named.
-fn a_direct_connection_as_behind_a_pooler(server: &Server) {
+fn a_direct_connection_can_be_treated_as_pooled(server: &Server) {
     let cache = Cache::from_uri(&server.with("pooler=transaction")).unwrap();
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();

@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::Test;
 use crate::support::{Server, int, null, scope, text};
 
-pub(crate) const TESTS: &[Test] = &[("eight_migrate_at_once", eight_migrate_at_once)];
+pub(crate) const TESTS: &[Test] =
+    &[("eight_processes_migrate_at_once", eight_processes_migrate_at_once)];
 
 /// What a child is told: when to begin, and the URI of the database.
 const JOB: &str = "HILCAT_TEST_POSTGRESQL_JOB";
@@ -46,7 +47,7 @@ fn start(server: &Server, at: u128) -> Child {
 }
 
 /// On a schema where nothing stands, and on one where the table is to be upgraded.
-fn eight_migrate_at_once(server: &Server) {
+fn eight_processes_migrate_at_once(server: &Server) {
     for upgrade in [false, true] {
         server.run("DROP TABLE IF EXISTS a, hilcat_scopes, __diesel_schema_migrations");
         if upgrade {

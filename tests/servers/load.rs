@@ -90,7 +90,7 @@ impl Writer {
 /// What is done to the server: a name, the commands, and how long it is left alone after the first.
 pub(crate) type Fault = (&'static str, &'static [&'static str], Duration);
 
-pub(crate) const TORMENTS: [Fault; 3] = [
+pub(crate) const FAULTS: [Fault; 3] = [
     ("killed", &["kill", "start"], Duration::from_millis(2_500)),
     ("stopped", &["pause", "resume"], Duration::from_millis(3_500)),
     ("restarted", &["restart"], Duration::ZERO),

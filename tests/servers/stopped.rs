@@ -66,7 +66,7 @@ pub(crate) fn every_call_ends(
 }
 
 /// A restart fails no call but those that cannot be repeated, and each of these once.
-pub(crate) fn a_restart_is_not_noticed(a: &DynScope, services: impl Fn(&str)) {
+pub(crate) fn idempotent_calls_survive_a_restart(a: &DynScope, services: impl Fn(&str)) {
     // As many connections as there can be, all of them dead afterwards.
     let fill = || {
         thread::scope(|threads| {

@@ -6,42 +6,42 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// A URI, and what has to be kept for it; or the reason why there is none.
-type Given = Result<(String, Option<TempDir>), String>;
+type Opened = Result<(String, Option<TempDir>), String>;
 
 /// A kind of store.
-pub struct Place {
+pub struct Backend {
     pub name: &'static str,
     /// Whether records outlive the process.
-    pub keeps: bool,
+    pub persistent: bool,
     /// How often a process is killed here: where a transaction is slow that is less often.
     pub kills: usize,
     /// One that others may use at the same time.
-    pub uri: fn() -> Given,
+    pub uri: fn() -> Opened,
 }
 
 /// All of them. A server is a line.
 #[rustfmt::skip]
-pub const PLACES: &[Place] = &[
-    Place { name: "memory", keeps: false, kills: 0, uri: || Ok(("memory:".into(), None)) },
+pub const BACKENDS: &[Backend] = &[
+    Backend { name: "memory", persistent: false, kills: 0, uri: || Ok(("memory:".into(), None)) },
     #[cfg(feature = "sqlite")]
-    Place { name: "sqlite", keeps: true, kills: 200, uri: file },
+    Backend { name: "sqlite", persistent: true, kills: 200, uri: file },
     #[cfg(feature = "postgresql")]
-    Place { name: "postgresql15", keeps: true, kills: 20, uri: || server("HILCAT_TEST_POSTGRESQL15") },
+    Backend { name: "postgresql15", persistent: true, kills: 20, uri: || server("HILCAT_TEST_POSTGRESQL15") },
     #[cfg(feature = "mysql")]
-    Place { name: "mysql8", keeps: true, kills: 10, uri: || server("HILCAT_TEST_MYSQL8") },
+    Backend { name: "mysql8", persistent: true, kills: 10, uri: || server("HILCAT_TEST_MYSQL8") },
     #[cfg(feature = "mysql")]
-    Place { name: "mariadb", keeps: true, kills: 10, uri: || server("HILCAT_TEST_MARIADB") },
+    Backend { name: "mariadb", persistent: true, kills: 10, uri: || server("HILCAT_TEST_MARIADB") },
 ];
 
 #[cfg(feature = "sqlite")]
-fn file() -> Given {
+fn file() -> Opened {
     let directory = tempfile::tempdir().unwrap();
     let uri = format!("sqlite:///{}?timeout=60s", directory.path().join("t.db").display());
     Ok((uri, Some(directory)))
 }
 
 #[allow(dead_code, reason = "not every choice of features has a server")]
-fn server(variable: &str) -> Given {
+fn server(variable: &str) -> Opened {
     let uri = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
     let sign = if uri.contains('?') { '&' } else { '?' };
     Ok((format!("{uri}{sign}timeout=60s"), None))

@@ -6,12 +6,12 @@ use std::thread;
 
 use hilcat::{Cache, Error, MapScope};
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, tests};
 
-pub const TESTS: &[PlaceTest] = tests![
+pub const TESTS: &[BackendTest] = tests![
     sixty_four_threads_compute_a_hundred_keys_once_a_round,
-    so_they_do_on_every_layer,
+    sixty_four_threads_compute_once_on_every_layer,
     a_write_through_another_cache_of_the_store_voids_the_computation,
 ];
 
@@ -39,7 +39,7 @@ impl Round<'_> {
         self.start.wait();
         let order = (0..KEYS).map(|at| (at * 37 + thread * 13) % KEYS);
         match thread % 8 {
-            7 => order.collect::<Vec<_>>().chunks(25).for_each(|keys| self.ask_many(keys)),
+            7 => order.collect::<Vec<_>>().chunks(25).for_each(|keys| self.request_many(keys)),
             odd @ (1 | 3 | 5) => order.for_each(|key| {
                 let value = self.map.try_get(key, || match odd {
                     1 => Ok(self.compute(key)),
@@ -53,7 +53,7 @@ impl Round<'_> {
         }
     }
 
-    fn ask_many(&self, keys: &[i64]) {
+    fn request_many(&self, keys: &[i64]) {
         let compute = |missing: Vec<i64>| missing.into_iter().map(|key| (key, self.compute(key)));
         let values =
             self.map.get_many(keys.iter().copied(), |missing| compute(missing).collect::<Vec<_>>());
@@ -83,13 +83,13 @@ fn compute_once(cache: &Cache, rounds: u32) {
     }
 }
 
-fn sixty_four_threads_compute_a_hundred_keys_once_a_round(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn sixty_four_threads_compute_a_hundred_keys_once_a_round(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     compute_once(&Cache::from_uri(&uri).unwrap(), 20);
 }
 
-fn so_they_do_on_every_layer(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn sixty_four_threads_compute_once_on_every_layer(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let beneath = Cache::from_uri(&uri).unwrap();
     let small = Cache::from_uri("memory:?max_entries=200").unwrap();
     for layer in [
@@ -105,8 +105,8 @@ fn so_they_do_on_every_layer(place: &Place) {
 
 /// A write beneath a layer, or through another layer, voids what a layer computes, and the other
 /// way round.
-fn a_write_through_another_cache_of_the_store_voids_the_computation(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn a_write_through_another_cache_of_the_store_voids_the_computation(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let beneath = Cache::from_uri(&uri).unwrap();
     let (memory, tenant) = (Cache::memory(), beneath.prefix(&unique()));
     let tiered = || Cache::tiered(Cache::memory(), beneath.clone());

@@ -11,8 +11,8 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, null, scope};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("no_update_is_lost_between_two", no_update_is_lost_between_two),
-    ("a_deadlock_is_tried_again", a_deadlock_is_tried_again),
+    ("concurrent_updates_lose_nothing", concurrent_updates_lose_nothing),
+    ("a_deadlock_is_retried", a_deadlock_is_retried),
     ("batches_in_any_order_do_not_deadlock", batches_in_any_order_do_not_deadlock),
     ("a_lock_is_waited_for_until_the_deadline", a_lock_is_waited_for_until_the_deadline),
     ("a_table_that_changes_under_a_handle", a_table_that_changes_under_a_handle),
@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Each update gives the record that it replaced, and the first that there was none: every number
 /// is given back once, but for the last.
-fn no_update_is_lost_between_two(server: &Server) {
+fn concurrent_updates_lose_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     const ROUNDS: i64 = 60;
     for id in 0..20 {
@@ -48,7 +48,7 @@ fn no_update_is_lost_between_two(server: &Server) {
 }
 
 /// Two that write `x` and `y` in opposite orders, since partial records are written one by one.
-fn a_deadlock_is_tried_again(server: &Server) {
+fn a_deadlock_is_retried(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(int("n")), null(int("m"))])).unwrap();
     let both = |first: &'static str, second: &'static str| {
         let a = &a;

@@ -72,13 +72,13 @@ fn with(uri: &str, options: &str) -> String {
 }
 
 /// A port at which nothing listens, and at which a server can be later.
-pub(crate) struct Place {
+pub(crate) struct LateServer {
     address: String,
     target: String,
     uri: String,
 }
 
-impl Place {
+impl LateServer {
     pub(crate) fn of(server: &Server) -> Self {
         let rest = server.uri.split_once("//").unwrap().1;
         let target = rest.split(['/', '?']).next().unwrap().rsplit('@').next().unwrap().to_owned();

@@ -8,7 +8,7 @@ use std::error::Error;
 use diesel::prelude::*;
 use hilcat::{Cache, ScopeRecord};
 
-/// An article with the number of its readers. `diesel` generates the module `articles` with its table.
+/// An article with the number of its readers. `diesel` generates the module `articles`.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "articles", diesel)]
 pub struct Article {

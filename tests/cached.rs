@@ -1,4 +1,4 @@
-//! `#[cached]` functions, as those who write them use them.
+//! `#[cached]` functions.
 #![cfg(all(feature = "derive", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -33,7 +33,6 @@ impl Runs {
 
 static F1: Runs = Runs::new();
 
-/// The function of the contract.
 #[cached(cache = CACHE, scope = "f1", column = "y")]
 fn f1(x: i64) -> i64 {
     F1.add();
@@ -121,7 +120,7 @@ fn a_value_stored_by_another_process_meanwhile_is_returned() {
         let schema = hilcat::Schema::new("elsewhere")
             .unique(hilcat::Column::new("name", ColumnType::Text))
             .column(hilcat::Column::new("v", ColumnType::BigInt));
-        // A layer shares the store and nothing else, as another process does.
+        // A layer acts as another process: it shares only the store.
         let other = CACHE.detached().dynamic_with(schema).unwrap();
         other.set(name, serde_json::json!({"v": 7})).unwrap();
         1
@@ -236,7 +235,7 @@ impl From<Error> for AppError {
     }
 }
 
-/// One that holds no error of the cache, and is no error at all.
+/// An error type that implements neither `Error` nor `From<hilcat::Error>`.
 #[derive(Debug, PartialEq)]
 struct Bare(String);
 
@@ -263,11 +262,11 @@ fn only_ok_results_are_stored() {
 }
 
 mod usize_like {
-    /// A name that is not of the prelude.
+    /// A name outside the prelude.
     pub(super) type Size = i64;
 }
 
-/// A cache that cannot be reached, as far as a directory that does not stand is one.
+/// A cache whose store cannot be reached.
 fn down() -> Cache {
     struct Down;
     impl fmt::Debug for Down {
@@ -297,9 +296,9 @@ fn down() -> Cache {
 
 #[test]
 fn an_unreachable_cache_is_handled_as_declared() {
-    static TOLD: Mutex<Vec<ErrorKind>> = Mutex::new(Vec::new());
+    static REPORTED: Mutex<Vec<ErrorKind>> = Mutex::new(Vec::new());
     fn report(error: &Error) {
-        TOLD.lock().unwrap().push(error.kind());
+        REPORTED.lock().unwrap().push(error.kind());
     }
     #[cached(cache = down())]
     fn plain(x: i64) -> i64 {
@@ -326,7 +325,7 @@ fn an_unreachable_cache_is_handled_as_declared() {
         if x < 0 { Err(Bare("negative".into())) } else { Ok(x) }
     }
     assert_eq!((plain(1), plain_refresh(2), reporting(3)), (1, 2, 3));
-    assert_eq!(*TOLD.lock().unwrap(), [ErrorKind::Unavailable]);
+    assert_eq!(*REPORTED.lock().unwrap(), [ErrorKind::Unavailable]);
     assert!(std::panic::catch_unwind(|| panics(1)).is_err());
     assert!(matches!(from(1), Err(AppError::Cache(ErrorKind::Unavailable))));
     assert!(matches!(from_refresh(1), Err(AppError::Cache(ErrorKind::Unavailable))));
@@ -335,7 +334,7 @@ fn an_unreachable_cache_is_handled_as_declared() {
     assert_eq!(plain_forget(1).unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
-/// The value cannot be written: it is returned, and not computed once more.
+/// The value is returned, although it cannot be written.
 #[test]
 fn a_value_that_cannot_be_written_is_not_computed_again() {
     static RUNS: Runs = Runs::new();
@@ -361,7 +360,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// A method: `self` is no part of the key.
+    /// `self` is not part of the key.
     #[cached(cache = self.cache)]
     pub fn price(&self, article: &str) -> i64 {
         article.len() as i64 + i64::from(self.runs)
@@ -396,7 +395,7 @@ fn methods() {
     assert_eq!((shop.runs, shop.price("pen"), shop.price_refresh("pen")), (1, 3, 4));
     assert!(shop.price_forget("pen").unwrap());
     let other = Shop { cache: Cache::memory(), runs: 10 };
-    assert_eq!(other.price("pen"), 13, "its cache is another one");
+    assert_eq!(other.price("pen"), 13, "it has another cache");
     let same = Shop { cache: shop.cache.clone(), runs: 50 };
     assert_eq!(same.count_refresh_of_another(), 4);
     assert_eq!((shop.into_count("pen"), same.into_count("pen")), (4, 4));
@@ -407,7 +406,7 @@ fn methods() {
 }
 
 impl Shop {
-    /// What the scope has of `count` on this cache.
+    /// Returns the stored value of `count` in this cache.
     fn count_refresh_of_another(&self) -> u32 {
         let mut copy = Self { cache: self.cache.clone(), runs: 99 };
         copy.count("pen")
@@ -515,7 +514,7 @@ fn after_a_panic_the_next_call_computes() {
     assert_eq!((fragile(1), fragile(1), RUNS.get()), (1, 1, 2));
 }
 
-/// Lifetimes, attributes and visibility stay; so does what the body can see.
+/// Lifetimes, attributes, visibility and the names in the body are unchanged.
 mod kept {
     use super::*;
 
@@ -554,9 +553,9 @@ fn a_record_with_another_key_is_refused() {
     assert!(message.contains("unique columns key: say `key = ...`"), "{message}");
 }
 
-static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// One function before and after its signature changed, as two programs have it.
+/// One function before and after a change of its signature, as in two programs.
 mod signatures {
     use super::*;
 
@@ -570,7 +569,7 @@ mod signatures {
         x.to_string()
     }
 
-    #[cached(cache = CACHE, scope = "signature", on_error = |error: &Error| TOLD.lock().unwrap().push(error.to_string()))]
+    #[cached(cache = CACHE, scope = "signature", on_error = |error: &Error| REPORTED.lock().unwrap().push(error.to_string()))]
     pub fn reporting(x: i64) -> String {
         x.to_string()
     }
@@ -590,7 +589,7 @@ fn a_changed_signature_is_an_error_or_recreates_the_scope() {
     assert!(error.to_string().contains("change column `value` from bigint to text"), "{error}");
     assert!(error.to_string().contains("recreate"), "{error}");
     assert_eq!(signatures::reporting(1), "1");
-    assert!(TOLD.lock().unwrap()[0].contains("change column `value`"));
+    assert!(REPORTED.lock().unwrap()[0].contains("change column `value`"));
     assert_eq!(signatures::recreating(1), "new 1");
     assert!(signatures::recreating_forget(1).unwrap(), "it was stored");
 }

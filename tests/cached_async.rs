@@ -1,4 +1,4 @@
-//! `#[cached]` on an `async fn`, under a runtime and under none.
+//! `#[cached]` on an `async fn`, with and without a runtime.
 #![cfg(all(feature = "derive", feature = "async"))]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -14,7 +14,7 @@ use hilcat::backend::Memory;
 use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
 use hilcat::{Cache, Error, ErrorKind, Key, Result, Row, Schema, cached};
 
-/// A store whose calls take a while: they would hold an executor up.
+/// A store whose calls take some time, and would block an executor.
 #[derive(Debug)]
 struct Slow(Memory, Duration);
 
@@ -125,7 +125,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => thread::park_timeout(Duration::from_secs(1)),
         }
-        assert!(Instant::now() < end, "it waits for what never comes");
+        assert!(Instant::now() < end, "the future is never ready");
     }
 }
 
@@ -135,7 +135,7 @@ fn in_tokio<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// Lets others go on once.
+/// Yields once to other tasks.
 async fn step() {
     let mut done = false;
     std::future::poll_fn(|context| {
@@ -145,7 +145,7 @@ async fn step() {
     .await;
 }
 
-/// Two futures at once.
+/// Polls two futures concurrently.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (Box::pin(a), Box::pin(b));
     let (mut a_out, mut b_out) = (None, None);
@@ -245,7 +245,7 @@ fn concurrent_calls_run_once() {
     assert_eq!(RUNS.load(Ordering::SeqCst), 5);
 }
 
-/// A call that waits for its store lets other tasks of the same thread go on.
+/// While a call waits for its store, other tasks of the same thread run.
 #[test]
 fn the_executor_is_not_blocked() {
     static VERY_SLOW: LazyLock<Cache> = LazyLock::new(|| slow(60));
@@ -265,7 +265,7 @@ fn the_executor_is_not_blocked() {
         };
         both(ticks, held(1)).await.0
     });
-    assert!(longest < Duration::from_millis(50), "it was held up for {longest:?}");
+    assert!(longest < Duration::from_millis(50), "it was blocked for {longest:?}");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn after_a_cancelled_future_the_next_call_computes() {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert!(!second.is_finished(), "it waits for the first one");
+        assert!(!second.is_finished(), "it waits for the first call");
         first.abort();
         assert_eq!(second.await.unwrap(), 1);
     });
@@ -301,7 +301,7 @@ fn a_value_forgotten_during_its_computation_is_not_stored() {
     async fn counted(x: i64) -> u32 {
         let run = RUNS.fetch_add(1, Ordering::SeqCst) + 1;
         match x {
-            // Boxed, since they call one another.
+            // Boxed, since they call each other.
             1 if run == 1 => drop(Box::pin(counted_forget(x)).await.unwrap()),
             2 if run == 3 => drop(Box::pin(counted_refresh(x)).await),
             _ => {}
@@ -314,7 +314,7 @@ fn a_value_forgotten_during_its_computation_is_not_stored() {
     });
 }
 
-/// The store goes on with an insert whose future is dropped: a removal waits for the end of it.
+/// The store completes an insert whose future is dropped: a removal waits for that.
 #[test]
 fn a_removal_comes_after_the_insert_of_a_cancelled_future() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -348,7 +348,7 @@ fn a_future_that_awaits_itself_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::ComputeCycle, "{error}");
 }
 
-/// One asks for what the other one computes, and the other way around.
+/// Each future awaits the value that the other one computes.
 #[test]
 fn a_cycle_of_two_futures_is_an_error() {
     #[cached(cache = SLOW, scope = "circle")]
@@ -361,7 +361,7 @@ fn a_cycle_of_two_futures_is_an_error() {
     assert!(a.is_err() || b.is_err());
 }
 
-/// What is computed side by side for one value may wait for one another.
+/// Computations that one value awaits concurrently can await each other.
 #[test]
 fn sibling_futures_can_wait_for_each_other() {
     #[cached(cache = SLOW, scope = "leaf")]
@@ -381,7 +381,7 @@ fn sibling_futures_can_wait_for_each_other() {
     assert_eq!(in_tokio(root(3)).unwrap(), 7);
 }
 
-/// A thread that waits and a future that waits are told when the value is there.
+/// A waiting thread and a waiting future are both woken by the value.
 #[test]
 fn threads_and_futures_wait_for_each_other() {
     let map = MEMORY.map::<String, i64>("mixed").unwrap();

@@ -1,4 +1,4 @@
-//! What `#[derive(ScopeRecord)]` makes of a struct, over the memory backend.
+//! `#[derive(ScopeRecord)]`, on the memory backend.
 
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
@@ -18,7 +18,7 @@ fn scope<R: ScopeRecord>() -> Scope<R> {
     Cache::memory().scope().unwrap()
 }
 
-/// Sets the record and reads it in every way.
+/// Sets a record, and checks that every method reads it back.
 fn assert_round_trip<R>(record: R, key: impl IntoKey<R::Key> + Copy)
 where
     R: ScopeRecord + PartialEq + Debug + Clone,
@@ -37,7 +37,7 @@ where
     assert_eq!(scope.len().unwrap(), 0);
 }
 
-/// The names of the columns with their types, `?` after those that can be NULL.
+/// Returns the names and types of the columns, with `?` after those that can be NULL.
 fn columns<R: ScopeRecord>() -> String {
     let schema = R::schema();
     let shown = schema.columns().iter().map(|column| {
@@ -413,7 +413,7 @@ fn a_stored_value_outside_its_field_names_the_column() {
     assert!(error.to_string().contains("3 values for 4 columns"), "{error}");
 }
 
-/// A struct with a column for each spelling, and what the library reads from them.
+/// Defines a struct with a column for each spelling, and the types that the library reads from them.
 macro_rules! spelled {
     ($($field:ident: $rust:ty = $spelling:literal),* $(,)?) => {
         #[derive(ScopeRecord)]

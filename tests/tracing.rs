@@ -13,7 +13,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::from_uri("sqlite::memory:").unwrap());
 static EVENTS: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
-/// Keeps the events of hilcat.
+/// Collects the events of hilcat.
 struct Events;
 
 struct Text(String);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::{SCHEMAS, ended, in_memory, program, run_with};
 
-/// The answers of `hilcat batch` to these lines, on an empty cache in memory.
+/// Returns the answers of `hilcat batch` to these lines, on an empty cache in memory.
 fn batch(lines: &str) -> String {
     let output = in_memory(&["batch"], lines);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
@@ -122,7 +122,7 @@ fn an_invalid_line_is_an_error_and_the_next_is_read() {
     ];
     let lines: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();
     let mut expected: Vec<String> = cases.iter().map(|(_, message)| answer(message)).collect();
-    // The last line need not be ended.
+    // The last line needs no newline.
     expected.push(r#"{"ok":true,"result":["a"]}"#.to_owned());
     let answers = batch(&format!("{lines}{}", r#"{"op":"scopes"}"#));
     assert_eq!(answers.lines().collect::<Vec<_>>(), expected);
@@ -177,7 +177,7 @@ fn an_answer_is_written_before_more_input_is_read() {
     let mut stdin = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
     for (scope, expected) in [("a", r#"["a"]"#), ("d", r#"["a","d"]"#)] {
-        // A part of the next line is no reason to keep the answer back.
+        // The answer does not wait for the rest of the next line.
         let line = format!("{{\"op\":\"keys\",\"scope\":\"{scope}\"}}\n{{\"op\":");
         stdin.write_all(line.as_bytes()).unwrap();
         assert_eq!(answers.next().unwrap().unwrap(), r#"{"ok":true,"result":[]}"#);

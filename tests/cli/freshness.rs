@@ -1,4 +1,4 @@
-//! Records that expire, from the command line.
+//! Expiry on the command line.
 
 use std::time::Duration;
 use std::{fs, thread};
@@ -12,7 +12,7 @@ ttl = "1h"
 stale_if_error = "1h"
 "#;
 
-/// The variables of the servers under test, and options of their URIs.
+/// The environment variables of the servers under test, and options of their URIs.
 const SERVERS: [(&str, &str); 10] = [
     ("HILCAT_TEST_POSTGRESQL15", ""),
     ("HILCAT_TEST_PGBOUNCER", ""),
@@ -26,7 +26,7 @@ const SERVERS: [(&str, &str); 10] = [
     ("HILCAT_TEST_REDIS_SECURED", ""),
 ];
 
-/// A cache, a file of schemas, and the name of a scope that no other run has.
+/// A cache, a file of schemas, and a scope name that no other run uses.
 struct Fixture {
     directory: tempfile::TempDir,
     scope: String,
@@ -143,7 +143,7 @@ fn an_entry_is_shown_with_its_expiry() {
 fn purge_prints_how_many_records_it_removed() {
     let fixture = Fixture::new();
     let uri = &fixture.uris()[0];
-    // Without the stale window nothing is kept.
+    // Without a stale window, nothing is kept.
     let schemas = format!("[scopes.{}]\ncolumns = [\"id\", \"v\"]\nttl = \"1ms\"\n", fixture.scope);
     fs::write(fixture.directory.path().join("schemas.toml"), schemas).unwrap();
     for key in ["a", "b"] {

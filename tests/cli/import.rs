@@ -1,4 +1,4 @@
-//! What an import says of its input.
+//! Messages of an import.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ line 6: it is not a JSON object of the scope's columns
 
 #[test]
 fn a_row_that_the_store_refuses_does_not_stop_the_others() {
-    // `name` cannot be NULL and has no default: only a record that stands could do without.
+    // `name` cannot be NULL and has no default: only an existing record could omit it.
     let jsonl = "{\"carrier\":\"AA\",\"name\":\"x\"}\n{\"carrier\":\"UA\"}\n{\"carrier\":\"B6\",\"name\":\"y\"}\n";
     let output = import(&["airlines", "--format", "jsonl"], jsonl);
     let (bad, summary) = output.stderr.split_once('\n').unwrap();
@@ -107,7 +107,7 @@ fn the_format_follows_from_the_file_name_or_an_option() {
     );
 }
 
-/// Cells, JSON and keys on the command line have one verdict.
+/// Cells, JSON and keys on the command line follow the same rules.
 #[test]
 fn a_number_that_would_be_changed_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Files and variables that others wrote: hostile, large, half written.
+//! Hostile, large and incomplete input files and variables.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -124,7 +124,7 @@ fn names_from_outside_are_printed_without_control_characters() {
 mod exports {
     use super::*;
 
-    /// A cache whose second record cannot be read.
+    /// Returns a cache whose second record cannot be read.
     fn broken() -> (tempfile::TempDir, String) {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("sqlite+kv:///{}", directory.path().join("t.db").display());
@@ -205,7 +205,7 @@ mod exports {
         let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn().unwrap();
         assert_eq!(export(&uri, pipe.to_str().unwrap()), ended(0, "", ""));
         assert_eq!(reader.wait_with_output().unwrap().stdout, ALL.as_bytes());
-        // What standard output already has stays.
+        // The existing contents of standard output are kept.
         let out = directory.path().join("out.txt");
         let mut file = File::create(&out).unwrap();
         file.write_all(b"before\n").unwrap();

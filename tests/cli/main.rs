@@ -1,4 +1,4 @@
-//! The command line, as who calls it sees it.
+//! The command line.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod batch;
@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 
 const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
 
-/// How a call of the program ended.
+/// The exit code and the output of a call of the program.
 #[derive(Debug, PartialEq)]
 struct Ended {
     code: i32,
@@ -39,7 +39,7 @@ fn program() -> Command {
     command
 }
 
-/// Runs the program with these words, and with this on its standard input.
+/// Runs the program with this standard input.
 fn run_with(command: &mut Command, input: &[u8]) -> Ended {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -1,5 +1,5 @@
-//! Commands that read change nothing: no file, directory, table or column is made, and none is left
-//! behind. What may not be written can be read.
+//! Commands that read change nothing: they create no file, directory, table or column. They need no
+//! write permission.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use crate::{Ended, ended, program, run_with};
 
 const OLD: &str = "[scopes.a]\ncolumns = ['id', 'n']\ncolumn_types = { n = 'int' }\n";
-/// More columns and a wider one.
+/// Further columns, and a wider one.
 const NEWER: &str = "[scopes.a]\ncolumns = ['id', 'n', 'm', 'x']\nmigrate = 'recreate'\n\
                      column_types = { n = 'bigint' }\ndefaults = { x = 'new' }\n[scopes.b]\n";
-/// What cannot be read without being made anew.
+/// A schema that would recreate the scope.
 const OTHER: &str = "[scopes.a]\ncolumns = ['id', 'n']\nmigrate = 'recreate'\n\
                      column_types = { n = 'date' }\n";
 
@@ -31,14 +31,14 @@ const READING: [&[&str]; 8] = [
     &["--adopt", "scopes"],
 ];
 
-/// A directory with a cache and the files of schemas.
+/// A directory with a cache and schema files.
 struct Fixture {
     directory: TempDir,
     uri: String,
 }
 
 impl Fixture {
-    /// The cache is at `cache/t` in it.
+    /// Creates the cache at `cache/t`.
     fn new(uri: impl Fn(&str) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -72,7 +72,7 @@ impl Fixture {
         assert_eq!(self.run("old", &["set", "a", "k", r#"{"n":7}"#]), ended(0, "", ""));
     }
 
-    /// Everything in the directory of the cache, with its bytes.
+    /// Returns all files in the directory of the cache, with their contents.
     fn tree(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         collect(&self.path("cache"), &mut files);
@@ -188,7 +188,7 @@ fn read_only_holds_for_every_part_of_a_uri() {
     assert_eq!(fixture.run("old", &["get", "a", "k"]).stdout, "{\"id\":\"k\",\"n\":7}\n");
 }
 
-/// A process that has written and keeps the cache open.
+/// A process that has written, and still has the cache open.
 struct Writer(Child);
 
 impl Writer {
@@ -229,7 +229,7 @@ fn is_root() -> bool {
     id.is_ok_and(|output| output.stdout == b"0\n")
 }
 
-/// Runs the program without the rights of root; none where that cannot be.
+/// Runs the program as an unprivileged user. Returns `None` if that is not possible.
 fn as_nobody(fixture: &Fixture, schemas: &str, words: &[&str]) -> Option<Ended> {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -248,7 +248,7 @@ const SEVEN: &str = "{\"id\":\"k\",\"n\":7}\n";
 fn a_file_without_write_permission_is_read() {
     for fixture in [Fixture::sqlite(), Fixture::new(|path| format!("sqlite+kv:///{path}"))] {
         fixture.fill();
-        // Neither the file nor its directory, and then the directory alone.
+        // First neither the file nor its directory is writable, then only the directory is not.
         for (file, directory) in [(0o644, 0o755), (0o444, 0o777)] {
             set_mode(&fixture.path("cache/t"), file);
             set_mode(&fixture.path("cache"), directory);
@@ -281,7 +281,7 @@ fn the_wal_of_a_live_writer_is_read_without_write_permission() {
     let _writer = Writer::new(&fixture);
     let Some(output) = as_nobody(&fixture, "old", &["get", "a", "live"]) else { return };
     assert_eq!(output, ended(0, LIVE, ""));
-    // A copy without the index of the log: reading the file alone would give what is out of date.
+    // Without the index of the WAL, the file alone would be out of date.
     fs::remove_file(fixture.path("cache/t-shm")).unwrap();
     let output = as_nobody(&fixture, "old", &["get", "a", "live"]).unwrap();
     assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
@@ -303,7 +303,7 @@ fn a_read_only_file_system_is_read() {
             return;
         }
         let output = run_with(&mut command, b"");
-        // Where nothing can be mounted, as in some containers, it cannot be told.
+        // Some containers cannot mount anything; the test is skipped there.
         if output.code == 77 {
             return;
         }

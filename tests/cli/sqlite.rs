@@ -1,4 +1,4 @@
-//! The commands on SQLite, where records outlive the process.
+//! The commands on a SQLite file.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{Ended, SCHEMAS, ended, program, run_with};
 
-/// A cache in a file of its own, with the example schemas.
+/// A cache in its own file, with the example schemas.
 struct OnDisk(TempDir);
 
 impl OnDisk {
@@ -176,7 +176,7 @@ fn many_rows_are_imported_in_batches() {
 fn a_row_that_the_store_refuses_does_not_stop_its_batch() {
     let cache = OnDisk::new();
     assert_eq!(cache.run(&["set", "airlines", "UA", r#"{"name":"old"}"#]).code, 0);
-    // Without a name, which cannot be NULL, there can be no new record; one that stands keeps its.
+    // A new record needs a name, which cannot be NULL; an existing record keeps its own.
     let csv = "carrier\nAA\nUA\n";
     let output = cache.run_with(&["import", "airlines", "--format", "csv"], csv);
     let (bad, summary) = output.stderr.split_once('\n').unwrap();
@@ -203,7 +203,7 @@ fn a_broken_pipe_is_not_an_error() {
     }
 }
 
-/// Imports a CSV of the sample data and exports it again. Gives its text before and after.
+/// Imports a CSV of the sample data and exports it again. Returns the text before and after.
 fn round_trip(scope: &str) -> (String, String) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/nycflights13");
     let file = data.join(format!("{scope}.csv"));
@@ -237,7 +237,7 @@ fn coordinates_round_trip_exactly() {
     }
 }
 
-/// What a staged cache has is loaded before a command and saved after it.
+/// A staged cache is loaded before a command and saved after it.
 #[test]
 fn layers_are_opened_by_uri() {
     let cache = OnDisk::new();

@@ -1,10 +1,10 @@
-//! The same commands on the stores of serialised records.
+//! The commands on stores of serialised records.
 
 use std::process::Command;
 
 use crate::{Ended, SCHEMAS, ended, program, run_with};
 
-/// A command on the cache of this URI.
+/// Returns a command on the cache of this URI.
 fn on(uri: &str) -> Command {
     let mut command = program();
     command.args(["--cache", uri, "--schemas", SCHEMAS]);

@@ -1,4 +1,4 @@
-//! What holds for every store.
+//! The cases of every store.
 
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -43,7 +43,7 @@ fn an_insert_keeps_the_stored_record(context: &TestContext) {
 
 fn absent_columns_have_their_defaults(context: &TestContext) {
     if context.tested.name.contains("single") {
-        // The options of its URI know no defaults.
+        // The options of its URI cannot declare defaults.
         return;
     }
     let column = |name| Column::new(name, ColumnType::Text);
@@ -56,7 +56,7 @@ fn absent_columns_have_their_defaults(context: &TestContext) {
     assert_eq!(store.insert(some("m".into())).unwrap(), None);
     let stored: Row = vec!["a".into(), Value::Null, "x".into(), "m".into()];
     assert_eq!(store.fetch(&key("a")).unwrap(), Some(stored.clone()));
-    // A record is stored: what the row lacks does not matter.
+    // A record is stored, so the columns that the row lacks do not matter.
     assert_eq!(store.insert(some(Value::Absent)).unwrap(), Some(stored));
 }
 
@@ -121,7 +121,7 @@ fn large_batches(context: &TestContext) {
     let store = context.store(&context.texts());
     let one = |n: usize, value: &str| row([&format!("k{n:05}"), value]);
     store.set_many((0..1_200).step_by(4).map(|n| one(n, "old")).collect()).unwrap();
-    // Backwards, and of a size that no statement has.
+    // In reverse order, and larger than one statement.
     let found = store.insert_many((0..1_111).rev().map(|n| one(n, "new")).collect()).unwrap();
     for (n, found) in (0..1_111).rev().zip(found) {
         assert_eq!(found, (n % 4 == 0).then(|| one(n, "old")), "{n}");
@@ -150,7 +150,7 @@ fn a_batch_with_an_incomplete_row(context: &TestContext) {
     assert_eq!(store.insert_many(rows).unwrap(), [None, Some(stored("b", "0"))]);
 }
 
-/// Runs the same work in several threads that start together, on two stores.
+/// Runs the same work in several threads that start at the same time, on two stores.
 fn in_threads<T: Send>(
     context: &TestContext,
     count: usize,
@@ -209,7 +209,7 @@ fn batches_in_opposite_orders(context: &TestContext) {
     assert_eq!(in_threads(context, 8, insert).into_iter().sum::<usize>(), 5 * 60);
 }
 
-/// Every record that was inserted was popped once, or is stored at the end.
+/// Every inserted record is popped once, or is stored at the end.
 fn a_removed_record_can_be_inserted_again(context: &TestContext) {
     let work = |n: usize, store: &dyn ScopeStore| {
         let (mut inserted, mut popped) = (0, 0);
@@ -231,7 +231,7 @@ fn a_removed_record_can_be_inserted_again(context: &TestContext) {
     let inserted: usize = done.iter().map(|(inserted, ..)| inserted).sum();
     let popped: usize = done.iter().map(|(_, popped, _)| popped).sum();
     let left = match context.tested.is_volatile() {
-        // It is gone with its store.
+        // The record is gone with its store.
         true => inserted - popped,
         false => usize::try_from(context.store(&context.texts()).len().unwrap()).unwrap(),
     };

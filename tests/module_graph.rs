@@ -1,8 +1,8 @@
-//! The modules of `src/` depend on each other in one direction: on no level of the tree do sibling
-//! modules form a circle.
+//! The modules of `src/` depend on each other in one direction: at no level of the tree do sibling
+//! modules form a cycle.
 //!
 //! The test reads the sources. A path that begins with `crate`, `self` or `super` makes a module
-//! depend on the module that defines the item; re-exports are followed. Unit tests are left out.
+//! depend on the module that defines the item; re-exports are followed. Unit tests are ignored.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders whose own level still has circles: an entry is removed with the circle.
+/// Folders whose own level still has cycles: an entry is removed with its cycle.
 const EXEMPT: &[&str] = &[
     "backends/elasticsearch",
     "backends/file",
@@ -24,7 +24,7 @@ const EXEMPT: &[&str] = &[
 /// The path of a module below the root of its crate: `["backends", "sql"]`.
 type Module = Vec<String>;
 
-/// For each pair of siblings of which the first depends on the second, one place where it does.
+/// For each pair of siblings of which the first depends on the second, one line where it does.
 type Edges = BTreeMap<String, BTreeMap<String, String>>;
 
 #[test]
@@ -72,7 +72,7 @@ struct Crate {
     modules: BTreeMap<Module, Source>,
 }
 
-/// What one file says.
+/// The imports and paths of one file.
 struct Source {
     file: PathBuf,
     /// The names that `use` brings into the module, with their full paths; `*` for globs.
@@ -90,7 +90,7 @@ impl Crate {
         Self { modules }
     }
 
-    /// The module that defines the item of a path that is written in `from`.
+    /// Returns the module that defines the item of a path in the module `from`.
     fn resolve(&self, from: &Module, path: &[String], depth: usize) -> Option<Module> {
         let mut at = from.clone();
         let mut rest = path;
@@ -117,7 +117,7 @@ impl Crate {
         Some(at)
     }
 
-    /// The module that defines an item which is named in `module`: another one if it is imported.
+    /// Returns the module that defines an item of `module`, which is another one if the item is imported.
     fn item(&self, module: &Module, name: &str, rest: &[String], depth: usize) -> Option<Module> {
         if depth > 16 {
             return None;
@@ -130,7 +130,7 @@ impl Crate {
         imported.or_else(|| Some(module.clone()))
     }
 
-    /// The dependencies of sibling modules, for each parent.
+    /// Returns the dependencies of sibling modules, for each parent.
     fn graph(&self) -> BTreeMap<Module, Edges> {
         let mut graph: BTreeMap<Module, Edges> = BTreeMap::new();
         for (module, source) in &self.modules {
@@ -156,7 +156,7 @@ impl Crate {
     }
 }
 
-/// Each set of siblings that all reach one another, with the places that make it.
+/// Returns each set of siblings that all reach each other, with the lines that cause it.
 fn circles_of(parent: &Module, edges: &Edges) -> Vec<String> {
     let reach: BTreeMap<&String, BTreeSet<&String>> =
         edges.keys().map(|from| (from, reached(from, edges))).collect();
@@ -192,7 +192,7 @@ fn reached<'a>(from: &str, edges: &'a Edges) -> BTreeSet<&'a String> {
     found
 }
 
-/// Reads a module and the modules that it declares, but for those of tests.
+/// Reads a module and the modules that it declares, except those of tests.
 fn read_module(folder: &Path, file: &Path, module: Module, modules: &mut BTreeMap<Module, Source>) {
     let text = fs::read_to_string(file).unwrap();
     let source = Source::parse(file.to_path_buf(), &text);
@@ -232,7 +232,7 @@ impl Source {
         source
     }
 
-    /// Finds the paths. Inside of a module that is written in the file itself, `super` is the file's.
+    /// Finds the paths. In an inline module, `super` is the module of the file.
     fn read_paths(&mut self, tokens: &[(usize, String)]) {
         let mut inline: Vec<bool> = Vec::new();
         let word = |at: usize| tokens.get(at).map_or("", |(_, token)| token.as_str());
@@ -264,8 +264,8 @@ impl Source {
     }
 }
 
-/// A path of a module that is written inside of a file's module, as seen from the latter; `None`
-/// if it does not leave it.
+/// Translates a path in an inline module to the module of the file. Returns `None` if the path does
+/// not leave the inline module.
 fn out_of_inline(mut path: Vec<String>, depth: usize) -> Option<Vec<String>> {
     if depth == 0 || path[0] == "crate" {
         return Some(path);
@@ -281,7 +281,7 @@ fn out_of_inline(mut path: Vec<String>, depth: usize) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// Reads `a::b`, or `a::{b, c::d as e}` into the paths it contains; returns the position
+/// Reads `a::b`, or `a::{b, c::d as e}`, into the paths that it contains. Returns the position
 /// after it.
 fn read_tree(
     tokens: &[(usize, String)],
@@ -326,7 +326,7 @@ fn is_name(token: &str) -> bool {
     token.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_')
 }
 
-/// Leaves out the items that are compiled only for tests.
+/// Removes the items that are compiled only for tests.
 fn without_tests(
     tokens: Vec<(usize, String)>,
     test_modules: &mut BTreeSet<String>,
@@ -362,7 +362,7 @@ fn without_tests(
     kept
 }
 
-/// The words and signs of a source with their lines, without comments, strings and characters.
+/// Returns the words and signs of a source with their lines, without comments, strings and characters.
 fn tokens(text: &str) -> Vec<(usize, String)> {
     let chars: Vec<char> = text.chars().collect();
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
@@ -426,7 +426,7 @@ fn end_of_string(chars: &[char], mut at: usize) -> usize {
     at + 1
 }
 
-/// Whether the `#`s from `at` on begin a raw string, and not a raw name as `r#type`.
+/// Returns whether the `#`s from `at` on begin a raw string, and not a raw name like `r#type`.
 fn is_raw_string(chars: &[char], at: usize) -> bool {
     chars[at..].iter().find(|char| **char != '#') == Some(&'"')
 }

@@ -1,4 +1,4 @@
-//! Schemas in TOML: the examples under `schemas/`, and what is reported of wrong ones.
+//! Schemas in TOML: the examples under `schemas/`, and the errors of invalid ones.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::path::Path;
@@ -11,8 +11,8 @@ fn examples() -> Schemas {
     Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas")).unwrap()
 }
 
-/// Writes files into a directory of their own and reads it. Gives the error without the path of
-/// the directory.
+/// Writes files into a new directory and reads it. Returns the error without the path of the
+/// directory.
 fn error_of(files: &[(&str, &str)]) -> (ErrorKind, String) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -55,7 +55,7 @@ fn a_schema_is_the_same_in_rust_and_in_toml() {
     assert_eq!(Schemas::from_path(file).unwrap(), Schemas::from_iter([a, d]));
 }
 
-/// What a derived struct can say, TOML can say, too.
+/// TOML can express every attribute of a derived struct.
 #[cfg(feature = "derive")]
 #[test]
 fn a_derived_schema_is_the_same_in_toml() {

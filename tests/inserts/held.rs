@@ -41,7 +41,7 @@ fn run(context: &TestContext, cache: &Cache, statements: [&str; 3], body: impl F
     .unwrap();
 }
 
-/// Inserts `a`, and then `a` and `b`, while a transaction that has written `a` is open. After `HOLD`
+/// Inserts `a`, and then `a` and `b`, while a transaction that has written `a` is open. After `hold`
 /// the transaction is committed or rolled back.
 fn while_held<T: Send + 'static>(
     context: &TestContext,

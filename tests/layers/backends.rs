@@ -1,25 +1,25 @@
-//! Where layers are tried.
+//! The backends under the layers.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-/// A URI, and what has to be kept for it; or the reason why there is none.
+/// A URI with the directory that it needs, or the reason why there is none.
 type Opened = Result<(String, Option<TempDir>), String>;
 
-/// A kind of store.
+/// A backend under test.
 pub struct Backend {
     pub name: &'static str,
     /// Whether records outlive the process.
     pub persistent: bool,
-    /// How often a process is killed here: where a transaction is slow that is less often.
+    /// How often a process is killed; less often if transactions are slow.
     pub kills: usize,
-    /// One that others may use at the same time.
+    /// Returns a URI that other tests may use at the same time.
     pub uri: fn() -> Opened,
 }
 
-/// All of them. A server is a line.
+/// All backends, one a line.
 #[rustfmt::skip]
 pub const BACKENDS: &[Backend] = &[
     Backend { name: "memory", persistent: false, kills: 0, uri: || Ok(("memory:".into(), None)) },
@@ -47,7 +47,7 @@ fn server(variable: &str) -> Opened {
     Ok((format!("{uri}{sign}timeout=60s"), None))
 }
 
-/// A name that nobody else has.
+/// Returns a name that no other test or run uses.
 pub fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

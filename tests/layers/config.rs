@@ -71,7 +71,7 @@ fn layers_by_file() {
     assert!(path.is_some());
     let file = File::new("layer = 'prefix'\nname = 'a'\ncache = { env = 'PATH' }\n");
     let error = Cache::from_uri(&file.uri()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "it is read from there: {error}");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "the variable is read: {error}");
 }
 
 fn error_of(uri: &str) -> String {
@@ -133,7 +133,7 @@ fn a_file_that_names_itself() {
     works("memory:", "memory");
 }
 
-/// Those of the layer hold where a part says nothing itself.
+/// The options of the layer apply unless a member has its own.
 fn options_are_those_of_the_members() {
     let uri = "tiered:?near=memory:%3Fttl=20ms&far=memory:&ttl=1h";
     let cache = Cache::from_uri(uri).unwrap();

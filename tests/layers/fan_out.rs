@@ -1,4 +1,4 @@
-//! One store that is read, and others that are written with it.
+//! A primary store that is read, and writers that receive every write.
 
 use std::thread;
 
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = tests![
 
 type Map = MapScope<String, i64>;
 
-/// A fan-out over three stores, and what they hold.
+/// A fan-out over three stores, with their contents and spies.
 struct Three {
     scope: Map,
     maps: [Map; 3],
@@ -43,7 +43,7 @@ impl Three {
         self.spies.each_ref().map(Spy::calls)
     }
 
-    /// What each of them has of the key `a`.
+    /// Returns the value of the key `a` in each store.
     fn held(&self) -> [Option<i64>; 3] {
         self.spies.iter().for_each(Spy::unhook);
         self.maps.each_ref().map(|map| map.fetch("a").unwrap())
@@ -52,7 +52,7 @@ impl Three {
 
 type Write = (&'static str, fn(&Map) -> hilcat::Result<()>, Option<i64>);
 
-/// Every way to write the key `a`, and what it is then.
+/// Every way to write the key `a`, and its value afterwards.
 const WRITES: [Write; 6] = [
     ("set", |map| map.set("a", &2), Some(2)),
     ("update", |map| map.update("a", &2).map(|old| assert_eq!(old, Some(1))), Some(2)),
@@ -67,7 +67,7 @@ fn reads_use_the_primary_store_only() {
     let scope = &three.scope;
     assert_eq!((scope.fetch("a").unwrap(), scope.exists("b").unwrap()), (Some(1), false));
     assert_eq!(scope.fetch_many(["a", "b"]).unwrap(), [Some(1), None]);
-    assert_eq!(scope.get("a", || panic!("it is there")).unwrap(), 1);
+    assert_eq!(scope.get("a", || panic!("the value is stored")).unwrap(), 1);
     assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (1, 1));
     assert_eq!(scope.iter().unwrap().count(), 1);
     let asked = ["fetch", "exists", "fetch_many", "fetch", "len", "keys", "rows"];

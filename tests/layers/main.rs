@@ -1,8 +1,8 @@
-//! What each layer promises beyond the contract of a store, which the conformance suite asks of
-//! all of them: in which order the stores are reached, what is left when one fails, what happens
-//! between two calls at the same time, what is there after a process was killed.
+//! What each layer guarantees beyond the contract of a store, which the conformance suite checks: the
+//! order in which the stores are called, and the outcome of failures, of concurrent calls and of a
+//! killed process.
 //!
-//! A test whose server is not there shows as ignored with the reason.
+//! A test whose server is not available is reported as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
@@ -26,10 +26,10 @@ use crate::backends::{BACKENDS, Backend};
 /// A test that needs no server.
 type Test = (&'static str, fn());
 
-/// A test of a place: it is asked of each of them.
+/// A test that runs on each backend.
 type BackendTest = (&'static str, fn(&Backend));
 
-/// Lists functions under their names.
+/// Builds a list of functions with their names.
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
         &[$((stringify!($test), $test)),*]
@@ -37,7 +37,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// What is to be done, and gives something that is of no interest.
+/// Asserts that a call succeeded, and ignores its value.
 pub(crate) fn done<T>(result: hilcat::Result<T>) {
     result.unwrap();
 }

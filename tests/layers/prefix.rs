@@ -1,4 +1,4 @@
-//! Namespaces.
+//! Prefixes as namespaces.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -62,7 +62,7 @@ fn an_empty_prefix_is_refused() {
     assert!(cache.scopes().unwrap().is_empty());
 }
 
-/// However often the namespace is made, and dropped.
+/// All caches with one prefix share computations.
 fn one_prefix_computes_once() {
     let cache = Cache::memory();
     let computed = AtomicU32::new(0);
@@ -113,7 +113,7 @@ fn schema(name: &str) -> Schema {
         .column(Column::new("v", ColumnType::BigInt).nullable(true))
 }
 
-/// The names that they make are good on every backend; what is too long is said so.
+/// Prefixed names are valid on every backend, or refused as too long.
 fn every_prefix_works(backend: &Backend) {
     let (uri, _directory) = (backend.uri)().unwrap();
     let root = Cache::from_uri(&uri).unwrap().prefix(&unique());
@@ -147,7 +147,7 @@ fn tables_are_adopted_under_their_names(backend: &Backend) {
     assert_eq!(adopted.schemas().get("a").unwrap().table_name(), "t");
 }
 
-/// A URI as it stands in another one.
+/// Encodes a URI as the value of an option.
 pub fn encoded(uri: &str) -> String {
     uri.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

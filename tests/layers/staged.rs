@@ -1,4 +1,4 @@
-//! Work in memory, saved a whole scope at a time.
+//! Changes in memory that are saved by whole scopes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -31,7 +31,7 @@ fn map(cache: &Cache, name: &str) -> Map {
     cache.map(name).unwrap()
 }
 
-/// A staged cache, and its storage.
+/// Returns a staged cache and its storage.
 fn staged() -> (Cache, Cache) {
     let storage = Cache::memory();
     (Cache::staged(Cache::memory(), storage.clone()), storage)
@@ -73,7 +73,7 @@ fn work_stays_in_memory_until_it_is_backed_up() {
         assert_eq!(all(&kept), all(&work));
         assert!(cache.unsaved().unwrap().is_empty());
     }
-    // What changes nothing is no work.
+    // A call without effect leaves nothing to save.
     assert_eq!(work.pop("nothing").unwrap(), None);
     work.fetch("x").unwrap();
     assert!(cache.unsaved().unwrap().is_empty());
@@ -111,7 +111,7 @@ fn a_scope_opened_after_the_load_is_loaded() {
     let all = Cache::staged(Cache::memory(), storage);
     all.load(None).unwrap();
     assert_eq!((map(&all, "a").len().unwrap(), map(&all, "new").len().unwrap()), (1, 0));
-    // It is loaded once: opening it again leaves the work alone.
+    // The scope is loaded once: opening it again keeps the changes.
     map(&all, "a").set("y", &3).unwrap();
     assert_eq!(map(&all, "a").len().unwrap(), 2);
 }
@@ -121,9 +121,9 @@ fn a_scope_without_unsaved_work_is_not_written() {
     let (_, kept) = (map(&cache, "a"), map(&storage, "a"));
     kept.set("x", &1).unwrap();
     cache.backup(None).unwrap();
-    assert_eq!(all(&kept), pairs([("x", 1)]), "nobody worked on it");
+    assert_eq!(all(&kept), pairs([("x", 1)]), "the scope has no changes");
     cache.backup(Some(&names(["a"]))).unwrap();
-    assert_eq!(kept.len().unwrap(), 0, "it was asked for by name");
+    assert_eq!(kept.len().unwrap(), 0, "the scope was requested by name");
 }
 
 fn a_failed_backup_leaves_the_work_unsaved() {
@@ -144,7 +144,7 @@ fn a_failed_backup_leaves_the_work_unsaved() {
     assert_eq!(all(&work), pairs([("x", 1), ("y", 2)]), "a failed load changes nothing");
 }
 
-/// A batch writes one number to all keys; no backup has two numbers.
+/// Each batch writes one number to all keys, so no backup contains two numbers.
 fn a_backup_is_a_snapshot() {
     let (cache, storage) = staged();
     let work: MapScope<i64, i64> = cache.map("a").unwrap();
@@ -201,7 +201,7 @@ fn a_bounded_memory_is_refused() {
     assert!(cache.scopes().unwrap().is_empty());
 }
 
-/// The schema when the scope is opened, a value when it is set: not hours of work later.
+/// A schema is refused when the scope is opened, and a value when it is set, not by a later backup.
 fn a_value_that_the_storage_refuses_is_refused_at_once() {
     let (cache, storage) = staged();
     let schema = |ty| {
@@ -222,7 +222,7 @@ fn a_value_that_the_storage_refuses_is_refused_at_once() {
     }
 }
 
-/// A store of somebody else's need not be able to.
+/// A third-party store need not implement `replace_all`.
 fn a_storage_without_replace_all_is_an_error() {
     let (storage, spy) = spied();
     spy.fail("replace_all", When::Before, ErrorKind::Unsupported);

@@ -84,7 +84,7 @@ fn a_hit_is_one_call_of_the_near_store() {
     tiers.calls();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
     assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
-    assert_eq!(tiers.scope.get("a", || panic!("it is there")).unwrap(), 1);
+    assert_eq!(tiers.scope.get("a", || panic!("the value is stored")).unwrap(), 1);
     assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
     assert!(tiers.scope.exists("a").unwrap());
     assert_eq!(tiers.calls(), calls(&["exists"], &[]));
@@ -129,7 +129,7 @@ fn writes_go_to_the_far_store_first() {
 
 type Write = (&'static str, fn(&Map) -> hilcat::Result<()>);
 
-/// Every way to write the key `a`, which holds 1 before.
+/// Every way to write the key `a`, whose value is 1 before.
 const WRITES: [Write; 6] = [
     ("set", |map| map.set("a", &2)),
     ("update", |map| map.update("a", &2).map(drop)),
@@ -146,10 +146,14 @@ fn a_failed_write_leaves_the_near_store_without_the_value() {
         tiers.far.1.fail(name, When::Before, ErrorKind::Backend);
         let error = write(&tiers.scope).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{name}");
-        assert!(error.to_string().contains("spied"), "it names the store: {error}");
+        assert!(error.to_string().contains("spied"), "the error names the store: {error}");
         assert!(!tiers.near.0.exists("a").unwrap(), "{name}");
-        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1), "{name}: the far store has it yet");
-        assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1), "{name}: and it is near again");
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1), "{name}: the far store still has it");
+        assert_eq!(
+            tiers.near.0.fetch("a").unwrap(),
+            Some(1),
+            "{name}: the read filled the near store"
+        );
     }
 }
 
@@ -168,7 +172,7 @@ fn a_write_with_unknown_outcome_leaves_the_near_store_without_the_value() {
     }
 }
 
-/// The connection is lost after the write was sent, somebody reads, and only then it is done.
+/// The connection is lost after the write was sent, and the write is done only after a later read.
 fn a_key_with_an_unfinished_write_is_not_kept_near() {
     for (name, write) in WRITES {
         let tiers = Tiers::new();
@@ -183,8 +187,8 @@ fn a_key_with_an_unfinished_write_is_not_kept_near() {
     }
 }
 
-/// Stops the first call of a name in the middle; gives what tells that it is there, and what lets
-/// it go on.
+/// Stops the first call of this name. Returns a receiver that is notified when the call has stopped,
+/// and a sender that lets it continue.
 fn stop_at(spy: &Spy, when: When, name: &'static str) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (arrive, arrived) = mpsc::channel();
     let (resume, resumed) = mpsc::channel();
@@ -199,7 +203,7 @@ fn stop_at(spy: &Spy, when: When, name: &'static str) -> (mpsc::Receiver<()>, mp
     (arrived, resume)
 }
 
-/// A read has its row from the far store, and before it goes on `write` is done.
+/// Executes `write` after a read has obtained its row from the far store and before it continues.
 fn overtaken(write: fn(&Map), (call, read): Read, truth: Option<i64>) {
     let tiers = Tiers::new();
     tiers.far.0.set("a", &1).unwrap();
@@ -209,7 +213,7 @@ fn overtaken(write: fn(&Map), (call, read): Read, truth: Option<i64>) {
         arrived.recv().unwrap();
         write(&tiers.scope);
         resume.send(()).unwrap();
-        assert_eq!(reader.join().unwrap(), Some(1), "it read before the write");
+        assert_eq!(reader.join().unwrap(), Some(1), "the row is from before the write");
     });
     assert_ne!(tiers.near.0.fetch("a").unwrap(), Some(1));
     assert_eq!(tiers.scope.fetch("a").unwrap(), truth);
@@ -248,8 +252,8 @@ fn a_read_overtaken_by_a_clear_does_not_bring_it_back() {
     }
 }
 
-/// The far store has the first write and then the second one; the near store is told of the
-/// second one and then of the first.
+/// The far store executes the first write and then the second one; the near store is updated in the
+/// opposite order.
 fn two_concurrent_writes_leave_no_value_in_the_near_store() {
     let tiers = Tiers::new();
     let (arrived, resume) = stop_at(&tiers.far.1, When::After, "set");
@@ -295,14 +299,14 @@ fn a_failing_near_store_is_bypassed() {
     assert_eq!(tiers.scope.fetch("a").unwrap(), None);
 }
 
-/// It holds 1 and cannot be told that it is 2 now.
+/// The near store holds 1, and cannot be updated when the value becomes 2.
 fn a_near_store_that_missed_a_write_is_emptied() {
     let tiers = Tiers::new();
     tiers.scope.set("a", &1).unwrap();
     tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
     tiers.scope.set("a", &2).unwrap();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
-    // It can be reached again, and still holds 1.
+    // The near store is reachable again, and still holds 1.
     tiers.near.1.unhook();
     assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1));
     for _ in 0..3 {
@@ -311,7 +315,7 @@ fn a_near_store_that_missed_a_write_is_emptied() {
     thread::sleep(Duration::from_millis(1_100));
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
-    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2), "it is used again");
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2), "the near store is used again");
 }
 
 fn a_panic_in_the_far_store_is_survived() {
@@ -324,12 +328,12 @@ fn a_panic_in_the_far_store_is_survived() {
     let panicked = thread::scope(|threads| threads.spawn(|| tiers.scope.set("a", &2)).join());
     assert!(panicked.is_err());
     tiers.far.1.unhook();
-    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2), "what the far store has");
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2), "the value of the far store");
     tiers.scope.set("a", &3).unwrap();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(3));
 }
 
-/// What the older one reads lacks a column: another handle must not take it for NULL.
+/// The rows of an older handle lack a column, which a newer handle must not read as NULL.
 fn an_older_handle_does_not_fill_the_near_store() {
     let old = Schema::new("p")
         .unique(Column::new("id", ColumnType::Text))
@@ -363,14 +367,14 @@ fn two_caches_can_share_a_near_store() {
 
 fn the_shortest_ttl_applies_to_the_near_store() {
     let open = |uri: &str| Cache::from_uri(uri).unwrap();
-    // The far store lets it go, and the near one must not bring it back.
+    // After the record expires in the far store, the near store must not return it.
     let cache = Cache::tiered(open("memory:"), open("memory:?ttl=30ms"));
     let scope: Map = cache.map("m").unwrap();
     scope.set("a", &1).unwrap();
     assert_eq!(scope.fetch("a").unwrap(), Some(1));
     thread::sleep(Duration::from_millis(60));
     assert_eq!(scope.fetch("a").unwrap(), None);
-    // What others write is seen when the near store has let the record go, whatever the scope says.
+    // Writes of others are visible after the record expires in the near store, whatever the scope's ttl.
     let (near, far) = (open("memory:?ttl=30ms"), Cache::memory());
     let lasting = two_columns("p").ttl(Duration::from_secs(3600));
     let scope = Cache::tiered(near, far.clone()).dynamic_with(lasting.clone()).unwrap();
@@ -380,7 +384,7 @@ fn the_shortest_ttl_applies_to_the_near_store() {
     assert_eq!(scope.fetch("a").unwrap().unwrap()["x"], 2);
 }
 
-/// A far store that takes a while now here, now there.
+/// Returns a far store of which some calls are slow.
 fn slow_far() -> Cache {
     let (far, spy) = spied_on(Memory::new());
     let count = AtomicI64::new(0);
@@ -397,8 +401,8 @@ fn slow_far() -> Cache {
 
 const KEYS: usize = 6;
 
-/// One writer a key counts up; readers never see less than was acknowledged before they asked. The
-/// near store holds less than all keys, so that reads fill it all the time.
+/// One writer per key counts up; a read never returns less than was acknowledged before it began. The
+/// near store is too small for all keys, so that reads fill it all the time.
 fn reads_are_never_older_than_acknowledged_writes() {
     let near = Cache::from_uri("memory:?max_entries=3").unwrap();
     let cache = Cache::tiered(near, slow_far());

@@ -1,4 +1,4 @@
-//! A cache that is opened before its server is there.
+//! A cache that is opened before its server is reachable.
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn a_lazy_cache_is_used_once_its_server_is_reachable(server: &Server) {
     let (late, name) = (LateServer::of(server), name());
     let cache = Cache::from_uri(&late.with("lazy=true&timeout=2s")).unwrap();
     let a = cache.dynamic_with(schema(&name)).unwrap();
-    // What is known of it before it is asked is right.
+    // The capabilities are known before the server is contacted.
     let (known, able) = (cache.capabilities(), server.open("timeout=5s").capabilities());
     assert_eq!((known.expiry, known.max_records), (able.expiry, able.max_records));
     assert_eq!(known.shared_single_flight, able.shared_single_flight);
@@ -63,7 +63,7 @@ async fn half(n: i64) -> hilcat::Result<i64> {
 
 fn a_cached_function_works_before_its_server_starts(server: &Server) {
     let late = LateServer::of(server);
-    // A static is of one server.
+    // A static can be set for one server only.
     if URI.set(late.with("timeout=2s")).is_err() {
         return;
     }
@@ -114,9 +114,9 @@ fn schema_errors_are_returned_by_the_first_call(server: &Server) {
         let error = a.fetch("x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
     }
-    // The next one with the right schema goes on.
+    // A call with the right schema succeeds.
     assert_eq!(lazy.dynamic_with(schema(&name)).unwrap().fetch("x").unwrap().unwrap()["n"], 1);
-    // What is wrong in the URI is said at once.
+    // An invalid URI is reported at once.
     let error = Cache::from_uri(&server.with("lazy=true&colour=red")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert!(Cache::from_uri(&server.with("lazy=perhaps")).is_err());
@@ -135,8 +135,7 @@ fn opening_counts_towards_the_deadline_of_the_call(server: &Server) {
     until(|| a.fetch("x").is_ok());
 }
 
-/// A table or a mapping does not get a column because it was opened lazily, and one that has it is
-/// read as it is.
+/// Lazy opening adds no expiry column to a table or mapping, and honours an existing one.
 fn a_lazy_cache_honours_stored_expiries(server: &Server) {
     let clock = ManualClock::new(std::time::SystemTime::now());
     let with =
@@ -160,7 +159,7 @@ fn a_lazy_cache_honours_stored_expiries(server: &Server) {
             .len(),
         2
     );
-    // No change is left to be made.
+    // No step remains.
     let eager = with("timeout=5s");
     assert!(eager.plan(&schema(&plain)).unwrap().is_empty());
     assert_eq!(eager.dynamic_with(schema(&plain)).unwrap().len().unwrap(), 3);
@@ -178,7 +177,7 @@ fn a_lazy_cache_honours_stored_expiries(server: &Server) {
     clock.advance(61 * SECOND);
     for scope in [&reader, &same, &writer] {
         assert_eq!(scope.fetch("x").unwrap(), None);
-        // A program without a time to live wrote it.
+        // The record was written by a program without a time to live.
         assert_eq!(scope.fetch("y").unwrap().unwrap()["n"], 3);
         assert_eq!(scope.len().unwrap(), 1);
     }

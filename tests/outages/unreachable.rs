@@ -1,4 +1,4 @@
-//! Caches whose servers are nowhere: no server is needed.
+//! Caches whose servers do not exist, so that no server is needed.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("an_index_that_takes_no_writes_is_reported_at_once", write_blocks_are_reported_at_once),
+    ("write_blocks_are_reported_at_once", write_blocks_are_reported_at_once),
     ("new_indices_are_waited_for", new_indices_are_waited_for),
     ("responses_are_bounded", responses_are_bounded),
     ("redirects_are_not_followed", redirects_are_not_followed),

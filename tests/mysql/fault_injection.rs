@@ -1,4 +1,4 @@
-//! A server that is stopped, killed and started again.
+//! A server that is stopped, killed and restarted.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn open(server: &Server) -> hilcat::Result<(Cache, DynScope)> {
     Ok((cache, scope))
 }
 
-/// Calls until the deadline of each, and a tenth of it.
+/// Checks that each call fails by its deadline, plus a tenth.
 fn calls(scope: &DynScope) {
     for call in 0..5 {
         let start = Instant::now();
@@ -52,7 +52,7 @@ fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, 
     let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| calls(&scope)));
     server.fault_injection("resume")?;
     tried.unwrap();
-    // It goes on without being opened again.
+    // The scope works again without being reopened.
     let start = Instant::now();
     while scope.set("a", json!({"v": "3"})).is_err() {
         assert!(start.elapsed() < Duration::from_secs(10));

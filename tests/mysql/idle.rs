@@ -1,5 +1,4 @@
-//! Connections that the server closed while they were idle, and servers that take no writes any
-//! more.
+//! Connections that the server closed while they were idle, and servers that became read-only.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,20 +25,20 @@ fn scope(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&server.with(options)).unwrap().dynamic_with(texts(&name())).unwrap()
 }
 
-/// Kills all connections of the library, of whatever test.
+/// Kills all connections of hilcat, including those of other tests.
 fn kill_all(raw: &mut mysql::Conn) {
     let ids: Vec<u64> = raw
         .query("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'hilcat'")
         .unwrap();
     for id in ids {
-        // It may have ended itself.
+        // The connection may have ended already.
         let _ = raw.query_drop(format!("KILL {id}"));
     }
-    // The ends of the streams are on their way.
+    // The ends of the streams need a moment to arrive.
     thread::sleep(SECOND / 5);
 }
 
-/// The calls that may not be repeated.
+/// Makes the calls that are not idempotent.
 fn once(scope: &DynScope, mut before: impl FnMut()) {
     for _ in 0..3 {
         scope.set_many(["a", "b", "c"].map(|key| (key, json!({"v": "1"})))).unwrap();
@@ -58,7 +57,7 @@ fn idle_connections_that_were_killed(server: &Server) -> Result<Completion, Fail
     PASSED
 }
 
-/// Sets a variable of the server, and sets it back at the end, also of a test that fails.
+/// A global variable of the server, restored on drop.
 struct Global<'a> {
     server: &'a Server,
     name: &'static str,
@@ -90,7 +89,7 @@ fn idle_connections_past_the_wait_timeout(server: &Server) -> Result<Completion,
     PASSED
 }
 
-/// A scope of a user whom `read_only` binds: it does not bind administrators.
+/// Opens a scope as a user without the administrator rights that override `read_only`.
 fn scope_of_user(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&of_user(&server.with(options))).unwrap().dynamic_with(texts(&name())).unwrap()
 }
@@ -114,7 +113,7 @@ fn create_user(server: &Server) {
     }
 }
 
-/// The server has to see the password itself, and there is no TLS.
+/// The server's password cache is empty, so it requests the password, without TLS.
 fn the_first_login_of_a_user_on_this_machine(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     for _ in 0..2 {
@@ -133,7 +132,7 @@ fn a_server_that_is_read_only_for_a_while(server: &Server) -> Result<Completion,
         let scope = &scope;
         let calls = threads.spawn(move || {
             scope.set("a", json!({"v": "2"}))?;
-            // It waited for the server to take writes.
+            // The call waited until the server accepted writes.
             assert!(start.elapsed() > SECOND / 2);
             scope.update("a", json!({"v": "3"}))
         });

@@ -18,7 +18,7 @@ fn names_that_differ_only_in_case_are_not_one_scope(server: &Server) -> Result<C
     let folded = upper.to_lowercase();
     for (first, second) in [(&upper, &folded), (&folded, &upper)] {
         server.open().dynamic_with(texts(first))?.set("a", json!({"v": "1"}))?;
-        // Also in a process that has opened nothing before.
+        // Also in another cache, which has opened no scope before.
         let cache = server.open();
         for error in [
             cache.dynamic_with(texts(second)).unwrap_err(),

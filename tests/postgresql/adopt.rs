@@ -1,4 +1,4 @@
-//! Tables that another program made.
+//! Tables that another program created.
 
 use hilcat::{Cache, Column, ColumnType, ErrorKind};
 use serde_json::json;
@@ -80,7 +80,7 @@ fn unsuitable_tables_are_skipped_with_a_reason(server: &Server) {
     assert!(error.to_string().contains("is a view"), "{error}");
 }
 
-/// The types of a table that was made by hand do not have to be hilcat's own.
+/// The column types of another program may differ from hilcat's.
 fn a_column_of_a_wider_kind(server: &Server) {
     server.run("CREATE TABLE a (id varchar PRIMARY KEY, j json, at timestamp, u numeric(20,0))");
     let column = |name: &str, ty| Column::new(name, ty).nullable(true);
@@ -102,7 +102,7 @@ fn a_column_of_a_wider_kind(server: &Server) {
 fn an_inexact_collation_of_a_key_is_refused(server: &Server) {
     let icu = server.query("SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu'");
     if icu == ["0"] {
-        // This server was built without ICU, and has no such collation.
+        // A server that was built without ICU has no such collation.
         return;
     }
     server.run(

@@ -1,4 +1,4 @@
-//! Several that write the same records at once.
+//! Concurrent writes of the same records.
 
 use std::sync::Barrier;
 use std::thread;
@@ -18,8 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_table_that_changes_under_a_handle", a_table_that_changes_under_a_handle),
 ];
 
-/// Each update gives the record that it replaced, and the first that there was none: every number
-/// is given back once, but for the last.
+/// Each update returns the record that it replaced, and the first one `None`: every number except the
+/// last is returned once.
 fn concurrent_updates_lose_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     const ROUNDS: i64 = 60;
@@ -47,7 +47,7 @@ fn concurrent_updates_lose_nothing(server: &Server) {
     }
 }
 
-/// Two that write `x` and `y` in opposite orders, since partial records are written one by one.
+/// Two batches write `x` and `y` in opposite orders, since partial records are written one by one.
 fn a_deadlock_is_retried(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(int("n")), null(int("m"))])).unwrap();
     let both = |first: &'static str, second: &'static str| {
@@ -111,7 +111,7 @@ fn a_lock_is_waited_for_until_the_deadline(server: &Server) {
         let took = start.elapsed();
         // A busy machine may take longer than the tenth that is allowed.
         assert!(took > Duration::from_millis(650) && took < SECOND * 6 / 5, "{took:?}");
-        // It says that nothing was changed, and is done with the connection.
+        // The error says that nothing was changed, and the connection is free again.
         assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     }
     other.run("COMMIT");

@@ -1,4 +1,4 @@
-//! How a database is connected to.
+//! Connections to servers.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("any_error_code_is_an_error", any_error_code_is_an_error),
 ];
 
-/// For the server that speaks TLS.
+/// The tests for the server with TLS.
 pub(crate) const ENCRYPTED: &[Test] = &[("tls_modes", tls_modes)];
 
 fn refused(uri: &str) -> Error {
@@ -72,7 +72,7 @@ fn a_unix_socket(server: &Server) {
     let escaped = directory.replace('/', "%2F");
     let path = std::path::Path::new(&directory).join(format!(".s.PGSQL.{port}"));
     if std::os::unix::net::UnixStream::connect(path).is_err() {
-        // Only who runs the server may enter the folder.
+        // Only the user of the server may enter the directory.
         return;
     }
     for uri in [
@@ -165,7 +165,7 @@ fn the_settings_of_the_session_are_made(server: &Server) {
         ("synchronous_commit", "off"),
         ("transaction_isolation", "read committed"),
     ] {
-        // The session that writes is asked by the default of a column that it does not know.
+        // The default of an unknown column reports the setting of the writing session.
         server.run(&format!("ALTER TABLE a ALTER asked SET DEFAULT current_setting('{name}')"));
         a.set("x", json!({"n": 1})).unwrap();
         assert_eq!(server.query("SELECT asked FROM a"), [value], "{name}");
@@ -200,7 +200,7 @@ fn tls_modes(server: &Server) {
         "CREATE FUNCTION asked() RETURNS bool LANGUAGE sql AS 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()';
          ALTER TABLE a ADD COLUMN asked bool DEFAULT asked()",
     );
-    // The session that writes is asked by the default of a column that it does not know.
+    // The default of an unknown column reports the setting of the writing session.
     let encrypted = |options: &str, host: &str| {
         let uri = server.uri().replace("sslmode=disable", options).replace("127.0.0.1", host);
         Cache::from_uri(&uri).map(|cache| {
@@ -225,7 +225,7 @@ fn tls_modes(server: &Server) {
     }
 }
 
-/// A server that lets anybody in, and answers every query by an error of this code.
+/// Starts a server that accepts every login, and responds to each query with an error of this code.
 fn refusing(code: &'static str) -> u16 {
     let message = |kind: u8, body: &[u8]| {
         let length = (body.len() as u32 + 4).to_be_bytes();

@@ -1,4 +1,4 @@
-//! Connections that the server closed while they were idle, and one that takes no writes.
+//! Connections that the server closed while they were idle, and a read-only connection.
 
 use std::thread;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn idle_connections_that_were_terminated(server: &Server) {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%{table}%'"
         ));
         assert!(!ended.is_empty());
-        // The end of the stream is on its way.
+        // The end of the stream needs a moment to arrive.
         thread::sleep(Duration::from_millis(200));
     };
     for _ in 0..3 {
@@ -47,7 +47,7 @@ fn idle_connections_that_were_terminated(server: &Server) {
     }
 }
 
-/// As after a failover: the connection that is kept takes no writes, a new one does.
+/// As after a failover: the pooled connection is read-only, and a new one is not.
 fn a_read_only_connection_is_replaced(server: &Server) {
     scope(&server.cache(), TABLE).set("a", json!({"v": "1"})).unwrap();
     let role = format!("ro_{}", server.schema.rsplit(' ').next().unwrap());

@@ -1,4 +1,4 @@
-//! Keys that are longer than an entry of an index.
+//! Keys that are longer than an index entry.
 
 use hilcat::{Cache, Column, ColumnType, DynScope, ErrorKind, Key, Migrate, Schema, Value};
 use serde_json::json;
@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_short_key_has_no_auxiliary_column", a_short_key_has_no_auxiliary_column),
 ];
 
-/// Text that PostgreSQL cannot make smaller.
+/// Returns text that PostgreSQL cannot compress.
 fn noise(length: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -32,7 +32,7 @@ fn noise(length: usize) -> String {
     (0..length).map(letter).collect()
 }
 
-/// Two keys that differ in their last character alone.
+/// Returns two keys that differ only in their last character.
 fn twins(length: usize) -> [String; 2] {
     ["1", "2"].map(|end| noise(length - 1) + end)
 }
@@ -82,7 +82,7 @@ fn short_keys_are_stored_in_clear(server: &Server) {
     );
     let substitute = &server.query("SELECT id FROM a WHERE n = 2")[0];
     assert_eq!((substitute.len(), &substitute[..1_984]), (2_048, &long[..1_984]));
-    // It is a key like any other.
+    // The substitute of one key can be another key.
     assert!(!a.exists(substitute.as_str()).unwrap());
     a.set(substitute.as_str(), json!({"n": 3})).unwrap();
     assert_eq!(a.fetch(long.as_str()).unwrap(), Some(json!({"id": long, "n": 2})));
@@ -127,7 +127,7 @@ fn keys_of_other_programs_are_read_or_refused(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     server.run("INSERT INTO a VALUES ('theirs', 1)");
     assert_eq!(a.fetch("theirs").unwrap(), Some(json!({"id": "theirs", "n": 1})));
-    // In clear it would never be found.
+    // A long key in clear would never be found.
     assert!(server.sql().fails("INSERT INTO a VALUES (repeat('k', 2048), 1)"));
     assert!(server.sql().fails("INSERT INTO a VALUES (repeat('k', 3000), 1)"));
 }
@@ -156,7 +156,7 @@ fn a_key_column_is_widened(server: &Server) {
     assert_eq!(server.query("SELECT count(*) FROM a WHERE hilcat_whole_1 IS NOT NULL"), ["3"]);
 }
 
-/// As tables were made before there were stand-ins.
+/// The table has the layout from before long keys had substitutes.
 fn an_older_table_is_upgraded(server: &Server) {
     let schema = pairs();
     let cache = server.cache();
@@ -166,7 +166,7 @@ fn an_older_table_is_upgraded(server: &Server) {
            CREATE TABLE a (x text COLLATE "C" NOT NULL, i integer NOT NULL, y text COLLATE "C" NOT NULL, n integer NOT NULL, PRIMARY KEY (x, i, y));
            UPDATE hilcat_scopes SET fingerprint = split_part(fingerprint, ',', 1);"#,
     );
-    // In clear as far as PostgreSQL could make them smaller, with characters of several bytes.
+    // Keys in clear that fit into the index, some of them only after compression.
     let long = [
         format!("a{}", "\u{20ac}".repeat(2_000)),
         "\u{e9}".repeat(600),
@@ -210,7 +210,7 @@ fn a_table_of_another_program_is_unchanged(server: &Server) {
     let open: [fn(&Server) -> DynScope; 3] = [
         |server| Cache::builder(server.uri()).adopt_tables().open().unwrap().dynamic("a").unwrap(),
         |server| server.cache().dynamic_with(scope([null(int("n"))])).unwrap(),
-        // By now it is known to the registry.
+        // Now the registry lists the table.
         |server| server.cache().dynamic_with(scope([null(int("n"))])).unwrap(),
     ];
     for open in open {

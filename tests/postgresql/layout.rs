@@ -1,4 +1,4 @@
-//! The tables as they stand: a layout that was released stays readable.
+//! Layouts of tables. Released layouts must remain readable.
 
 use std::time::Instant;
 
@@ -51,7 +51,7 @@ fn the_statement_that_creates_a_table(server: &Server) {
     assert_eq!(plan.steps[0].sql, [expected]);
 }
 
-/// Also where nothing but the table itself says what it is.
+/// This also holds without the registry, from the table alone.
 fn the_plan_after_an_applied_plan_is_empty(server: &Server) {
     let schema = types().into_iter().fold(scope([]), |schema, (name, ty)| {
         schema.column(null(Column::new(name, ty))).column(Column::new(format!("{name}!"), ty))
@@ -140,7 +140,7 @@ fn columns_are_added_renamed_and_widened(server: &Server) {
     assert!(cache.plan(&new).unwrap().is_empty());
     let record = json!({"id": "x", "n": 1, "new": "o", "added": "d"});
     assert_eq!(newer.fetch("x").unwrap(), Some(record));
-    // The handle of before has prepared statements of the table as it was: `n` was of 16 bits.
+    // The older handle has prepared statements for the previous table, in which `n` had 16 bits.
     let error = a.fetch("x").unwrap_err();
     assert!(error.to_string().contains("old"), "{error}");
 }
@@ -199,7 +199,7 @@ fn migrations_are_recorded(server: &Server) {
     assert!(versions[1].ends_with("000002") && versions[1].len() <= 50, "{versions:?}");
 }
 
-/// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
+/// The deadline bounds the wait for locks, but not the time of rewriting a large table.
 fn a_migration_is_not_bound_by_the_deadline(server: &Server) {
     let of = |ty| scope([Column::new("n", ty)]);
     let a = server.cache().dynamic_with(of(ColumnType::Int)).unwrap();
@@ -221,7 +221,7 @@ fn a_migration_is_not_bound_by_the_deadline(server: &Server) {
     let start = Instant::now();
     let a = open().unwrap();
     assert!(start.elapsed() > SECOND * 2, "{:?}", start.elapsed());
-    // The limits are those of calls again.
+    // Later calls have their usual limits.
     assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     let error = a.set("y", json!({"n": 2})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");

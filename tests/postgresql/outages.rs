@@ -1,4 +1,4 @@
-//! The server stops, dies and comes back.
+//! Servers that are stopped, die and restart.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn open(server: &Server) -> DynScope {
-    // Made by a cache that has more time.
+    // Created by a cache with a longer timeout.
     server.cache().dynamic_with(scope([int("n")])).unwrap();
     let cache = Cache::from_uri(&server.with("timeout=2s&pool_size=4")).unwrap();
     cache.dynamic_with(scope([int("n")])).unwrap()

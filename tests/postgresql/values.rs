@@ -48,8 +48,8 @@ fn nul_is_refused_before_anything_is_sent(server: &Server) {
     assert_eq!(a.len().unwrap(), 0);
 }
 
-/// What another program stored and hilcat cannot read is neither removed nor overwritten by a call
-/// that gives it.
+/// A record of another program that hilcat cannot read is neither removed nor overwritten by a call
+/// that would return it.
 fn unreadable_records_are_kept(server: &Server) {
     let hostile = [
         (ColumnType::Timestamp, "'infinity'"),
@@ -89,8 +89,8 @@ fn unreadable_records_are_kept(server: &Server) {
     }
 }
 
-/// Fetches that meet go as one statement, but what is wrong with one record, or one key, is told to
-/// whoever asked for it.
+/// Concurrent fetches are combined into one statement, but an error of one record or key is returned
+/// only by its own fetch.
 fn an_unreadable_record_fails_only_its_own_fetch(server: &Server) {
     let cache = server.cache();
     let a = cache.dynamic_with(scope([Column::new("v", ColumnType::Date)])).unwrap();

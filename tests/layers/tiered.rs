@@ -440,8 +440,8 @@ fn reads_are_never_older_than_acknowledged_writes() {
     });
 }
 
-/// Many writers of the same keys, with removals and clears: when nobody writes any more, what is
-/// read is what the far store has.
+/// Many writers of the same keys, with removals and clears. Afterwards, every read returns the value
+/// of the far store.
 fn both_stores_agree_after_concurrent_writes() {
     for round in 0..20_i64 {
         let far = slow_far();

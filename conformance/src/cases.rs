@@ -6,10 +6,14 @@ mod concurrent;
 mod deploys;
 mod expiry;
 mod fills;
+mod handles;
+mod hostile_keys;
 mod keys;
 mod leases;
 mod listing;
+mod literals;
 mod persistence;
+mod purge;
 mod read_only;
 mod schema;
 mod scopes;
@@ -131,20 +135,24 @@ pub fn cases_for(capabilities: Capabilities) -> impl Iterator<Item = &'static Ca
 
 /// Returns all cases; short ones first.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 24] = [
+    let lists: [&'static [Case]; 28] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
+        hostile_keys::CASES,
         values::CASES,
+        literals::CASES,
         scopes::CASES,
         schema::CASES,
-        schema::ACROSS_CACHES,
+        handles::CASES,
+        handles::ACROSS_CACHES,
         deploys::CASES,
         deploys::ACROSS_CACHES,
         compute::CASES,
         fills::CASES,
         fills::OF_PERSISTENT,
         expiry::CASES,
+        purge::CASES,
         expiry::OF_PERSISTENT,
         expiry::WITHOUT,
         stale::CASES,

@@ -16,6 +16,7 @@ mod single_flight;
 mod spy;
 mod staged;
 mod tiered;
+mod tiered_stress;
 
 use std::process::ExitCode;
 
@@ -46,8 +47,9 @@ fn main() -> ExitCode {
     if backup::child() {
         return ExitCode::SUCCESS;
     }
-    let lists: [(&str, &[Test]); 5] = [
+    let lists: [(&str, &[Test]); 6] = [
         ("tiered", tiered::TESTS),
+        ("tiered_stress", tiered_stress::TESTS),
         ("staged", staged::TESTS),
         ("fan_out", fan_out::TESTS),
         ("prefix", prefix::TESTS),

@@ -141,26 +141,26 @@ impl Crate {
         let graph = self.graph();
         let exempt = |parent: &Module| EXEMPT.contains(&parent.join("/").as_str());
         let levels = graph.iter().filter(|(parent, _)| !exempt(parent));
-        levels.flat_map(|(parent, edges)| circles_of(parent, edges)).collect()
+        levels.flat_map(|(parent, edges)| cycles_of(parent, edges)).collect()
     }
 }
 
 /// Returns each set of siblings that all reach each other, with the lines that cause it.
-fn circles_of(parent: &Module, edges: &Edges) -> Vec<String> {
+fn cycles_of(parent: &Module, edges: &Edges) -> Vec<String> {
     let reach: BTreeMap<&String, BTreeSet<&String>> =
         edges.keys().map(|from| (from, reached(from, edges))).collect();
     let mut seen = BTreeSet::new();
     let mut cycles = Vec::new();
     for (from, reached) in &reach {
         let is_back = |to: &&&String| reach.get(**to).is_some_and(|back| back.contains(*from));
-        let circle: BTreeSet<&String> = reached.iter().filter(is_back).copied().collect();
-        if circle.is_empty() || !seen.insert(circle.clone()) {
+        let cycle: BTreeSet<&String> = reached.iter().filter(is_back).copied().collect();
+        if cycle.is_empty() || !seen.insert(cycle.clone()) {
             continue;
         }
         let mut text = format!("in `{}`:", parent.join("::"));
-        for from in &circle {
+        for from in &cycle {
             for (to, place) in edges.get(*from).into_iter().flatten() {
-                if circle.contains(to) {
+                if cycle.contains(to) {
                     text.push_str(&format!("\n  {from} -> {to} ({place})"));
                 }
             }

@@ -8,6 +8,7 @@ mod table;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use hilcat::backend::SingleTable;
 use hilcat::{Cache, DynScope, ErrorKind};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;

@@ -1,6 +1,6 @@
 //! The schema of the table, and other ways to open it.
 
-use hilcat::backend::{SingleTable, Sqlite};
+use hilcat::backend::Sqlite;
 use hilcat::{Change, Column, ColumnType, Migrate, Schema, Value};
 
 use super::*;

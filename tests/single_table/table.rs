@@ -41,7 +41,7 @@ fn a_scope_of_other_columns_is_refused() {
     let text = |name: &str| Column::new(name, ColumnType::Text);
     let int = |name: &str| Column::new(name, ColumnType::Int);
     let id = || Schema::new("a").unique(text("id"));
-    for (schema, says) in [
+    for (schema, reason) in [
         (id().column(text("name")), "the scope has no column `count`"),
         (id().column(text("nme")).column(int("count")), "there is no column `nme`"),
         (id().column(text("name")).column(text("count")), "it is of type int, not text"),
@@ -52,7 +52,7 @@ fn a_scope_of_other_columns_is_refused() {
     ] {
         let error = cache.dynamic_with(schema.clone()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidSchema, "{error}");
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert!(error.to_string().contains("id text, name text, count int"), "{error}");
         assert_eq!(kind(cache.plan(&schema)), ErrorKind::InvalidSchema);
         assert_eq!(kind(cache.migrate(&schema)), ErrorKind::InvalidSchema);

@@ -1,6 +1,6 @@
 //! Typed Diesel queries over cached rows: `cargo run --example diesel_queries`.
 //!
-//! The cache is in memory, or whatever `HILCAT_CACHE` names. Your own crate needs `diesel` among
+//! The cache is in memory, or the one that `HILCAT_CACHE` names. Your own crate needs `diesel` among
 //! its dependencies.
 
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::error::Error;
 use diesel::prelude::*;
 use hilcat::{Cache, ScopeRecord};
 
-/// An article with the number of its readers. `diesel` makes the module `articles` with its table.
+/// An article with the number of its readers. `diesel` generates the module `articles`.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "articles", diesel)]
 pub struct Article {
@@ -19,7 +19,7 @@ pub struct Article {
     count: i32,
 }
 
-/// Stands for what is costly to get.
+/// Represents a slow computation.
 fn expensive(id: u32) -> Article {
     Article {
         id: format!("a{id}"),
@@ -29,8 +29,8 @@ fn expensive(id: u32) -> Article {
     }
 }
 
-/// The articles of more than three readers, and how many readers all have: the same query on
-/// every engine, each with its own type of connection.
+/// Queries the articles with more than three readers, and the number of all readers: the same query
+/// on every engine, each with its own type of connection.
 macro_rules! popular {
     ($cache:expr, $connection:ty) => {
         $cache.diesel_read(|connection: &mut $connection| {
@@ -50,7 +50,7 @@ macro_rules! popular {
 ///
 /// # Errors
 ///
-/// Where the cache fails.
+/// If the cache fails.
 pub fn run(uri: &str) -> Result<(Vec<Article>, i64), Box<dyn Error>> {
     let cache = Cache::from_uri(uri)?;
     let stored = cache.scope::<Article>()?;

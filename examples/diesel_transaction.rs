@@ -1,9 +1,9 @@
 //! Cache calls in a Diesel transaction of your own: `cargo run --example diesel_transaction`.
 //!
-//! The program has a table of its own, `orders`, and caches the stock of each item in the same
-//! database. An order and the stock that it leaves are committed together, or neither is.
+//! The program has its own table, `orders`, and caches the stock of each item in the same
+//! database. An order and the changed stock are committed together, or neither is.
 //!
-//! The database is `shop.db`, or whatever `HILCAT_CACHE` names.
+//! The database is `shop.db`, or the one that `HILCAT_CACHE` names.
 
 use std::error::Error;
 
@@ -11,13 +11,13 @@ use diesel::prelude::*;
 use hilcat::{Cache, Scope, ScopeRecord};
 
 diesel::table! {
-    /// What was ordered.
+    /// An order.
     orders (id) {
         /// The number of the order.
         id -> Integer,
-        /// What.
+        /// The ordered item.
         item -> Text,
-        /// How many.
+        /// The number of ordered pieces.
         pieces -> Integer,
     }
 }
@@ -25,7 +25,7 @@ diesel::table! {
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS orders \
      (id INTEGER PRIMARY KEY, item VARCHAR(50) NOT NULL, pieces INTEGER NOT NULL)";
 
-/// How many pieces of an item there are.
+/// The number of pieces of an item in stock.
 #[derive(Debug, Clone, PartialEq, ScopeRecord)]
 #[scope(name = "stock")]
 pub struct Stock {
@@ -34,16 +34,16 @@ pub struct Stock {
     pieces: i32,
 }
 
-/// The error of the transaction: Diesel's, hilcat's or one of the program's own.
+/// The error of the transaction: from Diesel, from hilcat or from the program.
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// The program for a type of connection.
+/// Defines the program for a type of connection.
 macro_rules! shop {
     ($name:ident, $connection:ty) => {
         mod $name {
             use super::*;
 
-            /// Takes an order: by Diesel into the program's table, by hilcat from the stock.
+            /// Takes an order: inserts it through Diesel, and reduces the stock through hilcat.
             fn order(
                 connection: &mut $connection,
                 stock: &Scope<Stock>,
@@ -68,7 +68,7 @@ macro_rules! shop {
                 })
             }
 
-            /// Takes two orders, of which the second one asks too much; gives how many there are.
+            /// Takes two orders, of which the second exceeds the stock. Returns the number of orders.
             pub(super) fn run(
                 connection: &mut $connection,
                 stock: &Scope<Stock>,
@@ -93,23 +93,23 @@ shop!(postgresql, hilcat::backend::PostgresConnection);
 #[cfg(feature = "mysql")]
 shop!(mysql, hilcat::backend::MysqlConnection);
 
-/// Runs the program on the database of a URI; gives how many orders there are, and the stock.
+/// Runs the program on the database of a URI. Returns the number of orders and the stock.
 ///
 /// # Errors
 ///
-/// Where the database fails.
+/// If the database fails.
 pub fn run(uri: &str) -> Result<(i64, Option<Stock>), Failed> {
     let cache = Cache::from_uri(uri)?;
-    let stock = cache.scope::<Stock>()?; // before the transaction: this makes the table
+    let stock = cache.scope::<Stock>()?; // before the transaction: this creates the table
     stock.set(&Stock { item: "chair".to_owned(), pieces: 4 })?;
     let orders = match cache.backend() {
-        // A connection of the program's own.
+        // The program opens the connection.
         #[cfg(feature = "sqlite")]
         "sqlite" => {
             let path = uri.trim_start_matches("sqlite:///").split('?').next().unwrap_or_default();
             sqlite::run(&mut SqliteConnection::establish(path)?, &stock)?
         }
-        // One that the cache lends: it needs no library of C.
+        // The cache provides the connection; no C library is needed.
         #[cfg(feature = "postgresql")]
         "postgresql" => cache.diesel(|connection| postgresql::run(connection, &stock))?,
         #[cfg(feature = "mysql")]

@@ -1,7 +1,7 @@
-//! Every snippet of the README of the Python package hilcat, in its order, as it is written here.
+//! Every snippet of the README of the Python package hilcat, in the same order, with hilcat in Rust.
 //!
-//! `cargo run --example from_python` runs it on a SQLite database in memory; `HILCAT_CACHE` names
-//! any other cache: `HILCAT_CACHE=postgresql://localhost/app cargo run --features postgresql
+//! `cargo run --example from_python` runs it on a SQLite database in memory. `HILCAT_CACHE` selects
+//! another cache: `HILCAT_CACHE=postgresql://localhost/app cargo run --features postgresql
 //! --example from_python`.
 
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use serde_json::json;
 
 type Result<T = (), E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// What `SqliteScopeConfig(scope='a', uniq_column='id', ...)` and the like said. The same for
-/// every backend: types have one set of names, and a key of text needs no `varchar(50)` for MySQL.
+/// The schemas, in place of `SqliteScopeConfig(scope='a', uniq_column='id', ...)`. They are the same
+/// for every backend: types have the same names, and a text key on MySQL needs no `varchar(50)`.
 const SCHEMAS: &str = r#"
     [scopes.a]
     unique_column = "id"
@@ -32,13 +32,13 @@ const SCHEMAS: &str = r#"
     column_types = { value = "int" }
 "#;
 
-/// The cache of the decorated functions, and of all that follows.
+/// The cache of all snippets, including the cached functions.
 static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     let uri = std::env::var("HILCAT_CACHE").unwrap_or_else(|_| "sqlite::memory:".to_owned());
     let schemas = Schemas::from_str(SCHEMAS);
     let opened = schemas.and_then(|schemas| Cache::builder(uri).schemas(schemas).open());
     match opened {
-        // A part of it that nothing else uses.
+        // A namespace for this program only.
         Ok(cache) => cache.prefix("from_python"),
         Err(error) => {
             eprintln!("the cache cannot be opened: {error}");
@@ -47,7 +47,7 @@ static CACHE: LazyLock<Cache> = LazyLock::new(|| {
     }
 });
 
-/// The snippets, one after the other.
+/// Runs the snippets.
 pub(crate) fn main() -> Result {
     empty()?;
     embedded_backends()?;
@@ -59,7 +59,7 @@ pub(crate) fn main() -> Result {
     empty()
 }
 
-/// Removes what an earlier run left.
+/// Removes the records of an earlier run.
 fn empty() -> Result {
     for name in ["a", "b", "one"] {
         CACHE.dynamic(name)?.clear()?;
@@ -69,7 +69,7 @@ fn empty() -> Result {
     Ok(())
 }
 
-/// "Init by different backends": those that need no server are opened.
+/// "Init by different backends": opens those that need no server.
 fn embedded_backends() -> Result {
     let directory = tempfile::tempdir()?;
     let root = directory.path();
@@ -91,7 +91,7 @@ fn embedded_backends() -> Result {
     Ok(())
 }
 
-/// The same for servers. Nothing is sent before `open`.
+/// "Init by different backends": builds those of servers. Nothing is sent before `open`.
 fn servers() {
     // RedisCache(host='localhost', port=6579); as a URI: redis://localhost:6579
     #[cfg(feature = "redis")]
@@ -108,7 +108,7 @@ fn servers() {
         .password("123")
         .database("hilcat_test");
 
-    // MysqlCache(connection=connection, ...): hilcat opens as many connections as it needs.
+    // MysqlCache(connection=connection, ...): hilcat opens the connections that it needs.
     #[cfg(feature = "mysql")]
     let _ = hilcat::backend::Mysql::builder("localhost").database("hilcat_test");
 }
@@ -125,7 +125,7 @@ fn the_api() -> Result {
     // cache.set('one', 1, scope='a')
     one.set("one", json!(1))?;
 
-    // cache.update('one', 2, scope='a'): gives what it replaced, on every backend.
+    // cache.update('one', 2, scope='a'): returns the replaced value, on every backend.
     println!("update: {:?}", one.update("one", json!(2))?.map(|old| old.to_string()));
 
     // cache.get('two', lambda: 2, scope='a')
@@ -134,7 +134,7 @@ fn the_api() -> Result {
     // cache.pop('one', scope='a')
     println!("pop: {:?}", one.pop("one")?.map(|old| old.to_string()));
 
-    // The scope that the README declares. A partial `set` leaves the other columns as they are.
+    // The scope that the README declares. A partial `set` leaves the other columns unchanged.
     let a = CACHE.dynamic("a")?;
     a.set("a1", json!({"name": "jii", "comment": "this is a1", "count": 1}))?;
     a.set("a1", json!({"count": 2}))?;
@@ -156,7 +156,7 @@ fn the_api() -> Result {
     Ok(())
 }
 
-/// How often each function ran with its arguments.
+/// The number of runs of each function with its arguments.
 static RUNS: LazyLock<Mutex<HashMap<String, i64>>> = LazyLock::new(Mutex::default);
 
 fn run(call: String) -> i64 {
@@ -198,13 +198,13 @@ fn f3(x: i64, y: i64) -> Sum {
 fn decorated() -> Result {
     // With the cache: the same result.
     println!("f1: {}, {}", f1(1), f1(1));
-    // Without it: another one.
+    // Without the cache: a different result.
     println!("f2: {}, {}", f2(1), f2(1));
     println!("f3: {:?}, {:?}", f3(1, 2), f3(1, 2));
     Ok(())
 }
 
-/// A database that the package made, opened where it stands.
+/// Opens an existing database of the package.
 #[cfg(feature = "sqlite")]
 fn a_store_of_the_package() -> Result {
     use diesel::connection::SimpleConnection;

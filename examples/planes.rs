@@ -1,7 +1,7 @@
-//! Caches 3,322 planes as typed rows: `cargo run --example planes`, and once more to see them
-//! served from the cache.
+//! Caches 3,322 planes as typed rows: `cargo run --example planes`. A second run reads them from the
+//! cache.
 //!
-//! The cache is the file `planes.db`, or whatever `HILCAT_CACHE` names.
+//! The cache is the file `planes.db`, or the one that `HILCAT_CACHE` names.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,10 +27,10 @@ struct Plane {
     engine: String,
 }
 
-/// Stands for a slow source: an API, a model, a remote database.
+/// Represents a slow source: an API, a model, a remote database.
 struct Registry {
     lines: HashMap<String, csv::StringRecord>,
-    asked: Cell<usize>,
+    lookups: Cell<usize>,
 }
 
 impl Registry {
@@ -41,11 +41,11 @@ impl Registry {
             let line = line?;
             lines.insert(line[0].to_owned(), line);
         }
-        Ok(Self { lines, asked: Cell::new(0) })
+        Ok(Self { lines, lookups: Cell::new(0) })
     }
 
     fn look_up(&self, tailnum: &str) -> Result<Plane, Box<dyn Error + Send + Sync>> {
-        self.asked.set(self.asked.get() + 1);
+        self.lookups.set(self.lookups.get() + 1);
         let line = self.lines.get(tailnum).ok_or("no such plane")?;
         let number = |at: usize| match &line[at] {
             "NA" => Ok(None),
@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let plane = planes.try_get(*tailnum, || registry.look_up(tailnum))?;
         seats += i64::from(plane.seats);
     }
-    let computed = registry.asked.get();
+    let computed = registry.lookups.get();
     println!("{} planes with {seats} seats in {:.1?}", tailnums.len(), start.elapsed());
     println!("computed: {computed}, served from the cache: {}", tailnums.len() - computed);
     println!("{:?}", planes.fetch("N10156")?);

@@ -1,7 +1,7 @@
-//! A backend of one's own with a URI of its own: `cargo run --example third_party_backend`.
+//! A third-party backend with its own URI scheme: `cargo run --example third_party_backend`.
 //!
-//! `shelf:` keeps records as bytes in memory, and passes hilcat's conformance suite. The expiry of
-//! a record is one of its columns; the shelf compares it with the times that it is given.
+//! `shelf:` stores records as bytes in memory, and passes hilcat's conformance suite. The expiry of
+//! a record is one of its columns; the shelf compares it with the times in its arguments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use hilcat::{Cache, Key, Plan, Result, Row, Schema, Value};
 use parking_lot::Mutex;
 
 type Records = BTreeMap<String, Vec<u8>>;
-/// The schema that the records of a scope stand under, and the records by the text of their keys.
+/// The stored schema of a scope, and its records by the text of their keys.
 type Shared = Arc<Mutex<(Arc<Schema>, Records)>>;
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Store for Shelf {
     }
 }
 
-/// Refuses a table that another scope has.
+/// Refuses a table that belongs to another scope.
 fn check_table(scopes: &BTreeMap<String, Shared>, schema: &Schema) -> Result<()> {
     let mut others = scopes.iter().filter(|(name, _)| **name != schema.name());
     match others.find(|(_, shared)| shared.lock().0.table_name() == schema.table_name()) {
@@ -82,7 +82,7 @@ fn check_table(scopes: &BTreeMap<String, Shared>, schema: &Schema) -> Result<()>
 struct Scope(Codec, Shared);
 
 impl Scope {
-    /// Changes are made on a copy: nothing is kept of them unless all is.
+    /// Applies a change to a copy, so that a batch is done whole or not at all.
     fn change<T>(&self, change: impl FnOnce(&mut Records) -> Result<T>) -> Result<T> {
         let records = &mut self.1.lock().1;
         let mut changed = records.clone();
@@ -96,7 +96,7 @@ impl Scope {
         records.insert(key, replaced.bytes);
         Ok(replaced.old)
     }
-    /// Whether a record is expired at a time; NULL is never.
+    /// Returns whether a record is expired at a time; NULL means never.
     fn is_expired(&self, row: &Row, at: i64) -> bool {
         let expires = self.0.schema().expiry_column().map(|column| &row[column]);
         matches!(expires, Some(Value::Timestamp(expires)) if *expires <= at)
@@ -159,7 +159,7 @@ impl ScopeStore for Scope {
     }
 }
 
-/// The schemes of hilcat and this one.
+/// Returns a registry with the schemes of hilcat and `shelf:`.
 pub fn registry() -> Result<Registry> {
     Registry::new().register("shelf", &[], |_, _| Ok(Shelf::default()))
 }

@@ -1,4 +1,4 @@
-//! What the public types and traits promise to all programs.
+//! Properties of the public types and traits.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -12,10 +12,10 @@ use hilcat::{
     Key, MapScope, Migrate, Plan, Result, Schema, Schemas, Scope, Shape, Step, Value,
 };
 
-/// Types that a program can move to another thread and share with it.
+/// Types that are `Send` and `Sync`.
 const fn send_and_sync<T: Send + Sync + ?Sized>() {}
 
-/// Types that are cheap to clone, and that a program can share with any thread or task.
+/// Types that are cheap to clone, and that any thread or task can share.
 const fn cheap_handle<T: Clone + Send + Sync + 'static>() {}
 
 const _: () = {

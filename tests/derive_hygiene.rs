@@ -1,5 +1,5 @@
-//! Derived code in a crate without a prelude, with names of its own for everything and all
-//! warnings denied.
+//! Derived code in a crate without a prelude, in which the names that derived code uses have other
+//! meanings and all warnings are denied.
 
 #![cfg(feature = "derive")]
 #![no_implicit_prelude]
@@ -9,31 +9,31 @@
 
 extern crate hilcat as library;
 
-/// A module that has the library under another name, and its own of what derived code uses.
+/// A module with the library under another name, and with other meanings of the names that derived code uses.
 pub mod shadowed {
     use ::hilcat::ScopeRecord as Record;
     use ::std::convert::From;
     use ::std::string::String;
     use ::std::vec::Vec;
 
-    /// Not the library's.
+    /// Not the item of the library.
     #[derive(Debug)]
     pub struct Schema;
-    /// Not the library's.
+    /// Not the item of the library.
     #[derive(Debug)]
     pub struct Row;
-    /// Not the one of core.
+    /// Not the item of `core`.
     #[derive(Debug)]
     pub enum Option {}
-    /// Not the one of core.
+    /// Not the item of `core`.
     #[derive(Debug)]
     pub enum Result {
-        /// Not the one of core.
+        /// Not the item of `core`.
         Ok,
     }
-    /// Not the one of core.
+    /// Not the item of `core`.
     pub trait Default {}
-    /// Not derived code's.
+    /// Not a name of derived code.
     pub const COLUMNS: &str = "mine";
     mod core {}
     mod std {}
@@ -46,21 +46,21 @@ pub mod shadowed {
         /// The key.
         #[scope(unique, type = "varchar(9)")]
         pub row: String,
-        /// A field named as what derived code may name a variable.
+        /// A field with a name that derived code may use for a variable.
         #[scope(default = From::from(COLUMNS))]
         pub cells: String,
         /// In JSON.
         #[scope(json, default)]
         pub value: Vec<u8>,
-        /// Of old.
+        /// Renamed.
         #[deprecated]
         pub old: i32,
-        /// Not kept.
+        /// Skipped.
         #[scope(skip)]
         pub r#self_: i32,
     }
 
-    /// A record by the library's other path.
+    /// A record that names the library by another path.
     #[derive(Debug, Record)]
     #[scope(crate = "::library")]
     pub struct ByText {
@@ -71,7 +71,7 @@ pub mod shadowed {
 }
 
 #[::core::prelude::v1::test]
-fn it_means_what_it_should() {
+fn derived_code_uses_the_items_of_the_library() {
     use ::hilcat::ScopeRecord;
     use ::std::borrow::ToOwned;
     use ::std::option::Option;

@@ -1,5 +1,5 @@
-//! Derived code with a table of Diesel's in a crate with names of its own for everything and all
-//! warnings denied. Diesel's own macro needs the prelude.
+//! Derived code with a Diesel table, in a crate in which the names that derived code uses have other
+//! meanings and all warnings are denied. Diesel's own macro needs the prelude.
 
 #![cfg(all(feature = "derive", feature = "sqlite"))]
 #![deny(warnings, missing_docs, unused, unused_qualifications, unreachable_pub)]
@@ -8,17 +8,17 @@
 
 extern crate hilcat as library;
 
-/// A module that has its own of what derived code uses.
+/// A module with other meanings of the names that derived code uses.
 pub mod shadowed {
     use ::hilcat::ScopeRecord as Record;
 
-    /// Not the library's.
+    /// Not the item of the library.
     #[derive(Debug)]
     pub struct Schema;
-    /// Not the one of core.
+    /// Not the item of `core`.
     #[derive(Debug)]
     pub enum Result {}
-    /// Not Diesel's.
+    /// Not the item of Diesel.
     #[derive(Debug)]
     pub enum Cell {}
     mod core {}
@@ -32,17 +32,17 @@ pub mod shadowed {
         /// The key.
         #[scope(unique, type = "varchar(9)")]
         pub cells: String,
-        /// A field named as what derived code may name a variable.
+        /// A field with a name that derived code may use for a variable.
         pub row: Option<i32>,
         /// In JSON.
         #[scope(json, default)]
         pub schema: Vec<u8>,
-        /// Of old.
+        /// Renamed.
         #[deprecated]
         pub pairs: i32,
     }
 
-    /// Not for others.
+    /// A private record.
     #[derive(Debug, Record)]
     #[scope(crate = ::library, diesel)]
     struct Private {

@@ -42,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is stored, and when it expires.
+/// The expected values with their expiries.
 #[derive(Default)]
 struct Model {
     now: u64,

@@ -1,8 +1,7 @@
 //! Failing disks: no call reports that nothing was changed if the next process finds the change.
 //!
 //! A child process makes one call under `strace`, which lets one of its calls of `fsync`,
-//! `fdatasync` or `syncfs` fail with EIO. Where `strace` cannot run, the tests are reported as
-//! ignored.
+//! `fdatasync` or `syncfs` fail with EIO. If `strace` cannot run, the tests are reported as ignored.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -15,12 +14,12 @@ use serde_json::json;
 
 const JOB: &str = "HILCAT_IO_ERRORS_JOB";
 
-/// More records than are flushed one by one.
+/// More records than hilcat flushes one by one.
 const MANY: usize = 40;
 
 const STORES: [&str; 3] = ["sqlite", "sqlite+kv", "file"];
 
-/// The calls, and the values of the records that each leaves, or `None`.
+/// The calls, and the value of the records after each, or `None`.
 type Call = (&'static str, fn(&DynScope) -> Result<()>, Option<&'static str>);
 
 const CALLS: [Call; 5] = [

@@ -1,4 +1,4 @@
-//! What stands in a SQLite database, as text: a layout that was released stays readable.
+//! Layouts of SQLite databases. Released layouts must remain readable.
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -15,7 +15,7 @@ struct Line {
     line: String,
 }
 
-/// The lines of a query on a database that has scopes of these schemas.
+/// Returns the lines of a query on a database that has scopes of these schemas.
 fn query(schemas: impl IntoIterator<Item = Schema>, sql: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.db");
@@ -29,7 +29,7 @@ fn query(schemas: impl IntoIterator<Item = Schema>, sql: &str) -> String {
     lines.into_iter().map(|line| line.line).collect::<Vec<_>>().join("\n")
 }
 
-/// The statement that made the table of a schema.
+/// Returns the statement that created the table of a schema.
 fn ddl(schema: Schema) -> String {
     query(
         [schema],

@@ -35,7 +35,7 @@ fn run(backend: &Backend) -> Result<Completion, Failed> {
     if let Err(reason) = (backend.storage)() {
         return Ok(Completion::ignored_with(reason));
     }
-    // Fewer sequences where a storage is slow: indices take long to create, a Redis takes long to list all keys, and layers call
+    // Fewer sequences if a storage is slow: indices take long to create, a Redis takes long to list all keys, and layers call
     // several stores.
     let slow = ["elasticsearch", "redis", ":"].iter().any(|part| backend.name.contains(part));
     check_against_model(if slow { 20 } else { 60 }, || (backend.storage)().unwrap())?;

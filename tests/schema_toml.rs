@@ -95,7 +95,7 @@ fn schema() -> impl Strategy<Value = Schema> {
                 _ => schema.column(column),
             };
         }
-        // The order of the key is independent of the columns', but for those that are only in it.
+        // The order of the key is independent of that of the columns.
         let mut key = schema.key_positions().to_vec();
         if key.len() > inner {
             let others = key.len() - inner;

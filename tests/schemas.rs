@@ -1,4 +1,4 @@
-//! Schemas in TOML: the examples under `schemas/`, and what is reported of wrong ones.
+//! Schemas in TOML: the examples under `schemas/`, and the errors of invalid ones.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::path::Path;
@@ -11,8 +11,8 @@ fn examples() -> Schemas {
     Schemas::from_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas")).unwrap()
 }
 
-/// Writes files into a directory of their own and reads it. Gives the error without the path of
-/// the directory.
+/// Writes files into a new directory and reads it. Returns the error without the path of the
+/// directory.
 fn error_of(files: &[(&str, &str)]) -> (ErrorKind, String) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -55,7 +55,7 @@ fn a_schema_is_the_same_in_rust_and_in_toml() {
     assert_eq!(Schemas::from_path(file).unwrap(), Schemas::from_iter([a, d]));
 }
 
-/// What a derived struct can say, TOML can say, too.
+/// TOML can express every attribute of a derived struct.
 #[cfg(feature = "derive")]
 #[test]
 fn a_derived_schema_is_the_same_in_toml() {
@@ -112,7 +112,7 @@ fn the_key_of_flights_is_in_key_order() {
 }
 
 #[test]
-fn the_examples_come_back_from_what_they_are_written_as() {
+fn the_examples_round_trip() {
     let schemas = examples();
     assert_eq!(Schemas::from_str(&schemas.to_string()).unwrap(), schemas);
     for schema in &schemas {
@@ -121,7 +121,7 @@ fn the_examples_come_back_from_what_they_are_written_as() {
 }
 
 #[test]
-fn wrong_toml_is_reported_with_its_place() {
+fn invalid_toml_is_reported_with_its_position() {
     assert_error("[scopes.a]\ncolumns = [\"a\"\n", "s.toml:2:15: unclosed array, expected `]`");
     assert_error(
         "[scope.a]\n",
@@ -146,7 +146,7 @@ fn wrong_toml_is_reported_with_its_place() {
 }
 
 #[test]
-fn wrong_unique_columns_are_reported() {
+fn invalid_unique_columns_are_reported() {
     assert_error(
         "[scopes.a]\nunique_column = 'id'\nuniq_columns = ['id']\n",
         "s.toml:3:1: both `unique_column` and `unique_columns`; keep one of them",
@@ -175,7 +175,7 @@ fn wrong_unique_columns_are_reported() {
 }
 
 #[test]
-fn wrong_columns_are_reported() {
+fn invalid_columns_are_reported() {
     assert_error("[scopes.a]\ncolumns = ['id', 'n', 'n']\n", "s.toml:2:23: duplicate column `n`");
     assert_error(
         "[scopes.a]\ncolumns = ['count']\ncolumn_types = { conut = 'int' }\n",
@@ -210,7 +210,7 @@ fn wrong_columns_are_reported() {
 }
 
 #[test]
-fn wrong_options_are_reported() {
+fn invalid_options_are_reported() {
     assert_error(
         "[scopes.a]\nvalue = 'tupel'\n",
         "s.toml:2:9: `value = \"tupel\"` is unknown; it is one of default, immutable, record, \
@@ -233,7 +233,7 @@ fn wrong_options_are_reported() {
 }
 
 #[test]
-fn a_scope_or_a_table_stands_once_over_all_files() {
+fn a_duplicate_scope_or_table_is_an_error() {
     let twice = error_of(&[("a.toml", "[scopes.x]\n"), ("b.toml", "\n[scopes.x]\ntable = 'y'\n")]);
     assert_eq!(twice.0, ErrorKind::InvalidSchema);
     assert!(twice.1.starts_with("b.toml:2:9: the scope `x` is declared at "), "{}", twice.1);
@@ -258,7 +258,7 @@ fn a_directory_has_schemas_and_a_file_can_be_read() {
 }
 
 #[test]
-fn a_file_that_is_not_utf_8_is_reported_with_its_place() {
+fn a_file_that_is_not_utf_8_is_reported_with_its_position() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s.toml");
     std::fs::write(&file, b"[scopes.a]\ntable = '\xff'\n").unwrap();

@@ -13,7 +13,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::from_uri("sqlite::memory:").unwrap());
 static EVENTS: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
-/// Keeps the events of hilcat.
+/// Collects the events of hilcat.
 struct Events;
 
 struct Text(String);
@@ -56,7 +56,7 @@ fn after(word: &str) -> String {
 }
 
 #[test]
-fn another_signature_is_said_once() {
+fn a_changed_signature_is_logged_once() {
     tracing::subscriber::set_global_default(Events).unwrap();
     before("secret");
     for _ in 0..3 {

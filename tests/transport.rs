@@ -1,5 +1,5 @@
-//! Every server backend behind a proxy that is slow, drips or closes idle connections: each call
-//! ends by its deadline, and the cache works again afterwards.
+//! Every server backend behind a proxy that delays data or closes idle connections: each call ends by
+//! its deadline, and the cache works again afterwards.
 
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use self::proxy::{Mode, Proxy};
 
-/// The servers, by the variables that name them.
+/// The servers, by the environment variables with their URIs.
 const SERVERS: [(&str, &str); 6] = [
     ("postgresql15", "HILCAT_TEST_POSTGRESQL15"),
     ("postgresql18", "HILCAT_TEST_POSTGRESQL18"),
@@ -40,10 +40,10 @@ const CASES: [Case; 6] = [
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A deadline, with what a busy machine adds.
+/// The deadline, with a tolerance for a busy machine.
 const LATEST: Duration = Duration::from_millis(1_600);
 
-/// A server behind a proxy, and a scope of its own.
+/// A server behind a proxy, with its own scope.
 struct Test {
     proxy: Proxy,
     uri: String,
@@ -74,7 +74,7 @@ impl Test {
 
 type Call = (&'static str, fn(&DynScope) -> hilcat::Result<()>);
 
-/// One of each kind of call.
+/// A call of each kind.
 const CALLS: [Call; 12] = [
     ("fetch", |scope| scope.fetch("big").map(drop)),
     ("exists", |scope| scope.exists("big").map(drop)),
@@ -94,8 +94,8 @@ fn big() -> serde_json::Value {
     json!({"v": "x".repeat(1_500_000)})
 }
 
-/// Runs a call, which has to end in time, and to fail as one that ran into its deadline where it
-/// fails.
+/// Runs a call, which must end in time, and may fail only as after a deadline. Returns whether it
+/// succeeded.
 fn bounded(name: &str, call: impl FnOnce() -> hilcat::Result<()>) -> bool {
     let start = Instant::now();
     let result = call();
@@ -108,7 +108,7 @@ fn bounded(name: &str, call: impl FnOnce() -> hilcat::Result<()>) -> bool {
     result.is_ok()
 }
 
-/// The cache works again, and another program's record is read whole.
+/// Checks that the cache works again, and that the record of another program is read completely.
 fn works_again(test: &Test, scope: &DynScope) {
     test.proxy.set(Mode::Pass);
     let deadline = Instant::now() + SECOND * 20;
@@ -174,7 +174,7 @@ fn one_deadline_for_all_steps_of_get(test: &Test) {
     let took = start.elapsed();
     assert!(took < LATEST && result.is_err(), "{took:?}: {result:?}");
     works_again(test, &scope);
-    // The computation's own time does not count.
+    // The time of the computation does not count.
     let slow = || {
         thread::sleep(SECOND * 2);
         json!({"v": "computed"})
@@ -198,7 +198,7 @@ fn an_answer_larger_than_allowed(test: &Test) {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Timings are told.
+    // The tests measure times, so they run one at a time.
     arguments.test_threads = Some(1);
     let mut trials = Vec::new();
     for (engine, variable) in SERVERS {

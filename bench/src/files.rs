@@ -1,5 +1,5 @@
-//! Files, against `std::fs` and `serde_json` by hand: a temporary file that is moved to its place,
-//! and the same `fsync`s. The codec alone, against `serde_json`.
+//! Files, compared with hand-written `std::fs` and `serde_json`: a temporary file that is renamed,
+//! with the same `fsync` calls. Also the codec alone, compared with `serde_json`.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item};
 use crate::report::{Goal, Line};
 
-/// The records of a batch.
+/// The number of records in a batch.
 const BATCH: usize = 100;
 
 pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
@@ -109,7 +109,7 @@ impl Sides {
         race.run().into_iter().for_each(print);
     }
 
-    /// By hand the batch is a loop, of which half can be done: hilcat's is all or nothing.
+    /// The hand-written batch is a loop that can be interrupted halfway; hilcat's is all or nothing.
     fn set_many(&self, work: &'static str, data: &Data, print: &mut dyn FnMut(Line)) {
         let batch = |step: usize| {
             let begin = step * BATCH % (data.items.len() - BATCH);
@@ -124,7 +124,7 @@ impl Sides {
     }
 }
 
-/// What one would write without hilcat, for one process with one writer.
+/// Hand-written code for one process with one writer.
 struct ByHand {
     directory: PathBuf,
     durable: bool,

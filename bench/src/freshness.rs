@@ -1,5 +1,5 @@
-//! What a time to live costs: the same scope with and without one, on every store; and the latency
-//! of reads and writes while another caller removes expired records.
+//! The cost of a time to live: the same scope with and without one, on every store. Also the
+//! latency of reads and writes while another caller removes expired records.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +15,14 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item};
 use crate::report::{Goal, Line};
 
-/// The records that expire of a purge, and how many are written at once.
+/// The number of expired records that a purge removes, and the size of the batches that write them.
 const EXPIRED: usize = 1_000_000;
 const BATCH: usize = 1_000;
 
-/// How long latencies are measured before the purge.
+/// The time for which latencies are measured before the purge.
 const BEFORE: Duration = Duration::from_secs(5);
 
-/// A record of the fields of [`Item`].
+/// A record with the fields of [`Item`].
 macro_rules! record {
     ($name:ident, $($option:tt)*) => {
         #[derive(Debug, Clone, ScopeRecord)]
@@ -51,7 +51,7 @@ record!(Stale, name = "stale", ttl = "1h", stale_while_revalidate = "1h");
 record!(Churned, name = "churned", ttl = "10s");
 record!(Purged, name = "purged", ttl = "1h", auto_purge = false);
 
-/// The stores by name, and the variables of the environment that hold the URIs of servers.
+/// The names of the stores, and the environment variables with the URIs of servers.
 const SERVERS: [(&str, &str); 5] = [
     ("PostgreSQL", "HILCAT_TEST_POSTGRESQL15"),
     ("MySQL", "HILCAT_TEST_MYSQL8"),
@@ -111,8 +111,8 @@ fn races(store: &str, cache: &Cache, data: &Data, print: &mut dyn FnMut(Line)) -
     stale(store, cache, items, print)
 }
 
-/// A stale answer against a fresh one: a thread computes the stale record all the time, so that the
-/// measured calls are served what is stored.
+/// Reading a stale record, compared with a fresh one. A thread computes the stale record all the
+/// time, so the measured calls return the stored one.
 fn stale(store: &str, cache: &Cache, items: &[Item], print: &mut dyn FnMut(Line)) -> Outcome {
     let scope = cache.scope::<Stale>()?;
     let records: Vec<Stale> = items[..2].iter().map(Stale::from).collect();
@@ -146,8 +146,8 @@ fn stale(store: &str, cache: &Cache, items: &[Item], print: &mut dyn FnMut(Line)
     })
 }
 
-/// Removes a million expired records of a table that has ten thousand others, which a caller reads
-/// and another writes meanwhile.
+/// Removes a million expired records from a table. Meanwhile, two callers read and write its ten
+/// thousand other records.
 pub fn purge(data: &Data, _: &mut dyn FnMut(Line)) -> Outcome {
     let directory = tempfile::tempdir()?;
     let file = ("SQLite file", format!("sqlite:///{}/hilcat.db", directory.path().display()));
@@ -219,11 +219,11 @@ fn percentiles(mut times: Vec<Duration>) -> String {
     format!("median {:.1?}, p99 {:.1?} ({} calls)", at(50), at(99), times.len())
 }
 
-/// Churn: writes with a time to live under a clock that moves, and how many rows the table holds.
+/// The record of the churn measurement.
 const WRITES: usize = 200_000;
 const LIVE: usize = 10_000;
 
-/// Writes records that live for ten thousand writes, and counts the rows of the table meanwhile.
+/// Writes records that expire after ten thousand further writes, and counts the rows of the table.
 pub fn churn(data: &Data, _: &mut dyn FnMut(Line)) -> Outcome {
     let directory = tempfile::tempdir()?;
     let file = ("SQLite file", format!("sqlite:///{}/hilcat.db", directory.path().display()));
@@ -255,7 +255,7 @@ struct Rows {
     n: i64,
 }
 
-/// The rows of the table, expired ones too.
+/// Returns the number of rows of the table, including expired ones.
 fn rows(cache: &Cache) -> Outcome<i64> {
     use diesel::RunQueryDsl;
     let count = "SELECT count(*) AS n FROM churned";

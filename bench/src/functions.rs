@@ -1,5 +1,5 @@
-//! Cached functions, against the macro of the `cached` crate on its nearest store: the same struct,
-//! cloned in and out of the memory of the process.
+//! Cached functions, compared with the macro of the crate `cached` on its closest store: the same
+//! struct, cloned into and out of the memory of the process.
 
 use std::hint::black_box;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Races: the sides of a race do the same work in turns, in one run, so that what else goes on in
-//! the machine befalls them alike.
+//! Races: all sides do the same work alternately in one run, so that other load on the machine
+//! affects them equally.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -9,27 +9,27 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::report::{Goal, Line};
 
-/// What a measurement can fail with.
+/// The result of a measurement.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// How many rounds are measured; each side runs once in each.
+/// The number of measured rounds; each side runs once in each.
 const ROUNDS: usize = 11;
 
-/// How long the quickest side runs in a round, at the least.
+/// The minimum time for which the fastest side runs in a round.
 const ROUND: Duration = Duration::from_millis(80);
 
-/// What time is.
+/// The clock of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
-    /// The time that passes: what a caller sees.
+    /// Elapsed time, as a caller sees it.
     Wall,
-    /// The time that the thread computes: steady on a machine that others use, but blind to
-    /// waiting, for the disk too.
+    /// CPU time of the thread: stable on a shared machine, but without any waiting, for example for
+    /// the disk.
     Cpu,
 }
 
 impl Clock {
-    /// What the table says that it was made by.
+    /// Returns the name of the clock in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Wall => "the clock on the wall",
@@ -41,7 +41,7 @@ impl Clock {
 /// The clock of this run.
 pub static CLOCK: OnceLock<Clock> = OnceLock::new();
 
-/// The work of one side: does the steps of this range.
+/// The work of one side: executes the steps of this range.
 type Work<'a> = Box<dyn FnMut(Range<usize>) + 'a>;
 
 struct Side<'a> {
@@ -50,7 +50,7 @@ struct Side<'a> {
     work: Work<'a>,
 }
 
-/// A race of the first side, which is hilcat's, against each other one.
+/// A race of the first side, which is hilcat's, against each of the others.
 pub struct Race<'a> {
     work: String,
     operations: usize,
@@ -58,28 +58,28 @@ pub struct Race<'a> {
 }
 
 impl<'a> Race<'a> {
-    /// A race in work of this name, a step of which is one operation.
+    /// Creates a race in which a step is one operation.
     pub fn new(work: impl Into<String>) -> Self {
         Self::batches(work, 1)
     }
 
-    /// A race in work a step of which is a batch of so many operations.
+    /// Creates a race in which a step is a batch of this many operations.
     pub fn batches(work: impl Into<String>, operations: usize) -> Self {
         Self { work: work.into(), operations, sides: Vec::new() }
     }
 
-    /// Adds hilcat's side, which does one step.
+    /// Adds hilcat's side; the closure executes one step.
     pub fn hilcat(self, step: impl FnMut(usize) + 'a) -> Self {
         self.against("hilcat", Goal::None, step)
     }
 
-    /// Adds a peer, which does one step, and what its race is to come to.
+    /// Adds a peer and the goal of the race against it; the closure executes one step.
     pub fn against(self, name: &'static str, goal: Goal, mut step: impl FnMut(usize) + 'a) -> Self {
-        // The loop is inside, so that a call through a pointer is paid once a round.
+        // The loop is inside, so that the call through a pointer happens once per round.
         self.against_rounds(name, goal, move |steps| steps.for_each(&mut step))
     }
 
-    /// Adds a peer that does all the steps of a round.
+    /// Adds a peer whose closure executes all steps of a round.
     pub fn against_rounds(
         mut self,
         name: &'static str,
@@ -96,7 +96,7 @@ impl<'a> Race<'a> {
         let mut times = vec![Vec::new(); self.sides.len()];
         for round in 0..ROUNDS {
             let mut order: Vec<usize> = (0..self.sides.len()).collect();
-            // Nobody always comes after the same one.
+            // The order alternates, so that no side always runs after the same one.
             if round % 2 == 1 {
                 order.reverse();
             }
@@ -109,7 +109,7 @@ impl<'a> Race<'a> {
         self.lines(&times)
     }
 
-    /// How many steps make a round that is long enough; finding it out warms all sides up.
+    /// Returns the number of steps of a round. Measuring it warms all sides up.
     fn steps(&mut self) -> usize {
         let mut steps = 1;
         loop {
@@ -138,7 +138,7 @@ impl<'a> Race<'a> {
     fn lines(&self, times: &[Vec<f64>]) -> Vec<Line> {
         let peers = self.sides.iter().zip(times).skip(1);
         let line = |(peer, of_peer): (&Side<'_>, &Vec<f64>)| {
-            // Of each round by itself: what slowed a round down slowed both sides.
+            // The ratio of each round: other load in a round slowed both sides.
             let ratios = times[0].iter().zip(of_peer).map(|(ours, theirs)| ours / theirs);
             let ratios = sorted(ratios.collect());
             Line {
@@ -156,7 +156,7 @@ impl<'a> Race<'a> {
     }
 }
 
-/// What this thread has computed for so far.
+/// Returns the CPU time of this thread.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
@@ -167,7 +167,7 @@ fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
     numbers
 }
 
-/// The one in the middle; the number of rounds is odd.
+/// Returns the median; the number of rounds is odd.
 fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }

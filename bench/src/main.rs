@@ -1,17 +1,17 @@
-//! Measures hilcat beside its peers and prints a table of ratios.
+//! Measures hilcat and its peers, and prints a table of ratios.
 //!
 //! ```text
 //! cargo run --release -p hilcat-bench             everything
-//! cargo run --release -p hilcat-bench -- sqlite   the engines that are named
-//! cargo run --release -p hilcat-bench -- --cpu    by the thread's computing time, not the clock
+//! cargo run --release -p hilcat-bench -- sqlite   the named engines
+//! cargo run --release -p hilcat-bench -- --cpu    by the CPU time of the thread, not elapsed time
 //! ```
 //!
 //! The servers are those of `HILCAT_BENCH_POSTGRESQL`, `HILCAT_BENCH_MYSQL` and
 //! `HILCAT_BENCH_MARIADB`, or else of `HILCAT_TEST_POSTGRESQL15`, `HILCAT_TEST_MYSQL8` and
-//! `HILCAT_TEST_MARIADB`, which `scripts/services env` prints. One that is not given is left out.
+//! `HILCAT_TEST_MARIADB`, which `scripts/services env` prints. A server without a URI is skipped.
 //!
-//! A ratio is hilcat's time by the peer's, the median of rounds that both ran in turns. An engine
-//! is one file and one line of [`ENGINES`].
+//! A ratio is hilcat's time divided by the peer's: the median of rounds that both ran alternately.
+//! An engine is one file and one line of [`ENGINES`].
 #![allow(unreachable_pub, reason = "nothing outside of a program sees what is in it")]
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
@@ -34,7 +34,7 @@ use harness::{CLOCK, Clock, Outcome};
 use record::Data;
 use report::{HEAD, Line};
 
-/// Runs the races of an engine, giving each line as it comes.
+/// Runs the races of an engine, and passes each line on as soon as it is measured.
 type Engine = fn(&Data, &mut dyn FnMut(Line)) -> Outcome;
 
 const ENGINES: &[(&str, Engine)] = &[

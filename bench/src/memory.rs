@@ -1,4 +1,4 @@
-//! The memory of the process, against moka: the same structs, cloned in and out, without bounds.
+//! Memory, compared with moka: the same structs, cloned in and out, without bounds.
 
 use std::hint::black_box;
 

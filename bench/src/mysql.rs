@@ -1,4 +1,4 @@
-//! MySQL and MariaDB, against the `mysql` crate and hand-written Diesel.
+//! MySQL and MariaDB, compared with the crate `mysql` and hand-written Diesel.
 
 mod peers;
 
@@ -8,7 +8,7 @@ use crate::record::{Data, Item};
 use crate::report::Line;
 use crate::server::{Sides, open, uri, with};
 
-/// The database of the tables; it is made anew and removed.
+/// The database of the tables; it is created for the run and dropped afterwards.
 const DATABASE: &str = "hilcat_bench";
 
 pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
@@ -27,7 +27,7 @@ fn on(
 ) -> Outcome {
     let Some(given) = uri(variables) else { return Ok(()) };
     RawPeer::make_database(&given, DATABASE)?;
-    // The peer does not encrypt either.
+    // The peer does not use TLS either.
     let uri = with(&in_database(&given)?, "ssl-mode=disabled");
     let cache = open(&uri)?;
     let scope = cache.scope::<Item>()?;
@@ -38,7 +38,7 @@ fn on(
     RawPeer::drop_database(&given, DATABASE)
 }
 
-/// The same URI with another database.
+/// Returns the URI with another database.
 fn in_database(uri: &str) -> Outcome<String> {
     let (before, options) = uri.split_once('?').map_or((uri, None), |(a, b)| (a, Some(b)));
     let (server, _) = before.rsplit_once('/').ok_or("the URI names no database")?;

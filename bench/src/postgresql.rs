@@ -1,4 +1,4 @@
-//! PostgreSQL, against tokio-postgres and hand-written Diesel.
+//! PostgreSQL, compared with tokio-postgres and hand-written Diesel.
 
 mod peers;
 
@@ -10,7 +10,7 @@ use crate::record::{Data, Item};
 use crate::report::{Goal, Line};
 use crate::server::{CALLERS, FETCHES, Sides, fetch_at_once, open, uri, with};
 
-/// The schema of the tables; it is made anew and removed.
+/// The schema of the tables; it is created for the run and dropped afterwards.
 const SCHEMA: &str = "hilcat_bench";
 
 pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
@@ -33,7 +33,7 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
     raw.run(&format!("DROP SCHEMA {SCHEMA} CASCADE"))
 }
 
-/// The same sides where the disk is not what is measured.
+/// The same sides without waiting for the disk, which would dominate the times.
 fn without_waiting_for_the_disk(
     sides: Sides<RawPeer, DieselPeer>,
 ) -> Outcome<Sides<RawPeer, DieselPeer>> {

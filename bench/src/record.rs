@@ -1,13 +1,13 @@
-//! The record that every race is about, and the data that all sides share.
+//! The record of every race, and the data that all sides share.
 
 use diesel::prelude::{Insertable, Queryable, Selectable};
 use hilcat::ScopeRecord;
 use serde::{Deserialize, Serialize};
 
-/// How many records there are.
+/// The number of records.
 pub const RECORDS: usize = 10_000;
 
-/// How many random picks of a record there are; longer runs begin again.
+/// The number of random picks of a record; longer runs repeat them.
 const PICKS: usize = 1 << 16;
 
 diesel::table! {
@@ -20,7 +20,7 @@ diesel::table! {
     }
 }
 
-/// A record of about a hundred bytes. The derives of Diesel and serde are those of hand-written
+/// A record of about a hundred bytes. The derives of Diesel and serde are for the hand-written
 /// peers.
 #[derive(
     Debug, Clone, PartialEq, ScopeRecord, Queryable, Selectable, Insertable, Serialize, Deserialize,
@@ -36,7 +36,7 @@ pub struct Item {
     pub score: f64,
 }
 
-/// The records, in no order of their keys, and the order in which they are asked for.
+/// The records, unordered, and the order in which they are read.
 #[derive(Debug)]
 pub struct Data {
     pub items: Vec<Item>,
@@ -44,7 +44,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// The same data at every run.
+    /// Creates the data, which is the same in every run.
     pub fn new() -> Self {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let items = (0..RECORDS).map(|at| item(at, random.next())).collect();
@@ -52,18 +52,18 @@ impl Data {
         Self { items, picks }
     }
 
-    /// The record that is asked for at a step.
+    /// Returns the record that a step reads.
     pub fn pick(&self, step: usize) -> &Item {
         &self.items[self.picks[step % PICKS]]
     }
 
-    /// The keys that are asked for together: none twice.
+    /// Returns distinct keys for one batch.
     pub fn keys(&self, count: usize) -> Vec<&str> {
         self.items[..count].iter().map(|item| item.id.as_str()).collect()
     }
 }
 
-/// One in four has no comment; the others bring the mean to about a hundred bytes.
+/// Creates a record. One in four has no comment; the mean size is about a hundred bytes.
 fn item(at: usize, random: u64) -> Item {
     Item {
         id: format!("item-{random:016x}"),

@@ -1,5 +1,5 @@
-//! Redis, against redis-rs and serde_json by hand: the server that `HILCAT_TEST_REDIS` names, one
-//! connection a side.
+//! Redis, compared with hand-written redis-rs and serde_json: the server that `HILCAT_TEST_REDIS`
+//! names, one connection for each side.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item};
 use crate::report::{Goal, Line};
 
-/// How many records a batch has.
+/// The number of records in a batch.
 const BATCH: usize = 1_000;
 
 /// The goal for one record, and for a batch.
@@ -126,8 +126,8 @@ impl Sides<'_> {
         Ok(())
     }
 
-    /// What led to a pool: eight threads, each with a connection while it asks, against eight that
-    /// share the one connection of redis-rs that is made for that.
+    /// The measurement behind the pool: eight threads, each with a connection during a call, against
+    /// eight that share the multiplexed connection of redis-rs.
     fn threads(&self, print: &mut dyn FnMut(Line)) -> Outcome {
         let (scope, data) = (self.scope()?, self.data);
         let runtime = tokio::runtime::Runtime::new()?;
@@ -161,7 +161,7 @@ impl Sides<'_> {
     }
 }
 
-/// How many records each of the threads asks for in one step.
+/// The number of records that each thread reads in one step.
 const EACH: usize = 500;
 
 fn read(found: &[Vec<u8>]) -> Vec<Item> {

@@ -1,15 +1,15 @@
-//! The table that is printed, a line at a time.
+//! The printed table, one line at a time.
 
 use std::fmt;
 
-/// What a ratio is to come to.
+/// The goal for a ratio.
 #[derive(Debug, Clone, Copy)]
 pub enum Goal {
-    /// Nothing is set; the line is there to know.
+    /// No goal; the line is for information.
     None,
-    /// hilcat's time, or count, is to be at most so many times the peer's.
+    /// hilcat's time, or count, is at most this multiple of the peer's.
     AtMost(f64),
-    /// hilcat is to be at least so many times as fast.
+    /// hilcat is at least this many times as fast.
     Faster(f64),
 }
 
@@ -47,7 +47,7 @@ pub struct Line {
     pub goal: Goal,
 }
 
-/// The head of the table.
+/// The header of the table.
 pub const HEAD: &str = "\
 | work | against | hilcat | peer | ratio | min..max | goal | met |
 | --- | --- | ---: | ---: | ---: | ---: | --- | --- |";
@@ -63,7 +63,7 @@ impl fmt::Display for Line {
             None => f.write_str("-")?,
         }
         let met = match goal.most() {
-            // As it is printed, so that the line does not contradict itself.
+            // The ratio as it is printed, so that the line does not contradict itself.
             Some(most) if (ratio * 100.0).round() <= (most * 100.0).round() => "yes",
             Some(_) => "NO",
             None => "-",

@@ -1,4 +1,4 @@
-//! What the races on servers share: hilcat, its raw client and hand-written Diesel on one table.
+//! Races on servers: hilcat, the raw client and hand-written Diesel on one table.
 
 mod trips;
 
@@ -12,16 +12,16 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item, RECORDS};
 use crate::report::{Goal, Line};
 
-/// How many keys a `fetch_many` asks for.
+/// The number of keys of a `fetch_many`.
 const KEYS: usize = 1_000;
 
-/// How many callers fetch at once, and how many records each in a step.
+/// The number of concurrent callers, and of the records that each fetches in a step.
 pub const CALLERS: usize = 32;
 pub const FETCHES: usize = 200;
 
 /// The raw client of a server, with prepared statements.
 pub trait Raw {
-    /// What the table calls it.
+    /// Its name in the table.
     const NAME: &'static str;
 
     fn get(&mut self, id: &str) -> Option<Item>;
@@ -30,14 +30,14 @@ pub trait Raw {
     fn set_many(&mut self, items: &[Item]);
 }
 
-/// Hand-written queries of Diesel. Its connection is that of the cache: Diesel's own want the
-/// libraries of C. It is lent once a round, so that the peer pays for no pool and no deadline.
+/// Hand-written queries of Diesel on a connection of the cache, since Diesel's own need the C
+/// libraries. It is checked out once per round, so that the peer has no cost of a pool or deadline.
 pub trait ByDiesel {
     fn get_all<'a>(&self, ids: impl Iterator<Item = &'a str>);
     fn set_all<'a>(&self, items: impl Iterator<Item = &'a Item>);
 }
 
-/// The URI of a server: of its first variable that is set.
+/// Returns the URI of a server, from the first variable that is set.
 pub fn uri(variables: [&str; 2]) -> Option<String> {
     let uri = variables.iter().find_map(|variable| std::env::var(variable).ok());
     if uri.is_none() {
@@ -46,7 +46,7 @@ pub fn uri(variables: [&str; 2]) -> Option<String> {
     uri
 }
 
-/// A URI with one more option.
+/// Returns a URI with one more option.
 pub fn with(uri: &str, option: &str) -> String {
     let sign = if uri.contains('?') { '&' } else { '?' };
     format!("{uri}{sign}{option}")
@@ -72,8 +72,8 @@ impl<R: Raw, D: ByDiesel> Sides<R, D> {
         trips::run(self.server, &self.uri, print)
     }
 
-    /// Writes all records, and sees to it that all sides give the same: else they are not in the
-    /// same race.
+    /// Writes all records, and checks that all sides return the same: otherwise they would not be
+    /// comparable.
     fn fill(&mut self, data: &Data) -> Outcome {
         self.scope.set_many(&data.items)?;
         for item in data.items.iter().step_by(97) {
@@ -149,7 +149,7 @@ impl<R: Raw, D: ByDiesel> Sides<R, D> {
     }
 }
 
-/// One step of the callers: each has a thread and fetches records one after the other.
+/// Executes one step of the callers: each has a thread and fetches records one by one.
 pub fn fetch_at_once(scope: &Scope<Item>, data: &Data, step: usize) {
     thread::scope(|threads| {
         for caller in 0..CALLERS {
@@ -162,13 +162,13 @@ pub fn fetch_at_once(scope: &Scope<Item>, data: &Data, step: usize) {
     });
 }
 
-/// Which records a caller fetches in a step.
+/// Returns which records a caller fetches in a step.
 pub fn picks(step: usize, caller: usize) -> Range<usize> {
     let begin = (step * CALLERS + caller) * FETCHES;
     begin..begin + FETCHES
 }
 
-/// A cache whose calls have the time of a whole round.
+/// Opens a cache whose calls may take as long as a round.
 pub fn open(uri: &str) -> Outcome<Cache> {
     Ok(Cache::from_uri(&with(uri, "timeout=120s"))?)
 }

@@ -1,5 +1,5 @@
-//! SQLite, against rusqlite and hand-written Diesel: one library, the same table, data and
-//! durability for all, each side in a database of its own.
+//! SQLite, compared with rusqlite and hand-written Diesel: the same library, table, data and
+//! durability, each side with its own database.
 
 mod peers;
 mod trips;
@@ -15,7 +15,7 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item, RECORDS};
 use crate::report::{Goal, Line};
 
-/// How many keys a `fetch_many` asks for.
+/// The number of keys of a `fetch_many`.
 const KEYS: usize = 1_000;
 
 pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
@@ -44,7 +44,7 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
     trips::run(print)
 }
 
-/// What the ratios to the raw client and to Diesel are to come to.
+/// The goals for the ratios to the raw client and to Diesel.
 #[derive(Clone, Copy)]
 struct Goals {
     raw: f64,
@@ -76,7 +76,7 @@ impl Sides {
         sides.check(data)
     }
 
-    /// All sides are to give the same records: else they are not in the same race.
+    /// Checks that all sides return the same records: otherwise they would not be comparable.
     fn check(mut self, data: &Data) -> Outcome<Self> {
         for item in data.items.iter().step_by(97) {
             let found =
@@ -134,7 +134,7 @@ impl Sides {
                 let id = black_box(data.pick(step).id.as_str());
                 black_box(scope.get(id, || unreachable!("it is stored")).unwrap());
             })
-            // The same time, but for what the measurement itself is off by.
+            // The same time, within the error of the measurement.
             .against("hilcat, `fetch`", Goal::AtMost(1.05), |step| {
                 let id = black_box(data.pick(step).id.as_str());
                 black_box(scope.fetch(id).unwrap());

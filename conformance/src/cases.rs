@@ -6,10 +6,14 @@ mod concurrent;
 mod deploys;
 mod expiry;
 mod fills;
+mod handles;
+mod hostile_keys;
 mod keys;
 mod leases;
 mod listing;
+mod literals;
 mod persistence;
+mod purge;
 mod read_only;
 mod schema;
 mod scopes;
@@ -25,7 +29,7 @@ use hilcat::store::{Capabilities, ExpirySupport};
 use crate::Storage;
 use crate::context::TestContext;
 
-/// One property of the contract that backends keep.
+/// One property of the contract of backends.
 pub struct Case {
     name: &'static str,
     requirement: Requirement,
@@ -33,12 +37,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// Returns the name, which no other case has.
+    /// Returns the unique name of the case.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Returns for which backends the case is.
+    /// Returns which backends the case applies to.
     pub fn requirement(&self) -> Requirement {
         self.requirement
     }
@@ -51,7 +55,7 @@ impl Case {
     ///
     /// # Panics
     ///
-    /// If the backend does something else than the case expects, or the case is not for the backend.
+    /// If the backend does not behave as the case expects, or the case does not apply to the backend.
     pub fn run(&self, storage: Storage) -> Result<()> {
         let context = TestContext::open(storage)?;
         let capabilities = context.cache.capabilities();
@@ -74,28 +78,28 @@ impl fmt::Debug for Case {
     }
 }
 
-/// For which backends a case is.
+/// Selects the backends that a case applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
-    /// Those that store records.
+    /// Backends that store records.
     Stores,
-    /// Those whose records outlive the cache that wrote them.
+    /// Backends whose records outlive the cache that wrote them.
     Persistent,
-    /// Those whose records end with the cache.
+    /// Backends whose records end with the cache.
     Volatile,
-    /// Those that store nothing.
+    /// Backends that store nothing.
     StoresNothing,
-    /// Those whose records [carry their expiry](ExpirySupport::Full).
+    /// Backends whose records [carry their expiry](ExpirySupport::Full).
     Expiry,
-    /// Those whose records carry their expiry and outlive the cache.
+    /// Backends whose records carry their expiry and outlive the cache.
     PersistentExpiry,
-    /// Those whose records [do not expire](ExpirySupport::Unsupported).
+    /// Backends whose records [do not expire](ExpirySupport::Unsupported).
     NoExpiry,
 }
 
 impl Requirement {
-    /// Returns whether a backend of these capabilities is one of them.
+    /// Returns whether backends with these capabilities are selected.
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
         let has_expiry = capabilities.expiry == ExpirySupport::Full;
         match self {
@@ -112,7 +116,7 @@ impl Requirement {
     }
 }
 
-/// Makes a list of cases, each named as its function.
+/// Builds a list of cases, each named as its function.
 macro_rules! case_list {
     ($requirement:ident: $($case:ident),* $(,)?) => {
         &[$($crate::cases::Case {
@@ -131,20 +135,24 @@ pub fn cases_for(capabilities: Capabilities) -> impl Iterator<Item = &'static Ca
 
 /// Returns all cases; short ones first.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    let lists: [&'static [Case]; 24] = [
+    let lists: [&'static [Case]; 28] = [
         single::CASES,
         single::OF_NOOP,
         keys::CASES,
+        hostile_keys::CASES,
         values::CASES,
+        literals::CASES,
         scopes::CASES,
         schema::CASES,
-        schema::ACROSS_CACHES,
+        handles::CASES,
+        handles::ACROSS_CACHES,
         deploys::CASES,
         deploys::ACROSS_CACHES,
         compute::CASES,
         fills::CASES,
         fills::OF_PERSISTENT,
         expiry::CASES,
+        purge::CASES,
         expiry::OF_PERSISTENT,
         expiry::WITHOUT,
         stale::CASES,

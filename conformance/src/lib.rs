@@ -2,7 +2,7 @@
 //!
 //! A [`Case`] is one property of the contract of [`Store`](hilcat::store::Store) and
 //! [`ScopeStore`](hilcat::store::ScopeStore). It runs on a [`Storage`], which is fresh for each case and opens
-//! caches on the backend. [`Requirement`] says for which backends a case is, by their
+//! caches on the backend. Its [`Requirement`] selects the backends by their
 //! [`Capabilities`](hilcat::store::Capabilities).
 //!
 //! # Examples
@@ -89,7 +89,7 @@
 //!
 //! Under `migrate = "recreate"`, opening a scope with another schema drops its records while older handles exist. A write
 //! through an older handle must not store a record of the older schema:
-//! return [`ErrorKind::SchemaChange`](hilcat::ErrorKind::SchemaChange), which asks to open the scope again. A read through an older
+//! return [`ErrorKind::SchemaChange`](hilcat::ErrorKind::SchemaChange), so that the caller opens the scope again. A read through an older
 //! handle decodes what it finds, or returns [`ErrorKind::InvalidData`](hilcat::ErrorKind::InvalidData) where the columns do not match;
 //! it never returns a value under the wrong column.
 //!

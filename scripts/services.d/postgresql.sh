@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# PostgreSQL: 15 from Debian, 18 from a jar made for embedding. The latter has
-# the server and initdb but no client, so all is done without one.
+# PostgreSQL: 15 from Debian, 18 from a jar for embedding. The latter has the
+# server and initdb but no client, so no step uses a client.
 
 POSTGRESQL18_VERSION=18.0.0
 
@@ -43,15 +43,15 @@ postgresql_prepare() {
     folder=$(folder_of "$engine")
     bin=$(postgresql_home "$engine")/bin
     printf '%s\n' "$PASSWORD" | write_file "$folder/password"
-    # The test's role is the one that initdb makes, a superuser. Whoever may
-    # enter the folder of the socket needs no password.
+    # The role of the tests is the one that initdb creates, a superuser. Users
+    # with access to the folder of the socket need no password.
     step "$engine" as_server "$bin/initdb" -D "$folder/data" \
         -U "$LOGIN" --pwfile="$folder/password" \
         --auth-local=trust --auth-host=scram-sha-256 \
         -E UTF8 --locale=C --no-sync
     rm "$folder/password"
     postgresql_configuration "$engine" >>"$folder/data/postgresql.conf"
-    # The single-user mode stands in for the client that may be missing.
+    # The single-user mode replaces the client, which may be missing.
     step "$engine" as_server "$bin/postgres" --single -D "$folder/data" postgres \
         <<<"CREATE DATABASE $DATABASE"
 }
@@ -70,7 +70,7 @@ shared_buffers = 32MB
 max_wal_size = 256MB
 # A server killed leaves nothing behind in /dev/shm.
 dynamic_shared_memory_type = mmap
-# Far from UTC, and by half an hour, so that mistakes show.
+# Far from UTC and with half an hour, so that mistakes are noticed.
 timezone = 'Asia/Kolkata'
 log_line_prefix = '%m [%p] %u@%d '
 END
@@ -89,8 +89,8 @@ postgresql_command() {
     COMMAND=("$(postgresql_home "$1")/bin/postgres" -D "$(folder_of "$1")/data")
 }
 
-# The server writes its state into this file. A killed one's file may be left,
-# so the process id in it has to be that of the process we started.
+# The server writes its state into this file. The file of a killed server may
+# still exist, so the process id in it must be that of the started process.
 postgresql_answers() {
     local pid lines
     pid=$(pid_of "$1" "$2") || return 1

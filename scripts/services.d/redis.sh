@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Redis: alone, as a cluster of three masters with a replica each, as a master
-# with two replicas that three sentinels watch, and behind TLS and a login: a
-# server, a cluster of one node and a sentinel that watches the server.
+# Redis: a single server; a cluster of three masters with a replica each; a
+# master with two replicas that three sentinels watch; and with TLS and a login:
+# a server, a cluster of one node and a sentinel that watches the server.
 
 REDIS_PRIMARY=mymaster
 
-# Debian keeps the server's program, under another name, in redis-tools; the
-# package redis-server would add a service that starts by itself.
+# In Debian, redis-tools contains the program of the server under another name;
+# the package redis-server would add a service that starts by itself.
 redis_needs() { echo 'redis-cli redis-tools'; }
 
 redis_lacks() { :; }
@@ -15,7 +15,7 @@ redis_unpack() {
     local program
     program=$(command -v redis-server || command -v redis-check-rdb)
     mkdir -p "$CACHE/redis"
-    # What the program does depends on the name it is called by.
+    # The behaviour of the program depends on its name.
     ln -sfn "$program" "$CACHE/redis/redis-server"
 }
 
@@ -51,7 +51,7 @@ redis_give_certificates() {
     for file in ca.crt server.crt server.key; do give_file "$TLS/$file" "$1/$file"; done
 }
 
-# The port, behind TLS and a login where the engine has them.
+# The port, with TLS and a login if the engine has them.
 redis_port_configuration() {
     local engine=$1 part=$2 folder port
     port=$(port_of "$engine" "$part")
@@ -94,9 +94,9 @@ sentinel auth-pass $REDIS_PRIMARY $PASSWORD
 END
         return
     fi
-    # The append-only file alone: it is written before a reply is sent, so
-    # that a killed server has lost nothing that it acknowledged. By default, a
-    # master has a replica wait five seconds for others to come.
+    # Only the append-only file: it is written before a reply is sent, so a
+    # killed server loses no acknowledged write. By default, a master lets a
+    # replica wait five seconds for other replicas.
     cat <<END
 save ""
 appendonly yes
@@ -128,7 +128,7 @@ redis_command() {
     [[ $2 != sentinel* ]] || COMMAND+=(--sentinel)
 }
 
-# redis_ask ENGINE PART COMMAND...: a server that hangs is not waited for.
+# redis_ask ENGINE PART COMMAND...: does not wait for a server that hangs.
 redis_ask() {
     local port secured=()
     port=$(port_of "$1" "$2")
@@ -168,7 +168,7 @@ redis_finish_cluster() {
     redis_wait "$engine" redis_cluster_is_whole
 }
 
-# Every node finds the whole cluster fit, and every replica has its master.
+# Every node reports a healthy cluster, and every replica has its master.
 redis_cluster_is_whole() {
     local part replicas=0 facts
     for part in $(redis_parts redis-cluster); do
@@ -181,8 +181,8 @@ redis_cluster_is_whole() {
     ((replicas == 3))
 }
 
-# Every sentinel knows the two others and both replicas; there is one master,
-# not two as for a moment after a failed one is back, and the others follow it.
+# Every sentinel lists the two others and both replicas. There is one master, not
+# two as for a moment after a failed one returns, and the others replicate it.
 redis_sentinels_agree() {
     local number part facts masters=0 replicas=0
     for part in master replica1 replica2; do
@@ -227,7 +227,7 @@ redis_secured_uri() {
     echo "$1://$LOGIN:$PASSWORD_IN_URI@$address$3?sslrootcert=$TLS/ca.crt${4:-}"
 }
 
-# Other ways to the same servers, beside HILCAT_TEST_<ENGINE>.
+# Other URIs of the same servers, in addition to HILCAT_TEST_<ENGINE>.
 redis_more_uris() {
     local login
     login="&sentinel_user=$LOGIN&sentinel_password=$PASSWORD_IN_URI"

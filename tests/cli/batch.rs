@@ -6,11 +6,11 @@ use std::process::Stdio;
 
 use crate::{SCHEMAS, ended, in_memory, program, run_with};
 
-/// The answers of `hilcat batch` to these lines, on an empty cache in memory.
+/// Returns the answers of `hilcat batch` to these lines, on an empty cache in memory.
 fn batch(lines: &str) -> String {
-    let told = in_memory(&["batch"], lines);
-    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
-    told.stdout
+    let output = in_memory(&["batch"], lines);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+    output.stdout
 }
 
 #[track_caller]
@@ -53,7 +53,7 @@ fn batch_answers_each_operation() {
 }
 
 #[test]
-fn batch_takes_many_at_once() {
+fn batch_accepts_arrays() {
     assert_batch(&[
         (
             r#"{"op":"set_many","scope":"a","items":[["a1",{"count":1}],["a2",{"count":2}]]}"#,
@@ -78,7 +78,7 @@ fn batch_takes_many_at_once() {
 }
 
 #[test]
-fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
+fn an_invalid_line_is_an_error_and_the_next_is_read() {
     let answer = |message: &str| {
         let message = serde_json::to_string(message).unwrap();
         format!(r#"{{"ok":false,"error":{{"kind":"invalid_input","message":{message}}}}}"#)
@@ -122,7 +122,7 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
     ];
     let lines: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();
     let mut expected: Vec<String> = cases.iter().map(|(_, message)| answer(message)).collect();
-    // The last line need not be ended.
+    // The last line needs no newline.
     expected.push(r#"{"ok":true,"result":["a"]}"#.to_owned());
     let answers = batch(&format!("{lines}{}", r#"{"op":"scopes"}"#));
     assert_eq!(answers.lines().collect::<Vec<_>>(), expected);
@@ -132,10 +132,10 @@ fn a_line_that_is_no_operation_is_an_error_and_the_next_is_read() {
 fn a_line_that_is_not_utf_8_is_an_error() {
     let mut command = program();
     command.args(["--cache", "memory:", "--schemas", SCHEMAS, "batch"]);
-    let told = run_with(&mut command, b"{\"op\":\"\xff\"}\r\n{\"op\":\"scopes\"}\r\n");
+    let output = run_with(&mut command, b"{\"op\":\"\xff\"}\r\n{\"op\":\"scopes\"}\r\n");
     let expected = "{\"ok\":false,\"error\":{\"kind\":\"invalid_input\",\"message\":\"the line is not UTF-8\"}}\n\
                     {\"ok\":true,\"result\":[]}\n";
-    assert_eq!(told, ended(0, expected, ""));
+    assert_eq!(output, ended(0, expected, ""));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn batch_names_the_kind_of_an_error() {
 }
 
 #[test]
-fn batch_keeps_what_json_can_hardly_say() {
+fn batch_preserves_values_that_json_has_no_type_for() {
     let dir = tempfile::tempdir().unwrap();
     let schemas = dir.path().join("s.toml");
     let toml = r#"
@@ -162,22 +162,22 @@ fn batch_keeps_what_json_can_hardly_say() {
     );
     let mut command = program();
     command.args(["--cache", "memory:", "--schemas", schemas.to_str().unwrap(), "batch"]);
-    let told = run_with(&mut command, lines.as_bytes());
+    let output = run_with(&mut command, lines.as_bytes());
     let expected = r#"{"ok":true,"result":null}
 {"ok":true,"result":{"big":18446744073709551615,"f":{"$float":"-Infinity"},"raw":{"$bytes":"AP8="},"price":"9.50","at":"2013-01-01T10:00:00Z","doc":{"n":9223372036854775807,"z":1}}}
 "#;
-    assert_eq!(told, ended(0, expected, ""));
+    assert_eq!(output, ended(0, expected, ""));
 }
 
 #[test]
-fn an_answer_is_written_before_more_is_waited_for() {
+fn an_answer_is_written_before_more_input_is_read() {
     let mut command = program();
     command.args(["--cache", "memory:", "--schemas", SCHEMAS, "batch"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
     for (scope, expected) in [("a", r#"["a"]"#), ("d", r#"["a","d"]"#)] {
-        // A part of the next line is no reason to keep the answer back.
+        // The answer does not wait for the rest of the next line.
         let line = format!("{{\"op\":\"keys\",\"scope\":\"{scope}\"}}\n{{\"op\":");
         stdin.write_all(line.as_bytes()).unwrap();
         assert_eq!(answers.next().unwrap().unwrap(), r#"{"ok":true,"result":[]}"#);

@@ -1,4 +1,4 @@
-//! Records that expire, from the command line.
+//! Expiry on the command line.
 
 use std::time::Duration;
 use std::{fs, thread};
@@ -12,7 +12,7 @@ ttl = "1h"
 stale_if_error = "1h"
 "#;
 
-/// The variables of the servers under test, and options of their URIs.
+/// The environment variables of the servers under test, and options of their URIs.
 const SERVERS: [(&str, &str); 10] = [
     ("HILCAT_TEST_POSTGRESQL15", ""),
     ("HILCAT_TEST_PGBOUNCER", ""),
@@ -26,13 +26,13 @@ const SERVERS: [(&str, &str); 10] = [
     ("HILCAT_TEST_REDIS_SECURED", ""),
 ];
 
-/// A cache, a file of schemas, and the name of a scope that no other run has.
-struct Place {
+/// A cache, a file of schemas, and a scope name that no other run uses.
+struct Fixture {
     directory: tempfile::TempDir,
     scope: String,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         let directory = tempfile::tempdir().unwrap();
@@ -72,19 +72,19 @@ impl Place {
 }
 
 #[test]
-fn a_record_is_gone_after_its_time_for_every_command() {
-    let place = Place::new();
-    let uris = place.uris();
+fn an_expired_record_is_absent_for_every_command() {
+    let fixture = Fixture::new();
+    let uris = fixture.uris();
     for uri in &uris {
         let set =
-            place.run(uri, &["set", "SCOPE", "a", r#"{"id": "a", "v": "1"}"#, "--ttl", "2s"], "");
+            fixture.run(uri, &["set", "SCOPE", "a", r#"{"id": "a", "v": "1"}"#, "--ttl", "2s"], "");
         assert_eq!(set, ended(0, "", ""), "{uri}");
         let lines = r#"{"op":"set","scope":"SCOPE","key":"b","value":{"id":"b","v":"2"},"ttl":"2s"}
 {"op":"set_many","scope":"SCOPE","items":[["c",{"id":"c","v":"3"}]],"ttl":"2s"}
 {"op":"set","scope":"SCOPE","key":"kept","value":{"id":"kept","v":"4"}}
 {"op":"exists","scope":"SCOPE","key":"b"}
 "#;
-        let batch = place.run(uri, &["batch"], lines);
+        let batch = fixture.run(uri, &["batch"], lines);
         assert_eq!(batch.code, 0, "{uri}: {}", batch.stderr);
         assert!(!batch.stdout.contains(r#""ok":false"#), "{uri}: {}", batch.stdout);
     }
@@ -92,47 +92,47 @@ fn a_record_is_gone_after_its_time_for_every_command() {
     for uri in &uris {
         for key in ["a", "b", "c"] {
             assert_eq!(
-                place.run(uri, &["exists", "SCOPE", key], ""),
+                fixture.run(uri, &["exists", "SCOPE", key], ""),
                 ended(1, "false\n", ""),
                 "{uri}"
             );
-            assert_eq!(place.run(uri, &["get", "SCOPE", key], ""), ended(1, "", ""), "{uri}");
+            assert_eq!(fixture.run(uri, &["get", "SCOPE", key], ""), ended(1, "", ""), "{uri}");
         }
-        assert_eq!(place.run(uri, &["keys", "SCOPE"], ""), ended(0, "\"kept\"\n", ""), "{uri}");
-        let exported = place.run(uri, &["export", "SCOPE", "--format", "csv"], "");
+        assert_eq!(fixture.run(uri, &["keys", "SCOPE"], ""), ended(0, "\"kept\"\n", ""), "{uri}");
+        let exported = fixture.run(uri, &["export", "SCOPE", "--format", "csv"], "");
         assert_eq!(exported.stdout, "id,v\nkept,4\n", "{uri}");
-        assert_eq!(place.run(uri, &["pop", "SCOPE", "b"], ""), ended(1, "", ""), "{uri}");
+        assert_eq!(fixture.run(uri, &["pop", "SCOPE", "b"], ""), ended(1, "", ""), "{uri}");
         let lines = r#"{"op":"fetch_many","scope":"SCOPE","keys":["a","kept"]}
 {"op":"touch","scope":"SCOPE","key":"a"}
 {"op":"touch","scope":"SCOPE","key":"kept"}
 {"op":"pop","scope":"SCOPE","key":"c"}
 "#;
-        let answers = place.run(uri, &["batch"], lines).stdout;
+        let answers = fixture.run(uri, &["batch"], lines).stdout;
         let expected = r#"{"ok":true,"result":[null,{"id":"kept","v":"4"}]}
 {"ok":true,"result":false}
 {"ok":true,"result":true}
 {"ok":true,"result":null}
 "#;
         assert_eq!(answers, expected, "{uri}");
-        assert_eq!(place.run(uri, &["pop", "SCOPE", "kept"], "").code, 0, "{uri}");
+        assert_eq!(fixture.run(uri, &["pop", "SCOPE", "kept"], "").code, 0, "{uri}");
     }
 }
 
 #[test]
 fn an_entry_is_shown_with_its_expiry() {
-    let place = Place::new();
-    let uri = &place.uris()[0];
-    place.run(uri, &["set", "SCOPE", "a", r#"{"id": "a", "v": "1"}"#, "--ttl", "1ms"], "");
+    let fixture = Fixture::new();
+    let uri = &fixture.uris()[0];
+    fixture.run(uri, &["set", "SCOPE", "a", r#"{"id": "a", "v": "1"}"#, "--ttl", "1ms"], "");
     thread::sleep(Duration::from_millis(5));
-    assert_eq!(place.run(uri, &["get", "SCOPE", "a"], "").code, 1);
-    let shown = place.run(uri, &["get", "--entry", "SCOPE", "a"], "");
+    assert_eq!(fixture.run(uri, &["get", "SCOPE", "a"], "").code, 1);
+    let shown = fixture.run(uri, &["get", "--entry", "SCOPE", "a"], "");
     let entry: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(entry["record"], serde_json::json!({"id": "a", "v": "1"}));
     assert_eq!(entry["stale"], serde_json::json!(true));
     assert!(entry["expires_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(place.run(uri, &["get", "--entry", "SCOPE", "b"], "").code, 1);
+    assert_eq!(fixture.run(uri, &["get", "--entry", "SCOPE", "b"], "").code, 1);
     let line = r#"{"op":"entry","scope":"SCOPE","key":"a"}"#;
-    let answer = place.run(uri, &["batch"], line).stdout;
+    let answer = fixture.run(uri, &["batch"], line).stdout;
     assert!(
         answer.starts_with(r#"{"ok":true,"result":{"record":{"id":"a","v":"1"},"stale":true"#),
         "{answer}"
@@ -140,37 +140,37 @@ fn an_entry_is_shown_with_its_expiry() {
 }
 
 #[test]
-fn purge_says_how_many_it_removed() {
-    let place = Place::new();
-    let uri = &place.uris()[0];
-    // Without the stale window nothing is kept.
-    let schemas = format!("[scopes.{}]\ncolumns = [\"id\", \"v\"]\nttl = \"1ms\"\n", place.scope);
-    fs::write(place.directory.path().join("schemas.toml"), schemas).unwrap();
+fn purge_prints_how_many_records_it_removed() {
+    let fixture = Fixture::new();
+    let uri = &fixture.uris()[0];
+    // Without a stale window, nothing is kept.
+    let schemas = format!("[scopes.{}]\ncolumns = [\"id\", \"v\"]\nttl = \"1ms\"\n", fixture.scope);
+    fs::write(fixture.directory.path().join("schemas.toml"), schemas).unwrap();
     for key in ["a", "b"] {
-        place.run(uri, &["set", "SCOPE", key, &format!(r#"{{"id": "{key}", "v": "1"}}"#)], "");
+        fixture.run(uri, &["set", "SCOPE", key, &format!(r#"{{"id": "{key}", "v": "1"}}"#)], "");
     }
     thread::sleep(Duration::from_millis(5));
-    assert_eq!(place.run(uri, &["purge", "SCOPE"], ""), ended(0, "2\n", ""));
-    assert_eq!(place.run(uri, &["purge"], ""), ended(0, "0\n", ""));
-    let mistyped = place.run(uri, &["purge", "nowhere"], "");
+    assert_eq!(fixture.run(uri, &["purge", "SCOPE"], ""), ended(0, "2\n", ""));
+    assert_eq!(fixture.run(uri, &["purge"], ""), ended(0, "0\n", ""));
+    let mistyped = fixture.run(uri, &["purge", "nowhere"], "");
     assert_eq!(mistyped.code, 2);
     assert!(mistyped.stderr.contains("no scope `nowhere`"), "{}", mistyped.stderr);
 }
 
 #[test]
-fn a_time_that_is_none_is_refused() {
-    let place = Place::new();
-    let uri = &place.uris()[0];
+fn an_invalid_ttl_is_refused() {
+    let fixture = Fixture::new();
+    let uri = &fixture.uris()[0];
     let value = r#"{"id": "a", "v": "1"}"#;
-    let wrong = place.run(uri, &["set", "SCOPE", "a", value, "--ttl", "soon"], "");
+    let wrong = fixture.run(uri, &["set", "SCOPE", "a", value, "--ttl", "soon"], "");
     assert_eq!(wrong.code, 2);
     assert!(wrong.stderr.contains("--ttl") && wrong.stderr.contains("30s"), "{}", wrong.stderr);
     let line = r#"{"op":"set","scope":"SCOPE","key":"a","value":{},"ttl":2}"#;
-    let answer = place.run(uri, &["batch"], line).stdout;
+    let answer = fixture.run(uri, &["batch"], line).stdout;
     assert!(answer.contains("`ttl`") && answer.contains(r#""ok":false"#), "{answer}");
-    place.run(uri, &["set", "SCOPE", "b", r#"{"id": "b", "v": "1"}"#], "");
+    fixture.run(uri, &["set", "SCOPE", "b", r#"{"id": "b", "v": "1"}"#], "");
     assert_eq!(
-        place.run(uri, &["keys", "SCOPE"], "").stdout,
+        fixture.run(uri, &["keys", "SCOPE"], "").stdout,
         "\"b\"\n",
         "nothing else was written"
     );

@@ -1,4 +1,4 @@
-//! The console samples of the guide, as they are written there.
+//! The console samples of the guide.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ fn the_console_samples_of_the_guide_print_what_they_show() {
     assert!(samples > 0, "the guide has no console samples");
 }
 
-/// The pages of the guide.
+/// Returns the pages of the guide.
 fn pages() -> Vec<String> {
     let entries = fs::read_dir(Path::new(ROOT).join("docs/guide/src")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -29,8 +29,7 @@ fn samples_of(page: &str) -> usize {
     blocks.map(|block| check(block.split("```").next().unwrap())).count()
 }
 
-/// Runs the commands of a sample in one shell, in a directory with the files of the repository that
-/// samples name.
+/// Runs the commands of a sample in one shell, in a directory with the files that samples use.
 fn check(sample: &str) {
     let directory = tempfile::tempdir().unwrap();
     for name in ["schemas", "data"] {
@@ -45,15 +44,15 @@ fn check(sample: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), sample);
 }
 
-/// A script that prints each command after a prompt, and runs it. As on a terminal, both outputs are
-/// shown.
+/// Returns a script that prints each command after a prompt, and runs it. Both outputs are shown, as
+/// on a terminal.
 fn script(sample: &str) -> String {
     let commands = sample.lines().filter_map(|line| line.strip_prefix("$ "));
     let shown = commands.map(|command| format!("cat <<'END'\n$ {command}\nEND\n{command}\n"));
     ["exec 2>&1\n".to_owned()].into_iter().chain(shown).collect()
 }
 
-/// `PATH` with the program first.
+/// Returns a `PATH` that begins with the directory of the program.
 fn search_path() -> OsString {
     let program = Path::new(env!("CARGO_BIN_EXE_hilcat")).parent().unwrap();
     let inherited = env::var_os("PATH").unwrap_or_default();

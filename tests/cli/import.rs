@@ -1,4 +1,4 @@
-//! What an import says of its input.
+//! Messages of an import.
 
 use std::fs;
 
@@ -57,36 +57,36 @@ line 6: it is not a JSON object of the scope's columns
 
 #[test]
 fn a_row_that_the_store_refuses_does_not_stop_the_others() {
-    // `name` cannot be NULL and has no default: only a record that stands could do without.
+    // `name` cannot be NULL and has no default: only an existing record could omit it.
     let jsonl = "{\"carrier\":\"AA\",\"name\":\"x\"}\n{\"carrier\":\"UA\"}\n{\"carrier\":\"B6\",\"name\":\"y\"}\n";
-    let told = import(&["airlines", "--format", "jsonl"], jsonl);
-    let (bad, summary) = told.stderr.split_once('\n').unwrap();
-    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
-    assert_eq!((told.code, summary), (2, "2 rows imported, 1 bad row skipped\n"));
+    let output = import(&["airlines", "--format", "jsonl"], jsonl);
+    let (bad, summary) = output.stderr.split_once('\n').unwrap();
+    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{output:?}");
+    assert_eq!((output.code, summary), (2, "2 rows imported, 1 bad row skipped\n"));
 }
 
 #[test]
 fn the_header_names_the_columns() {
     let header = |line: &str| import(&["a", "--format", "csv"], line).stderr;
-    let told = |message: &str| format!("0 rows imported\nhilcat: {message}\n");
-    assert_eq!(header(""), told("the CSV has no header line; its first line names the columns"));
+    let error = |message: &str| format!("0 rows imported\nhilcat: {message}\n");
+    assert_eq!(header(""), error("the CSV has no header line; its first line names the columns"));
     assert_eq!(
         header("id,nam\n"),
-        told(
+        error(
             "line 1, the header: no column `nam`; the columns are id, name, comment, count; did \
              you mean `name`?"
         )
     );
-    assert_eq!(header("id,id\n"), told("line 1, the header: duplicate column `id`"));
+    assert_eq!(header("id,id\n"), error("line 1, the header: duplicate column `id`"));
     assert_eq!(
         header("\nname\n"),
-        told("line 2, the header: it lacks the column `id`, which is unique")
+        error("line 2, the header: it lacks the column `id`, which is unique")
     );
     assert_eq!(import(&["a", "--format", "csv"], "id\n"), ended(0, "", "0 rows imported\n"));
 }
 
 #[test]
-fn the_format_is_told_by_the_file_or_by_an_option() {
+fn the_format_follows_from_the_file_name_or_an_option() {
     let expected = "hilcat: neither the file name nor --format determines the format; give \
                     --format csv or --format jsonl\n";
     assert_eq!(import(&["a"], ""), ended(2, "", expected));
@@ -107,14 +107,14 @@ fn the_format_is_told_by_the_file_or_by_an_option() {
     );
 }
 
-/// Cells, JSON and keys on the command line have one verdict.
+/// Cells, JSON and keys on the command line follow the same rules.
 #[test]
-fn a_number_that_would_become_another_is_refused() {
+fn a_number_that_would_be_changed_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let schemas = directory.path().join("s.toml");
     let columns = "columns = [\"r\", \"d\"]\ncolumn_types = { id = \"real\", r = \"real\", d = \"double\" }\n";
     fs::write(&schemas, format!("[scopes.f]\n{columns}")).unwrap();
-    let told = |words: &[&str], input: &str| {
+    let hilcat = |words: &[&str], input: &str| {
         let mut program = program();
         program.args(["--cache", "memory:", "--schemas"]).arg(&schemas).args(words);
         run_with(&mut program, input.as_bytes())
@@ -128,9 +128,9 @@ line 6: column `r`: the integer has more digits than a value of type real holds;
 1 row imported, 5 bad rows skipped
 ";
     let csv = "id,r,d\n1,0,1e400\n2,1e400,0\n3,1e-50,0\n4,0,9007199254740993\n5,16777217,0\n6,0.1,9007199254740993.0\n";
-    assert_eq!(told(&["import", "f", "--format", "csv"], csv), ended(2, "", refused));
+    assert_eq!(hilcat(&["import", "f", "--format", "csv"], csv), ended(2, "", refused));
     for key in ["16777217", "1e-50", "1e400"] {
-        let told = told(&["get", "f", key], "");
-        assert!(told.code == 2 && told.stderr.contains("type real"), "{told:?}");
+        let output = hilcat(&["get", "f", key], "");
+        assert!(output.code == 2 && output.stderr.contains("type real"), "{output:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Files and variables that others wrote: hostile, large, half written.
+//! Hostile, large and incomplete input files and variables.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,16 +13,16 @@ fn scopes_by(path: &Path) -> crate::Ended {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn a_pipe_does_not_block() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("p.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let told = scopes_by(&pipe);
-    assert_eq!(told.code, 2);
-    assert!(told.stderr.contains("p.toml: not a regular file"), "{told:?}");
+    let output = scopes_by(&pipe);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("p.toml: not a regular file"), "{output:?}");
     let uri = format!("layers:///{}", pipe.display());
-    let told = run(&["--cache", &uri, "scopes"]);
-    assert!(told.code == 2 && told.stderr.contains("p.toml: not a regular file"), "{told:?}");
+    let output = run(&["--cache", &uri, "scopes"]);
+    assert!(output.code == 2 && output.stderr.contains("p.toml: not a regular file"), "{output:?}");
 }
 
 #[test]
@@ -30,28 +30,28 @@ fn a_file_that_is_too_large_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let large = directory.path().join("large.toml");
     File::create(&large).unwrap().set_len(1 << 30).unwrap();
-    let told = scopes_by(&large);
-    assert_eq!(told.code, 2);
-    assert!(told.stderr.contains("large.toml: larger than 64 MiB"), "{told:?}");
-    let told = run(&["--cache", &format!("layers:///{}", large.display()), "scopes"]);
-    assert!(told.code == 2 && told.stderr.contains("larger than 64 MiB"), "{told:?}");
+    let output = scopes_by(&large);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("large.toml: larger than 64 MiB"), "{output:?}");
+    let output = run(&["--cache", &format!("layers:///{}", large.display()), "scopes"]);
+    assert!(output.code == 2 && output.stderr.contains("larger than 64 MiB"), "{output:?}");
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
-    let told = scopes_by(Path::new("no/such.toml"));
+fn a_missing_file_is_named() {
+    let output = scopes_by(Path::new("no/such.toml"));
     let expected = "hilcat: no/such.toml: no such file; name the TOML file of the schemas, or a \
                     directory of such files\n";
-    assert_eq!(told, ended(2, "", expected));
-    let told = run(&["--cache", "layers:///no/such.toml", "scopes"]);
+    assert_eq!(output, ended(2, "", expected));
+    let output = run(&["--cache", "layers:///no/such.toml", "scopes"]);
     assert_eq!(
-        told.stderr,
+        output.stderr,
         "hilcat: no/such.toml: no such file; name the TOML file of the layers\n"
     );
 }
 
 #[test]
-fn hidden_files_and_those_of_editors_are_passed_over() {
+fn hidden_files_and_editor_backups_are_skipped() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("a.toml"), "\u{feff}[scopes.a]\n").unwrap();
@@ -62,7 +62,7 @@ fn hidden_files_and_those_of_editors_are_passed_over() {
 }
 
 #[test]
-fn a_variable_that_is_empty_is_not_set() {
+fn an_empty_variable_counts_as_not_set() {
     let mut command = program();
     command.env("HILCAT_SCHEMAS", "").env("HILCAT_CACHE", "memory:").arg("scopes");
     assert_eq!(run_with(&mut command, b""), ended(0, "", ""));
@@ -83,56 +83,56 @@ fn many_scopes_are_read() {
     assert_eq!(run(&words), ended(0, "", ""));
     text.push_str("[scopes.x]\ntable = 's7'\n");
     fs::write(&file, &text).unwrap();
-    let told = run(&words);
+    let output = run(&words);
     let place =
         format!("{0}:20001:9: the table `s7` is that of the scope `s7` at {0}:8:9", file.display());
-    assert!(told.stderr.contains(&place), "{told:?}");
+    assert!(output.stderr.contains(&place), "{output:?}");
 }
 
 #[test]
-fn a_byte_order_mark_is_passed_over() {
+fn a_byte_order_mark_is_skipped() {
     let jsonl = "\u{feff}{\"id\":\"a1\"}\n{\"id\":\"a2\"}\n";
-    let told = in_memory(&["import", "a", "--format", "jsonl"], jsonl);
-    assert_eq!(told, ended(0, "", "2 rows imported\n"));
-    let told = in_memory(&["import", "a", "--format", "csv"], "\u{feff}id\na1\n");
-    assert_eq!(told, ended(0, "", "1 row imported\n"));
-    let told = in_memory(&["batch"], "\u{feff}{\"op\":\"scopes\"}\n");
-    assert_eq!(told, ended(0, "{\"ok\":true,\"result\":[]}\n", ""));
+    let output = in_memory(&["import", "a", "--format", "jsonl"], jsonl);
+    assert_eq!(output, ended(0, "", "2 rows imported\n"));
+    let output = in_memory(&["import", "a", "--format", "csv"], "\u{feff}id\na1\n");
+    assert_eq!(output, ended(0, "", "1 row imported\n"));
+    let output = in_memory(&["batch"], "\u{feff}{\"op\":\"scopes\"}\n");
+    assert_eq!(output, ended(0, "{\"ok\":true,\"result\":[]}\n", ""));
 }
 
 #[test]
-fn the_lines_of_a_quote_that_is_never_closed_are_named() {
+fn the_lines_of_an_unclosed_quote_are_named() {
     let rows: String = (0..995).map(|n| format!("k{n},x\n")).collect();
     let csv = format!("id,name\ngood,x\n\"bad,x\n{rows}");
-    let told = in_memory(&["import", "a", "--format", "csv"], &csv);
+    let output = in_memory(&["import", "a", "--format", "csv"], &csv);
     let expected = "lines 3 to 998: a quote is never closed, so everything after it is one \
                     row; close it, or double it\n\
                     1 row imported, 1 bad row skipped\n";
-    assert_eq!(told, ended(2, "", expected));
+    assert_eq!(output, ended(2, "", expected));
 }
 
 #[test]
 fn names_from_outside_are_printed_without_control_characters() {
-    let told = in_memory(&["import", "a", "--format", "csv"], "id,\u{1b}[31mred\u{7}\n");
-    assert_eq!(told.code, 2);
-    assert!(told.stderr.contains("no column `\\u{1b}[31mred\\u{7}`"), "{told:?}");
-    let told = in_memory(&["import", "a", "--format", "jsonl"], r#"{"id":"x","\u001b[0m":1}"#);
-    assert!(!told.stderr.contains('\u{1b}'), "{told:?}");
+    let output = in_memory(&["import", "a", "--format", "csv"], "id,\u{1b}[31mred\u{7}\n");
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("no column `\\u{1b}[31mred\\u{7}`"), "{output:?}");
+    let output = in_memory(&["import", "a", "--format", "jsonl"], r#"{"id":"x","\u001b[0m":1}"#);
+    assert!(!output.stderr.contains('\u{1b}'), "{output:?}");
 }
 
 #[cfg(feature = "sqlite")]
 mod exports {
     use super::*;
 
-    /// A cache whose second record cannot be read.
+    /// Returns a cache whose second record cannot be read.
     fn broken() -> (tempfile::TempDir, String) {
         let directory = tempfile::tempdir().unwrap();
         let uri = format!("sqlite+kv:///{}", directory.path().join("t.db").display());
         let options = ["--cache", uri.as_str(), "--schemas", SCHEMAS];
         let csv = "id,name\na1,x\na2,y\n";
         let words = ["import", "a", "--format", "csv"];
-        let told = run_with(program().args(options).args(words), csv.as_bytes());
-        assert_eq!(told.code, 0, "{told:?}");
+        let output = run_with(program().args(options).args(words), csv.as_bytes());
+        assert_eq!(output.code, 0, "{output:?}");
         (directory, uri)
     }
 
@@ -155,7 +155,7 @@ mod exports {
     const ALL: &str = "id,name,comment,count\na1,x,,\na2,y,,\n";
 
     #[test]
-    fn a_file_is_replaced_whole_or_not_at_all() {
+    fn an_export_replaces_a_file_atomically() {
         let (directory, uri) = broken();
         let names = || {
             let entries = fs::read_dir(directory.path()).unwrap();
@@ -167,9 +167,9 @@ mod exports {
         fs::write(&file, "precious").unwrap();
         let before = names();
         spoil(directory.path());
-        let told = export(&uri, file.to_str().unwrap());
-        assert_eq!(told.code, 2);
-        assert!(told.stderr.contains("sqlite+kv iter, scope `a`, key `a2`"), "{told:?}");
+        let output = export(&uri, file.to_str().unwrap());
+        assert_eq!(output.code, 2);
+        assert!(output.stderr.contains("sqlite+kv iter, scope `a`, key `a2`"), "{output:?}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
         let new = directory.path().join("new.csv");
         assert_eq!(export(&uri, new.to_str().unwrap()).code, 2);
@@ -178,7 +178,7 @@ mod exports {
 
     #[cfg(unix)]
     #[test]
-    fn a_file_keeps_its_mode_and_its_links() {
+    fn an_export_keeps_the_mode_and_the_links_of_a_file() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
 
         let (directory, uri) = broken();
@@ -196,7 +196,7 @@ mod exports {
 
     #[cfg(unix)]
     #[test]
-    fn streams_are_written_to_as_they_are() {
+    fn streams_are_written_directly() {
         let (directory, uri) = broken();
         assert_eq!(export(&uri, "/dev/stdout"), ended(0, ALL, ""));
         assert_eq!(export(&uri, "/dev/null"), ended(0, "", ""));
@@ -205,7 +205,7 @@ mod exports {
         let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn().unwrap();
         assert_eq!(export(&uri, pipe.to_str().unwrap()), ended(0, "", ""));
         assert_eq!(reader.wait_with_output().unwrap().stdout, ALL.as_bytes());
-        // What standard output already has stays.
+        // The existing contents of standard output are kept.
         let out = directory.path().join("out.txt");
         let mut file = File::create(&out).unwrap();
         file.write_all(b"before\n").unwrap();

@@ -1,4 +1,4 @@
-//! The command line, as who calls it sees it.
+//! The command line.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod batch;
@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 
 const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
 
-/// How a call of the program ended.
+/// The exit code and the output of a call of the program.
 #[derive(Debug, PartialEq)]
 struct Ended {
     code: i32,
@@ -39,7 +39,7 @@ fn program() -> Command {
     command
 }
 
-/// Runs the program with these words, and with this on its standard input.
+/// Runs the program with this standard input.
 fn run_with(command: &mut Command, input: &[u8]) -> Ended {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -66,7 +66,7 @@ fn in_memory(words: &[&str], input: &str) -> Ended {
 }
 
 #[test]
-fn the_usage_is_told() {
+fn the_usage_is_printed() {
     let none = run(&[]);
     assert_eq!(none.code, 2);
     assert!(none.stderr.contains("Usage: hilcat [OPTIONS] <COMMAND>"), "{none:?}");
@@ -86,7 +86,7 @@ fn the_usage_is_told() {
 }
 
 #[test]
-fn a_cache_has_to_be_named() {
+fn a_cache_is_required() {
     let expected =
         "hilcat: no cache is given; name it by --cache URI or by the variable HILCAT_CACHE\n";
     assert_eq!(run(&["scopes"]), ended(2, "", expected));
@@ -106,11 +106,17 @@ fn the_uri_of_a_cache_is_never_shown() {
         &[uri, "scopes"],
     ];
     for words in calls {
-        let told = run(words);
-        assert!(!told.stdout.contains("secret") && !told.stderr.contains("secret"), "{told:?}");
+        let output = run(words);
+        assert!(
+            !output.stdout.contains("secret") && !output.stderr.contains("secret"),
+            "{output:?}"
+        );
     }
-    let told = run_with(program().env("HILCAT_CACHE", uri).arg("--help"), b"");
-    assert!(told.stdout.contains("HILCAT_CACHE") && !told.stdout.contains("secret"), "{told:?}");
+    let output = run_with(program().env("HILCAT_CACHE", uri).arg("--help"), b"");
+    assert!(
+        output.stdout.contains("HILCAT_CACHE") && !output.stdout.contains("secret"),
+        "{output:?}"
+    );
     assert_eq!(
         run(&[uri, "scopes"]).stderr,
         "hilcat: the first word is a URI and no command; a cache is named by --cache URI\n"
@@ -131,7 +137,7 @@ fn an_unknown_scope_names_the_declared_ones() {
 }
 
 #[test]
-fn what_is_not_there_is_code_1() {
+fn a_missing_record_is_exit_code_1() {
     assert_eq!(in_memory(&["exists", "a", "a1"], ""), ended(1, "false\n", ""));
     assert_eq!(in_memory(&["get", "a", "a1"], ""), ended(1, "", ""));
     assert_eq!(in_memory(&["pop", "d", "d1", "d2"], ""), ended(1, "", ""));
@@ -160,9 +166,9 @@ fn a_value_is_json_of_the_columns() {
         in_memory(&["set", "a", "a1", "{name: 1}"], ""),
         ended(2, "", "hilcat: not JSON: a syntax error at line 1 column 2\n")
     );
-    let told = in_memory(&["set", "a", "a1", r#"{"count": "secret"}"#], "");
+    let output = in_memory(&["set", "a", "a1", r#"{"count": "secret"}"#], "");
     assert_eq!(
-        told,
+        output,
         ended(
             2,
             "",
@@ -173,16 +179,16 @@ fn a_value_is_json_of_the_columns() {
 }
 
 #[test]
-fn schemas_that_are_wrong_are_reported() {
+fn invalid_schemas_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("s.toml");
     fs::write(&file, "[scopes.a]\ncolums = ['x']\n").unwrap();
     let file = file.to_str().unwrap();
-    let told = run(&["--cache", "memory:", "--schemas", file, "scopes"]);
-    assert_eq!((told.code, told.stdout.as_str()), (2, ""));
+    let output = run(&["--cache", "memory:", "--schemas", file, "scopes"]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
     assert!(
-        told.stderr.starts_with(&format!("hilcat: {file}:2:1: unknown key `colums`; ")),
-        "{told:?}"
+        output.stderr.starts_with(&format!("hilcat: {file}:2:1: unknown key `colums`; ")),
+        "{output:?}"
     );
     assert_eq!(
         run(&["--cache", "memory:", "migrate"]),

@@ -1,4 +1,4 @@
-//! The commands on SQLite, where records outlive the process.
+//! The commands on a SQLite file.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::{Ended, SCHEMAS, ended, program, run_with};
 
-/// A cache in a file of its own, with the example schemas.
+/// A cache in its own file, with the example schemas.
 struct OnDisk(TempDir);
 
 impl OnDisk {
@@ -91,13 +91,13 @@ fn an_unsafe_change_is_planned_but_not_applied() {
 }
 
 #[test]
-fn tables_that_stand_are_adopted() {
+fn existing_tables_are_adopted() {
     let cache = OnDisk::new();
     assert_eq!(cache.run(&["set", "d", "d1", "d2", "3"]).code, 0);
     let mut command = cache.command();
     command.env_remove("HILCAT_SCHEMAS").args(["--adopt", "get", "d", "d1", "d2"]);
-    let told = run_with(&mut command, b"");
-    assert_eq!(told, ended(0, "3\n", ""));
+    let output = run_with(&mut command, b"");
+    assert_eq!(output, ended(0, "3\n", ""));
 }
 
 #[test]
@@ -148,25 +148,26 @@ fn files_are_read_and_written() {
 }
 
 #[test]
-fn columns_that_a_file_lacks_stay_as_they_were() {
+fn columns_missing_from_a_file_are_unchanged() {
     let cache = OnDisk::new();
     cache.run_with(&["import", "a", "--format", "csv"], "id,name,count\na1,x,1\n");
-    let told = cache.run_with(&["import", "a", "--format", "csv"], "count,id\r\n2,a1\r\n3,a2\r\n");
-    assert_eq!(told, ended(0, "", "2 rows imported\n"));
+    let output =
+        cache.run_with(&["import", "a", "--format", "csv"], "count,id\r\n2,a1\r\n3,a2\r\n");
+    assert_eq!(output, ended(0, "", "2 rows imported\n"));
     let expected = "id,name,comment,count\na1,x,,2\na2,,,3\n";
     assert_eq!(cache.run(&["export", "a", "--format", "csv"]), ended(0, expected, ""));
 }
 
 #[test]
-fn many_rows_pass_in_batches() {
+fn many_rows_are_imported_in_batches() {
     let cache = OnDisk::new();
     let rows: String = (0..2500).map(|n| format!("k{n:04},,,{n}\n")).collect();
     let csv = format!("id,name,comment,count\n{rows}");
     let bad = csv.replace("k1700,,,1700", "k1700,,,x");
-    let told = cache.run_with(&["import", "a", "--format", "csv"], &bad);
+    let output = cache.run_with(&["import", "a", "--format", "csv"], &bad);
     let expected = "line 1702: column `count`: the text is not of type int\n\
                     2499 rows imported, 1 bad row skipped\n";
-    assert_eq!(told, ended(2, "", expected));
+    assert_eq!(output, ended(2, "", expected));
     assert_eq!(cache.run_with(&["import", "a", "--format", "csv"], &csv).code, 0);
     assert_eq!(cache.run(&["export", "a", "--format", "csv"]), ended(0, &csv, ""));
 }
@@ -175,18 +176,18 @@ fn many_rows_pass_in_batches() {
 fn a_row_that_the_store_refuses_does_not_stop_its_batch() {
     let cache = OnDisk::new();
     assert_eq!(cache.run(&["set", "airlines", "UA", r#"{"name":"old"}"#]).code, 0);
-    // Without a name, which cannot be NULL, there can be no new record; one that stands keeps its.
+    // A new record needs a name, which cannot be NULL; an existing record keeps its own.
     let csv = "carrier\nAA\nUA\n";
-    let told = cache.run_with(&["import", "airlines", "--format", "csv"], csv);
-    let (bad, summary) = told.stderr.split_once('\n').unwrap();
-    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{told:?}");
-    assert_eq!((told.code, summary), (2, "1 row imported, 1 bad row skipped\n"));
+    let output = cache.run_with(&["import", "airlines", "--format", "csv"], csv);
+    let (bad, summary) = output.stderr.split_once('\n').unwrap();
+    assert!(bad.starts_with("line 2: ") && bad.contains("column `name`: "), "{output:?}");
+    assert_eq!((output.code, summary), (2, "1 row imported, 1 bad row skipped\n"));
     let expected = "{\"carrier\":\"UA\",\"name\":\"old\"}\n";
     assert_eq!(cache.run(&["export", "airlines", "--format", "jsonl"]), ended(0, expected, ""));
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_broken_pipe_is_not_an_error() {
     let cache = OnDisk::new();
     let rows: String = (0..20_000).map(|n| format!("a key of some length {n},{n}\n")).collect();
     let csv = format!("id,count\n{rows}");
@@ -202,8 +203,8 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
-/// Imports a CSV of the sample data and exports it again. Gives its text before and after.
-fn there_and_back(scope: &str) -> (String, String) {
+/// Imports a CSV of the sample data and exports it again. Returns the text before and after.
+fn round_trip(scope: &str) -> (String, String) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/nycflights13");
     let file = data.join(format!("{scope}.csv"));
     let text = fs::read_to_string(&file).unwrap();
@@ -217,16 +218,16 @@ fn there_and_back(scope: &str) -> (String, String) {
 }
 
 #[test]
-fn the_sample_data_come_back() {
+fn the_sample_data_round_trip() {
     for scope in ["airlines", "planes"] {
-        let (before, after) = there_and_back(scope);
+        let (before, after) = round_trip(scope);
         assert_eq!(before, after);
     }
 }
 
 #[test]
-fn coordinates_come_back_as_the_same_numbers() {
-    let (before, after) = there_and_back("airports");
+fn coordinates_round_trip_exactly() {
+    let (before, after) = round_trip("airports");
     assert_eq!(before.lines().count(), after.lines().count());
     for (before, after) in before.lines().zip(after.lines()).filter(|(one, other)| one != other) {
         let cells = before.split(',').zip(after.split(','));
@@ -236,9 +237,9 @@ fn coordinates_come_back_as_the_same_numbers() {
     }
 }
 
-/// What a staged cache has is loaded before a command and saved after it.
+/// A staged cache is loaded before a command and saved after it.
 #[test]
-fn layers_are_taken() {
+fn layers_are_opened_by_uri() {
     let cache = OnDisk::new();
     let storage = format!("sqlite:///{}", cache.path("t.db"));
     let escaped = storage.replace('/', "%2F");

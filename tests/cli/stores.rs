@@ -1,10 +1,10 @@
-//! The same commands on the stores of serialised records.
+//! The commands on stores of serialised records.
 
 use std::process::Command;
 
 use crate::{Ended, SCHEMAS, ended, program, run_with};
 
-/// A command on the cache of this URI.
+/// Returns a command on the cache of this URI.
 fn on(uri: &str) -> Command {
     let mut command = program();
     command.args(["--cache", uri, "--schemas", SCHEMAS]);
@@ -17,8 +17,8 @@ fn run(uri: &str, words: &[&str], input: &str) -> Ended {
 
 fn every_command(uri: &str) {
     let csv = "id,name,comment,count\na1,x,,3\na/2,\"y, z\",c,\n";
-    let told = run(uri, &["import", "a", "--format", "csv"], csv);
-    assert_eq!(told, ended(0, "", "2 rows imported\n"), "{uri}");
+    let output = run(uri, &["import", "a", "--format", "csv"], csv);
+    assert_eq!(output, ended(0, "", "2 rows imported\n"), "{uri}");
     assert_eq!(run(uri, &["scopes"], ""), ended(0, "a\n", ""), "{uri}");
     assert_eq!(run(uri, &["exists", "a", "a1"], "").code, 0, "{uri}");
     assert_eq!(run(uri, &["exists", "a", "a2"], "").code, 1, "{uri}");

@@ -1,29 +1,29 @@
-//! The backends that the suite runs on. A new one is a line in [`BACKENDS`].
+//! The backends on which the suite runs. A new one is a line in [`BACKENDS`].
 
 use hilcat::store::{Capabilities, ExpirySupport};
 use hilcat_conformance::{Case, Storage, cases_for};
 
 use crate::storage;
 
-/// How long a backend keeps its records.
+/// The lifetime of a backend's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// It stores none.
+    /// No records are stored.
     Nothing,
-    /// As long as the cache is open.
+    /// Records live as long as the cache is open.
     WhileOpen,
-    /// After the cache was closed.
+    /// Records outlive the cache.
     Persistent,
 }
 
 /// A backend under test.
 pub struct Backend {
     pub name: &'static str,
-    /// The schemes of the library that it covers.
+    /// The covered URI schemes of the library.
     pub schemes: &'static [&'static str],
-    /// How long it keeps its records.
+    /// The lifetime of its records.
     pub durability: Durability,
-    /// Makes a fresh storage, or returns the reason why there is none.
+    /// Creates a fresh storage, or returns the reason why that is not possible.
     pub storage: fn() -> Result<Storage, String>,
 }
 
@@ -130,7 +130,7 @@ macro_rules! layers {
     };
 }
 
-/// The layers, over each backend that has a line.
+/// The layers over each backend.
 #[rustfmt::skip]
 pub const LAYERS: &[&[Backend]] = &[
     layers!("memory", Durability::WhileOpen, Ok(storage::uri("memory:"))),

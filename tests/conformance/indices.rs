@@ -1,4 +1,4 @@
-//! A prefix of indices of one's own in a cluster, and plain requests to it.
+//! An unused prefix of indices in a cluster, and plain requests to the cluster.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,17 +10,17 @@ use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, Transp
 use elasticsearch::http::{Method, Url};
 use serde_json::Value as Json;
 
-/// The indices of a cluster whose names begin as no others do. They are removed in the end.
+/// The indices of a cluster under an unused prefix. They are deleted on drop.
 pub struct Indices {
-    /// The cluster's URI, without options.
+    /// The URI of the cluster, without options.
     pub base: String,
-    /// The file of the authority that signed its certificate.
+    /// The certificate file of the authority that signed the certificate of the cluster.
     pub ca: Option<String>,
     pub prefix: String,
 }
 
 impl Indices {
-    /// Those of the cluster that a variable names.
+    /// Chooses a prefix in the cluster whose URI is in an environment variable.
     pub fn new(variable: &str) -> Result<Self, String> {
         let base = std::env::var(variable).map_err(|_| format!("{variable} is not set"))?;
         let random = RandomState::new().hash_one(std::process::id());
@@ -28,7 +28,7 @@ impl Indices {
         Ok(Self { base, ca, prefix: format!("t{random:016x}-") })
     }
 
-    /// The URI of a cache that has them, with more options.
+    /// Returns the URI of a cache on these indices, with more options.
     pub fn uri(&self, options: &str) -> String {
         let mut uri = format!("{}?prefix={}&replicas=0", self.base, self.prefix);
         if let Some(ca) = &self.ca {
@@ -40,7 +40,7 @@ impl Indices {
         uri
     }
 
-    /// The status and the body of an answer of the cluster.
+    /// Sends a request, and returns the status and the body of the response.
     pub fn send(&self, method: Method, path: &str, body: Option<Json>) -> (u16, Json) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let body = body.map(|body| body.to_string());
@@ -71,7 +71,7 @@ impl Indices {
         builder.build().unwrap()
     }
 
-    /// The names of the indices that stand.
+    /// Returns the names of the existing indices.
     pub fn names(&self) -> Vec<String> {
         let path = format!("{}*?filter_path=*.aliases&expand_wildcards=all", self.prefix);
         let (_, found) = self.send(Method::Get, &path, None);
@@ -88,7 +88,7 @@ impl Drop for Indices {
         };
         for names in self.names().chunks(20) {
             let names: Vec<String> = names.iter().map(encode).collect();
-            // One that a test removes itself may be gone by now.
+            // The test may have deleted the index itself.
             let path = format!("{}?ignore_unavailable=true", names.join(","));
             let removed = self.send(Method::Delete, &path, None);
             assert!(removed.0 < 300 || std::thread::panicking(), "{removed:?}");

@@ -1,8 +1,8 @@
-//! Scopes side by side in one table.
+//! Several scopes in one table.
 //!
-//! A single table has one schema, and the cases open scopes of their own schemas: those that are
-//! opened with the same columns first are in one table. A scope that is opened with other columns
-//! later changes its table, as it would change one of its own.
+//! A single table has one schema, but each case opens scopes with its own schemas. So scopes that are
+//! first opened with the same columns share a table. A scope that is opened with other columns later
+//! changes this table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use hilcat::backend::{SingleTable, Tables};
 use hilcat::store::{Capabilities, ScopeStore, Store};
 use hilcat::{ColumnType, Plan, Result, Schema};
 
-/// The columns that a scope was opened with first, by their names and types, in key order.
+/// The columns with which a scope was first opened, with their types, and the positions of its key.
 type Columns = (Vec<(String, ColumnType)>, Vec<usize>);
 
-/// Which table each scope of a place is in.
+/// The columns of each scope, which determine its table.
 #[derive(Debug, Default)]
 pub struct InTables(Mutex<BTreeMap<String, Columns>>);
 
@@ -26,7 +26,7 @@ impl InTables {
     }
 }
 
-/// A database whose scopes are side by side in tables of this prefix.
+/// A database whose scopes share tables with this prefix.
 #[derive(Debug)]
 pub struct OneTable<T> {
     pub database: T,
@@ -77,7 +77,7 @@ impl<T: Tables + Clone> Store for OneTable<T> {
         let tables: Vec<Columns> = self.tables.0.lock().unwrap().values().cloned().collect();
         let mut scopes = BTreeSet::new();
         for columns in tables {
-            // The names of scopes are read in the same way whatever the records look like.
+            // The names of scopes do not depend on the columns of the records.
             let any = Schema::new("any").unique(hilcat::Column::new("id", ColumnType::Text));
             scopes.extend(self.table(&columns, any)?.scopes()?);
         }

@@ -17,7 +17,7 @@ pub fn open_uri(uri: &str, clock: &ManualClock) -> Result<Cache> {
     Cache::builder(uri).clock(clock.clone()).open()
 }
 
-/// A URI that no other case can open, such as a memory.
+/// A URI that no other case can open, such as `memory:`.
 pub fn uri(uri: &'static str) -> Storage {
     Storage::new(|clock| open_uri(uri, clock))
 }

@@ -1,9 +1,9 @@
-//! Whether every value is accounted for.
+//! Checks that every value is accounted for.
 //!
-//! Each value is written by one call. One that was written by an acknowledged `update` or `set` is
-//! stored until another call replaces or removes it, and that call is told the value, unless it is
-//! a `set`. So, at the end, each such value was found by one call or is stored. A computed value
-//! need not have been stored, but it is not found twice.
+//! Each value is written by one call. A value of an acknowledged `update` or `set` is stored until
+//! another call replaces or removes it. That call returns the value, unless it is a `set`. So at the
+//! end, each such value was returned by one call or is stored. A computed value need not have been
+//! stored, but is returned at most once.
 
 use std::collections::HashMap;
 
@@ -15,38 +15,38 @@ pub struct Account {
     report: Report,
 }
 
-/// What happened to the record of one key.
+/// The history of one key.
 #[derive(Default)]
 struct Record {
-    /// The values that were written or may have been, each with how the call ended.
+    /// The values that were or may have been written, each with the call and its outcome.
     written: HashMap<String, (What, Outcome)>,
-    /// How many calls replaced or removed each value.
+    /// The number of calls that replaced or removed each value.
     taken: HashMap<String, usize>,
     read: Vec<String>,
-    /// How many calls may have replaced or removed a value without being told it.
+    /// The number of calls that may have replaced or removed a value without returning it.
     silent: usize,
 }
 
-/// What is wrong, and how much there was.
+/// The numbers of calls and of violations.
 #[derive(Debug, Default)]
 pub struct Report {
     calls: usize,
     acknowledged: usize,
     not_done: usize,
     unknown: usize,
-    /// Acknowledged values that are neither stored nor were found by a call.
+    /// Acknowledged values that are not stored and were not returned by a call.
     lost: usize,
-    /// Values that two calls found, or that are stored though a call replaced or removed them.
-    found_twice: usize,
-    /// Values that were found, and that no call wrote to this key.
+    /// Values that two calls returned, or that are stored although a call replaced or removed them.
+    duplicate: usize,
+    /// Values that were returned, but that no call wrote to this key.
     foreign: usize,
-    /// Values that were found though the call that wrote them said that it changed nothing.
+    /// Values that were returned although the call that wrote them reported that nothing was changed.
     denied: usize,
 }
 
 impl Report {
     pub fn check(&self) {
-        let wrong = [self.lost, self.found_twice, self.foreign, self.denied];
+        let wrong = [self.lost, self.duplicate, self.foreign, self.denied];
         assert_eq!(wrong, [0; 4], "{self:?}");
         assert!(self.acknowledged >= 20, "{self:?}");
     }
@@ -80,7 +80,7 @@ impl Account {
         }
     }
 
-    /// Compares with what is stored at the end.
+    /// Compares the history with the values that are stored at the end.
     pub fn close(mut self, stored: impl Fn(&str) -> Option<String>) -> Report {
         for key in KNOWN.into_iter().chain(SET) {
             let mut record = self.keys.remove(key).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Record {
                 && !self.taken.contains_key(*value)
         });
         report.lost += lost.count().saturating_sub(self.silent);
-        report.found_twice += self.taken.values().filter(|count| **count > 1).count();
+        report.duplicate += self.taken.values().filter(|count| **count > 1).count();
         for value in self.taken.keys().chain(&self.read) {
             match self.written.get(value) {
                 None => report.foreign += 1,
@@ -111,8 +111,8 @@ impl Record {
     }
 }
 
-/// That a fault is noticed: what two calls did, what is stored at the end, and the report's count
-/// of lost, twice found, foreign and denied values.
+/// Checks that faults are detected, by the history of two calls, the value that is stored at the end,
+/// and the report's numbers of lost, duplicate, foreign and denied values.
 pub fn notices_faults() {
     let event = |what, wrote: Option<&str>, found: Option<&str>| Event {
         what,
@@ -126,7 +126,7 @@ pub fn notices_faults() {
         events.into_iter().for_each(|event| account.add(event));
         let stored = stored.map(str::to_owned);
         let report = account.close(|key| stored.clone().filter(|_| key == KNOWN[0]));
-        [report.lost, report.found_twice, report.foreign, report.denied]
+        [report.lost, report.duplicate, report.foreign, report.denied]
     };
     let update = |wrote, found| event(What::Update, Some(wrote), found);
     let two = |found| vec![update("a", None), update("b", found)];

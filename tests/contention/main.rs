@@ -1,8 +1,8 @@
-//! Eight processes of four threads each that read, compute, replace and remove a few records: what
-//! was acknowledged is not lost.
+//! Eight processes of four threads each read, compute, replace and remove a few records: no
+//! acknowledged write is lost.
 //!
-//! A test for each store that processes share, ignored where its server is not running. It takes
-//! two seconds, or as many as `HILCAT_CONTENTION_SECONDS` says.
+//! There is a test for each store that processes can share, ignored if its server is not running. It
+//! takes two seconds, or as many as `HILCAT_CONTENTION_SECONDS` says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
@@ -22,7 +22,7 @@ use crate::worker::Event;
 
 const PROCESSES: usize = 8;
 
-/// The stores: a scheme of files, or the variable that holds the URI of a server.
+/// The stores: the scheme of a file, or the environment variable with the URI of a server.
 const STORES: [(&str, &str); 10] = [
     ("sqlite", "sqlite"),
     ("sqlite+kv", "sqlite+kv"),
@@ -37,12 +37,12 @@ const STORES: [(&str, &str); 10] = [
 ];
 
 fn main() -> ExitCode {
-    if let Some(job) = worker::Job::asked() {
+    if let Some(job) = worker::Job::from_env() {
         job.run();
         return ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
-    // The processes of one test keep a machine busy.
+    // The processes of one test use the whole machine.
     arguments.test_threads = Some(1);
     let trial = |(name, uri): (&'static str, &'static str)| {
         Trial::ignorable_test(format!("{name}::no_acknowledged_write_is_lost"), move || {
@@ -90,7 +90,7 @@ fn start(uri: &str, scope: &str, number: usize) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Lets a process begin and gives what it did.
+/// Lets a process begin, and returns its events.
 fn events_of(mut child: Child) -> Vec<Event> {
     writeln!(child.stdin.take().unwrap(), "begin").unwrap();
     let output = child.wait_with_output().unwrap();

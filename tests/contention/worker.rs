@@ -1,4 +1,4 @@
-//! One of the processes.
+//! A child process.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
@@ -18,7 +18,7 @@ pub const KNOWN: [&str; 3] = ["k0", "k1", "k2"];
 /// The keys whose records `set` overwrites as well.
 pub const SET: [&str; 2] = ["s0", "s1"];
 
-/// What a call did.
+/// The operation of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Update,
@@ -30,7 +30,7 @@ pub enum What {
     Read,
 }
 
-/// How a call ended.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
@@ -38,7 +38,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// A call: the value that it wrote, and the one that it replaced, removed or read.
+/// A call with the value that it wrote, and the value that it replaced, removed or read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub what: What,
@@ -79,7 +79,7 @@ impl Event {
     }
 }
 
-/// The scope that all processes share.
+/// Opens the scope that all processes share.
 pub fn open(uri: &str, scope: &str) -> DynScope {
     let schema = Schema::new(scope)
         .unique(Column::new("id", ColumnType::Text))
@@ -87,12 +87,12 @@ pub fn open(uri: &str, scope: &str) -> DynScope {
     Cache::from_uri(uri).unwrap().dynamic_with(schema).unwrap()
 }
 
-/// The value in a record.
+/// Returns the value in a record.
 pub fn value_of(record: Option<Value>) -> Option<String> {
     record.map(|record| record["v"].as_str().unwrap().to_owned())
 }
 
-/// What a process is asked to do.
+/// The job of a child process, passed in the environment.
 pub struct Job {
     uri: String,
     scope: String,
@@ -104,7 +104,7 @@ impl Job {
         command.env(JOB, format!("{number} {scope} {uri}"));
     }
 
-    pub fn asked() -> Option<Self> {
+    pub fn from_env() -> Option<Self> {
         let job = std::env::var(JOB).ok()?;
         let parts: Vec<&str> = job.splitn(3, ' ').collect();
         let [number, scope, uri] = parts[..] else { panic!("{job}") };
@@ -147,7 +147,7 @@ impl Worker {
         usize::try_from(self.random >> 33).unwrap() % below
     }
 
-    /// A value that is written once.
+    /// Returns a value that no other call writes.
     fn value(&mut self) -> String {
         self.count += 1;
         format!("{}.{}", self.name, self.count)

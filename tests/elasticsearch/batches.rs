@@ -35,13 +35,13 @@ fn refused_items_are_reported_by_key(server: &Server) {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-    assert_eq!(a.len().unwrap(), 98, "the other records exist, as the error says");
+    assert_eq!(a.len().unwrap(), 98, "the other records exist, as reported");
     let error = a.set("x", json!({"t": long})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
 
-/// If nothing was written, no error says otherwise.
+/// If nothing was written, the errors do not report a partial write.
 fn refused_batches_change_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set_many([("a", json!({"n": 1})), ("b", json!({"n": 2}))]).unwrap();

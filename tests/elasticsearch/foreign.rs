@@ -100,10 +100,10 @@ fn indices_of_python_are_adopted(server: &Server) {
 
 fn mismatches_are_refused_or_reported(server: &Server) {
     some(server);
-    let refused = |schema: Schema, says: &str| {
+    let refused = |schema: Schema, reason: &str| {
         let error = server.cache().dynamic_with(schema.clone()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert!(!server.cache().plan(&schema).unwrap().is_safe());
     };
     refused(scope([int("name")]), "change column `name` from text to int");

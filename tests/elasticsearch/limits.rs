@@ -13,7 +13,7 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, scope, text};
 
 pub const TESTS: &[Test] = &[
-    ("an_index_that_takes_no_writes_is_reported_at_once", write_blocks_are_reported_at_once),
+    ("write_blocks_are_reported_at_once", write_blocks_are_reported_at_once),
     ("new_indices_are_waited_for", new_indices_are_waited_for),
     ("responses_are_bounded", responses_are_bounded),
     ("redirects_are_not_followed", redirects_are_not_followed),
@@ -33,7 +33,7 @@ fn writes(a: &DynScope) -> [Error; 4] {
 fn write_blocks_are_reported_at_once(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
-    for (block, says) in [("read_only_allow_delete", "disk"), ("write", "index write")] {
+    for (block, reason) in [("read_only_allow_delete", "disk"), ("write", "index write")] {
         let settings = format!("{}/_settings", server.name("a"));
         let setting = format!("index.blocks.{block}");
         server.put(&settings, json!({&setting: true}));
@@ -46,7 +46,7 @@ fn write_blocks_are_reported_at_once(server: &Server) {
                 (ErrorKind::Backend, false),
                 "{error}"
             );
-            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
         }
         assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
         server.put(&settings, json!({&setting: null}));

@@ -1,4 +1,4 @@
-//! What holds for every store.
+//! The cases of every store.
 
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -11,17 +11,17 @@ use super::{Case, list};
 use crate::stores::{TestContext, row};
 
 pub const CASES: &[Case] = list![
-    what_is_stored_is_left_as_it_is,
-    what_is_absent_has_its_default,
-    what_cannot_be_a_record_is_refused,
-    keys_that_no_index_holds,
-    a_key_alone,
-    batches_insert_what_is_missing,
+    an_insert_keeps_the_stored_record,
+    absent_columns_have_their_defaults,
+    an_invalid_record_is_refused,
+    keys_longer_than_an_index_entry,
+    a_record_of_a_key_only,
+    a_batch_inserts_the_missing_records,
     large_batches,
-    a_batch_of_which_one_row_is_incomplete,
-    of_many_threads_one_inserts,
+    a_batch_with_an_incomplete_row,
+    one_of_many_threads_inserts,
     batches_in_opposite_orders,
-    what_is_removed_can_be_inserted_again,
+    a_removed_record_can_be_inserted_again,
     no_timeout_is_too_long,
 ];
 
@@ -29,7 +29,7 @@ fn key(text: &str) -> Key {
     Key::single(text.into())
 }
 
-fn what_is_stored_is_left_as_it_is(context: &TestContext) {
+fn an_insert_keeps_the_stored_record(context: &TestContext) {
     let store = context.store(&context.texts());
     assert_eq!(store.insert(row(["a", "1"])).unwrap(), None);
     assert_eq!(store.insert(row(["a", "2"])).unwrap(), Some(row(["a", "1"])));
@@ -41,9 +41,9 @@ fn what_is_stored_is_left_as_it_is(context: &TestContext) {
     assert_eq!(store.fetch(&key("a")).unwrap(), Some(row(["a", "5"])));
 }
 
-fn what_is_absent_has_its_default(context: &TestContext) {
+fn absent_columns_have_their_defaults(context: &TestContext) {
     if context.tested.name.contains("single") {
-        // The options of its URI know no defaults.
+        // The options of its URI cannot declare defaults.
         return;
     }
     let column = |name| Column::new(name, ColumnType::Text);
@@ -56,11 +56,11 @@ fn what_is_absent_has_its_default(context: &TestContext) {
     assert_eq!(store.insert(some("m".into())).unwrap(), None);
     let stored: Row = vec!["a".into(), Value::Null, "x".into(), "m".into()];
     assert_eq!(store.fetch(&key("a")).unwrap(), Some(stored.clone()));
-    // A record is stored: what the row lacks does not matter.
+    // A record is stored, so the columns that the row lacks do not matter.
     assert_eq!(store.insert(some(Value::Absent)).unwrap(), Some(stored));
 }
 
-fn what_cannot_be_a_record_is_refused(context: &TestContext) {
+fn an_invalid_record_is_refused(context: &TestContext) {
     let schema = context.schema().unique(Column::new("id", ColumnType::Text));
     let schema = schema.column(Column::new("n", ColumnType::Double).nullable(true));
     let store = context.store(&schema);
@@ -79,7 +79,7 @@ fn what_cannot_be_a_record_is_refused(context: &TestContext) {
     }
 }
 
-fn keys_that_no_index_holds(context: &TestContext) {
+fn keys_longer_than_an_index_entry(context: &TestContext) {
     let store = context.store(&context.texts());
     let long = |end: &str| format!("{}{end}", "k".repeat(5_000));
     let (a, b, c) = (long("a"), long("b"), long("c"));
@@ -92,7 +92,7 @@ fn keys_that_no_index_holds(context: &TestContext) {
     assert_eq!(store.len().unwrap(), 4);
 }
 
-fn a_key_alone(context: &TestContext) {
+fn a_record_of_a_key_only(context: &TestContext) {
     if context.tested.name.contains("single") {
         return;
     }
@@ -106,7 +106,7 @@ fn a_key_alone(context: &TestContext) {
     assert_eq!(inserted, [None, Some(pair("x", 1)), None]);
 }
 
-fn batches_insert_what_is_missing(context: &TestContext) {
+fn a_batch_inserts_the_missing_records(context: &TestContext) {
     let store = context.store(&context.texts());
     assert_eq!(store.insert_many(Vec::new()).unwrap(), Vec::<Option<Row>>::new());
     let rows = |ids: &[&str], value: &str| ids.iter().map(|id| row([id, value])).collect();
@@ -121,7 +121,7 @@ fn large_batches(context: &TestContext) {
     let store = context.store(&context.texts());
     let one = |n: usize, value: &str| row([&format!("k{n:05}"), value]);
     store.set_many((0..1_200).step_by(4).map(|n| one(n, "old")).collect()).unwrap();
-    // Backwards, and of a size that no statement has.
+    // In reverse order, and larger than one statement.
     let found = store.insert_many((0..1_111).rev().map(|n| one(n, "new")).collect()).unwrap();
     for (n, found) in (0..1_111).rev().zip(found) {
         assert_eq!(found, (n % 4 == 0).then(|| one(n, "old")), "{n}");
@@ -134,7 +134,7 @@ fn large_batches(context: &TestContext) {
     assert_eq!(store.fetch(&key("big69")).unwrap(), Some(big(69)));
 }
 
-fn a_batch_of_which_one_row_is_incomplete(context: &TestContext) {
+fn a_batch_with_an_incomplete_row(context: &TestContext) {
     if context.tested.name.contains("single") {
         return;
     }
@@ -150,7 +150,7 @@ fn a_batch_of_which_one_row_is_incomplete(context: &TestContext) {
     assert_eq!(store.insert_many(rows).unwrap(), [None, Some(stored("b", "0"))]);
 }
 
-/// Runs the same work in several threads that start together, on two stores.
+/// Runs the same work in several threads that start at the same time, on two stores.
 fn in_threads<T: Send>(
     context: &TestContext,
     count: usize,
@@ -178,7 +178,7 @@ fn in_threads<T: Send>(
     })
 }
 
-fn of_many_threads_one_inserts(context: &TestContext) {
+fn one_of_many_threads_inserts(context: &TestContext) {
     let insert = |n: usize, store: &dyn ScopeStore| {
         let insert = |k| store.insert(row([&format!("k{k}"), &format!("by {n}")])).unwrap();
         (0..20).map(insert).collect::<Vec<_>>()
@@ -209,8 +209,8 @@ fn batches_in_opposite_orders(context: &TestContext) {
     assert_eq!(in_threads(context, 8, insert).into_iter().sum::<usize>(), 5 * 60);
 }
 
-/// Every record that was inserted was popped once, or is stored at the end.
-fn what_is_removed_can_be_inserted_again(context: &TestContext) {
+/// Every inserted record is popped once, or is stored at the end.
+fn a_removed_record_can_be_inserted_again(context: &TestContext) {
     let work = |n: usize, store: &dyn ScopeStore| {
         let (mut inserted, mut popped) = (0, 0);
         for round in 0..60 {
@@ -231,7 +231,7 @@ fn what_is_removed_can_be_inserted_again(context: &TestContext) {
     let inserted: usize = done.iter().map(|(inserted, ..)| inserted).sum();
     let popped: usize = done.iter().map(|(_, popped, _)| popped).sum();
     let left = match context.tested.is_volatile() {
-        // It is gone with its store.
+        // The record is gone with its store.
         true => inserted - popped,
         false => usize::try_from(context.store(&context.texts()).len().unwrap()).unwrap(),
     };

@@ -1,4 +1,4 @@
-//! Inserts that meet a record that is not committed yet, and other unique indexes.
+//! Inserts that wait for an uncommitted record, and inserts that violate another unique index.
 
 use std::sync::mpsc;
 use std::thread;
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = list![
     another_unique_index_is_an_error,
 ];
 
-/// Runs statements on a connection that the cache lends, and `body` before the last one.
+/// Runs statements on a connection of the cache, and `body` before the last one.
 fn run(context: &TestContext, cache: &Cache, statements: [&str; 3], body: impl Fn()) {
     let [begin, write, end] = statements;
     macro_rules! on {
@@ -41,8 +41,8 @@ fn run(context: &TestContext, cache: &Cache, statements: [&str; 3], body: impl F
     .unwrap();
 }
 
-/// Inserts `a` and then `a` and `b` into the store while a transaction that has written `a` is
-/// held for so long, and is then committed or rolled back.
+/// Inserts `a`, and then `a` and `b`, while a transaction that has written `a` is open. After `hold`
+/// the transaction is committed or rolled back.
 fn while_held<T: Send + 'static>(
     context: &TestContext,
     end: &str,
@@ -90,7 +90,7 @@ fn a_record_that_is_rolled_back_is_waited_for(context: &TestContext) {
 
 fn a_record_is_waited_for_until_the_deadline(context: &TestContext) {
     let insert = |store: &dyn ScopeStore| -> Result<Option<Row>> { store.insert(row(["a", "x"])) };
-    // MySQL waits for a lock for whole seconds: of one second nothing would be left to say so.
+    // MySQL's lock wait has whole seconds: with a deadline of one second, no time would be left for its error.
     let (hold, latest) = (Duration::from_millis(4_000), Duration::from_millis(2_800));
     let (found, took) = while_held(context, "ROLLBACK", hold, "2s", insert);
     let error = found.unwrap_err();
@@ -104,8 +104,8 @@ fn a_record_is_waited_for_until_the_deadline(context: &TestContext) {
     assert_eq!(context.store(&context.texts()).len().unwrap(), 0);
 }
 
-/// The write of a key waits for the insert of a value computed for it, and then for the transaction
-/// that held the insert up: both count for its one deadline.
+/// A write waits for the insert of a value that was computed for its key, and then for the
+/// transaction that blocked the insert. Both waits count towards its deadline.
 fn a_write_that_waits_for_an_insert_has_one_deadline(context: &TestContext) {
     let cache = Cache::from_uri(&context.uri("timeout=1s")).unwrap();
     let scope = cache.dynamic_with(context.texts()).unwrap();
@@ -128,7 +128,7 @@ fn a_write_that_waits_for_an_insert_has_one_deadline(context: &TestContext) {
     });
 }
 
-/// It is not taken for the key's, and the call is not run again until the deadline.
+/// The violation is not mistaken for a duplicate key, so the call is not repeated until the deadline.
 fn another_unique_index_is_an_error(context: &TestContext) {
     let column = |name| hilcat::Column::new(name, hilcat::ColumnType::BigInt);
     let schema = context.schema().unique(column("id")).column(column("v"));

@@ -1,4 +1,4 @@
-//! Conditional inserts, as the trait `ScopeStore` states them: a test for each store, ignored where
+//! Conditional inserts, as documented by the trait `ScopeStore`: a test for each store, ignored if
 //! its server is not running.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
@@ -14,10 +14,10 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::stores::{STORES, TestContext};
 
-/// A case: it panics where the store is wrong.
+/// A case, which panics if the store is wrong.
 type Case = (&'static str, fn(&TestContext));
 
-/// A list of cases, each named as its function.
+/// Builds a list of cases, each named as its function.
 macro_rules! list {
     ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case)),*] };
 }

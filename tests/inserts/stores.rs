@@ -1,4 +1,4 @@
-//! The stores, and a scope of each for one case alone.
+//! The stores, and a scope for each case.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use hilcat::{Cache, Column, ColumnType, Schema, Value};
 /// A store under test.
 pub struct Tested {
     pub name: &'static str,
-    /// The scheme of a file, or the variable that holds the URI of a server.
+    /// The scheme of a file, or the environment variable with the URI of a server.
     uri: &'static str,
-    /// All scopes are in one table.
+    /// Whether all scopes are in one table.
     single: bool,
     /// Options of its URI.
     options: &'static str,
-    /// It lends Diesel connections on which transactions can be held open.
+    /// Whether it provides Diesel connections, on which transactions can be kept open.
     pub lends: bool,
 }
 
 impl Tested {
-    /// Its records are gone with the store that holds them, and no other one sees them.
+    /// Returns whether the records belong to one store, and are gone with it.
     pub fn is_volatile(&self) -> bool {
         self.uri.ends_with(':')
     }
@@ -62,7 +62,7 @@ pub const STORES: [Tested; 20] = [
     Tested { single: true, lends: false, ..tables("mysql8-single-table", "HILCAT_TEST_MYSQL8") },
 ];
 
-/// What one case stands on.
+/// A store with a scope for one case.
 pub struct TestContext {
     pub tested: &'static Tested,
     uri: String,
@@ -84,7 +84,7 @@ impl TestContext {
         Ok(Self { tested, uri, _directory: directory, scope })
     }
 
-    /// The URI with an option.
+    /// Returns the URI with an option.
     pub fn uri(&self, option: &str) -> String {
         let sign = if self.uri.contains('?') { '&' } else { '?' };
         format!("{}{sign}{option}{}", self.uri, self.tested.options)
@@ -94,12 +94,12 @@ impl TestContext {
         Cache::from_uri(&self.uri("timeout=20s")).unwrap()
     }
 
-    /// The store of a scope.
+    /// Opens the store of a scope.
     pub fn store(&self, schema: &Schema) -> Arc<dyn ScopeStore> {
         self.store_with(schema, "20s")
     }
 
-    /// The same with a deadline.
+    /// Opens the store of a scope with a deadline.
     pub fn store_with(&self, schema: &Schema, timeout: &str) -> Arc<dyn ScopeStore> {
         let mut uri = self.uri(&format!("timeout={timeout}"));
         if self.tested.single {
@@ -121,7 +121,7 @@ impl TestContext {
     }
 }
 
-/// The options of one table for scopes of this schema.
+/// Returns the URI options of one table for scopes of this schema.
 fn single_table(schema: &Schema) -> String {
     let names = |keys: bool| {
         let columns = schema.columns().iter().enumerate();

@@ -1,4 +1,4 @@
-//! A backup in the middle of which the process is killed.
+//! A process that is killed during a backup.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use hilcat::{Cache, MapScope};
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, tests};
 
-pub const TESTS: &[PlaceTest] = tests![a_killed_backup_leaves_the_old_scope_or_the_new_one];
+pub const TESTS: &[BackendTest] = tests![a_killed_backup_leaves_the_old_scope_or_the_new_one];
 
-/// What a child is told: the URI of the storage and the prefix.
+/// The job of a child process: the URI of the storage and the prefix.
 const JOB: &str = "HILCAT_TEST_BACKUP";
 
-/// How many records generation `n` has: another number each time, and other keys.
+/// Returns the keys of a generation, which differ from those of other generations in number too.
 fn keys(generation: i64) -> impl Iterator<Item = i64> {
     (0..300 + generation % 7 * 40).map(move |at| at + generation % 5 * 100)
 }
@@ -28,8 +28,8 @@ fn storage(uri: &str, prefix: &str) -> Cache {
     Cache::from_uri(uri).unwrap().prefix(prefix)
 }
 
-/// The work of a child: it backs up one generation after the other until it is killed. Says
-/// whether this process is one.
+/// If this process is a child, backs up one generation after another until it is killed. Returns
+/// whether it is one.
 pub fn child() -> bool {
     let Ok(job) = std::env::var(JOB) else { return false };
     let (prefix, uri) = job.split_once(' ').unwrap();
@@ -58,18 +58,18 @@ fn start(uri: &str, prefix: &str) -> Child {
     child
 }
 
-/// Kills a child at moments that are spread over several backups; after each of them the storage
-/// holds one generation, whole, and none older than before.
-fn a_killed_backup_leaves_the_old_scope_or_the_new_one(place: &Place) {
-    if !place.keeps {
+/// Kills a child at moments that are spread over several backups. After each kill, the storage holds
+/// one complete generation, which is not older than before.
+fn a_killed_backup_leaves_the_old_scope_or_the_new_one(backend: &Backend) {
+    if !backend.persistent {
         return;
     }
-    let ((uri, _directory), prefix) = ((place.uri)().unwrap(), unique());
+    let ((uri, _directory), prefix) = ((backend.uri)().unwrap(), unique());
     let took = time_of_a_backup(&uri, &prefix);
     let (mut last, mut stepped) = (0, 0);
-    for kill in 0..place.kills {
+    for kill in 0..backend.kills {
         let mut child = start(&uri, &prefix);
-        // A number without a pattern between no time and that of three backups.
+        // An irregular moment within the time of three backups.
         let moment = took * 3 * u32::try_from(kill * 7919 % 1000).unwrap() / 1000;
         thread::sleep(moment);
         child.kill().unwrap();
@@ -79,7 +79,7 @@ fn a_killed_backup_leaves_the_old_scope_or_the_new_one(place: &Place) {
         stepped += usize::from(generation > last);
         last = generation;
     }
-    assert!(stepped > place.kills / 4, "{stepped} of {} made a step", place.kills);
+    assert!(stepped > backend.kills / 4, "{stepped} of {} made a step", backend.kills);
     scope(&storage(&uri, &prefix)).clear().unwrap();
 }
 
@@ -87,7 +87,7 @@ fn time_of_a_backup(uri: &str, prefix: &str) -> Duration {
     let mut child = start(uri, prefix);
     let begun = Instant::now();
     while generation_of(&storage(uri, prefix)) < 3 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not get on");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the backups make no progress");
         thread::sleep(Duration::from_millis(2));
     }
     let took = begun.elapsed() / 3;
@@ -96,7 +96,7 @@ fn time_of_a_backup(uri: &str, prefix: &str) -> Duration {
     took
 }
 
-/// The one generation that a storage holds. A staged cache reads it as of one moment.
+/// Returns the generation that the storage holds. A staged cache reads a snapshot of it.
 fn generation_of(storage: &Cache) -> i64 {
     let cache = Cache::staged(Cache::memory(), storage.clone());
     cache.load(None).unwrap();
@@ -104,6 +104,11 @@ fn generation_of(storage: &Cache) -> i64 {
     found.sort_unstable();
     let Some(&(_, generation)) = found.first() else { return 0 };
     let whole: Vec<(i64, i64)> = keys(generation).map(|key| (key, generation)).collect();
-    assert!(found == whole, "it is not whole: {} of {} records", found.len(), whole.len());
+    assert!(
+        found == whole,
+        "the generation is incomplete: {} of {} records",
+        found.len(),
+        whole.len()
+    );
     generation
 }

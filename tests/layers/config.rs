@@ -10,9 +10,9 @@ use crate::{Test, tests};
 pub const TESTS: &[Test] = tests![
     layers_by_uri,
     layers_by_file,
-    what_is_wrong_is_said_without_secrets,
+    errors_contain_no_secrets,
     a_file_that_names_itself,
-    options_are_those_of_the_parts,
+    options_are_those_of_the_members,
 ];
 
 fn map(cache: &Cache) -> MapScope<String, i64> {
@@ -71,7 +71,7 @@ fn layers_by_file() {
     assert!(path.is_some());
     let file = File::new("layer = 'prefix'\nname = 'a'\ncache = { env = 'PATH' }\n");
     let error = Cache::from_uri(&file.uri()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "it is read from there: {error}");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "the variable is read: {error}");
 }
 
 fn error_of(uri: &str) -> String {
@@ -82,7 +82,7 @@ fn error_of(uri: &str) -> String {
     error.to_string()
 }
 
-fn what_is_wrong_is_said_without_secrets() {
+fn errors_contain_no_secrets() {
     let secret = encoded("nosuch://me:secret@host/?password=secret");
     let error = error_of(&format!("tiered:?near=memory:&far={secret}"));
     assert!(error.starts_with("`far`: unknown scheme `nosuch:`"), "{error}");
@@ -133,8 +133,8 @@ fn a_file_that_names_itself() {
     works("memory:", "memory");
 }
 
-/// Those of the layer hold where a part says nothing itself.
-fn options_are_those_of_the_parts() {
+/// The options of the layer apply unless a member has its own.
+fn options_are_those_of_the_members() {
     let uri = "tiered:?near=memory:%3Fttl=20ms&far=memory:&ttl=1h";
     let cache = Cache::from_uri(uri).unwrap();
     map(&cache).set("a", &1).unwrap();

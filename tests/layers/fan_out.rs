@@ -1,4 +1,4 @@
-//! One store that is read, and others that are written with it.
+//! A primary store that is read, and writers that receive every write.
 
 use std::thread;
 
@@ -8,20 +8,20 @@ use crate::spy::{Spy, When, spied};
 use crate::{Test, done, tests};
 
 pub const TESTS: &[Test] = tests![
-    reads_ask_the_primary_store_alone,
-    writes_reach_all_in_order,
+    reads_use_the_primary_store_only,
+    writes_reach_all_stores_in_order,
     the_first_failure_stops,
-    or_all_are_written_and_the_failures_reported,
-    an_unknown_end_is_told_apart,
-    a_primary_that_fails_leaves_the_others_alone,
-    what_one_store_cannot_hold_none_has,
-    writes_of_one_key_reach_all_in_one_order,
-    load_and_backup_reach_all,
+    with_continue_all_stores_are_written_and_failures_reported,
+    an_unknown_outcome_is_reported,
+    a_failed_primary_leaves_the_writers_unchanged,
+    a_value_that_one_store_cannot_hold_is_written_to_none,
+    writes_of_one_key_reach_all_stores_in_one_order,
+    load_and_backup_reach_all_stores,
 ];
 
 type Map = MapScope<String, i64>;
 
-/// A fan-out over three stores, and what they hold.
+/// A fan-out over three stores, with their contents and spies.
 struct Three {
     scope: Map,
     maps: [Map; 3],
@@ -43,7 +43,7 @@ impl Three {
         self.spies.each_ref().map(Spy::calls)
     }
 
-    /// What each of them has of the key `a`.
+    /// Returns the value of the key `a` in each store.
     fn held(&self) -> [Option<i64>; 3] {
         self.spies.iter().for_each(Spy::unhook);
         self.maps.each_ref().map(|map| map.fetch("a").unwrap())
@@ -52,7 +52,7 @@ impl Three {
 
 type Write = (&'static str, fn(&Map) -> hilcat::Result<()>, Option<i64>);
 
-/// Every way to write the key `a`, and what it is then.
+/// Every way to write the key `a`, and its value afterwards.
 const WRITES: [Write; 6] = [
     ("set", |map| map.set("a", &2), Some(2)),
     ("update", |map| map.update("a", &2).map(|old| assert_eq!(old, Some(1))), Some(2)),
@@ -62,19 +62,19 @@ const WRITES: [Write; 6] = [
     ("clear", |map| map.clear(), None),
 ];
 
-fn reads_ask_the_primary_store_alone() {
+fn reads_use_the_primary_store_only() {
     let three = Three::new(OnFailure::Stop);
     let scope = &three.scope;
     assert_eq!((scope.fetch("a").unwrap(), scope.exists("b").unwrap()), (Some(1), false));
     assert_eq!(scope.fetch_many(["a", "b"]).unwrap(), [Some(1), None]);
-    assert_eq!(scope.get("a", || panic!("it is there")).unwrap(), 1);
+    assert_eq!(scope.get("a", || panic!("the value is stored")).unwrap(), 1);
     assert_eq!((scope.len().unwrap(), scope.keys().unwrap().count()), (1, 1));
     assert_eq!(scope.iter().unwrap().count(), 1);
     let asked = ["fetch", "exists", "fetch_many", "fetch", "len", "keys", "rows"];
     assert_eq!(three.calls(), [asked.map(String::from).to_vec(), vec![], vec![]]);
 }
 
-fn writes_reach_all_in_order() {
+fn writes_reach_all_stores_in_order() {
     for (name, write, after) in WRITES {
         let three = Three::new(OnFailure::Stop);
         let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -93,7 +93,7 @@ fn writes_reach_all_in_order() {
     }
 }
 
-fn told(error: &Error) -> Vec<&str> {
+fn lines_of(error: &Error) -> Vec<&str> {
     error.message().split("; ").collect()
 }
 
@@ -104,7 +104,7 @@ fn the_first_failure_stops() {
         let error = write(&three.scope).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PartialWrite, "{name}");
         assert_eq!(
-            told(&error),
+            lines_of(&error),
             [
                 "the primary store (spied) has it",
                 "writer 1 (spied) does not have it: on purpose",
@@ -116,7 +116,7 @@ fn the_first_failure_stops() {
     }
 }
 
-fn or_all_are_written_and_the_failures_reported() {
+fn with_continue_all_stores_are_written_and_failures_reported() {
     for (name, write, after) in WRITES {
         let three = Three::new(OnFailure::Continue);
         three.spies[0].fail("*", When::Before, ErrorKind::Timeout);
@@ -124,7 +124,7 @@ fn or_all_are_written_and_the_failures_reported() {
         let error = write(&three.scope).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::PartialWrite, true), "{name}");
         assert_eq!(
-            told(&error),
+            lines_of(&error),
             [
                 "the primary store (spied) does not have it: on purpose",
                 "writer 1 (spied) does not have it: on purpose",
@@ -135,17 +135,17 @@ fn or_all_are_written_and_the_failures_reported() {
     }
 }
 
-fn an_unknown_end_is_told_apart() {
+fn an_unknown_outcome_is_reported() {
     let three = Three::new(OnFailure::Continue);
     three.spies[2].fail("*", When::After, ErrorKind::Unavailable);
     let error = three.scope.set("a", &2).unwrap_err();
-    assert_eq!(told(&error)[2], "writer 2 (spied) may have it or not: on purpose");
+    assert_eq!(lines_of(&error)[2], "writer 2 (spied) may have it or not: on purpose");
     assert!(error.is_retryable());
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "on purpose");
 }
 
-fn a_primary_that_fails_leaves_the_others_alone() {
+fn a_failed_primary_leaves_the_writers_unchanged() {
     for (name, write, _) in WRITES {
         let three = Three::new(OnFailure::Stop);
         three.spies[0].fail("*", When::Before, ErrorKind::Timeout);
@@ -155,7 +155,7 @@ fn a_primary_that_fails_leaves_the_others_alone() {
     }
 }
 
-fn what_one_store_cannot_hold_none_has() {
+fn a_value_that_one_store_cannot_hold_is_written_to_none() {
     #[cfg(feature = "sqlite")]
     {
         let (primary, writer) = (Cache::memory(), Cache::from_uri("sqlite::memory:").unwrap());
@@ -167,7 +167,7 @@ fn what_one_store_cannot_hold_none_has() {
     }
 }
 
-fn writes_of_one_key_reach_all_in_one_order() {
+fn writes_of_one_key_reach_all_stores_in_one_order() {
     let three = Three::new(OnFailure::Stop);
     three.spies[1].hook(|_, _| {
         thread::yield_now();
@@ -188,7 +188,7 @@ fn writes_of_one_key_reach_all_in_one_order() {
     }
 }
 
-fn load_and_backup_reach_all() {
+fn load_and_backup_reach_all_stores() {
     let storages = [Cache::memory(), Cache::memory()];
     let [one, two] = storages.clone().map(|storage| Cache::staged(Cache::memory(), storage));
     let cache = Cache::fan_out(one, [two]);

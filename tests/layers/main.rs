@@ -1,35 +1,36 @@
-//! What each layer promises beyond the contract of a store, which the conformance suite asks of
-//! all of them: in which order the stores are reached, what is left when one fails, what happens
-//! between two calls at the same time, what is there after a process was killed.
+//! What each layer guarantees beyond the contract of a store, which the conformance suite checks: the
+//! order in which the stores are called, and the outcome of failures, of concurrent calls and of a
+//! killed process.
 //!
-//! A test whose server is not there shows as ignored with the reason.
+//! A test whose server is not available is reported as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
+mod backends;
 mod backup;
 mod config;
 mod fan_out;
-mod once;
-mod places;
 mod prefix;
+mod single_flight;
 mod spy;
 mod staged;
 mod tiered;
+mod tiered_stress;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::places::{PLACES, Place};
+use crate::backends::{BACKENDS, Backend};
 
 /// A test that needs no server.
 type Test = (&'static str, fn());
 
-/// A test of a place: it is asked of each of them.
-type PlaceTest = (&'static str, fn(&Place));
+/// A test that runs on each backend.
+type BackendTest = (&'static str, fn(&Backend));
 
-/// Lists functions under their names.
+/// Builds a list of functions with their names.
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
         &[$((stringify!($test), $test)),*]
@@ -37,7 +38,7 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// What is to be done, and gives something that is of no interest.
+/// Asserts that a call succeeded, and ignores its value.
 pub(crate) fn done<T>(result: hilcat::Result<T>) {
     result.unwrap();
 }
@@ -46,8 +47,9 @@ fn main() -> ExitCode {
     if backup::child() {
         return ExitCode::SUCCESS;
     }
-    let lists: [(&str, &[Test]); 5] = [
+    let lists: [(&str, &[Test]); 6] = [
         ("tiered", tiered::TESTS),
+        ("tiered_stress", tiered_stress::TESTS),
         ("staged", staged::TESTS),
         ("fan_out", fan_out::TESTS),
         ("prefix", prefix::TESTS),
@@ -61,15 +63,18 @@ fn main() -> ExitCode {
     };
     let alone = lists.iter().flat_map(|(list, tests)| tests.iter().map(|&test| trial(list, test)));
     let mut trials: Vec<Trial> = alone.collect();
-    let lists: [(&str, &[PlaceTest]); 3] =
-        [("backup", backup::TESTS), ("once", once::TESTS), ("prefix", prefix::ON_PLACES)];
-    for place in PLACES {
+    let lists: [(&str, &[BackendTest]); 3] = [
+        ("backup", backup::TESTS),
+        ("single_flight", single_flight::TESTS),
+        ("prefix", prefix::ON_BACKENDS),
+    ];
+    for backend in BACKENDS {
         for (list, tests) in lists {
             trials.extend(tests.iter().map(|&(name, run)| {
-                let name = format!("{}::{list}::{name}", place.name);
-                Trial::ignorable_test(name, move || match (place.uri)() {
+                let name = format!("{}::{list}::{name}", backend.name);
+                Trial::ignorable_test(name, move || match (backend.uri)() {
                     Ok(_) => {
-                        run(place);
+                        run(backend);
                         Ok(Completion::Completed)
                     }
                     Err(reason) => Ok(Completion::ignored_with(reason)),

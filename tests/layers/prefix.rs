@@ -1,4 +1,4 @@
-//! Namespaces.
+//! Prefixes as namespaces.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -6,19 +6,19 @@ use std::thread;
 use hilcat::{Cache, Column, ColumnType, ErrorKind, Schema, Schemas};
 use serde_json::json;
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, Test, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, Test, tests};
 
 pub const TESTS: &[Test] = tests![
-    namespaces_do_not_see_one_another,
+    namespaces_are_separate,
     a_namespace_in_a_namespace,
     an_empty_prefix_is_refused,
     one_prefix_computes_once,
-    declared_scopes_are_there,
+    declared_scopes_are_available,
     a_prefix_of_a_staged_cache_moves_its_own_scopes,
 ];
 
-pub const ON_PLACES: &[PlaceTest] =
+pub const ON_BACKENDS: &[BackendTest] =
     tests![every_prefix_works, tables_are_adopted_under_their_names];
 
 fn put(cache: &Cache, value: i64) {
@@ -29,7 +29,7 @@ fn held(cache: &Cache) -> Option<i64> {
     cache.map::<String, i64>("m").unwrap().fetch("a").unwrap()
 }
 
-fn namespaces_do_not_see_one_another() {
+fn namespaces_are_separate() {
     let cache = Cache::memory();
     let (one, two) = (cache.prefix("tenant1"), cache.prefix("tenant2"));
     put(&cache, 0);
@@ -62,7 +62,7 @@ fn an_empty_prefix_is_refused() {
     assert!(cache.scopes().unwrap().is_empty());
 }
 
-/// However often the namespace is made, and dropped.
+/// All caches with one prefix share computations.
 fn one_prefix_computes_once() {
     let cache = Cache::memory();
     let computed = AtomicU32::new(0);
@@ -81,7 +81,7 @@ fn one_prefix_computes_once() {
     assert_eq!(computed.load(Ordering::SeqCst), 1);
 }
 
-fn declared_scopes_are_there() {
+fn declared_scopes_are_available() {
     let schemas: Schemas = [schema("a")].into_iter().collect();
     let cache = Cache::builder("memory:").schemas(schemas).open().unwrap();
     let scope = cache.prefix("t").dynamic("a").unwrap();
@@ -113,9 +113,9 @@ fn schema(name: &str) -> Schema {
         .column(Column::new("v", ColumnType::BigInt).nullable(true))
 }
 
-/// The names that they make are good on every backend; what is too long is said so.
-fn every_prefix_works(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+/// Prefixed names are valid on every backend, or refused as too long.
+fn every_prefix_works(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let root = Cache::from_uri(&uri).unwrap().prefix(&unique());
     let odd = ["a", "A", "a_b", "a__b", "_", "a.b", "/", "Ünï", "a b", "%", "'", "x-", "1"];
     for (at, prefix) in odd.iter().enumerate() {
@@ -131,8 +131,8 @@ fn every_prefix_works(place: &Place) {
     }
 }
 
-fn tables_are_adopted_under_their_names(place: &Place) {
-    let ((uri, _directory), prefix) = ((place.uri)().unwrap(), unique());
+fn tables_are_adopted_under_their_names(backend: &Backend) {
+    let ((uri, _directory), prefix) = ((backend.uri)().unwrap(), unique());
     let cache = Cache::from_uri(&uri).unwrap();
     let own = cache.prefix(&prefix);
     if !cache.capabilities().tables {
@@ -147,7 +147,7 @@ fn tables_are_adopted_under_their_names(place: &Place) {
     assert_eq!(adopted.schemas().get("a").unwrap().table_name(), "t");
 }
 
-/// A URI as it stands in another one.
+/// Encodes a URI as the value of an option.
 pub fn encoded(uri: &str) -> String {
     uri.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -1,4 +1,4 @@
-//! A store that tells what is asked of it, and fails or waits where a test wants it to.
+//! A store that records its calls, and in which a test can let calls fail or wait.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use hilcat::backend::Memory;
 use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
 use hilcat::{Cache, Error, ErrorKind, Key, Plan, Result, Row, Schema};
 
-/// When a call is told of.
+/// Whether a hook runs before or after the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     Before,
@@ -16,7 +16,7 @@ pub enum When {
 
 type Hook = Box<dyn Fn(When, &str) -> Result<()> + Send + Sync>;
 
-/// What a test sees of a store, and says to it.
+/// The records and the hook of a spied store.
 #[derive(Clone, Default)]
 pub struct Spy(Arc<Inner>);
 
@@ -33,13 +33,13 @@ impl fmt::Debug for Spy {
 }
 
 impl Spy {
-    /// The calls since this was asked last.
+    /// Returns the calls since the last invocation of this method.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.calls.lock().unwrap())
     }
 
-    /// Is called before and after each call that reads or writes: an error before a call keeps it
-    /// from being made, one after it takes the place of its result.
+    /// Sets a hook that runs before and after each call that reads or writes. An error before the call
+    /// prevents it; an error after it replaces its result.
     pub fn hook(&self, hook: impl Fn(When, &str) -> Result<()> + Send + Sync + 'static) {
         *self.0.hook.lock().unwrap() = Some(Arc::new(Box::new(hook)));
     }
@@ -48,7 +48,7 @@ impl Spy {
         *self.0.hook.lock().unwrap() = None;
     }
 
-    /// Lets calls of this name fail: before they are done, or after.
+    /// Lets calls of this name fail, before or after they are done.
     pub fn fail(&self, name: &'static str, when: When, kind: ErrorKind) {
         self.hook(move |now, call| match now == when && (call == name || name == "*") {
             true => Err(Error::new(kind, "on purpose")),
@@ -59,20 +59,20 @@ impl Spy {
     fn call<T>(&self, name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
         self.0.calls.lock().unwrap().push(name.to_owned());
         let hook = self.0.hook.lock().unwrap().clone();
-        let tell = |when| hook.as_ref().map_or(Ok(()), |hook| hook(when, name));
-        tell(When::Before)?;
+        let run_hook = |when| hook.as_ref().map_or(Ok(()), |hook| hook(when, name));
+        run_hook(When::Before)?;
         let result = call();
-        tell(When::After)?;
+        run_hook(When::After)?;
         result
     }
 }
 
-/// A memory with a spy in front of it.
+/// Returns a memory store with a spy.
 pub fn spied() -> (Cache, Spy) {
     spied_on(Memory::new())
 }
 
-/// Any store with a spy in front of it.
+/// Returns a store with a spy.
 pub fn spied_on(store: impl Store + 'static) -> (Cache, Spy) {
     let spy = Spy::default();
     (Cache::from_store(Spied { inner: Arc::new(store), spy: spy.clone() }), spy)

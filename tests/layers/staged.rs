@@ -1,4 +1,4 @@
-//! Work in memory, saved a whole scope at a time.
+//! Changes in memory that are saved by whole scopes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,18 +11,18 @@ use crate::{Test, done, tests};
 
 pub const TESTS: &[Test] = tests![
     work_stays_in_memory_until_it_is_backed_up,
-    a_backup_takes_removed_records_away,
-    a_load_takes_the_place_of_what_is_there,
+    a_backup_deletes_removed_records,
+    a_load_replaces_the_records_in_memory,
     a_scope_opened_after_the_load_is_loaded,
-    what_is_not_unsaved_is_left_as_it_is,
+    a_scope_without_unsaved_work_is_not_written,
     a_failed_backup_leaves_the_work_unsaved,
-    a_backup_is_of_one_moment,
+    a_backup_is_a_snapshot,
     an_older_backup_does_not_overwrite_a_newer_one,
     a_scope_that_is_not_opened_is_not_backed_up,
     a_bounded_memory_is_refused,
-    what_the_storage_refuses_is_refused_at_once,
-    a_storage_that_cannot_replace_says_so,
-    the_backup_is_in_the_newest_schema,
+    a_value_that_the_storage_refuses_is_refused_at_once,
+    a_storage_without_replace_all_is_an_error,
+    a_backup_has_the_newest_schema,
 ];
 
 type Map = MapScope<String, i64>;
@@ -31,7 +31,7 @@ fn map(cache: &Cache, name: &str) -> Map {
     cache.map(name).unwrap()
 }
 
-/// A staged cache, and its storage.
+/// Returns a staged cache and its storage.
 fn staged() -> (Cache, Cache) {
     let storage = Cache::memory();
     (Cache::staged(Cache::memory(), storage.clone()), storage)
@@ -73,13 +73,13 @@ fn work_stays_in_memory_until_it_is_backed_up() {
         assert_eq!(all(&kept), all(&work));
         assert!(cache.unsaved().unwrap().is_empty());
     }
-    // What changes nothing is no work.
+    // A call without effect leaves nothing to save.
     assert_eq!(work.pop("nothing").unwrap(), None);
     work.fetch("x").unwrap();
     assert!(cache.unsaved().unwrap().is_empty());
 }
 
-fn a_backup_takes_removed_records_away() {
+fn a_backup_deletes_removed_records() {
     let (cache, storage) = staged();
     let (work, kept) = (map(&cache, "a"), map(&storage, "a"));
     kept.set_many([("old", &1), ("both", &2)]).unwrap();
@@ -88,7 +88,7 @@ fn a_backup_takes_removed_records_away() {
     assert_eq!(all(&kept), pairs([("both", 3), ("new", 4)]));
 }
 
-fn a_load_takes_the_place_of_what_is_there() {
+fn a_load_replaces_the_records_in_memory() {
     let (cache, storage) = staged();
     let (work, kept) = (map(&cache, "a"), map(&storage, "a"));
     let (other, _) = (map(&cache, "b"), map(&storage, "b").set("k", &9).unwrap());
@@ -111,19 +111,19 @@ fn a_scope_opened_after_the_load_is_loaded() {
     let all = Cache::staged(Cache::memory(), storage);
     all.load(None).unwrap();
     assert_eq!((map(&all, "a").len().unwrap(), map(&all, "new").len().unwrap()), (1, 0));
-    // It is loaded once: opening it again leaves the work alone.
+    // The scope is loaded once: opening it again keeps the changes.
     map(&all, "a").set("y", &3).unwrap();
     assert_eq!(map(&all, "a").len().unwrap(), 2);
 }
 
-fn what_is_not_unsaved_is_left_as_it_is() {
+fn a_scope_without_unsaved_work_is_not_written() {
     let (cache, storage) = staged();
     let (_, kept) = (map(&cache, "a"), map(&storage, "a"));
     kept.set("x", &1).unwrap();
     cache.backup(None).unwrap();
-    assert_eq!(all(&kept), pairs([("x", 1)]), "nobody worked on it");
+    assert_eq!(all(&kept), pairs([("x", 1)]), "the scope has no changes");
     cache.backup(Some(&names(["a"]))).unwrap();
-    assert_eq!(kept.len().unwrap(), 0, "it was asked for by name");
+    assert_eq!(kept.len().unwrap(), 0, "the scope was requested by name");
 }
 
 fn a_failed_backup_leaves_the_work_unsaved() {
@@ -144,8 +144,8 @@ fn a_failed_backup_leaves_the_work_unsaved() {
     assert_eq!(all(&work), pairs([("x", 1), ("y", 2)]), "a failed load changes nothing");
 }
 
-/// A batch writes one number to all keys; no backup has two numbers.
-fn a_backup_is_of_one_moment() {
+/// Each batch writes one number to all keys, so no backup contains two numbers.
+fn a_backup_is_a_snapshot() {
     let (cache, storage) = staged();
     let work: MapScope<i64, i64> = cache.map("a").unwrap();
     let kept: MapScope<i64, i64> = storage.map("a").unwrap();
@@ -201,8 +201,8 @@ fn a_bounded_memory_is_refused() {
     assert!(cache.scopes().unwrap().is_empty());
 }
 
-/// The schema when the scope is opened, a value when it is set: not hours of work later.
-fn what_the_storage_refuses_is_refused_at_once() {
+/// A schema is refused when the scope is opened, and a value when it is set, not by a later backup.
+fn a_value_that_the_storage_refuses_is_refused_at_once() {
     let (cache, storage) = staged();
     let schema = |ty| {
         let id = Column::new("id", ColumnType::Text);
@@ -222,8 +222,8 @@ fn what_the_storage_refuses_is_refused_at_once() {
     }
 }
 
-/// A store of somebody else's need not be able to.
-fn a_storage_that_cannot_replace_says_so() {
+/// A third-party store need not implement `replace_all`.
+fn a_storage_without_replace_all_is_an_error() {
     let (storage, spy) = spied();
     spy.fail("replace_all", When::Before, ErrorKind::Unsupported);
     let cache = Cache::staged(Cache::memory(), storage);
@@ -232,7 +232,7 @@ fn a_storage_that_cannot_replace_says_so() {
     assert_eq!(cache.unsaved().unwrap(), ["a"]);
 }
 
-fn the_backup_is_in_the_newest_schema() {
+fn a_backup_has_the_newest_schema() {
     let (cache, storage) = staged();
     let old = Schema::new("a")
         .unique(Column::new("id", ColumnType::Text))

@@ -1,16 +1,14 @@
 //! A near store in front of a far one.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hilcat::backend::Memory;
 use hilcat::{Cache, Column, ColumnType, ErrorKind, MapScope, Schema};
 use serde_json::json;
 
-use crate::spy::{Spy, When, spied, spied_on};
+use crate::spy::{Spy, When, spied};
 use crate::{Test, done, tests};
 
 pub const TESTS: &[Test] = tests![
@@ -18,21 +16,19 @@ pub const TESTS: &[Test] = tests![
     a_hit_is_one_call_of_the_near_store,
     writes_go_to_the_far_store_first,
     a_failed_write_leaves_the_near_store_without_the_value,
-    a_write_of_unknown_end_leaves_the_near_store_without_the_value,
-    what_may_be_written_yet_is_not_kept_near,
+    a_write_with_unknown_outcome_leaves_the_near_store_without_the_value,
+    a_key_with_an_unfinished_write_is_not_kept_near,
     a_read_overtaken_by_a_write_does_not_keep_the_older_value,
     a_read_overtaken_by_a_removal_does_not_bring_it_back,
     a_read_overtaken_by_a_clear_does_not_bring_it_back,
-    of_two_writes_at_once_neither_stays_near,
-    a_partial_write_does_not_make_up_the_rest,
-    a_near_store_that_fails_is_passed_over,
-    a_near_store_that_could_not_forget_is_emptied,
+    two_concurrent_writes_leave_no_value_in_the_near_store,
+    a_partial_write_does_not_invent_other_columns,
+    a_failing_near_store_is_bypassed,
+    a_near_store_that_missed_a_write_is_emptied,
     a_panic_in_the_far_store_is_survived,
-    an_older_handle_does_not_fill_what_a_newer_one_reads,
-    two_caches_over_one_near_store_are_one,
-    nothing_is_kept_near_for_longer_than_anybody_says,
-    nobody_reads_what_is_older_than_was_acknowledged,
-    both_stores_agree_when_all_is_done,
+    an_older_handle_does_not_fill_the_near_store,
+    two_caches_can_share_a_near_store,
+    the_shortest_ttl_applies_to_the_near_store,
 ];
 
 type Map = MapScope<String, i64>;
@@ -84,7 +80,7 @@ fn a_hit_is_one_call_of_the_near_store() {
     tiers.calls();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1));
     assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
-    assert_eq!(tiers.scope.get("a", || panic!("it is there")).unwrap(), 1);
+    assert_eq!(tiers.scope.get("a", || panic!("the value is stored")).unwrap(), 1);
     assert_eq!(tiers.calls(), calls(&["fetch"], &[]));
     assert!(tiers.scope.exists("a").unwrap());
     assert_eq!(tiers.calls(), calls(&["exists"], &[]));
@@ -129,7 +125,7 @@ fn writes_go_to_the_far_store_first() {
 
 type Write = (&'static str, fn(&Map) -> hilcat::Result<()>);
 
-/// Every way to write the key `a`, which holds 1 before.
+/// Every way to write the key `a`, whose value is 1 before.
 const WRITES: [Write; 6] = [
     ("set", |map| map.set("a", &2)),
     ("update", |map| map.update("a", &2).map(drop)),
@@ -146,14 +142,18 @@ fn a_failed_write_leaves_the_near_store_without_the_value() {
         tiers.far.1.fail(name, When::Before, ErrorKind::Backend);
         let error = write(&tiers.scope).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Backend, "{name}");
-        assert!(error.to_string().contains("spied"), "it names the store: {error}");
+        assert!(error.to_string().contains("spied"), "the error names the store: {error}");
         assert!(!tiers.near.0.exists("a").unwrap(), "{name}");
-        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1), "{name}: the far store has it yet");
-        assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1), "{name}: and it is near again");
+        assert_eq!(tiers.scope.fetch("a").unwrap(), Some(1), "{name}: the far store still has it");
+        assert_eq!(
+            tiers.near.0.fetch("a").unwrap(),
+            Some(1),
+            "{name}: the read filled the near store"
+        );
     }
 }
 
-fn a_write_of_unknown_end_leaves_the_near_store_without_the_value() {
+fn a_write_with_unknown_outcome_leaves_the_near_store_without_the_value() {
     for (name, write) in WRITES {
         for when in [When::Before, When::After] {
             let tiers = Tiers::new();
@@ -168,8 +168,8 @@ fn a_write_of_unknown_end_leaves_the_near_store_without_the_value() {
     }
 }
 
-/// The connection is lost after the write was sent, somebody reads, and only then it is done.
-fn what_may_be_written_yet_is_not_kept_near() {
+/// The connection is lost after the write was sent, and the write is done only after a later read.
+fn a_key_with_an_unfinished_write_is_not_kept_near() {
     for (name, write) in WRITES {
         let tiers = Tiers::new();
         tiers.scope.set("a", &1).unwrap();
@@ -183,8 +183,8 @@ fn what_may_be_written_yet_is_not_kept_near() {
     }
 }
 
-/// Stops the first call of a name in the middle; gives what tells that it is there, and what lets
-/// it go on.
+/// Stops the first call of this name. Returns a receiver that is notified when the call has stopped,
+/// and a sender that lets it continue.
 fn stop_at(spy: &Spy, when: When, name: &'static str) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (arrive, arrived) = mpsc::channel();
     let (resume, resumed) = mpsc::channel();
@@ -199,7 +199,7 @@ fn stop_at(spy: &Spy, when: When, name: &'static str) -> (mpsc::Receiver<()>, mp
     (arrived, resume)
 }
 
-/// A read has its row from the far store, and before it goes on `write` is done.
+/// Executes `write` after a read has obtained its row from the far store and before it continues.
 fn overtaken(write: fn(&Map), (call, read): Read, truth: Option<i64>) {
     let tiers = Tiers::new();
     tiers.far.0.set("a", &1).unwrap();
@@ -209,7 +209,7 @@ fn overtaken(write: fn(&Map), (call, read): Read, truth: Option<i64>) {
         arrived.recv().unwrap();
         write(&tiers.scope);
         resume.send(()).unwrap();
-        assert_eq!(reader.join().unwrap(), Some(1), "it read before the write");
+        assert_eq!(reader.join().unwrap(), Some(1), "the row is from before the write");
     });
     assert_ne!(tiers.near.0.fetch("a").unwrap(), Some(1));
     assert_eq!(tiers.scope.fetch("a").unwrap(), truth);
@@ -248,9 +248,9 @@ fn a_read_overtaken_by_a_clear_does_not_bring_it_back() {
     }
 }
 
-/// The far store has the first write and then the second one; the near store is told of the
-/// second one and then of the first.
-fn of_two_writes_at_once_neither_stays_near() {
+/// The far store executes the first write and then the second one; the near store is updated in the
+/// opposite order.
+fn two_concurrent_writes_leave_no_value_in_the_near_store() {
     let tiers = Tiers::new();
     let (arrived, resume) = stop_at(&tiers.far.1, When::After, "set");
     thread::scope(|threads| {
@@ -273,7 +273,7 @@ fn two_columns(name: &str) -> Schema {
         .column(null("y").default_value(5_i32))
 }
 
-fn a_partial_write_does_not_make_up_the_rest() {
+fn a_partial_write_does_not_invent_other_columns() {
     let (near, far) = (Cache::from_uri("memory:?max_entries=100").unwrap(), Cache::memory());
     let scope = Cache::tiered(near.clone(), far).dynamic_with(two_columns("p")).unwrap();
     scope.set("a", json!({"x": 1, "y": 2})).unwrap();
@@ -284,7 +284,7 @@ fn a_partial_write_does_not_make_up_the_rest() {
     assert_eq!(scope.fetch("a").unwrap(), Some(json!({"id": "a", "x": 7, "y": 4})));
 }
 
-fn a_near_store_that_fails_is_passed_over() {
+fn a_failing_near_store_is_bypassed() {
     let tiers = Tiers::new();
     tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
     tiers.scope.set("a", &1).unwrap();
@@ -295,14 +295,14 @@ fn a_near_store_that_fails_is_passed_over() {
     assert_eq!(tiers.scope.fetch("a").unwrap(), None);
 }
 
-/// It holds 1 and cannot be told that it is 2 now.
-fn a_near_store_that_could_not_forget_is_emptied() {
+/// The near store holds 1, and cannot be updated when the value becomes 2.
+fn a_near_store_that_missed_a_write_is_emptied() {
     let tiers = Tiers::new();
     tiers.scope.set("a", &1).unwrap();
     tiers.near.1.fail("*", When::Before, ErrorKind::Unavailable);
     tiers.scope.set("a", &2).unwrap();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
-    // It can be reached again, and still holds 1.
+    // The near store is reachable again, and still holds 1.
     tiers.near.1.unhook();
     assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(1));
     for _ in 0..3 {
@@ -311,7 +311,7 @@ fn a_near_store_that_could_not_forget_is_emptied() {
     thread::sleep(Duration::from_millis(1_100));
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2));
-    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2), "it is used again");
+    assert_eq!(tiers.near.0.fetch("a").unwrap(), Some(2), "the near store is used again");
 }
 
 fn a_panic_in_the_far_store_is_survived() {
@@ -324,13 +324,13 @@ fn a_panic_in_the_far_store_is_survived() {
     let panicked = thread::scope(|threads| threads.spawn(|| tiers.scope.set("a", &2)).join());
     assert!(panicked.is_err());
     tiers.far.1.unhook();
-    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2), "what the far store has");
+    assert_eq!(tiers.scope.fetch("a").unwrap(), Some(2), "the value of the far store");
     tiers.scope.set("a", &3).unwrap();
     assert_eq!(tiers.scope.fetch("a").unwrap(), Some(3));
 }
 
-/// What the older one reads lacks a column: another handle must not take it for NULL.
-fn an_older_handle_does_not_fill_what_a_newer_one_reads() {
+/// The rows of an older handle lack a column, which a newer handle must not read as NULL.
+fn an_older_handle_does_not_fill_the_near_store() {
     let old = Schema::new("p")
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("x", ColumnType::Int).nullable(true));
@@ -349,7 +349,7 @@ fn an_older_handle_does_not_fill_what_a_newer_one_reads() {
     assert_eq!(newer.fetch("a").unwrap(), None);
 }
 
-fn two_caches_over_one_near_store_are_one() {
+fn two_caches_can_share_a_near_store() {
     let (near, far) = (Cache::memory(), Cache::memory());
     let open = || Cache::tiered(near.clone(), far.clone()).map::<String, i64>("m").unwrap();
     let (here, there) = (open(), open());
@@ -361,16 +361,16 @@ fn two_caches_over_one_near_store_are_one() {
     }
 }
 
-fn nothing_is_kept_near_for_longer_than_anybody_says() {
+fn the_shortest_ttl_applies_to_the_near_store() {
     let open = |uri: &str| Cache::from_uri(uri).unwrap();
-    // The far store lets it go, and the near one must not bring it back.
+    // After the record expires in the far store, the near store must not return it.
     let cache = Cache::tiered(open("memory:"), open("memory:?ttl=30ms"));
     let scope: Map = cache.map("m").unwrap();
     scope.set("a", &1).unwrap();
     assert_eq!(scope.fetch("a").unwrap(), Some(1));
     thread::sleep(Duration::from_millis(60));
     assert_eq!(scope.fetch("a").unwrap(), None);
-    // What others write is seen when the near store has let the record go, whatever the scope says.
+    // Writes of others are visible after the record expires in the near store, whatever the scope's ttl.
     let (near, far) = (open("memory:?ttl=30ms"), Cache::memory());
     let lasting = two_columns("p").ttl(Duration::from_secs(3600));
     let scope = Cache::tiered(near, far.clone()).dynamic_with(lasting.clone()).unwrap();
@@ -378,92 +378,4 @@ fn nothing_is_kept_near_for_longer_than_anybody_says() {
     far.dynamic_with(lasting).unwrap().set("a", json!({"x": 2})).unwrap();
     thread::sleep(Duration::from_millis(60));
     assert_eq!(scope.fetch("a").unwrap().unwrap()["x"], 2);
-}
-
-/// A far store that takes a while now here, now there.
-fn slow_far() -> Cache {
-    let (far, spy) = spied_on(Memory::new());
-    let count = AtomicI64::new(0);
-    spy.hook(move |_, _| {
-        match count.fetch_add(1, Ordering::Relaxed) % 7 {
-            0 => thread::sleep(Duration::from_micros(50)),
-            3 => thread::yield_now(),
-            _ => {}
-        }
-        Ok(())
-    });
-    far
-}
-
-const KEYS: usize = 6;
-
-/// One writer a key counts up; readers never see less than was acknowledged before they asked. The
-/// near store holds less than all keys, so that reads fill it all the time.
-fn nobody_reads_what_is_older_than_was_acknowledged() {
-    let near = Cache::from_uri("memory:?max_entries=3").unwrap();
-    let cache = Cache::tiered(near, slow_far());
-    let scope: MapScope<i64, i64> = cache.map("m").unwrap();
-    let acknowledged: Vec<AtomicI64> = (0..KEYS).map(|_| AtomicI64::new(0)).collect();
-    let over = AtomicBool::new(false);
-    let write = |key: usize| {
-        for value in 1..=400 {
-            match value % 3 {
-                0 => scope.set(key as i64, &value).unwrap(),
-                1 => done(scope.update(key as i64, &value)),
-                _ => done(scope.set_many([(key as i64, &value)])),
-            }
-            acknowledged[key].store(value, Ordering::SeqCst);
-        }
-    };
-    let look = |reader: usize| {
-        let mut at = reader;
-        while !over.load(Ordering::SeqCst) {
-            at = (at * 5 + 1) % KEYS;
-            let least = acknowledged[at].load(Ordering::SeqCst);
-            let found = match reader % 2 {
-                0 => scope.fetch(at as i64).unwrap(),
-                _ => scope.fetch_many([at as i64]).unwrap()[0],
-            };
-            assert!(found.unwrap_or(0) >= least, "key {at}: {found:?} after {least}");
-        }
-    };
-    thread::scope(|threads| {
-        let writers: Vec<_> = (0..KEYS).map(|key| threads.spawn(move || write(key))).collect();
-        let readers: Vec<_> = (0..4).map(|reader| threads.spawn(move || look(reader))).collect();
-        let written = writers.into_iter().map(thread::ScopedJoinHandle::join).all(|w| w.is_ok());
-        over.store(true, Ordering::SeqCst);
-        assert!(written && readers.into_iter().all(|reader| reader.join().is_ok()));
-    });
-}
-
-/// Many writers of the same keys, with removals and clears: when nobody writes any more, what is
-/// read is what the far store has.
-fn both_stores_agree_when_all_is_done() {
-    for round in 0..20_i64 {
-        let far = slow_far();
-        let cache = Cache::tiered(Cache::memory(), far.clone());
-        let scope: MapScope<i64, i64> = cache.map("m").unwrap();
-        let work = |thread: i64| {
-            for step in 0..60_i64 {
-                let key = (step * 7 + thread * 3 + round) % KEYS as i64;
-                match (step + thread) % 9 {
-                    0 => done(scope.pop(key)),
-                    1 => done(scope.fetch_many(0..KEYS as i64)),
-                    2 => done(scope.set_many([(key, &step), ((key + 1) % KEYS as i64, &step)])),
-                    3 if step % 20 == 0 => scope.clear().unwrap(),
-                    4 | 5 => done(scope.fetch(key)),
-                    _ => scope.set(key, &(thread * 1000 + step)).unwrap(),
-                }
-            }
-        };
-        thread::scope(|threads| {
-            let threads: Vec<_> = (0..6).map(|n| threads.spawn(move || work(n))).collect();
-            assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
-        });
-        let truth: HashMap<i64, i64> =
-            far.map::<i64, i64>("m").unwrap().iter().unwrap().map(Result::unwrap).collect();
-        for key in 0..KEYS as i64 {
-            assert_eq!(scope.fetch(key).unwrap(), truth.get(&key).copied(), "round {round}");
-        }
-    }
 }

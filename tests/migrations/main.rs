@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod adopt;
+mod changed;
 mod deadlines;
 mod expiry;
 mod foreign;

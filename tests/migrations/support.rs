@@ -1,4 +1,4 @@
-//! A database for each test, with a connection of its own next to hilcat's.
+//! A database for each test, with a plain connection in addition to hilcat's.
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Nullable, Text};

@@ -1,4 +1,4 @@
-//! Connecting.
+//! Connections to servers.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
     a_wrong_password_is_not_shown,
-    tls_as_the_modes_say,
-    a_place_where_nobody_answers,
-    a_socket_of_the_file_system,
-    inside_of_a_runtime,
+    tls_modes,
+    an_unresponsive_server_is_an_error_in_time,
+    a_unix_socket,
+    calls_inside_a_runtime,
     sessions_are_strict_and_in_utc,
 ];
 
@@ -31,7 +31,7 @@ fn a_wrong_password_is_not_shown(server: &Server) -> Result<Completion, Failed> 
     PASSED
 }
 
-fn tls_as_the_modes_say(server: &Server) -> Result<Completion, Failed> {
+fn tls_modes(server: &Server) -> Result<Completion, Failed> {
     let mut raw = server.raw();
     let encrypts: Option<(String, String)> =
         raw.query_first("SHOW VARIABLES LIKE 'have_ssl'").unwrap();
@@ -49,28 +49,28 @@ fn tls_as_the_modes_say(server: &Server) -> Result<Completion, Failed> {
             }
         }
     }
-    // The server signed its certificate itself.
+    // The certificate is self-signed.
     for mode in ["ssl-mode=verify-ca", "ssl-mode=verify-identity", "sslmode=verify-full"] {
         let error = open(mode).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
     if encrypts {
-        // Who has to encrypt is let in by some modes only.
+        // A user that requires TLS can log in with some modes only.
         let user = name();
         raw.query_drop(format!("CREATE USER `{user}`@`%` IDENTIFIED BY 'x' REQUIRE SSL")).unwrap();
         raw.query_drop(format!("GRANT ALL ON *.* TO `{user}`@`%`")).unwrap();
         let (start, rest) = server.uri.split_once("://").unwrap();
         let place = rest.split_once('@').unwrap().1;
         let open = |mode| Cache::from_uri(&format!("{start}://{user}:x@{place}?ssl-mode={mode}"));
-        let let_in = ["disabled", "preferred", "required"].map(|mode| open(mode).is_ok());
+        let accepted = ["disabled", "preferred", "required"].map(|mode| open(mode).is_ok());
         raw.query_drop(format!("DROP USER `{user}`@`%`")).unwrap();
-        assert_eq!(let_in, [false, true, true]);
+        assert_eq!(accepted, [false, true, true]);
     }
     PASSED
 }
 
-fn a_place_where_nobody_answers(server: &Server) -> Result<Completion, Failed> {
-    // It takes the connection and says nothing.
+fn an_unresponsive_server_is_an_error_in_time(server: &Server) -> Result<Completion, Failed> {
+    // The server accepts the connection and sends nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let scheme = server.uri.split("://").next().unwrap();
@@ -88,13 +88,13 @@ fn a_place_where_nobody_answers(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn a_socket_of_the_file_system(server: &Server) -> Result<Completion, Failed> {
+fn a_unix_socket(server: &Server) -> Result<Completion, Failed> {
     let path: Option<String> = server.raw().query_first("SELECT @@socket").unwrap();
     let path = path.unwrap();
     if !std::path::Path::new(&path).exists() {
         return Ok(Completion::ignored_with(format!("{path} is not of this machine")));
     }
-    // The host and its port are of no importance then.
+    // Host and port are ignored.
     let (start, rest) = server.uri.split_once("://").unwrap();
     let (login, place) = rest.split_once('@').unwrap();
     let database = place.split_once('/').unwrap().1;
@@ -103,7 +103,7 @@ fn a_socket_of_the_file_system(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn inside_of_a_runtime(server: &Server) -> Result<Completion, Failed> {
+fn calls_inside_a_runtime(server: &Server) -> Result<Completion, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let scope = server.open().dynamic_with(texts(&name()))?;
@@ -113,7 +113,7 @@ fn inside_of_a_runtime(server: &Server) -> Result<Completion, Failed> {
     })
 }
 
-/// Whatever the server's own defaults are.
+/// The session does not depend on the server's defaults.
 fn sessions_are_strict_and_in_utc(server: &Server) -> Result<Completion, Failed> {
     let mut raw = server.raw();
     let before: (String, String) =

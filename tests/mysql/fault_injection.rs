@@ -1,4 +1,4 @@
-//! A server that is stopped, killed and started again.
+//! A server that is stopped, killed and restarted.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use libtest_mimic::{Completion, Failed};
 use serde_json::json;
 
-use crate::load::{self, DEADLINE, Fault, TORMENTS, survives};
+use crate::load::{self, DEADLINE, FAULTS, Fault, survives};
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
@@ -25,7 +25,7 @@ fn open(server: &Server) -> hilcat::Result<(Cache, DynScope)> {
     Ok((cache, scope))
 }
 
-/// Calls until the deadline of each, and a tenth of it.
+/// Checks that each call fails by its deadline, plus a tenth.
 fn calls(scope: &DynScope) {
     for call in 0..5 {
         let start = Instant::now();
@@ -52,7 +52,7 @@ fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, 
     let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| calls(&scope)));
     server.fault_injection("resume")?;
     tried.unwrap();
-    // It goes on without being opened again.
+    // The scope works again without being reopened.
     let start = Instant::now();
     while scope.set("a", json!({"v": "3"})).is_err() {
         assert!(start.elapsed() < Duration::from_secs(10));
@@ -63,15 +63,15 @@ fn calls_end_while_the_server_is_stopped(server: &Server) -> Result<Completion, 
 }
 
 fn no_write_is_lost_when_the_server_is_killed(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[0])
+    under_load(server, FAULTS[0])
 }
 
 fn no_write_is_lost_when_the_server_is_stopped(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[1])
+    under_load(server, FAULTS[1])
 }
 
 fn no_write_is_lost_when_the_server_is_restarted(server: &Server) -> Result<Completion, Failed> {
-    under_load(server, TORMENTS[2])
+    under_load(server, FAULTS[2])
 }
 
 fn under_load(server: &Server, fault_injection: Fault) -> Result<Completion, Failed> {

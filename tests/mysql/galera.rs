@@ -1,5 +1,4 @@
-//! A Galera cluster of two nodes, both of which are written to: this program, run again with a job
-//! to do.
+//! Writes to both nodes of a Galera cluster, by child processes: this program, run again with a job.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, Output, Stdio};
@@ -23,7 +22,7 @@ pub const CASES: &[Case] = cases![
 pub const NODES: [(&str, &str); 2] =
     [("galera", "HILCAT_TEST_GALERA"), ("galera", "HILCAT_TEST_GALERA_SECOND")];
 
-/// What a child is told: what it is called, the table and the URI.
+/// The job of a child process: its name, the table and the URI.
 pub const JOB: &str = "HILCAT_TEST_GALERA_JOB";
 
 const PROCESSES: usize = 4;
@@ -35,7 +34,7 @@ fn nodes() -> [Server; 2] {
     NODES.map(|(engine, variable)| Server::of(engine, variable).unwrap())
 }
 
-/// The URI in another database of the server.
+/// Returns the URI of another database of the server.
 fn in_database(server: &Server, database: &str) -> String {
     format!("{}/{database}?timeout=20s", server.uri.rsplit_once('/').unwrap().0)
 }
@@ -44,7 +43,7 @@ fn scope(uri: &str, table: &str) -> hilcat::Result<DynScope> {
     Cache::from_uri(uri)?.dynamic_with(texts(table))
 }
 
-/// Starts processes on both nodes in turns.
+/// Starts processes, alternately on both nodes.
 fn start(table: &str, database: &str) -> Vec<Child> {
     let nodes = nodes();
     let start = |at: usize| {
@@ -67,8 +66,8 @@ fn finish(children: Vec<Child>) -> Vec<Output> {
         .collect()
 }
 
-/// What a child does: it opens the scope, changes records that the others change, too, and prints
-/// the value that each change replaced and the one that it wrote.
+/// Runs the job of a child process: changes the same records as the other children, and prints for
+/// each change the value that it replaced and the value that it wrote.
 pub fn work(task: &str) {
     let words: Vec<&str> = task.splitn(3, ' ').collect();
     let scope = scope(words[2], words[1]).unwrap();
@@ -81,7 +80,7 @@ pub fn work(task: &str) {
     }
 }
 
-/// What a change replaced and what it wrote; `-` for nothing.
+/// Makes a change. Returns the value that it replaced and the value that it wrote, `-` for none.
 fn change(scope: &DynScope, round: usize, key: &str, value: &str) -> (String, String) {
     let record = json!({"v": value});
     match round % 4 {
@@ -101,8 +100,7 @@ fn text(record: &Value) -> String {
     record["v"].as_str().unwrap().to_owned()
 }
 
-/// A node applies what the other did a little later: a connection that names the database may find
-/// none there yet.
+/// Waits until both nodes have the database: a node applies changes of the other one a little later.
 fn until_both_have(database: &str) {
     let start = Instant::now();
     for mut node in nodes().map(|node| node.raw()) {
@@ -113,7 +111,7 @@ fn until_both_have(database: &str) {
     }
 }
 
-/// The bookkeeping and the table are made by one process, and the others wait for it.
+/// One process creates hilcat's own tables and that of the scope, and the others wait for it.
 fn processes_on_both_nodes_open_a_fresh_database(server: &Server) -> Result<Completion, Failed> {
     for _ in 0..3 {
         let (table, database) = (name(), name());
@@ -128,8 +126,7 @@ fn processes_on_both_nodes_open_a_fresh_database(server: &Server) -> Result<Comp
     PASSED
 }
 
-/// Each value that was written is replaced or removed once, or it is there at the end; on both
-/// nodes alike.
+/// Each written value is replaced or removed once, or is stored at the end, on both nodes.
 fn no_write_is_lost_between_the_nodes(server: &Server) -> Result<Completion, Failed> {
     let (table, database) = (name(), server.uri.rsplit_once('/').unwrap().1);
     let mut left: HashMap<(String, String), i32> = HashMap::new();
@@ -153,7 +150,7 @@ fn no_write_is_lost_between_the_nodes(server: &Server) -> Result<Completion, Fai
     PASSED
 }
 
-/// A node may be a little behind the other.
+/// Waits until the stored values are these: a node may lag behind the other.
 fn until_equal(scope: &DynScope, left: &HashMap<(String, String), i32>) {
     let start = Instant::now();
     loop {
@@ -168,8 +165,7 @@ fn until_equal(scope: &DynScope, left: &HashMap<(String, String), i32>) {
     }
 }
 
-/// A node that refuses all statements, as one that the others are out of reach of; until this is
-/// dropped.
+/// Makes a node refuse all statements, like one without contact to the others, until it is dropped.
 struct NotReady<'a>(&'a Server);
 
 impl<'a> NotReady<'a> {

@@ -1,4 +1,4 @@
-//! What a server that is none, or means harm, can do: errors, in time, and nothing else.
+//! Malformed and hostile servers cause errors in time, and nothing else.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::server::{Case, PASSED, Server, cases};
 pub const CASES: &[Case] = cases![
     malformed_packets_are_errors,
     mutated_sessions_are_errors,
-    the_password_is_not_given_to_any_key,
+    the_password_is_not_encrypted_with_an_untrusted_key,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
 
 fn greeting(plugin: &str) -> Vec<u8> {
     let mut greeting = b"\x0a8.0.31\0\x01\0\0\0abcdefgh\0".to_vec();
-    // Everything but TLS.
+    // All capabilities except TLS.
     greeting.extend_from_slice(&[0xff, 0xf7, 45, 2, 0, 0xff, 0x00, 21]);
     greeting.extend_from_slice(&[0; 10]);
     greeting.extend_from_slice(b"ijklmnopqrst\0");
@@ -41,12 +41,12 @@ fn greeting(plugin: &str) -> Vec<u8> {
 const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 const EOF: &[u8] = &[0xfe, 0, 0, 2, 0];
 
-/// A column of text.
+/// The definition of a text column.
 fn column() -> Vec<u8> {
     b"\x03def\0\0\0\x01c\0\x0c\x2d\0\0\0\0\0\xfd\0\0\0\0\0".to_vec()
 }
 
-/// The answer to what a connection asks first: the server's version and limits.
+/// The result of the first query of a connection: the server's version and limits.
 fn traits() -> Vec<Vec<u8>> {
     let mut packets = vec![vec![3]];
     packets.extend([column(), column(), column()]);
@@ -56,7 +56,7 @@ fn traits() -> Vec<Vec<u8>> {
     packets
 }
 
-/// A server of one script: it sends each answer when it is asked for the next thing, and closes.
+/// Starts a scripted server, which sends one answer per request and then closes the connection.
 fn serve(script: Vec<Vec<Vec<u8>>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -78,7 +78,7 @@ fn answer(mut stream: TcpStream, script: &[Vec<Vec<u8>>]) -> std::io::Result<()>
             let _ = stream.read(&mut [0; 1 << 16]);
             stream.set_nonblocking(false)?;
         }
-        // The greeting is the first packet of its exchange, an answer the second one.
+        // The greeting is the first packet of its exchange, an answer is the second one.
         let sent: Vec<u8> = (u8::from(at > 0)..)
             .zip(packets)
             .flat_map(|(at, payload)| packet(at, payload))
@@ -88,12 +88,12 @@ fn answer(mut stream: TcpStream, script: &[Vec<Vec<u8>>]) -> std::io::Result<()>
     Ok(())
 }
 
-/// The session until the connection is open and its first result is read.
+/// Returns the script of a session until the result of the first query.
 fn session() -> Vec<Vec<Vec<u8>>> {
     vec![vec![greeting("mysql_native_password")], vec![OK.to_vec()], traits(), vec![OK.to_vec()]]
 }
 
-/// Opens a cache on such a server, which has to fail, in time and without a panic.
+/// Checks that opening a cache fails in time and without a panic.
 fn fails(uri: &str, what: &str) {
     let start = Instant::now();
     let result = catch_unwind(|| {
@@ -135,7 +135,7 @@ fn malformed_packets_are_errors(_: &Server) -> Result<Completion, Failed> {
             let mut script = session();
             let mut typed = column();
             let at = typed.len() - 6;
-            // A timestamp as it is on the disk.
+            // A timestamp in the storage format.
             typed[at] = 17;
             script.push(vec![
                 vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
@@ -147,7 +147,7 @@ fn malformed_packets_are_errors(_: &Server) -> Result<Completion, Failed> {
         }),
         ("more changed rows than can be counted", {
             let mut script = session();
-            // The greatest number, and that another result follows.
+            // The maximum number of rows, and the flag for a further result.
             let most = [&[0, 0xfe][..], &[0xff; 8], &[0, 0x0a, 0, 0, 0]].concat();
             script.push(vec![vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
             script.push(vec![most.clone(), most, Vec::new()]);
@@ -160,7 +160,7 @@ fn malformed_packets_are_errors(_: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// A session with bytes of it changed, by a generator that gives the same each time.
+/// Sessions with changed bytes, from a deterministic generator.
 fn mutated_sessions_are_errors(_: &Server) -> Result<Completion, Failed> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
@@ -186,42 +186,42 @@ fn mutated_sessions_are_errors(_: &Server) -> Result<Completion, Failed> {
             }
         }
         let uri = serve(script).replace("timeout=1s", "timeout=200ms");
-        // It fails at the latest where the script ends.
+        // The opening fails at the end of the script at the latest.
         fails(&uri, &format!("round {round}"));
     }
     PASSED
 }
 
-/// Asks for the password's own text, by a key of its own, over a connection without TLS.
-fn the_password_is_not_given_to_any_key(_: &Server) -> Result<Completion, Failed> {
-    // On a loopback address the password is given as it is; only another one tells.
+/// The server supplies its own public key and requests the password, over a connection without TLS.
+fn the_password_is_not_encrypted_with_an_untrusted_key(_: &Server) -> Result<Completion, Failed> {
+    // On a loopback address any key is accepted, so another address is needed.
     let Some(address) = own_address() else {
         return Ok(Completion::ignored_with("this machine has a loopback address alone"));
     };
     let listener = TcpListener::bind((address, 0)).unwrap();
     let place = listener.local_addr().unwrap();
-    let asked = thread::spawn(move || {
+    let received = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(SECOND * 2)).unwrap();
         stream.write_all(&packet(0, &greeting("caching_sha2_password"))).unwrap();
         let mut login = [0; 512];
         let _ = stream.read(&mut login);
         stream.write_all(&packet(2, &[1, 4])).unwrap();
-        let mut asked = Vec::new();
-        let _ = stream.read_to_end(&mut asked);
-        asked
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        rest
     });
     let error = Cache::from_uri(&format!("mysql://u:secret@{place}/d?timeout=1s")).unwrap_err();
     assert!(error.to_string().contains("allow_public_key_retrieval"), "{error}");
     assert!(!error.is_retryable() && !error.to_string().contains("secret"), "{error}");
-    assert_eq!(asked.join().unwrap(), b"");
+    assert_eq!(received.join().unwrap(), b"");
     PASSED
 }
 
-/// An address of this machine that is no loopback address.
+/// Returns an address of this machine that is not a loopback address.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Nothing is sent.
+    // Connecting a UDP socket sends nothing.
     socket.connect("192.0.2.1:9").ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)

@@ -1,5 +1,4 @@
-//! Connections that the server closed while they were idle, and servers that take no writes any
-//! more.
+//! Connections that the server closed while they were idle, and servers that became read-only.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,12 +11,12 @@ use serde_json::json;
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
-    connections_that_were_killed_while_idle,
-    connections_that_waited_too_long,
+    idle_connections_that_were_killed,
+    idle_connections_past_the_wait_timeout,
     the_first_login_of_a_user_on_this_machine,
-    a_server_that_takes_no_writes_for_a_while,
-    a_server_that_takes_no_writes,
-    a_write_is_not_sent_twice_where_that_is_refused,
+    a_server_that_is_read_only_for_a_while,
+    a_read_only_server,
+    a_write_is_not_repeated_with_retry_never,
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,20 +25,20 @@ fn scope(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&server.with(options)).unwrap().dynamic_with(texts(&name())).unwrap()
 }
 
-/// Kills all connections of the library, of whatever test.
+/// Kills all connections of hilcat, including those of other tests.
 fn kill_all(raw: &mut mysql::Conn) {
     let ids: Vec<u64> = raw
         .query("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'hilcat'")
         .unwrap();
     for id in ids {
-        // It may have ended itself.
+        // The connection may have ended already.
         let _ = raw.query_drop(format!("KILL {id}"));
     }
-    // The ends of the streams are on their way.
+    // The ends of the streams need a moment to arrive.
     thread::sleep(SECOND / 5);
 }
 
-/// The calls that may not be repeated.
+/// Makes the calls that are not idempotent.
 fn once(scope: &DynScope, mut before: impl FnMut()) {
     for _ in 0..3 {
         scope.set_many(["a", "b", "c"].map(|key| (key, json!({"v": "1"})))).unwrap();
@@ -52,13 +51,13 @@ fn once(scope: &DynScope, mut before: impl FnMut()) {
     }
 }
 
-fn connections_that_were_killed_while_idle(server: &Server) -> Result<Completion, Failed> {
+fn idle_connections_that_were_killed(server: &Server) -> Result<Completion, Failed> {
     let mut raw = server.raw();
     once(&scope(server, "timeout=10s"), || kill_all(&mut raw));
     PASSED
 }
 
-/// Sets a variable of the server, and sets it back at the end, also of a test that fails.
+/// A global variable of the server, restored on drop.
 struct Global<'a> {
     server: &'a Server,
     name: &'static str,
@@ -81,7 +80,7 @@ impl Drop for Global<'_> {
     }
 }
 
-fn connections_that_waited_too_long(server: &Server) -> Result<Completion, Failed> {
+fn idle_connections_past_the_wait_timeout(server: &Server) -> Result<Completion, Failed> {
     let schema = texts(&name());
     server.open().dynamic_with(schema.clone())?;
     let _two_seconds = Global::set(server, "wait_timeout", 2);
@@ -90,7 +89,7 @@ fn connections_that_waited_too_long(server: &Server) -> Result<Completion, Faile
     PASSED
 }
 
-/// A scope of a user whom `read_only` binds: it does not bind administrators.
+/// Opens a scope as a user without the administrator rights that override `read_only`.
 fn scope_of_user(server: &Server, options: &str) -> DynScope {
     Cache::from_uri(&of_user(&server.with(options))).unwrap().dynamic_with(texts(&name())).unwrap()
 }
@@ -114,7 +113,7 @@ fn create_user(server: &Server) {
     }
 }
 
-/// The server has to see the password itself, and there is no TLS.
+/// The server's password cache is empty, so it requests the password, without TLS.
 fn the_first_login_of_a_user_on_this_machine(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     for _ in 0..2 {
@@ -123,7 +122,7 @@ fn the_first_login_of_a_user_on_this_machine(server: &Server) -> Result<Completi
     PASSED
 }
 
-fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completion, Failed> {
+fn a_server_that_is_read_only_for_a_while(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     let scope = scope_of_user(server, "timeout=10s");
     scope.set("a", json!({"v": "1"})).unwrap();
@@ -133,7 +132,7 @@ fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completi
         let scope = &scope;
         let calls = threads.spawn(move || {
             scope.set("a", json!({"v": "2"}))?;
-            // It waited for the server to take writes.
+            // The call waited until the server accepted writes.
             assert!(start.elapsed() > SECOND / 2);
             scope.update("a", json!({"v": "3"}))
         });
@@ -145,7 +144,7 @@ fn a_server_that_takes_no_writes_for_a_while(server: &Server) -> Result<Completi
     PASSED
 }
 
-fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> {
+fn a_read_only_server(server: &Server) -> Result<Completion, Failed> {
     create_user(server);
     let scope = scope_of_user(server, "timeout=1s");
     scope.set("a", json!({"v": "1"})).unwrap();
@@ -162,7 +161,7 @@ fn a_server_that_takes_no_writes(server: &Server) -> Result<Completion, Failed> 
     PASSED
 }
 
-fn a_write_is_not_sent_twice_where_that_is_refused(server: &Server) -> Result<Completion, Failed> {
+fn a_write_is_not_repeated_with_retry_never(server: &Server) -> Result<Completion, Failed> {
     use crate::proxy::{Mode, Proxy};
     let (proxy, uri) = Proxy::before(&server.uri);
     for (retry, done) in [("idempotent", true), ("never", false)] {

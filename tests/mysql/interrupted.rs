@@ -1,5 +1,4 @@
-//! Migrations by several processes at once, and by some that die: this program, run again with a
-//! job to do.
+//! Migrations by concurrent processes and by killed ones: this program, run again with a job.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -15,13 +14,13 @@ use crate::server::{Case, PASSED, Server, cases, name, texts};
 
 pub const CASES: &[Case] = cases![
     eight_processes_migrate_at_once,
-    an_upgrade_that_is_killed_is_taken_up_again,
-    a_recreation_that_is_killed_is_taken_up_again,
-    the_lock_is_given_back,
-    a_second_process_finds_it_done,
+    a_killed_upgrade_is_completed,
+    a_killed_recreation_is_completed,
+    the_migration_lock_is_released,
+    a_migration_done_by_another_node_is_accepted,
 ];
 
-/// What a child is told: the job, the table, a number and the URI.
+/// The job of a child process: its name, the table, a number and the URI.
 pub const JOB: &str = "HILCAT_TEST_JOB";
 
 fn start(job: &str, table: &str, number: u32, server: &Server) -> Child {
@@ -33,7 +32,7 @@ fn start(job: &str, table: &str, number: u32, server: &Server) -> Child {
         .unwrap()
 }
 
-/// What a child does: it opens a scope, and dies before its statement of this number is sent.
+/// Runs the job of a child process: opens a scope, and dies before it sends the statement of this number.
 pub fn work(task: &str) {
     static LAST: AtomicU32 = AtomicU32::new(0);
     static SENT: AtomicU32 = AtomicU32::new(0);
@@ -55,8 +54,8 @@ pub fn work(task: &str) {
     cache.dynamic_with(newest(job, table)).unwrap();
 }
 
-/// Opens a scope while another node of a cluster is faster, which has a lock of its own: what is to
-/// be executed (the number says which statement) has just been executed there.
+/// Opens a scope while another node of a cluster, which has its own lock, executes the same statement
+/// first. The number selects the statement.
 fn second(task: &str) {
     static FASTER: Mutex<Option<(mysql::Conn, String, bool)>> = Mutex::new(None);
     fn faster(event: InstrumentationEvent<'_>) {
@@ -85,11 +84,11 @@ fn second(task: &str) {
     set_default_instrumentation(|| Some(Box::new(faster))).unwrap();
     let scope = server.open().dynamic_with(texts(words[1])).unwrap();
     scope.set("a", json!({"v": "1"})).unwrap();
-    assert!(FASTER.lock().unwrap().is_none(), "no statement was met");
+    assert!(FASTER.lock().unwrap().is_none(), "no statement matched");
 }
 
-/// The table is there already [1050], or the row of the migration is [1062].
-fn a_second_process_finds_it_done(server: &Server) -> Result<Completion, Failed> {
+/// The table exists already (error 1050), or the row of the migration does (error 1062).
+fn a_migration_done_by_another_node_is_accepted(server: &Server) -> Result<Completion, Failed> {
     for number in [1, 2] {
         let table = name();
         let done = start("second", &table, number, server).wait_with_output()?;
@@ -142,10 +141,10 @@ fn eight_processes_migrate_at_once(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-/// Kills the job at its first statement, at its second, and so on until it gets through.
+/// Kills the job before its first statement, its second and so on, until it completes.
 fn kill_at_each(server: &Server, job: &str, check: fn(&Server, &str)) {
     for last in 1.. {
-        assert!(last < 100, "it never gets through");
+        assert!(last < 100, "it never completes");
         let table = name();
         let scope = server.open().dynamic_with(older(&table)).unwrap();
         let records = (0..20).map(|n| (format!("k{n}"), json!({"v": n.to_string()})));
@@ -163,7 +162,7 @@ fn kill_at_each(server: &Server, job: &str, check: fn(&Server, &str)) {
     }
 }
 
-fn an_upgrade_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+fn a_killed_upgrade_is_completed(server: &Server) -> Result<Completion, Failed> {
     kill_at_each(server, "upgrade", |server, table| {
         let scope = server.open().dynamic_with(newest("upgrade", table)).unwrap();
         assert_eq!(scope.len().unwrap(), 20);
@@ -173,7 +172,7 @@ fn an_upgrade_that_is_killed_is_taken_up_again(server: &Server) -> Result<Comple
     PASSED
 }
 
-fn a_recreation_that_is_killed_is_taken_up_again(server: &Server) -> Result<Completion, Failed> {
+fn a_killed_recreation_is_completed(server: &Server) -> Result<Completion, Failed> {
     kill_at_each(server, "recreate", |server, table| {
         let scope = server.open().dynamic_with(newest("recreate", table)).unwrap();
         assert_eq!(scope.len().unwrap(), 0);
@@ -186,8 +185,8 @@ fn a_recreation_that_is_killed_is_taken_up_again(server: &Server) -> Result<Comp
     PASSED
 }
 
-/// Also after a migration that is refused.
-fn the_lock_is_given_back(server: &Server) -> Result<Completion, Failed> {
+/// The lock is released after a refused migration, too.
+fn the_migration_lock_is_released(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = Cache::from_uri(&server.with("timeout=1s"))?;
     cache.dynamic_with(texts(&table))?;
@@ -199,7 +198,7 @@ fn the_lock_is_given_back(server: &Server) -> Result<Completion, Failed> {
     let free: Option<u8> =
         server.raw().query_first("SELECT IS_FREE_LOCK(CONCAT('hilcat ', SHA1(DATABASE())))")?;
     assert_eq!(free, Some(1));
-    // While another one has it, a migration ends by its deadline with nothing changed.
+    // While another session holds it, a migration ends by its deadline, and nothing is changed.
     let mut raw = server.raw();
     let got: Option<u8> =
         raw.query_first("SELECT GET_LOCK(CONCAT('hilcat ', SHA1(DATABASE())), 1)")?;

@@ -1,4 +1,4 @@
-//! What the servers cannot hold or do in time.
+//! Limits of the servers, and deadlines.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ pub const CASES: &[Case] = cases![
     a_record_over_the_packet_limit,
     rows_that_are_too_wide,
     json_that_is_too_deep,
-    columns_that_hold_less,
-    a_change_takes_the_time_that_it_needs,
+    columns_narrower_than_their_type,
+    a_migration_is_not_bound_by_the_deadline,
     a_batch_of_large_records,
-    a_row_that_another_holds,
+    a_row_locked_by_another_transaction,
     reads_are_never_stale,
-    a_deadlock_is_tried_again,
-    refusals_hold_no_value,
+    a_deadlock_is_retried,
+    errors_of_the_server_contain_no_value,
 ];
 
 fn a_record_over_the_packet_limit(server: &Server) -> Result<Completion, Failed> {
@@ -37,7 +37,7 @@ fn a_record_over_the_packet_limit(server: &Server) -> Result<Completion, Failed>
         assert!(error.to_string().contains("max_allowed_packet"), "{error}");
     }
     assert_eq!(scope.fetch_many(["a", "b"])?, [Some(json!({"id": "a", "v": "1"})), None]);
-    // Nearly as large goes.
+    // A slightly smaller record is stored.
     let large = "y".repeat(limit - 4_096);
     scope.set("a", json!({"v": large}))?;
     assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "v": large})));
@@ -85,9 +85,9 @@ fn json_that_is_too_deep(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// Columns of another program that hold less than the type they are read as: a value that fits is
-/// written, another one is an error before anything is sent.
-fn columns_that_hold_less(server: &Server) -> Result<Completion, Failed> {
+/// Columns of another program that are narrower than the type as which they are read: a value that
+/// fits is written; any other is an error before anything is sent.
+fn columns_narrower_than_their_type(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id INT PRIMARY KEY, at DATETIME, at3 DATETIME(3), ts TIMESTAMP NULL, ts6 TIMESTAMP(6) NULL, tm TIME, t1 TINYTEXT, t TEXT, c CHAR(5), e ENUM('X','1x'), old VARCHAR(9) CHARACTER SET latin1, f FLOAT(7,3), d DOUBLE(7,3), n TINYINT, u INT UNSIGNED, b BINARY(3), bl BLOB) DEFAULT CHARSET=utf8mb4"
@@ -116,7 +116,7 @@ fn columns_that_hold_less(server: &Server) -> Result<Completion, Failed> {
         ("b", bytes(3), bytes(6)),
         ("bl", bytes(65_535), bytes(65_538)),
     ];
-    // Also where the table was migrated as it stands, and is known to the registry.
+    // Also after the registry has recorded the unchanged table.
     for known in [false, true] {
         let scope = adopted()?;
         if known {
@@ -143,7 +143,7 @@ fn columns_that_hold_less(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// More than one statement can have.
+/// More data than one statement can contain.
 fn a_batch_of_large_records(server: &Server) -> Result<Completion, Failed> {
     let cache = Cache::from_uri(&server.with("timeout=30s"))?;
     let scope = cache.dynamic_with(texts(&name()))?;
@@ -158,7 +158,7 @@ fn a_batch_of_large_records(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn a_row_that_another_holds(server: &Server) -> Result<Completion, Failed> {
+fn a_row_locked_by_another_transaction(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = Cache::from_uri(&server.with("timeout=2s"))?;
     let scope = cache.dynamic_with(texts(&table))?;
@@ -177,7 +177,7 @@ fn a_row_that_another_holds(server: &Server) -> Result<Completion, Failed> {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{call}: {error}");
         assert!(error.is_retryable(), "{error}");
     }
-    // Nobody waits to read.
+    // Reads do not wait.
     assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "v": "1"})));
     raw.query_drop("COMMIT")?;
     assert_eq!(scope.fetch("a")?, Some(json!({"id": "a", "v": "2"})));
@@ -198,8 +198,8 @@ fn reads_are_never_stale(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// Two raw transactions and ours in a circle: ours is rolled back, or theirs; ours is done.
-fn a_deadlock_is_tried_again(server: &Server) -> Result<Completion, Failed> {
+/// hilcat's transaction and another one deadlock: whichever is rolled back, hilcat's call succeeds.
+fn a_deadlock_is_retried(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let cache = server.open();
     let scope = cache.dynamic_with(texts(&table))?;
@@ -210,7 +210,7 @@ fn a_deadlock_is_tried_again(server: &Server) -> Result<Completion, Failed> {
         let theirs = threads.spawn(|| {
             let mut raw = server.raw();
             for _ in 0..40 {
-                // In the opposite order, so that the two meet.
+                // In the opposite order, so that the two transactions deadlock.
                 let change = |key: &str| format!("UPDATE `{table}` SET v = 'x' WHERE id = '{key}'");
                 raw.query_drop("BEGIN").unwrap();
                 let done = raw
@@ -228,7 +228,7 @@ fn a_deadlock_is_tried_again(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
+fn errors_of_the_server_contain_no_value(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE TABLE `{table}` (id INT PRIMARY KEY, v TEXT, CHECK (v <> 'secret-value')) DEFAULT CHARSET=latin1"))?;
     let schema = Schema::new(&table)
@@ -236,7 +236,7 @@ fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
         .column(Column::new("v", ColumnType::Text).nullable(true))
         .migrate(hilcat::Migrate::Manual);
     let scope = server.open().dynamic_with(schema)?;
-    // The one does not pass the check, the other cannot be written in the character set.
+    // One value violates the check, the other is outside the character set.
     for value in ["secret-value", "secret-\u{1f600}"] {
         let error = scope.set(1, json!({"v": value})).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
@@ -245,8 +245,8 @@ fn refusals_hold_no_value(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
-fn a_change_takes_the_time_that_it_needs(server: &Server) -> Result<Completion, Failed> {
+/// The deadline bounds the wait for locks, but not the time of rewriting a large table.
+fn a_migration_is_not_bound_by_the_deadline(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let of = |ty| {
         Schema::new(&table).unique(Column::new("id", ColumnType::Int)).column(Column::new("n", ty))

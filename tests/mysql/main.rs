@@ -1,12 +1,11 @@
-//! What MySQL and MariaDB have of their own: each test runs on both servers, and is ignored where
-//! one is not there.
+//! Tests of the MySQL and MariaDB backend. Each test runs on both servers, and is ignored if the
+//! server is not available.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
 
 mod connect;
 mod fault_injection;
-mod folding;
 mod galera;
 mod hostile;
 mod idle;
@@ -14,6 +13,7 @@ mod interrupted;
 mod limits;
 #[path = "../servers/load.rs"]
 mod load;
+mod lower_case_names;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod redefine;
@@ -32,7 +32,7 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
-    // The servers are stopped and killed: one test at a time.
+    // The tests stop and kill the servers, so they run one at a time.
     arguments.test_threads = Some(1);
     let cases = [
         connect::CASES,
@@ -47,7 +47,7 @@ fn main() -> std::process::ExitCode {
     let mut trials = Vec::new();
     for (name, run) in cases.concat() {
         for (engine, variable) in server::ENGINES {
-            // These bring a server of their own.
+            // These tests start their own servers.
             if engine == "mariadb" && hostile::CASES.iter().any(|(case, _)| *case == name) {
                 continue;
             }
@@ -69,7 +69,7 @@ fn main() -> std::process::ExitCode {
             }));
         }
     };
-    of_one(folding::CASES, server::LOWER);
+    of_one(lower_case_names::CASES, server::LOWER);
     of_one(galera::CASES, galera::NODES[0]);
     libtest_mimic::run(&arguments, trials).exit_code()
 }

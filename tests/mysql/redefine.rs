@@ -1,4 +1,4 @@
-//! Columns that other programs defined, when hilcat changes a part of them.
+//! Changes of columns that other programs defined.
 
 use hilcat::{Column, ColumnType, ErrorKind, Schema};
 use libtest_mimic::{Completion, Failed};
@@ -8,13 +8,13 @@ use serde_json::json;
 use crate::server::{Case, PASSED, Server, cases, name, shown};
 
 pub const CASES: &[Case] = cases![
-    what_others_gave_a_column_stays,
-    a_renamed_column_keeps_the_rest,
-    what_cannot_be_kept_is_refused,
-    a_change_that_fails_leaves_the_others_undone,
+    attributes_of_columns_are_kept,
+    a_renamed_column_keeps_its_attributes,
+    a_change_that_would_break_a_trigger_is_refused,
+    a_failed_change_undoes_the_others,
 ];
 
-/// A table of another program, with what its columns can have.
+/// Creates a table of another program, whose columns have many attributes.
 fn foreign(server: &Server, table: &str) {
     let mut raw = server.raw();
     raw.query_drop(format!(
@@ -33,7 +33,7 @@ fn foreign(server: &Server, table: &str) {
     raw.query_drop(format!("INSERT INTO `{table}` (n) VALUES (5)")).unwrap();
 }
 
-/// What that table is opened as.
+/// Returns the schema with which that table is opened.
 fn schema(table: &str) -> Schema {
     Schema::new(table)
         .unique(Column::new("id", ColumnType::BigInt))
@@ -45,7 +45,7 @@ fn schema(table: &str) -> Schema {
         .column(Column::new("more", ColumnType::Text).nullable(true))
 }
 
-/// Whether the definition of a column has all these parts.
+/// Asserts that the definition of a column has all these parts.
 fn assert_has(shown: &str, column: &str, parts: &[&str]) {
     let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("`{column}`")));
     let line = line.unwrap_or_else(|| panic!("no `{column}`: {shown}")).to_lowercase();
@@ -54,7 +54,7 @@ fn assert_has(shown: &str, column: &str, parts: &[&str]) {
     }
 }
 
-fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed> {
+fn attributes_of_columns_are_kept(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     foreign(server, &table);
     let scope = server.open().dynamic_with(schema(&table))?;
@@ -74,7 +74,7 @@ fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed
         let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("`{column}`")));
         assert!(!line.unwrap_or_default().contains("NOT NULL"), "{shown}");
     }
-    // The other program goes on as before.
+    // The other program continues to work.
     raw.query_drop(format!("INSERT INTO `{table}` () VALUES ()"))?;
     let row: Option<(i64, i32, String, String, i32, i32)> = raw.query_first(format!(
         "SELECT id, n, name, word, hidden, twice FROM `{table}` WHERE id = 2"
@@ -85,7 +85,7 @@ fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed
     let now: Option<bool> =
         raw.query_first(format!("SELECT at > '2002-01-01' FROM `{table}` WHERE id = 2"))?;
     assert_eq!(now, Some(true));
-    // So does hilcat.
+    // hilcat does, too.
     assert_eq!(scope.fetch(1)?.expect("it was there")["n"], 5);
     scope.set(3, json!({"n": null, "word": "\u{1f600}", "at": "2020-01-02T03:04:05.000007Z"}))?;
     assert_eq!(scope.fetch(3)?.expect("it was set")["at"], "2020-01-02T03:04:05.000007Z");
@@ -94,7 +94,7 @@ fn what_others_gave_a_column_stays(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-fn a_renamed_column_keeps_the_rest(server: &Server) -> Result<Completion, Failed> {
+fn a_renamed_column_keeps_its_attributes(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id INT PRIMARY KEY, a VARCHAR(9) NOT NULL DEFAULT 'x' COMMENT 'one', b SMALLINT NOT NULL COMMENT 'two', j JSON NOT NULL)"
@@ -117,8 +117,8 @@ fn a_renamed_column_keeps_the_rest(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-/// The table is afterwards as it was, to the byte.
-fn what_cannot_be_kept_is_refused(server: &Server) -> Result<Completion, Failed> {
+/// The definition of the table is unchanged.
+fn a_change_that_would_break_a_trigger_is_refused(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE TABLE `{table}` (id INT PRIMARY KEY, a INT, n SMALLINT)"))?;
     raw.query_drop(format!(
@@ -137,8 +137,8 @@ fn what_cannot_be_kept_is_refused(server: &Server) -> Result<Completion, Failed>
     PASSED
 }
 
-/// A column that is to be added is there already, as a generated one.
-fn a_change_that_fails_leaves_the_others_undone(server: &Server) -> Result<Completion, Failed> {
+/// A column to be added exists already as a generated column.
+fn a_failed_change_undoes_the_others(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     foreign(server, &table);
     let before = shown(&mut raw, &table);

@@ -1,4 +1,4 @@
-//! The servers, and a connection that looks at them beside the library.
+//! The servers, and a plain connection to them.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
@@ -8,16 +8,16 @@ use hilcat::{Cache, Column, ColumnType, Schema};
 use libtest_mimic::{Completion, Failed};
 use mysql::prelude::Queryable;
 
-/// A test: `Ok` where it passed or there is a reason not to run it.
+/// A test. Returns `Ok` if it passed, or if there is a reason not to run it.
 pub type Case = (&'static str, fn(&Server) -> Result<Completion, Failed>);
 
 pub const ENGINES: [(&str, &str); 2] =
     [("mysql8", "HILCAT_TEST_MYSQL8"), ("mariadb", "HILCAT_TEST_MARIADB")];
 
-/// A server that takes upper and lower case for one in the names of tables.
+/// The server whose table names ignore case.
 pub const LOWER: (&str, &str) = ("mysql8-lower", "HILCAT_TEST_MYSQL8_LOWER");
 
-/// Names the functions of a list of tests.
+/// Builds a list of functions with their names.
 macro_rules! cases {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), |server| $name(server))),*] };
 }
@@ -40,7 +40,7 @@ impl Server {
         self.engine == "mariadb"
     }
 
-    /// The URI with more options.
+    /// Returns the URI with more options.
     pub fn with(&self, options: &str) -> String {
         let sign = if self.uri.contains('?') { '&' } else { '?' };
         format!("{}{sign}{options}", self.uri)
@@ -50,18 +50,18 @@ impl Server {
         Cache::from_uri(&self.uri).unwrap()
     }
 
-    /// A connection of the client itself.
+    /// Opens a plain connection, without hilcat.
     pub fn raw(&self) -> mysql::Conn {
         let uri = self.uri.replacen("mariadb:", "mysql:", 1);
         let uri = uri.split('?').next().unwrap();
         mysql::Conn::new(mysql::Opts::from_url(uri).unwrap()).unwrap()
     }
 
-    /// Stops, kills or starts the server; an error where it is not ours.
+    /// Runs a command of `scripts/services` on the server. Fails if the script did not start it.
     pub fn fault_injection(&self, command: &str) -> Result<(), String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
         let mut services = Command::new(script);
-        // It would take a server that the environment names for another one's.
+        // With these variables, the script would not consider the servers its own.
         for (_, variable) in ENGINES {
             services.env_remove(variable);
         }
@@ -73,21 +73,21 @@ impl Server {
     }
 }
 
-/// A name of a table that no other test has.
+/// Returns a table name that no other test uses.
 pub fn name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("my{:016x}{count}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// A schema of a key and a value of text.
+/// Returns a schema of a text key and a text value.
 pub fn texts(name: &str) -> Schema {
     Schema::new(name)
         .unique(Column::new("id", ColumnType::Text))
         .column(Column::new("v", ColumnType::Text).nullable(true))
 }
 
-/// `SHOW CREATE TABLE`.
+/// Returns the result of `SHOW CREATE TABLE`.
 pub fn shown(raw: &mut mysql::Conn, table: &str) -> String {
     let (_, sql): (String, String) =
         raw.query_first(format!("SHOW CREATE TABLE `{table}`")).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What the tables are like.
+//! Layouts of tables. Released layouts must remain readable.
 
 use hilcat::{Cache, Change, Column, ColumnType, ErrorKind, Migrate, Schema};
 use libtest_mimic::{Completion, Failed};
@@ -9,17 +9,17 @@ use crate::server::{Case, PASSED, Server, cases, name, shown, texts};
 
 pub const CASES: &[Case] = cases![
     golden_ddl,
-    keys_stand_in_clear,
+    short_keys_are_stored_in_clear,
     long_keys_in_pairs,
     a_varchar_key_becomes_a_text,
-    tables_are_adopted_as_they_are,
-    inexact_keys_become_exact_where_that_is_allowed,
+    tables_are_adopted_unchanged,
+    inexact_keys_become_exact_if_the_policy_allows_it,
     a_reader_of_inexact_keys_finds_its_own,
     a_generated_column_is_refused,
     another_unique_index_is_refused,
     a_foreign_column_is_widened,
-    names_that_cannot_be,
-    a_dropped_registry_is_made_again,
+    invalid_names_are_refused,
+    a_dropped_registry_is_recreated,
 ];
 
 fn every_type(name: &str) -> Schema {
@@ -85,7 +85,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */"
     );
     cache.dynamic_with(schema.clone())?;
-    let stands = shown(&mut server.raw(), schema.table_name());
+    let created = shown(&mut server.raw(), schema.table_name());
     let (collation, json, int) = match server.is_mariadb() {
         true => (
             "utf8mb4_nopad_bin",
@@ -100,10 +100,10 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
         format!("`i` {int} DEFAULT NULL"),
         "PRIMARY KEY (`id`,`k`,`day`)".to_owned(),
     ] {
-        assert!(stands.contains(&part), "{part}\n{stands}");
+        assert!(created.contains(&part), "{part}\n{created}");
     }
     assert!(cache.plan(&schema)?.is_empty());
-    // Also where nothing is known but what stands.
+    // Also without the registry, from the table alone.
     server
         .raw()
         .query_drop(format!("DELETE FROM hilcat_scopes WHERE scope = '{}'", schema.name()))?;
@@ -112,7 +112,7 @@ fn golden_ddl(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn keys_stand_in_clear(server: &Server) -> Result<Completion, Failed> {
+fn short_keys_are_stored_in_clear(server: &Server) -> Result<Completion, Failed> {
     let table = name();
     let scope = server.open().dynamic_with(texts(&table))?;
     let long = "k".repeat(2_700);
@@ -124,7 +124,7 @@ fn keys_stand_in_clear(server: &Server) -> Result<Completion, Failed> {
     assert_eq!(rows[0], ("short".to_owned(), None));
     assert!(rows[1].0.starts_with(&"k".repeat(576)) && rows[1].0.len() == 640, "{rows:?}");
     assert_eq!(rows[1].1.as_ref(), Some(&long));
-    // What another program writes is read.
+    // A record of another program is read.
     raw.query_drop(format!("INSERT INTO `{table}` (id, v) VALUES ('theirs', '3')"))?;
     assert_eq!(scope.fetch("theirs")?, Some(json!({"id": "theirs", "v": "3"})));
     PASSED
@@ -182,7 +182,7 @@ fn a_varchar_key_becomes_a_text(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn tables_are_adopted_as_they_are(server: &Server) -> Result<Completion, Failed> {
+fn tables_are_adopted_unchanged(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (format!("{} Mixed", name()), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (`B` INT UNSIGNED NOT NULL, `a b` VARCHAR(20) CHARACTER SET utf8mb4 COLLATE {} NOT NULL, flag BOOLEAN, n DECIMAL(8,3), at DATETIME, body TEXT, kind ENUM('x','y'), r FLOAT, PRIMARY KEY (`a b`, `B`))",
@@ -197,14 +197,16 @@ fn tables_are_adopted_as_they_are(server: &Server) -> Result<Completion, Failed>
     assert_eq!(scope.fetch(("k", 7))?, Some(record));
     scope.set(("k", 8), json!({"kind": "x", "n": "2"}))?;
     assert_eq!(scope.len()?, 2);
-    // A table of another database is none of ours.
+    // A table of another database is not adopted.
     assert!(cache.dynamic("user").is_err());
     raw.query_drop(format!("DROP TABLE `{table}`"))?;
     PASSED
 }
 
 /// Another program created the key with a collation that treats different texts as equal.
-fn inexact_keys_become_exact_where_that_is_allowed(server: &Server) -> Result<Completion, Failed> {
+fn inexact_keys_become_exact_if_the_policy_allows_it(
+    server: &Server,
+) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
         "CREATE TABLE `{table}` (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci PRIMARY KEY, v LONGTEXT)"
@@ -240,7 +242,7 @@ fn another_unique_index_is_refused(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-/// A column of another program that holds less than the schema says, in another character set.
+/// The column is narrower than in the schema, and has another character set.
 fn a_foreign_column_is_widened(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(
@@ -269,7 +271,7 @@ fn a_foreign_column_is_widened(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-fn names_that_cannot_be(server: &Server) -> Result<Completion, Failed> {
+fn invalid_names_are_refused(server: &Server) -> Result<Completion, Failed> {
     let cache = server.open();
     let wide = "\u{e9}".repeat(65 - name().len());
     for odd in ["ends with a space ", "nul\0", "\u{1f600}", wide.as_str()] {
@@ -287,8 +289,8 @@ fn names_that_cannot_be(server: &Server) -> Result<Completion, Failed> {
     PASSED
 }
 
-/// Whichever of hilcat's own tables another program dropped, while a cache is open and between two.
-fn a_dropped_registry_is_made_again(server: &Server) -> Result<Completion, Failed> {
+/// Another program drops one of hilcat's own tables, while a cache is open or between two openings.
+fn a_dropped_registry_is_recreated(server: &Server) -> Result<Completion, Failed> {
     let (database, mut raw) = (name(), server.raw());
     raw.query_drop(format!("CREATE DATABASE {database}"))?;
     raw.query_drop(format!("USE {database}"))?;
@@ -317,7 +319,7 @@ fn a_dropped_registry_is_made_again(server: &Server) -> Result<Completion, Faile
     PASSED
 }
 
-/// Nothing is changed for a reader, so that the server goes on taking different texts for one.
+/// A read-only cache cannot change the collation, under which different texts are equal.
 fn a_reader_of_inexact_keys_finds_its_own(server: &Server) -> Result<Completion, Failed> {
     let (table, mut raw) = (name(), server.raw());
     raw.query_drop(format!(

@@ -1,4 +1,4 @@
-//! A server that answers, and whose connections or rows others have.
+//! A server that responds, but whose connections or rows are in use.
 
 use std::thread;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use hilcat::{Cache, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
-use crate::place::{Server, name, schema};
+use crate::server::{Server, name, schema};
 use crate::tests;
 
 pub(crate) const TESTS: &[Test] =
     tests![a_busy_pool_does_not_open_the_breaker, locked_rows_do_not_open_the_breaker,];
 
-/// Runs SQL on a lent connection, and keeps that for a while.
+/// Runs SQL on a connection of the cache, and keeps the connection for some time.
 fn keep(server: &Server, cache: &Cache, sql: &str, time: Duration) {
     let kept = match server.engine.starts_with("postgresql") {
         true => cache.diesel(|connection: &mut PostgresConnection| {
@@ -29,7 +29,7 @@ fn keep(server: &Server, cache: &Cache, sql: &str, time: Duration) {
             connection.batch_execute("ROLLBACK")
         }),
     };
-    // What is kept for longer than a call may take is lost.
+    // A connection that is kept for longer than the timeout may be closed.
     drop(kept);
 }
 
@@ -84,7 +84,7 @@ fn locked_rows_do_not_open_the_breaker(server: &Server) {
             assert!(!error.message().contains("circuit breaker"), "{error}");
         }
         println!("{}: {}", server.engine, errors[0]);
-        // The breaker is closed: the row beside it is read.
+        // The breaker is closed: another row is read.
         assert_eq!(a.fetch("y").unwrap().unwrap()["n"], 2);
     });
     a.clear().unwrap();

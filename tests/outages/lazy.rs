@@ -1,4 +1,4 @@
-//! A cache that is opened before its server is there.
+//! A cache that is opened before its server is reachable.
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -8,29 +8,29 @@ use hilcat::{Cache, Column, ColumnType, ErrorKind, OnUnavailable, cached};
 use serde_json::json;
 
 use crate::Test;
-use crate::place::{Place, SECOND, Server, name, schema, timed, until};
+use crate::server::{LateServer, SECOND, Server, name, schema, timed, until};
 use crate::tests;
 
 pub(crate) const TESTS: &[Test] = tests![
-    a_lazy_cache_is_used_once_its_server_is_there,
-    a_cached_function_works_before_its_server_does,
-    errors_of_a_schema_come_with_the_first_call,
-    the_deadline_of_the_opening_is_that_of_the_call,
-    records_of_programs_with_a_time_to_live_are_seen_as_they_are,
+    a_lazy_cache_is_used_once_its_server_is_reachable,
+    a_cached_function_works_before_its_server_starts,
+    schema_errors_are_returned_by_the_first_call,
+    opening_counts_towards_the_deadline_of_the_call,
+    a_lazy_cache_honours_stored_expiries,
 ];
 
-fn a_lazy_cache_is_used_once_its_server_is_there(server: &Server) {
-    let (place, name) = (Place::of(server), name());
-    let cache = Cache::from_uri(&place.with("lazy=true&timeout=2s")).unwrap();
+fn a_lazy_cache_is_used_once_its_server_is_reachable(server: &Server) {
+    let (late, name) = (LateServer::of(server), name());
+    let cache = Cache::from_uri(&late.with("lazy=true&timeout=2s")).unwrap();
     let a = cache.dynamic_with(schema(&name)).unwrap();
-    // What is known of it before it is asked is right.
+    // The capabilities are known before the server is contacted.
     let (known, able) = (cache.capabilities(), server.open("timeout=5s").capabilities());
     assert_eq!((known.expiry, known.max_records), (able.expiry, able.max_records));
     assert_eq!(known.shared_single_flight, able.shared_single_flight);
     let (error, took) = timed(|| a.set("x", json!({"n": 1})).unwrap_err());
     println!("{}: a closed port failed after {took:?}", server.engine);
     assert!(error.is_retryable(), "{error}");
-    place.open();
+    late.open();
     let back = until(|| a.set("x", json!({"n": 1})).is_ok());
     assert!(back < 3 * SECOND, "{back:?}");
     let direct = server.open("timeout=5s").dynamic_with(schema(&name)).unwrap();
@@ -61,10 +61,10 @@ async fn half(n: i64) -> hilcat::Result<i64> {
     Ok(n / 2)
 }
 
-fn a_cached_function_works_before_its_server_does(server: &Server) {
-    let place = Place::of(server);
-    // A static is of one server.
-    if URI.set(place.with("timeout=2s")).is_err() {
+fn a_cached_function_works_before_its_server_starts(server: &Server) {
+    let late = LateServer::of(server);
+    // A static can be set for one server only.
+    if URI.set(late.with("timeout=2s")).is_err() {
         return;
     }
     let at_once = |(value, took): (i64, Duration)| {
@@ -80,7 +80,7 @@ fn a_cached_function_works_before_its_server_does(server: &Server) {
         assert_eq!(at_once(timed(|| cube(n))), n * n * n);
         assert_eq!(at_once(timed(|| block_on(half(n)).unwrap())), n / 2);
     }
-    place.open();
+    late.open();
     let stored = until(|| {
         (0..10).for_each(|n| {
             assert_eq!(square(n).unwrap(), n * n);
@@ -97,7 +97,7 @@ fn a_cached_function_works_before_its_server_does(server: &Server) {
     assert!(stored < 3 * SECOND, "{stored:?}");
 }
 
-fn errors_of_a_schema_come_with_the_first_call(server: &Server) {
+fn schema_errors_are_returned_by_the_first_call(server: &Server) {
     let name = name();
     server
         .open("timeout=5s")
@@ -114,15 +114,15 @@ fn errors_of_a_schema_come_with_the_first_call(server: &Server) {
         let error = a.fetch("x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
     }
-    // The next one with the right schema goes on.
+    // A call with the right schema succeeds.
     assert_eq!(lazy.dynamic_with(schema(&name)).unwrap().fetch("x").unwrap().unwrap()["n"], 1);
-    // What is wrong in the URI is said at once.
+    // An invalid URI is reported at once.
     let error = Cache::from_uri(&server.with("lazy=true&colour=red")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert!(Cache::from_uri(&server.with("lazy=perhaps")).is_err());
 }
 
-fn the_deadline_of_the_opening_is_that_of_the_call(server: &Server) {
+fn opening_counts_towards_the_deadline_of_the_call(server: &Server) {
     let a = server.open("lazy=true&timeout=2s").dynamic_with(schema(&name())).unwrap();
     let took = server.stopped(|| {
         let once = || timed(|| a.fetch("x").unwrap_err()).1;
@@ -135,9 +135,8 @@ fn the_deadline_of_the_opening_is_that_of_the_call(server: &Server) {
     until(|| a.fetch("x").is_ok());
 }
 
-/// A table or a mapping does not get a column because it was opened lazily, and one that has it is
-/// read as it is.
-fn records_of_programs_with_a_time_to_live_are_seen_as_they_are(server: &Server) {
+/// Lazy opening adds no expiry column to a table or mapping, and honours an existing one.
+fn a_lazy_cache_honours_stored_expiries(server: &Server) {
     let clock = ManualClock::new(std::time::SystemTime::now());
     let with =
         |options: &str| Cache::builder(server.with(options)).clock(clock.clone()).open().unwrap();
@@ -160,7 +159,7 @@ fn records_of_programs_with_a_time_to_live_are_seen_as_they_are(server: &Server)
             .len(),
         2
     );
-    // No change is left to be made.
+    // No step remains.
     let eager = with("timeout=5s");
     assert!(eager.plan(&schema(&plain)).unwrap().is_empty());
     assert_eq!(eager.dynamic_with(schema(&plain)).unwrap().len().unwrap(), 3);
@@ -178,7 +177,7 @@ fn records_of_programs_with_a_time_to_live_are_seen_as_they_are(server: &Server)
     clock.advance(61 * SECOND);
     for scope in [&reader, &same, &writer] {
         assert_eq!(scope.fetch("x").unwrap(), None);
-        // A program without a time to live wrote it.
+        // The record was written by a program without a time to live.
         assert_eq!(scope.fetch("y").unwrap().unwrap()["n"], 3);
         assert_eq!(scope.len().unwrap(), 1);
     }

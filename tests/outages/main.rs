@@ -1,11 +1,11 @@
-//! What a cache does while its server is stopped, is not there yet, or is busy. A test whose server
-//! is not there shows as ignored with the reason.
+//! A cache while its server is stopped, not yet reachable, or busy. A test whose server is not
+//! available is reported as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod busy;
 mod lazy;
-mod place;
+mod server;
 mod stopped;
 mod unreachable;
 
@@ -13,20 +13,20 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use crate::place::{ENGINES, Server};
+use crate::server::{ENGINES, Server};
 
-/// A test: its name, and what it does on a server.
+/// The name and the function of a test.
 type Test = (&'static str, fn(&Server));
 
-/// Names the functions of a list of tests.
+/// Builds a list of functions with their names.
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&crate::place::Server))),*] };
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&crate::server::Server))),*] };
 }
 pub(crate) use tests;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They stop the servers under one another.
+    // The tests stop servers that other tests use, so they run one at a time.
     arguments.test_threads = Some(1);
     let mut trials = unreachable::trials();
     for engine in ENGINES {

@@ -1,4 +1,4 @@
-//! A server that is stopped and goes on.
+//! A server that is stopped and resumed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hilcat::{DynScope, ErrorKind};
 use serde_json::json;
 
 use crate::Test;
-use crate::place::{SECOND, Server, median, name, schema, timed, until};
+use crate::server::{SECOND, Server, median, name, schema, timed, until};
 use crate::tests;
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = tests![
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Generous: what is measured is under a millisecond.
+/// A generous limit: a call usually takes less than a millisecond.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
 fn get(a: &DynScope, key: &str) -> i64 {
@@ -50,7 +50,7 @@ fn records_are_computed_at_once_while_the_server_is_stopped(server: &Server) {
     assert!(first.iter().all(|took| *took <= TIMEOUT * 12 / 10), "{first:?}");
     assert!(median(later) < AT_ONCE);
     assert!(back < 3 * SECOND, "{back:?}");
-    // What was computed is not stored.
+    // The computed values were not stored.
     assert_eq!(a.fetch("x").unwrap().unwrap()["n"], 1);
     assert_eq!(a.fetch("y1").unwrap(), None);
     assert_eq!(get(&a, "y1"), 7);

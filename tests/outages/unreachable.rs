@@ -1,4 +1,4 @@
-//! Caches whose servers are nowhere: no server is needed.
+//! Caches whose servers do not exist, so that no server is needed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hilcat::{Cache, DynScope, ErrorKind};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::place::{SECOND, closed_port, median, schema, timed};
+use crate::server::{SECOND, closed_port, median, schema, timed};
 
 const URIS: [(&str, &str); 4] = [
     ("postgresql", "postgresql://me:secret@ADDRESS/db?sslmode=disable&"),
@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     type Test = (&'static str, fn(&str));
     let tests: [Test; 4] = [
         ("every_path_computes", every_path_computes),
-        ("writes_report_and_the_breaker_opens", writes_report_and_the_breaker_opens),
+        ("writes_fail_and_the_breaker_opens", writes_fail_and_the_breaker_opens),
         ("a_cache_that_is_not_lazy_needs_its_server", a_cache_that_is_not_lazy_needs_its_server),
         ("layers_are_lazy_in_their_members", layers_are_lazy_in_their_members),
     ];
@@ -76,7 +76,7 @@ fn every_path_computes(uri: &str) {
     }
 }
 
-fn writes_report_and_the_breaker_opens(uri: &str) {
+fn writes_fail_and_the_breaker_opens(uri: &str) {
     let cache = Cache::from_uri(&format!("{uri}lazy=true&timeout=2s&on_unavailable=compute"));
     let a = cache.unwrap().dynamic_with(schema("a")).unwrap();
     let errors: Vec<_> = (0..8).map(|_| a.set("x", json!({"n": 1})).unwrap_err()).collect();

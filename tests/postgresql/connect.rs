@@ -1,4 +1,4 @@
-//! How a database is connected to.
+//! Connections to servers.
 
 use std::io::{Read, Write};
 use std::time::Instant;
@@ -12,20 +12,20 @@ use crate::support::{SECOND, Server, int, scope};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_wrong_password_is_never_shown", a_wrong_password_is_never_shown),
-    ("what_cannot_be_reached_says_so_in_time", what_cannot_be_reached_says_so_in_time),
+    ("unreachable_servers_are_reported_in_time", unreachable_servers_are_reported_in_time),
     ("a_unix_socket", a_unix_socket),
     ("a_host_name", a_host_name),
-    ("the_parts_by_a_builder", the_parts_by_a_builder),
-    ("a_schema_has_to_stand", a_schema_has_to_stand),
-    ("scopes_stand_in_their_schema", scopes_stand_in_their_schema),
-    ("unknown_options_name_the_known", unknown_options_name_the_known),
-    ("the_session_is_as_hilcat_needs_it", the_session_is_as_hilcat_needs_it),
-    ("from_inside_of_a_runtime", from_inside_of_a_runtime),
+    ("builders_set_the_parts_of_the_uri", builders_set_the_parts_of_the_uri),
+    ("a_missing_schema_is_an_error", a_missing_schema_is_an_error),
+    ("tables_are_in_the_schema_of_the_uri", tables_are_in_the_schema_of_the_uri),
+    ("unknown_options_list_the_known_ones", unknown_options_list_the_known_ones),
+    ("the_settings_of_the_session_are_made", the_settings_of_the_session_are_made),
+    ("calls_inside_a_runtime", calls_inside_a_runtime),
     ("another_encoding_is_refused", another_encoding_is_refused),
-    ("an_error_of_any_code_is_an_error", an_error_of_any_code_is_an_error),
+    ("any_error_code_is_an_error", any_error_code_is_an_error),
 ];
 
-/// For the server that speaks TLS.
+/// The tests for the server with TLS.
 pub(crate) const ENCRYPTED: &[Test] = &[("tls_modes", tls_modes)];
 
 fn refused(uri: &str) -> Error {
@@ -48,7 +48,7 @@ fn a_wrong_password_is_never_shown(server: &Server) {
     assert!(!format!("{builder:?}").contains("secret"));
 }
 
-fn what_cannot_be_reached_says_so_in_time(server: &Server) {
+fn unreachable_servers_are_reported_in_time(server: &Server) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
     let (_, place, _) = server.parts();
@@ -72,7 +72,7 @@ fn a_unix_socket(server: &Server) {
     let escaped = directory.replace('/', "%2F");
     let path = std::path::Path::new(&directory).join(format!(".s.PGSQL.{port}"));
     if std::os::unix::net::UnixStream::connect(path).is_err() {
-        // Only who runs the server may enter the folder.
+        // Only the user of the server may enter the directory.
         return;
     }
     for uri in [
@@ -90,7 +90,7 @@ fn a_host_name(server: &Server) {
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
 }
 
-fn the_parts_by_a_builder(server: &Server) {
+fn builders_set_the_parts_of_the_uri(server: &Server) {
     let (_, place, database) = server.parts();
     let (host, port) = place.rsplit_once(':').unwrap();
     let builder = Postgresql::builder(host)
@@ -110,7 +110,7 @@ fn the_parts_by_a_builder(server: &Server) {
     assert_eq!(server.query("SELECT n FROM a"), ["1"]);
 }
 
-fn a_schema_has_to_stand(server: &Server) {
+fn a_missing_schema_is_an_error(server: &Server) {
     let error = refused(&format!("{}&schema=no_such_schema", server.base));
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
     assert!(error.to_string().contains("no_such_schema"), "{error}");
@@ -118,7 +118,7 @@ fn a_schema_has_to_stand(server: &Server) {
     assert_eq!(found, ["0"]);
 }
 
-fn scopes_stand_in_their_schema(server: &Server) {
+fn tables_are_in_the_schema_of_the_uri(server: &Server) {
     server.run(r#"CREATE SCHEMA IF NOT EXISTS "Other ""one\""#);
     let other = format!("{}&schema=Other%20%22one%5C", server.base);
     let (here, there) = (server.cache(), Cache::from_uri(&other).unwrap());
@@ -131,7 +131,7 @@ fn scopes_stand_in_their_schema(server: &Server) {
     server.run(r#"DROP SCHEMA "Other ""one\" CASCADE"#);
 }
 
-fn unknown_options_name_the_known(server: &Server) {
+fn unknown_options_list_the_known_ones(server: &Server) {
     for (option, part) in [
         ("sslmod=disable", "did you mean `sslmode`?"),
         ("sslmode=on", "verify-full"),
@@ -152,7 +152,7 @@ fn unknown_options_name_the_known(server: &Server) {
     );
 }
 
-fn the_session_is_as_hilcat_needs_it(server: &Server) {
+fn the_settings_of_the_session_are_made(server: &Server) {
     let cache = Cache::from_uri(&server.with("timeout=1234ms&synchronous_commit=off")).unwrap();
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     server.run("ALTER TABLE a ADD COLUMN asked text");
@@ -165,7 +165,7 @@ fn the_session_is_as_hilcat_needs_it(server: &Server) {
         ("synchronous_commit", "off"),
         ("transaction_isolation", "read committed"),
     ] {
-        // The session that writes is asked by the default of a column that it does not know.
+        // The default of an unknown column reports the setting of the writing session.
         server.run(&format!("ALTER TABLE a ALTER asked SET DEFAULT current_setting('{name}')"));
         a.set("x", json!({"n": 1})).unwrap();
         assert_eq!(server.query("SELECT asked FROM a"), [value], "{name}");
@@ -173,7 +173,7 @@ fn the_session_is_as_hilcat_needs_it(server: &Server) {
     }
 }
 
-fn from_inside_of_a_runtime(server: &Server) {
+fn calls_inside_a_runtime(server: &Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
@@ -200,7 +200,7 @@ fn tls_modes(server: &Server) {
         "CREATE FUNCTION asked() RETURNS bool LANGUAGE sql AS 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()';
          ALTER TABLE a ADD COLUMN asked bool DEFAULT asked()",
     );
-    // The session that writes is asked by the default of a column that it does not know.
+    // The default of an unknown column reports the setting of the writing session.
     let encrypted = |options: &str, host: &str| {
         let uri = server.uri().replace("sslmode=disable", options).replace("127.0.0.1", host);
         Cache::from_uri(&uri).map(|cache| {
@@ -225,7 +225,7 @@ fn tls_modes(server: &Server) {
     }
 }
 
-/// A server that lets anybody in, and answers every query by an error of this code.
+/// Starts a server that accepts every login, and responds to each query with an error of this code.
 fn refusing(code: &'static str) -> u16 {
     let message = |kind: u8, body: &[u8]| {
         let length = (body.len() as u32 + 4).to_be_bytes();
@@ -256,7 +256,7 @@ fn refusing(code: &'static str) -> u16 {
     port
 }
 
-fn an_error_of_any_code_is_an_error(_: &Server) {
+fn any_error_code_is_an_error(_: &Server) {
     for code in ["", "2", "é", "2é", "🦀", "42P01"] {
         let port = refusing(code);
         let uri = format!("postgresql://u:secret@127.0.0.1:{port}/d?sslmode=disable&timeout=2s");

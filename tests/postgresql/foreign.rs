@@ -1,4 +1,4 @@
-//! What other programs did to a table, or to hilcat's own.
+//! Tables that other programs changed, including hilcat's own.
 
 use std::time::Instant;
 
@@ -17,11 +17,11 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_hidden_row_is_an_error", a_hidden_row_is_an_error),
     ("a_table_with_children_is_refused", a_table_with_children_is_refused),
     ("a_partitioned_table_is_a_scope", a_partitioned_table_is_a_scope),
-    ("what_depends_on_a_column_is_named", what_depends_on_a_column_is_named),
-    ("a_dropped_registry_is_made_again", a_dropped_registry_is_made_again),
+    ("a_dependency_on_a_column_is_named", a_dependency_on_a_column_is_named),
+    ("a_dropped_registry_is_recreated", a_dropped_registry_is_recreated),
 ];
 
-/// A refusal that another attempt does not change.
+/// Checks for an error that is not retryable.
 fn refused<T: std::fmt::Debug>(result: hilcat::Result<T>, words: &str) -> Error {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
@@ -52,7 +52,7 @@ fn a_suppressed_write_is_an_error(server: &Server) {
         refused(a.update(key, json!({"n": 2})), "trigger");
     }
     refused(a.get("new", whole), "stored nothing");
-    // None of them waits for anything.
+    // None of the calls is repeated until its deadline.
     assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
     assert_eq!(server.query("SELECT id || n FROM a"), ["old1"]);
     server.run(
@@ -63,7 +63,7 @@ fn a_suppressed_write_is_an_error(server: &Server) {
     refused(a.set_many(two), "stored 1 of 2");
 }
 
-/// Where a statement is to give rows the server itself refuses.
+/// The server itself refuses a statement that returns rows.
 fn a_rule_that_suppresses_writes(server: &Server) {
     let a = with_two(server);
     server.run("CREATE RULE nothing AS ON INSERT TO a DO INSTEAD NOTHING");
@@ -72,7 +72,7 @@ fn a_rule_that_suppresses_writes(server: &Server) {
     assert_eq!(a.fetch("x").unwrap(), None);
 }
 
-/// A role of its own, from which policies and missing permissions are not kept.
+/// Opens a cache as a new role, to which policies and permissions apply.
 fn as_another_role(server: &Server) -> Cache {
     let role = server.schema.replace(' ', "").to_lowercase();
     server.run(&format!(
@@ -86,14 +86,14 @@ fn as_another_role(server: &Server) -> Cache {
     Cache::from_uri(&server.uri().replacen(&login, &format!("{role}:secret"), 1)).unwrap()
 }
 
-fn without_that_role(server: &Server) {
+fn drop_role(server: &Server) {
     let role = server.schema.replace(' ', "").to_lowercase();
     server.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 fn a_hidden_row_is_an_error(server: &Server) {
     if server.engine.starts_with("pgbouncer") {
-        // It knows one login.
+        // The pooler knows only one login.
         return;
     }
     with_two(server).set("x", json!({"n": 100, "t": "x"})).unwrap();
@@ -116,7 +116,7 @@ fn a_hidden_row_is_an_error(server: &Server) {
     server.run(&format!("REVOKE INSERT ON a FROM {role}"));
     refused(a.set("y", json!({"n": 1, "t": "y"})), "permission denied");
     drop((a, cache));
-    without_that_role(server);
+    drop_role(server);
 }
 
 fn a_table_with_children_is_refused(server: &Server) {
@@ -133,7 +133,7 @@ fn a_table_with_children_is_refused(server: &Server) {
     let cache = Cache::builder(server.uri()).adopt_tables().open().unwrap();
     assert!(cache.schemas().iter().any(|schema| schema.name() == "child"));
     assert!(cache.schemas().iter().all(|schema| schema.name() != "parent"));
-    // One that came to have a child after it was opened.
+    // A table that gets a child after it was opened.
     server.cache().dynamic_with(of("a")).unwrap().set("x", json!({"n": 1})).unwrap();
     server.run("CREATE TABLE later () INHERITS (a)");
     let error = server.cache().dynamic_with(of("a")).unwrap_err();
@@ -159,8 +159,8 @@ fn a_partitioned_table_is_a_scope(server: &Server) {
     }
 }
 
-/// A refusal that lasts, which was taken for an outdated statement.
-fn what_depends_on_a_column_is_named(server: &Server) {
+/// The refusal is permanent, so it is reported at once and not taken for an outdated statement.
+fn a_dependency_on_a_column_is_named(server: &Server) {
     let wider = || scope([null(Column::new("n", ColumnType::BigInt)), null(text("t"))]);
     let start = Instant::now();
     with_two(server);
@@ -173,7 +173,7 @@ fn what_depends_on_a_column_is_named(server: &Server) {
     server.cache().dynamic_with(wider()).unwrap();
 }
 
-fn a_dropped_registry_is_made_again(server: &Server) {
+fn a_dropped_registry_is_recreated(server: &Server) {
     let named = |name: &str| scope([null(int("n"))]).renamed(name).table(name);
     let cache = server.cache();
     let a = cache.dynamic_with(named("a")).unwrap();
@@ -187,7 +187,7 @@ fn a_dropped_registry_is_made_again(server: &Server) {
         a.set("x", json!({"n": 1})).unwrap();
         cache.dynamic_with(named(name)).unwrap().set("x", json!({"n": 1})).unwrap();
         assert!(server.query("SELECT scope FROM hilcat_scopes").contains(&name.to_owned()));
-        // Between two openings, of a scope that stands as its schema says.
+        // Between two openings, of a scope whose table is up to date.
         server.run(&format!("DROP TABLE IF EXISTS {dropped}"));
         let again = server.cache().dynamic_with(named("a")).unwrap();
         assert_eq!(again.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
@@ -217,17 +217,17 @@ fn a_suppressed_removal_is_an_error(server: &Server) {
     assert_eq!(a.pop("none").unwrap(), None);
     assert!(a.pop_many(["y", "none"]).unwrap()[0].is_some());
     refused(a.clear(), "kept records that it was to remove");
-    // None of them waits for anything.
+    // None of the calls is repeated until its deadline.
     assert!(start.elapsed() < SECOND * 4, "{:?}", start.elapsed());
     server.run("DROP TRIGGER nothing ON a");
     a.clear().unwrap();
     assert_eq!(a.len().unwrap(), 0);
 }
 
-/// A policy that shows a row and lets nobody remove it.
+/// A policy shows a row, and no policy permits its removal.
 fn a_row_that_may_not_be_removed(server: &Server) {
     if server.engine.starts_with("pgbouncer") {
-        // It knows one login.
+        // The pooler knows only one login.
         return;
     }
     with_two(server).set("x", json!({"n": 1, "t": "x"})).unwrap();
@@ -242,7 +242,7 @@ fn a_row_that_may_not_be_removed(server: &Server) {
     refused(a.pop_many(["x"]), "row-level security");
     refused(a.clear(), "row-level security");
     assert_eq!(server.query("SELECT id FROM a"), ["x"]);
-    without_that_role(server);
+    drop_role(server);
 }
 
 fn a_generated_column_is_refused(server: &Server) {

@@ -1,4 +1,4 @@
-//! Connections that the server closed while they were idle, and one that takes no writes.
+//! Connections that the server closed while they were idle, and a read-only connection.
 
 use std::thread;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::Test;
 use crate::support::{SECOND, Server};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("connections_that_were_terminated_while_idle", connections_that_were_terminated_while_idle),
-    ("a_connection_that_takes_no_writes", a_connection_that_takes_no_writes),
+    ("idle_connections_that_were_terminated", idle_connections_that_were_terminated),
+    ("a_read_only_connection_is_replaced", a_read_only_connection_is_replaced),
 ];
 
 const TABLE: &str = "takes no writes";
@@ -23,7 +23,7 @@ fn scope(cache: &Cache, table: &str) -> DynScope {
     cache.dynamic_with(schema).unwrap()
 }
 
-fn connections_that_were_terminated_while_idle(server: &Server) {
+fn idle_connections_that_were_terminated(server: &Server) {
     let table = format!("idle {}", server.schema);
     let scope = scope(&Cache::from_uri(&server.with("timeout=10s")).unwrap(), &table);
     let before = || {
@@ -33,7 +33,7 @@ fn connections_that_were_terminated_while_idle(server: &Server) {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%{table}%'"
         ));
         assert!(!ended.is_empty());
-        // The end of the stream is on its way.
+        // The end of the stream needs a moment to arrive.
         thread::sleep(Duration::from_millis(200));
     };
     for _ in 0..3 {
@@ -47,8 +47,8 @@ fn connections_that_were_terminated_while_idle(server: &Server) {
     }
 }
 
-/// As after a failover: the connection that is kept takes no writes, a new one does.
-fn a_connection_that_takes_no_writes(server: &Server) {
+/// As after a failover: the pooled connection is read-only, and a new one is not.
+fn a_read_only_connection_is_replaced(server: &Server) {
     scope(&server.cache(), TABLE).set("a", json!({"v": "1"})).unwrap();
     let role = format!("ro_{}", server.schema.rsplit(' ').next().unwrap());
     let quoted = server.quoted();

@@ -1,4 +1,4 @@
-//! Keys that are longer than an entry of an index.
+//! Keys that are longer than an index entry.
 
 use hilcat::{Cache, Column, ColumnType, DynScope, ErrorKind, Key, Migrate, Schema, Value};
 use serde_json::json;
@@ -8,18 +8,18 @@ use crate::support::{Server, int, null, scope, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("keys_of_any_length", keys_of_any_length),
-    ("short_keys_stand_in_clear", short_keys_stand_in_clear),
+    ("short_keys_are_stored_in_clear", short_keys_are_stored_in_clear),
     ("long_keys_in_pairs", long_keys_in_pairs),
     ("long_keys_of_bytes", long_keys_of_bytes),
-    ("what_others_write_is_read_or_refused", what_others_write_is_read_or_refused),
-    ("a_key_column_becomes_a_longer_one", a_key_column_becomes_a_longer_one),
-    ("an_older_table_gets_its_column", an_older_table_gets_its_column),
-    ("a_table_of_others_stays_as_it_is", a_table_of_others_stays_as_it_is),
+    ("keys_of_other_programs_are_read_or_refused", keys_of_other_programs_are_read_or_refused),
+    ("a_key_column_is_widened", a_key_column_is_widened),
+    ("an_older_table_is_upgraded", an_older_table_is_upgraded),
+    ("a_table_of_another_program_is_unchanged", a_table_of_another_program_is_unchanged),
     ("names_of_scopes_in_one_table", names_of_scopes_in_one_table),
-    ("a_short_key_has_no_column_beside_it", a_short_key_has_no_column_beside_it),
+    ("a_short_key_has_no_auxiliary_column", a_short_key_has_no_auxiliary_column),
 ];
 
-/// Text that PostgreSQL cannot make smaller.
+/// Returns text that PostgreSQL cannot compress.
 fn noise(length: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -32,7 +32,7 @@ fn noise(length: usize) -> String {
     (0..length).map(letter).collect()
 }
 
-/// Two keys that differ in their last character alone.
+/// Returns two keys that differ only in their last character.
 fn twins(length: usize) -> [String; 2] {
     ["1", "2"].map(|end| noise(length - 1) + end)
 }
@@ -71,7 +71,7 @@ fn every_call(a: &DynScope, [x, y]: &[String; 2]) {
     assert_eq!(a.len().unwrap(), 0);
 }
 
-fn short_keys_stand_in_clear(server: &Server) {
+fn short_keys_are_stored_in_clear(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     let (short, long) = (noise(2_047), noise(2_048));
     a.set_many([(short.as_str(), json!({"n": 1})), (long.as_str(), json!({"n": 2}))]).unwrap();
@@ -80,13 +80,13 @@ fn short_keys_stand_in_clear(server: &Server) {
         server.query("SELECT hilcat_whole_1 FROM a WHERE n = 2"),
         std::slice::from_ref(&long)
     );
-    let stand_in = &server.query("SELECT id FROM a WHERE n = 2")[0];
-    assert_eq!((stand_in.len(), &stand_in[..1_984]), (2_048, &long[..1_984]));
-    // It is a key like any other.
-    assert!(!a.exists(stand_in.as_str()).unwrap());
-    a.set(stand_in.as_str(), json!({"n": 3})).unwrap();
+    let substitute = &server.query("SELECT id FROM a WHERE n = 2")[0];
+    assert_eq!((substitute.len(), &substitute[..1_984]), (2_048, &long[..1_984]));
+    // The substitute of one key can be another key.
+    assert!(!a.exists(substitute.as_str()).unwrap());
+    a.set(substitute.as_str(), json!({"n": 3})).unwrap();
     assert_eq!(a.fetch(long.as_str()).unwrap(), Some(json!({"id": long, "n": 2})));
-    assert_eq!(a.fetch(stand_in.as_str()).unwrap(), Some(json!({"id": stand_in, "n": 3})));
+    assert_eq!(a.fetch(substitute.as_str()).unwrap(), Some(json!({"id": substitute, "n": 3})));
 }
 
 fn pairs() -> Schema {
@@ -123,16 +123,16 @@ fn long_keys_of_bytes(server: &Server) {
     }
 }
 
-fn what_others_write_is_read_or_refused(server: &Server) {
+fn keys_of_other_programs_are_read_or_refused(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     server.run("INSERT INTO a VALUES ('theirs', 1)");
     assert_eq!(a.fetch("theirs").unwrap(), Some(json!({"id": "theirs", "n": 1})));
-    // In clear it would never be found.
+    // A long key in clear would never be found.
     assert!(server.sql().fails("INSERT INTO a VALUES (repeat('k', 2048), 1)"));
     assert!(server.sql().fails("INSERT INTO a VALUES (repeat('k', 3000), 1)"));
 }
 
-fn a_key_column_becomes_a_longer_one(server: &Server) {
+fn a_key_column_is_widened(server: &Server) {
     let with = |ty| Schema::new("a").unique(Column::new("id", ty)).column(null(int("n")));
     let cache = server.cache();
     let (short, long) = ("k".repeat(100), twins(5_000));
@@ -156,8 +156,8 @@ fn a_key_column_becomes_a_longer_one(server: &Server) {
     assert_eq!(server.query("SELECT count(*) FROM a WHERE hilcat_whole_1 IS NOT NULL"), ["3"]);
 }
 
-/// As tables were made before there were stand-ins.
-fn an_older_table_gets_its_column(server: &Server) {
+/// The table has the layout from before long keys had substitutes.
+fn an_older_table_is_upgraded(server: &Server) {
     let schema = pairs();
     let cache = server.cache();
     cache.dynamic_with(schema.clone()).unwrap();
@@ -166,7 +166,7 @@ fn an_older_table_gets_its_column(server: &Server) {
            CREATE TABLE a (x text COLLATE "C" NOT NULL, i integer NOT NULL, y text COLLATE "C" NOT NULL, n integer NOT NULL, PRIMARY KEY (x, i, y));
            UPDATE hilcat_scopes SET fingerprint = split_part(fingerprint, ',', 1);"#,
     );
-    // In clear as far as PostgreSQL could make them smaller, with characters of several bytes.
+    // Keys in clear that fit into the index, some of them only after compression.
     let long = [
         format!("a{}", "\u{20ac}".repeat(2_000)),
         "\u{e9}".repeat(600),
@@ -202,7 +202,7 @@ fn an_older_table_gets_its_column(server: &Server) {
     assert_eq!(server.query("SELECT count(hilcat_whole_1) + count(hilcat_whole_3) FROM a"), ["6"]);
 }
 
-fn a_table_of_others_stays_as_it_is(server: &Server) {
+fn a_table_of_another_program_is_unchanged(server: &Server) {
     server.run(
         "CREATE TABLE a (id text PRIMARY KEY, n int); INSERT INTO a VALUES (repeat('k', 9000), 1)",
     );
@@ -210,14 +210,14 @@ fn a_table_of_others_stays_as_it_is(server: &Server) {
     let open: [fn(&Server) -> DynScope; 3] = [
         |server| Cache::builder(server.uri()).adopt_tables().open().unwrap().dynamic("a").unwrap(),
         |server| server.cache().dynamic_with(scope([null(int("n"))])).unwrap(),
-        // By now it is known to the registry.
+        // Now the registry lists the table.
         |server| server.cache().dynamic_with(scope([null(int("n"))])).unwrap(),
     ];
     for open in open {
         let a = open(server);
         assert_eq!(a.fetch(known.as_str()).unwrap(), Some(json!({"id": known, "n": 1})));
         for [x, y] in [twins(100), twins(2_692)] {
-            every_call_beside(&a, &x, &y);
+            every_call_on_two_keys(&a, &x, &y);
         }
         let too_long = noise(2_693);
         for error in [
@@ -241,7 +241,7 @@ fn a_table_of_others_stays_as_it_is(server: &Server) {
     );
 }
 
-fn every_call_beside(a: &DynScope, x: &str, y: &str) {
+fn every_call_on_two_keys(a: &DynScope, x: &str, y: &str) {
     a.set_many([(x, json!({"n": 1})), (y, json!({"n": 2}))]).unwrap();
     assert_eq!(a.fetch(x).unwrap().unwrap()["n"], 1);
     assert_eq!(a.update(y, json!({"n": 3})).unwrap().unwrap()["n"], 2);
@@ -269,7 +269,7 @@ fn names_of_scopes_in_one_table(server: &Server) {
     assert_eq!(cache.dynamic(&x).unwrap().len().unwrap(), 2);
 }
 
-fn a_short_key_has_no_column_beside_it(server: &Server) {
+fn a_short_key_has_no_auxiliary_column(server: &Server) {
     let schema = Schema::new("a")
         .unique(int("i"))
         .unique(Column::new("u", ColumnType::Uuid))

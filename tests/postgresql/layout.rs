@@ -1,4 +1,4 @@
-//! The tables as they stand: a layout that was released stays readable.
+//! Layouts of tables. Released layouts must remain readable.
 
 use std::time::Instant;
 
@@ -9,18 +9,18 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, null, scope, text, types};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("the_statement_that_makes_a_table", the_statement_that_makes_a_table),
+    ("the_statement_that_creates_a_table", the_statement_that_creates_a_table),
     ("the_plan_after_an_applied_plan_is_empty", the_plan_after_an_applied_plan_is_empty),
-    ("a_key_of_every_type_stands_as_it_was_made", a_key_of_every_type_stands_as_it_was_made),
-    ("defaults_are_the_databases_own", defaults_are_the_databases_own),
+    ("a_key_of_every_type_needs_no_migration", a_key_of_every_type_needs_no_migration),
+    ("defaults_are_declared_in_the_table", defaults_are_declared_in_the_table),
     ("columns_are_added_renamed_and_widened", columns_are_added_renamed_and_widened),
-    ("any_name_that_fits_is_a_name", any_name_that_fits_is_a_name),
+    ("any_name_that_fits_works", any_name_that_fits_works),
     ("a_name_that_does_not_fit_is_refused", a_name_that_does_not_fit_is_refused),
     ("migrations_are_recorded", migrations_are_recorded),
-    ("a_change_takes_the_time_that_it_needs", a_change_takes_the_time_that_it_needs),
+    ("a_migration_is_not_bound_by_the_deadline", a_migration_is_not_bound_by_the_deadline),
 ];
 
-fn the_statement_that_makes_a_table(server: &Server) {
+fn the_statement_that_creates_a_table(server: &Server) {
     let schema = types()
         .into_iter()
         .fold(scope([]), |schema, (name, ty)| schema.column(null(Column::new(name, ty))))
@@ -51,7 +51,7 @@ fn the_statement_that_makes_a_table(server: &Server) {
     assert_eq!(plan.steps[0].sql, [expected]);
 }
 
-/// Also where nothing but the table itself says what it is.
+/// This also holds without the registry, from the table alone.
 fn the_plan_after_an_applied_plan_is_empty(server: &Server) {
     let schema = types().into_iter().fold(scope([]), |schema, (name, ty)| {
         schema.column(null(Column::new(name, ty))).column(Column::new(format!("{name}!"), ty))
@@ -65,7 +65,7 @@ fn the_plan_after_an_applied_plan_is_empty(server: &Server) {
     assert!(plan.is_empty(), "{plan}");
 }
 
-fn a_key_of_every_type_stands_as_it_was_made(server: &Server) {
+fn a_key_of_every_type_needs_no_migration(server: &Server) {
     let cache = server.cache();
     for (name, ty) in types().into_iter().filter(|(_, ty)| *ty != ColumnType::Json) {
         let schema = Schema::new(name).unique(Column::new("id", ty)).column(text("v"));
@@ -78,7 +78,7 @@ fn a_key_of_every_type_stands_as_it_was_made(server: &Server) {
     assert_eq!(keys, ["C"]);
 }
 
-fn defaults_are_the_databases_own(server: &Server) {
+fn defaults_are_declared_in_the_table(server: &Server) {
     let values = [
         ("bool", Value::Bool(true)),
         ("int", Value::Int(-7)),
@@ -140,12 +140,12 @@ fn columns_are_added_renamed_and_widened(server: &Server) {
     assert!(cache.plan(&new).unwrap().is_empty());
     let record = json!({"id": "x", "n": 1, "new": "o", "added": "d"});
     assert_eq!(newer.fetch("x").unwrap(), Some(record));
-    // The handle of before has prepared statements of the table as it was: `n` was of 16 bits.
+    // The older handle has prepared statements for the previous table, in which `n` had 16 bits.
     let error = a.fetch("x").unwrap_err();
     assert!(error.to_string().contains("old"), "{error}");
 }
 
-fn any_name_that_fits_is_a_name(server: &Server) {
+fn any_name_that_fits_works(server: &Server) {
     let cache = server.cache();
     let names =
         ["select", "Mixed", "a b", "a\"b", "a'b", "$1", "é", "x;--", "excluded", "hilcat_new"];
@@ -199,8 +199,8 @@ fn migrations_are_recorded(server: &Server) {
     assert!(versions[1].ends_with("000002") && versions[1].len() <= 50, "{versions:?}");
 }
 
-/// The deadline of a call is not that of writing a large table anew; that of waiting for others is.
-fn a_change_takes_the_time_that_it_needs(server: &Server) {
+/// The deadline bounds the wait for locks, but not the time of rewriting a large table.
+fn a_migration_is_not_bound_by_the_deadline(server: &Server) {
     let of = |ty| scope([Column::new("n", ty)]);
     let a = server.cache().dynamic_with(of(ColumnType::Int)).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
@@ -221,7 +221,7 @@ fn a_change_takes_the_time_that_it_needs(server: &Server) {
     let start = Instant::now();
     let a = open().unwrap();
     assert!(start.elapsed() > SECOND * 2, "{:?}", start.elapsed());
-    // The limits are those of calls again.
+    // Later calls have their usual limits.
     assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     let error = a.set("y", json!({"n": 2})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");

@@ -1,9 +1,10 @@
-//! What PostgreSQL alone has: how it is connected to, what its tables look like, what it does when
-//! its server is stopped. A test whose server is not there shows as ignored with the reason.
+//! Tests of the PostgreSQL backend: connections, tables, poolers and outages. A test whose server is
+//! not available is reported as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
 mod adopt;
+mod concurrent;
 mod connect;
 mod foreign;
 mod idle;
@@ -14,11 +15,10 @@ mod load;
 mod outages;
 mod pooler;
 mod processes;
+mod round_trips;
 #[path = "../servers/stopped.rs"]
 mod stopped;
 mod support;
-mod together;
-mod trips;
 mod values;
 
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::support::Server;
 
-/// A test: its name, and what it does on a server.
+/// The name and the function of a test.
 type Test = (&'static str, fn(&Server));
 
 fn main() -> ExitCode {
@@ -42,12 +42,12 @@ fn main() -> ExitCode {
         ("keys", keys::TESTS),
         ("layout", layout::TESTS),
         ("processes", processes::TESTS),
-        ("together", together::TESTS),
-        ("trips", trips::TESTS),
+        ("concurrent", concurrent::TESTS),
+        ("round_trips", round_trips::TESTS),
         ("values", values::TESTS),
     ];
-    // What these are about is between the server and its client.
-    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "trips");
+    // These tests check the connection to the server itself.
+    let behind_a_pooler = |list: &str| !matches!(list, "connect" | "idle" | "round_trips");
     let on = |engine: &'static str| {
         let lists = lists
             .into_iter()
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     );
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // These stop the server under all others, so they come when the others are done.
+    // These tests stop the server, so they run after all others.
     let last = outages::TESTS
         .iter()
         .map(|&(name, run)| trial(format!("postgresql15::outages::{name}"), "postgresql15", run));

@@ -1,32 +1,32 @@
-//! The server stops, dies and comes back.
+//! Servers that are stopped, die and restart.
 
 use std::time::Duration;
 
 use hilcat::{Cache, DynScope};
 
 use crate::Test;
-use crate::load::{self, DEADLINE, Fault, TORMENTS, survives};
+use crate::load::{self, DEADLINE, FAULTS, Fault, survives};
 use crate::stopped;
 use crate::support::{Server, int, null, scope, services, text};
 
 pub(crate) const TESTS: &[Test] = &[
     ("every_call_ends_while_the_server_is_stopped", every_call_ends_while_the_server_is_stopped),
-    ("a_restart_is_not_noticed_by_what_can_be_repeated", a_restart_is_not_noticed),
+    ("idempotent_calls_survive_a_restart", idempotent_calls_survive_a_restart),
     ("no_write_is_lost_when_the_server_is_killed", |server| {
-        no_acknowledged_write_is_lost(server, TORMENTS[0])
+        no_acknowledged_write_is_lost(server, FAULTS[0])
     }),
     ("no_write_is_lost_when_the_server_is_stopped", |server| {
-        no_acknowledged_write_is_lost(server, TORMENTS[1])
+        no_acknowledged_write_is_lost(server, FAULTS[1])
     }),
     ("no_write_is_lost_when_the_server_is_restarted", |server| {
-        no_acknowledged_write_is_lost(server, TORMENTS[2])
+        no_acknowledged_write_is_lost(server, FAULTS[2])
     }),
 ];
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn open(server: &Server) -> DynScope {
-    // Made by a cache that has more time.
+    // Created by a cache with a longer timeout.
     server.cache().dynamic_with(scope([int("n")])).unwrap();
     let cache = Cache::from_uri(&server.with("timeout=2s&pool_size=4")).unwrap();
     cache.dynamic_with(scope([int("n")])).unwrap()
@@ -36,8 +36,10 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
     stopped::every_call_ends(|| open(server), TIMEOUT, |command| services(command, server.engine));
 }
 
-fn a_restart_is_not_noticed(server: &Server) {
-    stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
+fn idempotent_calls_survive_a_restart(server: &Server) {
+    stopped::idempotent_calls_survive_a_restart(&open(server), |command| {
+        services(command, server.engine)
+    });
 }
 
 fn no_acknowledged_write_is_lost(server: &Server, fault_injection: Fault) {

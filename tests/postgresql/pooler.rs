@@ -1,4 +1,4 @@
-//! PgBouncer between hilcat and the server: programs that share sessions do not meet in them.
+//! PgBouncer between hilcat and the server: programs that share sessions do not interfere.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -8,35 +8,42 @@ use serde_json::{Value as Json, json};
 use crate::Test;
 use crate::support::{Server, Sql, int, scope, text};
 
-/// Behind a pooler in transaction mode and in session mode.
+/// The tests behind a pooler in transaction mode and in session mode.
 pub(crate) const TESTS: &[Test] = &[
-    ("two_programs_do_not_meet", two_programs_do_not_meet),
-    ("six_programs_do_not_meet", six_programs_do_not_meet),
-    ("settings_of_others_do_not_count", settings_of_others_do_not_count),
-    ("what_others_left_does_not_count_in_the_default_schema", in_the_default_schema),
+    ("two_programs_do_not_interfere", two_programs_do_not_interfere),
+    ("six_programs_do_not_interfere", six_programs_do_not_interfere),
+    ("settings_of_other_programs_have_no_effect", settings_of_other_programs_have_no_effect),
+    ("leftovers_of_other_programs_have_no_effect_in_the_default_schema", in_the_default_schema),
     ("nothing_is_left_in_a_session", nothing_is_left_in_a_session),
     ("the_first_error_ends_a_call", the_first_error_ends_a_call),
 ];
 
-/// Those of one mode, and of none.
+/// The tests of one mode, or without a pooler.
 pub(crate) const OTHERS: &[(&str, &str, Test)] = &[
-    ("pooler", "pgbouncer_statement", ("is_refused", statement_mode_is_refused)),
-    ("pooler", "pgbouncer_session", ("can_prepare", statements_can_be_prepared)),
-    ("pooler", "postgresql15", ("names_of_others", statements_that_have_names_of_others)),
-    ("pooler", "postgresql15", ("as_behind_one", a_direct_connection_as_behind_a_pooler)),
+    ("pooler", "pgbouncer_statement", ("statement_mode_is_refused", statement_mode_is_refused)),
+    ("pooler", "pgbouncer_session", ("statements_can_be_prepared", statements_can_be_prepared)),
+    ("pooler", "postgresql15", ("statement_names_that_are_taken", statement_names_that_are_taken)),
+    (
+        "pooler",
+        "postgresql15",
+        (
+            "a_direct_connection_can_be_treated_as_pooled",
+            a_direct_connection_can_be_treated_as_pooled,
+        ),
+    ),
 ];
 
-/// What a child is told: its job, and the URI of the database.
+/// The job of a child process, and the URI of the database.
 const JOB: &str = "HILCAT_TEST_POSTGRESQL_POOLER_JOB";
 
-/// Does what a child was told, where this is one.
+/// Runs the job, if this process is a child.
 pub(crate) fn child() -> Option<ExitCode> {
     let job = std::env::var(JOB).ok()?;
     let (job, uri) = job.split_once(' ').unwrap();
     let cache = Cache::from_uri(uri).unwrap();
     match job.parse() {
         Ok(number) => write_and_read(&cache, number),
-        Err(_) => meet_names(&cache),
+        Err(_) => prepare_under_taken_names(&cache),
     }
     Some(ExitCode::SUCCESS)
 }
@@ -54,14 +61,14 @@ fn succeed(child: Child) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The scope of one program; all have equal columns.
+/// Returns the schema of one program's scope; all have equal columns.
 fn own(number: usize) -> Schema {
     let name = format!("p{number}");
     scope([text("owner"), int("n")]).renamed(&name).table(&name)
 }
 
-/// What one program does: its first calls come in an order of its own, so that statements that are
-/// prepared get their numbers in that order.
+/// Runs one program. The order of its first calls depends on its number, so that prepared statements
+/// would get different names in each program.
 fn write_and_read(cache: &Cache, number: usize) {
     let own = cache.dynamic_with(own(number)).unwrap();
     for round in 0..120 {
@@ -108,21 +115,21 @@ fn with_key(keys: &[String], number: usize, round: usize, read: &Option<Json>) -
     record
 }
 
-/// A record is the program's own, if there is one.
+/// Checks that a record, if any, belongs to the program.
 fn check(record: Option<Json>, number: usize) {
     let owner = record.map(|record| record["owner"].clone());
     assert!(owner.as_ref().is_none_or(|owner| *owner == json!(number.to_string())), "{owner:?}");
 }
 
-fn two_programs_do_not_meet(server: &Server) {
-    programs_do_not_meet(server, 2);
+fn two_programs_do_not_interfere(server: &Server) {
+    programs_do_not_interfere(server, 2);
 }
 
-fn six_programs_do_not_meet(server: &Server) {
-    programs_do_not_meet(server, 6);
+fn six_programs_do_not_interfere(server: &Server) {
+    programs_do_not_interfere(server, 6);
 }
 
-fn programs_do_not_meet(server: &Server, programs: usize) {
+fn programs_do_not_interfere(server: &Server, programs: usize) {
     let uri = server.with("pool_size=2&timeout=30s");
     let children: Vec<Child> = (0..programs).map(|at| start(&at.to_string(), &uri)).collect();
     children.into_iter().for_each(succeed);
@@ -133,7 +140,7 @@ fn programs_do_not_meet(server: &Server, programs: usize) {
     }
 }
 
-/// Clients that have both of the pooler's sessions at once, in which they leave what they like.
+/// Executes SQL in both sessions of the pooler.
 fn in_both_sessions(server: &Server, sql: &str) {
     let clients = [(); 2].map(|()| Sql::connect(&server.base));
     clients.iter().for_each(|client| client.run("BEGIN"));
@@ -141,7 +148,7 @@ fn in_both_sessions(server: &Server, sql: &str) {
     clients.iter().for_each(|client| client.run("COMMIT"));
 }
 
-/// What another program might set: all that our statements could depend on.
+/// Settings of another program, on which hilcat's statements could depend.
 const SETTINGS: &str = "
     SET search_path = pg_catalog;
     SET TimeZone = 'Asia/Tokyo';
@@ -154,8 +161,8 @@ const SETTINGS: &str = "
     SET statement_timeout = 7777;
     CREATE TEMPORARY TABLE IF NOT EXISTS a (id text PRIMARY KEY, at timestamp, f float8, b bytea)";
 
-/// What is asked of the session that writes.
-const ASKED: &[(&str, &str)] = &[
+/// The required settings of the session that writes.
+const REQUIRED: &[(&str, &str)] = &[
     ("timezone", "UTC"),
     ("statement_timeout", "1900ms"),
     ("standard_conforming_strings", "on"),
@@ -163,7 +170,7 @@ const ASKED: &[(&str, &str)] = &[
     ("transaction_isolation", "read committed"),
 ];
 
-fn settings_of_others_do_not_count(server: &Server) {
+fn settings_of_other_programs_have_no_effect(server: &Server) {
     server
         .run("CREATE TABLE a (id text COLLATE \"C\" PRIMARY KEY, at timestamp, f float8, b bytea)");
     in_both_sessions(server, SETTINGS);
@@ -181,7 +188,7 @@ fn settings_of_others_do_not_count(server: &Server) {
     assert_eq!(read, value);
     assert_eq!(server.query("SELECT at::text FROM a"), ["2024-02-29 12:30:00"]);
     server.run("ALTER TABLE a ADD COLUMN asked text");
-    for (name, value) in ASKED {
+    for (name, value) in REQUIRED {
         server.run(&format!("ALTER TABLE a ALTER asked SET DEFAULT current_setting('{name}')"));
         a.clear().unwrap();
         a.set("x", json!({"f": 1.0})).unwrap();
@@ -190,8 +197,8 @@ fn settings_of_others_do_not_count(server: &Server) {
     in_both_sessions(server, "DISCARD TEMP; RESET ALL");
 }
 
-/// What another program might leave, where the schema is the login's own. The last one turns all
-/// that follows in the session into reading alone.
+/// Leftovers of another program that affect the default schema. The last one makes all later
+/// transactions of the session read-only.
 const LEFT: &[&str] = &[
     "SET search_path = ''",
     "SET lock_timeout = 1; SET quote_all_identifiers = on",
@@ -218,7 +225,7 @@ fn in_the_default_schema(server: &Server) {
     let shadow = format!("CREATE TEMP TABLE {table} (id text PRIMARY KEY, n int)");
     for (at, left) in [&[shadow.as_str()], LEFT].concat().into_iter().enumerate() {
         if server.engine == "pgbouncer_session" && at > 0 {
-            // A session is the client's own, and is cleared behind it.
+            // In session mode, a session belongs to one client and is cleared afterwards.
             break;
         }
         in_both_sessions(server, left);
@@ -238,7 +245,7 @@ fn nothing_is_left_in_a_session(server: &Server) {
     a.fetch("x").unwrap();
     a.pop_many(["x", "y"]).unwrap();
     if server.engine == "pgbouncer_session" {
-        // A session is given to the next client when this one has gone.
+        // The pooler passes a session on when its client has disconnected.
         drop((a, cache));
     }
     let clients = [(); 2].map(|()| Sql::connect(&server.base));
@@ -255,7 +262,7 @@ fn nothing_is_left_in_a_session(server: &Server) {
     clients.iter().for_each(|client| client.run("COMMIT"));
 }
 
-/// The transaction of a call that fails is over, and its error is the one that is told.
+/// The transaction of a failed call is ended, and the call returns the first error.
 fn the_first_error_ends_a_call(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     server.run("ALTER TABLE a ADD CHECK (n < 10)");
@@ -277,7 +284,7 @@ fn statement_mode_is_refused(server: &Server) {
     assert!(error.to_string().contains("statement mode"), "{error}");
 }
 
-/// Where it is said that sessions are a client's own.
+/// With `pooler=session`, each session belongs to one client, so statements can be prepared.
 fn statements_can_be_prepared(server: &Server) {
     for (options, prepares) in [("pool_size=1", "f"), ("pool_size=1&pooler=session", "t")] {
         server.run("DROP FUNCTION IF EXISTS prepared CASCADE; DROP TABLE IF EXISTS a");
@@ -294,13 +301,13 @@ fn statements_can_be_prepared(server: &Server) {
     }
 }
 
-/// Another statement has the name that one is to be prepared under.
-fn statements_that_have_names_of_others(server: &Server) {
+/// The name of a new prepared statement is taken by another statement.
+fn statement_names_that_are_taken(server: &Server) {
     succeed(start("names", &server.with("pool_size=1")));
 }
 
-/// In a process of its own, where nothing else takes names.
-fn meet_names(cache: &Cache) {
+/// Runs in a child process, in which nothing else prepares statements.
+fn prepare_under_taken_names(cache: &Cache) {
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();
     cache
@@ -320,8 +327,8 @@ fn meet_names(cache: &Cache) {
     assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
 }
 
-/// A pooler that hands the server's process ids on can be named.
-fn a_direct_connection_as_behind_a_pooler(server: &Server) {
+/// A pooler that passes on the server's process ids is not detected, but can be declared.
+fn a_direct_connection_can_be_treated_as_pooled(server: &Server) {
     let cache = Cache::from_uri(&server.with("pooler=transaction")).unwrap();
     let a = cache.dynamic_with(scope([int("n")])).unwrap();
     a.set("x", json!({"n": 1})).unwrap();

@@ -1,4 +1,4 @@
-//! Real processes: this test program, run again with a job to do.
+//! Several processes: this test program, run again with a job.
 
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +9,13 @@ use serde_json::json;
 use crate::Test;
 use crate::support::{Server, int, null, scope, text};
 
-pub(crate) const TESTS: &[Test] = &[("eight_migrate_at_once", eight_migrate_at_once)];
+pub(crate) const TESTS: &[Test] =
+    &[("eight_processes_migrate_at_once", eight_processes_migrate_at_once)];
 
-/// What a child is told: when to begin, and the URI of the database.
+/// The job of a child process: the time to begin, and the URI of the database.
 const JOB: &str = "HILCAT_TEST_POSTGRESQL_JOB";
 
-/// Does what a child was told, where this is one.
+/// Runs the job, if this process is a child.
 pub(crate) fn child() -> Option<ExitCode> {
     let job = std::env::var(JOB).ok()?;
     let (at, uri) = job.split_once(' ').unwrap();
@@ -45,8 +46,8 @@ fn start(server: &Server, at: u128) -> Child {
         .unwrap()
 }
 
-/// On a schema where nothing stands, and on one where the table is to be upgraded.
-fn eight_migrate_at_once(server: &Server) {
+/// In an empty schema, and in one whose table is upgraded.
+fn eight_processes_migrate_at_once(server: &Server) {
     for upgrade in [false, true] {
         server.run("DROP TABLE IF EXISTS a, hilcat_scopes, __diesel_schema_migrations");
         if upgrade {

@@ -1,4 +1,4 @@
-//! A server with a schema for one test alone, and plain SQL on it.
+//! A server with a schema for a single test, and plain SQL.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::Command;
@@ -11,9 +11,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// A server, with a schema that no other test uses.
 pub(crate) struct Server {
     pub(crate) engine: &'static str,
-    /// Its URI, with an option already, without the schema.
+    /// The URI without the schema; it has at least one option.
     pub(crate) base: String,
-    /// The URI for plain SQL: that of the server itself where `base` is that of a pooler.
+    /// The URI for plain SQL: that of the server itself if `base` is that of a pooler.
     direct: String,
     pub(crate) schema: String,
 }
@@ -37,12 +37,12 @@ impl Server {
         format!("\"{}\"", self.schema)
     }
 
-    /// The URI of the schema.
+    /// Returns the URI of the schema.
     pub(crate) fn uri(&self) -> String {
         format!("{}&schema={}", self.base, self.schema.replace(' ', "%20"))
     }
 
-    /// The URI with more options.
+    /// Returns the URI with more options.
     pub(crate) fn with(&self, options: &str) -> String {
         format!("{}&{options}", self.uri())
     }
@@ -51,7 +51,7 @@ impl Server {
         Cache::from_uri(&self.uri()).unwrap()
     }
 
-    /// The parts of the URI between `//` and `?`: login, place and database.
+    /// Returns the parts of the URI between `//` and `?`: login, address and database.
     pub(crate) fn parts(&self) -> (String, String, String) {
         let rest = self.base.split_once("://").unwrap().1.split('?').next().unwrap();
         let (login, rest) = rest.split_once('@').unwrap();
@@ -59,7 +59,7 @@ impl Server {
         (login.to_owned(), place.to_owned(), database.to_owned())
     }
 
-    /// A client of its own, in the schema.
+    /// Opens a client in the schema.
     pub(crate) fn sql(&self) -> Sql {
         let sql = Sql::connect(&self.direct);
         sql.run(&format!("SET search_path = {}", self.quoted()));
@@ -71,7 +71,7 @@ impl Server {
         self.sql().run(sql);
     }
 
-    /// The first column of the rows of a query, NULL as `NULL`.
+    /// Returns the first column of a query, NULL as `NULL`.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         self.sql().query(sql)
     }
@@ -107,7 +107,7 @@ impl Sql {
         self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 
-    /// Whether the server refuses statements.
+    /// Returns whether the server refuses the statements.
     pub(crate) fn fails(&self, sql: &str) -> bool {
         self.runtime.block_on(self.client.batch_execute(sql)).is_err()
     }
@@ -122,14 +122,14 @@ impl Sql {
     }
 }
 
-/// Does something to the server through `scripts/services`, which started it.
+/// Runs `scripts/services`, which started the server.
 pub(crate) fn services(command: &str, engine: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
     let output = Command::new(script).args([command, engine]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A key column `id` of text, and what else a test needs.
+/// Returns a schema with a text key `id` and these columns.
 pub(crate) fn scope(columns: impl IntoIterator<Item = Column>) -> Schema {
     columns.into_iter().fold(Schema::new("a").unique(text("id")), Schema::column)
 }
@@ -148,7 +148,7 @@ pub(crate) fn null(column: Column) -> Column {
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Every column type, with a name.
+/// Returns every column type, with a name.
 pub(crate) fn types() -> Vec<(&'static str, ColumnType)> {
     use ColumnType as Ty;
     vec![

@@ -7,14 +7,17 @@ use crate::Test;
 use crate::support::{Server, int, null, scope, text};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("json_comes_back_as_it_was", json_comes_back_as_it_was),
+    ("json_is_exact", json_is_exact),
     ("nul_is_refused_before_anything_is_sent", nul_is_refused_before_anything_is_sent),
-    ("a_record_that_cannot_be_read_stays", a_record_that_cannot_be_read_stays),
-    ("a_record_that_cannot_be_read_is_nobody_elses", a_record_that_cannot_be_read_is_nobody_elses),
-    ("no_message_holds_a_value", no_message_holds_a_value),
+    ("unreadable_records_are_kept", unreadable_records_are_kept),
+    (
+        "an_unreadable_record_fails_only_its_own_fetch",
+        an_unreadable_record_fails_only_its_own_fetch,
+    ),
+    ("errors_contain_no_value", errors_contain_no_value),
 ];
 
-fn json_comes_back_as_it_was(server: &Server) {
+fn json_is_exact(server: &Server) {
     let a = server.cache().dynamic_with(scope([Column::new("j", ColumnType::Json)])).unwrap();
     let values = [
         json!(null),
@@ -45,9 +48,9 @@ fn nul_is_refused_before_anything_is_sent(server: &Server) {
     assert_eq!(a.len().unwrap(), 0);
 }
 
-/// What another program stored and hilcat cannot read is neither removed nor overwritten by a call
-/// that gives it.
-fn a_record_that_cannot_be_read_stays(server: &Server) {
+/// A record of another program that hilcat cannot read is neither removed nor overwritten by a call
+/// that would return it.
+fn unreadable_records_are_kept(server: &Server) {
     let hostile = [
         (ColumnType::Timestamp, "'infinity'"),
         (ColumnType::Timestamp, "'10000-01-01 00:00:00Z'"),
@@ -86,9 +89,9 @@ fn a_record_that_cannot_be_read_stays(server: &Server) {
     }
 }
 
-/// Fetches that meet go as one statement, but what is wrong with one record, or one key, is told to
-/// whoever asked for it.
-fn a_record_that_cannot_be_read_is_nobody_elses(server: &Server) {
+/// Concurrent fetches are combined into one statement, but an error of one record or key is returned
+/// only by its own fetch.
+fn an_unreadable_record_fails_only_its_own_fetch(server: &Server) {
     let cache = server.cache();
     let a = cache.dynamic_with(scope([Column::new("v", ColumnType::Date)])).unwrap();
     a.set_many((0..8).map(|n| (format!("k{n}"), json!({"v": "2026-01-02"})))).unwrap();
@@ -115,7 +118,7 @@ fn a_record_that_cannot_be_read_is_nobody_elses(server: &Server) {
     });
 }
 
-fn no_message_holds_a_value(server: &Server) {
+fn errors_contain_no_value(server: &Server) {
     let cache = server.cache();
     let a = cache.dynamic_with(scope([text("t"), null(int("n"))])).unwrap();
     a.set("x", json!({"t": "5"})).unwrap();

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a real server: slow, dripping, late, or closing idle connections.
+//! A TCP proxy in front of a real server, which delays data or closes connections.
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the proxy does with the bytes that pass it.
+/// What the proxy does with the data that it forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// So many bytes a second, each way.
+    /// Forwards this many bytes a second in each direction.
     Throttle(usize),
-    /// Of the server's answers one byte, then this pause.
+    /// Forwards the server's answers byte by byte, with this pause after each.
     Drip(Duration),
-    /// Each piece of an answer comes this much later.
+    /// Delays each piece of an answer.
     Delay(Duration),
-    /// Connections on which nothing has passed for so long are closed.
+    /// Closes connections that were idle for this time.
     CloseIdle(Duration),
-    /// The server's answers are kept back.
+    /// Does not forward the server's answers.
     Silent,
-    /// The connection of the next answer is closed in place of passing it, and others pass.
+    /// Closes the connection instead of forwarding its next answer, once.
     CutOnce,
 }
 
@@ -45,14 +45,14 @@ impl State {
     }
 }
 
-/// A proxy on a port of its own; dropping it closes its connections.
+/// A proxy on its own port; dropping it closes its connections.
 pub struct Proxy {
     state: Arc<State>,
     address: String,
 }
 
 impl Proxy {
-    /// A proxy in front of a server, as `host:port`, which passes everything at first.
+    /// Starts a proxy in front of a server, given as `host:port`. It forwards everything at first.
     pub fn to(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -78,7 +78,7 @@ impl Proxy {
         Self { state, address }
     }
 
-    /// A proxy in front of the server of a URI, and the URI through the proxy.
+    /// Starts a proxy in front of the server of a URI. Returns it and the URI through it.
     pub fn before(uri: &str) -> (Self, String) {
         let rest = uri.split_once("//").unwrap().1;
         let authority = rest.split(['/', '?']).next().unwrap();
@@ -88,7 +88,7 @@ impl Proxy {
         (proxy, uri)
     }
 
-    /// Its `host:port`.
+    /// Returns its `host:port`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -97,12 +97,12 @@ impl Proxy {
         *self.state.mode.lock().unwrap() = mode;
     }
 
-    /// Connects new connections to another server.
+    /// Forwards new connections to another server.
     pub fn switch(&self, target: &str) {
         *self.state.target.lock().unwrap() = target.to_owned();
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
     }
@@ -111,7 +111,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         drop(TcpStream::connect(&self.address));
     }
 }
@@ -125,7 +125,7 @@ fn relay(client: TcpStream, server: TcpStream, state: &Arc<State>) {
     }
 }
 
-/// Passes bytes one way until either end closes.
+/// Forwards data in one direction until either end closes.
 fn pump(
     mut from: TcpStream,
     mut to: TcpStream,

@@ -17,8 +17,8 @@ pub const CASES: &[Case] = &[
     ("json_in_several_columns", json_in_several_columns),
     ("keys_of_several_columns", keys_of_several_columns),
     ("keys_of_integers", keys_of_integers),
-    ("columns_that_are_not_given_stay", partial),
-    ("text_that_is_no_json_is_reported", text_that_is_not_json_is_an_error),
+    ("columns_that_are_not_given_are_kept", partial),
+    ("text_that_is_not_json_is_an_error", text_that_is_not_json_is_an_error),
 ];
 
 /// A scope as both sides declare it.

@@ -1,8 +1,8 @@
 //! Tables shared with the Python package hilcat 1.4.0. Each side reads what the other writes, while
 //! both have the table open.
 //!
-//! `HILCAT_TEST_PYTHON` is the path of a python that has the package (`scripts/python` makes one);
-//! a server's tests run where its backend is built and its `HILCAT_TEST_*` is set.
+//! `HILCAT_TEST_PYTHON` is the path of a Python with the package (`scripts/python` installs one);
+//! the tests of a server run if its backend is built and its `HILCAT_TEST_*` is set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 #![allow(unreachable_pub, reason = "the modules of a test are its own")]
@@ -19,7 +19,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::context::{ENGINES, Engine, TestContext};
 
-/// A test, on each engine.
+/// The name and the function of a test, which runs on each engine.
 type Case = (&'static str, fn(&TestContext));
 
 fn main() -> ExitCode {

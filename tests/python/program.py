@@ -14,7 +14,7 @@ from hilcat.db.relational.config import SingleTableConfig
 
 
 def connect(uri):
-    """A connection that sees what others commit: neither package nor driver ends a reading."""
+    """A connection that sees later commits: neither the package nor the driver ends a read transaction."""
     parts = urllib.parse.urlsplit(uri)
     if parts.scheme == "sqlite":
         return sqlite3.connect(uri.removeprefix("sqlite:///"))
@@ -36,7 +36,7 @@ def connect(uri):
 
 
 def classes(uri):
-    """The caches of a table for each scope and of one table for all."""
+    """Returns the classes of caches with a table for each scope, and with one table for all."""
     scheme = uri.split(":")[0]
     if scheme == "sqlite":
         from hilcat.db import sqlite as module
@@ -60,7 +60,7 @@ def open_cache(uri, scopes=(), single=None):
 
 
 def given(value):
-    """Keys and scopes of several values are tuples."""
+    """Converts keys and scopes of several values to tuples."""
     return tuple(value) if isinstance(value, list) else value
 
 

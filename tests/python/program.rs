@@ -14,7 +14,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts one with a cache that is opened as this says.
+    /// Starts a program that opens a cache by this description.
     pub fn start(python: &Path, opened: &Json) -> Self {
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/python/program.py");
         let mut command = Command::new(python);
@@ -34,7 +34,7 @@ impl Program {
         serde_json::from_str(&answer).expect("the program answers each line")
     }
 
-    /// What a call gives; it does not fail.
+    /// Makes a call that must not fail, and returns its result.
     pub fn call(&mut self, call: Json) -> Json {
         let answer = self.ask(&call);
         assert!(answer.get("error").is_none(), "{call}: {answer}");
@@ -62,7 +62,7 @@ impl Program {
         sorted(untupled(self.call(json!(["keys", scope.into()]))))
     }
 
-    /// Its scopes, sorted by how they are written.
+    /// Returns the scopes, sorted by their text.
     pub fn scopes(&mut self) -> Vec<Json> {
         sorted(untupled(self.call(json!(["scopes"]))))
     }
@@ -74,13 +74,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // The program would wait for another line.
+        // Otherwise the program would wait for another line.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Keys as hilcat has them: arrays, not tuples.
+/// Converts keys to hilcat's form: arrays, not tuples.
 fn untupled(list: Json) -> Vec<Json> {
     let Json::Array(items) = list else { panic!("not a list: {list}") };
     items.into_iter().map(|item| item.get("tuple").cloned().unwrap_or(item)).collect()

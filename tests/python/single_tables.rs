@@ -1,4 +1,4 @@
-//! One table for all scopes, as `SingleTableCache` keeps them.
+//! One table for all scopes, as in `SingleTableCache`.
 
 use hilcat::backend::SingleTable;
 use serde_json::{Value as Json, json};
@@ -7,13 +7,13 @@ use crate::Case;
 use crate::context::{TestContext, keys};
 
 pub const CASES: &[Case] = &[
-    ("a_single_table_as_both_have_it_by_default", by_default),
+    ("a_single_table_with_the_defaults_of_both_sides", by_default),
     ("a_single_table_of_records", records),
     ("a_single_table_of_several_columns_each", composite),
     ("hostile_scopes_of_a_single_table", hostile),
 ];
 
-/// The types of unique columns, for both.
+/// Returns the types of unique columns, for both sides.
 fn types(context: &TestContext, columns: &[&str], others: &[(&str, &str)]) -> (Json, String) {
     let others = others.iter().map(|(name, ty)| ((*name).to_owned(), (*ty).to_owned()));
     let types: Vec<(String, String)> =

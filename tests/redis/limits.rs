@@ -145,9 +145,9 @@ fn denied_commands_are_named(server: &Server) {
     };
     let scope = open();
     let start = Instant::now();
-    let refused = |error: hilcat::Error, says: &str| {
+    let refused = |error: hilcat::Error, reason: &str| {
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Backend, false), "{error}");
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
         assert!(!error.to_string().contains("login"), "{error}");
     };
     refused(scope.set("x", json!({"n": 2})).unwrap_err(), "`set`");

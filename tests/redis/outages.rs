@@ -28,7 +28,9 @@ fn every_call_ends_while_the_server_is_stopped(server: &Server) {
 }
 
 fn idempotent_calls_survive_a_restart(server: &Server) {
-    stopped::a_restart_is_not_noticed(&open(server), |command| services(command, server.engine));
+    stopped::idempotent_calls_survive_a_restart(&open(server), |command| {
+        services(command, server.engine)
+    });
 }
 
 /// Writes in several threads until the time is over. Returns the acknowledged keys and the number

@@ -1,4 +1,4 @@
-//! Eight writers while the plug is pulled: what was acknowledged is there afterwards, and every
+//! Eight writers during a failure of the server: all acknowledged records exist afterwards, and every
 //! call ends by its deadline.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +11,18 @@ use serde_json::json;
 /// The deadline of a call of the writers.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 
-/// How many records one batch has.
+/// The number of records in a batch.
 const BATCH: usize = 20;
 
-/// What one writer knows.
+/// The state of one writer.
 #[derive(Default)]
 struct Writer {
     /// The keys of the records that were acknowledged, each written once.
     acknowledged: Vec<String>,
     /// The keys of each batch of which the outcome is not known.
     unknown: Vec<Vec<String>>,
-    /// The last number that was written to the writer's own record, and the last one of which that
-    /// was acknowledged.
+    /// The last number that was written to the writer's own record (`tried`), and the last one that
+    /// was acknowledged (`done`).
     tried: u64,
     done: u64,
     failed: usize,
@@ -30,7 +30,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Runs a call that may fail; says whether it was acknowledged.
+    /// Runs a call that may fail. Returns whether it was acknowledged.
     fn call<T>(&mut self, call: impl FnOnce() -> Result<T, Error>) -> bool {
         let start = Instant::now();
         let result = call();
@@ -39,12 +39,12 @@ impl Writer {
         let expected = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout);
         assert!(expected && error.is_retryable(), "{error:?}");
         self.failed += 1;
-        // As a program would.
+        // A pause, as in a real program.
         thread::sleep(Duration::from_millis(20));
         false
     }
 
-    /// Writes one record of its own once more, a new one, and a batch of new ones.
+    /// Updates the writer's own record, and writes a new record and a batch of new records.
     fn write(&mut self, scope: &DynScope, name: usize) {
         self.tried += 1;
         let n = self.tried;
@@ -63,7 +63,7 @@ impl Writer {
         }
     }
 
-    /// Checks what stands against what was acknowledged.
+    /// Compares the stored records with the acknowledged ones.
     fn check(&self, scope: &DynScope, name: usize) {
         let limit = DEADLINE.mul_f64(1.1);
         assert!(self.slowest <= limit, "a call took {:?}", self.slowest);
@@ -87,16 +87,16 @@ impl Writer {
     }
 }
 
-/// What is done to the server: a name, the commands, and how long it is left alone after the first.
+/// A fault: its name, the commands for the server, and the pause after the first one.
 pub(crate) type Fault = (&'static str, &'static [&'static str], Duration);
 
-pub(crate) const TORMENTS: [Fault; 3] = [
+pub(crate) const FAULTS: [Fault; 3] = [
     ("killed", &["kill", "start"], Duration::from_millis(2_500)),
     ("stopped", &["pause", "resume"], Duration::from_millis(3_500)),
     ("restarted", &["restart"], Duration::ZERO),
 ];
 
-/// Torments a server by commands that `run` gives to it.
+/// Injects a fault by commands that `run` executes.
 pub(crate) fn fault_injection((_, commands, pause): Fault, mut run: impl FnMut(&str)) {
     for (at, command) in commands.iter().enumerate() {
         run(command);
@@ -106,8 +106,8 @@ pub(crate) fn fault_injection((_, commands, pause): Fault, mut run: impl FnMut(&
     }
 }
 
-/// Has eight writers write while `pull` does something to the server, and afterwards until each has
-/// been acknowledged again. `reader` is another cache's scope, with more time.
+/// Lets eight writers write while `pull` injects a fault, and afterwards until a write of each is
+/// acknowledged again. `reader` is the scope of another cache with a longer timeout.
 pub(crate) fn survives(scope: &DynScope, reader: &DynScope, pull: impl FnOnce()) {
     let (pulled, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let (pulled, stop) = (&pulled, &stop);
@@ -140,6 +140,6 @@ pub(crate) fn survives(scope: &DynScope, reader: &DynScope, pull: impl FnOnce())
     let slowest = writers.iter().map(|writer| writer.slowest).max().unwrap_or_default();
     println!("{acknowledged} acknowledged, {failed} failed, the slowest call {slowest:?}");
     assert!(acknowledged > 500, "{acknowledged} acknowledged, {failed} failed");
-    // Longer than a call waits.
+    // The fault lasted longer than a call waits.
     assert!(failed > 0 || took < DEADLINE, "nothing failed in {took:?}");
 }

@@ -1,4 +1,4 @@
-//! What a caller sees of a server that stops answering, and of one that is restarted.
+//! Calls to a server that stops responding, and to one that is restarted.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hilcat::{DynScope, Error, ErrorKind};
 use serde_json::json;
 
-/// How long a server that is back may take until calls succeed again.
+/// The time within which calls succeed after the server is back.
 const BACK: Duration = Duration::from_secs(5);
 
 type Call = fn(&DynScope) -> Option<Error>;
@@ -24,13 +24,13 @@ const CALLS: [Call; 11] = [
     |a| a.clear().err(),
 ];
 
-/// Those that cannot be repeated where nobody knows whether they were done.
+/// The positions of the calls that are not idempotent, so that they are not repeated.
 const ONCE: [usize; 3] = [4, 6, 7];
 
-/// Every call on a scope of this deadline ends by it while the server is stopped, and none needs
-/// the application to be restarted afterwards. `open` opens the scope, which has a column `n`, each
-/// time in another cache: the circuit breaker of one would have later calls fail at once. `services`
-/// runs one command on its server.
+/// Checks that every call ends by its deadline while the server is stopped, and that all work again
+/// afterwards. `open` opens the scope, which has a column `n`, each time in another cache: the circuit
+/// breaker of a shared one would let later calls fail at once. `services` runs one command on the
+/// server.
 pub(crate) fn every_call_ends(
     open: impl Fn() -> DynScope,
     timeout: Duration,
@@ -60,14 +60,14 @@ pub(crate) fn every_call_ends(
         assert!(error.is_retryable());
         assert!(took >= timeout * 9 / 10 && took <= timeout * 11 / 10, "{took:?}: {error}");
     }
-    // No restart of the application is needed.
+    // The application need not be restarted.
     succeeds(|| a.set("x", json!({"n": 3})));
     assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 3})));
 }
 
-/// A restart fails no call but those that cannot be repeated, and each of these once.
-pub(crate) fn a_restart_is_not_noticed(a: &DynScope, services: impl Fn(&str)) {
-    // As many connections as there can be, all of them dead afterwards.
+/// Checks that after a restart only calls that are not idempotent fail, each at most once.
+pub(crate) fn idempotent_calls_survive_a_restart(a: &DynScope, services: impl Fn(&str)) {
+    // All connections of the pool, all of which are dead afterwards.
     let fill = || {
         thread::scope(|threads| {
             (0..4).for_each(|_| {

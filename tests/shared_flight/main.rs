@@ -1,8 +1,8 @@
 //! Computations that processes share: eight processes of eight threads compute each of fifty keys
-//! once, and when a process is killed while it computes, another one takes over.
+//! once. If a process is killed while it computes, another one takes over.
 //!
-//! A test for each store that processes share, ignored where its server is not running. The holder
-//! of a lease is killed three times, or as many as `HILCAT_KILLS` says.
+//! There is a test for each store that processes can share, ignored if its server is not running. The
+//! holder of a lease is killed three times, or as many times as `HILCAT_KILLS` says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test panics")]
 
@@ -20,10 +20,10 @@ const PROCESSES: usize = 8;
 const THREADS: usize = 8;
 const KEYS: i64 = 50;
 const LEASE: Duration = Duration::from_secs(1);
-/// What is said to a process that is another run of this program.
+/// The environment variable with the job of a child process.
 const JOB: &str = "HILCAT_TEST_SHARED_FLIGHT";
 
-/// The stores: a scheme of files, or the variable that holds the URI of a server.
+/// The stores: the scheme of a file, or the environment variable with the URI of a server.
 const STORES: [(&str, &str); 10] = [
     ("sqlite", "sqlite"),
     ("sqlite+kv", "sqlite+kv"),
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut arguments = Arguments::from_args();
-    // The processes of one test keep a machine busy, and the time of a take-over is measured.
+    // The processes of one test use the whole machine, and the time of a takeover is measured.
     arguments.test_threads = Some(1);
     let of_once = |(name, uri): (&str, &'static str)| {
         Trial::ignorable_test(format!("{name}::each_key_is_computed_once"), || with(uri, once))
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-/// Runs a test on a store, if it is there.
+/// Runs a test on a store, if it is available.
 fn with(uri: &str, test: fn(&str, &str)) -> Result<Completion, Failed> {
     let directory = tempfile::tempdir().unwrap();
     let uri = match uri.starts_with("HILCAT") {
@@ -77,14 +77,14 @@ fn open(uri: &str, scope: &str) -> MapScope<i64, i64> {
     cache.map(scope).unwrap()
 }
 
-/// Starts a process that begins when it is written to.
+/// Starts a child process, which begins when a line is written to it.
 fn start(what: &str, uri: &str, scope: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(JOB, [what, scope, uri].join("\n"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// What a process of this program does that is started by a test.
+/// Runs the job of a child process.
 fn work(job: &str) {
     let mut words = job.splitn(3, '\n');
     let (what, scope, uri) = (words.next(), words.next().unwrap(), words.next().unwrap());
@@ -131,8 +131,8 @@ fn once(uri: &str, scope: &str) {
         }
     }
     assert_eq!(computed.len(), KEYS as usize);
-    let twice: Vec<_> = computed.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(twice.is_empty(), "computed more than once: {twice:?}");
+    let repeated: Vec<_> = computed.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(repeated.is_empty(), "computed more than once: {repeated:?}");
 }
 
 fn killed(uri: &str, scope: &str) {

@@ -1,4 +1,4 @@
-//! What one would write by hand: the `mysql` crate, and Diesel's query language.
+//! Hand-written peers: the crate `mysql`, and Diesel's query language.
 
 use std::hint::black_box;
 
@@ -26,11 +26,11 @@ pub struct RawPeer {
     set: Statement,
 }
 
-/// hilcat's URI as the client's own.
+/// Connects with the client's form of hilcat's URI.
 fn connect(uri: &str) -> Outcome<Conn> {
     let uri = uri.replacen("mariadb:", "mysql:", 1);
     let uri = uri.split('?').next().unwrap_or_default();
-    // It would turn to the socket of the file system of its own accord, which is another race.
+    // By default the client switches to the Unix socket, which would not be comparable.
     let options = OptsBuilder::from_opts(Opts::from_url(uri)?).prefer_socket(false);
     Ok(Conn::new(options)?)
 }
@@ -73,7 +73,7 @@ impl Raw for RawPeer {
     }
 }
 
-/// Diesel, as its guides have it.
+/// Diesel, as in its guides.
 pub struct DieselPeer(pub Cache);
 
 impl ByDiesel for DieselPeer {

@@ -1,4 +1,4 @@
-//! What one would write by hand: tokio-postgres, and Diesel's query language.
+//! Hand-written peers: tokio-postgres, and Diesel's query language.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ const SET: &str = "INSERT INTO items (id, name, comment, count, score) VALUES ($
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, comment = excluded.comment,
     count = excluded.count, score = excluded.score";
 
-/// tokio-postgres, on a runtime of the calling thread, as its blocking face has it.
+/// tokio-postgres, on a runtime of the calling thread, as its blocking wrapper does it.
 pub struct RawPeer {
     runtime: Runtime,
     client: Client,
@@ -141,7 +141,7 @@ impl Pipelined {
     }
 }
 
-/// Diesel, as its guides have it.
+/// Diesel, as in its guides.
 pub struct DieselPeer(pub Cache);
 
 impl ByDiesel for DieselPeer {

@@ -1,4 +1,4 @@
-//! Round trips: counted, not timed, by a proxy in front of the server.
+//! Round trips, counted by a proxy in front of the server.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use hilcat::{Cache, Column, ColumnType, Schema};
 use crate::harness::Outcome;
 use crate::report::{Goal, Line};
 
-/// How many scopes are opened.
+/// The number of opened scopes.
 const SCOPES: usize = 100;
 
 pub fn run(server: &str, uri: &str, print: &mut dyn FnMut(Line)) -> Outcome {
@@ -47,7 +47,7 @@ fn scope(at: usize) -> Schema {
         .column(Column::new("value", ColumnType::Text).nullable(true))
 }
 
-/// Starts a proxy; gives the counter of its round trips and the URI that leads through it.
+/// Starts a proxy. Returns the counter of its round trips and the URI through it.
 fn proxied(uri: &str) -> Outcome<(Arc<AtomicUsize>, String)> {
     let place = uri.split(['/', '@', '?']).find(|part| part.starts_with("127.0.0.1:"));
     let place = place.ok_or("the server is not on 127.0.0.1 with a port")?.to_owned();
@@ -64,7 +64,7 @@ fn proxied(uri: &str) -> Outcome<(Arc<AtomicUsize>, String)> {
 }
 
 fn relay(client: TcpStream, server: TcpStream, count: &Arc<AtomicUsize>) -> io::Result<()> {
-    // What is sent after an answer begins a round trip.
+    // Data that is sent after an answer begins a round trip.
     let answered = Arc::new(AtomicUsize::new(1));
     let (count, asked) = (count.clone(), answered.clone());
     let (from_client, to_client) = (client.try_clone()?, client);

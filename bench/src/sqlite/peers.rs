@@ -1,4 +1,4 @@
-//! What one would write by hand: rusqlite, and Diesel's query language.
+//! Hand-written peers: rusqlite, and Diesel's query language.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ const SET: &str = "INSERT INTO items (id, name, comment, count, score) VALUES (?
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, comment = excluded.comment,
     count = excluded.count, score = excluded.score";
 
-/// The statement that hilcat makes the table with, read from the database: the peers use the same
-/// table.
+/// Returns the statement with which hilcat creates the table, read from the database: the peers use
+/// the same table.
 pub fn table_of_hilcat() -> Outcome<String> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("table.db");
@@ -28,7 +28,7 @@ pub fn table_of_hilcat() -> Outcome<String> {
     Ok(connection.query_row(find, [], |row| row.get(0))?)
 }
 
-/// What prepares a connection to a database in a file or in memory.
+/// Returns the statements that prepare a connection to a database in a file or in memory.
 fn preparation(path: Option<&Path>, synchronous: Synchronous, table: &str) -> String {
     let journal = if path.is_some() { "PRAGMA journal_mode = WAL;" } else { "" };
     let synchronous = match synchronous {
@@ -102,7 +102,7 @@ fn write(set: &mut Statement<'_>, item: &Item) -> rusqlite::Result<()> {
     set.execute(params![item.id, item.name, item.comment, item.count, item.score]).map(drop)
 }
 
-/// Diesel, as its guides have it.
+/// Diesel, as in its guides.
 pub struct DieselPeer(SqliteConnection);
 
 impl DieselPeer {

@@ -1,4 +1,4 @@
-//! Round trips: counted, not timed, through Diesel's own instrumentation.
+//! Statements, counted through Diesel's instrumentation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,13 +10,13 @@ use crate::harness::Outcome;
 use crate::record::Item;
 use crate::report::{Goal, Line};
 
-/// How many scopes are opened.
+/// The number of opened scopes.
 const SCOPES: usize = 100;
 
-/// The statements that were begun since they were last counted.
+/// The number of statements that were started since the last count.
 static STATEMENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Those of them that set a new connection up.
+/// The number of those that set up a new connection.
 static PRAGMAS: AtomicUsize = AtomicUsize::new(0);
 
 pub fn run(print: &mut dyn FnMut(Line)) -> Outcome {
@@ -34,7 +34,7 @@ fn count(event: InstrumentationEvent<'_>) {
     }
 }
 
-/// How many statements, and how many of them set connections up, a call takes.
+/// Returns how many statements a call sends, and how many of them set up connections.
 fn statements_of(call: impl FnOnce() -> Outcome) -> Outcome<(usize, usize)> {
     STATEMENTS.store(0, Ordering::Relaxed);
     PRAGMAS.store(0, Ordering::Relaxed);

@@ -56,7 +56,7 @@ fn records_of_every_type_survive_reopening(mut context: TestContext) -> Result<(
 }
 
 fn unusual_keys_survive_reopening(mut context: TestContext) -> Result<()> {
-    let ids = super::keys::HOSTILE;
+    let ids = super::hostile_keys::HOSTILE;
     context.texts()?.set_many(ids.iter().map(|&id| pair(id, format!("of {id}"))))?;
     context.reopen()?;
     let scope = context.texts()?;

@@ -29,14 +29,10 @@ pub(crate) const CASES: &[Case] = case_list![Stores:
     recreate_keeps_the_records_if_the_change_is_safe,
     manual_migration_refuses_until_migrate_is_called,
     a_plan_changes_nothing,
-    an_older_handle_never_misreads_a_renamed_column,
 ];
 
-pub(crate) const ACROSS_CACHES: &[Case] =
-    case_list![Persistent: an_older_handle_works_after_an_upgrade];
-
 /// The old schema: a text key, an int and a short text.
-fn before(context: &TestContext) -> Schema {
+pub(crate) fn before(context: &TestContext) -> Schema {
     context
         .schema()
         .unique(Column::new("id", ColumnType::Text))
@@ -44,7 +40,8 @@ fn before(context: &TestContext) -> Schema {
         .column(Column::new("name", ColumnType::Varchar(10)).nullable(true))
 }
 
-fn records() -> [Raw; 3] {
+/// The records of the old schema.
+pub(crate) fn records() -> [Raw; 3] {
     [
         row(["a".into(), 1.into(), "one".into()]),
         row(["b".into(), i64::from(i32::MIN).into(), Value::Null]),
@@ -84,14 +81,14 @@ fn applies<const N: usize>(
 }
 
 /// Checks that the new schema is refused with a plan that contains this text, and that the old records are unchanged.
-fn is_refused(context: &mut TestContext, new: Schema, says: &str) -> Result<()> {
+fn is_refused(context: &mut TestContext, new: Schema, reason: &str) -> Result<()> {
     for _ in 0..2 {
         let plan = context.cache.plan(&new)?;
         assert!(!plan.is_safe(), "{plan}");
         let error = context.raw(new.clone()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
         let text = error.to_string();
-        assert!(text.contains(says), "{says:?} is missing in: {text}");
+        assert!(text.contains(reason), "{reason:?} is missing in: {text}");
         assert!(text.contains(&context.scope), "{text}");
         let error = context.cache.migrate(&new).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChange, "{error}");
@@ -370,44 +367,5 @@ fn a_plan_changes_nothing(mut context: TestContext) -> Result<()> {
     let scope = context.raw(before(&context))?;
     assert_eq!(all_rows(&scope)?, sorted(records()));
     assert!(context.cache.plan(&before(&context))?.is_empty());
-    Ok(())
-}
-
-/// A handle that was opened before a rename reads the stored values or returns an error; it never reads the renamed column as
-/// NULL.
-fn an_older_handle_never_misreads_a_renamed_column(context: TestContext) -> Result<()> {
-    let old = context.raw(before(&context))?;
-    old.set_many(records())?;
-    let mut renamed = before(&context);
-    renamed.columns_mut()[2] =
-        Column::new("title", ColumnType::Varchar(10)).nullable(true).was("name");
-    let new = context.raw(renamed)?;
-    for record in records() {
-        if let Ok(found) = old.fetch(key(record.0[0].clone())) {
-            assert_eq!(found, Some(record));
-        }
-    }
-    if let Ok(rows) = all_rows(&old) {
-        assert_eq!(rows, sorted(records()));
-    }
-    if old.set(&row(["a".into(), 5.into(), "five".into()])).is_ok() {
-        assert_eq!(new.fetch(key("a"))?, Some(row(["a".into(), 5.into(), "five".into()])));
-    }
-    assert_eq!(new.len()?, 3);
-    Ok(())
-}
-
-/// One process has the scope open while another process upgrades it.
-fn an_older_handle_works_after_an_upgrade(context: TestContext) -> Result<()> {
-    let old = context.raw(before(&context))?;
-    old.set_many(records())?;
-    let newer = context.another()?;
-    let schema = before(&context).column(Column::new("x", ColumnType::Int).nullable(true));
-    let new = crate::records::with_schema(schema, || newer.scope::<Raw>())?;
-    new.set(&row(["a".into(), 1.into(), "one".into(), 7.into()]))?;
-    assert_eq!(all_rows(&old)?, sorted(records()));
-    old.set(&row(["a".into(), 2.into(), "two".into()]))?;
-    let kept = row(["a".into(), 2.into(), "two".into(), 7.into()]);
-    assert_eq!(new.fetch(key("a"))?, Some(kept), "the unknown column is kept");
     Ok(())
 }

@@ -1,15 +1,17 @@
-//! `#[cached]` functions, as those who write them use them.
+//! `#[cached]` functions.
 #![cfg(all(feature = "derive", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+mod errors;
+mod methods;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Barrier, LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, LazyLock, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use hilcat::{Cache, ColumnType, Error, ErrorKind, ScopeRecord, cached};
+use hilcat::{Cache, ColumnType, ScopeRecord, cached};
 use serde::{Deserialize, Serialize};
 
 static CACHE: LazyLock<Cache> = LazyLock::new(|| Cache::from_uri("sqlite::memory:").unwrap());
@@ -33,7 +35,6 @@ impl Runs {
 
 static F1: Runs = Runs::new();
 
-/// The function of the contract.
 #[cached(cache = CACHE, scope = "f1", column = "y")]
 fn f1(x: i64) -> i64 {
     F1.add();
@@ -68,7 +69,7 @@ fn f3(x: i64, y: i64) -> Product {
 }
 
 #[test]
-fn a_record_is_kept_in_its_columns() {
+fn a_record_is_stored_in_its_columns() {
     for _ in 0..2 {
         assert_eq!(f3(1, 2), Product { key: "1-2".into(), value: 3 });
     }
@@ -88,7 +89,7 @@ mod own_scope {
     }
 
     #[test]
-    fn without_a_scope_it_is_that_of_the_record() {
+    fn the_default_scope_is_that_of_the_record() {
         let products = CACHE.scope::<Product>().unwrap();
         assert_eq!(by_key("a").value, 7);
         assert_eq!(products.fetch("a").unwrap(), Some(by_key("a")));
@@ -98,7 +99,7 @@ mod own_scope {
 }
 
 #[test]
-fn what_is_forgotten_meanwhile_is_not_stored() {
+fn a_value_forgotten_during_its_computation_is_not_stored() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE, scope = "forgotten")]
     fn counted(name: &str) -> u32 {
@@ -115,13 +116,13 @@ fn what_is_forgotten_meanwhile_is_not_stored() {
 }
 
 #[test]
-fn what_another_process_stored_meanwhile_is_returned() {
+fn a_value_stored_by_another_process_meanwhile_is_returned() {
     #[cached(cache = CACHE, scope = "elsewhere", column = "v")]
     fn slow(name: &str) -> i64 {
         let schema = hilcat::Schema::new("elsewhere")
             .unique(hilcat::Column::new("name", ColumnType::Text))
             .column(hilcat::Column::new("v", ColumnType::BigInt));
-        // A layer shares the store and nothing else, as another process does.
+        // A layer acts as another process: it shares only the store.
         let other = CACHE.detached().dynamic_with(schema).unwrap();
         other.set(name, serde_json::json!({"v": 7})).unwrap();
         1
@@ -130,7 +131,7 @@ fn what_another_process_stored_meanwhile_is_returned() {
 }
 
 #[test]
-fn refresh_and_forget_are_beside_it() {
+fn refresh_and_forget_are_generated() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn counted(name: &str) -> u32 {
@@ -223,197 +224,6 @@ fn values_of_every_kind() {
     assert_eq!(RUNS.get(), 6, "a cached None is a hit");
 }
 
-/// An error of an application.
-#[derive(Debug)]
-enum AppError {
-    Empty,
-    Cache(ErrorKind),
-}
-
-impl From<Error> for AppError {
-    fn from(error: Error) -> Self {
-        Self::Cache(error.kind())
-    }
-}
-
-/// One that holds no error of the cache, and is no error at all.
-#[derive(Debug, PartialEq)]
-struct Bare(String);
-
-#[test]
-fn only_what_is_ok_is_kept() {
-    static RUNS: Runs = Runs::new();
-    #[cached(cache = CACHE)]
-    fn checked(text: &str) -> Result<usize_like::Size, AppError> {
-        RUNS.add();
-        if text.is_empty() {
-            return Err(AppError::Empty);
-        }
-        let parsed: Result<i64, AppError> = text.parse::<i64>().map_err(|_| AppError::Empty);
-        let parsed = parsed?;
-        Ok(parsed.abs())
-    }
-    assert!(matches!(checked(""), Err(AppError::Empty)));
-    assert!(matches!(checked(""), Err(AppError::Empty)));
-    assert!(checked("x").is_err());
-    assert_eq!(RUNS.get(), 3);
-    assert_eq!((checked("5").unwrap(), checked("5").unwrap(), RUNS.get()), (5, 5, 4));
-    assert!(checked_forget("5").unwrap());
-    assert_eq!(checked_refresh("5").unwrap(), 5);
-}
-
-mod usize_like {
-    /// A name that is not of the prelude.
-    pub(super) type Size = i64;
-}
-
-/// A cache that cannot be reached, as far as a directory that does not stand is one.
-fn down() -> Cache {
-    struct Down;
-    impl fmt::Debug for Down {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Down")
-        }
-    }
-    impl hilcat::store::Store for Down {
-        fn name(&self) -> &'static str {
-            "down"
-        }
-        fn capabilities(&self) -> hilcat::store::Capabilities {
-            hilcat::store::Capabilities::new()
-        }
-        fn open(
-            &self,
-            _: &Arc<hilcat::Schema>,
-        ) -> hilcat::Result<Arc<dyn hilcat::store::ScopeStore>> {
-            Err(Error::new(ErrorKind::Unavailable, "it is down"))
-        }
-        fn scopes(&self) -> hilcat::Result<Vec<String>> {
-            Ok(Vec::new())
-        }
-    }
-    Cache::from_store(Down)
-}
-
-#[test]
-fn what_is_done_when_the_cache_is_down() {
-    static TOLD: Mutex<Vec<ErrorKind>> = Mutex::new(Vec::new());
-    fn tell(error: &Error) {
-        TOLD.lock().unwrap().push(error.kind());
-    }
-    #[cached(cache = down())]
-    fn plain(x: i64) -> i64 {
-        x
-    }
-    #[cached(cache = down(), on_error = tell)]
-    fn told(x: i64) -> i64 {
-        x
-    }
-    #[cached(cache = down(), on_error = "panic")]
-    fn panics(x: i64) -> i64 {
-        x
-    }
-    #[cached(cache = down())]
-    fn from(x: i64) -> Result<i64, AppError> {
-        Ok(x)
-    }
-    #[cached(cache = down(), map_error = |error: Error| Bare(error.kind().to_string()))]
-    fn mapped(x: i64) -> Result<i64, Bare> {
-        Ok(x)
-    }
-    #[cached(cache = down(), on_error = "compute")]
-    fn computes(x: i64) -> Result<i64, Bare> {
-        if x < 0 { Err(Bare("negative".into())) } else { Ok(x) }
-    }
-    assert_eq!((plain(1), plain_refresh(2), told(3)), (1, 2, 3));
-    assert_eq!(*TOLD.lock().unwrap(), [ErrorKind::Unavailable]);
-    assert!(std::panic::catch_unwind(|| panics(1)).is_err());
-    assert!(matches!(from(1), Err(AppError::Cache(ErrorKind::Unavailable))));
-    assert!(matches!(from_refresh(1), Err(AppError::Cache(ErrorKind::Unavailable))));
-    assert_eq!(mapped(1), Err(Bare("unavailable".into())));
-    assert_eq!((computes(1), computes(-1)), (Ok(1), Err(Bare("negative".into()))));
-    assert_eq!(plain_forget(1).unwrap_err().kind(), ErrorKind::Unavailable);
-}
-
-/// The value cannot be written: it is returned, and not computed once more.
-#[test]
-fn what_was_computed_is_not_computed_again() {
-    static RUNS: Runs = Runs::new();
-    #[cached(cache = CACHE)]
-    fn nan(x: i64) -> f64 {
-        RUNS.add();
-        if x == 0 { f64::NAN } else { 1.0 / x as f64 }
-    }
-    #[cached(cache = CACHE)]
-    fn nan_or_error(x: i64) -> Result<f64, AppError> {
-        RUNS.add();
-        Ok(if x == 0 { f64::NAN } else { 1.0 })
-    }
-    assert!(nan(0).is_nan());
-    assert_eq!(RUNS.get(), 1);
-    assert!(matches!(nan_or_error(0), Err(AppError::Cache(ErrorKind::Unsupported))));
-    assert_eq!(RUNS.get(), 2);
-}
-
-struct Shop {
-    cache: Cache,
-    runs: u32,
-}
-
-impl Shop {
-    /// A method: `self` is no part of the key.
-    #[cached(cache = self.cache)]
-    pub fn price(&self, article: &str) -> i64 {
-        article.len() as i64 + i64::from(self.runs)
-    }
-
-    #[cached(cache = self.cache, scope = "counts")]
-    fn count(&mut self, article: &str) -> u32 {
-        self.runs += 1;
-        self.runs + article.len() as u32
-    }
-
-    #[cached(cache = self.cache, scope = "whole")]
-    fn into_count(self, article: &str) -> u32 {
-        let shop = self;
-        shop.runs + article.len() as u32
-    }
-
-    #[cached(cache = CACHE)]
-    fn of_all(article: &str) -> String {
-        Self::named(article)
-    }
-
-    fn named(article: &str) -> String {
-        format!("the {article}")
-    }
-}
-
-#[test]
-fn methods() {
-    let mut shop = Shop { cache: Cache::memory(), runs: 0 };
-    assert_eq!((shop.price("pen"), shop.count("pen"), shop.count("pen")), (3, 4, 4));
-    assert_eq!((shop.runs, shop.price("pen"), shop.price_refresh("pen")), (1, 3, 4));
-    assert!(shop.price_forget("pen").unwrap());
-    let other = Shop { cache: Cache::memory(), runs: 10 };
-    assert_eq!(other.price("pen"), 13, "its cache is another one");
-    let same = Shop { cache: shop.cache.clone(), runs: 50 };
-    assert_eq!(same.count_refresh_of_another(), 4);
-    assert_eq!((shop.into_count("pen"), same.into_count("pen")), (4, 4));
-    assert_eq!(
-        (Shop::of_all("pen"), Shop::of_all_refresh("pen")),
-        ("the pen".into(), "the pen".into())
-    );
-}
-
-impl Shop {
-    /// What the scope has of `count` on this cache.
-    fn count_refresh_of_another(&self) -> u32 {
-        let mut copy = Self { cache: self.cache.clone(), runs: 99 };
-        copy.count("pen")
-    }
-}
-
 #[test]
 fn caches_of_every_kind() {
     static ONCE: OnceLock<Cache> = OnceLock::new();
@@ -457,7 +267,7 @@ fn no_table_is_touched_before_the_first_call() {
 }
 
 #[test]
-fn ttl_is_carried() {
+fn the_ttl_is_applied() {
     static OWN: LazyLock<Cache> = LazyLock::new(Cache::memory);
     static RUNS: Runs = Runs::new();
     #[cached(cache = OWN, ttl = "30ms")]
@@ -471,7 +281,7 @@ fn ttl_is_carried() {
 }
 
 #[test]
-fn a_value_is_computed_once_however_many_ask() {
+fn concurrent_calls_compute_once() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn slow(x: i64) -> i64 {
@@ -502,7 +312,7 @@ fn a_recursive_function() {
 }
 
 #[test]
-fn a_panic_lets_the_next_one_compute() {
+fn after_a_panic_the_next_call_computes() {
     static RUNS: Runs = Runs::new();
     #[cached(cache = CACHE)]
     fn fragile(x: i64) -> i64 {
@@ -515,7 +325,7 @@ fn a_panic_lets_the_next_one_compute() {
     assert_eq!((fragile(1), fragile(1), RUNS.get()), (1, 1, 2));
 }
 
-/// Lifetimes, attributes and visibility stay; so does what the body can see.
+/// Lifetimes, attributes, visibility and the names in the body are unchanged.
 mod kept {
     use super::*;
 
@@ -552,45 +362,4 @@ fn a_record_with_another_key_is_refused() {
     let panic = std::panic::catch_unwind(|| other("a")).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("unique columns key: set `key = ...`"), "{message}");
-}
-
-static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// One function before and after its signature changed, as two programs have it.
-mod signatures {
-    use super::*;
-
-    #[cached(cache = CACHE, scope = "signature")]
-    pub fn before(x: i64) -> i64 {
-        x
-    }
-
-    #[cached(cache = CACHE, scope = "signature")]
-    pub fn after(x: i64) -> String {
-        x.to_string()
-    }
-
-    #[cached(cache = CACHE, scope = "signature", on_error = |error: &Error| TOLD.lock().unwrap().push(error.to_string()))]
-    pub fn telling(x: i64) -> String {
-        x.to_string()
-    }
-
-    #[cached(cache = CACHE, scope = "signature", migrate = "recreate")]
-    pub fn recreating(x: i64) -> String {
-        format!("new {x}")
-    }
-}
-
-#[test]
-fn another_signature_is_told_and_taken_by_recreate() {
-    assert_eq!(signatures::before(1), 1);
-    assert_eq!([signatures::after(1), signatures::after(1)], ["1", "1"], "it is computed");
-    let error = signatures::after_forget(1).unwrap_err();
-    assert_eq!((error.kind(), error.scope()), (ErrorKind::SchemaChange, Some("signature")));
-    assert!(error.to_string().contains("change column `value` from bigint to text"), "{error}");
-    assert!(error.to_string().contains("recreate"), "{error}");
-    assert_eq!(signatures::telling(1), "1");
-    assert!(TOLD.lock().unwrap()[0].contains("change column `value`"));
-    assert_eq!(signatures::recreating(1), "new 1");
-    assert!(signatures::recreating_forget(1).unwrap(), "it was stored");
 }

@@ -1,15 +1,17 @@
-//! What `#[derive(ScopeRecord)]` makes of a struct, over the memory backend.
+//! `#[derive(ScopeRecord)]`, on the memory backend.
 
 #![cfg(feature = "derive")]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+mod attributes;
+#[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
+mod types_of_other_crates;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use hilcat::{
-    Cache, Column, ColumnType, ColumnValue, Error, ErrorKind, IntoKey, Migrate, Result, Schema,
-    Scope, ScopeRecord, Value,
+    Cache, ColumnType, ColumnValue, Error, ErrorKind, IntoKey, Result, Scope, ScopeRecord, Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,8 +20,8 @@ fn scope<R: ScopeRecord>() -> Scope<R> {
     Cache::memory().scope().unwrap()
 }
 
-/// Sets the record and reads it in every way.
-fn comes_back<R>(record: R, key: impl IntoKey<R::Key> + Copy)
+/// Sets a record, and checks that every method reads it back.
+fn assert_round_trip<R>(record: R, key: impl IntoKey<R::Key> + Copy)
 where
     R: ScopeRecord + PartialEq + Debug + Clone,
 {
@@ -37,7 +39,7 @@ where
     assert_eq!(scope.len().unwrap(), 0);
 }
 
-/// The names of the columns with their types, `?` after those that can be NULL.
+/// Returns the names and types of the columns, with `?` after those that can be NULL.
 fn columns<R: ScopeRecord>() -> String {
     let schema = R::schema();
     let shown = schema.columns().iter().map(|column| {
@@ -67,7 +69,7 @@ struct Scalars {
 }
 
 #[test]
-fn scalars_have_their_types_and_come_back_at_their_limits() {
+fn scalars_have_their_types_and_round_trip_at_their_limits() {
     assert_eq!(
         columns::<Scalars>(),
         "id bigint, truth bool, i_8 smallint, i_16 smallint, i_32 int, i_64 bigint, \
@@ -91,7 +93,7 @@ fn scalars_have_their_types_and_come_back_at_their_limits() {
         bytes: Vec::new(),
         json: json!(null),
     };
-    comes_back(least, i64::MIN);
+    assert_round_trip(least, i64::MIN);
     let greatest = Scalars {
         id: i64::MAX,
         truth: true,
@@ -109,7 +111,7 @@ fn scalars_have_their_types_and_come_back_at_their_limits() {
         bytes: vec![0, 255],
         json: json!({"a": [1, null, "x"], "b": 1.5}),
     };
-    comes_back(greatest, i64::MAX);
+    assert_round_trip(greatest, i64::MAX);
 }
 
 #[derive(Debug, Clone, PartialEq, Default, ScopeRecord)]
@@ -129,13 +131,13 @@ struct Options {
 }
 
 #[test]
-fn an_option_is_null_and_apart_from_empty() {
+fn none_is_null_and_distinct_from_empty() {
     assert_eq!(
         columns::<Options>(),
         "id ubigint, truth bool?, small smallint?, int int?, big bigint?, unsigned ubigint?, \
          real real?, double double?, text text?, bytes bytes?, json json?"
     );
-    comes_back(Options { id: u64::MAX, ..Options::default() }, u64::MAX);
+    assert_round_trip(Options { id: u64::MAX, ..Options::default() }, u64::MAX);
     assert_eq!(Options::default().to_row().unwrap()[1..], vec![Value::Null; 10]);
     let some = Options {
         id: 1,
@@ -150,7 +152,7 @@ fn an_option_is_null_and_apart_from_empty() {
         bytes: Some(Vec::new()),
         json: Some(json!({})),
     };
-    comes_back(some, 1);
+    assert_round_trip(some, 1);
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -191,8 +193,8 @@ fn any_serde_type_goes_into_one_json_column() {
     let row = nested.to_row().unwrap();
     assert_eq!(row[1], Value::from(json!({"width": 7, "names": {"a": [1, -1]}})));
     assert_eq!(row[2], Value::Null);
-    comes_back(nested.clone(), "n");
-    comes_back(Nested { perhaps: Some(size), ..nested }, "n");
+    assert_round_trip(nested.clone(), "n");
+    assert_round_trip(Nested { perhaps: Some(size), ..nested }, "n");
 }
 
 #[test]
@@ -208,7 +210,7 @@ fn json_of_another_shape_names_the_column() {
 }
 
 #[test]
-fn what_json_cannot_hold_names_the_column() {
+fn a_value_that_json_cannot_hold_names_the_column() {
     #[derive(Debug, ScopeRecord)]
     struct Points {
         #[scope(unique)]
@@ -237,7 +239,7 @@ struct Route {
 fn several_unique_fields_are_a_key_in_field_order() {
     assert_eq!(Route::schema().key_positions(), [1, 2, 3]);
     let route = Route { miles: 2475, origin: "JFK".into(), dest: "LAX".into(), year: 2013 };
-    comes_back(route.clone(), ("JFK", "LAX", 2013));
+    assert_round_trip(route.clone(), ("JFK", "LAX", 2013));
     let routes = scope::<Route>();
     routes.set(&route).unwrap();
     assert_eq!(routes.fetch(("LAX", "JFK", 2013)).unwrap(), None);
@@ -299,103 +301,9 @@ struct Painted {
 fn own_types_are_columns_and_keys() {
     assert_eq!(columns::<Painted>(), "by ubigint, color varchar(5), other text?");
     let painted = Painted { by: UserId(7), color: Color::Green, other: Some(Color::Red) };
-    comes_back(painted, &UserId(7));
+    assert_round_trip(painted, &UserId(7));
     let error = Painted::from_row(vec![7_u64.into(), "blue".into(), Value::Null]).unwrap_err();
     assert_eq!(error.to_string(), "column `color`: a color is red or green");
-}
-
-#[derive(Debug, Clone, PartialEq, ScopeRecord)]
-#[scope(name = "things", table = "all_things")]
-#[scope(ttl = "1h30m", migrate = "manual")]
-struct Everything {
-    #[scope(unique, column = "thing_id", type = "varchar(50)", was = "key")]
-    id: String,
-    #[scope(type = "smallint", default = 200)]
-    status: i32,
-    #[scope(type = "decimal(12,0)", skip_nothing_here)]
-    #[cfg(any())]
-    never: i32,
-    #[scope(default)]
-    note: Option<String>,
-    #[scope(default)]
-    r#type: String,
-    #[scope(skip)]
-    seen: Vec<Duration>,
-    #[cfg_attr(all(), scope(column = "last", default = f64::from(1_u8) / 4.0))]
-    ratio: f64,
-}
-
-#[test]
-fn the_schema_is_the_one_built_by_hand() {
-    let by_hand = Schema::new("things")
-        .table("all_things")
-        .unique(Column::new("thing_id", ColumnType::Varchar(50)).was("key"))
-        .column(Column::new("status", ColumnType::SmallInt).default_value(200_i32))
-        .column(Column::new("note", ColumnType::Text).nullable(true).default_value(Value::Null))
-        .column(Column::new("type", ColumnType::Text).default_value(""))
-        .column(Column::new("last", ColumnType::Double).default_value(0.25))
-        .ttl(Duration::from_secs(5400))
-        .migrate(Migrate::Manual);
-    assert_eq!(Everything::schema(), by_hand);
-    by_hand.validate().unwrap();
-}
-
-#[test]
-fn the_rest_of_a_schema_is_as_it_is_without_attributes() {
-    let by_hand = Schema::new("http_page").unique(Column::new("id", ColumnType::Int));
-    #[derive(ScopeRecord)]
-    struct HTTPPage {
-        #[scope(unique)]
-        id: i32,
-    }
-    assert_eq!(HTTPPage::schema(), by_hand);
-    assert_eq!(HTTPPage { id: 1 }.to_row().unwrap(), [Value::Int(1)]);
-    #[derive(ScopeRecord)]
-    #[scope(migrate = "recreate", name = "p")]
-    struct Recreated {
-        #[scope(unique)]
-        id: i32,
-    }
-    assert_eq!(Recreated::schema().migrate_policy(), Migrate::Recreate);
-    assert_eq!(Recreated::from_row(vec![Value::Int(1)]).unwrap().id, 1);
-}
-
-#[test]
-fn a_skipped_field_is_read_as_its_default() {
-    let thing = Everything {
-        id: "a".into(),
-        status: 404,
-        note: None,
-        r#type: "x".into(),
-        seen: vec![Duration::ZERO],
-        ratio: 0.5,
-    };
-    let things = scope::<Everything>();
-    let computed = things.get("a", || thing.clone()).unwrap();
-    assert_eq!(computed, Everything { seen: Vec::new(), ..thing });
-    assert_eq!(things.fetch("a").unwrap(), Some(computed));
-}
-
-#[test]
-fn a_value_outside_its_column_names_it() {
-    let things = scope::<Everything>();
-    let mut thing = Everything::from_row(vec![
-        "a".into(),
-        Value::Int(200),
-        Value::Null,
-        "x".into(),
-        0.5.into(),
-    ])
-    .unwrap();
-    thing.status = 40_000;
-    let error = things.set(&thing).unwrap_err();
-    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("status")));
-    assert_eq!(error.scope(), Some("things"));
-    thing.status = 200;
-    thing.id = "x".repeat(51);
-    let error = things.set(&thing).unwrap_err();
-    assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("thing_id")));
-    assert_eq!(things.len().unwrap(), 0);
 }
 
 #[test]
@@ -413,7 +321,7 @@ fn a_stored_value_outside_its_field_names_the_column() {
     assert!(error.to_string().contains("3 values for 4 columns"), "{error}");
 }
 
-/// A struct with a column for each spelling, and what the library reads from them.
+/// Defines a struct with a column for each spelling, and the types that the library reads from them.
 macro_rules! spelled {
     ($($field:ident: $rust:ty = $spelling:literal),* $(,)?) => {
         #[derive(ScopeRecord)]
@@ -434,134 +342,10 @@ spelled! {
 }
 
 #[test]
-fn type_is_read_as_the_library_reads_it() {
+fn the_type_attribute_accepts_the_spellings_of_the_library() {
     let schema = Spelled::schema();
     let types: Vec<ColumnType> = schema.columns().iter().skip(1).map(|column| column.ty).collect();
     let read: Vec<ColumnType> = SPELLINGS.iter().map(|text| text.parse().unwrap()).collect();
     assert_eq!(types, read);
     assert_eq!(schema.columns().iter().filter(|column| column.nullable).count(), 2);
-}
-
-#[cfg(all(feature = "chrono", feature = "uuid", feature = "rust_decimal"))]
-mod types_of_other_crates {
-    use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
-    use rust_decimal::Decimal;
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[derive(Debug, Clone, PartialEq, ScopeRecord)]
-    struct Others {
-        #[scope(unique)]
-        id: Uuid,
-        #[scope(unique)]
-        day: NaiveDate,
-        time: NaiveTime,
-        at: DateTime<Utc>,
-        local: Option<NaiveDateTime>,
-        #[scope(type = "decimal(10,2)", default)]
-        price: Decimal,
-        plain: Option<Decimal>,
-    }
-
-    #[test]
-    fn they_have_their_types_and_come_back() {
-        assert_eq!(
-            columns::<Others>(),
-            "id uuid, day date, time time, at timestamp, local timestamp?, price decimal(10,2), \
-             plain decimal(38,9)?"
-        );
-        let day = NaiveDate::from_ymd_opt(2013, 1, 31).unwrap();
-        let time = NaiveTime::from_hms_micro_opt(23, 59, 59, 999_999).unwrap();
-        let others = Others {
-            id: Uuid::from_u128(u128::MAX - 1),
-            day,
-            time,
-            at: day.and_time(time).and_utc(),
-            local: None,
-            price: Decimal::new(-1250, 2),
-            plain: Some(Decimal::new(1, 9)),
-        };
-        comes_back(others.clone(), (others.id, day));
-        comes_back(Others { local: Some(day.and_time(time)), ..others }, (&others.id, day));
-    }
-
-    #[test]
-    fn a_default_decimal_has_the_digits_of_its_column() {
-        let schema = Others::schema();
-        schema.validate().unwrap();
-        assert_eq!(schema.columns()[5].default, Some(Value::Decimal("0.00".into())));
-    }
-
-    #[test]
-    fn a_decimal_with_too_many_digits_names_its_column() {
-        let price = Decimal::new(1, 3);
-        let others = Others {
-            id: Uuid::nil(),
-            day: NaiveDate::MIN,
-            time: NaiveTime::MIN,
-            at: DateTime::UNIX_EPOCH,
-            local: None,
-            price,
-            plain: None,
-        };
-        let error = scope().set(&others).unwrap_err();
-        assert_eq!(error.column(), Some("day"));
-        let others = Others { day: DateTime::UNIX_EPOCH.date_naive(), ..others };
-        let error = scope().set(&others).unwrap_err();
-        assert_eq!((error.kind(), error.column()), (ErrorKind::InvalidInput, Some("price")));
-    }
-}
-
-/// The attributes of freshness.
-#[test]
-fn freshness_is_told_by_attributes() {
-    use std::time::{Duration, SystemTime};
-
-    use hilcat::{OnUnavailable, SingleFlight, Ttl};
-
-    #[derive(Debug, Clone, PartialEq, ScopeRecord)]
-    #[scope(
-        name = "answers",
-        ttl = "1h",
-        stale_while_revalidate = "10m",
-        stale_if_error = "1d",
-        jitter = "10%",
-        negative_ttl = "30s",
-        max_records = 1_000,
-        auto_purge = "off",
-        single_flight = "shared",
-        lease = "10s",
-        on_unavailable = "compute"
-    )]
-    struct Answer {
-        #[scope(unique)]
-        id: String,
-    }
-    let said = Answer::schema().freshness().clone();
-    let second = Duration::from_secs(1);
-    assert_eq!(said.ttl, Some(Ttl::After(3_600 * second)));
-    assert_eq!(said.stale_while_revalidate, Some(600 * second));
-    assert_eq!(said.stale_if_error, Some(86_400 * second));
-    assert_eq!((said.jitter, said.negative_ttl), (Some(0.1), Some(30 * second)));
-    assert_eq!((said.max_records, said.auto_purge), (Some(1_000), Some(false)));
-    assert_eq!(said.single_flight, Some(SingleFlight::Shared { lease: 10 * second }));
-    assert_eq!(said.on_unavailable, Some(OnUnavailable::Compute));
-
-    #[derive(Debug, Clone, PartialEq, ScopeRecord)]
-    struct Token {
-        #[scope(unique)]
-        user: String,
-        #[scope(expires_at)]
-        until: Option<SystemTime>,
-    }
-    assert_eq!(Token::schema().freshness().expires_at.as_deref(), Some("until"));
-    let tokens = hilcat::Cache::memory().scope::<Token>().unwrap();
-    let ended = Token { user: "a".into(), until: Some(SystemTime::UNIX_EPOCH) };
-    let endless = Token { user: "b".into(), until: None };
-    tokens.set_many([&ended, &endless]).unwrap();
-    assert_eq!(tokens.fetch_many(["a", "b"]).unwrap(), [None, Some(endless)]);
-    let beyond = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 365 * 9_000);
-    let error = tokens.set(&Token { user: "c".into(), until: Some(beyond) }).unwrap_err();
-    assert_eq!(error.column(), Some("until"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The servers, and places where a server is not yet.
+//! Servers, and addresses at which a server becomes reachable later.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
@@ -37,7 +37,7 @@ impl Server {
         Cache::from_uri(&self.with(options)).unwrap()
     }
 
-    /// Stops it while something is done, and lets it go on.
+    /// Stops the server during a call, and resumes it afterwards.
     pub(crate) fn stopped<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
         struct Resumed<'a>(&'a Server);
         impl Drop for Resumed<'_> {
@@ -53,7 +53,7 @@ impl Server {
     fn services(&self, command: &str) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
         let mut services = Command::new(script);
-        // It would take a server that the environment names for another one's.
+        // With these variables, the script would not consider the servers its own.
         for engine in ENGINES {
             services.env_remove(format!("HILCAT_TEST_{}", engine.to_uppercase()));
         }
@@ -71,14 +71,14 @@ fn with(uri: &str, options: &str) -> String {
     format!("{uri}{sign}{options}")
 }
 
-/// A port at which nothing listens, and at which a server can be later.
-pub(crate) struct Place {
+/// A port at which nothing listens until `open` is called.
+pub(crate) struct LateServer {
     address: String,
     target: String,
     uri: String,
 }
 
-impl Place {
+impl LateServer {
     pub(crate) fn of(server: &Server) -> Self {
         let rest = server.uri.split_once("//").unwrap().1;
         let target = rest.split(['/', '?']).next().unwrap().rsplit('@').next().unwrap().to_owned();
@@ -91,7 +91,7 @@ impl Place {
         with(&self.uri, options)
     }
 
-    /// From now on the server is there.
+    /// Makes the server reachable.
     pub(crate) fn open(&self) {
         let listener = TcpListener::bind(&self.address).unwrap();
         let target = self.target.clone();
@@ -117,12 +117,12 @@ fn pump(mut from: TcpStream, mut to: TcpStream) {
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
-/// An address at which nothing listens.
+/// Returns an address at which nothing listens.
 pub(crate) fn closed_port() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// A name that no other test has.
+/// Returns a name that no other test uses.
 pub(crate) fn name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -147,11 +147,11 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// How long it takes until something is so.
-pub(crate) fn until(mut is_so: impl FnMut() -> bool) -> Duration {
+/// Returns the time until a condition holds.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < 20 * SECOND, "it never was");
+    while !holds() {
+        assert!(start.elapsed() < 20 * SECOND, "the condition never held");
         thread::sleep(Duration::from_millis(10));
     }
     start.elapsed()

@@ -1,122 +1,19 @@
-//! Stores with a deliberate fault: the suite must detect each of them.
-//!
-//! A [`FaultyStore`] wraps a memory store and has one fault. Without a fault it passes the suite.
+//! A store in memory with a fault.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hilcat::backend::Memory;
-use hilcat::store::{Capabilities, ExpirySupport, Keys, Rows, ScopeStore, Store};
+use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
 use hilcat::{Error, ErrorKind, Key, Plan, Result, Row, Schema, Value};
-use hilcat_conformance::{Case, Storage, cases_for};
-use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Defines the enum of faults, and the list of all of them.
-macro_rules! faults {
-    ($($fault:ident),* $(,)?) => {
-        /// The fault of a store.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        enum Fault {
-            None,
-            /// None either: expiry is a capability that a store may lack.
-            LacksExpiry,
-            $($fault),*
-        }
-
-        const FAULTS: &[Fault] = &[$(Fault::$fault),*];
-    };
-}
-faults! {
-    // Keys.
-    TrimsKeys, LowersKeys, ComposesKeys, JoinsKeys, TruncatesKeys,
-    // Values.
-    LosesNull, ReadsEmptyAsNull, TrimsText, ReadsNumbersInText, WrapsUnsigned, RoundsIntegers,
-    RoundsFloats, DropsTheSignOfZero, TruncatesMicroseconds, TruncatesText,
-    // Writes of one record.
-    IgnoresPartialSets, SetsNullForAbsent, KeepsTheFirstWrite, ReturnsTheNewRecord, IsNotAtomic,
-    // Conditional inserts.
-    InsertsOverRecords, ReturnsTheRefusedRecord, InsertsInTwoSteps, InsertsManyOverRecords,
-    // Removals.
-    ForgetsPop, PopReturnsNothing, ClearsNothing,
-    // Batches.
-    DropsTheLastOfABatch, StoresTheFirstOfDuplicates, StoresBatchesInPart, SortsFetchMany,
-    SkipsMissing, PopsOneKeyTwice,
-    // Listings.
-    ListsAPage, ListsTwice, RefusesWritesWhileListing, CountsOneTooMany,
-    // Scopes and schemas.
-    MixesScopes, HidesScopes, ForgetsOnUpgrade, AcceptsAnySchema, PlansNothing,
-}
-
-fn main() -> ExitCode {
-    let fault = |&fault: &Fault| {
-        Trial::test(format!("faulty::{fault:?}"), move || assert_is_detected(fault))
-    };
-    let trials = passes("faultless", Fault::None)
-        .chain(passes("without_expiry", Fault::LacksExpiry))
-        .chain(FAULTS.iter().map(fault));
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-}
-
-/// A test for each case, which passes.
-fn passes(name: &'static str, fault: Fault) -> impl Iterator<Item = Trial> {
-    cases_for(capabilities(fault)).map(move |case| {
-        let run = move || Ok(case.run(storage(fault))?);
-        Trial::test(format!("{name}::{}", case.name()), run)
-    })
-}
-
-/// The capabilities of a store with this fault.
-fn capabilities(fault: Fault) -> Capabilities {
-    let mut capabilities = Memory::new().capabilities();
-    if fault == Fault::LacksExpiry {
-        capabilities.expiry = ExpirySupport::Unsupported;
-        capabilities.max_records = false;
-    }
-    capabilities
-}
-
-/// A fresh store with this fault.
-fn storage(fault: Fault) -> Storage {
-    Storage::of_store(move || Ok(FaultyStore { inner: Memory::new(), fault }))
-}
-
-fn assert_is_detected(fault: Fault) -> Result<(), Failed> {
-    let fails = |case: &&Case| {
-        let run = || case.run(storage(fault));
-        !matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(())))
-    };
-    match quietly(|| cases_for(Memory::new().capabilities()).find(fails)) {
-        Some(_) => Ok(()),
-        None => Err(format!("no case fails on a store with the fault {fault:?}").into()),
-    }
-}
-
-/// Runs work that is expected to panic, also in other threads, without printing the messages. While it runs, the messages of other
-/// tests are not printed either; their results contain them.
-fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    static QUIET: AtomicUsize = AtomicUsize::new(0);
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if QUIET.load(Ordering::SeqCst) == 0 {
-                loud(info);
-            }
-        }));
-    });
-    QUIET.fetch_add(1, Ordering::SeqCst);
-    let done = work();
-    QUIET.fetch_sub(1, Ordering::SeqCst);
-    done
-}
+use crate::fault::{Fault, spoil_key, spoil_value};
 
 #[derive(Debug)]
-struct FaultyStore {
-    inner: Memory,
-    fault: Fault,
+pub(crate) struct FaultyStore {
+    pub(crate) inner: Memory,
+    pub(crate) fault: Fault,
 }
 
 impl Store for FaultyStore {
@@ -125,7 +22,7 @@ impl Store for FaultyStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.fault)
+        crate::capabilities(self.fault)
     }
 
     fn stored_schema(&self, scope: &str) -> Result<Option<Schema>> {
@@ -254,46 +151,6 @@ impl FaultyScope {
             Fault::IsNotAtomic => Some(self.complete(row)?),
             _ => Some(row),
         })
-    }
-}
-
-/// Applies the fault to a value of a key.
-fn spoil_key(fault: Fault, value: Value) -> Value {
-    match (fault, value) {
-        (Fault::TrimsKeys, Value::Text(text)) => text.trim_end_matches(' ').into(),
-        (Fault::LowersKeys, Value::Text(text)) => text.to_lowercase().into(),
-        (Fault::ComposesKeys, Value::Text(text)) => text.replace("e\u{301}", "\u{e9}").into(),
-        (Fault::TruncatesKeys, Value::Text(text)) => {
-            text.chars().take(255).collect::<String>().into()
-        }
-        (_, value) => value,
-    }
-}
-
-/// Applies the fault to a value outside the key.
-fn spoil_value(fault: Fault, value: Value, nullable: bool) -> Value {
-    match (fault, value) {
-        (Fault::LosesNull, Value::Null) => Value::Absent,
-        (Fault::SetsNullForAbsent, Value::Absent) if nullable => Value::Null,
-        (Fault::ReadsEmptyAsNull, Value::Text(text)) if text.is_empty() && nullable => Value::Null,
-        (Fault::TrimsText, Value::Text(text)) => text.trim_end().into(),
-        (Fault::TruncatesText, Value::Text(text)) => {
-            text.chars().take(65_535).collect::<String>().into()
-        }
-        (Fault::ReadsNumbersInText, Value::Text(text)) => match text.parse::<i64>() {
-            Ok(number) => number.to_string().into(),
-            Err(_) => text.into(),
-        },
-        (Fault::WrapsUnsigned, Value::UInt(value)) => Value::UInt(value & i64::MAX as u64),
-        (Fault::RoundsIntegers, Value::Int(value)) => Value::Int(value as f64 as i64),
-        (Fault::RoundsFloats, Value::Float(value)) => {
-            Value::Float(format!("{value:.15e}").parse().unwrap_or(value))
-        }
-        (Fault::DropsTheSignOfZero, Value::Float(value)) => Value::Float(value + 0.0),
-        (Fault::TruncatesMicroseconds, Value::Timestamp(value)) => {
-            Value::Timestamp(value.div_euclid(1_000) * 1_000)
-        }
-        (_, value) => value,
     }
 }
 

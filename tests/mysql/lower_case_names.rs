@@ -7,15 +7,18 @@ use serde_json::json;
 
 use crate::server::{Case, PASSED, Server, cases, name, texts};
 
-pub const CASES: &[Case] = cases![two_spellings_are_not_one_scope, a_spelling_of_its_own_stays];
+pub const CASES: &[Case] = cases![
+    names_that_differ_only_in_case_are_not_one_scope,
+    a_table_name_with_upper_case_is_found_again
+];
 
-fn two_spellings_are_not_one_scope(server: &Server) -> Result<Completion, Failed> {
+fn names_that_differ_only_in_case_are_not_one_scope(server: &Server) -> Result<Completion, Failed> {
     let lower = name();
     let upper = format!("M\u{c9}{}", &lower[1..]);
     let folded = upper.to_lowercase();
     for (first, second) in [(&upper, &folded), (&folded, &upper)] {
         server.open().dynamic_with(texts(first))?.set("a", json!({"v": "1"}))?;
-        // Also in a process that has opened nothing before.
+        // Also in another cache, which has opened no scope before.
         let cache = server.open();
         for error in [
             cache.dynamic_with(texts(second)).unwrap_err(),
@@ -34,7 +37,7 @@ fn two_spellings_are_not_one_scope(server: &Server) -> Result<Completion, Failed
     PASSED
 }
 
-fn a_spelling_of_its_own_stays(server: &Server) -> Result<Completion, Failed> {
+fn a_table_name_with_upper_case_is_found_again(server: &Server) -> Result<Completion, Failed> {
     let table = format!("A{}", name());
     let schema = texts(&table);
     server.open().dynamic_with(schema.clone())?.set("a", json!({"v": "1"}))?;

@@ -1,6 +1,8 @@
-//! `#[cached]` on an `async fn`, under a runtime and under none.
+//! `#[cached]` on an `async fn`, with and without a runtime.
 #![cfg(all(feature = "derive", feature = "async"))]
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod slow_store;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -10,101 +12,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use hilcat::backend::Memory;
-use hilcat::store::{Capabilities, Keys, Rows, ScopeStore, Store};
-use hilcat::{Cache, Error, ErrorKind, Key, Result, Row, Schema, cached};
+use hilcat::{Cache, Error, ErrorKind, cached};
 
-/// A store whose calls take a while: they would hold an executor up.
-#[derive(Debug)]
-struct Slow(Memory, Duration);
-
-#[derive(Debug)]
-struct SlowScope(Arc<dyn ScopeStore>, Duration);
-
-impl Store for Slow {
-    fn name(&self) -> &'static str {
-        "slow"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new()
-    }
-
-    fn open(&self, schema: &Arc<Schema>) -> Result<Arc<dyn ScopeStore>> {
-        thread::sleep(self.1);
-        Ok(Arc::new(SlowScope(self.0.open(schema)?, self.1)))
-    }
-
-    fn scopes(&self) -> Result<Vec<String>> {
-        self.0.scopes()
-    }
-}
-
-impl ScopeStore for SlowScope {
-    fn schema(&self) -> &Arc<Schema> {
-        self.0.schema()
-    }
-
-    fn exists(&self, key: &Key) -> Result<bool> {
-        self.0.exists(key)
-    }
-
-    fn fetch(&self, key: &Key) -> Result<Option<Row>> {
-        thread::sleep(self.1);
-        self.0.fetch(key)
-    }
-
-    fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        self.0.fetch_many(keys)
-    }
-
-    fn set(&self, row: Row) -> Result<()> {
-        thread::sleep(self.1);
-        self.0.set(row)
-    }
-
-    fn update(&self, row: Row) -> Result<Option<Row>> {
-        self.0.update(row)
-    }
-
-    fn insert(&self, row: Row) -> Result<Option<Row>> {
-        thread::sleep(self.1);
-        self.0.insert(row)
-    }
-
-    fn set_many(&self, rows: Vec<Row>) -> Result<()> {
-        self.0.set_many(rows)
-    }
-
-    fn pop(&self, key: &Key) -> Result<Option<Row>> {
-        thread::sleep(self.1);
-        self.0.pop(key)
-    }
-
-    fn pop_many(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        self.0.pop_many(keys)
-    }
-
-    fn keys(&self) -> Result<Keys> {
-        self.0.keys()
-    }
-
-    fn rows(&self) -> Result<Rows> {
-        self.0.rows()
-    }
-
-    fn len(&self) -> Result<u64> {
-        self.0.len()
-    }
-
-    fn clear(&self) -> Result<()> {
-        self.0.clear()
-    }
-}
-
-fn slow(millis: u64) -> Cache {
-    Cache::from_store(Slow(Memory::new(), Duration::from_millis(millis)))
-}
+use crate::slow_store::slow;
 
 static SLOW: LazyLock<Cache> = LazyLock::new(|| slow(5));
 static MEMORY: LazyLock<Cache> = LazyLock::new(Cache::memory);
@@ -125,7 +35,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => thread::park_timeout(Duration::from_secs(1)),
         }
-        assert!(Instant::now() < end, "it waits for what never comes");
+        assert!(Instant::now() < end, "the future is never ready");
     }
 }
 
@@ -135,7 +45,7 @@ fn in_tokio<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// Lets others go on once.
+/// Yields once to other tasks.
 async fn step() {
     let mut done = false;
     std::future::poll_fn(|context| {
@@ -145,7 +55,7 @@ async fn step() {
     .await;
 }
 
-/// Two futures at once.
+/// Polls two futures concurrently.
 async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     let (mut a, mut b) = (Box::pin(a), Box::pin(b));
     let (mut a_out, mut b_out) = (None, None);
@@ -166,7 +76,7 @@ async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
 }
 
 #[test]
-fn values_are_kept_and_forgotten() {
+fn values_are_stored_and_forgotten() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW)]
     async fn kept(name: &str) -> u32 {
@@ -222,7 +132,7 @@ fn methods_and_threads() {
 }
 
 #[test]
-fn however_many_ask_it_runs_once() {
+fn concurrent_calls_run_once() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW, scope = "once")]
     async fn once(x: i64) -> i64 {
@@ -245,9 +155,9 @@ fn however_many_ask_it_runs_once() {
     assert_eq!(RUNS.load(Ordering::SeqCst), 5);
 }
 
-/// A call that waits for its store lets other tasks of the same thread go on.
+/// While a call waits for its store, other tasks of the same thread run.
 #[test]
-fn the_executor_is_not_held_up() {
+fn the_executor_is_not_blocked() {
     static VERY_SLOW: LazyLock<Cache> = LazyLock::new(|| slow(60));
     #[cached(cache = VERY_SLOW)]
     async fn held(x: i64) -> i64 {
@@ -265,11 +175,11 @@ fn the_executor_is_not_held_up() {
         };
         both(ticks, held(1)).await.0
     });
-    assert!(longest < Duration::from_millis(50), "it was held up for {longest:?}");
+    assert!(longest < Duration::from_millis(50), "it was blocked for {longest:?}");
 }
 
 #[test]
-fn a_cancelled_future_lets_the_next_one_compute() {
+fn after_a_cancelled_future_the_next_call_computes() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = MEMORY, scope = "cancelled")]
     async fn sometimes(x: i64) -> i64 {
@@ -287,7 +197,7 @@ fn a_cancelled_future_lets_the_next_one_compute() {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert!(!second.is_finished(), "it waits for the first one");
+        assert!(!second.is_finished(), "it waits for the first call");
         first.abort();
         assert_eq!(second.await.unwrap(), 1);
     });
@@ -295,13 +205,13 @@ fn a_cancelled_future_lets_the_next_one_compute() {
 }
 
 #[test]
-fn what_is_forgotten_meanwhile_is_not_stored() {
+fn a_value_forgotten_during_its_computation_is_not_stored() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     #[cached(cache = SLOW, scope = "forgotten")]
     async fn counted(x: i64) -> u32 {
         let run = RUNS.fetch_add(1, Ordering::SeqCst) + 1;
         match x {
-            // Boxed, since they call one another.
+            // Boxed, since they call each other.
             1 if run == 1 => drop(Box::pin(counted_forget(x)).await.unwrap()),
             2 if run == 3 => drop(Box::pin(counted_refresh(x)).await),
             _ => {}
@@ -314,7 +224,7 @@ fn what_is_forgotten_meanwhile_is_not_stored() {
     });
 }
 
-/// The store goes on with an insert whose future is dropped: a removal waits for the end of it.
+/// The store completes an insert whose future is dropped: a removal waits for that.
 #[test]
 fn a_removal_comes_after_the_insert_of_a_cancelled_future() {
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -348,9 +258,9 @@ fn a_future_that_awaits_itself_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::ComputeCycle, "{error}");
 }
 
-/// One asks for what the other one computes, and the other way around.
+/// Each future awaits the value that the other one computes.
 #[test]
-fn a_circle_of_two_futures_is_an_error() {
+fn a_cycle_of_two_futures_is_an_error() {
     #[cached(cache = SLOW, scope = "circle")]
     async fn circle(x: i64) -> Result<i64, Error> {
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -361,9 +271,9 @@ fn a_circle_of_two_futures_is_an_error() {
     assert!(a.is_err() || b.is_err());
 }
 
-/// What is computed side by side for one value may wait for one another.
+/// Computations that one value awaits concurrently can await each other.
 #[test]
-fn siblings_may_wait_for_one_another() {
+fn sibling_futures_can_wait_for_each_other() {
     #[cached(cache = SLOW, scope = "leaf")]
     async fn leaf(x: i64) -> Result<i64, Error> {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -381,9 +291,9 @@ fn siblings_may_wait_for_one_another() {
     assert_eq!(in_tokio(root(3)).unwrap(), 7);
 }
 
-/// A thread that waits and a future that waits are told when the value is there.
+/// A waiting thread and a waiting future are both woken by the value.
 #[test]
-fn threads_and_futures_wait_for_one_another() {
+fn threads_and_futures_wait_for_each_other() {
     let map = MEMORY.map::<String, i64>("mixed").unwrap();
     #[cached(cache = MEMORY, scope = "mixed", key = key)]
     async fn mixed(key: String) -> i64 {

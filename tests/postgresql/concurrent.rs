@@ -1,4 +1,4 @@
-//! Several that write the same records at once.
+//! Concurrent writes of the same records.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,16 +11,16 @@ use crate::Test;
 use crate::support::{SECOND, Server, int, null, scope};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("no_update_is_lost_between_two", no_update_is_lost_between_two),
-    ("a_deadlock_is_tried_again", a_deadlock_is_tried_again),
+    ("concurrent_updates_lose_nothing", concurrent_updates_lose_nothing),
+    ("a_deadlock_is_retried", a_deadlock_is_retried),
     ("batches_in_any_order_do_not_deadlock", batches_in_any_order_do_not_deadlock),
     ("a_lock_is_waited_for_until_the_deadline", a_lock_is_waited_for_until_the_deadline),
     ("a_table_that_changes_under_a_handle", a_table_that_changes_under_a_handle),
 ];
 
-/// Each update gives the record that it replaced, and the first that there was none: every number
-/// is given back once, but for the last.
-fn no_update_is_lost_between_two(server: &Server) {
+/// Each update returns the record that it replaced, and the first one `None`: every number except the
+/// last is returned once.
+fn concurrent_updates_lose_nothing(server: &Server) {
     let a = server.cache().dynamic_with(scope([int("n")])).unwrap();
     const ROUNDS: i64 = 60;
     for id in 0..20 {
@@ -47,8 +47,8 @@ fn no_update_is_lost_between_two(server: &Server) {
     }
 }
 
-/// Two that write `x` and `y` in opposite orders, since partial records are written one by one.
-fn a_deadlock_is_tried_again(server: &Server) {
+/// Two batches write `x` and `y` in opposite orders, since partial records are written one by one.
+fn a_deadlock_is_retried(server: &Server) {
     let a = server.cache().dynamic_with(scope([null(int("n")), null(int("m"))])).unwrap();
     let both = |first: &'static str, second: &'static str| {
         let a = &a;
@@ -111,7 +111,7 @@ fn a_lock_is_waited_for_until_the_deadline(server: &Server) {
         let took = start.elapsed();
         // A busy machine may take longer than the tenth that is allowed.
         assert!(took > Duration::from_millis(650) && took < SECOND * 6 / 5, "{took:?}");
-        // It says that nothing was changed, and is done with the connection.
+        // The error says that nothing was changed, and the connection is free again.
         assert_eq!(a.fetch("x").unwrap(), Some(json!({"id": "x", "n": 1})));
     }
     other.run("COMMIT");

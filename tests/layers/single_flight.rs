@@ -1,4 +1,4 @@
-//! However many ask at once, a value is computed once: on stores, and on each layer over them.
+//! Concurrent calls compute a value once: on stores, and on each layer over them.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,12 +6,12 @@ use std::thread;
 
 use hilcat::{Cache, Error, MapScope};
 
-use crate::places::{Place, unique};
-use crate::{PlaceTest, tests};
+use crate::backends::{Backend, unique};
+use crate::{BackendTest, tests};
 
-pub const TESTS: &[PlaceTest] = tests![
+pub const TESTS: &[BackendTest] = tests![
     sixty_four_threads_compute_a_hundred_keys_once_a_round,
-    so_they_do_on_every_layer,
+    sixty_four_threads_compute_once_on_every_layer,
     a_write_through_another_cache_of_the_store_voids_the_computation,
 ];
 
@@ -20,7 +20,7 @@ const KEYS: i64 = 100;
 
 type Map = MapScope<i64, i64>;
 
-/// Counts, for each key, how often it is computed in one round.
+/// One round, which counts the computations of each key.
 struct Round<'a> {
     map: &'a Map,
     computed: Vec<AtomicU32>,
@@ -34,12 +34,12 @@ impl Round<'_> {
         key * 10
     }
 
-    /// One thread asks for all keys, in an order of its own: one by one or in batches.
-    fn ask(&self, thread: i64) {
+    /// Requests all keys in an order that depends on the thread, one by one or in batches.
+    fn request_all(&self, thread: i64) {
         self.start.wait();
         let order = (0..KEYS).map(|at| (at * 37 + thread * 13) % KEYS);
         match thread % 8 {
-            7 => order.collect::<Vec<_>>().chunks(25).for_each(|keys| self.ask_many(keys)),
+            7 => order.collect::<Vec<_>>().chunks(25).for_each(|keys| self.request_many(keys)),
             odd @ (1 | 3 | 5) => order.for_each(|key| {
                 let value = self.map.try_get(key, || match odd {
                     1 => Ok(self.compute(key)),
@@ -53,7 +53,7 @@ impl Round<'_> {
         }
     }
 
-    fn ask_many(&self, keys: &[i64]) {
+    fn request_many(&self, keys: &[i64]) {
         let compute = |missing: Vec<i64>| missing.into_iter().map(|key| (key, self.compute(key)));
         let values =
             self.map.get_many(keys.iter().copied(), |missing| compute(missing).collect::<Vec<_>>());
@@ -61,7 +61,7 @@ impl Round<'_> {
     }
 }
 
-/// Every round begins with nothing stored, and computes each key exactly once.
+/// Each round begins without records, and computes each key exactly once.
 fn compute_once(cache: &Cache, rounds: u32) {
     let map: Map = cache.map(&unique()).unwrap();
     for round in 0..rounds {
@@ -69,13 +69,13 @@ fn compute_once(cache: &Cache, rounds: u32) {
         let computed = (0..KEYS).map(|_| AtomicU32::new(0)).collect();
         let this = Round { map: &map, computed, start: Barrier::new(THREADS as usize) };
         thread::scope(|threads| {
-            let ask = |thread| {
+            let request = |thread| {
                 threads.spawn({
                     let this = &this;
-                    move || this.ask(thread)
+                    move || this.request_all(thread)
                 })
             };
-            let threads: Vec<_> = (0..THREADS).map(ask).collect();
+            let threads: Vec<_> = (0..THREADS).map(request).collect();
             assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
         });
         let counts: Vec<u32> = this.computed.into_iter().map(AtomicU32::into_inner).collect();
@@ -83,13 +83,13 @@ fn compute_once(cache: &Cache, rounds: u32) {
     }
 }
 
-fn sixty_four_threads_compute_a_hundred_keys_once_a_round(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn sixty_four_threads_compute_a_hundred_keys_once_a_round(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     compute_once(&Cache::from_uri(&uri).unwrap(), 20);
 }
 
-fn so_they_do_on_every_layer(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+fn sixty_four_threads_compute_once_on_every_layer(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let beneath = Cache::from_uri(&uri).unwrap();
     let small = Cache::from_uri("memory:?max_entries=200").unwrap();
     for layer in [
@@ -103,10 +103,10 @@ fn so_they_do_on_every_layer(place: &Place) {
     }
 }
 
-/// A write beneath a layer, or through another layer, voids what a layer computes, and the other
-/// way round.
-fn a_write_through_another_cache_of_the_store_voids_the_computation(place: &Place) {
-    let (uri, _directory) = (place.uri)().unwrap();
+/// A write to the store below a layer, or through another layer, voids the computation of a layer,
+/// and the other way round.
+fn a_write_through_another_cache_of_the_store_voids_the_computation(backend: &Backend) {
+    let (uri, _directory) = (backend.uri)().unwrap();
     let beneath = Cache::from_uri(&uri).unwrap();
     let (memory, tenant) = (Cache::memory(), beneath.prefix(&unique()));
     let tiered = || Cache::tiered(Cache::memory(), beneath.clone());
@@ -138,7 +138,7 @@ fn a_write_through_another_cache_of_the_store_voids_the_computation(place: &Plac
     }
 }
 
-/// Another layer over the same cache, under the same prefix.
+/// Opens another layer over the same cache, under the same prefix.
 fn tiered_in(cache: &Cache) -> Cache {
     Cache::fan_out(cache.clone(), [Cache::memory()]).prefix("in")
 }

@@ -1,4 +1,4 @@
-//! How often a call goes to the server and back, counted by a proxy in between.
+//! Round trips of calls, counted by a proxy.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_unchanged_scope_costs_nothing_to_open", an_unchanged_scope_costs_nothing_to_open),
 ];
 
-/// A proxy that counts how often the client sends after it has been answered.
+/// A proxy that counts how often the client sends data after an answer.
 struct Proxy {
     port: u16,
     trips: Arc<AtomicUsize>,
@@ -39,7 +39,7 @@ impl Proxy {
         Self { port, trips }
     }
 
-    /// How many round trips a call makes.
+    /// Returns the result of a call and the number of its round trips.
     fn count<T>(&self, call: impl FnOnce() -> T) -> (T, usize) {
         self.trips.store(0, Ordering::SeqCst);
         let given = call();
@@ -81,7 +81,7 @@ fn behind(server: &Server) -> (Proxy, Cache) {
 
 macro_rules! one_trip {
     ($proxy:expr, $($call:expr),* $(,)?) => {$({
-        // The first time it is prepared as well.
+        // The first call also prepares the statement.
         $call.unwrap();
         let (given, trips) = $proxy.count(|| $call);
         given.unwrap();
@@ -101,7 +101,7 @@ fn every_call_is_one_round_trip(server: &Server) {
         a.exists("none"),
         a.fetch("x"),
         a.fetch("none"),
-        a.get("x", || panic!("it is there")),
+        a.get("x", || panic!("the record is stored")),
         a.update("x", whole()),
         a.update("x", json!({"n": 3})),
         a.pop("x"),
@@ -147,6 +147,6 @@ fn an_unchanged_scope_costs_nothing_to_open(server: &Server) {
         || schemas.iter().try_for_each(|schema| cache.dynamic_with(schema.clone()).map(drop));
     let (opened, trips) = proxy.count(open);
     opened.unwrap();
-    // The registry's statement is prepared and run.
+    // The statement of the registry is prepared and executed.
     assert!(trips <= 2, "{trips}");
 }

@@ -30,6 +30,7 @@ struct Service {
 /// The reason why a request has no answer.
 type Refusal = (StatusCode, String);
 
+/// Serves until the program is ended.
 #[tokio::main]
 pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let uri = std::env::var("HILCAT_CACHE").unwrap_or_else(|_| "sqlite:///planets.db".to_owned());

@@ -27,7 +27,12 @@ fn main() -> ExitCode {
         ("a_service_answers_from_the_cache", a_service_answers_from_the_cache),
         ("requests_share_one_computation", requests_share_one_computation),
     ];
-    let trial = |(name, test): (&str, fn())| Trial::test(name, move || Ok(test()));
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
     libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into()).exit_code()
 }
 

@@ -1,7 +1,7 @@
 //! Values are read as they were written.
 
 use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Value};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_rows, key, pair, sorted};

@@ -36,7 +36,7 @@ impl Column {
     }
 
     /// Sets the value of the column in a record that omits it. A value of a similar kind is
-    /// converted to the column's type; [`Schema::validate`] reports one that does not fit. NULL
+    /// converted to the column's type; [`Schema::validate`](super::Schema::validate) reports one that does not fit. NULL
     /// means no default: an omitted nullable column is NULL anyway.
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
         let value = value.into();

@@ -27,6 +27,7 @@ mod redis;
 mod report;
 mod server;
 mod sqlite;
+mod tasks;
 
 use std::process::ExitCode;
 

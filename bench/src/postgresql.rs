@@ -9,6 +9,7 @@ use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item};
 use crate::report::{Goal, Line};
 use crate::server::{CALLERS, FETCHES, Sides, fetch_at_once, open, uri, with};
+use crate::tasks::Tasks;
 
 /// The schema of the tables; it is created for the run and dropped afterwards.
 const SCHEMA: &str = "hilcat_bench";
@@ -25,7 +26,10 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
     raw.prepare(SCHEMA)?;
     let mut sides = Sides { server: "PostgreSQL", uri, scope, raw, diesel: DieselPeer(cache) };
     sides.run(data, print)?;
-    at_once(&sides.scope, &Pipelined::open(&server, SCHEMA)?, data, print);
+    let pipelined = Pipelined::open(&server, SCHEMA)?;
+    at_once(&sides.scope, &pipelined, data, print);
+    let tasks = Tasks::of(sides.scope.clone())?;
+    tasks_at_once(&tasks, &pipelined, data, print);
     let mut sides = without_waiting_for_the_disk(sides)?;
     sides.set(data, print);
     let Sides { scope, mut raw, diesel, .. } = sides;
@@ -51,4 +55,20 @@ fn at_once(scope: &Scope<Item>, pipelined: &Pipelined, data: &Data, print: &mut 
             pipelined.fetch_at_once(data, step);
         });
     race.run().into_iter().for_each(print);
+}
+
+fn tasks_at_once(tasks: &Tasks, pipelined: &Pipelined, data: &Data, print: &mut dyn FnMut(Line)) {
+    let peer = "tokio-postgres, pipelined on one connection";
+    Race::batches("PostgreSQL: 32 tasks fetch at once", CALLERS * FETCHES)
+        .hilcat(|step| tasks.fetch_at_once(data, step))
+        .against(peer, Goal::Faster(1.4), |step| pipelined.fetch_at_once(data, step))
+        .run()
+        .into_iter()
+        .for_each(&mut *print);
+    Race::batches("PostgreSQL: 32 tasks set at once", CALLERS * FETCHES)
+        .hilcat(|step| tasks.set_at_once(data, step))
+        .against(peer, Goal::Faster(1.4), |step| pipelined.set_at_once(data, step))
+        .run()
+        .into_iter()
+        .for_each(print);
 }

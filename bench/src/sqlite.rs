@@ -14,6 +14,7 @@ use self::peers::{DieselPeer, RawPeer};
 use crate::harness::{Outcome, Race};
 use crate::record::{Data, Item, RECORDS};
 use crate::report::{Goal, Line};
+use crate::tasks::Tasks;
 
 /// The number of keys of a `fetch_many`.
 const KEYS: usize = 1_000;
@@ -27,6 +28,7 @@ pub fn run(data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
     sides.get("SQLite file: get", data, file, print);
     sides.set("SQLite file, synchronous=NORMAL: set", data, file, print);
     sides.hit(data, print);
+    sides.task(data, print)?;
     sides.set_many(data, print);
     sides.fetch_many(data, print);
     drop(sides);
@@ -140,6 +142,18 @@ impl Sides {
                 black_box(scope.fetch(id).unwrap());
             });
         race.run().into_iter().for_each(print);
+    }
+
+    fn task(&self, data: &Data, print: &mut dyn FnMut(Line)) -> Outcome {
+        let (scope, tasks) = (&self.scope, Tasks::of(self.scope.clone())?);
+        let race = Race::new("SQLite file: an async fetch by one task")
+            .hilcat(|step| tasks.fetch(black_box(data.pick(step).id.as_str())))
+            .against("hilcat, `fetch`", Goal::AtMost(3.0), |step| {
+                let id = black_box(data.pick(step).id.as_str());
+                black_box(scope.fetch(id).unwrap());
+            });
+        race.run().into_iter().for_each(print);
+        Ok(())
     }
 
     fn set_many(&mut self, data: &Data, print: &mut dyn FnMut(Line)) {

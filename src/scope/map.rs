@@ -26,7 +26,7 @@ use crate::{Column, ColumnValue, Error, IntoKey, Key, RecordKey, Result, Row, Sc
 /// # Ok::<(), hilcat::Error>(())
 /// ```
 pub struct MapScope<K, V> {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     types: PhantomData<fn() -> (K, V)>,
 }
 

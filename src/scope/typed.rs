@@ -34,7 +34,7 @@ use crate::{Error, IntoKey, RecordKey, Result, Schema, ScopeRecord};
 /// # Ok::<(), hilcat::Error>(())
 /// ```
 pub struct Scope<R> {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     record: PhantomData<fn() -> R>,
 }
 

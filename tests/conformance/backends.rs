@@ -106,25 +106,26 @@ pub const BACKENDS: &[Backend] = &[
     Backend { name: "redis-cluster-hash", schemes: &["redis+cluster"], durability: Durability::Persistent, storage: || storage::server_with("HILCAT_TEST_REDIS_CLUSTER", "layout=hash&prefix=hash&protocol=resp3") },
 ];
 
-/// Each layer over a backend of this durability and storage.
+/// Each layer over a backend of this durability and storage. The storage is a function of a number: each layer has its own
+/// database of a Redis server, since a listing reads all keys of its database.
 macro_rules! layers {
     ($name:literal, $durability:expr, $storage:expr) => {
         layers!(@ $name, $durability, $storage,
-            ["tiered:", &["tiered", "layers"], $durability, |far| storage::tiered(far, "memory:")]
-            ["tiered-small:", &["tiered"], $durability, |far| storage::tiered(far, "memory:?max_entries=3")]
-            ["staged:", &["staged"], Durability::WhileOpen, storage::staged]
-            ["fan-out:", &["fan-out"], $durability, storage::fan_out]
-            ["fan-out-into:", &["fan-out"], Durability::WhileOpen, storage::fan_out_into]
-            ["prefix:", &["prefix"], $durability, storage::prefixed])
+            ["tiered:", 4, &["tiered", "layers"], $durability, |far| storage::tiered(far, "memory:")]
+            ["tiered-small:", 5, &["tiered"], $durability, |far| storage::tiered(far, "memory:?max_entries=3")]
+            ["staged:", 6, &["staged"], Durability::WhileOpen, storage::staged]
+            ["fan-out:", 7, &["fan-out"], $durability, storage::fan_out]
+            ["fan-out-into:", 8, &["fan-out"], Durability::WhileOpen, storage::fan_out_into]
+            ["prefix:", 9, &["prefix"], $durability, storage::prefixed])
     };
-    (@ $name:literal, $k:expr, $storage:expr, $([$layer:literal, $schemes:expr, $durability:expr, $over:expr])*) => {
+    (@ $name:literal, $k:expr, $storage:expr, $([$layer:literal, $number:literal, $schemes:expr, $durability:expr, $over:expr])*) => {
         &[$(Backend {
             name: concat!($layer, $name),
             schemes: $schemes,
             durability: $durability,
             storage: || {
-                let storage: Result<Storage, String> = $storage;
-                storage.map($over)
+                let storage: fn(u32) -> Result<Storage, String> = $storage;
+                storage($number).map($over)
             },
         }),*]
     };
@@ -133,15 +134,15 @@ macro_rules! layers {
 /// The layers over each backend.
 #[rustfmt::skip]
 pub const LAYERS: &[&[Backend]] = &[
-    layers!("memory", Durability::WhileOpen, Ok(storage::uri("memory:"))),
+    layers!("memory", Durability::WhileOpen, |_| Ok(storage::uri("memory:"))),
     #[cfg(feature = "sqlite")]
-    layers!("sqlite", Durability::Persistent, Ok(storage::file("sqlite", "t.db", ""))),
+    layers!("sqlite", Durability::Persistent, |_| Ok(storage::file("sqlite", "t.db", ""))),
     #[cfg(feature = "postgresql")]
-    layers!("postgresql15", Durability::Persistent, storage::server("HILCAT_TEST_POSTGRESQL15")),
+    layers!("postgresql15", Durability::Persistent, |_| storage::server("HILCAT_TEST_POSTGRESQL15")),
     #[cfg(feature = "redis")]
-    layers!("redis", Durability::Persistent, storage::server("HILCAT_TEST_REDIS")),
+    layers!("redis", Durability::Persistent, |number| storage::server_with("HILCAT_TEST_REDIS", &format!("db={number}"))),
     #[cfg(unix)]
-    layers!("files", Durability::Persistent, Ok(storage::file("file", "d", ""))),
+    layers!("files", Durability::Persistent, |_| Ok(storage::file("file", "d", ""))),
 ];
 
 /// Every backend and every layer.

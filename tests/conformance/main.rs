@@ -20,6 +20,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::backends::Backend;
 
+const THREADS: usize = 4;
+
 fn main() -> ExitCode {
     let trials = |backend: &'static Backend| backend.cases().map(move |case| trial(backend, case));
     let mut trials: Vec<Trial> = backends::all().flat_map(trials).collect();
@@ -27,7 +29,10 @@ fn main() -> ExitCode {
         backends::assert_every_scheme_is_listed();
         Ok(())
     }));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    // Most of the time of a case on a server is that of the server.
+    arguments.test_threads.get_or_insert(THREADS);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(backend: &'static Backend, case: &'static Case) -> Trial {

@@ -110,18 +110,34 @@ pub struct Pipelined {
     runtime: Runtime,
     client: Rc<Client>,
     get: Statement,
+    set: Statement,
 }
 
 impl Pipelined {
     pub fn open(uri: &str, schema: &str) -> Outcome<Self> {
         let runtime = runtime()?;
-        let (client, get) = runtime.block_on(async {
+        let (client, get, set) = runtime.block_on(async {
             let client = connect(uri).await?;
             client.batch_execute(&format!("SET search_path = {schema}")).await?;
-            let get = client.prepare(GET).await?;
-            Outcome::Ok((client, get))
+            let (get, set) = (client.prepare(GET).await?, client.prepare(SET).await?);
+            Outcome::Ok((client, get, set))
         })?;
-        Ok(Self { runtime, client: Rc::new(client), get })
+        Ok(Self { runtime, client: Rc::new(client), get, set })
+    }
+
+    pub fn set_at_once(&self, data: &Data, step: usize) {
+        let caller = |caller: usize| {
+            let (client, set) = (self.client.clone(), self.set.clone());
+            let items: Vec<Item> = picks(step, caller).map(|at| data.pick(at).clone()).collect();
+            async move {
+                for item in items {
+                    write(&client, &set, &item).await;
+                }
+            }
+        };
+        let tasks = LocalSet::new();
+        (0..CALLERS).for_each(|at| drop(tasks.spawn_local(caller(at))));
+        self.runtime.block_on(tasks);
     }
 
     pub fn fetch_at_once(&self, data: &Data, step: usize) {

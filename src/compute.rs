@@ -76,6 +76,9 @@ pub(crate) struct Flights {
     flying: Mutex<Flying>,
     /// The number of flights in the map.
     count: AtomicUsize,
+    /// The number of flights that have landed. It grows before a flight leaves the map: a caller that
+    /// claims a key sees the landings of all earlier flights of the key.
+    landed: AtomicUsize,
 }
 
 type Flying = HashMap<Key, Slot, foldhash::fast::RandomState>;
@@ -198,6 +201,11 @@ impl Flights {
             Ok(guard) => Ok(Role::Compute(guard)),
             Err(other) => Ok(other.role(schema, other.flight.wait_async().await?)),
         }
+    }
+
+    /// Returns the number of flights that have landed.
+    pub(crate) fn landed(&self) -> usize {
+        self.landed.load(Ordering::SeqCst)
     }
 
     /// Claims a key, unless it is already claimed.
@@ -388,6 +396,7 @@ impl ComputeGuard {
         let mut flying = self.flights.flying.lock();
         let slot = flying.get(&self.key);
         if slot.is_some_and(|slot| Arc::ptr_eq(&slot.flight, &self.flight)) {
+            self.flights.landed.fetch_add(1, Ordering::SeqCst);
             flying.remove(&self.key);
             self.flights.count.fetch_sub(1, Ordering::SeqCst);
         }

@@ -47,13 +47,14 @@ fn main() -> ExitCode {
     if backup::child() {
         return ExitCode::SUCCESS;
     }
-    let lists: [(&str, &[Test]); 6] = [
+    let lists: [(&str, &[Test]); 7] = [
         ("tiered", tiered::TESTS),
         ("tiered_stress", tiered_stress::TESTS),
         ("staged", staged::TESTS),
         ("fan_out", fan_out::TESTS),
         ("prefix", prefix::TESTS),
         ("config", config::TESTS),
+        ("single_flight", single_flight::ALONE),
     ];
     let trial = |list: &str, (name, run): Test| {
         Trial::test(format!("{list}::{name}"), move || {

@@ -7,13 +7,40 @@ use std::thread;
 use hilcat::{Cache, Error, MapScope};
 
 use crate::backends::{Backend, unique};
-use crate::{BackendTest, tests};
+use crate::spy::{When, spied};
+use crate::{BackendTest, Test, tests};
 
 pub const TESTS: &[BackendTest] = tests![
     sixty_four_threads_compute_a_hundred_keys_once_a_round,
     sixty_four_threads_compute_once_on_every_layer,
     a_write_through_another_cache_of_the_store_voids_the_computation,
 ];
+
+/// Tests that need no server.
+pub const ALONE: &[Test] = tests![a_miss_looks_once];
+
+/// A second lookup is needed only if a computation has landed since the first one.
+fn a_miss_looks_once() {
+    let (cache, spy) = spied();
+    let map: Map = cache.map("squares").unwrap();
+    for key in 0..3 {
+        let before = spy.calls().len();
+        assert_eq!(map.get(key, || key * key).unwrap(), key * key);
+        assert_eq!(spy.calls()[before..], ["fetch", "insert"]);
+    }
+    // The computation of another key lands between the lookup and the claim.
+    let other = map.clone();
+    let once = AtomicU32::new(0);
+    spy.hook(move |when, call| {
+        if when == When::After && call == "fetch" && once.fetch_add(1, Ordering::SeqCst) == 0 {
+            other.get(8, || 64)?;
+        }
+        Ok(())
+    });
+    let before = spy.calls().len();
+    assert_eq!(map.get(9, || 81).unwrap(), 81);
+    assert_eq!(spy.calls()[before..], ["fetch", "fetch", "insert", "fetch", "insert"]);
+}
 
 const THREADS: i64 = 64;
 const KEYS: i64 = 100;

@@ -61,7 +61,17 @@ enum Ready {
 /// The result of reading the store.
 enum Lookup {
     Return(Option<Row>),
-    Missing { old: Option<Stale>, down: bool },
+    Missing(Miss),
+}
+
+/// A lookup that found no fresh record.
+#[derive(Clone)]
+struct Miss {
+    old: Option<Stale>,
+    /// The store cannot be reached.
+    down: bool,
+    /// The number of flights that had landed before the lookup.
+    landed: usize,
 }
 
 impl Core {
@@ -135,28 +145,28 @@ impl Core {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let mut first = Some(lookup);
-        let (mut guard, down) = loop {
+        let (mut guard, miss) = loop {
             let lookup = first.take().map_or_else(|| clock.step(|| self.lookup(request)), Ok)?;
-            let (old, down) = match lookup {
+            let miss = match lookup {
                 Lookup::Return(row) => return Ok(row),
-                Lookup::Missing { old, down } => (old, down),
+                Lookup::Missing(miss) => miss,
             };
-            if let Some(old) = self.served_while_computed(&old) {
+            if let Some(old) = self.served_while_computed(&miss.old) {
                 match self.flights.try_claim(&request.key) {
-                    Some(guard) => break (guard, down),
+                    Some(guard) => break (guard, miss),
                     None => return Ok(Some(old)),
                 }
             }
             let role = self.flights.claim(&request.key, &self.schema);
             match role.map_err(|error| self.failed(request, error))? {
-                Role::Compute(guard) => break (guard, down),
+                Role::Compute(guard) => break (guard, miss),
                 Role::Take(row) if row.is_some() || request.optional => return Ok(row),
                 Role::Take(_) | Role::Retry => {}
             }
         };
         let mut polled = None;
         let task = loop {
-            let prepare = || self.prepare(request, guard, down);
+            let prepare = || self.prepare(request, guard, &miss);
             match polled.as_ref().unwrap_or(&clock).step(prepare)? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
@@ -171,20 +181,27 @@ impl Core {
     }
 
     fn lookup(&self, request: &Request) -> Result<Lookup> {
-        self.looked(request, self.store.fetch(&request.key))
+        let landed = self.flights.landed();
+        self.looked(request, self.store.fetch(&request.key), landed)
     }
 
-    fn looked(&self, request: &Request, stored: Result<Option<Row>>) -> Result<Lookup> {
+    /// Decides what a stored row means for the call. `landed` is the number of flights that had
+    /// landed before the row was fetched.
+    fn looked(
+        &self,
+        request: &Request,
+        stored: Result<Option<Row>>,
+        landed: usize,
+    ) -> Result<Lookup> {
+        let missing = |old, down| Ok(Lookup::Missing(Miss { old, down, landed }));
         let looked = stored.and_then(|row| match self.found(row) {
             Found::Fresh(row) => Ok(Lookup::Return(Some(row))),
             _ if request.optional && self.is_absent(&request.key)? => Ok(Lookup::Return(None)),
-            Found::Stale(old) => Ok(Lookup::Missing { old: Some(old), down: false }),
-            Found::Missing => Ok(Lookup::Missing { old: None, down: false }),
+            Found::Stale(old) => missing(Some(old), false),
+            Found::Missing => missing(None, false),
         });
         match looked {
-            Err(error) if self.computes_despite(&error) => {
-                Ok(Lookup::Missing { old: None, down: true })
-            }
+            Err(error) if self.computes_despite(&error) => missing(None, true),
             looked => looked.map_err(|error| self.failed(request, error)),
         }
     }
@@ -225,11 +242,20 @@ impl Core {
 
     /// Decides what a caller does after it has claimed a key: the key may have been stored between
     /// the lookup and the claim, and a different process may be computing it.
-    fn prepare(&self, request: &Request, guard: ComputeGuard, down: bool) -> Result<Ready> {
+    ///
+    /// Without shared single flight the store is not asked again if no computation of this process
+    /// has landed since the lookup: what other calls stored meanwhile is kept by the insert.
+    fn prepare(&self, request: &Request, guard: ComputeGuard, miss: &Miss) -> Result<Ready> {
+        let down = miss.down;
         if down {
             return Ok(Ready::Compute(Task { guard, old: None, at: 0, down, lease: None }));
         }
+        let is_first = || !request.optional && miss.old.is_none();
         let (lease, leased) = match self.schema.freshness.lease() {
+            None if is_first() && self.flights.landed() == miss.landed => {
+                let at = self.now();
+                return Ok(Ready::Compute(Task { guard, old: None, at, down, lease: None }));
+            }
             None => (None, true),
             Some(time) => match self.leases.acquire(&request.key, time) {
                 Ok(lease) => {
@@ -237,7 +263,7 @@ impl Core {
                     (lease, leased)
                 }
                 Err(error) if self.computes_despite(&error) => {
-                    return self.prepare(request, guard, true);
+                    return self.prepare(request, guard, &Miss { down: true, ..miss.clone() });
                 }
                 Err(error) => return Err(self.failed(request, error)),
             },
@@ -245,10 +271,10 @@ impl Core {
         let at = self.now();
         match self.lookup(request)? {
             Lookup::Return(row) => Ok(Ready::Return(row)),
-            Lookup::Missing { old, down } if leased || down => {
+            Lookup::Missing(Miss { old, down, .. }) if leased || down => {
                 Ok(Ready::Compute(Task { guard, old, at, down, lease }))
             }
-            Lookup::Missing { old, .. } => Ok(match self.served_while_computed(&old) {
+            Lookup::Missing(miss) => Ok(match self.served_while_computed(&miss.old) {
                 Some(row) => Ready::Return(Some(row)),
                 None => Ready::Wait(guard),
             }),

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Lookup, Ready, Request};
+use super::{Lookup, Miss, Ready, Request};
 use crate::compute::ComputeGuard;
 use crate::remote::CallClock;
 use crate::scope::Core;
@@ -24,18 +24,18 @@ impl Core {
     {
         let request = self.request("get_in_background", key, false)?;
         let clock = CallClock::default();
-        let lookup = clock.step(|| self.lookup(&request))?;
-        let stale = match &lookup {
-            Lookup::Return(_) => None,
-            Lookup::Missing { old, .. } => self.served_while_computed(old),
+        let miss = match clock.step(|| self.lookup(&request))? {
+            Lookup::Return(row) => return self.row_of(&request, row),
+            Lookup::Missing(miss) => miss,
         };
-        let Some(stale) = stale else {
+        let Some(stale) = self.served_while_computed(&miss.old) else {
+            let lookup = Lookup::Missing(miss);
             let row = self.obtain_after(&request, clock, lookup, || compute().map(Some))?;
             return self.row_of(&request, row);
         };
         if let Some(guard) = self.flights.try_claim_elsewhere(&request.key) {
             let core = self.clone();
-            let run = move || core.run_in_background(&request, guard, compute);
+            let run = move || core.run_in_background(&request, guard, &miss, compute);
             // If the thread cannot be spawned, a later call computes.
             let _ = thread::Builder::new().name("hilcat-refresh".to_owned()).spawn(run);
         }
@@ -48,11 +48,12 @@ impl Core {
         &self,
         request: &Request,
         guard: ComputeGuard,
+        miss: &Miss,
         compute: impl FnOnce() -> Result<Row, E>,
     ) where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let ready = CallClock::default().step(|| self.prepare(request, guard, false));
+        let ready = CallClock::default().step(|| self.prepare(request, guard, miss));
         if let Ok(Ready::Compute(task)) = ready {
             let computed = task.guard.run(compute).map(Some);
             let _ = CallClock::default().step(|| self.finish(request, task, computed));

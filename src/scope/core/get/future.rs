@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use futures_timer::Delay;
 
-use super::{Lookup, POLL, Ready, Request, Task};
+use super::{Lookup, Miss, POLL, Ready, Request, Task};
 use crate::compute::{ComputeGuard, Role};
 use crate::remote::CallClock;
 use crate::scope::Core;
@@ -65,21 +65,20 @@ impl Core {
         F: Future<Output = Result<Row, E>> + Send + 'static,
     {
         let request = Arc::new(self.request("get_in_background", key, false)?);
-        let lookup = self.lookup_async(&request).await?;
-        let stale = match &lookup {
-            Lookup::Return(_) => None,
-            Lookup::Missing { old, .. } => self.served_while_computed(old),
+        let miss = match self.lookup_async(&request).await? {
+            Lookup::Return(row) => return self.row_of(&request, row),
+            Lookup::Missing(miss) => miss,
         };
         let compute = || async { compute().await.map(Some) };
-        let Some(stale) = stale else {
-            let row = self.obtain_async(&request, lookup, compute).await?;
+        let Some(stale) = self.served_while_computed(&miss.old) else {
+            let row = self.obtain_async(&request, Lookup::Missing(miss), compute).await?;
             return self.row_of(&request, row);
         };
         if let Some(guard) = self.flights.try_claim_elsewhere(&request.key) {
             let core = self.clone();
             self.executor.spawn_future(async move {
                 // A failure leaves the stale record for as long as its windows last.
-                let _ = core.compute_once(&request, guard, compute).await;
+                let _ = core.compute_once(&request, guard, miss, compute).await;
             });
         }
         Ok(stale)
@@ -90,6 +89,7 @@ impl Core {
         self: &Arc<Self>,
         request: &Arc<Request>,
         guard: ComputeGuard,
+        miss: Miss,
         compute: impl FnOnce() -> F,
     ) -> Result<()>
     where
@@ -97,7 +97,7 @@ impl Core {
         F: Future<Output = Result<Option<Row>, E>>,
     {
         let clock = Arc::new(CallClock::default());
-        if let Ready::Compute(task) = self.prepare_async(request, &clock, guard, false).await? {
+        if let Ready::Compute(task) = self.prepare_async(request, &clock, guard, miss).await? {
             let computed = task.guard.compute(compute).await.map_err(Into::into);
             self.finish_async(request, clock, task, computed).await?;
         }
@@ -109,8 +109,9 @@ impl Core {
             let request = request.clone();
             return self.run_blocking(move |core| core.lookup(&request)).await;
         }
+        let landed = self.flights.landed();
         let row = self.fetch_stored(request.key.clone()).await;
-        self.looked(request, row)
+        self.looked(request, row, landed)
     }
 
     async fn obtain_async<E, F>(
@@ -124,31 +125,31 @@ impl Core {
         F: Future<Output = Result<Option<Row>, E>>,
     {
         let mut first = Some(lookup);
-        let (mut guard, down) = loop {
+        let (mut guard, miss) = loop {
             let lookup = match first.take() {
                 Some(lookup) => lookup,
                 None => self.lookup_async(request).await?,
             };
-            let (old, down) = match lookup {
+            let miss = match lookup {
                 Lookup::Return(row) => return Ok(row),
-                Lookup::Missing { old, down } => (old, down),
+                Lookup::Missing(miss) => miss,
             };
-            if let Some(old) = self.served_while_computed(&old) {
+            if let Some(old) = self.served_while_computed(&miss.old) {
                 match self.flights.try_claim_elsewhere(&request.key) {
-                    Some(guard) => break (guard, down),
+                    Some(guard) => break (guard, miss),
                     None => return Ok(Some(old)),
                 }
             }
             let role = self.flights.claim_async(&request.key, &self.schema).await;
             match role.map_err(|error| self.failed(request, error))? {
-                Role::Compute(guard) => break (guard, down),
+                Role::Compute(guard) => break (guard, miss),
                 Role::Take(row) if row.is_some() || request.optional => return Ok(row),
                 Role::Take(_) | Role::Retry => {}
             }
         };
         let mut clock = Arc::new(CallClock::default());
         let task = loop {
-            match self.prepare_async(request, &clock, guard, down).await? {
+            match self.prepare_async(request, &clock, guard, miss.clone()).await? {
                 Ready::Return(row) => return Ok(row),
                 Ready::Compute(task) => break task,
                 Ready::Wait(waiting) => guard = waiting,
@@ -166,11 +167,11 @@ impl Core {
         request: &Arc<Request>,
         clock: &Arc<CallClock>,
         guard: ComputeGuard,
-        down: bool,
+        miss: Miss,
     ) -> Result<Ready> {
         let (request, clock) = (request.clone(), clock.clone());
         let prepare = move |core: &Self| {
-            let mut ready = clock.step(|| core.prepare(&request, guard, down))?;
+            let mut ready = clock.step(|| core.prepare(&request, guard, &miss))?;
             if let Ready::Compute(Task { lease: Some(lease), .. }) = &mut ready {
                 lease.release_by(&core.executor);
             }

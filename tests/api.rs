@@ -89,6 +89,42 @@ const _: () = {
     send_and_sync::<hilcat::backend::ElasticsearchBuilder>();
 };
 
+#[cfg(feature = "async")]
+const _: () = {
+    use hilcat::{
+        AsyncCache, AsyncCacheBuilder, AsyncDynScope, AsyncMapScope, AsyncScope, Listing,
+    };
+    const fn send_and_unpin<T: Send + Unpin>() {}
+    cheap_handle::<AsyncCache>();
+    cheap_handle::<AsyncScope<String>>();
+    cheap_handle::<AsyncMapScope<String, i64>>();
+    cheap_handle::<AsyncDynScope>();
+    send_and_sync::<AsyncCacheBuilder>();
+    send_and_unpin::<Listing<String>>();
+
+    /// Compiles only if the futures are `Send`.
+    const fn send<T: Send>(_: &T) {}
+
+    #[expect(dead_code, reason = "it only has to compile")]
+    fn futures_are_send(cache: &AsyncCache, scope: &AsyncMapScope<String, i64>) {
+        send(&AsyncCache::from_uri("memory:"));
+        send(&cache.map::<String, i64>("a"));
+        send(&cache.dynamic("a"));
+        send(&scope.fetch("a"));
+        send(&scope.fetch_many(["a", "b"]));
+        send(&scope.set("a", &1));
+        send(&scope.set_many([("a", 1)]));
+        send(&scope.get("a", || async { 1 }));
+        send(&scope.try_get("a", || async { Err("no") }));
+        send(&scope.get_optional("a", || async { None }));
+        send(&scope.get_in_background("a", || async { 1 }));
+        send(&scope.refresh("a", || async { 1 }));
+        send(&scope.get_many(["a"], |keys| async { keys.into_iter().map(|key| (key, 1)) }));
+        send(&scope.pop("a"));
+        send(&scope.iter());
+    }
+};
+
 #[test]
 fn one_store_in_a_pointer_serves_several_caches() -> Result<()> {
     let store: Arc<dyn Store> = Arc::new(Memory::new());

@@ -12,8 +12,9 @@ ttl = "1h"
 stale_if_error = "1h"
 "#;
 
-/// The environment variables of the servers under test, and options of their URIs.
-const SERVERS: [(&str, &str); 10] = [
+/// The environment variables of the servers under test, and options of their URIs; `CA` is the file of the
+/// server's authority.
+const SERVERS: &[(&str, &str)] = &[
     ("HILCAT_TEST_POSTGRESQL15", ""),
     ("HILCAT_TEST_PGBOUNCER", ""),
     ("HILCAT_TEST_MYSQL8", ""),
@@ -23,7 +24,13 @@ const SERVERS: [(&str, &str); 10] = [
     ("HILCAT_TEST_REDIS_SENTINEL", ""),
     ("HILCAT_TEST_REDIS_CLUSTER", ""),
     ("HILCAT_TEST_ELASTICSEARCH8", ""),
+    ("HILCAT_TEST_ELASTICSEARCH9", ""),
+    ("HILCAT_TEST_ELASTICSEARCH_SECURED", "sslrootcert=CA"),
+    ("HILCAT_TEST_REDIS_SOCKET", "db=3"),
     ("HILCAT_TEST_REDIS_SECURED", ""),
+    ("HILCAT_TEST_REDIS_SECURED_SENTINEL", ""),
+    ("HILCAT_TEST_REDIS_SECURED_CLUSTER", ""),
+    ("HILCAT_TEST_POSTGRESQL18", ""),
 ];
 
 /// A cache, a file of schemas, and a scope name that no other run uses.
@@ -56,6 +63,11 @@ impl Fixture {
         let local = local.map(|uri| uri.replace("DIR", &path.to_string()));
         let servers = SERVERS.iter().filter_map(|(variable, options)| {
             let uri = std::env::var(variable).ok()?;
+            let authority = || std::env::var(format!("{variable}_CA")).unwrap();
+            let options = match options.strip_suffix("=CA") {
+                Some(option) => format!("{option}={}", authority()),
+                None => (*options).to_owned(),
+            };
             let sign = if uri.contains('?') { '&' } else { '?' };
             Some(if options.is_empty() { uri } else { format!("{uri}{sign}{options}") })
         });

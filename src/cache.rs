@@ -8,6 +8,7 @@ mod checkout;
 mod freshness;
 mod functions;
 mod layers;
+mod staged;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -358,43 +359,6 @@ impl Cache {
         let beneath = format!("__{ABSENT}");
         scopes.retain(|scope| !scope.starts_with(ABSENT) && !scope.contains(&beneath));
         Ok(scopes)
-    }
-
-    /// Replaces scopes (`None` for all) of a [staged](Cache::staged) cache by those of its storage.
-    ///
-    /// For other caches it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the storage.
-    pub fn load(&self, scopes: Option<&[String]>) -> Result<()> {
-        self.inner.shared.void(scopes);
-        let loaded = self.inner.store.load(scopes);
-        loaded.map_err(|error| error.in_operation(self.inner.store.name(), "load"))
-    }
-
-    /// Writes scopes (`None` for all with unsaved changes) to the storage of a
-    /// [staged](Cache::staged) cache.
-    ///
-    /// Each scope is written atomically. For other caches it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the storage.
-    pub fn backup(&self, scopes: Option<&[String]>) -> Result<()> {
-        let saved = self.inner.store.backup(scopes);
-        saved.map_err(|error| error.in_operation(self.inner.store.name(), "backup"))
-    }
-
-    /// Returns the names of the scopes of a staged cache with changes that no
-    /// [`backup`](Cache::backup) has written yet, sorted. For other caches the list is empty.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the store.
-    pub fn unsaved(&self) -> Result<Vec<String>> {
-        let unsaved = self.inner.store.unsaved();
-        unsaved.map_err(|error| error.in_operation(self.inner.store.name(), "unsaved"))
     }
 
     /// Returns the name of the backend, as used in error messages.

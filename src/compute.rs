@@ -26,6 +26,8 @@
 //! are ordered: either the write sees the flight, or the computation, which begins after its claim,
 //! sees everything that happened before the write was called.
 
+#[cfg(feature = "async")]
+mod claims;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "sql")]
@@ -41,6 +43,8 @@ use std::task::{Poll, Waker};
 
 use parking_lot::{Condvar, Mutex};
 
+#[cfg(feature = "async")]
+pub(crate) use self::claims::Claims;
 #[cfg(feature = "sql")]
 pub(crate) use self::transaction::TransactionWrites;
 use self::wait_graph::{Computation, Waiting};
@@ -143,29 +147,6 @@ pub(crate) struct ComputeGuard {
     left: bool,
 }
 
-/// The rights to compute several keys together.
-#[cfg(feature = "async")]
-pub(crate) struct Claims {
-    owner: Computation,
-    guards: Vec<ComputeGuard>,
-}
-
-#[cfg(feature = "async")]
-impl Claims {
-    pub(crate) fn new() -> Self {
-        Self { owner: Computation::current().child(), guards: Vec::new() }
-    }
-
-    pub(crate) fn take_guards(&mut self) -> Vec<ComputeGuard> {
-        std::mem::take(&mut self.guards)
-    }
-
-    /// As [`ComputeGuard::compute`], for all keys.
-    pub(crate) async fn compute<F: Future>(&self, make: impl FnOnce() -> F) -> F::Output {
-        self.owner.compute(make).await
-    }
-}
-
 /// A flight that this caller joins, and its phase at that time.
 struct Other {
     flight: Arc<Flight>,
@@ -217,14 +198,6 @@ impl Flights {
     /// in a different thread.
     pub(crate) fn try_claim_elsewhere(self: &Arc<Self>, key: &Key) -> Option<ComputeGuard> {
         self.try_claim_as(key, || Computation::current().child()).ok()
-    }
-
-    /// Takes the right to compute one more key by the computation of `claims`. Returns `false` if
-    /// another caller has it.
-    #[cfg(feature = "async")]
-    pub(crate) fn try_claim_for(self: &Arc<Self>, key: &Key, claims: &mut Claims) -> bool {
-        let claimed = self.try_claim_as(key, || claims.owner.clone());
-        claimed.map(|guard| claims.guards.push(guard)).is_ok()
     }
 
     fn try_claim_as(

@@ -1,7 +1,6 @@
 //! The handle on a scope that is known only at run time.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -35,16 +34,9 @@ use crate::{DynKey, Error, Key, Result, Row, Schema};
 /// # })?;
 /// # Ok::<(), hilcat::Error>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AsyncDynScope {
     scope: DynScope,
-}
-
-impl fmt::Debug for AsyncDynScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.schema().name;
-        f.debug_struct("AsyncDynScope").field("name", name).finish_non_exhaustive()
-    }
 }
 
 impl AsyncDynScope {

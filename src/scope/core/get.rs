@@ -355,12 +355,10 @@ impl Core {
     fn fill_absence(&self, request: &Request, task: Task) -> Result<()> {
         let Task { guard, at, down, lease, .. } = task;
         if !down && guard.begin_storing() {
-            let stored = self.store_absence(&request.key, at);
-            match stored {
-                Err(error) if !self.computes_despite(&error) => {
-                    return Err(self.failed(request, error));
-                }
-                _ => {}
+            if let Err(error) = self.store_absence(&request.key, at)
+                && !self.computes_despite(&error)
+            {
+                return Err(self.failed(request, error));
             }
         }
         drop(lease);

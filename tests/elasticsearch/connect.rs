@@ -107,7 +107,7 @@ fn unknown_options_list_the_known_ones(server: &Server) {
         ("shards=x", "`shards`"),
         ("api_key=", "API key"),
         ("api_key=se%0Acret", "API key"),
-        ("ca=/nowhere.crt", "`ca`"),
+        ("ca=/nowhere.crt", "`sslrootcert`"),
     ] {
         // Some options are in the URI already.
         let uri = server.indices.base.clone() + "?" + option;

@@ -354,12 +354,12 @@ impl Core {
     /// Remembers the absence of a record, and removes an expired one.
     fn fill_absence(&self, request: &Request, task: Task) -> Result<()> {
         let Task { guard, at, down, lease, .. } = task;
-        if !down && guard.begin_storing() {
-            if let Err(error) = self.store_absence(&request.key, at)
-                && !self.computes_despite(&error)
-            {
-                return Err(self.failed(request, error));
-            }
+        if !down
+            && guard.begin_storing()
+            && let Err(error) = self.store_absence(&request.key, at)
+            && !self.computes_despite(&error)
+        {
+            return Err(self.failed(request, error));
         }
         drop(lease);
         guard.land(&self.schema, None);

@@ -136,7 +136,7 @@ mod tests {
             ("single_table=t&column_types=dta:int", "did you mean `data`"),
             ("single_table=t&column_types=data:itn", "unknown column type `itn`"),
             ("single_table=t&columns=scope,data", "`scope` is both a scope column"),
-            ("single_table=t&key_columns=scope", "`scope` is named twice"),
+            ("single_table=t&key_columns=scope", "duplicate column `scope`"),
             ("single_table=t&value=singel", "did you mean `single`"),
             ("single_table=&columns=a", "cannot be empty"),
             ("single_table=t&key_columns=", "cannot be empty"),

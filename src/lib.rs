@@ -47,7 +47,6 @@ mod backoff;
 mod cache;
 mod check;
 mod clock;
-#[allow(dead_code, reason = "not every choice of features has a backend for all of it")]
 mod codec;
 mod column_value;
 mod compute;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::column_value::{ColumnValue, JSON_TAG, from_json, invalid, needs_tag, untag};
+use super::column_value::{ColumnValue, JSON_TAG, invalid, needs_tag, untag};
 use super::upgrade::UnknownFields;
 use super::{Codec, FINGERPRINT_FIELD, MAX_DEPTH};
 use crate::json::describe;
@@ -149,16 +149,6 @@ pub(super) fn fields<'a>(bytes: &[u8]) -> Result<Vec<(String, ColumnValue<'a>)>>
     });
     let fields = fields.map_err(|error| broken(&error))?;
     Ok(fields.into_iter().map(|(name, json)| (name, ColumnValue::Json(json))).collect())
-}
-
-/// Reads a separately stored value of a column.
-///
-/// # Errors
-///
-/// [`ErrorKind::InvalidData`](crate::ErrorKind::InvalidData), naming the column.
-pub(super) fn read_value(column: &Column, bytes: &[u8]) -> Result<Value> {
-    let json = serde_json::from_slice(bytes).map_err(|error| invalid(column, &describe(&error)))?;
-    from_json(json, column)
 }
 
 fn broken(error: &serde_json::Error) -> Error {

@@ -29,7 +29,7 @@ pub(crate) use self::plain::PlainCodec;
 use self::upgrade::{UnknownFields, upgrade};
 use crate::freshness::EXPIRES_AT;
 use crate::schema::unknown_columns;
-use crate::{Error, Key, Result, Row, Schema, Value};
+use crate::{Error, Key, Result, Row, Schema};
 
 /// The field of a record that holds the fingerprint of its schema.
 pub(crate) const FINGERPRINT_FIELD: &str = "$hilcat";
@@ -127,6 +127,7 @@ impl Codec {
 
     /// Returns the fingerprint and the names of the columns in records, for layouts that store
     /// columns separately.
+    #[cfg(feature = "redis")]
     pub(crate) fn names(&self) -> (&str, &[String]) {
         (&self.fingerprint, &self.names)
     }
@@ -238,21 +239,12 @@ impl Codec {
     }
 
     /// Encodes the value of one column as JSON, for layouts that store columns separately.
-    pub(crate) fn encode_value(&self, at: usize, value: &Value) -> Result<Vec<u8>> {
+    #[cfg(feature = "redis")]
+    pub(crate) fn encode_value(&self, at: usize, value: &crate::Value) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         json::write_value(&mut bytes, &self.schema.columns[at], value)?;
         check_length(bytes.len())?;
         Ok(bytes)
-    }
-
-    /// Decodes the result of [`encode_value`](Codec::encode_value).
-    ///
-    /// # Errors
-    ///
-    /// As [`decode`](Codec::decode).
-    pub(crate) fn decode_value(&self, at: usize, bytes: &[u8]) -> Result<Value> {
-        check_length(bytes.len())?;
-        json::read_value(&self.schema.columns[at], bytes)
     }
 }
 

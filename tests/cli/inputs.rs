@@ -32,9 +32,9 @@ fn a_file_that_is_too_large_is_refused() {
     File::create(&large).unwrap().set_len(1 << 30).unwrap();
     let output = scopes_by(&large);
     assert_eq!(output.code, 2);
-    assert!(output.stderr.contains("large.toml: larger than 64 MiB"), "{output:?}");
+    assert!(output.stderr.contains("large.toml: larger than the limit of 64 MiB"), "{output:?}");
     let output = run(&["--cache", &format!("layers:///{}", large.display()), "scopes"]);
-    assert!(output.code == 2 && output.stderr.contains("larger than 64 MiB"), "{output:?}");
+    assert!(output.code == 2 && output.stderr.contains("limit of 64 MiB"), "{output:?}");
 }
 
 #[test]

@@ -11,6 +11,10 @@ type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The class of an engine's error, which decides whether the call is repeated and as what it is
 /// reported.
+#[cfg_attr(
+    not(all(feature = "sqlite", feature = "mysql")),
+    allow(dead_code, reason = "no engine reports all classes")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
     /// A lock was not granted in time. The call had no effect.

@@ -5,11 +5,6 @@
 //! `dialect/`. A module uses only those before it in this list: `error`, `statement`, `dialect`
 //! (with `connection`), `migration`, `database`, `table`, `diesel`, and the backends.
 
-#![cfg_attr(
-    not(all(feature = "sqlite", feature = "postgresql", feature = "mysql")),
-    allow(dead_code, reason = "each engine uses a part of the shared code")
-)]
-
 /// Implements [`Store`](crate::store::Store) for a type that wraps a store, by forwarding to it.
 macro_rules! store_of_tables {
     ($store:ty) => {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml::de::{DeTable, DeValue};
 
 use super::{ON_FAILURE, OnFailure, Spec};
 use crate::spelling::did_you_mean;
@@ -23,18 +23,18 @@ pub(super) fn read(path: &str) -> Result<Spec> {
 }
 
 fn parse(text: &str) -> Result<Spec> {
-    let document = Document::parse(text).map_err(|error| {
+    let document = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let line = text.get(..start).unwrap_or_default().matches('\n').count() + 1;
         Error::invalid_config(format!("line {line} is no TOML"))
     })?;
-    Table { place: String::new(), table: document.as_table() }.spec()
+    Table { place: String::new(), table: document.get_ref() }.spec()
 }
 
 /// A table and its dotted path in the document.
 struct Table<'a> {
     place: String,
-    table: &'a dyn TableLike,
+    table: &'a DeTable<'a>,
 }
 
 impl<'a> Table<'a> {
@@ -84,13 +84,13 @@ impl<'a> Table<'a> {
         self.only(&["layer", "primary", "writers", "on_failure"])?;
         let writers = self.item("writers")?;
         let place = self.place_of("writers");
-        let writers = match (writers.as_array(), writers.as_array_of_tables()) {
-            (Some(array), _) => array.iter().map(|value| of_value(&place, value)).collect(),
-            (_, Some(tables)) => {
-                tables.iter().map(|table| Table { place: place.clone(), table }.spec()).collect()
-            }
-            _ => Err(self.wrong("`writers` is an array of caches")),
-        }?;
+        let wrong = || self.wrong("`writers` is an array of caches");
+        let writers = writers.as_array().ok_or_else(wrong)?.iter().map(|value| {
+            of_value(place.clone(), value.get_ref())?.ok_or_else(|| {
+                Error::invalid_config(format!("`{place}`: a cache is a URI or a table"))
+            })
+        });
+        let writers = writers.collect::<Result<_>>()?;
         let on_failure = match self.table.contains_key("on_failure") {
             true => self.on_failure()?,
             false => OnFailure::default(),
@@ -114,7 +114,7 @@ impl<'a> Table<'a> {
     }
 
     fn only(&self, known: &[&str]) -> Result<()> {
-        let mut keys = self.table.iter().map(|(key, _)| key);
+        let mut keys = self.table.keys().map(|key| key.get_ref().as_ref());
         match keys.find(|key| !known.contains(key)) {
             None => Ok(()),
             Some(key) => Err(self.wrong(format!(
@@ -125,8 +125,9 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn item(&self, key: &str) -> Result<&'a Item> {
-        self.table.get(key).ok_or_else(|| self.wrong(format!("it needs `{key}`")))
+    fn item(&self, key: &str) -> Result<&'a DeValue<'a>> {
+        let item = self.table.get(key).map(|item| item.get_ref());
+        item.ok_or_else(|| self.wrong(format!("it needs `{key}`")))
     }
 
     fn text(&self, key: &str) -> Result<String> {
@@ -135,20 +136,16 @@ impl<'a> Table<'a> {
     }
 
     fn part(&self, key: &str) -> Result<Box<Spec>> {
-        let (item, place) = (self.item(key)?, self.place_of(key));
-        let spec = match (item.as_str(), item.as_table_like()) {
-            (Some(uri), _) => Ok(Spec::Uri(uri.to_owned())),
-            (_, Some(table)) => Table { place, table }.spec(),
-            _ => Err(self.wrong(format!("`{key}` is a URI or a table"))),
-        };
-        spec.map(Box::new)
+        let spec = of_value(self.place_of(key), self.item(key)?)?;
+        spec.map(Box::new).ok_or_else(|| self.wrong(format!("`{key}` is a URI or a table")))
     }
 }
 
-fn of_value(place: &str, value: &Value) -> Result<Spec> {
-    match (value.as_str(), value.as_inline_table()) {
-        (Some(uri), _) => Ok(Spec::Uri(uri.to_owned())),
-        (_, Some(table)) => Table { place: place.to_owned(), table }.spec(),
-        _ => Err(Error::invalid_config(format!("`{place}`: a cache is a URI or a table"))),
+/// Reads a cache. Returns `None` if the value is neither a string nor a table.
+fn of_value(place: String, value: &DeValue<'_>) -> Result<Option<Spec>> {
+    match value {
+        DeValue::String(uri) => Ok(Some(Spec::Uri(uri.to_string()))),
+        DeValue::Table(table) => Table { place, table }.spec().map(Some),
+        _ => Ok(None),
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Document, Item, TableLike};
+use toml::de::DeTable;
 
 use super::Schemas;
-use super::read;
+use super::read::{self, Item};
 use super::source::{Source, Span};
 use crate::spelling::did_you_mean;
 use crate::text_file::{self, unreadable};
@@ -54,8 +54,7 @@ pub(super) fn read_text(path: &Path) -> Result<String> {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         let file = path.display().to_string();
         let end = valid.len();
-        Source::new(Some(&file), &valid)
-            .error(Some(end..end), "not UTF-8, which TOML is written in")
+        Source::new(Some(&file), &valid).error(end..end, "not UTF-8, which TOML is written in")
     })
 }
 
@@ -73,11 +72,10 @@ impl Files {
     pub(super) fn add(&mut self, file: Option<&str>, text: &str) -> Result<()> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source::new(file, text);
-        let document = Document::parse(text).map_err(|error| {
-            source.error(error.span(), error.message().trim_end().replace('\n', "; "))
-        })?;
-        for (name, item) in document.iter() {
-            let span = document.as_table().key(name).and_then(toml_edit::Key::span);
+        let document = DeTable::parse(text)
+            .map_err(|error| source.error(error.span().unwrap_or_default(), error.message()))?;
+        for (key, item) in document.get_ref() {
+            let (name, span) = (key.get_ref(), key.span());
             if name != "scopes" {
                 let suggestion = did_you_mean(name, ["scopes"]);
                 let message = format!(
@@ -85,7 +83,7 @@ impl Files {
                 );
                 return Err(source.error(span, message));
             }
-            let scopes = item.as_table_like().ok_or_else(|| {
+            let scopes = item.get_ref().as_table().ok_or_else(|| {
                 source.error(span, "`scopes` is not a table; write [scopes.NAME] for each scope")
             })?;
             self.add_scopes(&source, scopes)?;
@@ -93,10 +91,10 @@ impl Files {
         Ok(())
     }
 
-    fn add_scopes(&mut self, source: &Source<'_>, scopes: &dyn TableLike) -> Result<()> {
-        for (name, item) in scopes.iter() {
-            let key = scopes.key(name).and_then(toml_edit::Key::span);
-            let schema = read_scope(source, name, item, key.clone())?;
+    fn add_scopes(&mut self, source: &Source<'_>, scopes: &DeTable<'_>) -> Result<()> {
+        for (name, item) in scopes {
+            let key = name.span();
+            let schema = read_scope(source, name.get_ref(), item, key.clone())?;
             let same = [self.names.get(&schema.name), self.tables.get(&schema.table)];
             if let Some((other, place)) = same.into_iter().flatten().min().map(|at| &self.read[*at])
             {
@@ -121,16 +119,19 @@ impl Files {
     }
 }
 
-/// Reads the schema of a scope from a TOML table that a program built. Errors have no place.
+/// Reads the schema of a scope from a TOML table that a program built. Errors are those of
+/// [`Schemas::from_str`], without a place.
 #[cfg(feature = "sql")]
-pub(super) fn scope_of(name: &str, table: &dyn TableLike) -> Result<Schema> {
-    let schema = read::scope(&Source::new(None, ""), name, table)?;
+pub(crate) fn scope_of(name: &str, table: &toml::Table) -> Result<Schema> {
+    let text = table.to_string();
+    let table = DeTable::parse(&text).map_err(|error| Error::invalid_schema(error.message()))?;
+    let schema = read::scope(&Source::new(None, ""), name, table.get_ref())?;
     schema.validate()?;
     Ok(schema)
 }
 
-fn read_scope(source: &Source<'_>, name: &str, item: &Item, key: Span) -> Result<Schema> {
-    let table = item.as_table_like().ok_or_else(|| {
+fn read_scope(source: &Source<'_>, name: &str, item: &Item<'_>, key: Span) -> Result<Schema> {
+    let table = item.get_ref().as_table().ok_or_else(|| {
         let message = format!("the scope `{name}` is not a table; write [scopes.{name}]");
         source.error(key.clone(), message)
     })?;

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use self::file::Files;
+#[cfg(feature = "sql")]
+pub(crate) use self::file::scope_of;
 use super::Schema;
 use crate::{Error, Result};
 
@@ -89,16 +91,6 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Schemas(BTreeMap<String, Schema>);
-
-/// Reads the schema of a scope from a TOML table that a program built.
-///
-/// # Errors
-///
-/// As [`Schemas::from_str`], without a place.
-#[cfg(feature = "sql")]
-pub(crate) fn scope_of(name: &str, table: &dyn toml_edit::TableLike) -> Result<Schema> {
-    file::scope_of(name, table)
-}
 
 impl Schemas {
     /// Reads a TOML file, or every `.toml` file of a directory except those with a name that begins

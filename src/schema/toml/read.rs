@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use toml_edit::{Item, Key, TableLike, Value as Toml};
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue as Toml, ValueDeserializer};
 
 use super::source::{Source, Span};
 use crate::freshness::Freshness;
@@ -39,6 +41,9 @@ const VALUES: [&str; 7] = ["default", "immutable", "record", "single", "tuple", 
 const MIGRATES: [(&str, Migrate); 3] =
     [("safe", Migrate::Safe), ("recreate", Migrate::Recreate), ("manual", Migrate::Manual)];
 
+/// A value and its place.
+pub(super) type Item<'a> = Spanned<Toml<'a>>;
+
 /// A word of the text and its place.
 #[derive(Clone)]
 struct Word<'a> {
@@ -47,7 +52,7 @@ struct Word<'a> {
 }
 
 /// Reads the schema of a scope from its table.
-pub(super) fn scope(source: &Source<'_>, name: &str, table: &dyn TableLike) -> Result<Schema> {
+pub(super) fn scope(source: &Source<'_>, name: &str, table: &DeTable<'_>) -> Result<Schema> {
     let fields = Fields { source, table };
     fields.check_keys()?;
     let unique = unique_columns(&fields)?;
@@ -95,7 +100,7 @@ fn others(fields: &Fields<'_>, key: &str, schema: &Schema) -> Result<Vec<String>
 }
 
 fn plain(text: &str) -> Word<'_> {
-    Word { text, span: None }
+    Word { text, span: 0..0 }
 }
 
 fn unique_columns<'a>(fields: &Fields<'a>) -> Result<Vec<Word<'a>>> {
@@ -197,7 +202,7 @@ fn names_of<'a>(words: &[Word<'a>]) -> HashSet<&'a str> {
 }
 
 /// The entries of a table by the names of columns.
-type Entries<'a> = HashMap<&'a str, &'a Item>;
+type Entries<'a> = HashMap<&'a str, &'a Item<'a>>;
 
 /// The names of the columns of the scope.
 struct Known<'f, 'a> {
@@ -211,13 +216,13 @@ impl<'a> Known<'_, 'a> {
     /// Returns the entries of a key whose value is a table by column names.
     fn entries(&self, key: &str) -> Result<Entries<'a>> {
         let Some(item) = self.fields.get(key) else { return Ok(Entries::new()) };
-        let table = item.as_table_like().ok_or_else(|| {
+        let table = item.get_ref().as_table().ok_or_else(|| {
             self.fields.wrong_kind(key, item, "a table by the names of columns, as { NAME = ... }")
         })?;
         let entries = table.iter().map(|(name, item)| {
-            let word = Word { text: name, span: table.key(name).and_then(Key::span) };
+            let word = Word { text: name.get_ref(), span: name.span() };
             self.check(key, &word)?;
-            Ok((name, item))
+            Ok((word.text, item))
         });
         entries.collect()
     }
@@ -239,14 +244,14 @@ impl<'a> Known<'_, 'a> {
 /// The keys of a scope with their values.
 struct Fields<'a> {
     source: &'a Source<'a>,
-    table: &'a dyn TableLike,
+    table: &'a DeTable<'a>,
 }
 
 impl<'a> Fields<'a> {
     fn check_keys(&self) -> Result<()> {
-        for (name, _) in self.table.iter() {
+        for name in self.table.keys().map(Spanned::get_ref) {
             let meant = ALIASES.iter().find(|(alias, _)| *alias == name);
-            if let Some((alias, meant)) = meant.filter(|(_, meant)| self.table.contains_key(meant))
+            if let Some((alias, meant)) = meant.filter(|(_, meant)| self.table.contains_key(*meant))
             {
                 let message = format!("both `{alias}` and `{meant}`, which are the same; keep one");
                 return Err(self.source.error(self.key_span(alias), message));
@@ -264,40 +269,47 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns a key, or its alias, as spelled in the text.
-    fn spelled(&self, key: &str) -> Option<(&'a Key, &'a Item)> {
+    fn spelled(&self, key: &str) -> Option<(&'a Spanned<DeString<'a>>, &'a Item<'a>)> {
         let alias = ALIASES.iter().find(|(_, meant)| *meant == key).map(|(alias, _)| *alias);
         let spelled = self.table.get_key_value(key);
         spelled.or_else(|| self.table.get_key_value(alias?))
     }
 
-    fn get(&self, key: &str) -> Option<&'a Item> {
+    fn get(&self, key: &str) -> Option<&'a Item<'a>> {
         self.spelled(key).map(|(_, item)| item)
     }
 
     fn key_span(&self, key: &str) -> Span {
-        self.spelled(key).and_then(|(key, _)| key.span())
+        self.spelled(key).map(|(key, _)| key.span()).unwrap_or_default()
     }
 
-    fn wrong_kind(&self, key: &str, item: &Item, expected: &str) -> crate::Error {
-        let found = item.type_name();
+    fn wrong_kind(&self, key: &str, item: &Item<'_>, expected: &str) -> crate::Error {
+        let found = match item.get_ref() {
+            Toml::Table(_) if self.source.begins_with(item.span(), '{') => "inline table",
+            // `[[NAME]]` is the place of both the array and its first table.
+            Toml::Array(items) if items.iter().any(|table| table.span() == item.span()) => {
+                "array of tables"
+            }
+            value => value.type_str(),
+        };
         let message = format!("`{key}` is of type {found}; it should be {expected}");
         self.source.error(item.span(), message)
     }
 
-    fn text(&self, key: &str, item: &'a Item) -> Result<Word<'a>> {
-        match item.as_str() {
+    fn text(&self, key: &str, item: &'a Item<'a>) -> Result<Word<'a>> {
+        match item.get_ref().as_str() {
             Some(text) => Ok(Word { text, span: item.span() }),
             None => Err(self.wrong_kind(key, item, "a string")),
         }
     }
 
     /// Returns the text of an option that can be a string, a number or a boolean.
-    fn scalar(&self, key: &str, item: &'a Item) -> Result<Cow<'a, str>> {
-        match item.as_value() {
-            Some(Toml::String(text)) => Ok(text.value().into()),
-            Some(Toml::Integer(number)) => Ok(number.value().to_string().into()),
-            Some(Toml::Float(number)) => Ok(number.value().to_string().into()),
-            Some(Toml::Boolean(on)) => Ok(on.value().to_string().into()),
+    fn scalar(&self, key: &str, item: &'a Item<'a>) -> Result<Cow<'a, str>> {
+        match item.get_ref() {
+            Toml::String(text) => Ok(text.as_ref().into()),
+            Toml::Integer(_) => Ok(self.number::<i64>(item, "integer")?.to_string().into()),
+            Toml::Float(_) => Ok(self.number::<f64>(item, "floating-point")?.to_string().into()),
+            Toml::Boolean(on) => Ok(on.to_string().into()),
             _ => Err(self.wrong_kind(key, item, "a string")),
         }
     }
@@ -309,8 +321,9 @@ impl<'a> Fields<'a> {
     fn words(&self, key: &str) -> Result<Option<Vec<Word<'a>>>> {
         let Some(item) = self.get(key) else { return Ok(None) };
         let wrong = || self.wrong_kind(key, item, "an array of strings, as [\"NAME\", ...]");
-        let words = item.as_array().ok_or_else(wrong)?.iter().map(|value| match value {
-            Toml::String(text) => Ok(Word { text: text.value(), span: value.span() }),
+        let words = item.get_ref().as_array().ok_or_else(wrong)?.iter();
+        let words = words.map(|value| match value.get_ref() {
+            Toml::String(text) => Ok(Word { text, span: value.span() }),
             _ => Err(wrong()),
         });
         words.collect::<Result<_>>().map(Some)
@@ -345,24 +358,26 @@ impl<'a> Fields<'a> {
         word.text.parse().map_err(|error| self.source.error(word.span.clone(), error))
     }
 
-    /// Converts a TOML float. The literal shows whether the value was rounded to zero.
-    fn float(&self, item: &Item, value: f64, ty: ColumnType) -> Result<Value> {
-        match (ty, self.source.written(item.span())) {
-            (ColumnType::Real | ColumnType::Double, Some(literal)) => {
-                range::text_as_float(&literal.replace('_', ""), ty)
-            }
-            _ => ty.coerce(Value::Float(value)),
-        }
+    /// Converts a TOML number, which can be out of the range of 64 bits.
+    fn number<T: DeserializeOwned>(&self, item: &Item<'_>, kind: &str) -> Result<T> {
+        let value = T::deserialize(ValueDeserializer::from(item.clone()));
+        value.map_err(|_| self.source.error(item.span(), format!("{kind} number overflowed")))
     }
 
-    fn default(&self, column: &Column, item: &Item) -> Result<Value> {
+    fn default(&self, column: &Column, item: &Item<'_>) -> Result<Value> {
         let (name, ty) = (&column.name, column.ty);
-        let value = match item.as_value() {
-            Some(Toml::String(text)) => Value::from_text(text.value(), ty),
-            Some(Toml::Integer(number)) => ty.coerce(Value::Int(*number.value())),
-            Some(Toml::Float(number)) => self.float(item, *number.value(), ty),
-            Some(Toml::Boolean(value)) => ty.coerce(Value::Bool(*value.value())),
-            Some(Toml::Datetime(time)) => Value::from_text(&time.value().to_string(), ty),
+        let value = match item.get_ref() {
+            Toml::String(text) => Value::from_text(text, ty),
+            Toml::Integer(_) => ty.coerce(Value::Int(self.number(item, "integer")?)),
+            Toml::Float(literal) => match (ty, self.number(item, "floating-point")?) {
+                // The literal shows whether the value was rounded to zero.
+                (ColumnType::Real | ColumnType::Double, _) => {
+                    range::text_as_float(literal.as_str(), ty)
+                }
+                (_, value) => ty.coerce(Value::Float(value)),
+            },
+            Toml::Boolean(value) => ty.coerce(Value::Bool(*value)),
+            Toml::Datetime(time) => Value::from_text(&time.to_string(), ty),
             _ => {
                 let expected =
                     "a boolean, a number, a date, a time or a string (for json: its text)";

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::Error;
 
 /// A place in a TOML text, in bytes.
-pub(super) type Span = Option<Range<usize>>;
+pub(super) type Span = Range<usize>;
 
 /// A TOML text, and the name of its file if it has one.
 pub(super) struct Source<'a> {
@@ -50,14 +50,14 @@ impl<'a> Source<'a> {
         Error::invalid_schema(format!("{}: {message}", self.place(span)))
     }
 
-    /// Returns the text at a place.
-    pub(super) fn written(&self, span: Span) -> Option<&str> {
-        self.text.get(span?)
+    /// Returns whether the text at a place begins with a letter.
+    pub(super) fn begins_with(&self, span: Span, letter: char) -> bool {
+        self.text.get(span).is_some_and(|text| text.starts_with(letter))
     }
 
     /// Returns `FILE:LINE:COLUMN`, with both numbers counted from 1 and the column in characters.
     pub(super) fn place(&self, span: Span) -> String {
-        let start = span.map_or(0, |span| span.start).min(self.text.len());
+        let start = span.start.min(self.text.len());
         let last = Some(self.last.get()).filter(|last| last.offset <= start).unwrap_or_default();
         let between = self.text.get(last.offset..start).unwrap_or_default();
         let position = between.chars().fold(last, Position::pass);

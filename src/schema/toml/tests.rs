@@ -146,6 +146,22 @@ fn an_error_names_its_place() {
 }
 
 #[test]
+fn an_error_names_the_type_of_a_value() {
+    let kind =
+        |rest: &str| error(&format!("[scopes.a]\n{rest}")).split(';').next().map(str::to_owned);
+    let names = |place: &str, ty: &str| Some(format!("{place}: `columns` is of type {ty}"));
+    assert_eq!(kind("columns = {}"), names("2:11", "inline table"));
+    assert_eq!(kind("columns.x = 1"), names("2:1", "table"));
+    assert_eq!(kind("[[scopes.a.columns]]"), names("2:1", "array of tables"));
+    assert_eq!(kind("columns = [['x']]"), names("2:11", "array"));
+    assert_eq!(
+        kind("max_records = 0x8000000000000000"),
+        Some("2:15: integer number overflowed".into())
+    );
+    assert_eq!(kind("jitter = 1e999"), Some("2:10: floating-point number overflowed".into()));
+}
+
+#[test]
 fn dropped_and_kept_columns_are_not_declared() {
     let text = "[scopes.a]\nunique_column = \"id\"\ncolumns = [\"v\"]\ndropped = [\"old\", \"x\"]\nkeep = [\"y\"]\n";
     let schemas = Schemas::from_str(text).unwrap();

@@ -1,34 +1,31 @@
 //! Writes schemas as TOML.
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
+use std::collections::BTreeMap;
+
+use toml::{Table, Value as Toml};
 
 use crate::{Column, ColumnType, Migrate, Schema, Shape, Value, text};
 
 /// Returns a document with these schemas.
 pub(super) fn document<'a>(schemas: impl IntoIterator<Item = &'a Schema>) -> String {
-    let mut scopes = Table::new();
-    scopes.set_implicit(true);
-    for schema in schemas {
-        scopes.insert(&schema.name, Item::Table(scope(schema)));
-    }
-    let mut document = DocumentMut::new();
-    document.insert("scopes", Item::Table(scopes));
-    document.to_string()
+    schemas.into_iter().map(scope).collect::<Vec<_>>().join("\n")
 }
 
-fn scope(schema: &Schema) -> Table {
-    let mut table = Table::new();
-    let mut put = |key: &str, value: Toml| drop(table.insert(key, Item::Value(value)));
+fn scope(schema: &Schema) -> String {
+    let header = BTreeMap::from([("scopes", BTreeMap::from([(&schema.name, Table::new())]))]);
+    let mut text = toml::to_string(&header).unwrap_or_default();
+    // The serializer writes each table below a header of its own, but values are inline.
+    let mut put = |key: &str, value: Toml| text.extend([key, " = ", &value.to_string(), "\n"]);
     if schema.table != schema.name {
         put("table", schema.table.as_str().into());
     }
     let unique: Vec<&str> = schema.key_columns().map(|column| column.name.as_str()).collect();
     match unique[..] {
         [one] => put("unique_column", one.into()),
-        _ => put("unique_columns", Array::from_iter(unique).into()),
+        _ => put("unique_columns", unique.into()),
     }
-    let declared = || schema.value_columns().map(|(_, column)| column);
-    put("columns", Array::from_iter(declared().map(|column| column.name.as_str())).into());
+    let declared = schema.value_columns().map(|(_, column)| column.name.as_str());
+    put("columns", Vec::from_iter(declared).into());
     let columns = || schema.columns.iter().enumerate();
     let types = columns().filter(|(at, column)| column.ty != default_type(schema, *at));
     put_table(&mut put, "column_types", types, |column| Some(column.ty.to_string().into()));
@@ -36,7 +33,7 @@ fn scope(schema: &Schema) -> Table {
         put("value", value.into());
     }
     let not_null = columns().filter(|(at, column)| !column.nullable && !schema.is_key(*at));
-    let not_null = Array::from_iter(not_null.map(|(_, column)| column.name.as_str()));
+    let not_null = Vec::from_iter(not_null.map(|(_, column)| column.name.as_str()));
     if !not_null.is_empty() {
         put("not_null", not_null.into());
     }
@@ -52,10 +49,10 @@ fn scope(schema: &Schema) -> Table {
     }
     for (key, columns) in [("dropped", &schema.dropped), ("keep", &schema.keep)] {
         if !columns.is_empty() {
-            put(key, Array::from_iter(columns.iter().map(String::as_str)).into());
+            put(key, columns.clone().into());
         }
     }
-    table
+    text
 }
 
 /// Returns the value of an option, as a number if it is one.
@@ -75,12 +72,8 @@ fn put_table<'a>(
     columns: impl Iterator<Item = (usize, &'a Column)>,
     of: impl Fn(&Column) -> Option<Toml>,
 ) {
-    let mut table = InlineTable::new();
-    for (_, column) in columns {
-        if let Some(value) = of(column) {
-            table.insert(&column.name, value);
-        }
-    }
+    let values = columns.filter_map(|(_, column)| Some((column.name.clone(), of(column)?)));
+    let table = Table::from_iter(values);
     if !table.is_empty() {
         put(key, table.into());
     }

@@ -76,6 +76,7 @@ pub(in crate::backends::sql) fn closed(message: impl Into<String>) -> Error {
 }
 
 /// Returns whether an error reports a lost connection.
+#[cfg(feature = "postgresql")]
 pub(in crate::backends::sql) fn is_closed(error: &Error) -> bool {
     matches!(error, Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _))
 }

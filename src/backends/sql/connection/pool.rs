@@ -186,6 +186,7 @@ pub(crate) fn open<D: PooledBackend>(
 }
 
 /// Opens a pool of one connection, for a database that exists only in it.
+#[cfg(feature = "sqlite")]
 pub(crate) fn open_single<D: PooledBackend>(
     connect: impl Fn() -> Result<D::Connection> + Send + Sync + 'static,
 ) -> Result<Pool<D>> {

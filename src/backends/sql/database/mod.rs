@@ -63,6 +63,7 @@ impl<D: Dialect> fmt::Debug for Database<D> {
 }
 
 impl<D: Dialect> Database<D> {
+    #[cfg(any(feature = "sqlite", feature = "postgresql"))]
     pub(crate) fn new(
         readers: Pool<D>,
         writers: Pool<D>,
@@ -85,6 +86,7 @@ impl<D: Dialect> Database<D> {
 
     /// Creates a database that is only read, through one pool. A result is valid only if
     /// `unchanged` succeeds after it was read.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn read_only(
         readers: Pool<D>,
         options: Options,
@@ -127,6 +129,7 @@ impl<D: Dialect> Database<D> {
         self
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn into_inner(self) -> Arc<DatabaseInner<D>> {
         self.inner
     }

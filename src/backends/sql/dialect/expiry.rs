@@ -16,12 +16,14 @@ pub(crate) struct Expiring {
     /// a write, a time.
     pub(crate) replace: Option<Sql>,
     /// Inserts several rows or overwrites expired ones.
+    #[cfg(feature = "postgresql")]
     pub(crate) replace_rows: Option<Sql>,
     /// Overwrites an expired row. Binds: the non-key columns, the key, a time.
     pub(crate) overwrite: Sql,
     /// Removes an expired row. Binds: the key, a time.
     pub(crate) remove: Sql,
     /// Removes the expired rows of many keys, if the engine can bind them all at once.
+    #[cfg(feature = "postgresql")]
     pub(crate) remove_many: Option<Sql>,
     /// Sets the expiry of a row that is not expired. Binds: the expiry, the key, a time.
     pub(crate) touch: Sql,
@@ -57,10 +59,12 @@ impl Expiring {
         let by_expiry = format!(" ORDER BY {name}");
         Some(Self {
             replace: conditional(D::upsert(schema)),
+            #[cfg(feature = "postgresql")]
             replace_rows: conditional(D::upsert_rows(schema))
                 .map(|sql| sql.text(&format!(" RETURNING {keys}"))),
             overwrite: expired(overwrite::<D>(schema).text(" AND ")),
             remove: expired(by_key(format!("DELETE FROM {table} WHERE ")).text(" AND ")),
+            #[cfg(feature = "postgresql")]
             remove_many: D::remove_listed(schema, &name),
             touch: live(
                 matching_key::<D>(

@@ -12,6 +12,8 @@ mod keys;
 pub(crate) mod mysql;
 #[cfg(feature = "postgresql")]
 pub(crate) mod postgresql;
+#[cfg(feature = "mysql")]
+pub(crate) mod sized;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod statement_text;

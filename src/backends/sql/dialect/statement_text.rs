@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 
 use crate::backends::sql::dialect::ColumnTypes;
-use crate::backends::sql::dialect::statements::{
-    Batches, Updates, columns, in_section, matching_key, selected,
-};
+#[cfg(feature = "mysql")]
+use crate::backends::sql::dialect::sized::Batches;
+#[cfg(feature = "postgresql")]
+use crate::backends::sql::dialect::statements::Updates;
+use crate::backends::sql::dialect::statements::{columns, in_section, matching_key, selected};
 use crate::backends::sql::statement::Sql;
 use crate::{Key, Row, Schema, Value, schema};
 
@@ -43,15 +45,21 @@ pub(crate) trait StatementText: ColumnTypes {
     }
 
     /// `SELECT` of the rows of the keys that are bound as a list, or `None` if such keys cannot be.
-    fn fetch_listed(schema: &Schema) -> Option<Sql>;
+    #[cfg(any(feature = "sqlite", feature = "postgresql"))]
+    fn fetch_listed(schema: &Schema) -> Option<Sql> {
+        let _ = schema;
+        None
+    }
 
     /// `INSERT` of the bound rows whose keys have none. Returns their keys.
+    #[cfg(feature = "postgresql")]
     fn insert_listed(schema: &Schema) -> Option<Sql> {
         let _ = schema;
         None
     }
 
     /// `DELETE` of the rows of the bound keys. Returns the rows.
+    #[cfg(feature = "postgresql")]
     fn pop_listed(schema: &Schema) -> Option<Sql> {
         let _ = schema;
         None
@@ -60,8 +68,12 @@ pub(crate) trait StatementText: ColumnTypes {
     /// `INSERT` of a row that overwrites the row of its key.
     fn upsert(schema: &Schema) -> Sql;
 
-    /// The upsert of as many rows as one statement of a batch writes.
-    fn upsert_rows(schema: &Schema) -> Sql;
+    /// The upsert of as many rows as one statement of a batch writes; of one row if the statements of
+    /// batches have fixed sizes.
+    #[cfg(any(feature = "sqlite", feature = "postgresql"))]
+    fn upsert_rows(schema: &Schema) -> Sql {
+        Self::upsert(schema)
+    }
 
     /// `INSERT` of a row. If its key has a row, it does nothing or fails.
     fn insert(schema: &Schema) -> Sql;
@@ -97,6 +109,7 @@ pub(crate) trait StatementText: ColumnTypes {
 
     /// `DELETE` of the rows of the bound keys that are expired at the time in the last bind. `name` is
     /// the quoted column of the expiry.
+    #[cfg(feature = "postgresql")]
     fn remove_listed(schema: &Schema, name: &str) -> Option<Sql> {
         let _ = (schema, name);
         None
@@ -138,12 +151,14 @@ pub(crate) trait StatementText: ColumnTypes {
 
     /// Returns the writes that also return the replaced row, if the engine supports that in one
     /// statement.
+    #[cfg(feature = "postgresql")]
     fn updates(schema: &Schema) -> Option<Updates> {
         let _ = schema;
         None
     }
 
     /// Returns the statements of batches, if they have fixed sizes.
+    #[cfg(feature = "mysql")]
     fn batches(schema: &Schema) -> Option<Batches> {
         let _ = schema;
         None

@@ -1,6 +1,6 @@
 //! The statements of a scope, whose text is rendered once.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::expiry::Expiring;
 use crate::backends::sql::dialect::{ColumnTypes, StatementText, Tables};
@@ -24,23 +24,28 @@ pub(crate) struct Statements {
     /// Fetches a row and locks it until the transaction ends.
     pub(crate) lock: Sql,
     /// Fetches many keys, if the engine can bind them all at once.
+    #[cfg(any(feature = "sqlite", feature = "postgresql"))]
     pub(crate) fetch_many: Option<Sql>,
     pub(crate) set: Sql,
     /// Writes several rows.
+    #[cfg(any(feature = "sqlite", feature = "postgresql"))]
     pub(crate) set_rows: Sql,
     /// Inserts a row unless its key has one.
     pub(crate) insert: Sql,
     /// Inserts many rows unless their keys have one, if the engine can bind them all at once. Returns
     /// the keys of the inserted rows.
+    #[cfg(feature = "postgresql")]
     pub(crate) insert_many: Option<Sql>,
     /// Writes a row with absent columns.
     pub(crate) merge: Sql,
     /// Changes an existing record by a row with absent columns that cannot become a new record.
     pub(crate) patch: Sql,
     /// Variants of `set`, `merge` and `patch` that return the replaced row, if the engine has them.
+    #[cfg(feature = "postgresql")]
     pub(crate) updates: Option<Updates>,
     pub(crate) pop: Sql,
     /// Removes many keys, if the engine can bind them all at once.
+    #[cfg(feature = "postgresql")]
     pub(crate) pop_many: Option<Sql>,
     pub(crate) keys: Listing,
     pub(crate) rows: Listing,
@@ -48,67 +53,17 @@ pub(crate) struct Statements {
     pub(crate) all: Sql,
     pub(crate) len: Sql,
     pub(crate) clear: Sql,
-    /// The statements of batches, if the engine needs statements of section_len sizes.
-    pub(crate) batches: Option<Batches>,
+    /// The statements of batches, if the engine needs statements of fixed sizes.
+    #[cfg(feature = "mysql")]
+    pub(crate) batches: Option<super::sized::Batches>,
     /// The statements on the expiry, if records expire.
     pub(crate) expiring: Option<Expiring>,
-}
-
-/// The statements for batches of section_len sizes, on an engine without arrays.
-#[derive(Debug)]
-pub(crate) struct Batches {
-    pub(crate) fetch: SizedStatement,
-    /// Fetches rows and locks them until the transaction ends.
-    pub(crate) lock: SizedStatement,
-    pub(crate) remove: SizedStatement,
-    pub(crate) set: SizedStatement,
-    /// Removes the expired rows of keys. Binds: the keys, a time.
-    pub(crate) remove_expired: SizedStatement,
-    /// Inserts rows. Fails if one of the keys has a row.
-    pub(crate) insert: SizedStatement,
-}
-
-/// A statement in several sizes, each rendered on first use.
-#[derive(Debug)]
-pub(crate) struct SizedStatement {
-    sizes: Vec<(usize, OnceLock<Sql>)>,
-    make: fn(&Schema, usize) -> Sql,
-    /// Whether the last item may be repeated to fill a statement.
-    padded: bool,
-}
-
-impl SizedStatement {
-    /// Creates a statement of these sizes in ascending order. The first is 1.
-    pub(crate) fn new(
-        sizes: impl IntoIterator<Item = usize>,
-        make: fn(&Schema, usize) -> Sql,
-    ) -> Self {
-        let sizes = sizes.into_iter().map(|size| (size, OnceLock::new())).collect();
-        Self { sizes, make, padded: true }
-    }
-
-    /// Creates a statement in which no item may be repeated.
-    pub(crate) fn exact(
-        sizes: impl IntoIterator<Item = usize>,
-        make: fn(&Schema, usize) -> Sql,
-    ) -> Self {
-        Self { padded: false, ..Self::new(sizes, make) }
-    }
-
-    /// Returns the statement for the first of `items` items, and its size. If the items fill more
-    /// than half of a statement, that one is returned, and the last item is to be repeated.
-    pub(crate) fn fit(&self, schema: &Schema, items: usize) -> (usize, &Sql) {
-        let max = if self.padded { items * 2 - 1 } else { items };
-        let roomy = self.sizes.iter().find(|(size, _)| *size >= items && *size <= max);
-        let full = || self.sizes.iter().rev().find(|(size, _)| *size <= items);
-        let (size, sql) = roomy.or_else(full).unwrap_or(&self.sizes[0]);
-        (*size, sql.get_or_init(|| (self.make)(schema, *size)))
-    }
 }
 
 /// The statements that write a row and return the number of written rows, followed by the columns of
 /// the replaced row, which are NULL if there was none. The binds are those of the key, followed by
 /// those of the statement that only writes.
+#[cfg(feature = "postgresql")]
 #[derive(Debug)]
 pub(crate) struct Updates {
     pub(crate) set: Sql,
@@ -142,14 +97,19 @@ impl Statements {
             exists: by_key(format!("SELECT 1 FROM {table} WHERE ")),
             fetch: by_key(format!("SELECT {all} FROM {table} WHERE ")),
             lock: by_key(format!("SELECT {all} FROM {table} WHERE ")).text(D::LOCKING),
+            #[cfg(any(feature = "sqlite", feature = "postgresql"))]
             fetch_many: D::fetch_listed(schema),
             set: D::upsert(schema),
+            #[cfg(any(feature = "sqlite", feature = "postgresql"))]
             set_rows: D::upsert_rows(schema),
             insert: D::insert(schema),
+            #[cfg(feature = "postgresql")]
             insert_many: D::insert_listed(schema),
             merge: D::merge(schema),
             patch: patch::<D>(Sql::new(""), schema),
+            #[cfg(feature = "postgresql")]
             updates: D::updates(schema),
+            #[cfg(feature = "postgresql")]
             pop_many: D::pop_listed(schema),
             pop: D::pop_one(schema),
             keys: Listing::new::<D>(schema, &keys, section_len),
@@ -157,6 +117,7 @@ impl Statements {
             all: in_section::<D>(format!("SELECT {all} FROM {table}"), schema, section_len),
             len: in_section::<D>(format!("SELECT count(*) FROM {table}"), schema, section_len),
             clear: D::clear_section(schema, section_len),
+            #[cfg(feature = "mysql")]
             batches: D::batches(schema),
             expiring: Expiring::new::<D>(schema, section_len),
             schema: schema.clone(),
@@ -244,6 +205,7 @@ pub(crate) fn patch<D: ColumnTypes>(sql: Sql, schema: &Schema) -> Sql {
 
 /// Appends to an `INSERT` that an existing record of the key is overwritten, with the assignment that
 /// `change` appends for each non-key column.
+#[cfg(any(feature = "sqlite", feature = "postgresql"))]
 pub(crate) fn on_conflict<D: ColumnTypes>(
     sql: Sql,
     schema: &Schema,
@@ -258,6 +220,7 @@ pub(crate) fn on_conflict<D: ColumnTypes>(
 }
 
 /// Appends to an `INSERT` that nothing is done if the key has a record.
+#[cfg(any(feature = "sqlite", feature = "postgresql"))]
 pub(crate) fn unless_stored<D: ColumnTypes>(sql: Sql, schema: &Schema) -> Sql {
     let keys = columns::<D>(schema.key_columns());
     sql.text(&format!(" ON CONFLICT ({keys}) DO NOTHING"))

@@ -101,6 +101,7 @@ pub(crate) fn write_suppressed(schema: &Schema, written: usize, records: usize) 
 
 /// The error for a removal that the database accepted but that left records in place. The
 /// transaction is rolled back.
+#[cfg(any(feature = "sqlite", feature = "postgresql"))]
 pub(crate) fn removal_suppressed(schema: &Schema) -> Error {
     suppressed(schema, KEPT)
 }
@@ -157,6 +158,7 @@ const MAX_ROUNDS: usize = 8;
 ///
 /// `insert` receives the positions of pending rows and returns those that it did not insert. The
 /// records of these are fetched. A row whose record was removed before that is pending again.
+#[cfg(feature = "server")]
 pub(crate) fn insert_or_fetch<D: Dialect, C: Conn<D>>(
     connection: &mut C,
     statements: &Statements,

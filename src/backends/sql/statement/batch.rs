@@ -1,17 +1,22 @@
 //! Batches: many keys or rows in one statement.
 
+#[cfg(feature = "server")]
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use crate::{Key, Row, Schema, Value};
+#[cfg(feature = "server")]
+use crate::Value;
+use crate::{Key, Row, Schema};
 
 /// The values of one column in several rows.
+#[cfg(feature = "postgresql")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column<'a> {
     rows: &'a [&'a [Value]],
     at: usize,
 }
 
+#[cfg(feature = "postgresql")]
 impl<'a> Column<'a> {
     /// Returns the first `columns` columns of the rows.
     pub(crate) fn all(rows: &'a [&'a [Value]], columns: usize) -> Vec<Self> {
@@ -28,6 +33,7 @@ impl<'a> Column<'a> {
 /// last is kept.
 ///
 /// Batches that lock rows in the same order cannot deadlock with each other.
+#[cfg(feature = "server")]
 pub(crate) fn sorted(
     key: impl IntoIterator<Item = usize>,
     mut rows: Vec<&[Value]>,
@@ -47,6 +53,7 @@ pub(crate) fn sorted(
 }
 
 /// Compares two values of a key column. Values that are the same key are equal.
+#[cfg(feature = "server")]
 fn order(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
@@ -92,6 +99,7 @@ impl<'a> RequestOrder<'a> {
     }
 
     /// Returns the rows. Of equal keys only the first position has the row.
+    #[cfg(feature = "server")]
     pub(crate) fn finish_first_only(self) -> Vec<Option<Row>> {
         self.rows
     }
@@ -113,8 +121,9 @@ impl<'a> RequestOrder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, ColumnType};
+    use crate::{Column, ColumnType, Value};
 
+    #[cfg(feature = "server")]
     #[test]
     fn the_last_row_of_each_key_is_kept() {
         let row = |id: f64, v: i64| vec![Value::Float(id), Value::Int(v)];

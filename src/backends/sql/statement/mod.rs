@@ -19,6 +19,7 @@ use diesel::serialize::Output;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 
+#[cfg(feature = "postgresql")]
 use self::batch::Column;
 use self::statement_id::StatementId;
 use crate::{ColumnType, Row, Value};
@@ -33,6 +34,7 @@ pub(crate) trait ValueCodec: Backend + QueryMetadata<Untyped> + 'static {
     /// # Errors
     ///
     /// Fails on an engine without arrays.
+    #[cfg(feature = "postgresql")]
     fn bind_column<'b>(
         out: AstPass<'_, 'b, Self>,
         ty: ColumnType,
@@ -110,17 +112,20 @@ impl Sql {
     }
 
     /// Supplies the values of several rows, one row after another.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn with_rows<'a>(&'a self, rows: &'a [Row]) -> Statement<'a> {
         self.with_values(Values::Rows(rows))
     }
 
     /// Supplies a column of several rows for each bind.
+    #[cfg(feature = "postgresql")]
     pub(crate) fn with_columns<'a>(&'a self, columns: &'a [Column<'a>]) -> Statement<'a> {
         self.with_values(Values::Columns(columns))
     }
 
     /// Supplies a column of several rows for each of the first binds, and a single value for each of
     /// the others.
+    #[cfg(feature = "postgresql")]
     pub(crate) fn with_columns_and<'a>(
         &'a self,
         columns: &'a [Column<'a>],
@@ -140,12 +145,16 @@ impl Sql {
 enum Values<'a> {
     One(&'a [Value]),
     Both(&'a [Value], &'a [Value]),
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     Rows(&'a [Row]),
+    #[cfg(feature = "postgresql")]
     Columns(&'a [Column<'a>]),
+    #[cfg(feature = "postgresql")]
     ColumnsAnd(&'a [Column<'a>], &'a [Value]),
 }
 
 /// The value of one bind in a statement that has both columns and single values.
+#[cfg(feature = "postgresql")]
 enum Bound<'a> {
     Column(&'a Column<'a>),
     Value(&'a Value),
@@ -156,8 +165,11 @@ impl Values<'_> {
         match self {
             Self::One(values) => values.len(),
             Self::Both(a, b) => a.len() + b.len(),
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
             Self::Rows(rows) => rows.iter().map(Vec::len).sum(),
+            #[cfg(feature = "postgresql")]
             Self::Columns(columns) => columns.len(),
+            #[cfg(feature = "postgresql")]
             Self::ColumnsAnd(columns, values) => columns.len() + values.len(),
         }
     }
@@ -194,12 +206,15 @@ impl<D: ValueCodec> QueryFragment<D> for Statement<'_> {
             Values::Both(a, b) => {
                 walk(sql, out, a.iter().chain(b), |out, ty, value| D::bind(out, ty, value))
             }
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
             Values::Rows(rows) => {
                 walk(sql, out, rows.iter().flatten(), |out, ty, value| D::bind(out, ty, value))
             }
+            #[cfg(feature = "postgresql")]
             Values::Columns(columns) => {
                 walk(sql, out, columns, |out, ty, column| D::bind_column(out, ty, column))
             }
+            #[cfg(feature = "postgresql")]
             Values::ColumnsAnd(columns, values) => {
                 let columns = columns.iter().map(Bound::Column);
                 let bound = columns.chain(values.iter().map(Bound::Value));

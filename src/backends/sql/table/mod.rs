@@ -73,6 +73,7 @@ impl<D: Dialect> Table<D> {
     }
 
     /// Creates the store of a table that is repaired by a function of the caller's.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn with_repair(
         database: Arc<DatabaseInner<D>>,
         schema: &Arc<Schema>,
@@ -139,6 +140,7 @@ impl<D: Dialect> Table<D> {
         Self { inner: Arc::new(inner), section: Arc::new([]) }
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn inner(&self) -> &TableInner<D> {
         &self.inner
     }

@@ -8,7 +8,8 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as Diese
 
 use super::statement_text::readable;
 use crate::backends::sql::connection::mysql::MysqlConnection;
-use crate::backends::sql::dialect::statements::{Batches, SizedStatement, Statements};
+use crate::backends::sql::dialect::sized::{Batches, SizedStatement};
+use crate::backends::sql::dialect::statements::Statements;
 use crate::backends::sql::dialect::write::{insert_or_fetch, put};
 use crate::backends::sql::dialect::{StatementText, transaction};
 use crate::backends::sql::error::{CallError, concurrent_change};

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use diesel::mysql::Mysql;
 
 use crate::backends::sql::dialect::keys::{long_columns, selected, stored_key, stored_row};
-use crate::backends::sql::dialect::statements::{
-    Batches, SizedStatement, columns, non_key, selected as selected_columns,
-};
+use crate::backends::sql::dialect::sized::{Batches, SizedStatement};
+use crate::backends::sql::dialect::statements::{columns, non_key, selected as selected_columns};
 use crate::backends::sql::dialect::{ColumnTypes, StatementText};
 use crate::backends::sql::statement::Sql;
 use crate::{Column, ColumnType, Key, Row, Schema, Value};
@@ -46,10 +45,6 @@ impl StatementText for Mysql {
         }
     }
 
-    fn fetch_listed(_: &Schema) -> Option<Sql> {
-        None
-    }
-
     const LEASE_TABLE: &'static [&'static str] = &[
         "CREATE TABLE IF NOT EXISTS hilcat_leases (scope varchar(255) NOT NULL, `key` varchar(255) NOT NULL, holder varchar(255) NOT NULL, expires_at datetime(6) NOT NULL, PRIMARY KEY (scope, `key`), INDEX hilcat_ix_leases (expires_at)) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 /*!80017 COLLATE=utf8mb4_0900_bin */ /*M! COLLATE=utf8mb4_nopad_bin */",
     ];
@@ -72,11 +67,6 @@ impl StatementText for Mysql {
     }
 
     fn upsert(schema: &Schema) -> Sql {
-        upsert(schema, 1)
-    }
-
-    /// Batches use the statements of fixed sizes instead.
-    fn upsert_rows(schema: &Schema) -> Sql {
         upsert(schema, 1)
     }
 

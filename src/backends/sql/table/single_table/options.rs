@@ -1,6 +1,6 @@
 //! The options of a URI for a single table.
 
-use toml_edit::{Array, InlineTable, Table, value};
+use toml::Table;
 
 use super::Layout;
 use crate::schema::scope_of;
@@ -56,25 +56,25 @@ fn layout(uri: &mut Uri, name: &str) -> Result<Layout> {
     }
     // The options have the names and meanings of a TOML schema, and are read as one.
     let mut table = Table::new();
-    table["unique_columns"] = value(Array::from_iter(scope.iter().chain(&key)));
-    table["columns"] = value(Array::from_iter(&columns));
+    table.insert("unique_columns".into(), [scope.as_slice(), &key].concat().into());
+    table.insert("columns".into(), columns.into());
     if let Some(types) = uri.take("column_types") {
-        table["column_types"] = value(column_types(&types)?);
+        table.insert("column_types".into(), column_types(&types)?.into());
     }
     for option in ["default_column_type", "value", "migrate"] {
         if let Some(text) = uri.take(option) {
-            table[option] = value(text);
+            table.insert(option.into(), text.into());
         }
     }
     Layout::of_table(scope_of(name, &table)?, scope.len())
 }
 
 /// Parses a list such as `a:int,b:decimal(9,2)`.
-fn column_types(text: &str) -> Result<InlineTable> {
+fn column_types(text: &str) -> Result<Table> {
     let entries = split(text).into_iter().map(|entry| {
-        entry.split_once(':').ok_or_else(|| {
-            Error::invalid_schema("write `column_types` as NAME:TYPE,NAME:TYPE".to_owned())
-        })
+        let wrong = || Error::invalid_schema("write `column_types` as NAME:TYPE,NAME:TYPE");
+        let (name, ty) = entry.split_once(':').ok_or_else(wrong)?;
+        Ok((name.to_owned(), ty.into()))
     });
     entries.collect()
 }
@@ -136,7 +136,7 @@ mod tests {
             ("single_table=t&column_types=dta:int", "did you mean `data`"),
             ("single_table=t&column_types=data:itn", "unknown column type `itn`"),
             ("single_table=t&columns=scope,data", "`scope` is both a scope column"),
-            ("single_table=t&key_columns=scope", "`scope` is named twice"),
+            ("single_table=t&key_columns=scope", "duplicate column `scope`"),
             ("single_table=t&value=singel", "did you mean `single`"),
             ("single_table=&columns=a", "cannot be empty"),
             ("single_table=t&key_columns=", "cannot be empty"),

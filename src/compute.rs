@@ -129,7 +129,7 @@ struct Computed {
 
 /// What a caller that found a key missing does next.
 pub(crate) enum Role {
-    /// Read the store again, and compute if the key is still missing.
+    /// Compute, unless a flight of the key has landed since the caller read the store.
     Compute(ComputeGuard),
     /// Return the result of the flight it joined: a row, or `None` for a computed absence.
     Take(Option<Row>),

@@ -205,7 +205,12 @@ impl Error {
     }
 
     /// Returns whether the error is a sign that the server is down.
-    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    #[cfg(any(
+        feature = "server",
+        feature = "redis",
+        feature = "elasticsearch",
+        feature = "async"
+    ))]
     pub(crate) fn is_outage(&self) -> bool {
         self.is_unreachable() && !self.0.waited
     }

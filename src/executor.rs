@@ -111,7 +111,7 @@ impl Executor {
         received(receiver.await)
     }
 
-    /// Queues a job, which must not panic.
+    /// Queues a job.
     pub(crate) fn spawn(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
         let mut queue = self.queue.lock();
         queue.jobs.push_back(Box::new(job));
@@ -140,7 +140,8 @@ impl Executor {
 
     fn run_queued(&self, queue: &mut MutexGuard<'_, Queue>) {
         while let Some(job) = queue.jobs.pop_front() {
-            MutexGuard::unlocked(queue, job);
+            // A panic in a job, such as a call of a third-party store, must not end the thread.
+            let _ = MutexGuard::unlocked(queue, || catch_unwind(AssertUnwindSafe(job)));
         }
     }
 

@@ -209,7 +209,7 @@ pub fn derive_scope_record(input: proc_macro::TokenStream) -> proc_macro::TokenS
 /// # `async fn`
 ///
 /// An `async fn` needs hilcat's feature `async`, and no particular runtime. Calls that may wait for a
-/// store run on threads of the `blocking` crate; a store in memory is called directly. If a future is
+/// store run on threads of the cache; a store in memory is called directly. If a future is
 /// dropped while it computes, the next caller computes. A function that awaits its own value is an
 /// error of the cache, as for threads, unless it does so in a separate task, which cannot be
 /// detected.

@@ -181,8 +181,9 @@ impl AsyncCache {
     /// # Errors
     ///
     /// As there.
-    pub fn schema_for(&self, name: &str) -> Result<Schema> {
-        self.cache.schema_for(name)
+    pub async fn schema_for(&self, name: &str) -> Result<Schema> {
+        let name = name.to_owned();
+        self.cache.run(move |cache| cache.schema_for(&name)).await
     }
 
     /// As [`Cache::schemas`].

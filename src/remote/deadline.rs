@@ -99,7 +99,12 @@ pub(crate) struct CallClock {
 
 impl CallClock {
     /// Returns the clock of a call that has already spent some time.
-    #[cfg(any(feature = "server", feature = "redis", feature = "elasticsearch"))]
+    #[cfg(any(
+        feature = "server",
+        feature = "redis",
+        feature = "elasticsearch",
+        feature = "async"
+    ))]
     pub(crate) fn with_spent(spent: Duration) -> Self {
         let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
         Self { spent_nanos: AtomicU64::new(nanos) }

@@ -106,6 +106,7 @@ impl Store for Staged {
             nul_in_text: memory.nul_in_text && storage.nul_in_text,
             tables: memory.tables || storage.tables,
             expiry: storage.expiry.min(memory.expiry),
+            non_blocking: memory.non_blocking && storage.non_blocking,
             ..memory
         }
     }

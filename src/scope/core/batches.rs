@@ -1,23 +1,25 @@
 //! Batches of concurrent fetches and sets of futures.
 //!
 //! There is no background thread. A future puts its key or row into the queue of its scope. If no
-//! batch is in flight, it also starts a job that takes what is queued, executes it as one statement,
-//! and continues until the queue is empty. Whatever arrives while a statement is in flight becomes
-//! the next batch, so that a lone caller never waits, and under load each round trip serves more
-//! callers.
+//! batch is in flight, it also queues a job of the executor, which takes what is queued and executes
+//! it as one statement. Whatever arrives while a statement is in flight becomes the next batch, which
+//! is a job of its own behind the other jobs of the executor. So a lone caller never waits, and under
+//! load each round trip serves more callers.
 //!
-//! If the last batch began more than [`SLOW`] ago, one more job is started, so that a statement that
-//! hangs does not stop the others.
+//! If the last batch began more than [`SLOW`] ago when an item arrives, one more job is queued, so
+//! that a statement that hangs does not stop the others. The jobs of one queue are at most half of
+//! those that can run at once.
 //!
 //! # Invariants
 //!
-//! - `Queue::jobs` counts the jobs that drain the queue. A job ends under the lock that shows it an
-//!   empty queue, so that an item is queued only while a job will take it.
+//! - `Queue::jobs` counts the jobs of the queue, queued and running. It falls only under the lock that
+//!   shows an empty queue, so that an item is queued only while a job will take it.
 //! - An item leaves the queue before its statement begins. A caller therefore never receives a
 //!   record that was read before its call.
-//! - Each item has its own result: if the statement fails, each item is executed alone, unless the
-//!   store could not be reached. That is the result of the whole batch, and of each item that waited
-//!   for it longer than [`SLOW`]: a call takes at most its deadline and this time.
+//! - Each item has its own result: if the statement fails, each item is executed alone. Once the store
+//!   cannot be reached, or a lock is held until the deadline, that is the result of the rest of the
+//!   batch, so that a batch ends within two deadlines. If the server is down, it is also the result of
+//!   each item that waited for the batch longer than [`SLOW`].
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ use parking_lot::Mutex;
 
 use super::{Core, in_one_step};
 use crate::executor::Executor;
-use crate::{Error, Key, Result, Row, Value};
+use crate::{Error, ErrorKind, Key, Result, Row, Value};
 
 /// The largest batch.
 const MOST: usize = 1_000;
@@ -85,32 +87,43 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
     ) -> Result<O> {
         let (sender, receiver) = oneshot::channel();
         let item = Item { input, sender, queued: Instant::now() };
-        if self.queue.lock().push(item, executor.limit()) {
-            let batcher = self.clone();
-            executor.spawn(move || batcher.drain(execute));
+        let starts = self.queue.lock().push(item, executor.limit() / 2);
+        if starts {
+            self.clone().spawn_job(executor.clone(), execute);
         }
         receiver.await.unwrap_or_else(|_| panic!("the store panicked in a batch of calls"))
     }
 
-    /// As [`Queue::take`]. The lock is released before the statement begins.
-    fn next_batch(&self) -> Option<Batch<I, O>> {
-        self.queue.lock().take()
+    fn spawn_job(
+        self: Arc<Self>,
+        executor: Arc<Executor>,
+        execute: impl Fn(Vec<I>) -> Vec<Result<O>> + Send + 'static,
+    ) {
+        let next = executor.clone();
+        executor.spawn(move || {
+            if self.execute_batch(&execute) {
+                self.spawn_job(next, execute);
+            }
+        });
     }
 
-    fn drain(&self, execute: impl Fn(Vec<I>) -> Vec<Result<O>>) {
-        while let Some((inputs, senders)) = self.next_batch() {
-            // Without the senders of a batch that panicked, its futures panic.
-            let results = catch_unwind(AssertUnwindSafe(|| execute(inputs))).unwrap_or_default();
-            if let Some(Err(error)) = results.first()
-                && error.is_unreachable()
-            {
-                self.queue.lock().refuse_waiting(error);
-            }
-            for (sender, result) in senders.into_iter().zip(results) {
-                // The receiver is gone if the future was dropped.
-                let _ = sender.send(result);
-            }
+    /// Executes one batch, if there is one. Returns whether the job is to be queued again.
+    fn execute_batch(&self, execute: impl Fn(Vec<I>) -> Vec<Result<O>>) -> bool {
+        // The lock is released before the statement begins.
+        let batch = self.queue.lock().take();
+        let Some((inputs, senders)) = batch else { return false };
+        // Without the senders of a batch that panicked, its futures panic.
+        let results = catch_unwind(AssertUnwindSafe(|| execute(inputs))).unwrap_or_default();
+        if let Some(Err(error)) = results.first()
+            && error.is_outage()
+        {
+            self.queue.lock().refuse_waiting(error);
         }
+        for (sender, result) in senders.into_iter().zip(results) {
+            // The receiver is gone if the future was dropped.
+            let _ = sender.send(result);
+        }
+        self.queue.lock().continues()
     }
 }
 
@@ -141,6 +154,14 @@ impl<I, O> Queue<I, O> {
         Some(batch.into_iter().map(|item| (item.input, item.sender)).unzip())
     }
 
+    /// Returns whether there are items for one more batch. Ends the job if there are none.
+    fn continues(&mut self) -> bool {
+        if self.items.is_empty() {
+            self.jobs -= 1;
+        }
+        !self.items.is_empty()
+    }
+
     /// Ends the calls that waited while the store could not be reached.
     fn refuse_waiting(&mut self, error: &Error) {
         let waited = |item: &mut Item<I, O>| item.queued.elapsed() >= SLOW;
@@ -162,15 +183,14 @@ impl Core {
     }
 
     fn fetch_batch(&self, keys: &[Key]) -> Vec<Result<Option<Row>>> {
-        let each = || keys.iter().map(|key| in_one_step(|| self.store.fetch(key))).collect();
-        if keys.len() == 1 {
-            return each();
+        if keys.len() > 1 {
+            match in_one_step(|| self.store.fetch_many(keys)) {
+                Ok(rows) => return rows.into_iter().map(Ok).collect(),
+                Err(error) if error.is_unreachable() => return refused(keys.len(), &error),
+                Err(_) => {}
+            }
         }
-        match in_one_step(|| self.store.fetch_many(keys)) {
-            Ok(rows) => rows.into_iter().map(Ok).collect(),
-            Err(error) if error.is_unreachable() => refused(keys.len(), &error),
-            Err(_) => each(),
-        }
+        each_alone(keys, |key| in_one_step(|| self.store.fetch(key)))
     }
 
     /// As [`fetch`](Core::fetch).
@@ -203,13 +223,30 @@ impl Core {
         if rows.len() > 1 {
             match self.set_rows("set", rows.iter().cloned().map(Ok), None) {
                 Ok(_) => return vec![Ok(()); rows.len()],
-                Err(error) if error.is_unreachable() => return refused(rows.len(), &error),
+                Err(error) if error.is_unreachable() || error.kind() == ErrorKind::PartialWrite => {
+                    return refused(rows.len(), &error);
+                }
                 // One of the rows may be the cause: the others are stored.
                 Err(_) => {}
             }
         }
-        rows.into_iter().map(|row| self.set(Ok(row), None)).collect()
+        each_alone(rows, |row| self.set(Ok(row), None))
     }
+}
+
+/// Executes the calls of a batch one by one, until the store cannot be reached.
+fn each_alone<I, T>(
+    inputs: impl IntoIterator<Item = I>,
+    call: impl Fn(I) -> Result<T>,
+) -> Vec<Result<T>> {
+    let mut unreachable = None;
+    let results = inputs.into_iter().map(|input| match &unreachable {
+        Some(error) => Err(Error::clone(error)),
+        None => call(input).inspect_err(|error| {
+            unreachable = error.is_unreachable().then(|| error.clone());
+        }),
+    });
+    results.collect()
 }
 
 /// The error of a store that could not be reached, for each call of a batch.

@@ -1,7 +1,7 @@
 //! The calls that compute a missing record: `get` and its variants.
 //!
-//! A call reads the store, claims the computation, reads again, computes, and stores the result
-//! unless the key was written meanwhile. It returns early with a fresh record, or with a stale one
+//! A call reads the store, claims the computation, computes, and stores the result unless the key was
+//! written meanwhile. After the claim it reads again if another computation has landed meanwhile. It returns early with a fresh record, or with a stale one
 //! while a different caller computes the new one.
 //!
 //! With shared single flight, the lease of the key is acquired between the claim and the second

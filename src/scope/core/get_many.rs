@@ -147,7 +147,7 @@ impl Core {
     where
         I: Iterator<Item = Result<Row>>,
     {
-        let tasks = self.tasks(guards, known)?;
+        let tasks = self.tasks(guards, known, false)?;
         if tasks.is_empty() {
             if known.wait {
                 thread::sleep(POLL);
@@ -176,23 +176,31 @@ impl Core {
 
     /// The tasks of claimed keys; where processes share computations, of those whose leases could
     /// be taken. If there are none, the call is to wait for the other processes.
-    fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known) -> Result<Vec<Task>> {
+    ///
+    /// With `all`, it stops at the first lease that is held elsewhere.
+    fn tasks(&self, guards: Vec<ComputeGuard>, known: &mut Known, all: bool) -> Result<Vec<Task>> {
         let at = self.expiry.as_ref().map_or(0, |expiry| expiry.now());
         let task = |guard, lease| Task { guard, old: None, at, down: false, lease };
         let Some(time) = self.schema.freshness.lease().filter(|_| !known.down) else {
             return Ok(guards.into_iter().map(|guard| task(guard, None)).collect());
         };
         let (mut tasks, mut served) = (Vec::new(), false);
+        known.wait = false;
         for guard in guards {
             let lease = known.clock.step(|| self.leases.acquire(guard.key(), time));
             let lease =
                 lease.map_err(|error| self.with_context("get_many", Some(guard.key()), error))?;
             match lease {
                 Some(lease) => tasks.push(task(guard, Some(lease))),
-                None => served |= self.serve_stale(guard.key(), known),
+                None if self.serve_stale(guard.key(), known) => served = true,
+                None if all => {
+                    known.wait = true;
+                    break;
+                }
+                None => {}
             }
         }
-        known.wait = tasks.is_empty() && !served;
+        known.wait |= tasks.is_empty() && !served;
         if known.wait {
             // Waiting for another process is not part of the deadline.
             known.clock = CallClock::default();

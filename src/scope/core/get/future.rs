@@ -9,6 +9,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_timer::Delay;
 
@@ -16,6 +17,7 @@ use super::{Lookup, Miss, POLL, Ready, Request, Task};
 use crate::compute::{ComputeGuard, Role};
 use crate::remote::CallClock;
 use crate::scope::Core;
+use crate::scope::core::in_one_step;
 use crate::{Key, Result, Row};
 
 /// The error of a computation.
@@ -33,9 +35,9 @@ impl Core {
         F: Future<Output = Result<Row, E>>,
     {
         let request = Arc::new(self.request("get", key, false)?);
-        let lookup = self.lookup_async(&request).await?;
-        let row =
-            self.obtain_async(&request, lookup, || async { compute().await.map(Some) }).await?;
+        let (lookup, clock) = self.lookup_async(&request).await?;
+        let compute = || async { compute().await.map(Some) };
+        let row = self.obtain_async(&request, lookup, clock, compute).await?;
         self.row_of(&request, row)
     }
 
@@ -50,8 +52,8 @@ impl Core {
         F: Future<Output = Result<Option<Row>, E>>,
     {
         let request = Arc::new(self.request("get_optional", key, true)?);
-        let lookup = self.lookup_async(&request).await?;
-        self.obtain_async(&request, lookup, compute).await
+        let (lookup, clock) = self.lookup_async(&request).await?;
+        self.obtain_async(&request, lookup, clock, compute).await
     }
 
     /// As [`get_in_background`](Core::get_in_background); the executor runs the computation.
@@ -65,13 +67,15 @@ impl Core {
         F: Future<Output = Result<Row, E>> + Send + 'static,
     {
         let request = Arc::new(self.request("get_in_background", key, false)?);
-        let miss = match self.lookup_async(&request).await? {
+        let (lookup, clock) = self.lookup_async(&request).await?;
+        let miss = match lookup {
             Lookup::Return(row) => return self.row_of(&request, row),
             Lookup::Missing(miss) => miss,
         };
         let compute = || async { compute().await.map(Some) };
         let Some(stale) = self.served_while_computed(&miss.old) else {
-            let row = self.obtain_async(&request, Lookup::Missing(miss), compute).await?;
+            let lookup = Lookup::Missing(miss);
+            let row = self.obtain_async(&request, lookup, clock, compute).await?;
             return self.row_of(&request, row);
         };
         if let Some(guard) = self.flights.try_claim_elsewhere(&request.key) {
@@ -104,20 +108,28 @@ impl Core {
         Ok(())
     }
 
-    async fn lookup_async(self: &Arc<Self>, request: &Arc<Request>) -> Result<Lookup> {
-        if request.optional {
+    /// Looks the record up. Returns the clock of the call, which has spent the time of the lookup.
+    async fn lookup_async(
+        self: &Arc<Self>,
+        request: &Arc<Request>,
+    ) -> Result<(Lookup, Arc<CallClock>)> {
+        let began = Instant::now();
+        let lookup = if request.optional {
             let request = request.clone();
-            return self.run_blocking(move |core| core.lookup(&request)).await;
-        }
-        let landed = self.flights.landed();
-        let row = self.fetch_stored(request.key.clone()).await;
-        self.looked(request, row, landed)
+            self.run_blocking(move |core| in_one_step(|| core.lookup(&request))).await?
+        } else {
+            let landed = self.flights.landed();
+            let row = self.fetch_stored(request.key.clone()).await;
+            self.looked(request, row, landed)?
+        };
+        Ok((lookup, Arc::new(CallClock::with_spent(began.elapsed()))))
     }
 
     async fn obtain_async<E, F>(
         self: &Arc<Self>,
         request: &Arc<Request>,
         lookup: Lookup,
+        mut clock: Arc<CallClock>,
         compute: impl FnOnce() -> F,
     ) -> Result<Option<Row>>
     where
@@ -128,7 +140,7 @@ impl Core {
         let (mut guard, miss) = loop {
             let lookup = match first.take() {
                 Some(lookup) => lookup,
-                None => self.lookup_async(request).await?,
+                None => self.lookup_async(request).await?.0,
             };
             let miss = match lookup {
                 Lookup::Return(row) => return Ok(row),
@@ -147,7 +159,6 @@ impl Core {
                 Role::Take(_) | Role::Retry => {}
             }
         };
-        let mut clock = Arc::new(CallClock::default());
         let task = loop {
             match self.prepare_async(request, &clock, guard, miss.clone()).await? {
                 Ready::Return(row) => return Ok(row),

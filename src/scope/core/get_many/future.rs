@@ -109,9 +109,8 @@ impl Core {
         let prepare = move |core: &Self| {
             let guards = claims.take_guards();
             let claimed = guards.len();
-            let mut tasks = core.tasks(guards, &mut known)?;
+            let mut tasks = core.tasks(guards, &mut known, true)?;
             if tasks.len() < claimed {
-                known.wait = true;
                 return Ok((claims, Vec::new(), known));
             }
             tasks = core.look_again(tasks, &mut known)?;

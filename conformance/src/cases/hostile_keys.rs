@@ -1,7 +1,8 @@
 //! Keys that engines or encodings confuse with each other, or treat specially.
 
-use hilcat::{Column, ColumnType, Result};
+use hilcat::Result;
 
+use super::keys::two_texts;
 use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, key_of, pair, row, sorted};
 use crate::records::{Raw, RawKey};
@@ -184,12 +185,7 @@ fn unusual_keys_are_exact_in_batches(context: TestContext) -> Result<()> {
 }
 
 fn unusual_keys_are_exact_in_compound_keys(context: TestContext) -> Result<()> {
-    let schema = context
-        .schema()
-        .unique(Column::new("id1", ColumnType::Text))
-        .unique(Column::new("id2", ColumnType::Text))
-        .column(Column::new("v", ColumnType::Int));
-    let scope = context.raw(schema)?;
+    let scope = context.raw(two_texts(&context))?;
     let parts: Vec<&str> = HOSTILE.iter().step_by(9).copied().chain(["", "a", "a "]).collect();
     let mut records = Vec::new();
     for first in &parts {

@@ -1,6 +1,6 @@
 //! Keys are exact: two keys are equal only if all their values are.
 
-use hilcat::{Column, ColumnType, ErrorKind, Result, Scope, Value};
+use hilcat::{Column, ColumnType, ErrorKind, Result, Schema, Scope, Value};
 
 use super::{Case, case_list};
 use crate::context::{TestContext, all_keys, all_rows, key, key_of, pair, row, sorted};
@@ -231,13 +231,17 @@ fn varchar_keys_are_exact(context: TestContext) -> Result<()> {
     keys_of(&context, "", ColumnType::Varchar(3), &ids.map(Value::from))
 }
 
-fn columns_of_a_key_are_separate(context: TestContext) -> Result<()> {
-    let schema = context
+/// A schema whose key is two texts.
+pub(super) fn two_texts(context: &TestContext) -> Schema {
+    context
         .schema()
         .unique(Column::new("id1", ColumnType::Text))
         .unique(Column::new("id2", ColumnType::Text))
-        .column(Column::new("v", ColumnType::Int));
-    let scope = context.raw(schema)?;
+        .column(Column::new("v", ColumnType::Int))
+}
+
+fn columns_of_a_key_are_separate(context: TestContext) -> Result<()> {
+    let scope = context.raw(two_texts(&context))?;
     let ids = [
         ("a", "bc"),
         ("ab", "c"),

@@ -26,7 +26,7 @@ struct Known {
     stale: HashMap<Key, Stale>,
     /// The store cannot be reached: nothing is stored.
     down: bool,
-    /// Other processes compute all that is missing.
+    /// The call is to wait before it tries again: other processes compute what is missing.
     wait: bool,
     /// The time that the call spends in the store.
     clock: CallClock,
